@@ -1,0 +1,334 @@
+"""The cell, described once: ``cell.yaml`` parsed into frozen dataclasses.
+
+Drivers, teleoperation, recorder, converter, trainer and policy read this and nothing else.
+The section ``simulation`` of the file holds the addresses of the emulated devices; it is laid
+over the rest for ``hardware="sim"``, so one file describes both bodies of one cell.
+"""
+
+import dataclasses
+import hashlib
+import importlib.resources
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ate_core.errors import ContractError
+from ate_core.layout import Field, Layout, VectorLayout
+from ate_core.strict import build, merge
+from ate_core.topics import Topics
+
+Hardware = Literal["real", "sim"]
+SIDES = ("left", "right")
+JOINTS = 7
+RUNTIME_VARIABLE = "ATE_RUNTIME_DIR"
+"""Environment variable that moves the runtime folder of a simulated cell."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ContractError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmConfig:
+    """One RM75 arm."""
+
+    namespace: str
+    """ROS namespace, for instance ``/left``."""
+    ip: str
+    """Address of the controller."""
+    tcp_port: int = 8080
+    """Command port of the controller."""
+    udp_port: int
+    """Local port for the state push; one per arm and process."""
+    udp_cycle_ms: int = 5
+    """Period of the state push [ms], a multiple of 5."""
+    base_pose: tuple[float, ...]
+    """Base in the world: x, y, z [m], qx, qy, qz, qw."""
+    home: tuple[float, ...]
+    """Resting posture [rad]."""
+    joint_names: tuple[str, ...]
+    """Names in joint states and commands."""
+    joint_lower: tuple[float, ...]
+    """Lower limits [rad]."""
+    joint_upper: tuple[float, ...]
+    """Upper limits [rad]."""
+    joint_speed: tuple[float, ...]
+    """Largest speeds of the arm [rad/s]."""
+    tool_length: float = 0.16
+    """Flange to grasp point along the flange's z [m]."""
+    payload_kg: float = 0.43
+    """Mass at the flange [kg]."""
+
+    def __post_init__(self) -> None:
+        for name in ("home", "joint_names", "joint_lower", "joint_upper", "joint_speed"):
+            count = len(getattr(self, name))
+            _require(
+                count == JOINTS,
+                f"arm {self.namespace}: {name} has {count} entries, the RM75 has {JOINTS} joints",
+            )
+        _require(
+            len(self.base_pose) == 7,
+            f"arm {self.namespace}: base_pose has {len(self.base_pose)} numbers, need x y z "
+            "qx qy qz qw",
+        )
+        _require(
+            self.udp_cycle_ms >= 5 and self.udp_cycle_ms % 5 == 0,
+            f"arm {self.namespace}: udp_cycle_ms is {self.udp_cycle_ms}; need a multiple of 5",
+        )
+        for low, home, high in zip(self.joint_lower, self.home, self.joint_upper, strict=True):
+            _require(
+                low <= home <= high,
+                f"arm {self.namespace}: home angle {home} rad lies outside [{low}, {high}]",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GripperConfig:
+    """One OmniPicker gripper."""
+
+    namespace: str
+    """ROS namespace of its arm."""
+    port: str
+    """Serial device; a stable link, for instance under /dev/serial/by-id."""
+    baud: int = 115200
+    """Line speed [bit/s]."""
+    device_id: int = 1
+    """Id in the RS485 frame."""
+    force: int = 255
+    """Gripping force, 1..255 of the largest."""
+    speed: int = 255
+    """Speed, 1..255 of the largest."""
+    stroke_m: float = 0.12
+    """Opening between the fingers at ratio 1 [m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig:
+    """One colour camera."""
+
+    key: str
+    """Name in files and policies, for instance ``cam_high``."""
+    serial: str
+    """Serial number, or the device path for v4l2."""
+    backend: Literal["realsense", "v4l2", "software"]
+    """Library that reads it."""
+    width: int
+    """Image width [pixel]."""
+    height: int
+    """Image height [pixel]."""
+    fps: int
+    """Images per second [Hz]."""
+    jpeg_quality: int = 90
+    """JPEG quality, 1..100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorConfig:
+    """One operator with a headset and a Joy-Con, driving one arm."""
+
+    arm: Literal["left", "right"]
+    """Arm this operator drives."""
+    hand: Literal["left", "right"]
+    """Hand whose wrist is followed."""
+    headset_ip: str
+    """Address of the Vision Pro."""
+    headset_port: int = 12345
+    """Port of its tracking service; fixed in the app."""
+    joycon_serial: str
+    """Bluetooth address of the Joy-Con: the operator is bound to it, not to discovery order."""
+    joycon_side: Literal["left", "right"]
+    """Which Joy-Con it is."""
+    scale: float = 1.0
+    """Gripper metres per hand metre."""
+    yaw: float = 0.0
+    """Direction the operator faces, about the world's z from its x [rad]."""
+    hand_rotation: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)
+    """Rotation xyzw from tool to wrist frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyConfig:
+    """Limits of the safety filter, the last stage before the wire."""
+
+    command_timeout: float = 0.1
+    """Silence of the commander after which the arm holds [s]."""
+    feedback_timeout: float = 0.1
+    """Age of the measured joints above which the arm holds [s]."""
+    stamp_max_age: float = 0.1
+    """Age of a command's stamp above which it is dropped [s]."""
+    position_margin: float = 0.02
+    """Distance kept from every joint limit [rad]."""
+    min_elbow: float = 0.1
+    """Smallest angle of joint 4: keeps the elbow away from its singularity [rad]."""
+    max_joint_speed: float = 2.0
+    """Largest joint speed ever commanded [rad/s]."""
+    max_joint_acceleration: float = 15.0
+    """Largest joint acceleration ever commanded [rad/s^2]."""
+    max_step: float = 0.35
+    """Largest distance of a target from the present setpoint; a larger one is refused [rad]."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            _require(value > 0, f"safety.{item.name} is {value}; need > 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesConfig:
+    """Fixed rates of the control loops [Hz]."""
+
+    arm_stream: float = 100.0
+    """Joint targets sent to a controller."""
+    arm_state: float = 100.0
+    """Joint states published."""
+    gripper: float = 50.0
+    """Gripper poll."""
+    teleop: float = 90.0
+    """Retargeting and inverse kinematics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutConfig:
+    """Named fields of the two vectors, in order."""
+
+    state: tuple[Field, ...]
+    """Measured."""
+    action: tuple[Field, ...]
+    """Commanded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The whole cell."""
+
+    name: str
+    """Name of the cell."""
+    hardware: Hardware = "real"
+    """Real devices or emulated ones."""
+    tick_rate: float
+    """Rate of episodes and policies [Hz]."""
+    arms: dict[str, ArmConfig]
+    """Arms by side."""
+    grippers: dict[str, GripperConfig]
+    """Grippers by side."""
+    cameras: dict[str, CameraConfig]
+    """Cameras by role."""
+    operators: dict[str, OperatorConfig]
+    """Operators by the side they drive."""
+    vectors: LayoutConfig
+    """Layout of state and action."""
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    """Limits of the safety filter."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Rates of the control loops."""
+    topics: Topics = field(default_factory=Topics)
+    """Names of topics."""
+    runtime_dir: str = ""
+    """Folder of the emulated devices' endpoints; empty on the real cell."""
+
+    def __post_init__(self) -> None:
+        _require(self.tick_rate > 0, f"tick_rate is {self.tick_rate} Hz; need > 0")
+        for part in ("arms", "grippers", "operators"):
+            names = tuple(getattr(self, part))
+            _require(
+                set(names) == set(SIDES), f"{part} are {list(names)}; need exactly left and right"
+            )
+        ports = [arm.udp_port for arm in self.arms.values()]
+        _require(
+            len(set(ports)) == len(ports),
+            f"the arms share UDP port {ports[0]}: give each arm its own, or one starves",
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """What data and checkpoints must share with this cell."""
+        return Layout(
+            state=VectorLayout(fields=self.vectors.state),
+            action=VectorLayout(fields=self.vectors.action),
+            cameras=tuple(camera.key for camera in self.cameras.values()),
+            tick_rate=self.tick_rate,
+        )
+
+    def canonical_text(self) -> str:
+        """YAML text that rebuilds this cell; equal cells have equal text."""
+        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=True)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical text."""
+        return hashlib.sha256(self.canonical_text().encode()).hexdigest()
+
+    def runtime_path(self, name: str) -> Path:
+        """File of the simulated cell's runtime folder."""
+        _require(bool(self.runtime_dir), f"cell {self.name!r} is real: it has no file {name!r}")
+        return Path(self.runtime_dir) / name
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def packaged_cell() -> Path:
+    """Path of the packaged cell description."""
+    return Path(str(importlib.resources.files("ate_core") / "config" / "cell.yaml"))
+
+
+def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Cell:
+    """Read a cell description.
+
+    Args:
+        path: YAML file; None takes the packaged one.
+        hardware: ``sim`` lays the section ``simulation`` over the rest.
+
+    Raises:
+        ContractError: the file is missing or does not describe a cell.
+    """
+    file = Path(path) if path is not None else packaged_cell()
+    try:
+        text = file.read_text()
+    except OSError as error:
+        raise ContractError(
+            f"cell file {file} cannot be read ({error.strerror}): give an existing YAML file"
+        ) from None
+    values = _parse_yaml(text, str(file))
+    simulation = values.pop("simulation", None)
+    if hardware == "sim":
+        if simulation is None:
+            raise ContractError(f"{file} has no section 'simulation': add it, or use hardware real")
+        values = merge(values, simulation, "simulation")
+        _settle_runtime_dir(values)
+    values["hardware"] = hardware
+    return build(Cell, values, file.name)
+
+
+def parse_cell_text(text: str, where: str = "contract") -> Cell:
+    """Rebuild a cell from its canonical text, as embedded in files."""
+    return build(Cell, _parse_yaml(text, where), where)
+
+
+def _parse_yaml(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise ContractError(f"{where} is not valid YAML: {line}") from None
+    if not isinstance(values, dict):
+        raise ContractError(f"{where} holds {type(values).__name__}; need a mapping of sections")
+    return values
+
+
+def _settle_runtime_dir(values: dict[str, Any]) -> None:
+    """Choose the runtime folder and write it into the serial ports that lie in it."""
+    default = values.get("runtime_dir") or f"{tempfile.gettempdir()}/ate-{os.getuid()}"
+    folder = os.environ.get(RUNTIME_VARIABLE, "") or str(default)
+    values["runtime_dir"] = folder
+    for gripper in values.get("grippers", {}).values():
+        if isinstance(gripper, dict) and isinstance(gripper.get("port"), str):
+            gripper["port"] = gripper["port"].replace("{runtime_dir}", folder)

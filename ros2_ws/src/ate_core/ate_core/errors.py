@@ -1,0 +1,37 @@
+"""The error tree. A message says what is wrong, the value, the bound and the remedy, in one line."""
+
+
+class AteError(Exception):
+    """Any error the stack raises on purpose; commands print it as one line and exit non-zero."""
+
+
+class ContractError(AteError):
+    """The cell description is wrong: unknown key, missing field, value out of bounds."""
+
+
+class LayoutError(AteError):
+    """Two vectors that should share a layout do not."""
+
+
+class DeviceError(AteError):
+    """A device, its emulator or a system library is not usable."""
+
+
+class SafetyError(AteError):
+    """A command was refused before it could reach an arm."""
+
+
+class EpisodeError(AteError):
+    """A recorded episode is truncated, incomplete or of another kind."""
+
+
+class CheckpointError(AteError):
+    """A checkpoint folder is incomplete or does not fit this cell."""
+
+
+class TrainingError(AteError):
+    """Training data or a training run is not usable."""
+
+
+class UsageError(AteError):
+    """A command was called with arguments that do not fit together."""

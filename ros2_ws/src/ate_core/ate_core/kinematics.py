@@ -1,0 +1,90 @@
+"""Forward kinematics and Jacobian of a serial chain of revolute joints, in numpy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.errors import ContractError
+from ate_core.geometry import rotation_exp
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Joint:
+    """One revolute joint; its origin is placed in the frame of the joint before it."""
+
+    name: str
+    """Name, for instance ``joint1``."""
+    origin: Array
+    """Transform (4, 4) from this joint's frame at zero to the frame before."""
+    axis: Array
+    """Unit axis (3,) in the joint's own frame."""
+    lower: float
+    """Lower limit [rad]."""
+    upper: float
+    """Upper limit [rad]."""
+    speed: float
+    """Largest speed [rad/s]."""
+    effort: float
+    """Largest torque [N m]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SerialChain:
+    """Base to tip through joints; ``tip`` is fixed to the last one."""
+
+    joints: tuple[Joint, ...]
+    """The joints, base first."""
+    tip: Array
+    """Transform (4, 4) from the tip frame to the last joint's frame."""
+
+    @property
+    def lower(self) -> Array:
+        """Lower limits (n,) [rad]."""
+        return np.array([joint.lower for joint in self.joints])
+
+    @property
+    def upper(self) -> Array:
+        """Upper limits (n,) [rad]."""
+        return np.array([joint.upper for joint in self.joints])
+
+    @property
+    def speed(self) -> Array:
+        """Largest speeds (n,) [rad/s]."""
+        return np.array([joint.speed for joint in self.joints])
+
+    def with_tip(self, transform_tool_to_tip: ArrayLike) -> "SerialChain":
+        """The same chain, ending at a tool fixed to the present tip."""
+        tip = self.tip @ np.asarray(transform_tool_to_tip, dtype=np.float64)
+        return SerialChain(joints=self.joints, tip=tip)
+
+    def fk_all(self, q: ArrayLike) -> list[Array]:
+        """Transforms (4, 4) to the base of each joint frame, and last of the tip."""
+        angles = np.asarray(q, dtype=np.float64)
+        if angles.shape != (len(self.joints),):
+            raise ContractError(
+                f"joint vector has shape {angles.shape}, the chain has {len(self.joints)} joints"
+            )
+        frames = []
+        frame = np.eye(4)
+        for joint, angle in zip(self.joints, angles, strict=True):
+            frame = frame @ joint.origin
+            frame[:3, :3] = frame[:3, :3] @ rotation_exp(joint.axis * angle)
+            frames.append(frame.copy())
+        frames.append(frame @ self.tip)
+        return frames
+
+    def fk(self, q: ArrayLike) -> Array:
+        """Transform (4, 4) from the tip to the base."""
+        return self.fk_all(q)[-1]
+
+    def jacobian(self, q: ArrayLike) -> Array:
+        """Jacobian (6, n) of the tip in the base frame: linear rows [m], then angular [rad]."""
+        *frames, tip = self.fk_all(q)
+        columns = []
+        for joint, frame in zip(self.joints, frames, strict=True):
+            axis = frame[:3, :3] @ joint.axis
+            columns.append(np.concatenate([np.cross(axis, tip[:3, 3] - frame[:3, 3]), axis]))
+        return np.stack(columns, axis=1)

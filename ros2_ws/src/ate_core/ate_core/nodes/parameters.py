@@ -1,0 +1,37 @@
+"""Parameters that every node has."""
+
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+
+from ate_core.contract import Cell, load_cell
+from ate_core.errors import UsageError
+
+
+def declare_cell(node: Node) -> Cell:
+    """Declare the parameters ``cell`` and ``hardware`` and load the cell they name."""
+    path = declare_text(node, "cell", "", "cell.yaml to load; empty: the packaged one")
+    hardware = declare_text(
+        node, "hardware", "real", "real devices, or sim: the emulated ones", ("real", "sim")
+    )
+    return load_cell(path or None, hardware)  # type: ignore[arg-type]
+
+
+def declare_text(
+    node: Node, name: str, default: str, description: str, choices: tuple[str, ...] = ()
+) -> str:
+    """Declare a read-only string parameter and return its value.
+
+    Raises:
+        UsageError: the value is not one of ``choices``.
+    """
+    constraint = f"one of {', '.join(choices)}" if choices else ""
+    descriptor = ParameterDescriptor(
+        description=description, read_only=True, additional_constraints=constraint
+    )
+    value = str(node.declare_parameter(name, default, descriptor).value)
+    if choices and value not in choices:
+        raise UsageError(
+            f"parameter {name} of {node.get_fully_qualified_name()} is {value!r}; "
+            f"need {constraint}"
+        )
+    return value

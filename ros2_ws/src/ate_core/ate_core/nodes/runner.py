@@ -1,0 +1,74 @@
+"""How every node process starts and stops.
+
+The main thread waits on an event that the signal handlers set, the executor spins beside it.
+A second Ctrl-C therefore cannot interrupt the clean-up, and whatever must stop an arm runs in
+``halt()`` while ROS still works.
+"""
+
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from ate_core.errors import AteError
+
+
+def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+    """Run one node until SIGINT or SIGTERM and return the exit code of the process.
+
+    Args:
+        make_node: builds the node after ROS is initialised. If the node has a method ``halt``,
+            it is called first when stopping, with ROS still working.
+        args: command line with ROS arguments; None takes ``sys.argv``.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = make_node()
+    except AteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    return _spin_until(stop, node)
+
+
+def _spin_until(stop: threading.Event, node: Node) -> int:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    failures: list[str] = []
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception:  # a callback raised: the devices must still be stopped
+            failures.append(traceback.format_exc())
+        finally:
+            stop.set()
+
+    spinner = threading.Thread(target=spin, name="executor")
+    spinner.start()
+    try:
+        stop.wait()
+        halt = getattr(node, "halt", None)
+        if halt is not None:
+            halt()
+    finally:
+        executor.shutdown()
+        spinner.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0

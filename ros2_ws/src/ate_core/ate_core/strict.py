@@ -1,0 +1,103 @@
+"""Strict mapping -> frozen dataclass: unknown keys and missing fields are errors with a remedy."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ate_core.errors import ContractError
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: object, where: str) -> T:
+    """Build dataclass ``cls`` from a parsed mapping; ``where`` names the place in messages.
+
+    Raises:
+        ContractError: unknown key, missing field, wrong type or not finite.
+    """
+    if not isinstance(values, Mapping):
+        raise ContractError(f"{where} is {values!r}; need a mapping of {cls.__name__} fields")
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ContractError(
+                f"{where} has the unknown key {key!r}; known keys: {', '.join(sorted(fields))}"
+            )
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
+        elif (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ):
+            raise ContractError(f"{where} lacks the field {name!r}: add it ({_show(hints[name])})")
+    return cls(**arguments)
+
+
+def _show(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind)
+
+
+def _convert(kind: Any, value: object, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if origin is tuple:
+        return _convert_tuple(typing.get_args(kind), value, where)
+    if origin is dict:
+        return _convert_dict(typing.get_args(kind)[1], value, where)
+    if origin is typing.Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ContractError(f"{where} is {value!r}; need one of {', '.join(choices)}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+        return _convert(kind, value, where)
+    return _convert_scalar(kind, value, where)
+
+
+def _convert_tuple(kinds: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ContractError(f"{where} is {value!r}; need a list")
+    return tuple(_convert(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+
+
+def _convert_dict(kind: Any, value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ContractError(f"{where} is {value!r}; need a mapping")
+    return {str(name): _convert(kind, item, f"{where}.{name}") for name, item in value.items()}
+
+
+def _convert_scalar(kind: Any, value: object, where: str) -> Any:
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ContractError(f"{where} is {value}; need a finite number")
+        return float(value)
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
+    raise ContractError(f"{where} is {value!r}; need a {kind.__name__}")
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``base`` with the values of ``override`` laid over it, mapping by mapping."""
+    merged = dict(base)
+    for key, value in override.items():
+        if isinstance(value, Mapping):
+            below = base.get(key)
+            if not isinstance(below, Mapping):
+                raise ContractError(f"{where}.{key} overrides nothing: remove it")
+            merged[key] = merge(below, value, f"{where}.{key}")
+        else:
+            merged[key] = value
+    return merged

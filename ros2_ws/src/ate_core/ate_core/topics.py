@@ -1,0 +1,49 @@
+"""Names of topics and services. Arm names are relative to the arm's namespace."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topics:
+    """Topic and service names of the cell; docs/topics.md lists type, rate and meaning."""
+
+    joint_states: str = "arm/joint_states"
+    """Measured joints of one arm."""
+    joint_command: str = "arm/joint_command"
+    """Joint targets for one arm; the frame_id of the header names the commander."""
+    wrench: str = "arm/wrench"
+    """Zeroed wrench at the tool flange."""
+    tcp_pose: str = "arm/tcp_pose"
+    """Pose of the grasp point in the world frame."""
+    arm_status: str = "arm/status"
+    """State of the driver with its reason (JSON)."""
+    gripper_states: str = "gripper/joint_states"
+    """Measured opening of one gripper."""
+    gripper_command: str = "gripper/command"
+    """Opening wanted of one gripper."""
+    wrist_pose: str = "operator/wrist_pose"
+    """Pose of the operator's wrist in the headset's frame."""
+    joy: str = "operator/joy"
+    """Buttons and sticks of the operator's Joy-Con."""
+    operator_status: str = "operator/status"
+    """Clutch, tracking and reach of one operator (JSON)."""
+    cameras: str = "/cameras"
+    """Prefix of all camera topics."""
+    episode: str = "/episode"
+    """Prefix of the recorder's services and of its status."""
+    scene_objects: str = "/scene/objects"
+    """Object poses (simulated cell, or a tracker)."""
+    scene_info: str = "/scene/info"
+    """Task and object names behind the poses (JSON)."""
+
+    def of_arm(self, namespace: str, name: str) -> str:
+        """Absolute name of an arm's relative topic."""
+        return f"{namespace.rstrip('/')}/{name}"
+
+    def camera_image(self, role: str) -> str:
+        """JPEG images of one camera."""
+        return f"{self.cameras}/{role}/image_raw/compressed"
+
+    def camera_info(self, role: str) -> str:
+        """Intrinsics of one camera, stamped as its images."""
+        return f"{self.cameras}/{role}/camera_info"
