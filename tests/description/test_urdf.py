@@ -1,0 +1,77 @@
+"""The URDF agrees with the vendor's forward kinematics and with the cell's limits."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ate_core.contract import load_cell
+from ate_core.errors import ContractError
+from ate_core.geometry import quaternion_to_matrix, rotation_log
+from ate_description import Embodiment, load_chain, parse_chain, urdf_variant
+
+TRUTH = Path(__file__).parent / "rm75_fk_truth.json"
+
+
+def test_flange_agrees_with_the_vendors_kinematics_in_all_postures():
+    chain = load_chain()
+    samples = json.loads(TRUTH.read_text())["samples"]
+    assert len(samples) == 30
+    for sample in samples:
+        flange = chain.fk(np.radians(sample["joints_deg"]))
+        w, x, y, z = sample["quat_wxyz"]
+        rotation = quaternion_to_matrix([x, y, z, w])
+        assert np.linalg.norm(flange[:3, 3] - sample["position_m"]) < 1e-6
+        assert np.linalg.norm(rotation_log(rotation.T @ flange[:3, :3])) < 1e-6
+
+
+def test_limits_of_the_cell_are_those_of_the_urdf():
+    chain = load_chain()
+    for arm in load_cell().arms.values():
+        np.testing.assert_array_equal(arm.joint_lower, chain.lower)
+        np.testing.assert_array_equal(arm.joint_upper, chain.upper)
+        np.testing.assert_array_equal(arm.joint_speed, chain.speed)
+
+
+def test_every_link_inertia_is_physical():
+    import xml.etree.ElementTree as ET
+
+    from ate_description import load_urdf_text
+
+    for inertia in ET.fromstring(load_urdf_text()).iter("inertia"):
+        xx, yy, zz, xy, xz, yz = (
+            float(inertia.get(key)) for key in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
+        )
+        moments = np.linalg.eigvalsh([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        assert moments[0] > 0 and moments[0] + moments[1] >= moments[2]
+
+
+def test_jacobian_agrees_with_finite_differences():
+    chain = load_chain()
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        q = rng.uniform(-1.5, 1.5, 7)
+        jacobian = chain.jacobian(q)
+        for i in range(7):
+            step = np.zeros(7)
+            step[i] = 1e-6
+            before, after = chain.fk(q - step), chain.fk(q + step)
+            linear = (after[:3, 3] - before[:3, 3]) / 2e-6
+            angular = rotation_log(after[:3, :3] @ before[:3, :3].T) / 2e-6
+            np.testing.assert_allclose(jacobian[:, i], [*linear, *angular], atol=1e-7)
+
+
+def test_another_embodiment_has_fewer_joints_and_other_lengths():
+    embodiment = Embodiment(
+        name="six_axes", upper_arm_scale=1.15, forearm_scale=0.92, locked_joints=("joint3",)
+    )
+    chain = parse_chain(urdf_variant(embodiment))
+    assert len(chain.joints) == 6
+    height = 0.2405 + 0.256 * 1.15 + 0.210 * 0.92 + 0.1725
+    np.testing.assert_allclose(chain.fk(np.zeros(6))[:3, 3], [0, 0, height], atol=1e-12)
+
+
+def test_locking_an_unknown_joint_is_refused():
+    with pytest.raises(ContractError, match="joint9"):
+        urdf_variant(Embodiment(name="odd", locked_joints=("joint9",)))
