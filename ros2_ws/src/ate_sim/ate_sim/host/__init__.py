@@ -1,0 +1,1 @@
+"""Processes of the simulated cell: world, renderer, scripted operators."""

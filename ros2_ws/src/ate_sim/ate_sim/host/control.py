@@ -1,0 +1,120 @@
+"""Talk to the world process of the simulated cell."""
+
+import json
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+
+from ate_core.errors import DeviceError
+
+SOCKET_NAME = "control.sock"
+"""File name of the control socket in the runtime folder."""
+
+
+class SimControl:
+    """Client of the world's control socket; every call has a deadline."""
+
+    def __init__(self, runtime_dir: str | Path, timeout: float = 10.0) -> None:
+        """Prepare; the connection is made at the first call and again after a failure.
+
+        Args:
+            runtime_dir: Folder of the simulated cell.
+            timeout: Longest wait for one answer [s]; a task switch rebuilds the world.
+        """
+        self._path = Path(runtime_dir) / SOCKET_NAME
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._received = b""
+
+    def reset(
+        self, *, seed: int, difficulty: float | str | None = None, task: str | None = None
+    ) -> dict[str, object]:
+        """Place the objects anew; the arms stay where they are. Returns the new `state()`."""
+        request: dict[str, object] = {"seed": seed}
+        if task is not None:
+            request["task"] = task
+        if difficulty is not None:
+            request["difficulty"] = difficulty
+        return self.call("reset", **request)
+
+    def state(self) -> dict[str, object]:
+        """Return task, seed, difficulty, epoch, sim_time and object names."""
+        return self.call("state")
+
+    def score(self) -> tuple[float, bool]:
+        """Return the graded score (0..1) and whether the task is done."""
+        reply = self.call("score")
+        return float(str(reply["score"])), bool(reply["success"])
+
+    def timing(self) -> dict[str, object]:
+        """Return the real-time factor, dropped time [s] and CPU time [s] since the start."""
+        return self.call("timing")
+
+    def quit(self) -> None:
+        """Ask the world to end."""
+        self.call("quit")
+
+    def call(self, command: str, **arguments: object) -> dict[str, object]:
+        """Send one request and return the answer.
+
+        Raises:
+            DeviceError: No world, no answer in time, or the world refused.
+        """
+        line = json.dumps({"command": command, **arguments}).encode() + b"\n"
+        try:
+            reply = self._exchange(line)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise DeviceError(
+                f"no answer to '{command}' from the world at {self._path}: {error}; "
+                "start ate_sim.host.world with the same ATE_RUNTIME_DIR"
+            ) from error
+        if not reply.pop("ok", False):
+            raise DeviceError(f"the world refused '{command}': {reply.get('error', 'no reason')}")
+        return reply
+
+    def wait_until_up(self, deadline: float) -> dict[str, object]:
+        """Call `state` until the world answers; `deadline` is on the monotonic clock [s]."""
+        while True:
+            try:
+                return self.state()
+            except DeviceError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def close(self) -> None:
+        """Drop the connection; the next call makes a new one."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._received = b""
+
+    def __enter__(self) -> "SimControl":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _exchange(self, line: bytes) -> dict[str, object]:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(self._timeout)
+            self._socket.connect(str(self._path))
+        self._socket.sendall(line)
+        while b"\n" not in self._received:
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise ConnectionError("the connection was closed")
+            self._received += chunk
+        answer, self._received = self._received.split(b"\n", 1)
+        reply = json.loads(answer)
+        if not isinstance(reply, dict):
+            raise ValueError(f"answer {answer[:80]!r} is not an object")
+        return reply

@@ -1,0 +1,78 @@
+"""What every process of the simulated cell does alike: one owner per runtime folder, stop on a signal."""
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ate_core.errors import AteError, DeviceError
+
+
+@contextmanager
+def claim(runtime_dir: Path, name: str) -> Iterator[None]:
+    """Own the role `name` in a runtime folder for as long as the context lasts.
+
+    The lock dies with its process, so a killed owner never blocks the next one.
+
+    Args:
+        runtime_dir: Folder of the shared blocks and sockets; created when missing.
+        name: Role of the process, for instance "world".
+
+    Raises:
+        DeviceError: Another live process owns this role.
+    """
+    runtime_dir.mkdir(parents=True, exist_ok=True)
+    path = runtime_dir / f"{name}.pid"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            raise DeviceError(
+                f"{runtime_dir} is in use by another {name} (pid {owner}): stop that process, "
+                "or choose another folder with ATE_RUNTIME_DIR"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGINT and SIGTERM set; call it in the main thread."""
+    stop = threading.Event()
+
+    def request_stop(_signal: int, _frame: object) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    return stop
+
+
+def run_process(name: str, run: Callable[[threading.Event], int]) -> int:
+    """Run one process of the cell: log to stderr, stop on signals, errors in one line.
+
+    Args:
+        name: Shown at the start of every log line.
+        run: Does the work until the event is set and returns the exit code.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"[{name}] %(levelname)s %(message)s"
+    )
+    stop = stop_on_signals()
+    try:
+        return run(stop)
+    except AteError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1

@@ -1,0 +1,66 @@
+"""The MuJoCo world of the simulated cell, in real time: `python -m ate_sim.host.world`."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ate_core.contract import load_cell
+from ate_sim.host.control import SOCKET_NAME
+from ate_sim.host.control_server import ControlServer
+from ate_sim.host.process import claim, run_process
+from ate_sim.host.world_host import Scene, WorldHost
+from ate_sim.world import SimWorld
+
+CYCLE = 0.004
+"""Time between two wake-ups: two physics steps, so state goes out at 250 Hz [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """Run the physics of the simulated cell."""
+
+    cell: Path | None = None
+    """cell.yaml; the packaged one by default."""
+    task: str = "pick_place"
+    """Task whose objects stand on the table."""
+    seed: int = 0
+    """Seed of the first placement."""
+    difficulty: str = "normal"
+    """Spread of the placement."""
+
+
+def run_world(config: WorldConfig, stop: threading.Event) -> int:
+    """Run until `stop` is set or a client asks to quit; returns the exit code."""
+    runtime_dir = Path(load_cell(config.cell, "sim").runtime_dir)
+    scene = Scene(task=config.task, seed=config.seed, difficulty=config.difficulty)
+    with claim(runtime_dir, "world"):
+        host = WorldHost(scene, runtime_dir, SimWorld, time.monotonic())
+        try:
+            with ControlServer(runtime_dir / SOCKET_NAME, host.handle) as server:
+                _serve(host, server, stop)
+        finally:
+            host.close()
+    return 0
+
+
+def _serve(host: WorldHost, server: ControlServer, stop: threading.Event) -> None:
+    due = time.monotonic()
+    while not stop.is_set() and not host.quit_requested:
+        server.wait(due - time.monotonic())
+        now = time.monotonic()
+        if now >= due:
+            host.cycle(now)
+            due = max(due + CYCLE, now)
+
+
+def main() -> int:
+    """Entry point."""
+    config = tyro.cli(WorldConfig)
+    return run_process("world", lambda stop: run_world(config, stop))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,213 @@
+"""The simulated world beside its shared blocks: targets in, state out, in real time."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+from ate_core.errors import UsageError
+from ate_core.shared_state import (
+    ARM_TARGET_DTYPE,
+    GRIPPER_TARGET_DTYPE,
+    SIDES,
+    WORLD_DTYPE,
+    SharedBlock,
+    new_record,
+)
+from ate_sim.host.blocks import BlockReader
+from ate_sim.host.pacing import PacingConfig, RealTimePacer
+from ate_sim.host.ramp import TargetRamp
+from ate_sim.world import SimWorld
+
+LOG = logging.getLogger(__name__)
+
+STEPS_PER_SCORE = 20
+"""Physics steps between two judgements of the task: 25 Hz, people do not see faster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What decides where the objects are."""
+
+    task: str
+    """Name of the task."""
+    seed: int
+    """Seed of the object placement."""
+    difficulty: str
+    """Name of the placement's spread."""
+
+
+class WorldHost:
+    """Advance one `SimWorld` and exchange the shared blocks of the cell."""
+
+    def __init__(
+        self, scene: Scene, runtime_dir: Path, make_world: Callable[[str], SimWorld], now: float
+    ) -> None:
+        """Build the world and create `world.state`.
+
+        Args:
+            scene: First task and placement.
+            runtime_dir: Folder of the blocks.
+            make_world: Builds the world of a task.
+            now: Monotonic time [s].
+        """
+        self._make_world = make_world
+        self._scene = scene
+        self._world = make_world(scene.task)
+        self._world.reset(scene.seed, scene.difficulty)
+        self._epoch = 1
+        self._pacer = RealTimePacer(PacingConfig(), now)
+        self._arms = {
+            side: BlockReader(runtime_dir / f"arm_{side}.target", ARM_TARGET_DTYPE)
+            for side in SIDES
+        }
+        self._grippers = {
+            side: BlockReader(runtime_dir / f"gripper_{side}.target", GRIPPER_TARGET_DTYPE)
+            for side in SIDES
+        }
+        self._ramps = {side: TargetRamp(self._world.arm_q(side)) for side in SIDES}
+        self._record = new_record(WORLD_DTYPE)
+        self._steps = 0
+        self._time = 0.0
+        self._block = SharedBlock(runtime_dir / "world.state", WORLD_DTYPE, create=True)
+        self.quit_requested = False
+        self._judge()
+        self._publish()
+
+    def close(self) -> None:
+        """Remove `world.state` and let the targets go."""
+        for reader in (*self._arms.values(), *self._grippers.values()):
+            reader.close()
+        self._block.close()
+        self._block.unlink()
+
+    def cycle(self, now: float) -> None:
+        """Step up to monotonic time `now` [s] and publish."""
+        due = self._pacer.steps_due(now)
+        if due == 0:
+            return
+        self._read_targets(now)
+        step = self._pacer.step
+        for _ in range(due):
+            self._time += step
+            for side, ramp in self._ramps.items():
+                self._world.set_arm_target(side, ramp.at(self._time))
+            self._world.step(1)
+        if self._steps // STEPS_PER_SCORE != (self._steps + due) // STEPS_PER_SCORE:
+            self._judge()
+        self._steps += due
+        self._publish()
+
+    def handle(self, request: Mapping[str, object]) -> dict[str, object]:
+        """Answer one control request.
+
+        Raises:
+            UsageError: Unknown command or argument.
+        """
+        command = request.get("command")
+        if command == "reset":
+            return self._reset(request)
+        if command == "state":
+            return self._describe()
+        if command == "score":
+            self._judge()
+            return {"score": float(self._record["score"][0]), "success": self._success}
+        if command == "timing":
+            return self._timing()
+        if command == "quit":
+            self.quit_requested = True
+            return {}
+        raise UsageError(f"unknown command {command!r}; use reset, state, score, timing or quit")
+
+    @property
+    def _success(self) -> bool:
+        return bool(self._record["success"][0])
+
+    def _read_targets(self, now: float) -> None:
+        for side in SIDES:
+            arm = self._arms[side].read_new(now)
+            if arm is not None and arm["active"]:
+                self._ramps[side].offer(arm["q"], int(arm["time_ns"]), self._time)
+            gripper = self._grippers[side].read_new(now)
+            if gripper is not None and gripper["active"]:
+                self._world.set_gripper_target(
+                    side, float(gripper["position"]), float(gripper["force"])
+                )
+
+    def _reset(self, request: Mapping[str, object]) -> dict[str, object]:
+        unknown = set(request) - {"command", "task", "seed", "difficulty"}
+        if unknown:
+            raise UsageError(f"unknown argument {sorted(unknown)[0]!r} of reset")
+        started = time.monotonic()
+        scene = Scene(
+            task=str(request.get("task", self._scene.task)),
+            seed=_integer(request.get("seed", self._scene.seed)),
+            difficulty=str(request.get("difficulty", self._scene.difficulty)),
+        )
+        postures = {side: self._world.arm_q(side).copy() for side in SIDES}
+        openings = {side: self._world.gripper(side) for side in SIDES}
+        if scene.task != self._scene.task:
+            self._world = self._make_world(scene.task)
+        self._world.reset(scene.seed, scene.difficulty)
+        for side in SIDES:
+            self._world.place_arm(side, postures[side], openings[side])
+        self._scene = scene
+        self._epoch += 1
+        self._judge()
+        self._publish()
+        self._pacer.resume(started, time.monotonic())
+        LOG.info("%s, seed %d, %s", scene.task, scene.seed, scene.difficulty)
+        return self._describe()
+
+    def _judge(self) -> None:
+        self._record["score"] = self._world.score()
+        self._record["success"] = int(self._world.success())
+
+    def _describe(self) -> dict[str, object]:
+        return {
+            **asdict(self._scene),
+            "epoch": self._epoch,
+            "sim_time": self._time,
+            "objects": list(self._world.object_names),
+            "score": float(self._record["score"][0]),
+            "success": self._success,
+        }
+
+    def _timing(self) -> dict[str, object]:
+        report = self._pacer.report(time.monotonic())
+        return {
+            "real_time_factor": report.factor,
+            "wall_s": report.wall,
+            "simulated_s": report.simulated,
+            "dropped_s": report.dropped,
+            "drops": report.drops,
+            "cpu_s": time.process_time(),
+        }
+
+    def _publish(self) -> None:
+        record, world = self._record, self._world
+        record["time_ns"] = time.monotonic_ns()
+        record["sim_time"] = self._time
+        record["epoch"] = self._epoch
+        for index, side in enumerate(SIDES):
+            record["arm_q"][0, index] = world.arm_q(side)
+            record["arm_qd"][0, index] = world.arm_qd(side)
+            record["arm_torque"][0, index] = world.arm_torque(side)
+            record["arm_wrench"][0, index] = world.wrench(side)
+            record["gripper"][0, index] = world.gripper(side)
+            record["gripper_blocked"][0, index] = world.gripper_blocked(side)
+        poses = world.object_poses()
+        record["object_count"] = len(poses)
+        record["object_poses"][0, : len(poses)] = poses
+        state = world.physics_state()
+        record["state_size"] = state.size
+        record["state"][0, : state.size] = state
+        self._block.write(record)
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"seed is {value!r}; need a whole number")
+    return value
