@@ -1,0 +1,1 @@
+"""Policies of the two-arm cell: models, checkpoints, inference and chunk execution."""

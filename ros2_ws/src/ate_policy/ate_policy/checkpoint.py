@@ -1,0 +1,208 @@
+"""A checkpoint is a folder; nothing in it can execute code.
+
+    model.safetensors   weights
+    config.json         kind, format, layout hash, sizes of the model, how it was trained
+    contract.yaml       the cell it was trained for
+    statistics.json     normalisation
+    README.md           model card
+
+A folder is written beside its final name and renamed, so that a reader sees all of it or nothing.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ate_core.contract import Cell, parse_cell_text
+from ate_core.errors import CheckpointError, LayoutError
+from ate_policy.transforms import Statistics
+
+FORMAT = 1
+"""Version of the folder's layout."""
+
+LATEST = "last"
+"""Link in a run folder that points to its newest checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint folder holds."""
+
+    kind: str
+    """What the weights are, for instance 'flow_policy' or 'action_vae'."""
+    weights: Mapping[str, Tensor]
+    """Parameters by name."""
+    model: Mapping[str, object]
+    """Sizes from which the network is rebuilt."""
+    contract: str
+    """Canonical text of the cell."""
+    statistics: Statistics
+    """Normalisation of state, action and objects."""
+    training: Mapping[str, object] = field(default_factory=dict)
+    """How it was trained: data, seed, steps, guidance."""
+    card: str = ""
+    """Model card in Markdown."""
+    extra: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Further tensor files by stem, for instance what a resumed training needs."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it was trained for."""
+        return parse_cell_text(self.contract)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint folder; its parent must exist, a folder of that name is replaced."""
+    config = {
+        "format": FORMAT,
+        "kind": checkpoint.kind,
+        "layout_sha256": checkpoint.cell.layout.sha256,
+        "model": dict(checkpoint.model),
+        "training": dict(checkpoint.training),
+    }
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        save_file(_contiguous(checkpoint.weights), work / "model.safetensors")
+        for stem, tensors in checkpoint.extra.items():
+            save_file(_contiguous(tensors), work / f"{stem}.safetensors")
+        _write(work / "config.json", json.dumps(config, indent=2) + "\n")
+        _write(work / "contract.yaml", checkpoint.contract)
+        _write(
+            work / "statistics.json", json.dumps(checkpoint.statistics.to_dict(), indent=1) + "\n"
+        )
+        _write(work / "README.md", checkpoint.card or f"# {checkpoint.kind}\n")
+        for file in work.iterdir():
+            _flush(file)
+        work.chmod(0o755)  # mkdtemp makes it private
+        _replace_folder(work, folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = "") -> Checkpoint:
+    """Read a checkpoint folder, or the newest one of a run folder.
+
+    Args:
+        folder: Checkpoint or run folder.
+        cell: The cell it shall run on; None checks only that the folder agrees with itself.
+        kind: Refuse every other kind; "" takes any.
+    """
+    folder = resolve_checkpoint(Path(folder))
+    config = _read_config(folder)
+    if kind and config["kind"] != kind:
+        raise CheckpointError(
+            f"{folder} holds a {config['kind']}, not a {kind}: give the folder of a {kind}"
+        )
+    contract = (folder / "contract.yaml").read_text()
+    layout = parse_cell_text(contract, where=f"{folder}/contract.yaml").layout
+    if layout.sha256 != config["layout_sha256"]:
+        raise LayoutError(
+            f"{folder}: contract.yaml has layout {layout.sha256[:12]}, config.json says "
+            f"{str(config['layout_sha256'])[:12]}: the folder was edited, train or copy it again"
+        )
+    if cell is not None and cell.layout.sha256 != layout.sha256:
+        differing = "; ".join(cell.layout.differences(layout)) or "the layout hash"
+        raise LayoutError(
+            f"{folder} was trained for another layout (this cell against the checkpoint): "
+            f"{differing}. Use the cell it was trained for, or train again"
+        )
+    return Checkpoint(
+        kind=str(config["kind"]),
+        weights=read_tensors(folder / "model.safetensors"),
+        model=config["model"],
+        contract=contract,
+        statistics=Statistics.from_dict(_read_json(folder / "statistics.json")),
+        training=config["training"],
+        card=(folder / "README.md").read_text() if (folder / "README.md").is_file() else "",
+    )
+
+
+def resolve_checkpoint(folder: Path) -> Path:
+    """The checkpoint folder meant by a checkpoint folder or a run folder."""
+    for candidate in (folder, folder / LATEST):
+        if (candidate / "config.json").is_file():
+            break
+    else:
+        raise CheckpointError(
+            f"{folder} is no checkpoint: it holds no config.json and no '{LATEST}'. Give the "
+            "folder that `ate finetune` or `ate train-vae` wrote"
+        )
+    for name in ("model.safetensors", "contract.yaml", "statistics.json"):
+        if not (candidate / name).is_file():
+            raise CheckpointError(f"{candidate} is incomplete: {name} is missing; copy it again")
+    return candidate.resolve()
+
+
+def point_latest(run: Path, checkpoint: Path) -> None:
+    """Make a run folder's link to its newest checkpoint point to this one, atomically."""
+    link = run / f".{LATEST}.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(checkpoint.name)
+    os.replace(link, run / LATEST)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read one safetensors file."""
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
+
+
+def _read_config(folder: Path) -> dict:
+    config = _read_json(folder / "config.json")
+    missing = {"format", "kind", "layout_sha256", "model", "training"} - set(config)
+    if missing:
+        raise CheckpointError(f"{folder}/config.json lacks {sorted(missing)}: not ours, or cut")
+    if config["format"] != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {config['format']}, this version reads {FORMAT}: update"
+        )
+    return config
+
+
+def _read_json(file: Path) -> dict:
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy or train again") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file} holds a {type(value).__name__}, must hold an object")
+    return value
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace_folder(work: Path, folder: Path) -> None:
+    """Rename `work` to `folder`; an old folder steps aside first and is removed last."""
+    old = None
+    if folder.exists():
+        old = folder.parent / f".{folder.name}-replaced-{os.getpid()}"
+        os.rename(folder, old)
+    os.rename(work, folder)
+    _flush(folder.parent)
+    if old is not None:
+        shutil.rmtree(old)

@@ -1,0 +1,1 @@
+"""Policy networks; each predicts a chunk of normalised actions."""

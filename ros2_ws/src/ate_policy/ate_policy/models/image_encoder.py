@@ -1,0 +1,44 @@
+"""One small convolutional network for all cameras."""
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = (24, 48, 64, 64)
+"""Channels after each stride-2 convolution."""
+
+
+class ImageEncoder(nn.Module):
+    """Images -> where each channel is active, and how much.
+
+    The network is shared by the cameras; an embedding tells it which camera it looks through.
+    Spatial soft-argmax (Levine et al. 2016) keeps positions, which a mean would lose.
+    """
+
+    def __init__(self, cameras: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 3
+        for index, channels in enumerate(CHANNELS):
+            kernel = 5 if index == 0 else 3
+            layers += [
+                nn.Conv2d(before, channels, kernel, stride=2, padding=kernel // 2),
+                nn.GroupNorm(8, channels),
+                nn.SiLU(),
+            ]
+            before = channels
+        self.layers = nn.Sequential(*layers)
+        self.camera = nn.Parameter(torch.randn(cameras, before) * 0.02)
+        self.size = cameras * 3 * before
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, cameras, 3, h, w) -> (B, cameras * 3 * channels)."""
+        batch, cameras = images.shape[:2]
+        maps = self.layers(images.flatten(0, 1)).unflatten(0, (batch, cameras))
+        maps = maps + self.camera[:, :, None, None]  # (B, K, C, h', w')
+        height, width = maps.shape[-2:]
+        weight = maps.flatten(-2).softmax(-1).view_as(maps)
+        rows = torch.linspace(-1.0, 1.0, height, device=maps.device)
+        columns = torch.linspace(-1.0, 1.0, width, device=maps.device)
+        y = (weight.sum(-1) * rows).sum(-1)
+        x = (weight.sum(-2) * columns).sum(-1)
+        return torch.cat([x, y, maps.mean((-2, -1))], dim=-1).flatten(1)
