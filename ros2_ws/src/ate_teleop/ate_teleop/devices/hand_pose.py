@@ -1,0 +1,176 @@
+"""What every source of hand poses delivers, and the checks a pose passes before it is used.
+
+The headset frame has x right, y forward, z up, in metres; its origin is where the headset's session placed
+it, so it means nothing across two sessions.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+TRANSFORM_ARKIT_TO_HEADSET: Matrix = np.array(
+    [[1.0, 0, 0, 0], [0, 0, -1.0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]]
+)
+"""ARKit's world (x right, y up, -z forward) to the headset frame: +90 degrees about x."""
+TRANSFORM_HEADSET_TO_ARKIT: Matrix = TRANSFORM_ARKIT_TO_HEADSET.T.copy()
+
+_ROTATION_TOLERANCE = 1e-3
+"""Largest entry of R R^T - 1 in a proper rotation; float32 on the wire leaves about 1e-6."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandSample:
+    """One pose of one hand, with the two ages that tell a live hand from a remembered one."""
+
+    transform_wrist_to_headset: Matrix
+    """(4, 4) wrist coordinates to headset coordinates."""
+    transform_head_to_headset: Matrix
+    """(4, 4) head coordinates (x right, y forward, z up) to headset coordinates."""
+    received_ns: int
+    """Monotonic time at which the newest message arrived [ns]."""
+    changed_ns: int
+    """Monotonic time of the message in which the wrist last differed from the one before [ns]."""
+    sequence: int
+    """Counts messages since the source was started."""
+    session: int
+    """Counts unbroken runs of poses in one frame; a clutch engaged in one is void in all others."""
+    tracked: bool
+    """Whether the hand was seen: ever, recently, and with a sound pose."""
+
+    def is_live(self, now_ns: int, max_age: float = 0.2) -> bool:
+        """Whether the hand is tracked and its newest message is at most `max_age` [s] old."""
+        return self.tracked and now_ns - self.received_ns <= max_age * 1e9
+
+
+class HandPoseSource(Protocol):
+    """Anything that delivers hand poses: a headset, an emulated one, a file."""
+
+    def start(self) -> None:
+        """Begins delivering in the background; returns at once, whether or not the device is there."""
+
+    def stop(self) -> None:
+        """Ends the background work and waits for it."""
+
+    def latest(self) -> HandSample | None:
+        """The newest sample, or None before the first."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages are arriving now."""
+
+
+def is_rigid(transform: Matrix) -> bool:
+    """Whether a (4, 4) matrix is finite and its rotation part is a proper rotation."""
+    if not np.isfinite(transform).all():
+        return False
+    rotation = transform[:3, :3]
+    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    return bool(error < _ROTATION_TOLERANCE and np.linalg.det(rotation) > 0.0)
+
+
+def rotation_angle(rotation_a: Matrix, rotation_b: Matrix) -> float:
+    """Angle between two (3, 3) rotations [rad]."""
+    cosine = 0.5 * (float(np.sum(rotation_a * rotation_b)) - 1.0)
+    return float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """When a stream of wrist matrices counts as one unbroken, live motion."""
+
+    unchanged_limit: float = 0.1
+    """A live hand is noisy: a wrist bit-identical for longer than this is a remembered one [s]."""
+    jump_distance: float = 0.10
+    """Step between two poses above which the frame or the hand was exchanged [m]."""
+    jump_angle: float = 0.8
+    """The same for the rotation [rad]."""
+    jump_speed: float = 4.0
+    """Added to `jump_distance` per second since the last change; a fast reach is 3 m/s [m/s]."""
+
+    def __post_init__(self) -> None:
+        for name in ("unchanged_limit", "jump_distance", "jump_angle", "jump_speed"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+
+class HandTracker:
+    """Turns the raw matrices of one hand into samples: checks, ages, sessions. Time is an argument."""
+
+    def __init__(self, config: TrackingConfig | None = None) -> None:
+        self._config = config or TrackingConfig()
+        self._sample: HandSample | None = None
+        self._sequence = 0
+        self._session = 0
+        self._previous: tuple[Matrix, Matrix] | None = None  # wrist and head, this session only
+        self._changed_ns: int | None = None  # None until the wrist first moved in this session
+        self.rejected = 0
+        """Poses refused because they were not finite or not a proper rotation."""
+
+    @property
+    def sample(self) -> HandSample | None:
+        """The newest sample."""
+        return self._sample
+
+    def begin_session(self) -> None:
+        """To be called at each new connection: what follows cannot continue what went before."""
+        self._session += 1
+        self._previous = None
+        self._changed_ns = None
+
+    def lose(self) -> None:
+        """Marks the hand as lost, for when the stream itself went away."""
+        if self._sample is not None:
+            self._sample = replace(self._sample, tracked=False)
+
+    def update(self, wrist: Matrix, head: Matrix, now_ns: int) -> HandSample | None:
+        """Takes wrist and head (4, 4), headset frame, of one message received at `now_ns` [ns].
+
+        An unsound pose counts as a message that brought no change.
+        """
+        self._sequence += 1
+        if not (is_rigid(wrist) and is_rigid(head)):
+            self.rejected += 1
+            if self._previous is None:
+                return self._sample
+            wrist, head = self._previous
+        if self._previous is not None:
+            if self._jumped(wrist, head, self._previous, now_ns):
+                self._session += 1
+            if not np.array_equal(wrist, self._previous[0]):
+                self._changed_ns = now_ns
+        self._previous = (wrist, head)
+        self._sample = HandSample(
+            transform_wrist_to_headset=wrist,
+            transform_head_to_headset=head,
+            received_ns=now_ns,
+            changed_ns=now_ns if self._changed_ns is None else self._changed_ns,
+            sequence=self._sequence,
+            session=self._session,
+            tracked=self._is_tracked(wrist, now_ns),
+        )
+        return self._sample
+
+    def _is_tracked(self, wrist: Matrix, now_ns: int) -> bool:
+        never_seen = np.array_equal(
+            wrist, TRANSFORM_ARKIT_TO_HEADSET
+        )  # exact identity on the wire
+        if never_seen or self._changed_ns is None:
+            return False
+        return now_ns - self._changed_ns <= self._config.unchanged_limit * 1e9
+
+    def _jumped(
+        self, wrist: Matrix, head: Matrix, previous: tuple[Matrix, Matrix], now_ns: int
+    ) -> bool:
+        """Whether wrist or head moved further than a person can: re-centred, or hands swapped."""
+        elapsed = 0.0 if self._changed_ns is None else (now_ns - self._changed_ns) * 1e-9
+        allowed = self._config.jump_distance + self._config.jump_speed * min(elapsed, 0.1)
+        pairs = ((wrist, previous[0]), (head, previous[1]))
+        return any(
+            float(np.linalg.norm(new[:3, 3] - old[:3, 3])) > allowed
+            or rotation_angle(new[:3, :3], old[:3, :3]) > self._config.jump_angle
+            for new, old in pairs
+        )

@@ -1,0 +1,203 @@
+"""Reads one hand from a Vision Pro running the TrackingStreamer app, over gRPC.
+
+It reads the published protocol instead of the vendor's client because that one blocks without a headset,
+never notices silence, and installs signal handlers. Nothing here blocks the caller: absence, silence and
+restarts of the headset end in samples that are not tracked, and every reconnect begins a new session.
+"""
+
+import logging
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import grpc
+
+from ate_teleop.devices import headset_protocol as protocol
+from ate_teleop.devices.hand_pose import (
+    TRANSFORM_ARKIT_TO_HEADSET,
+    TRANSFORM_HEADSET_TO_ARKIT,
+    HandSample,
+    HandTracker,
+    TrackingConfig,
+)
+
+_logger = logging.getLogger(__name__)
+
+State = Literal["stopped", "connecting", "streaming", "silent", "refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionProConfig:
+    """Which hand of which headset, and when its silence ends the connection."""
+
+    ip: str
+    """IPv4 address of the headset."""
+    hand: Literal["left", "right"]
+    """The hand that is read."""
+    port: int = protocol.PORT
+    """TCP port of the app."""
+    silence_limit: float = 0.3
+    """Time without a message after which the connection is given up [s]."""
+    connect_limit: float = 1.0
+    """Time a new connection has to bring its first message [s]."""
+    reconnect_pause: float = 0.2
+    """Fixed pause between two connections [s]."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """When the hand counts as tracked."""
+
+    def __post_init__(self) -> None:
+        if self.hand not in ("left", "right"):
+            raise ValueError(f"hand is {self.hand!r}; it must be 'left' or 'right'")
+        for name in ("silence_limit", "connect_limit", "reconnect_pause"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} is {getattr(self, name)} s; it must be above 0")
+
+
+class VisionProReader:
+    """A `HandPoseSource` on the app's own stream, with a watchdog and reconnection."""
+
+    def __init__(self, config: VisionProConfig) -> None:
+        self._config = config
+        self._tracker = HandTracker(config.tracking)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._call: Any = None
+        self._deadline_ns = 0
+        self._state: State = "stopped"
+
+    def start(self) -> None:
+        """Begins connecting in the background."""
+        if self._threads:
+            return
+        self._stop.clear()
+        self._set_state("connecting")
+        for target in (self._run, self._watch):
+            thread = threading.Thread(
+                target=target, name=f"headset-{self._config.ip}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Closes the stream and waits for the background threads."""
+        self._stop.set()
+        self._cancel()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+        self._threads.clear()
+        self._set_state("stopped")
+
+    def latest(self) -> HandSample | None:
+        """The newest sample, or None before the first message."""
+        with self._lock:
+            return self._tracker.sample
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages are arriving now."""
+        return self._state == "streaming"
+
+    @property
+    def state(self) -> State:
+        """What the connection is doing."""
+        return self._state
+
+    @property
+    def rejected(self) -> int:
+        """Poses refused because they were not finite or not a proper rotation."""
+        return self._tracker.rejected
+
+    @property
+    def status(self) -> str:
+        """One line for the operator: state, address and, where there is one, the remedy."""
+        where = f"headset {self._config.ip}:{self._config.port}"
+        return {
+            "stopped": f"{where} not started",
+            "connecting": f"{where} does not answer; open the TrackingStreamer app on it",
+            "streaming": f"{where} streaming",
+            "silent": f"{where} went silent; wake it and keep the app in front",
+            "refused": f"{where} refuses client version {protocol.CLIENT_VERSION:.0f}; "
+            "its app asks for a newer reader",
+        }[self._state]
+
+    def _set_state(self, state: State) -> None:
+        if state != self._state:
+            self._state = state
+            _logger.info("%s", self.status)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._stream()
+            with self._lock:
+                self._tracker.lose()
+            if self._state == "streaming":
+                self._set_state("silent")
+            self._stop.wait(self._config.reconnect_pause)
+
+    def _stream(self) -> None:
+        """One connection, from its first to its last message."""
+        target = f"{self._config.ip}:{self._config.port}"
+        # One thread fewer per message; see grpc's SingleThreadedUnaryStream.
+        options = [("SingleThreadedUnaryStream", 1), ("grpc.enable_retries", 0)]
+        with grpc.insecure_channel(target, options=options) as channel:
+            method = channel.unary_stream(
+                protocol.METHOD_PATH,
+                request_serializer=protocol.HandUpdate.SerializeToString,
+                response_deserializer=protocol.HandUpdate.FromString,
+            )
+            self._expect_message_within(self._config.connect_limit)
+            with self._lock:
+                self._tracker.begin_session()
+            try:
+                request = protocol.discovery_request(_own_address(self._config.ip))
+                self._call = method(request)
+                if self._stop.is_set():
+                    self._cancel()
+                for message in self._call:
+                    self._expect_message_within(self._config.silence_limit)
+                    self._take(message, time.monotonic_ns())
+            except (grpc.RpcError, OSError) as error:
+                code = error.code() if isinstance(error, grpc.Call) else error
+                _logger.debug("stream from %s ended: %s", target, code)
+            finally:
+                self._call = None
+
+    def _take(self, message: Any, now_ns: int) -> None:
+        hand = message.left_hand if self._config.hand == "left" else message.right_hand
+        if not hand.HasField("wristMatrix"):
+            if not message.HasField("Head"):
+                self._set_state("refused")
+            return
+        if message.Head.m00 == protocol.BENCHMARK_ECHO:
+            return
+        # Joint lists, and the marker and stylus entries behind the right hand's, are not read at all.
+        wrist = TRANSFORM_ARKIT_TO_HEADSET @ protocol.read_matrix(hand.wristMatrix)
+        head = protocol.read_matrix(message.Head)
+        head = TRANSFORM_ARKIT_TO_HEADSET @ head @ TRANSFORM_HEADSET_TO_ARKIT
+        with self._lock:
+            self._tracker.update(wrist, head, now_ns)
+        self._set_state("streaming")
+
+    def _expect_message_within(self, limit: float) -> None:
+        self._deadline_ns = time.monotonic_ns() + int(limit * 1e9)
+
+    def _watch(self) -> None:
+        """Cancels a silent stream: gRPC's keepalive does not report a frozen peer within 11 s."""
+        while not self._stop.wait(0.25 * self._config.silence_limit):
+            if time.monotonic_ns() > self._deadline_ns:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+
+def _own_address(peer: str) -> str:
+    """The IPv4 address from which this machine reaches `peer`; sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((peer, 9))
+        return str(probe.getsockname()[0])

@@ -1,0 +1,271 @@
+"""A headset that is not there: the TrackingStreamer app's gRPC service with poses set by the caller.
+
+Each emulated headset listens on its own loopback address, because the app's port is fixed. Poses are given in
+the headset frame (x right, y forward, z up) and leave as the app sends them, in ARKit's frame. A live hand is
+never still, so tracked wrists carry a little noise. Faults are methods; `inject` calls them by name.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import grpc
+import numpy as np
+
+from ate_core.errors import DeviceError
+from ate_teleop.devices import headset_protocol as protocol
+from ate_teleop.devices.hand_pose import (
+    TRANSFORM_ARKIT_TO_HEADSET,
+    TRANSFORM_HEADSET_TO_ARKIT,
+    Matrix,
+)
+from ate_teleop.devices.hand_skeleton import skeleton_frames
+
+Hand = Literal["left", "right"]
+
+_REFUSAL_PERIOD = 0.5
+"""Spacing of the empty messages that a client of too low a version gets [s]."""
+_REPEATING_RATE = 139.0
+"""Messages per second counted on a real headset whose poses changed 90 times (issue 8 of the app) [Hz]."""
+
+
+@dataclass
+class _HandState:
+    wrist: Matrix = field(default_factory=lambda: np.eye(4))  # (4, 4) wrist to ARKit
+    sent: Matrix = field(default_factory=lambda: np.eye(4))  # identity until first tracked
+    tracked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsetEmulatorConfig:
+    """How the emulated headset behaves while nothing is wrong."""
+
+    rate: float = 90.0
+    """Poses, and without the repeat fault messages, per second [Hz]."""
+    joints: Literal[25, 27] = 27
+    """Joints per hand: 27, or 25 as older apps send."""
+    position_noise: float = 5e-5
+    """Standard deviation of the noise on a tracked wrist [m]."""
+    rotation_noise: float = 2e-4
+    """The same about each axis [rad]."""
+    seed: int = 0
+    """Seed of the noise."""
+    minimum_version: float = protocol.MINIMUM_CLIENT_VERSION
+    """Clients below this version get only empty messages."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rate <= 200.0:
+            raise ValueError(f"rate is {self.rate} Hz; the app sends at most 200")
+        if self.joints not in (25, 27):
+            raise ValueError(f"joints is {self.joints}; it must be 25 or 27")
+
+
+class HeadsetEmulator:
+    """The app's service on `ip`:`port`. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        ip: str,
+        port: int = protocol.PORT,
+        config: HeadsetEmulatorConfig | None = None,
+    ) -> None:
+        self._address = f"{ip}:{port}"
+        self._config = config or HeadsetEmulatorConfig()
+        self._random = np.random.default_rng(self._config.seed)
+        self._skeletons = {
+            tails: skeleton_frames(self._config.joints, with_tails=tails)
+            for tails in (False, True)
+        }
+        self._lock = threading.Lock()
+        self._hands: dict[Hand, _HandState] = {"left": _HandState(), "right": _HandState()}
+        self._head: Matrix = np.eye(4)
+        self._offset: Matrix = np.eye(4)  # ARKit world before to after re-centring
+        self._server: Any = None
+        self._generation = 0
+        self._echoes = 0
+        self._silent = self._frozen = self._repeating = self._tails = False
+        self._message = b""
+        self._messages = 0
+
+    def __enter__(self) -> "HeadsetEmulator":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def messages_sent(self) -> int:
+        """Messages handed to all clients so far."""
+        return self._messages
+
+    def start(self) -> None:
+        """Begins to listen.
+
+        Raises:
+            DeviceError: The address cannot be bound.
+        """
+        if self._server is not None:
+            return
+        # Workers wait in their streams; eight leave room for streams that are just ending.
+        pool = futures.ThreadPoolExecutor(max_workers=8, thread_name_prefix="headset-emulator")
+        server = grpc.server(pool, options=[("grpc.so_reuseport", 0)])
+        handler = grpc.unary_stream_rpc_method_handler(
+            self._answer, request_deserializer=protocol.HandUpdate.FromString
+        )
+        service = grpc.method_handlers_generic_handler(
+            protocol.SERVICE, {protocol.METHOD: handler}
+        )
+        server.add_generic_rpc_handlers((service,))
+        try:
+            bound = server.add_insecure_port(self._address)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise DeviceError(
+                f"cannot listen on {self._address}; stop the program that uses it, "
+                "or give the headset another address in cell.yaml"
+            )
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Closes all streams and stops listening."""
+        server, self._server = self._server, None
+        if server is not None:
+            self.end_stream()
+            server.stop(grace=None).wait(timeout=2.0)
+
+    def set_wrist(self, hand: Hand, transform_wrist_to_headset: Matrix) -> None:
+        """Moves a hand; (4, 4) in the headset frame (x right, y forward, z up). Seen once tracked."""
+        wrist = TRANSFORM_HEADSET_TO_ARKIT @ np.asarray(transform_wrist_to_headset, dtype=float)
+        with self._lock:
+            self._hands[hand].wrist = wrist
+
+    def set_head(self, transform_head_to_headset: Matrix) -> None:
+        """Moves the head; (4, 4), head axes x right, y forward, z up."""
+        head = np.asarray(transform_head_to_headset, dtype=float)
+        with self._lock:
+            self._head = TRANSFORM_HEADSET_TO_ARKIT @ head @ TRANSFORM_ARKIT_TO_HEADSET
+
+    def set_tracked(self, hand: Hand, tracked: bool) -> None:
+        """Shows or hides a hand. Hidden, its wrist keeps the last value (identity if never seen)."""
+        with self._lock:
+            self._hands[hand].tracked = tracked
+
+    def freeze(self, on: bool = True) -> None:
+        """Fault: messages go on, nothing in them changes."""
+        self._frozen = on
+
+    def repeat(self, on: bool = True) -> None:
+        """Fault: 139 messages per second for 90 poses."""
+        self._repeating = on
+
+    def silence(self, on: bool = True) -> None:
+        """Fault: streams stay open, no message comes."""
+        self._silent = on
+
+    def send_tails(self, on: bool = True) -> None:
+        """The right hand's joint list goes on with a marker and a stylus."""
+        self._tails = on
+
+    def send_benchmark_echo(self) -> None:
+        """The next message is a benchmark echo, not a pose."""
+        self._echoes += 1
+
+    def end_stream(self) -> None:
+        """Fault: all open streams end normally."""
+        self._generation += 1
+
+    def restart(self, pause: float = 0.0) -> None:
+        """Fault: connections are reset; the app comes back after `pause` [s]."""
+        self.stop()
+        if pause > 0.0:
+            time.sleep(pause)
+        self.start()
+
+    def recentre(self, transform_before_to_after: Matrix) -> None:
+        """Fault: the Digital Crown moves the world's origin; (4, 4) between headset frames."""
+        moved = TRANSFORM_HEADSET_TO_ARKIT @ transform_before_to_after @ TRANSFORM_ARKIT_TO_HEADSET
+        with self._lock:
+            self._offset = moved @ self._offset
+
+    def inject(self, fault: str, value: Any = None) -> None:
+        """Calls a fault by name, for a control channel; `value` is its argument, None for the default.
+
+        Raises:
+            DeviceError: There is no such fault.
+        """
+        faults: dict[str, Callable[..., None]] = {
+            "freeze": self.freeze,
+            "repeat": self.repeat,
+            "silence": self.silence,
+            "tails": self.send_tails,
+            "benchmark_echo": self.send_benchmark_echo,
+            "end_stream": self.end_stream,
+            "restart": self.restart,
+            "recentre": lambda transform: self.recentre(np.asarray(transform, dtype=float)),
+        }
+        if fault not in faults:
+            raise DeviceError(f"no headset fault {fault!r}; choose one of {', '.join(faults)}")
+        faults[fault](*(() if value is None else (value,)))
+
+    def _answer(self, request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """One client's stream of serialised messages."""
+        if request.Head.m00 in protocol.ONE_SHOT_REQUESTS:
+            yield self._next_message()
+            return
+        refused = request.Head.m30 < self._config.minimum_version
+        generation, due = self._generation, time.monotonic()
+        while self._generation == generation and context.is_active():
+            if refused:
+                yield b""
+            elif not self._silent:
+                self._messages += 1
+                yield self._next_message()
+            rate = _REPEATING_RATE if self._repeating else self._config.rate
+            now = time.monotonic()
+            due = max(due + (_REFUSAL_PERIOD if refused else 1.0 / rate), now - 0.1)
+            time.sleep(max(0.0, due - now))
+
+    def _next_message(self) -> bytes:
+        with self._lock:
+            if self._echoes:
+                self._echoes -= 1
+                echo = protocol.HandUpdate()
+                echo.Head.m00 = protocol.BENCHMARK_ECHO
+                return bytes(echo.SerializeToString())
+            if self._frozen and self._message:
+                return self._message
+            if (
+                self._repeating
+                and self._message
+                and self._random.random() > (self._config.rate / _REPEATING_RATE)
+            ):
+                return self._message
+            self._message = self._compose()
+            return self._message
+
+    def _compose(self) -> bytes:
+        """One message. Joint lists are appended serialised: parsers merge fields that come in two parts."""
+        update = protocol.HandUpdate()
+        for hand, message in (("left", update.left_hand), ("right", update.right_hand)):
+            state = self._hands[hand]
+            if state.tracked:
+                state.sent = self._offset @ self._shake(state.wrist)
+            protocol.write_matrix(message.wristMatrix, state.sent)
+        protocol.write_matrix(update.Head, self._offset @ self._head)
+        frames = self._skeletons[self._tails]
+        return bytes(update.SerializeToString()) + frames[self._messages % len(frames)]
+
+    def _shake(self, wrist: Matrix) -> Matrix:
+        noise = self._random.standard_normal(6)
+        x, y, z = self._config.rotation_noise * noise[3:]
+        shaken: Matrix = wrist.copy()
+        # First order is enough: the rotation stays proper to 1e-7.
+        shaken[:3, :3] = wrist[:3, :3] @ np.array([[1, -z, y], [z, 1, -x], [-y, x, 1]])
+        shaken[:3, 3] += self._config.position_noise * noise[:3]
+        return shaken
