@@ -1,0 +1,1 @@
+"""Driver of one AgiBot OmniPicker gripper: protocol, client, emulator and ROS node."""

@@ -1,0 +1,203 @@
+"""The client against the emulated gripper on a pseudo-terminal."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ate_core.errors import DeviceError, SafetyError
+from omnipicker_driver.client import ClientConfig, GripperClient, GripperState
+from omnipicker_driver.emulator import EmulatedGripper, EmulatorConfig, IdealPlant, call
+from omnipicker_driver.protocol import Fault, Motion
+
+STALE = 0.1
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> str:
+    return str(tmp_path / "gripper_left")
+
+
+@pytest.fixture
+def gripper(port: str) -> Iterator[EmulatedGripper]:
+    emulated = EmulatedGripper(EmulatorConfig(port=port), IdealPlant(position=0.5))
+    emulated.start()
+    yield emulated
+    emulated.stop()
+
+
+@pytest.fixture
+def client(port: str) -> Iterator[GripperClient]:
+    client = GripperClient(ClientConfig(port=port, reopen_wait=0.02))
+    client.start()
+    yield client
+    client.stop()
+
+
+def wait_for(
+    client: GripperClient, condition: Callable[[GripperState], bool], seconds: float = 5.0
+) -> GripperState:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        state = client.state
+        if condition(state):
+            return state
+        time.sleep(0.005)
+    raise AssertionError(f"not reached within {seconds} s: {client.state}")
+
+
+def position(state: GripperState) -> float:
+    return -1.0 if state.report is None else state.report.position
+
+
+def ready(state: GripperState) -> bool:
+    return state.target is not None
+
+
+def test_opening_the_port_does_not_move_the_fingers(
+    gripper: EmulatedGripper, client: GripperClient
+) -> None:
+    state = wait_for(client, lambda s: s.answers >= 10)
+    assert state.target == pytest.approx(0.5, abs=1 / 255)
+    assert position(state) == pytest.approx(0.5, abs=1 / 255)
+
+
+def test_gripper_travels_its_stroke_in_about_0_7_s(
+    gripper: EmulatedGripper, client: GripperClient
+) -> None:
+    wait_for(client, ready)
+    assert client.set_target(0.0)
+    wait_for(client, lambda s: position(s) == 0.0)
+    begin = time.monotonic()
+    assert client.set_target(1.0)
+    state = wait_for(client, lambda s: position(s) > 0.99)
+    assert 0.65 < time.monotonic() - begin < 1.2
+    assert state.report is not None
+
+
+def test_reported_speed_has_the_sign_of_the_motion(
+    gripper: EmulatedGripper, client: GripperClient
+) -> None:
+    wait_for(client, ready)
+    client.set_target(0.0)
+    state = wait_for(client, lambda s: s.velocity < -1.0)
+    assert state.report is not None
+    assert state.report.motion == Motion.MOVING
+    client.set_target(1.0)
+    wait_for(client, lambda s: s.velocity > 1.0)
+
+
+def test_object_stops_the_fingers_and_losing_it_is_told_once(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    told: list[int] = []
+    client._on_report = lambda s: told.append(s.report.motion if s.report else -1)
+    call(port, "object", width=0.3)
+    wait_for(client, ready)
+    client.set_target(0.0)
+    state = wait_for(client, lambda s: s.report is not None and s.report.motion == Motion.BLOCKED)
+    assert position(state) == pytest.approx(0.3, abs=1 / 255)
+    assert state.report is not None
+    assert state.report.force == 1.0
+    call(port, "object", width=None)
+    wait_for(client, lambda s: position(s) == 0.0)
+    assert told.count(Motion.LOST_OBJECT) == 1
+
+
+def test_restarted_driver_keeps_pressing_on_a_held_object(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    call(port, "object", width=0.3)
+    wait_for(client, ready)
+    client.set_target(0.1)
+    wait_for(client, lambda s: s.report is not None and s.report.motion == Motion.BLOCKED)
+    client.stop()
+    told: list[GripperState] = []
+    second = GripperClient(client.config, told.append)
+    second.start()
+    try:
+        state = wait_for(second, lambda s: s.answers > 5)
+    finally:
+        second.stop()
+    assert state.target == 0.0
+    assert {s.report.motion for s in told if s.report} == {Motion.BLOCKED}
+    assert {s.report.force for s in told if s.report} == {1.0}
+
+
+def test_silence_makes_the_state_stale_and_the_target_stays(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    wait_for(client, ready)
+    client.set_target(0.25)
+    wait_for(client, lambda s: position(s) == pytest.approx(0.25, abs=3 / 255))
+    call(port, "line_fault", kind="no_answer")
+    state = wait_for(client, lambda s: not s.fresh(time.monotonic(), STALE))
+    stamp = state.stamp_ns
+    assert wait_for(client, lambda s: s.unanswered > 8).stamp_ns == stamp
+    call(port, "clear")
+    state = wait_for(client, lambda s: s.fresh(time.monotonic(), STALE))
+    assert state.target == 0.25
+
+
+@pytest.mark.parametrize("kind", ["wrong_checksum", "lost_byte", "doubled_reply"])
+def test_spoilt_replies_cost_only_themselves(
+    gripper: EmulatedGripper, client: GripperClient, port: str, kind: str
+) -> None:
+    wait_for(client, ready)
+    before = client.state
+    call(port, "line_fault", kind=kind, count=5)
+    state = wait_for(client, lambda s: s.answers + s.unanswered >= before.answers + 15)
+    lost = state.unanswered - before.unanswered
+    assert (lost == 0) if kind == "doubled_reply" else (5 <= lost <= 8)
+    assert position(state) == pytest.approx(0.5, abs=1 / 255)
+
+
+@pytest.mark.parametrize("fault", [f for f in Fault if f])
+def test_fault_codes_arrive(
+    gripper: EmulatedGripper, client: GripperClient, port: str, fault: Fault
+) -> None:
+    call(port, "fault_code", code=int(fault))
+    wait_for(client, lambda s: s.report is not None and s.report.fault == fault)
+
+
+def test_unplugged_gripper_is_reopened_where_it_is(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    wait_for(client, ready)
+    client.set_target(0.8)
+    wait_for(client, lambda s: position(s) == pytest.approx(0.8, abs=3 / 255))
+    call(port, "unplug")
+    state = wait_for(client, lambda s: not s.connected)
+    assert "plug it in" in state.error or "cannot be opened" in state.error
+    assert not os.path.lexists(port)
+    assert not client.set_target(0.0), "a target for an absent gripper must not be kept"
+    call(port, "plug")
+    state = wait_for(client, ready)
+    assert state.openings == 2
+    assert state.target == pytest.approx(0.8, abs=3 / 255)
+    client.set_target(0.6)
+    wait_for(client, lambda s: position(s) == pytest.approx(0.6, abs=3 / 255))
+
+
+def test_missing_port_is_awaited(client: GripperClient, port: str) -> None:
+    state = wait_for(client, lambda s: s.error != "")
+    assert state.error.startswith(f"gripper port {port} cannot be opened (No such file")
+    emulated = EmulatedGripper(EmulatorConfig(port=port), IdealPlant())
+    emulated.start()
+    try:
+        wait_for(client, ready)
+    finally:
+        emulated.stop()
+
+
+def test_target_that_is_no_number_is_refused(client: GripperClient) -> None:
+    with pytest.raises(SafetyError, match="nan"):
+        client.set_target(float("nan"))
+
+
+def test_control_calls_that_make_no_sense_are_refused(gripper: EmulatedGripper, port: str) -> None:
+    for name, arguments in [("dance", {}), ("line_fault", {"kind": "x"}), ("fault_code", {})]:
+        with pytest.raises(DeviceError, match="refused"):
+            call(port, name, **arguments)
