@@ -1,0 +1,86 @@
+"""The one console command. Each verb is a function of the package that it belongs to."""
+
+import importlib
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from ate_bringup.launch_command import launch
+from ate_core.errors import AteError
+
+VERBS = {
+    "demo": ("ate_bringup.demo:demo", "run the whole loop on the simulated cell"),
+    "doctor": ("ate_bringup.doctor:doctor", "check this machine for what the stack needs"),
+    "launch": ("", "start a launch where `ros2 launch` is not installed"),
+    "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
+    "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
+    "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
+    "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),
+    "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
+    "report": ("training.report:report", "one self-contained HTML report of a run"),
+}
+"""Verb -> (module:function, what it does). The function takes one config dataclass."""
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one verb; errors of the stack become one line and a non-zero exit code."""
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        _print_help()
+        return 0
+    verb, *rest = words
+    if verb not in VERBS:
+        print(f"error: there is no `ate {verb}`; see `ate --help`", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        return launch(rest) if verb == "launch" else _run(verb, rest)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except (AteError, ImportError) as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _run(verb: str, words: list[str]) -> int:
+    import tyro
+
+    function = _load(VERBS[verb][0])
+    hints = typing.get_type_hints(function)
+    config_type = next(hint for name, hint in hints.items() if name != "return")
+    config = tyro.cli(config_type, args=words, prog=f"ate {verb}")
+    return int(function(config))
+
+
+def _load(target: str) -> Callable[[Any], int]:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        return f"{text}: install the stack with `make setup`"
+    return text
+
+
+def _print_help() -> None:
+    print(
+        "usage: ate VERB [options]    (ate VERB --help explains each; --debug shows tracebacks)\n"
+    )
+    for verb, (_, description) in VERBS.items():
+        print(f"  {verb:10} {description}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

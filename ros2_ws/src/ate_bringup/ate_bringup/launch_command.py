@@ -1,0 +1,60 @@
+"""`ate launch`: start a launch where ROS's launch tool is not installed."""
+
+import sys
+
+from ate_bringup.launches import LAUNCHES, find_launch
+from ate_bringup.specs import Launch
+from ate_core.errors import UsageError
+
+HELP = """usage: ate launch PACKAGE FILE [name:=value ...] [--show-args] [--print]
+
+Starts the same processes as `ros2 launch PACKAGE FILE name:=value ...`.
+--show-args lists the arguments; --print shows the processes and starts nothing.
+
+launches:"""
+
+
+def launch(words: list[str]) -> int:
+    """Run ``ate launch`` with the words behind it; returns the exit code."""
+    flags = {word for word in words if word.startswith("-")}
+    plain = [word for word in words if word not in flags]
+    if flags & {"-h", "--help"} or not plain:
+        print(HELP)
+        for known in LAUNCHES.values():
+            print(f"  {known.package} {known.file:28} {known.description}")
+        return 0
+    unknown = flags - {"--show-args", "--print"}
+    if unknown:
+        raise UsageError(f"ate launch has no option {sorted(unknown)[0]}; see ate launch --help")
+    if len(plain) < 2:
+        raise UsageError(f"ate launch {plain[0]} names no file; see ate launch --help")
+    chosen = find_launch(plain[0], plain[1])
+    given = _parse(plain[2:])
+    if "--show-args" in flags:
+        return _show(chosen)
+    specs = chosen.processes(given)
+    if "--print" in flags:
+        for spec in specs:
+            print(f"{spec.namespace}/{spec.name}: {' '.join(spec.command()[1:])}")
+        return 0
+    from ate_bringup.supervisor import supervise
+
+    return supervise(specs)
+
+
+def _parse(words: list[str]) -> dict[str, str]:
+    values = {}
+    for word in words:
+        name, sign, value = word.partition(":=")
+        if not sign or not name:
+            raise UsageError(f"launch argument {word!r} is not of the form name:=value")
+        values[name] = value
+    return values
+
+
+def _show(chosen: Launch) -> int:
+    for argument in chosen.arguments:
+        default = "required" if argument.default is None else f"default {argument.default!r}"
+        choices = f", one of {'|'.join(argument.choices)}" if argument.choices else ""
+        print(f"{argument.name:12} {argument.description} ({default}{choices})", file=sys.stdout)
+    return 0

@@ -1,0 +1,262 @@
+"""The launches of the cell. Both `ros2 launch` and `ate launch` are fed from here."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
+from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell
+from ate_core.errors import UsageError
+
+TASKS = ("pick_place", "handover", "pick_bun", "cook_bun", "use_toaster")
+
+CELL_ARGUMENTS = (
+    LaunchArgument(name="cell", default="", description="cell.yaml; empty: the packaged one"),
+    LaunchArgument(
+        name="hardware",
+        default="real",
+        description="real devices, or sim: the emulated ones",
+        choices=("real", "sim"),
+    ),
+    LaunchArgument(
+        name="task",
+        default="pick_place",
+        description="name of the task; sim: one of " + ", ".join(TASKS),
+    ),
+    LaunchArgument(name="seed", default="0", description="sim: seed of the first start"),
+    LaunchArgument(
+        name="episodes", default="0", description="sim: scripted episodes, then stop; 0: for ever"
+    ),
+    LaunchArgument(
+        name="report", default="", description="sim: JSON-lines file with one line per episode"
+    ),
+    LaunchArgument(
+        name="cameras", default="true", description="run the cameras", choices=("true", "false")
+    ),
+)
+
+
+def standin_hid_folder() -> Path:
+    """Folder of the stand-in module ``hid`` through which emulated Joy-Cons are reached."""
+    from ate_teleop.devices.joycon_emulator import standin_path
+
+    return standin_path()
+
+
+def _cell_parameters(values: Mapping[str, str]) -> dict[str, str]:
+    cell = str(Path(values["cell"]).resolve()) if values["cell"] else ""
+    return {"cell": cell, "hardware": values["hardware"]}
+
+
+def _load(values: Mapping[str, str]) -> Cell:
+    return load_cell(values["cell"] or None, values["hardware"])  # type: ignore[arg-type]
+
+
+def device_nodes(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
+    """Drivers of arms, grippers and cameras."""
+    shared = _cell_parameters(values)
+    specs = []
+    for side, arm in cell.arms.items():
+        specs.append(
+            ProcessSpec(
+                name="arm_driver",
+                module="realman_driver.nodes.driver_node",
+                namespace=arm.namespace,
+                parameters={**shared, "arm": side},
+                respawn=True,
+            )
+        )
+        specs.append(
+            ProcessSpec(
+                name="gripper_driver",
+                module="omnipicker_driver.nodes.gripper_node",
+                namespace=cell.grippers[side].namespace,
+                parameters={**shared, "arm": side},
+                respawn=True,
+            )
+        )
+    if values["cameras"] == "true":
+        specs += [
+            ProcessSpec(
+                name=f"camera_{role}",
+                module="realsense_camera.nodes.camera_node",
+                parameters={**shared, "role": role},
+                respawn=True,
+            )
+            for role in cell.cameras
+        ]
+    return specs
+
+
+def simulated_cell(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
+    """World, renderer and the emulators of arms and grippers."""
+    if values["task"] not in TASKS:
+        raise UsageError(
+            f"task:={values['task']} is not simulated; need one of {', '.join(TASKS)}"
+        )
+    where = _cell_arguments(values)
+    world = ("--task", values["task"], "--seed", values["seed"])
+    specs = [_process("world", "ate_sim.host.world", (*where, *world))]
+    if values["cameras"] == "true":
+        specs.append(_process("renderer", "ate_sim.host.renderer", where))
+    for side in cell.arms:
+        side_of = ("--side", side, *where)
+        specs.append(_process(f"arm_{side}", "realman_driver.emulator", side_of, respawn=True))
+        specs.append(
+            _process(f"gripper_{side}", "omnipicker_driver.emulator", side_of, respawn=True)
+        )
+    specs.append(
+        ProcessSpec(
+            name="scene", module="ate_sim.nodes.scene_node", parameters=_cell_parameters(values)
+        )
+    )
+    return specs
+
+
+def _cell_arguments(values: Mapping[str, str]) -> tuple[str, ...]:
+    cell = _cell_parameters(values)["cell"]
+    return ("--cell", cell) if cell else ()
+
+
+def _process(
+    name: str,
+    module: str,
+    arguments: tuple[str, ...],
+    *,
+    respawn: bool = False,
+    ends: bool = False,
+) -> ProcessSpec:
+    return ProcessSpec(
+        name=name,
+        module=module,
+        is_node=False,
+        arguments=arguments,
+        respawn=respawn,
+        ends_launch=ends,
+    )
+
+
+def _scripted(module: str, name: str, values: Mapping[str, str]) -> ProcessSpec:
+    arguments = [*_cell_arguments(values), "--task", values["task"]]
+    arguments += ["--first-seed", values["seed"], "--episodes", values["episodes"]]
+    if values["report"]:
+        arguments += ["--report", str(Path(values["report"]).resolve())]
+    return _process(name, module, tuple(arguments), ends=int(values["episodes"]) > 0)
+
+
+def _dual_operator(values: Mapping[str, str]) -> list[ProcessSpec]:
+    cell = _load(values)
+    shared = _cell_parameters(values)
+    specs = device_nodes(cell, values)
+    environment = {}
+    if values["hardware"] == "sim":
+        specs = simulated_cell(cell, values) + specs
+        specs.append(_scripted("ate_sim.host.operators", "people", values))
+        paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "ATE_HID_DIR": str(cell.runtime_path("hid")),
+        }
+    for side, operator in cell.operators.items():
+        specs.append(
+            ProcessSpec(
+                name="operator",
+                module="ate_teleop.nodes.operator_node",
+                namespace=cell.arms[operator.arm].namespace,
+                parameters={**shared, "operator": side},
+                environment=environment,
+            )
+        )
+    specs.append(
+        ProcessSpec(
+            name="recorder",
+            module="ate_recorder.nodes.recorder_node",
+            parameters={
+                **shared,
+                "output": str(Path(values["output"]).resolve()),
+                "task": values["task"],
+                "instruction": values["instruction"],
+                "operator": values["operator"],
+            },
+        )
+    )
+    return _in_runtime_dir(cell, specs)
+
+
+def _deploy(values: Mapping[str, str]) -> list[ProcessSpec]:
+    cell = _load(values)
+    specs = device_nodes(cell, values)
+    if values["hardware"] == "sim":
+        specs = simulated_cell(cell, values) + specs
+        if int(values["episodes"]) > 0:
+            rollouts = _scripted("ate_sim.nodes.rollouts", "rollouts", values)
+            specs.append(rollouts)
+    specs.append(
+        ProcessSpec(
+            name="policy",
+            module="ate_policy.nodes.policy_node",
+            parameters={
+                **_cell_parameters(values),
+                "checkpoint": str(Path(values["checkpoint"]).resolve()),
+                "instruction": values["instruction"],
+                "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
+            },
+        )
+    )
+    return _in_runtime_dir(cell, specs)
+
+
+def _in_runtime_dir(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]:
+    """Give every process of a simulated cell the same runtime folder."""
+    if not cell.runtime_dir:
+        return specs
+    import dataclasses
+
+    variable = {RUNTIME_VARIABLE: cell.runtime_dir}
+    return [
+        dataclasses.replace(spec, environment={**variable, **spec.environment}) for spec in specs
+    ]
+
+
+DUAL_OPERATOR = Launch(
+    name="dual_operator",
+    package="ate_teleop",
+    description="two operators teleoperate the cell and record episodes",
+    arguments=(
+        *CELL_ARGUMENTS,
+        LaunchArgument(name="output", default="runs/bags", description="folder for the bags"),
+        LaunchArgument(name="instruction", default="", description="what the operators are asked"),
+        LaunchArgument(name="operator", default="", description="who operates, kept in the bags"),
+    ),
+    make_processes=_dual_operator,
+)
+
+DEPLOY = Launch(
+    name="deploy",
+    package="ate_policy",
+    description="a policy drives the cell at the tick rate",
+    arguments=(
+        *CELL_ARGUMENTS,
+        LaunchArgument(name="checkpoint", default=None, description="checkpoint folder"),
+        LaunchArgument(name="instruction", default="", description="instruction for the policy"),
+        LaunchArgument(
+            name="summary", default="", description="JSON file for the timing at the end"
+        ),
+    ),
+    make_processes=_deploy,
+)
+
+LAUNCHES = {launch.name: launch for launch in (DUAL_OPERATOR, DEPLOY)}
+
+
+def find_launch(package: str, file: str) -> Launch:
+    """The launch that ``ros2 launch package file`` would start.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for launch in LAUNCHES.values():
+        if launch.package == package and launch.file == file:
+            return launch
+    known = "; ".join(f"{launch.package} {launch.file}" for launch in LAUNCHES.values())
+    raise UsageError(f"there is no launch {package} {file}; known: {known}")

@@ -1,0 +1,121 @@
+"""What a launch consists of: arguments, and processes described without any launch library."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ate_core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchArgument:
+    """One ``name:=value`` of a launch."""
+
+    name: str
+    """Name on the command line."""
+    default: str | None
+    """Value when it is not given; None: it must be given."""
+    description: str
+    """One line for people."""
+    choices: tuple[str, ...] = ()
+    """Values allowed; empty: any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSpec:
+    """One process of a launch."""
+
+    name: str
+    """Unique name within the launch; the node name of a ROS node."""
+    module: str
+    """Module that runs it: ``python -m module``."""
+    is_node: bool = True
+    """A ROS node takes parameters; a plain process takes arguments."""
+    namespace: str = ""
+    """ROS namespace of a node."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """String parameters of a node."""
+    arguments: tuple[str, ...] = ()
+    """Command line of a plain process."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables set for this process on top of the launch's own."""
+    respawn: bool = False
+    """Start it again when it ends: for drivers and emulators, which resume from measured state."""
+    ends_launch: bool = False
+    """The launch stops when this process ends."""
+
+    @property
+    def package(self) -> str:
+        """Package that installs the executable of a node."""
+        return self.module.split(".", 1)[0]
+
+    @property
+    def executable(self) -> str:
+        """Executable of a node, named as its module."""
+        return self.module.rsplit(".", 1)[1]
+
+    def command(self) -> list[str]:
+        """Command line that starts the process with this interpreter."""
+        start = [sys.executable, "-m", self.module]
+        if not self.is_node:
+            return [*start, *self.arguments]
+        start += ["--ros-args", "-r", f"__node:={self.name}"]
+        if self.namespace:
+            start += ["-r", f"__ns:={self.namespace}"]
+        for key, value in self.parameters.items():
+            start += ["-p", f"{key}:={json.dumps(value)}"]
+        return start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A named list of processes that depends on arguments."""
+
+    name: str
+    """Name of the launch, for instance ``dual_operator``."""
+    package: str
+    """Package whose launch folder holds the file."""
+    description: str
+    """One line for people."""
+    arguments: tuple[LaunchArgument, ...]
+    """What can be given."""
+    make_processes: Callable[[Mapping[str, str]], list[ProcessSpec]]
+    """From resolved arguments to processes."""
+
+    @property
+    def file(self) -> str:
+        """Name of the launch file."""
+        return f"{self.name}.launch.py"
+
+    def resolve(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Given values over defaults.
+
+        Raises:
+            UsageError: unknown name, value not allowed or required value missing.
+        """
+        known = {argument.name: argument for argument in self.arguments}
+        for name in given:
+            if name not in known:
+                raise UsageError(
+                    f"{self.file} has no argument {name!r}; it has {', '.join(known)}"
+                )
+        values = {}
+        for name, argument in known.items():
+            value = given.get(name, argument.default)
+            if value is None:
+                raise UsageError(f"{self.file} needs {name}:=... ({argument.description})")
+            if argument.choices and value not in argument.choices:
+                raise UsageError(
+                    f"{name}:={value} is not allowed; need one of {', '.join(argument.choices)}"
+                )
+            values[name] = value
+        return values
+
+    def processes(self, given: Mapping[str, str]) -> list[ProcessSpec]:
+        """The processes for the given arguments, with unique names."""
+        specs = self.make_processes(self.resolve(given))
+        names = [f"{spec.namespace}/{spec.name}" for spec in specs]
+        if len(set(names)) != len(names):
+            raise UsageError(f"{self.file} names two processes alike: {sorted(names)}")
+        return specs

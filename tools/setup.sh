@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Make the virtual environment that every `make` target uses.
+#   tools/setup.sh VENV [PYTHON]
+# With ROS 2 sourced, its Python packages are used; without, the ROS wheels of PyPI are installed.
+set -euo pipefail
+venv=$1
+here=$(cd "$(dirname "$0")/.." && pwd)
+ros_wheels=(
+    "ros-rclpy[fastrtps]==7.1.6" ros-std-msgs==5.3.6 ros-sensor-msgs==5.3.6
+    ros-geometry-msgs==5.3.6 ros-diagnostic-msgs==5.3.6 ros-std-srvs==5.3.6
+    ros-rcl-interfaces==2.0.3 ros-rosgraph-msgs==2.0.3
+)
+
+fail() { echo "error: $*" >&2; exit 1; }
+
+find_python() {
+    for name in ${1:+"$1"} python3.11 python3.12 python3.13 python3; do
+        if command -v "$name" >/dev/null &&
+            "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "Python 3.11, 3.12 or 3.13 is needed, found $(python3 --version 2>&1): install python3.11 or set PYTHON=/path/to/python3"
+}
+
+# Shared library -> Debian/Ubuntu package that holds it.
+system_packages() {
+    local missing=()
+    have() { ldconfig -p | grep -q "$1"; }
+    have libusb-1.0.so.0 || missing+=(libusb-1.0-0)
+    have libEGL.so.1 || missing+=(libegl1)
+    have libEGL_mesa.so.0 || missing+=(libegl-mesa0 libgl1-mesa-dri)
+    have libOpenGL.so.0 || missing+=(libopengl0)
+    "$1" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    [ ${#missing[@]} -eq 0 ] && return
+    local command="apt-get install -y --no-install-recommends ${missing[*]}"
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "installing system packages: ${missing[*]}"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive $command -qq >/dev/null ||
+            fail "the system packages ${missing[*]} could not be installed: run '$command'"
+    else
+        fail "system packages are missing: ${missing[*]}; run 'sudo $command'"
+    fi
+}
+
+[ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m): the device libraries need x86_64"
+python=$(find_python "${2:-}")
+system_packages "$python"
+if [ -n "${ROS_DISTRO:-}" ]; then
+    "$python" -m venv --system-site-packages "$venv"
+    ros_wheels=()
+else
+    "$python" -m venv "$venv"
+fi
+pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+cd "$here"
+# torch first and exactly: an open range would pull the CUDA packages.
+"${pip[@]}" -c constraints.txt "setuptools>=64,<80" wheel
+"${pip[@]}" -c constraints.txt "torch==$(sed -n 's/^torch==//p' constraints.txt)"
+[ ${#ros_wheels[@]} -eq 0 ] || "${pip[@]}" -c constraints.txt "${ros_wheels[@]}"
+"${pip[@]}" -c constraints.txt --no-build-isolation -e ".[dev]"
+echo "environment ready: $venv ($("$venv/bin/python" --version))"
