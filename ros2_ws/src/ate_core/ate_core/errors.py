@@ -1,4 +1,4 @@
-"""The error tree. A message says what is wrong, the value, the bound and the remedy, in one line."""
+"""The error tree. A message says what is wrong, the value, the bound and the remedy."""
 
 
 class AteError(Exception):

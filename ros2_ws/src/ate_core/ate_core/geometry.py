@@ -71,9 +71,9 @@ def matrix_to_pose(matrix: ArrayLike) -> Array:
 def rpy_to_matrix(rpy: ArrayLike) -> Array:
     """Rotation (3, 3) of fixed-axis roll, pitch, yaw [rad]: Rz(yaw) Ry(pitch) Rx(roll)."""
     roll, pitch, yaw = np.asarray(rpy, dtype=np.float64)
-    return (
-        rotation_exp([0.0, 0.0, yaw]) @ rotation_exp([0.0, pitch, 0.0])
-    ) @ rotation_exp([roll, 0.0, 0.0])
+    return (rotation_exp([0.0, 0.0, yaw]) @ rotation_exp([0.0, pitch, 0.0])) @ rotation_exp(
+        [roll, 0.0, 0.0]
+    )
 
 
 def transform(rotation: ArrayLike, translation: ArrayLike) -> Array:
@@ -97,10 +97,11 @@ def rotation_exp(vector: ArrayLike) -> Array:
     x, y, z = v
     k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     if angle < 1e-8:  # second-order series: the next term is below double precision
-        return np.eye(3) + k + 0.5 * k @ k
-    a = np.sin(angle) / angle
-    b = (1 - np.cos(angle)) / (angle * angle)
-    return np.eye(3) + a * k + b * k @ k
+        a, b = 1.0, 0.5
+    else:
+        a, b = np.sin(angle) / angle, (1 - np.cos(angle)) / (angle * angle)
+    rotation: Array = np.eye(3) + a * k + b * k @ k
+    return rotation
 
 
 def rotation_log(rotation: ArrayLike) -> Array:
@@ -108,8 +109,10 @@ def rotation_log(rotation: ArrayLike) -> Array:
     q = matrix_to_quaternion(rotation)
     sine = float(np.linalg.norm(q[:3]))
     if sine < 1e-12:
-        return 2.0 * q[:3]
-    return q[:3] * (2.0 * np.arctan2(sine, q[3]) / sine)
+        return np.zeros(3)
+    angle: float = 2.0 * np.arctan2(sine, q[3])
+    vector: Array = q[:3] * (angle / sine)
+    return vector
 
 
 def interpolate_pose(start: ArrayLike, end: ArrayLike, fraction: float) -> Array:
