@@ -1,0 +1,317 @@
+"""Commands of the JSON protocol and their replies. No sockets; time is an argument.
+
+A reply is found by the SDK only through the text in ``command`` or ``state``. Commands that are
+not in the table get no answer, as on firmware that lacks them (the SDK then reports -2).
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realman_driver.emulator import wire
+from realman_driver.emulator.controller import Controller
+from realman_driver.emulator.model import DH_ROWS, JOINTS
+from realman_driver.emulator.plant import Measurement
+
+Array = NDArray[np.float64]
+Message = dict[str, Any]
+log = logging.getLogger(__name__)
+
+RPM_THOUSANDTHS = 1000.0 * 30.0 / np.pi
+"""Controller limits on the wire per rad/s: 0.001 RPM."""
+
+
+@dataclass(kw_only=True)
+class PushSetting:
+    """Where the state push goes."""
+
+    enable: bool = True
+    """Whether packets leave."""
+    cycle: int = 1
+    """Period in units of 5 ms."""
+    port: int = 8089
+    """UDP port of the receiver."""
+    ip: str = "127.0.0.1"
+    """Address of the receiver."""
+    force_coordinate: int = 0
+    """Frame of the zeroed force: 0 sensor, 1 work, 2 tool."""
+
+
+class CommandTable:
+    """Answers the commands of one client or several; the arm behind them is one."""
+
+    def __init__(self, controller: Controller, push: PushSetting) -> None:
+        """Build the table.
+
+        Args:
+            controller: motion and errors of the arm.
+            push: state push setting, changed by commands.
+        """
+        self.push = push
+        self.measured: Measurement | None = None
+        self.wrench_offset: Array = np.zeros(6)
+        self._controller = controller
+        self._collision_stage = 0
+        self._tool: Message = {
+            "tool_name": "Arm_Tip",
+            "pose": [0] * 6,
+            "payload": 0,
+            "position": [0, 0, 0],
+        }
+        self._tools: dict[str, Message] = {"Arm_Tip": self._tool}
+        self._handlers = self._connecting() | self._reading() | self._writing() | self._moving()
+
+    def answer(self, message: Message, now: float) -> Message | None:
+        """Carry out one command; None when it has no reply or is unknown."""
+        name = message.get("command")
+        handler = self._handlers.get(name) if isinstance(name, str) else None
+        if handler is None:
+            log.debug("no answer to %r", name)
+            return None
+        try:
+            return handler(message, now)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            log.warning("command %s is malformed: %r", name, error)
+            return None
+
+    # --- the table -----------------------------------------------------------------------
+
+    def _connecting(self) -> "dict[str, Callable[[Message, float], Message | None]]":
+        limits = self._controller.limits
+        plan = {"build_time": "2024/12/13 20:58:10", "version": "V1.7.0"}
+        software = {
+            "command": "arm_software_info",
+            "Product_version": "RM75-6F",
+            "algorithm_info": {"version": "1.4.5"},
+            "ctrl_info": plan,
+            "dynamic_info": {"model_version": "2"},
+            "plan_info": plan,
+        }
+        dh = {"command": "get_DH_data"} | {
+            f"joint_{i}": list(row) for i, row in enumerate(DH_ROWS, 1)
+        }
+        speed = [round(v) for v in limits.speed * RPM_THOUSANDTHS]
+        acceleration = [round(v) for v in limits.acceleration * RPM_THOUSANDTHS]
+        lower, upper = wire.joints_to_wire(limits.lower), wire.joints_to_wire(limits.upper)
+        return {
+            "get_arm_software_info": _constant(software),
+            "get_current_work_frame": _state(
+                "current_work_frame", frame_name="World", pose=[0] * 6
+            ),
+            "get_install_pose": _state("install_pose", pose=[0, 0, 0]),
+            "get_joint_min_pos": _state("joint_min_pos", min_pos=lower),
+            "get_joint_max_pos": _state("joint_max_pos", max_pos=upper),
+            "get_joint_max_acc": _state("joint_max_acc", joint_acc=acceleration),
+            "get_joint_max_speed": _state("joint_max_speed", joint_speed=speed),
+            "get_joint_drive_min_pos": _echo(min_pos=lower),
+            "get_joint_drive_max_pos": _echo(max_pos=upper),
+            "get_joint_drive_max_acc": _echo(joint_acc=acceleration),
+            "get_joint_drive_max_speed": _echo(joint_speed=speed),
+            "get_DH_data": _constant(dh),
+            "get_realtime_push": self._get_push,
+            "get_current_tool_frame": lambda m, now: {"state": "current_tool_frame", **self._tool},
+            "get_arm_current_trajectory": self._trajectory,
+        }
+
+    def _reading(self) -> "dict[str, Callable[[Message, float], Message | None]]":
+        return {
+            "get_current_arm_state": self._arm_state,
+            "get_joint_degree": lambda m, now: {"state": "joint_degree", "joint": self._joints()},
+            "get_arm_all_state": self._all_state,
+            "get_joint_err_flag": lambda m, now: {
+                "state": "joint_err_flag",
+                "err_flag": self._controller.joint_errors,
+                "brake_state": [0] * JOINTS,
+            },
+            "get_joint_en_state": lambda m, now: {
+                "state": "joint_en_state",
+                "en_state": self._enabled(),
+            },
+            "get_force_data": self._force_data,
+            "get_arm_power_state": _state("arm_power_state", power_state=1),
+            "get_collision_stage": lambda m, now: {
+                "state": "get_collision_stage",
+                "collision_stage": self._collision_stage,
+            },
+            "get_controller_state": _state(
+                "controller_state", voltage=24000, current=2000, temperature=35000, err_flag=0
+            ),
+            "get_arm_run_mode": _echo(mode=1),
+        }
+
+    def _writing(self) -> "dict[str, Callable[[Message, float], Message | None]]":
+        return {
+            "set_arm_power": _echo(arm_power=True),
+            "set_arm_run_mode": _echo(mode=True),
+            "set_joint_en_state": self._enable_joint,
+            "set_joint_clear_err": self._clear_joint,
+            "clear_system_err": self._clear_system,
+            "clear_force_data": self._clear_force,
+            "set_collision_stage": self._set_collision,
+            "set_realtime_push": self._set_push,
+            "set_manual_tool_frame": self._define_tool,
+            "set_change_tool_frame": self._change_tool,
+        }
+
+    def _moving(self) -> "dict[str, Callable[[Message, float], Message | None]]":
+        return {
+            "movej": self._movej,
+            "movej_canfd": self._canfd,
+            "set_arm_stop": self._stop,
+            "set_arm_slow_stop": self._slow_stop,
+            "set_delete_current_trajectory": _echo(delete_current_trajectory=True),
+            "set_arm_delete_trajectory": _echo(arm_delete_trajectory=True),
+        }
+
+    # --- reading -------------------------------------------------------------------------
+
+    def _joints(self) -> list[int]:
+        return wire.joints_to_wire(self.measured.q if self.measured else np.zeros(JOINTS))
+
+    def _enabled(self) -> list[int]:
+        return [int(flag) for flag in self._controller.joint_enabled]
+
+    def _error_fields(self) -> Message:
+        errors = self._controller.errors
+        first = errors[0] if errors else 0
+        return {"arm_err": first, "sys_err": first, "err": errors or [0]}
+
+    def _arm_state(self, message: Message, now: float) -> Message:
+        q = self.measured.q if self.measured else np.zeros(JOINTS)
+        position, _, euler = wire.pose_to_wire(q)
+        state = {"joint": self._joints(), "pose": position + euler} | self._error_fields()
+        return {"state": "current_arm_state", "arm_state": state}
+
+    def _all_state(self, message: Message, now: float) -> Message:
+        torque = self.measured.torque if self.measured else np.zeros(JOINTS)
+        errors = self._error_fields()
+        state = {
+            "temperature": [32000] * JOINTS,
+            "current": wire.current_to_wire(torque),
+            "voltage": [24000] * JOINTS,
+            "err_flag": self._controller.joint_errors,
+            "en_flag": self._enabled(),
+            "sys_err": errors["sys_err"],
+            "err": errors["err"],
+        }
+        return {"state": "arm_all_state", "all_state": state}
+
+    def _force_data(self, message: Message, now: float) -> Message:
+        raw = self.measured.wrench if self.measured else np.zeros(6)
+        zeroed = wire.wrench_to_wire(raw - self.wrench_offset)
+        return {
+            "command": "get_force_data",
+            "force_data": wire.wrench_to_wire(raw),
+            "zero_force_data": zeroed,
+            "work_zero_force_data": zeroed,
+            "tool_zero_force_data": zeroed,
+        }
+
+    def _trajectory(self, message: Message, now: float) -> Message:
+        kind = "movej" if self._controller.status == "move_J" else "none"
+        return {"state": "arm_current_trajectory", "type": kind, "data": self._joints()}
+
+    def _get_push(self, message: Message, now: float) -> Message:
+        push = self.push
+        return {
+            "command": "get_realtime_push",
+            "cycle": push.cycle,
+            "enable": push.enable,
+            "port": push.port,
+            "force_coordinate": push.force_coordinate,
+            "ip": push.ip,
+            "custom": {
+                "joint_speed": True,
+                "arm_current_status": True,
+                "lift_state": False,
+                "expand_state": False,
+                "aloha_state": False,
+                "hand": False,
+            },
+        }
+
+    # --- writing -------------------------------------------------------------------------
+
+    def _set_push(self, message: Message, now: float) -> Message:
+        push = self.push
+        if message.get("cycle", push.cycle) < 1:
+            return {"command": "set_realtime_push", "state": False}
+        push.enable = bool(message.get("enable", push.enable))
+        push.cycle = int(message.get("cycle", push.cycle))
+        push.port = int(message.get("port", push.port))
+        push.ip = str(message.get("ip", push.ip))
+        push.force_coordinate = int(message.get("force_coordinate", push.force_coordinate))
+        return {"command": "set_realtime_push", "state": True}
+
+    def _enable_joint(self, message: Message, now: float) -> Message:
+        number, flag = message["joint_en_state"]
+        self._controller.joint_enabled[number - 1] = bool(flag)
+        return {"command": "set_joint_en_state", "joint_en_state": True}
+
+    def _clear_joint(self, message: Message, now: float) -> Message:
+        self._controller.clear_joint_error(int(message["joint_clear_err"]) - 1)
+        return {"command": "set_joint_clear_err", "joint_clear_err": True}
+
+    def _clear_system(self, message: Message, now: float) -> Message:
+        self._controller.clear_errors()
+        return {"command": "clear_system_err", "clear_state": True}
+
+    def _clear_force(self, message: Message, now: float) -> Message:
+        if self.measured:
+            self.wrench_offset = self.measured.wrench.copy()
+        return {"command": "clear_force_data", "clear_state": True}
+
+    def _set_collision(self, message: Message, now: float) -> Message:
+        self._collision_stage = int(message["collision_stage"])
+        return {"command": "set_collision_stage", "collision_state": True}
+
+    def _define_tool(self, message: Message, now: float) -> Message:
+        name = str(message["tool_name"])
+        self._tools[name] = {
+            "tool_name": name,
+            "pose": message["tool_pose"],
+            "payload": message["payload"],
+            "position": message["position"],
+        }
+        return {"command": "set_manual_tool_frame", "manual_tool_frame": True}
+
+    def _change_tool(self, message: Message, now: float) -> Message:
+        known = message["tool_name"] in self._tools
+        if known:
+            self._tool = self._tools[message["tool_name"]]
+        return {"command": "set_change_tool_frame", "change_tool_frame": known}
+
+    # --- moving --------------------------------------------------------------------------
+
+    def _movej(self, message: Message, now: float) -> Message:
+        goal = wire.joints_from_wire(message["joint"])
+        accepted = self._controller.move(goal, float(message["v"]), now)
+        return {"command": "movej", "receive_state": accepted}
+
+    def _canfd(self, message: Message, now: float) -> None:
+        self._controller.stream(wire.joints_from_wire(message["joint"]), now)
+
+    def _stop(self, message: Message, now: float) -> Message:
+        self._controller.stop(now, "set_arm_stop", slow=False)
+        return {"command": "set_arm_stop", "arm_stop": True}
+
+    def _slow_stop(self, message: Message, now: float) -> Message:
+        self._controller.stop(now, "set_arm_slow_stop", slow=True)
+        return {"command": "set_arm_slow_stop", "arm_slow_stop": True}
+
+
+def _constant(reply: Message) -> Callable[[Message, float], Message]:
+    return lambda message, now: reply
+
+
+def _state(state: str, **fields: object) -> Callable[[Message, float], Message]:
+    return _constant({"state": state, **fields})
+
+
+def _echo(**fields: object) -> Callable[[Message, float], Message]:
+    """Reply that carries the command's own name."""
+    return lambda message, now: {"command": message["command"], **fields}

@@ -1,0 +1,89 @@
+"""Switch faults on in a running emulated controller and ask what it saw."""
+
+import json
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from ate_core.errors import DeviceError
+from numpy.typing import NDArray
+
+
+class EmulatorControl:
+    """Client of the control socket; ``faults`` lists the requests."""
+
+    def __init__(self, path: str | Path, timeout: float = 2.0) -> None:
+        """Prepare; every call makes its own connection.
+
+        Args:
+            path: unix socket of the controller.
+            timeout: longest wait for an answer [s].
+        """
+        self._path = Path(path)
+        self._timeout = timeout
+
+    def fault(self, name: str, **arguments: float) -> None:
+        """Switch a fault on.
+
+        Raises:
+            DeviceError: nobody answers, or the request was refused.
+        """
+        self._call({"fault": name, **arguments})
+
+    def status(self) -> dict[str, Any]:
+        """Counters and state of the controller."""
+        return self._call({"query": "status"})
+
+    def trace(self) -> NDArray[np.float64]:
+        """The last 20 s: rows of time [s], set point (7) and measured joints (7) [rad]."""
+        return np.array(self._call({"query": "trace"})["trace"]).reshape(-1, 15)
+
+    def wait_until_up(self, deadline_s: float) -> None:
+        """Wait until the controller serves its arm.
+
+        Raises:
+            DeviceError: it does not within ``deadline_s`` [s].
+        """
+        give_up = time.monotonic() + deadline_s
+        while True:
+            try:
+                if self.status()["up"]:
+                    return
+            except DeviceError:
+                if time.monotonic() > give_up:
+                    raise
+            if time.monotonic() > give_up:
+                raise DeviceError(f"controller at {self._path} has no arm: start the world")
+            time.sleep(0.01)
+
+    def __enter__(self) -> "EmulatorControl":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing stays open between calls."""
+
+    def _call(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+                link.settimeout(self._timeout)
+                link.connect(str(self._path))
+                link.sendall(json.dumps(request).encode() + b"\n")
+                with link.makefile("rb") as answers:
+                    line = answers.readline()
+                reply = json.loads(line)
+        except (OSError, ValueError) as error:
+            raise DeviceError(
+                f"no answer from the emulated controller at {self._path} ({error}): "
+                "start python -m realman_driver.emulator"
+            ) from None
+        if not reply.pop("ok", False):
+            raise DeviceError(f"emulated controller refused {request}: {reply.get('error')}")
+        return dict(reply)

@@ -1,0 +1,175 @@
+"""The motion side of the controller: moves, streaming, stops, limits and errors. No sockets."""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realman_driver.emulator.model import JOINTS, ArmLimits
+from realman_driver.emulator.motion import Brake, Hold, Motion, Ramp, Trapezoid
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+# Error codes of the JSON manual, section "error list".
+TARGET_OUTSIDE_LIMIT = 0x1002
+SPEED_LIMIT = 0x1009
+COLLISION = 0x100D
+SENSOR_FAULT = 0x2003
+COMMAND_STEP = 0x4000  # joint code
+GENERAL_ERRORS_CLEARED_BY_MOTION = (TARGET_OUTSIDE_LIMIT, SPEED_LIMIT)
+
+LARGEST_FRAME_STEP = np.radians(10.0)
+"""Between two frames of high follow; beyond it the joints do not respond (JSON manual) [rad]."""
+NOMINAL_FRAME_PERIOD = 0.010
+"""Period the speed check assumes at least, so that two frames in one packet do not count [s]."""
+RAMP_SHORTEST, RAMP_LONGEST = 0.005, 0.020
+"""Bounds of the ramp between two streamed targets [s]."""
+STREAM_SILENCE = 0.2
+"""After this long without a frame the status returns to idle [s]."""
+FAST_STOP_ACCELERATION = 40.0
+"""Brake of set_arm_stop [rad/s2]: several times the planner's, as joints stop on their own."""
+
+
+class Controller:
+    """One arm's set point and fault state. Time is an argument, angles are radians."""
+
+    def __init__(self, limits: ArmLimits, measured: Array) -> None:
+        """Begin at rest at the measured joints (7,) [rad]."""
+        self.limits = limits
+        self.errors: list[int] = []
+        self.joint_errors = [0] * JOINTS
+        self.joint_enabled = [True] * JOINTS
+        self.controlled_stops = 0
+        self.frames = 0
+        self.refused_frames = 0
+        self._events: list[bool] = []
+        self.reseed(measured)
+
+    def reseed(self, measured: Array) -> None:
+        """Forget the set point and stand at the measured joints, as after power-on."""
+        self._motion: Motion = Hold(np.array(measured, dtype=np.float64))
+        self._last_frame = -np.inf
+        self._last_goal: Array | None = None
+        self.status = "idle"
+
+    # --- commands ------------------------------------------------------------------------
+
+    def move(self, goal: Array, percent: float, now: float) -> bool:
+        """Start a planned move (movej) at a share of the largest speed; False when refused."""
+        self._clear_general_errors()
+        if not self._reachable(goal):
+            self.raise_error(TARGET_OUTSIDE_LIMIT, now)
+            return False
+        if self.faulted:
+            return False
+        if self.status == "move_J":
+            self._events.append(False)
+        share = percent / 100.0
+        start = self._motion.at(now)
+        self._motion = Trapezoid(
+            start, goal, now, self.limits.speed * share, self.limits.acceleration * share
+        )
+        self._last_goal = None
+        self.status = "move_J"
+        return True
+
+    def stream(self, goal: Array, now: float) -> bool:
+        """Take one pass-through frame (movej_canfd); False when the joints do not respond."""
+        self.frames += 1
+        if self.faulted or not self._frame_is_sound(goal, now):
+            self.refused_frames += 1
+            return False
+        if self.status == "move_J":
+            self._events.append(False)
+        period = min(max(now - self._last_frame, RAMP_SHORTEST), RAMP_LONGEST)
+        self._motion = Ramp(self._motion.at(now), goal, now, period)
+        self._last_frame, self._last_goal = now, goal
+        self.status = "move_through_joint"
+        return True
+
+    def stop(self, now: float, reason: str, *, slow: bool) -> None:
+        """Brake to rest and log it; what was planned is lost."""
+        if self.status == "move_J":
+            self._events.append(False)
+        acceleration = float(np.min(self.limits.acceleration)) if slow else FAST_STOP_ACCELERATION
+        self._motion = Brake(self._motion.at(now), self._motion.velocity(now), now, acceleration)
+        self._last_goal = None
+        self.status = "slow_stop" if slow else "stop"
+        self.controlled_stops += 1
+        log.info("controlled stop: %s", reason)
+
+    # --- errors --------------------------------------------------------------------------
+
+    @property
+    def faulted(self) -> bool:
+        """Whether an error keeps the joints from moving."""
+        return bool(self.errors) or any(self.joint_errors) or not all(self.joint_enabled)
+
+    def raise_error(self, code: int, now: float) -> None:
+        """Set a system error; the arm brakes."""
+        if code not in self.errors:
+            self.errors.append(code)
+        self.stop(now, f"error 0x{code:04X}", slow=False)
+
+    def raise_joint_error(self, joint: int, code: int, now: float) -> None:
+        """Set bits in the error mask of one joint (0..6); the arm brakes."""
+        self.joint_errors[joint] |= code
+        self.stop(now, f"joint {joint + 1} error 0x{code:04X}", slow=False)
+
+    def clear_errors(self) -> None:
+        """Clear the system errors; joint errors need their own call."""
+        self.errors.clear()
+
+    def clear_joint_error(self, joint: int) -> None:
+        """Clear one joint (0..6)."""
+        self.joint_errors[joint] = 0
+
+    # --- clock ---------------------------------------------------------------------------
+
+    def step(self, now: float) -> Array:
+        """Advance to ``now`` and return the set point (7,) [rad]."""
+        target = self._motion.at(now)
+        if self.status == "move_J" and self._motion.done(now):
+            self._events.append(True)
+            self.status = "idle"
+        if self.status == "move_through_joint" and now - self._last_frame > STREAM_SILENCE:
+            self.status = "idle"
+        return target
+
+    def moving(self, now: float) -> bool:
+        """Whether the set point still moves."""
+        return not self._motion.done(now)
+
+    def take_events(self) -> list[bool]:
+        """Ended moves since the last call: True for arrived, False for replaced or stopped."""
+        events, self._events = self._events, []
+        return events
+
+    # --- checks --------------------------------------------------------------------------
+
+    def _clear_general_errors(self) -> None:
+        self.errors = [e for e in self.errors if e not in GENERAL_ERRORS_CLEARED_BY_MOTION]
+
+    def _reachable(self, goal: Array) -> bool:
+        slack = 1e-6  # the wire's rounding
+        return bool(
+            np.all(np.isfinite(goal))
+            and np.all(goal >= self.limits.lower - slack)
+            and np.all(goal <= self.limits.upper + slack)
+        )
+
+    def _frame_is_sound(self, goal: Array, now: float) -> bool:
+        if not self._reachable(goal):
+            self.raise_error(TARGET_OUTSIDE_LIMIT, now)
+            return False
+        before = self._motion.at(now) if self._last_goal is None else self._last_goal
+        step = np.abs(goal - before)
+        if np.any(step > LARGEST_FRAME_STEP):
+            self.raise_joint_error(int(np.argmax(step)), COMMAND_STEP, now)
+            return False
+        period = max(now - self._last_frame, NOMINAL_FRAME_PERIOD)
+        if np.any(step > self.limits.speed * period * 1.5):  # half a period of jitter
+            self.raise_error(SPEED_LIMIT, now)
+            return False
+        return True

@@ -1,0 +1,168 @@
+"""What the controller drives: an ideal arm of its own, or the arm in the simulated world."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from ate_core.errors import DeviceError
+from ate_core.shared_state import (
+    ARM_TARGET_DTYPE,
+    SIDES,
+    WORLD_DTYPE,
+    SharedBlock,
+    new_record,
+)
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FRESH_FOR = 0.1
+"""A world that has not stepped for this long gives no measurement [s]."""
+CHECK_PERIOD = 0.25
+"""How often the plant looks whether the world was restarted [s]."""
+
+
+class Measurement(NamedTuple):
+    """What the joint encoders and the wrist sensor say."""
+
+    q: Array
+    """Joint angles (7,) [rad]."""
+    qd: Array
+    """Joint speeds (7,) [rad/s]."""
+    torque: Array
+    """Joint torques (7,) [N m]."""
+    wrench: Array
+    """Force and moment (6,) [N, N m], tool frame."""
+
+
+class Plant(Protocol):
+    """The arm behind the controller."""
+
+    def read(self) -> Measurement | None:
+        """Newest measurement, or None while there is no fresh one."""
+        ...
+
+    def write_target(self, q: Array) -> None:
+        """Set the joint set point (7,) [rad]."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the arm; it keeps its last set point."""
+        ...
+
+
+class IdealPlant:
+    """Joints that follow their set point with a first-order lag; no gravity, no contact."""
+
+    def __init__(
+        self, q: Array, lag: float = 0.02, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin at rest.
+
+        Args:
+            q: joint angles (7,) [rad].
+            lag: time constant [s].
+            clock: monotonic time [s].
+        """
+        self._q = np.array(q, dtype=np.float64)
+        self._qd = np.zeros_like(self._q)
+        self._target = self._q.copy()
+        self._lag = lag
+        self._clock = clock
+        self._last = clock()
+
+    def read(self) -> Measurement:
+        """Advance to the present and return the joints."""
+        now = self._clock()
+        dt, self._last = now - self._last, now
+        error = self._target - self._q
+        self._q = self._target - error * np.exp(-dt / self._lag)
+        self._qd = (self._target - self._q) / self._lag
+        return Measurement(self._q.copy(), self._qd, np.zeros_like(self._q), np.zeros(6))
+
+    def write_target(self, q: Array) -> None:
+        """Set the point the joints approach."""
+        self.read()
+        self._target = np.array(q, dtype=np.float64)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class WorldPlant:
+    """One arm of the simulated world, through the blocks in its runtime folder."""
+
+    def __init__(self, runtime_dir: str | Path, side: str) -> None:
+        """Prepare the target block; the world may start later.
+
+        Raises:
+            DeviceError: the runtime folder cannot be used.
+        """
+        folder = Path(runtime_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DeviceError(
+                f"runtime folder {folder} cannot be made ({error.strerror}): "
+                "set ATE_RUNTIME_DIR to a writable one"
+            ) from None
+        self._row = SIDES.index(side)
+        self._world_path = folder / "world.state"
+        self._world: SharedBlock | None = None
+        self._inode = -1
+        self._next_check = 0.0
+        self._target = SharedBlock(folder / f"arm_{side}.target", ARM_TARGET_DTYPE, create=True)
+        self._record = new_record(ARM_TARGET_DTYPE)
+
+    def read(self) -> Measurement | None:
+        """Joints of the world, or None while it does not step."""
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + CHECK_PERIOD
+            self._follow_world()
+        if self._world is None:
+            return None
+        try:
+            record = self._world.read()
+        except DeviceError:
+            return None  # its writer died inside a write; the next check finds the new one
+        if now - int(record["time_ns"]) / 1e9 > FRESH_FOR:
+            return None
+        row = self._row
+        return Measurement(
+            record["arm_q"][row],
+            record["arm_qd"][row],
+            record["arm_torque"][row],
+            record["arm_wrench"][row],
+        )
+
+    def write_target(self, q: Array) -> None:
+        """Publish the set point to the world."""
+        self._record["time_ns"] = time.monotonic_ns()
+        self._record["active"] = 1
+        self._record["q"] = q
+        self._target.write(self._record)
+
+    def close(self) -> None:
+        """Release the blocks; the world keeps the last set point."""
+        self._target.close()
+        if self._world is not None:
+            self._world.close()
+
+    def _follow_world(self) -> None:
+        # A restarted world renames a new file into place; the old mapping would stay silent.
+        try:
+            inode = self._world_path.stat().st_ino
+        except FileNotFoundError:
+            return
+        if inode == self._inode:
+            return
+        try:
+            world = SharedBlock(self._world_path, WORLD_DTYPE, create=False)
+        except DeviceError:
+            return
+        if self._world is not None:
+            self._world.close()
+        self._world, self._inode = world, inode

@@ -1,0 +1,320 @@
+"""Sockets and clock of the emulated controller: one thread, one loop at 200 Hz."""
+
+import contextlib
+import json
+import logging
+import select
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ate_core.errors import AteError, DeviceError
+from numpy.typing import NDArray
+
+from realman_driver.emulator import wire
+from realman_driver.emulator.commands import CommandTable, PushSetting
+from realman_driver.emulator.controller import Controller
+from realman_driver.emulator.faults import Faults
+from realman_driver.emulator.links import Line, listen_tcp, listen_unix
+from realman_driver.emulator.model import RM75_LIMITS
+from realman_driver.emulator.plant import Measurement, Plant
+
+Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
+TICK = 0.005
+"""Controller cycle [s]: the unit of the push setting."""
+TRACE_LENGTH = 4000
+"""Ticks kept for the query "trace": 20 s."""
+STOP_GRACE = 0.7
+"""How long a stopping controller lets its client bring the arm to rest [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """Where one emulated controller listens."""
+
+    ip: str
+    """Its own address; the UDP push leaves from here, as the SDK knows arms by it."""
+    tcp_port: int = 8080
+    """Command port."""
+    udp_port: int = 8089
+    """Port of the receiver before a client sets another."""
+    control_path: Path | None = None
+    """Unix socket for faults and queries (see ``faults``); None: none."""
+
+
+class ControllerServer:
+    """One emulated controller; ``run`` blocks until ``stop`` is called."""
+
+    def __init__(self, config: ServerConfig, plant: Plant) -> None:
+        """Open the sockets; the arm is taken over at its first measurement.
+
+        Raises:
+            DeviceError: the address or port cannot be used.
+        """
+        self._config = config
+        self._plant = plant
+        self._faults = Faults()
+        self._push = PushSetting(port=config.udp_port)
+        self._controller: Controller | None = None
+        self._commands: CommandTable | None = None
+        self._measured: Measurement | None = None
+        self._clients: list[Line] = []
+        self._operators: list[Line] = []
+        self._replies: deque[tuple[float, Line, bytes]] = deque()
+        self._trace: deque[tuple[float, Array, Array]] = deque(maxlen=TRACE_LENGTH)
+        self._ticks = 0
+        self._restarting = False
+        self._running = True
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._listener = listen_tcp(config.ip, config.tcp_port)
+        try:
+            self._udp.bind((config.ip, 0))
+            self._control = listen_unix(config.control_path) if config.control_path else None
+        except BaseException:
+            self._listener.close()
+            self._udp.close()
+            raise
+
+    def stop(self) -> None:
+        """End ``run`` soon; safe from a signal handler or another thread."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serve until ``stop``, then bring the arm to rest and close."""
+        due = time.monotonic()
+        stop_by = None
+        while True:
+            now = time.monotonic()
+            if not self._running:
+                stop_by = now + STOP_GRACE if stop_by is None else stop_by
+                if now >= stop_by or not self._clients:
+                    break
+            if now >= due:
+                self._tick(now)
+                due = max(due + TICK, now)
+            self._serve(max(due - time.monotonic(), 0.0))
+        self._finish()
+
+    # --- clock ---------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> None:
+        self._ticks += 1
+        measured = self._plant.read()
+        if self._faults.active("restart", now):
+            if not self._restarting:
+                self._begin_restart()
+            return
+        self._restarting = False
+        fresh = measured is not None
+        if measured is not None:
+            self._measured = measured
+            if self._controller is None:
+                self._take_over(measured)
+        if self._controller is None or self._commands is None or self._measured is None:
+            return
+        self._commands.measured = self._measured
+        target = self._controller.step(now)
+        self._plant.write_target(target)
+        self._trace.append((now, target, self._measured.q))
+        stalled = self._faults.active("stall", now)
+        if not stalled:
+            self._send_due(now)
+            for arrived in self._controller.take_events():
+                self._report_move(arrived)
+        push = self._push
+        # No packet without a fresh measurement: a stale one must never look new.
+        if fresh and push.enable and self._ticks % push.cycle == 0 and not stalled:
+            self._push_state(now)
+
+    def _take_over(self, measured: Measurement) -> None:
+        self._controller = Controller(RM75_LIMITS, measured.q)
+        self._commands = CommandTable(self._controller, self._push)
+        log.info("arm taken over at its measured joints")
+
+    def _begin_restart(self) -> None:
+        self._restarting = True
+        log.info("restart: links closed, set point forgotten")
+        self._drop_clients(reset=True)
+        self._controller = self._commands = None
+
+    def _push_state(self, now: float) -> None:
+        assert self._controller is not None and self._commands is not None and self._measured
+        faults, controller = self._faults, self._controller
+        if faults.active("drop_udp", now) or faults.active("cut", now):
+            return
+        data = wire.encode_push(
+            self._measured,
+            self._commands.wrench_offset,
+            status=controller.status,
+            errors=controller.errors,
+            joint_errors=controller.joint_errors,
+            joint_enabled=controller.joint_enabled,
+            coordinate=self._push.force_coordinate,
+            not_numbers=faults.active("nan", now),
+        )
+        if faults.active("garbage", now):
+            data = data[: len(data) // 2]
+        with contextlib.suppress(OSError):
+            self._udp.sendto(data, (self._push.ip, self._push.port))
+
+    # --- TCP -----------------------------------------------------------------------------
+
+    def _serve(self, wait: float) -> None:
+        # select() keeps microseconds; epoll would round the wait up to whole milliseconds.
+        now = time.monotonic()
+        deaf = not self._faults.silent and any(
+            self._faults.active(name, now) for name in ("stall", "stop_reading", "restart")
+        )
+        sockets: list[socket.socket] = [line.socket for line in self._operators]
+        if self._control is not None:
+            sockets.append(self._control)
+        if not deaf:
+            sockets += [line.socket for line in self._clients]
+            sockets.append(self._listener)
+        ready, _, _ = select.select(sockets, [], [], wait)
+        if not ready:
+            return
+        now = time.monotonic()
+        if self._listener in ready:
+            self._accept(now)
+        if self._control in ready and self._control is not None:
+            self._operators.append(Line(self._control.accept()[0]))
+        for line in [c for c in self._clients if c.socket in ready]:
+            self._read_client(line, now)
+        for line in [o for o in self._operators if o.socket in ready]:
+            self._read_operator(line, now)
+
+    def _accept(self, now: float) -> None:
+        connection, peer = self._listener.accept()
+        line = Line(connection)
+        if self._faults.active("cut", now) or self._controller is None:
+            line.close(reset=True)
+            return
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._clients.append(line)
+        log.info("client %s:%d connected", *peer)
+
+    def _read_client(self, line: Line, now: float) -> None:
+        lines = line.receive()
+        if lines is None:
+            self._lose(line, now)
+            return
+        for text in lines:
+            if not text.strip() or self._commands is None:
+                continue
+            try:
+                message = json.loads(text)
+            except ValueError:
+                log.warning("not JSON: %.60r", text)
+                continue
+            reply = self._commands.answer(message, now) if isinstance(message, dict) else None
+            if reply is not None:
+                self._reply(line, wire.encode(reply), now)
+
+    def _reply(self, line: Line, data: bytes, now: float) -> None:
+        if self._faults.active("garbage", now):
+            data = data[: len(data) // 2] + wire.LINE_END
+        if self._faults.active("slow", now):
+            self._replies.append((now + self._faults.delay, line, data))
+        else:
+            line.send(data)
+
+    def _send_due(self, now: float) -> None:
+        while self._replies and self._replies[0][0] <= now:
+            _, line, data = self._replies.popleft()
+            line.send(data)
+
+    def _report_move(self, arrived: bool) -> None:
+        event = {
+            "state": "current_trajectory_state",
+            "trajectory_state": arrived,
+            "device": 0,
+            "trajectory_connect": 0,
+        }
+        for line in self._clients:
+            line.send(wire.encode(event))
+
+    def _lose(self, line: Line, now: float) -> None:
+        line.close()
+        self._clients.remove(line)
+        log.info("client gone")
+        controller = self._controller
+        if controller is not None and not self._clients and controller.moving(now):
+            controller.stop(now, "client lost", slow=True)
+
+    def _drop_clients(self, *, reset: bool) -> None:
+        for line in self._clients:
+            line.close(reset=reset)
+        self._clients.clear()
+        self._replies.clear()
+
+    # --- faults and queries --------------------------------------------------------------
+
+    def _read_operator(self, line: Line, now: float) -> None:
+        lines = line.receive()
+        if lines is None:
+            line.close()
+            self._operators.remove(line)
+            return
+        for text in lines:
+            try:
+                reply = {"ok": True, **self._operate(json.loads(text), now)}
+            except (AteError, ValueError, TypeError, AttributeError) as error:
+                reply = {"ok": False, "error": str(error)}
+            line.send_all(json.dumps(reply).encode() + b"\n", patience=1.0)
+
+    def _operate(self, request: dict[str, Any], now: float) -> dict[str, Any]:
+        if request.get("query") == "status":
+            return self._status(now)
+        if request.get("query") == "trace":
+            return {"trace": [[t, *a.tolist(), *m.tolist()] for t, a, m in self._trace]}
+        if self._controller is None:
+            raise DeviceError("the controller has no arm yet: start the world first")
+        name = self._faults.apply(request, self._controller, now)
+        log.info("fault %s", name)
+        if name == "cut":
+            self._drop_clients(reset=True)
+            self._controller.stop(now, "link cut", slow=True)
+        return {}
+
+    def _status(self, now: float) -> dict[str, Any]:
+        controller = self._controller
+        if controller is None:
+            return {"up": False}
+        return {
+            "up": not self._restarting,
+            "clients": len(self._clients),
+            "frames": controller.frames,
+            "refused_frames": controller.refused_frames,
+            "controlled_stops": controller.controlled_stops,
+            "errors": controller.errors,
+            "joint_errors": controller.joint_errors,
+            "status": controller.status,
+            "setpoint": controller.step(now).tolist(),
+        }
+
+    # --- end -----------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        now = time.monotonic()
+        if self._controller is not None and self._controller.moving(now):
+            self._controller.stop(now, "controller is shutting down", slow=False)
+            # 2 rad/s brake in 50 ms; nothing but the set point has to run meanwhile.
+            while self._controller.moving(now := time.monotonic()):
+                self._plant.write_target(self._controller.step(now))
+                select.select([], [], [], TICK)
+        self._drop_clients(reset=False)
+        for line in self._operators:
+            line.close()
+        self._listener.close()
+        self._udp.close()
+        if self._control is not None and self._config.control_path is not None:
+            self._control.close()
+            self._config.control_path.unlink(missing_ok=True)
+        self._plant.close()
