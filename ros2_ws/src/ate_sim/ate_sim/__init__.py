@@ -1,0 +1,1 @@
+"""The simulated cell: MuJoCo world, tasks, scripted experts and a fast environment."""

@@ -1,0 +1,257 @@
+"""The simulated world of one task: physics, servo targets, measurements, score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.contract import Cell, load_cell
+from ate_core.errors import UsageError
+from ate_core.geometry import transform
+from ate_description import Embodiment, load_chain
+from ate_sim.engine import mujoco
+from ate_sim.tasks import load_task
+from ate_sim.tasks.task import Difficulty, Task
+from ate_sim.world.addresses import ArmAddresses, find_addresses
+from ate_sim.world.arm import GRIP_FORCE, JOINTS, STROKE, ArmPlacement, slot_of, wxyz
+from ate_sim.world.cell import build_cell
+
+Array = NDArray[np.float64]
+Side = Literal["left", "right"]
+SIDES: tuple[Side, Side] = ("left", "right")
+
+GRIPPER_SPEED = 364.0 / 255.0
+"""Opening ratio per second at full speed (OmniPicker: 364 counts/s)."""
+
+_SETTLING_TIME = 0.3  # [s] after a reset, so that objects lie still when an episode begins
+_SCORE_PERIOD = 0.1  # [s]
+_STATE_KIND = (
+    mujoco.mjtState.mjSTATE_PHYSICS
+    | mujoco.mjtState.mjSTATE_MOCAP_POS
+    | mujoco.mjtState.mjSTATE_MOCAP_QUAT
+)
+
+
+@dataclass
+class _GripperDrive:
+    """Motion of one gripper's target; ratios."""
+
+    target: float = 1.0
+    command: float = 1.0
+    speed: float = 1.0
+
+
+class SimWorld:
+    """Two arms, their grippers and the objects of one task.
+
+    Deterministic: one seed and one sequence of calls give bit-identical states.
+    """
+
+    def __init__(
+        self,
+        task: str | Task,
+        embodiment: Embodiment | None = None,
+        timestep: float = 0.002,
+        cell: Cell | None = None,
+    ) -> None:
+        """Build the model and reset it with seed 0.
+
+        Args:
+            task: name of a task, or the task.
+            embodiment: body of both arms; the RM75-6F when None.
+            timestep: physics step [s]; 2 ms and 4 ms hold a grasp.
+            cell: source of base poses and tool length; the packaged one when None.
+        """
+        self.task = load_task(task) if isinstance(task, str) else task
+        self.chain = load_chain(embodiment)
+        self.cell = cell or load_cell(hardware="sim")
+        placements = [
+            ArmPlacement(side=side, position=pose[:3], quaternion=pose[3:])
+            for side in SIDES
+            for pose in [tuple(self.cell.arms[side].base_pose)]
+        ]
+        spec = build_cell(
+            self.chain, timestep, self.cell.arms["left"].tool_length, placements
+        )
+        self.task.build(spec)
+        self.model: mujoco.MjModel = spec.compile()
+        self.data = mujoco.MjData(self.model)
+        self.object_names: tuple[str, ...] = self.task.object_names
+        slots = [slot_of(joint) for joint in self.chain.joints]
+        self._arms = {side: find_addresses(self.model, side, slots) for side in SIDES}
+        self._home = {side: np.array(self.cell.arms[side].home)[slots] for side in SIDES}
+        self._bodies = {name: self.model.body(name).id for name in self.object_names}
+        self.reset(0)
+
+    @property
+    def time(self) -> float:
+        """Simulated time since the last reset [s]."""
+        return float(self.data.time)
+
+    @property
+    def timestep(self) -> float:
+        """Physics step [s]."""
+        return float(self.model.opt.timestep)
+
+    def reset(self, seed: int, difficulty: Difficulty = "normal") -> None:
+        """Put arms at home and objects at the places that ``seed`` draws."""
+        if difficulty not in ("normal", "hard"):
+            raise UsageError(f"difficulty is {difficulty!r}; use 'normal' or 'hard'")
+        mujoco.mj_resetData(self.model, self.data)
+        rng = np.random.default_rng([seed, int(difficulty == "hard")])
+        self._place(self.task.sample(rng, 0.065 if difficulty == "hard" else 0.035))
+        self._grippers = {side: _GripperDrive() for side in SIDES}
+        for side, arm in self._arms.items():
+            self.set_gripper_target(side, 1.0)
+            self.data.qpos[arm.qpos] = self._home[side]
+            self.data.ctrl[arm.actuators] = self._home[side]
+            self.data.qpos[arm.finger_qpos] = STROKE / 2
+            self.data.ctrl[arm.gripper_actuator] = STROKE
+        mujoco.mj_step(self.model, self.data, nstep=round(_SETTLING_TIME / self.timestep))
+        self.data.time = 0.0
+        mujoco.mj_forward(self.model, self.data)
+        self._best_score = 0.0
+        self._next_score = 0.0
+
+    def step(self, count: int = 1) -> None:
+        """Advance by ``count`` physics steps with the present targets."""
+        block = max(1, round(0.01 / self.timestep))  # fingers' target moves in 10 ms pieces
+        while count > 0:
+            steps = min(count, block)
+            self._advance_grippers(steps * self.timestep)
+            mujoco.mj_step(self.model, self.data, nstep=steps)
+            count -= steps
+        if self.data.time >= self._next_score:
+            self._best_score = max(self._best_score, self.task.score(self))
+            self._next_score = self.data.time + _SCORE_PERIOD
+
+    def set_arm_target(self, side: Side, q: ArrayLike) -> None:
+        """Set the servo target (7,) [rad]; takes effect at the next step."""
+        target = np.asarray(q, dtype=np.float64)
+        if target.shape != (JOINTS,):
+            raise UsageError(f"arm target has shape {target.shape}, must be ({JOINTS},)")
+        arm = self._arms[side]
+        self.data.ctrl[arm.actuators] = np.clip(
+            target[arm.slots], self.chain.lower, self.chain.upper
+        )
+
+    def set_gripper_target(
+        self, side: Side, ratio: float, force: float = 1.0, speed: float = 1.0
+    ) -> None:
+        """Set the opening to move to.
+
+        Args:
+            side: which gripper.
+            ratio: 0 closed .. 1 open.
+            force: share of the largest grip force.
+            speed: share of the device's speed.
+        """
+        drive = self._grippers[side]
+        drive.target = float(np.clip(ratio, 0.0, 1.0))
+        drive.speed = float(np.clip(speed, 0.0, 1.0))
+        limit = GRIP_FORCE * float(np.clip(force, 0.0, 1.0))
+        self.model.actuator_forcerange[self._arms[side].gripper_actuator] = [-limit, limit]
+
+    def arm_q(self, side: Side) -> Array:
+        """Joint positions (7,) [rad]; 0 for a joint this embodiment lacks."""
+        arm = self._arms[side]
+        return arm.full(self.data.qpos[arm.qpos])
+
+    def arm_qd(self, side: Side) -> Array:
+        """Joint velocities (7,) [rad/s]."""
+        arm = self._arms[side]
+        return arm.full(self.data.qvel[arm.dofs])
+
+    def arm_torque(self, side: Side) -> Array:
+        """Torques the motors give (7,) [N m], with the share that carries the arm's weight."""
+        arm = self._arms[side]
+        return arm.full(self.data.qfrc_actuator[arm.dofs] + self.data.qfrc_gravcomp[arm.dofs])
+
+    def wrench(self, side: Side) -> Array:
+        """Force [N] and torque [N m] (6,) on the flange, in the axes of the tool frame.
+
+        What the gripper and the world behind it exert on the arm; the gripper's weight included.
+        """
+        return self.data.sensordata[self._arms[side].wrench].copy()
+
+    def gripper(self, side: Side) -> float:
+        """Opening, 0 closed .. 1 open."""
+        fingers = self.data.qpos[self._arms[side].finger_qpos]
+        return float(np.clip(fingers.sum() / STROKE, 0.0, 1.0))
+
+    def gripper_force(self, side: Side) -> float:
+        """Grip force as a share of the largest."""
+        return abs(self._drive_force(side)) / GRIP_FORCE
+
+    def gripper_blocked(self, side: Side) -> bool:
+        """Whether an object stops the fingers: far from the target, pushing, not moving."""
+        error = abs(self._grippers[side].command - self.gripper(side))
+        speed = float(np.abs(self.data.qvel[self._arms[side].finger_dofs]).sum())
+        return error > 0.03 and abs(self._drive_force(side)) > 1.0 and speed < 0.01
+
+    def arm_addresses(self, side: Side) -> ArmAddresses:
+        """Indices of one arm in the arrays of ``model`` and ``data``."""
+        return self._arms[side]
+
+    def object_pose(self, name: str) -> Array:
+        """Pose (7,) of one object in the world, xyz xyzw."""
+        body = self._bodies[name]
+        w, x, y, z = self.data.xquat[body]
+        return np.array([*self.data.xpos[body], x, y, z, w])
+
+    def object_poses(self) -> Array:
+        """Poses (n, 7) in the world, in the order of ``object_names``."""
+        return np.stack([self.object_pose(name) for name in self.object_names])
+
+    def joint_position(self, name: str) -> float:
+        """Position of a joint of the task's objects [rad or m]."""
+        return float(self.data.joint(name).qpos[0])
+
+    def tool_pose(self, side: Side) -> Array:
+        """Transform (4, 4) from the grasp point to the world."""
+        site = self._arms[side].tool_site
+        return transform(self.data.site_xmat[site].reshape(3, 3), self.data.site_xpos[site])
+
+    def score(self) -> float:
+        """Graded result 0..1: the best stage reached since the reset."""
+        self._best_score = max(self._best_score, self.task.score(self))
+        return self._best_score
+
+    def success(self) -> bool:
+        """Whether the task is done now."""
+        return self.task.score(self) >= 1.0
+
+    def physics_state(self) -> Array:
+        """All that a renderer needs (n,)."""
+        state = np.empty(mujoco.mj_stateSize(self.model, _STATE_KIND))
+        mujoco.mj_getState(self.model, self.data, state, _STATE_KIND)
+        return state
+
+    def load_physics_state(self, state: Array) -> None:
+        """Take a state from :meth:`physics_state` and place bodies and cameras, for drawing."""
+        mujoco.mj_setState(self.model, self.data, state, _STATE_KIND)
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_comPos(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
+
+    def _place(self, poses: Mapping[str, Array]) -> None:
+        for name, pose in poses.items():
+            body = self.model.body(name)
+            mocap = int(body.mocapid[0])
+            if mocap >= 0:
+                self.data.mocap_pos[mocap] = pose[:3]
+                self.data.mocap_quat[mocap] = wxyz(pose[3:])
+            else:
+                start = int(self.model.joint(name).qposadr[0])
+                self.data.qpos[start : start + 7] = [*pose[:3], *wxyz(pose[3:])]
+
+    def _advance_grippers(self, dt: float) -> None:
+        for side, drive in self._grippers.items():
+            reach = drive.speed * GRIPPER_SPEED * dt
+            drive.command += min(max(drive.target - drive.command, -reach), reach)
+            self.data.ctrl[self._arms[side].gripper_actuator] = drive.command * STROKE
+
+    def _drive_force(self, side: Side) -> float:
+        return float(self.data.actuator_force[self._arms[side].gripper_actuator])

@@ -1,0 +1,151 @@
+"""The fast, in-process environment: one call per 20 Hz tick, faster than real time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.contract import Cell, load_cell
+from ate_core.errors import UsageError
+from ate_core.observation import Observation
+from ate_description import Embodiment
+from ate_sim.cell_model import SIDES, SimWorld
+from ate_sim.ik import ToolTracker
+from ate_sim.experts import Expert, ExpertConfig
+from ate_sim.renderer import CellRenderer
+from ate_sim.tasks.task import Difficulty, Task
+from ate_sim.world.cell import CAMERAS
+
+Array = NDArray[np.float64]
+
+_RAMP_STEP = 0.01  # [s] targets move in pieces of this length
+
+
+class CellEnv:
+    """The cell without its devices' protocols, for many trials."""
+
+    def __init__(
+        self,
+        task: str | Task,
+        cell: Cell | None = None,
+        *,
+        seed: int = 0,
+        embodiment: Embodiment | None = None,
+        cameras: Sequence[str] = (),
+        image_size: tuple[int, int] = (72, 128),
+        timestep: float = 0.002,
+    ) -> None:
+        """Build the world and reset it.
+
+        Args:
+            task: name of a task, or the task.
+            cell: the contract; the packaged one when None.
+            seed: of the first episode.
+            embodiment: body of both arms; the RM75-6F when None.
+            cameras: keys of the cameras in observations, for instance ``cam_high``.
+            image_size: height and width of their images [pixels].
+            timestep: physics step [s].
+        """
+        for key in cameras:
+            if key not in CAMERAS:
+                raise UsageError(f"camera is {key!r}; use one of {', '.join(CAMERAS)}")
+        self.cell = cell or load_cell(hardware="sim")
+        self.world = SimWorld(task, embodiment, timestep, self.cell)
+        self.cameras = tuple(cameras)
+        self.image_size = image_size
+        self.period = 1.0 / self.cell.tick_rate
+        self._layout = self.cell.layout.action
+        self._renderer = CellRenderer(self.world)
+        self.reset(seed)
+
+    @property
+    def instruction(self) -> str:
+        """What to do, in words."""
+        return self.world.task.instruction
+
+    def reset(self, seed: int, difficulty: Difficulty = "normal") -> Observation:
+        """Start the episode of ``seed``."""
+        self.world.reset(seed, difficulty)
+        self._tick = 0
+        self._target = {side: self.world.arm_q(side) for side in SIDES}
+        return self.observe()
+
+    def step(self, action: ArrayLike) -> Observation:
+        """Ramp to an action (16,) within one tick and observe."""
+        parts = self._layout.unpack(np.asarray(action, dtype=np.float64))
+        goal = {side: self._limited(side, parts[f"{side}_arm"]) for side in SIDES}
+        for side in SIDES:
+            self.world.set_gripper_target(side, float(parts[f"{side}_gripper"][0]))
+        pieces = max(1, round(self.period / _RAMP_STEP))
+        steps = round(self.period / self.world.timestep)
+        for piece in range(1, pieces + 1):
+            for side in SIDES:
+                start = self._target[side]
+                self.world.set_arm_target(side, start + (goal[side] - start) * piece / pieces)
+            self.world.step(steps * piece // pieces - steps * (piece - 1) // pieces)
+        self._target = goal
+        self._tick += 1
+        return self.observe()
+
+    def observe(self) -> Observation:
+        """What a policy sees now."""
+        state = self._layout.pack(
+            {
+                **{f"{side}_arm": self.world.arm_q(side) for side in SIDES},
+                **{f"{side}_gripper": np.array([self.world.gripper(side)]) for side in SIDES},
+            }
+        )
+        return Observation(
+            state=np.asarray(state, dtype=np.float32),
+            images={key: self.render(key, *self.image_size) for key in self.cameras},
+            environment=self.world.object_poses().astype(np.float32),
+            instruction=self.instruction,
+            stamp_ns=round(self._tick * self.period * 1e9),
+        )
+
+    def render(self, key: str, height: int, width: int) -> NDArray[np.uint8]:
+        """Image (height, width, 3) RGB of the camera with this key."""
+        return self._renderer.render(key, height, width)
+
+    def success(self) -> bool:
+        """Whether the task is done now."""
+        return self.world.success()
+
+    def score(self) -> float:
+        """Best stage reached in this episode, 0..1."""
+        return self.world.score()
+
+    def close(self) -> None:
+        """Release the graphics context."""
+        self._renderer.close()
+
+    def _limited(self, side: str, q: Array) -> Array:
+        arm, safety = self.cell.arms[side], self.cell.safety
+        lower = np.array(arm.joint_lower) + safety.position_margin
+        upper = np.array(arm.joint_upper) - safety.position_margin
+        lower[3] = max(lower[3], safety.min_elbow)
+        reach = safety.max_joint_speed * self.period
+        step = np.clip(q - self._target[side], -reach, reach)
+        return np.clip(self._target[side] + step, lower, upper)
+
+
+class ExpertPlayer:
+    """Turns an expert into actions for the fast environment."""
+
+    def __init__(self, env: CellEnv, seed: int, config: ExpertConfig | None = None) -> None:
+        """Plan from the environment's present state."""
+        self.expert = Expert(env.world, seed, config)
+        self._period = env.period
+        self._layout = env.cell.layout.action
+        self._trackers = {side: ToolTracker(env.world, side) for side in SIDES}
+        self.ticks = int(np.ceil(self.expert.duration / env.period)) + 4
+        """Ticks of the episode, with the lag of the arms at the end."""
+
+    def action(self, tick: int) -> Array:
+        """Action (16,) of the tick: the command to be in force one tick later."""
+        parts = {}
+        for side in SIDES:
+            pose, opening = self.expert.tool_target(side, (tick + 1) * self._period)
+            parts[f"{side}_arm"] = self._trackers[side].solve(pose)
+            parts[f"{side}_gripper"] = np.array([opening])
+        return np.asarray(self._layout.pack(parts), dtype=np.float64)

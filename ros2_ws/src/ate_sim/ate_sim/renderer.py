@@ -1,0 +1,60 @@
+"""Camera pictures of a world."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.errors import UsageError
+from ate_sim.engine import mujoco, require_graphics
+from ate_sim.world.cell import CAMERAS, LARGEST_IMAGE
+
+if TYPE_CHECKING:
+    from ate_sim.cell_model import SimWorld
+
+
+class CellRenderer:
+    """Draws the cameras of a world, without shadows, reflections and multisampling.
+
+    Make and use it in one thread: the graphics context belongs to the thread that made it. It is
+    made at the first picture, so worlds that are never drawn need no graphics.
+    """
+
+    def __init__(self, world: "SimWorld") -> None:
+        self._world = world
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+
+    def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
+        """Picture (height, width, 3) RGB of the world as it is now.
+
+        Args:
+            camera: key (``cam_high``) or role (``overhead``).
+            height: [pixels]
+            width: [pixels]
+
+        Raises:
+            DeviceError: the graphics libraries are missing.
+        """
+        role = CAMERAS.get(camera, camera)
+        if role not in CAMERAS.values():
+            raise UsageError(f"camera is {camera!r}; use one of {', '.join(CAMERAS)}")
+        renderer = self._renderer(height, width)
+        renderer.update_scene(self._world.data, camera=role)
+        # update_scene resets the flags of the scene.
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        return renderer.render().copy()
+
+    def close(self) -> None:
+        """Release the graphics contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def _renderer(self, height: int, width: int) -> mujoco.Renderer:
+        if (height, width) not in self._renderers:
+            require_graphics()
+            if height > LARGEST_IMAGE[0] or width > LARGEST_IMAGE[1]:
+                raise UsageError(f"image is {height}x{width}, at most {LARGEST_IMAGE}")
+            self._renderers[height, width] = mujoco.Renderer(self._world.model, height, width)
+        return self._renderers[height, width]

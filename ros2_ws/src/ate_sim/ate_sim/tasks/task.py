@@ -1,0 +1,72 @@
+"""What a task is, and helpers to draw start positions."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.errors import UsageError
+from ate_sim.engine import mujoco
+
+if TYPE_CHECKING:
+    from ate_sim.cell_model import SimWorld
+    from ate_sim.experts import Plan
+
+Array = NDArray[np.float64]
+Difficulty = Literal["normal", "hard"]
+
+
+class Task(Protocol):
+    """One task: its objects, their start, how well it was done and how an expert does it."""
+
+    name: str
+    instruction: str
+    """What to do, in words for a policy."""
+    object_names: tuple[str, ...]
+    """Bodies whose poses are observed, in this order."""
+
+    def build(self, spec: mujoco.MjSpec) -> None:
+        """Add the objects to the model."""
+
+    def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
+        """Draw start poses (7,) by body name; ``radius`` [m] is the spread of each object."""
+
+    def score(self, world: "SimWorld") -> float:
+        """Grade the present state, 0..1; 1 is success."""
+
+    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+        """Write the expert's way-points from the objects' present poses."""
+
+
+def pose_on_table(x: float, y: float, z: float, yaw: float = 0.0) -> Array:
+    """Pose (7,) of an upright object, xyz [m] in the world, turned by ``yaw`` [rad]."""
+    return np.array([x, y, z, 0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
+
+
+def yaw_of(pose: Array) -> float:
+    """Rotation about the vertical of the object's x axis [rad]."""
+    x, y, z, w = pose[3:]
+    return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
+
+def upright(pose: Array, tolerance: float = 0.25) -> bool:
+    """Whether the object's z axis points up within ``tolerance`` [rad]."""
+    x, y = pose[3:5]
+    return bool(1 - 2 * (x * x + y * y) > np.cos(tolerance))
+
+
+def within_disc(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> Array:
+    """A point (2,) drawn uniformly from a disc."""
+    angle = rng.uniform(0.0, 2 * np.pi)
+    distance = radius * np.sqrt(rng.uniform())
+    return np.array(centre) + distance * np.array([np.cos(angle), np.sin(angle)])
+
+
+def draw_apart(draw: Callable[[], tuple[Array, Array]], distance: float) -> tuple[Array, Array]:
+    """Draw two points until they lie at least ``distance`` [m] apart."""
+    for _ in range(1000):
+        first, second = draw()
+        if np.linalg.norm(first - second) >= distance:
+            return first, second
+    raise UsageError(f"no start found with objects {distance} m apart; place the discs further")

@@ -1,0 +1,1 @@
+"""Builders of the MuJoCo model: arms, grippers, table, cameras and object shapes."""

@@ -1,0 +1,236 @@
+"""One arm with its gripper as MuJoCo bodies, from the kinematic chain.
+
+Numbers without another source were found by trial to track and to hold a grasp for a minute.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.geometry import matrix_to_quaternion
+from ate_core.kinematics import Joint, SerialChain
+from ate_sim.engine import mujoco
+
+Array = NDArray[np.float64]
+
+JOINTS = 7
+"""Joints of the full arm; embodiments with fewer leave slots of the 7-vector empty."""
+STROKE = 0.12
+"""Opening of the gripper [m] (OmniPicker)."""
+GRIP_FORCE = 30.0
+"""Largest grip force [N] (OmniPicker)."""
+FINGER_LENGTH = 0.17
+"""Flange to fingertip [m]; the grasp point lies 10 mm before it."""
+
+_SERVO_GAIN = (4000.0, 4000.0, 2500.0, 2500.0, 800.0, 800.0, 500.0)  # [N m/rad]
+_ARMATURE = (0.1, 0.1, 0.1, 0.1, 0.03, 0.03, 0.03)  # [kg m2]
+_RADIUS = (0.045, 0.045, 0.040, 0.040, 0.034, 0.034, 0.034)  # [m]
+_LINK_MASS = (1.574, 1.217, 1.110, 0.685, 0.619, 0.602, 0.248)  # [kg], RM75-6F
+_ARM_COLOUR = (0.80, 0.81, 0.83, 1.0)
+_JOINT_COLOUR = (0.30, 0.32, 0.36, 1.0)
+_FINGER_COLOUR = (0.20, 0.21, 0.23, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmPlacement:
+    """Where one arm stands."""
+
+    side: str
+    """``left`` or ``right``; prefix of all names in the model."""
+    position: tuple[float, float, float]
+    """Base origin in the world [m]."""
+    quaternion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    """Base orientation in the world, xyzw."""
+
+
+def wxyz(quaternion: Array | tuple[float, ...]) -> list[float]:
+    """MuJoCo's order of a quaternion xyzw."""
+    x, y, z, w = (float(value) for value in quaternion)
+    return [w, x, y, z]
+
+
+def slot_of(joint: Joint) -> int:
+    """Place of a joint in the 7-vector of an arm: ``joint3`` has slot 2."""
+    return int(joint.name.removeprefix("joint")) - 1
+
+
+def add_arm(
+    spec: mujoco.MjSpec, placement: ArmPlacement, chain: SerialChain, tool_length: float
+) -> None:
+    """Add an arm, its servos, gripper, wrist camera and force sensor to the model.
+
+    Args:
+        spec: model under construction.
+        placement: side and base pose.
+        chain: base to flange.
+        tool_length: flange to grasp point [m].
+    """
+    side = placement.side
+    base = spec.worldbody.add_body(
+        name=f"{side}_base", pos=list(placement.position), quat=wxyz(placement.quaternion)
+    )
+    _add_link_shape(base, chain.joints[0].origin[:3, 3], 0.05, 0.0)
+    bodies = [base]
+    for index, joint in enumerate(chain.joints):
+        slot = slot_of(joint)
+        body = bodies[-1].add_body(
+            name=f"{side}_link{slot + 1}",
+            pos=joint.origin[:3, 3],
+            quat=wxyz(matrix_to_quaternion(joint.origin[:3, :3])),
+            gravcomp=1.0,
+        )
+        body.add_joint(
+            name=f"{side}_joint{slot + 1}",
+            type=mujoco.mjtJoint.mjJNT_HINGE,
+            axis=joint.axis,
+            range=[joint.lower, joint.upper],
+            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
+            armature=_ARMATURE[slot],
+            damping=2.0,
+        )
+        last = index + 1 == len(chain.joints)
+        end = chain.tip[:3, 3] if last else chain.joints[index + 1].origin[:3, 3]
+        shortening = _RADIUS[slot] if last else 0.0  # the round cap must not fill the palm
+        _add_link_shape(body, end, _RADIUS[slot], _LINK_MASS[slot], shortening)
+        _add_servo(spec, f"{side}_joint{slot + 1}", joint.effort, slot)
+        bodies.append(body)
+    bodies.append(_add_gripper(spec, bodies[-1], side, chain.tip, tool_length))
+    _exclude_neighbours(spec, side, [body.name for body in bodies])
+
+
+def _add_link_shape(
+    body: mujoco.MjsBody, end: Array, radius: float, mass: float, shortening: float = 0.0
+) -> None:
+    length = float(np.linalg.norm(end))
+    if length < 2 * radius:
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[radius, 0, 0], mass=mass, rgba=_JOINT_COLOUR
+        )
+        return
+    stop = np.asarray(end) * (1.0 - shortening / length)
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+        fromto=[0.0, 0.0, 0.0, *stop],
+        size=[radius, 0, 0],
+        mass=mass,
+        rgba=_ARM_COLOUR,
+    )
+
+
+def _add_servo(spec: mujoco.MjSpec, joint: str, effort: float, slot: int) -> None:
+    actuator = spec.add_actuator(
+        name=joint,
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        target=joint,
+        forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE,
+        forcerange=[-effort, effort],
+    )
+    actuator.set_to_position(kp=_SERVO_GAIN[slot], dampratio=1.0)
+
+
+def _add_gripper(
+    spec: mujoco.MjSpec, link: mujoco.MjsBody, side: str, tip: Array, tool_length: float
+) -> mujoco.MjsBody:
+    gripper = link.add_body(
+        name=f"{side}_gripper",
+        pos=tip[:3, 3],
+        quat=wxyz(matrix_to_quaternion(tip[:3, :3])),
+        gravcomp=1.0,
+    )
+    _box(gripper, (0.0, 0.0, 0.035), (0.030, 0.035, 0.035), 0.35, _JOINT_COLOUR)
+    _box(gripper, (0.0, 0.0, 0.080), (0.016, 0.072, 0.012), 0.10, _JOINT_COLOUR)
+    gripper.add_site(name=f"{side}_flange")
+    gripper.add_site(name=f"{side}_tool", pos=[0.0, 0.0, tool_length])
+    for name, sign in (("finger_a", 1.0), ("finger_b", -1.0)):
+        finger = gripper.add_body(name=f"{side}_{name}", gravcomp=1.0)
+        finger.add_joint(
+            name=f"{side}_{name}",
+            type=mujoco.mjtJoint.mjJNT_SLIDE,
+            axis=[0.0, sign, 0.0],
+            range=[0.0, STROKE / 2],
+            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
+            armature=0.05,
+            damping=5.0,
+        )
+        _box(finger, (0.0, sign * 0.006, 0.117), (0.009, 0.006, 0.025), 0.03, _FINGER_COLOUR)
+        _add_pad(finger, sign)
+    _add_finger_drive(spec, side)
+    _add_wrist_camera(gripper, side, tool_length)
+    return gripper
+
+
+def _add_pad(finger: mujoco.MjsBody, sign: float) -> None:
+    pad = _box(
+        finger, (0.0, sign * 0.004, FINGER_LENGTH - 0.014), (0.011, 0.004, 0.014), 0.02,
+        _FINGER_COLOUR,
+    )
+    # Torsional friction keeps a bar that is held off its middle from turning.
+    pad.friction = [1.5, 0.05, 0.001]
+    pad.condim = 4
+    pad.priority = 1
+    pad.solref = [0.01, 1.0]
+    pad.solimp = [0.95, 0.99, 0.001, 0.5, 2.0]
+
+
+def _add_finger_drive(spec: mujoco.MjSpec, side: str) -> None:
+    polynomial = [0.0] * 12
+    polynomial[1] = 1.0  # finger_a = finger_b
+    spec.add_equality(
+        type=mujoco.mjtEq.mjEQ_JOINT,
+        name1=f"{side}_finger_a",
+        name2=f"{side}_finger_b",
+        data=polynomial,
+    )
+    tendon = spec.add_tendon(name=f"{side}_opening")
+    tendon.wrap_joint(f"{side}_finger_a", 1.0)
+    tendon.wrap_joint(f"{side}_finger_b", 1.0)
+    actuator = spec.add_actuator(
+        name=f"{side}_gripper",
+        trntype=mujoco.mjtTrn.mjTRN_TENDON,
+        target=f"{side}_opening",
+        forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE,
+        forcerange=[-GRIP_FORCE, GRIP_FORCE],
+    )
+    actuator.set_to_position(kp=600.0, kv=30.0)
+
+
+def _add_wrist_camera(gripper: mujoco.MjsBody, side: str, tool_length: float) -> None:
+    position = np.array([0.075, 0.0, 0.05])
+    target = np.array([0.0, 0.0, tool_length])
+    gripper.add_camera(
+        name=f"{side}_wrist",
+        pos=position,
+        quat=wxyz(look_at(position, target, up=np.array([1.0, 0.0, 0.0]))),
+        fovy=62.0,
+    )
+
+
+def _exclude_neighbours(spec: mujoco.MjSpec, side: str, names: list[str]) -> None:
+    """Ignore contacts between bodies up to two apart: their shapes overlap at folded postures."""
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 : i + 3]]
+    fingers = [f"{side}_finger_a", f"{side}_finger_b"]
+    pairs += [(name, finger) for name in names[-2:] for finger in fingers]
+    for first, second in pairs:
+        spec.add_exclude(bodyname1=first, bodyname2=second)
+
+
+def look_at(position: Array, target: Array, up: Array) -> Array:
+    """Quaternion xyzw of a camera (looking along -z, y up) at ``position`` facing ``target``."""
+    backward = position - target
+    backward = backward / np.linalg.norm(backward)
+    right = np.cross(up, backward)
+    right = right / np.linalg.norm(right)
+    return matrix_to_quaternion(np.stack([right, np.cross(backward, right), backward], axis=1))
+
+
+def _box(
+    body: mujoco.MjsBody,
+    centre: tuple[float, float, float],
+    half: tuple[float, float, float],
+    mass: float,
+    colour: tuple[float, float, float, float],
+) -> mujoco.MjsGeom:
+    return body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX, pos=list(centre), size=list(half), mass=mass, rgba=colour
+    )

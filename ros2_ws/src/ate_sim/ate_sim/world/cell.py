@@ -1,0 +1,122 @@
+"""The cell without its task: two arms, table, light, overhead camera and solver settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ate_core.kinematics import SerialChain
+from ate_sim.engine import mujoco
+from ate_sim.world.arm import ArmPlacement, add_arm, look_at, wxyz
+
+CAMERAS = {
+    "cam_high": "overhead",
+    "cam_left_wrist": "left_wrist",
+    "cam_right_wrist": "right_wrist",
+}
+"""Camera key of observations -> camera of the model, which is named after its role."""
+
+LARGEST_IMAGE = (960, 960)
+"""Height and width of the off-screen buffer [pixels]."""
+
+_TABLE_COLOUR = (0.42, 0.40, 0.37, 1.0)  # a bright table saturates and hides white plates
+_FLOOR_COLOUR = (0.26, 0.28, 0.31, 1.0)
+
+
+def build_cell(
+    chain: SerialChain,
+    timestep: float,
+    tool_length: float,
+    placements: Sequence[ArmPlacement],
+) -> mujoco.MjSpec:
+    """Make the model of the cell, ready for task objects.
+
+    Args:
+        chain: base to flange of both arms.
+        timestep: physics step [s].
+        tool_length: flange to grasp point [m].
+        placements: sides and base poses, left first.
+    """
+    spec = mujoco.MjSpec()
+    spec.modelname = "cell"
+    spec.compiler.degree = False
+    _set_solver(spec, timestep)
+    _set_graphics(spec)
+    _add_surroundings(spec)
+    for placement in placements:
+        add_arm(spec, placement, chain, tool_length)
+        _add_wrench_sensor(spec, placement.side)
+    return spec
+
+
+def _set_solver(spec: mujoco.MjSpec, timestep: float) -> None:
+    # Elliptic cones with this impratio hold a grasp for a minute (0.2 mm of slip); the
+    # defaults lose a cube.
+    spec.option.timestep = timestep
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 100.0
+    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    geom = spec.default.geom
+    geom.friction = [1.0, 0.02, 0.0005]
+    geom.solref = [0.01, 1.0]
+    geom.solimp = [0.95, 0.99, 0.001, 0.5, 2.0]
+
+
+def _set_graphics(spec: mujoco.MjSpec) -> None:
+    # Multisampling and shadows cost 13 times the rest of a frame on a CPU.
+    spec.visual.quality.offsamples = 0
+    spec.visual.quality.shadowsize = 512
+    spec.visual.global_.offheight, spec.visual.global_.offwidth = LARGEST_IMAGE
+    spec.visual.headlight.ambient = [0.38, 0.38, 0.38]
+    spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
+    spec.visual.headlight.specular = [0.0, 0.0, 0.0]
+    spec.visual.map.znear = 0.01
+    spec.visual.map.zfar = 10.0
+    spec.stat.extent = 1.0
+    spec.stat.center = [0.3, 0.0, 0.1]
+
+
+def _add_surroundings(spec: mujoco.MjSpec) -> None:
+    world = spec.worldbody
+    world.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[0.25, 0.0, -0.03],
+        size=[0.45, 0.80, 0.03],
+        rgba=_TABLE_COLOUR,
+    )
+    world.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        pos=[0.0, 0.0, -0.75],
+        size=[3.0, 3.0, 0.1],
+        rgba=_FLOOR_COLOUR,
+    )
+    world.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=[0.0, 0.0, 2.0],
+        dir=[0.25, 0.2, -1.0],
+        diffuse=[0.5, 0.5, 0.5],
+        specular=[0.1, 0.1, 0.1],
+        castshadow=False,
+    )
+    position, target = np.array([-0.35, 0.0, 1.05]), np.array([0.33, 0.0, 0.0])
+    world.add_camera(
+        name="overhead",
+        pos=position,
+        quat=wxyz(look_at(position, target, up=np.array([0.0, 0.0, 1.0]))),
+        fovy=48.0,
+    )
+
+
+def _add_wrench_sensor(spec: mujoco.MjSpec, side: str) -> None:
+    for name, kind in (
+        ("force", mujoco.mjtSensor.mjSENS_FORCE),
+        ("torque", mujoco.mjtSensor.mjSENS_TORQUE),
+    ):
+        spec.add_sensor(
+            name=f"{side}_{name}",
+            type=kind,
+            objtype=mujoco.mjtObj.mjOBJ_SITE,
+            objname=f"{side}_flange",
+        )
