@@ -20,7 +20,7 @@ class ChunkingConfig:
     """How chunks become actions."""
 
     mode: ChunkMode = "synchronous"
-    """synchronous: the newest chunk alone; temporal_ensemble: weighted mean of all that overlap."""
+    """synchronous: the newest chunk alone; temporal_ensemble: weighted mean of all chunks."""
     execute: int = 10
     """Actions executed between the observations of two chunks [ticks]."""
     ensemble_decay: float = 0.01

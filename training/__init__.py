@@ -1,0 +1,1 @@
+"""Training: recordings to episodes, action VAEs, guided fine-tuning, evaluation."""

@@ -1,0 +1,1 @@
+"""Training data: episode files, bags, data sets and their statistics."""

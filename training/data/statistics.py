@@ -1,0 +1,35 @@
+"""Statistics of the training data, from which the transforms are made."""
+
+import numpy as np
+
+from ate_core.errors import TrainingError
+from ate_policy.transforms import VectorStatistics
+
+STD_FLOOR = 0.01
+"""Smallest std [rad, ratio or m]: an idle arm must not turn its sensor noise into a signal."""
+
+
+def vector_statistics(values: np.ndarray, name: str) -> VectorStatistics:
+    """Mean, floored std and quantiles over rows, in float64.
+
+    Args:
+        values: (N, D).
+        name: What the vector is, for the error message.
+    """
+    if values.ndim != 2 or len(values) < 2:
+        raise TrainingError(f"{name} has shape {values.shape}: statistics need at least 2 rows")
+    values = values.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise TrainingError(
+            f"{name} holds {values[row, column]} at row {row}, entry {column} "
+            f"({np.count_nonzero(~finite)} in all): drop that episode or convert it again"
+        )
+    q01, q99 = np.quantile(values, [0.01, 0.99], axis=0)
+    return VectorStatistics(
+        mean=tuple(values.mean(axis=0).tolist()),
+        std=tuple(np.maximum(values.std(axis=0), STD_FLOOR).tolist()),
+        q01=tuple(q01.tolist()),
+        q99=tuple(q99.tolist()),
+    )

@@ -1,0 +1,179 @@
+"""A run folder: configuration, log, checkpoints, and all that an exact resume needs.
+
+    run.json               the command's configuration
+    log.jsonl              one line per logged step
+    step_001000/           checkpoint folders; the newest also holds training_state.safetensors
+    last -> step_001000
+"""
+
+import dataclasses
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, current_thread, main_thread
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ate_core.errors import TrainingError, UsageError
+from ate_policy.checkpoint import (
+    LATEST,
+    Checkpoint,
+    point_latest,
+    read_tensors,
+    resolve_checkpoint,
+    save_checkpoint,
+)
+
+STATE = "training_state"
+"""Stem of the file with optimiser, raw weights and random generators."""
+
+
+class RunFolder:
+    """Where a training command writes."""
+
+    def __init__(self, path: Path, config: object, resume: bool) -> None:
+        """Create the folder, or check that the run in it has this configuration."""
+        self.path = path
+        plain = _plain(config)
+        if resume:
+            self._check_resumable(plain)
+        else:
+            if path.exists() and any(path.iterdir()):
+                raise UsageError(f"{path} is not empty: choose another output, or add --resume")
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "run.json").write_text(json.dumps(plain, indent=2) + "\n")
+        self._log = path / "log.jsonl"
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Append one line to the log."""
+        with self._log.open("a") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+
+    def save(self, step: int, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> Path:
+        """Write a checkpoint and make it the newest; older ones keep their weights only."""
+        folder = self.path / f"step_{step:06d}"
+        extra = {**checkpoint.extra, STATE: state}
+        save_checkpoint(folder, dataclasses.replace(checkpoint, extra=extra))
+        point_latest(self.path, folder)
+        for other in self.path.glob("step_*"):
+            if other != folder:
+                (other / f"{STATE}.safetensors").unlink(missing_ok=True)
+        return folder
+
+    def load_state(self) -> dict[str, Tensor]:
+        """Read what the newest checkpoint needs to go on, and cut the log to that step."""
+        file = resolve_checkpoint(self.path / LATEST) / f"{STATE}.safetensors"
+        state = read_tensors(file)
+        self._cut_log(int(state["step"]))
+        return state
+
+    def save_batch(self, batch: Mapping[str, Tensor]) -> Path:
+        """Keep the batch on which training broke."""
+        file = self.path / "nonfinite_batch.safetensors"
+        save_file({name: value.detach().contiguous() for name, value in batch.items()}, file)
+        return file
+
+    def _check_resumable(self, config: dict) -> None:
+        file = self.path / "run.json"
+        if not file.is_file() or not (self.path / LATEST).exists():
+            raise UsageError(
+                f"{self.path} holds no run with a checkpoint to resume: run without --resume"
+            )
+        stored = json.loads(file.read_text())
+        differing = [
+            f"{key}: {config.get(key)} (was {stored.get(key)})"
+            for key in sorted(set(stored) | set(config))
+            if key != "resume" and stored.get(key) != config.get(key)
+        ]
+        if differing:
+            raise UsageError(
+                f"{self.path} was started with other settings: {'; '.join(differing)}. Resume "
+                "with the same ones or choose another output"
+            )
+
+    def _cut_log(self, step: int) -> None:
+        """Drop lines after a step, and a last line that was cut by a kill."""
+        kept = []
+        if self._log.is_file():
+            for line in self._log.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if entry["step"] <= step:
+                    kept.append(line + "\n")
+        self._log.write_text("".join(kept))
+
+
+def pack_state(
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generators: Mapping[str, torch.Generator],
+    averaged: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Everything that decides the next step, as named tensors."""
+    state = {"step": torch.tensor(step)}
+    state |= {f"model.{name}": value for name, value in model.state_dict().items()}
+    state |= {f"averaged.{name}": value for name, value in (averaged or {}).items()}
+    for index, entries in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{index}.{key}": value for key, value in entries.items()}
+    state |= {f"generator.{name}": g.get_state() for name, g in generators.items()}
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def unpack_state(
+    state: Mapping[str, Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generators: Mapping[str, torch.Generator],
+    averaged: Mapping[str, Tensor] | None = None,
+) -> int:
+    """Put a packed state back; returns the step."""
+    try:
+        model.load_state_dict(_part(state, "model."))
+        for name, value in (averaged or {}).items():
+            value.copy_(state[f"averaged.{name}"])
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(state, "optimizer.").items():
+            index, key = name.split(".", 1)
+            entries.setdefault(int(index), {})[key] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        for name, generator in generators.items():
+            generator.set_state(state[f"generator.{name}"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(f"the stored training state does not fit ({reason})") from None
+    return int(state["step"])
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Event]:
+    """An event that SIGINT or SIGTERM sets, so that a step is finished and saved."""
+    stop = Event()
+    if current_thread() is not main_thread():
+        yield stop
+        return
+    old = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
+
+
+def _plain(config: object) -> dict:
+    """Dataclass -> JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))

@@ -1,0 +1,1 @@
+"""The action VAE: a latent space over chunks of actions."""

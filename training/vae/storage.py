@@ -1,0 +1,100 @@
+"""Action VAEs on disk: a checkpoint folder with the moments of its aggregate posterior."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from ate_core.contract import Cell
+from ate_core.errors import CheckpointError, TrainingError
+from ate_policy.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    read_tensors,
+    resolve_checkpoint,
+)
+from ate_policy.transforms import Statistics
+from training.vae.losses import DiagonalGaussian
+from training.vae.model import ActionVae, VaeConfig
+
+ACTION_VAE = "action_vae"
+"""Kind of a checkpoint that holds an action VAE."""
+
+MOMENTS = "moments"
+"""Stem of the tensor file with mean and variance of q(z)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredVae:
+    """A frozen VAE with what is known about it."""
+
+    model: ActionVae
+    """In eval mode, without gradients on its weights."""
+    moments: DiagonalGaussian
+    """Aggregate posterior over its training chunks."""
+    checkpoint: Checkpoint
+    """Folder content."""
+
+    @property
+    def stage(self) -> int:
+        """1: pre-training data; 2: demonstrations."""
+        return int(self.checkpoint.training.get("stage", 0))
+
+
+def describe_vae(
+    vae: ActionVae,
+    moments: DiagonalGaussian,
+    *,
+    contract: str,
+    statistics: Statistics,
+    training: dict,
+    card: str,
+) -> Checkpoint:
+    """Describe a VAE as a checkpoint, ready to be saved."""
+    return Checkpoint(
+        kind=ACTION_VAE,
+        weights=vae.state_dict(),
+        model=dataclasses.asdict(vae.config),
+        contract=contract,
+        statistics=statistics,
+        training=training,
+        card=card,
+        extra={MOMENTS: {"mean": moments.mean, "variance": moments.variance}},
+    )
+
+
+def load_vae(folder: Path, cell: Cell | None = None) -> StoredVae:
+    """Load a frozen VAE from its checkpoint or run folder."""
+    checkpoint = load_checkpoint(folder, cell, kind=ACTION_VAE)
+    try:
+        model = ActionVae(VaeConfig(**checkpoint.model))
+        model.load_state_dict(dict(checkpoint.weights))
+    except (TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder}: weights do not fit config.json ({reason})") from None
+    stored = read_tensors(resolve_checkpoint(folder) / f"{MOMENTS}.safetensors")
+    if set(stored) != {"mean", "variance"} or stored["mean"].shape != (model.latent,):
+        raise CheckpointError(f"{folder}: moments.safetensors does not fit: train it again")
+    if not torch.isfinite(stored["mean"]).all() or not (stored["variance"] > 0).all():
+        raise CheckpointError(f"{folder}: moments are not finite and positive: train it again")
+    moments = DiagonalGaussian(stored["mean"], stored["variance"])
+    return StoredVae(model.eval().requires_grad_(False), moments, checkpoint)
+
+
+def require_same_space(vae: StoredVae, statistics: Statistics, horizon: int) -> None:
+    """Refuse a VAE that was trained on other chunks than the policy is trained on."""
+    if vae.stage != 2:
+        raise TrainingError(
+            f"the VAE is of stage {vae.stage}, guidance needs stage 2: run "
+            "`ate train-vae --stage 2` on these episodes"
+        )
+    if vae.model.config.horizon != horizon:
+        raise TrainingError(
+            f"the VAE's chunks have {vae.model.config.horizon} actions, the policy's {horizon}: "
+            "use one horizon for both"
+        )
+    if vae.checkpoint.statistics.action != statistics.action:
+        raise TrainingError(
+            "the VAE was trained on other episodes (its action statistics differ): run "
+            "`ate train-vae --stage 2` on the episodes of this run"
+        )
