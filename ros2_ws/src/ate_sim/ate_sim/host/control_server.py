@@ -123,5 +123,7 @@ def parse_request(line: bytes) -> Mapping[str, object]:
     except ValueError as error:
         raise UsageError(f"request {line[:80]!r} is not JSON: {error}") from error
     if not isinstance(request, dict):
-        raise UsageError(f"request {line[:80]!r} is not a JSON object such as {{'command': 'state'}}")
+        raise UsageError(
+            f"request {line[:80]!r} is not a JSON object such as {{'command': 'state'}}"
+        )
     return request

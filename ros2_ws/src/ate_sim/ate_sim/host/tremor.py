@@ -20,10 +20,6 @@ class TremorConfig:
     """Time after which the noise has forgotten itself [s]."""
 
 
-LIVE_NOISE = TremorConfig(position=0.00005, rotation=0.0003)
-"""What a headset adds to the stillest hand; bit-identical poses mean lost tracking."""
-
-
 class Tremor:
     """Seeded noise of one hand."""
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import tyro
 
 from ate_core.contract import load_cell
+from ate_sim.cell_model import SimWorld
 from ate_sim.host.control import SOCKET_NAME
 from ate_sim.host.control_server import ControlServer
 from ate_sim.host.process import claim, run_process
 from ate_sim.host.world_host import Scene, WorldHost
-from ate_sim.world import SimWorld
 
 CYCLE = 0.004
 """Time between two wake-ups: two physics steps, so state goes out at 250 Hz [s]."""
@@ -34,10 +34,13 @@ class WorldConfig:
 
 def run_world(config: WorldConfig, stop: threading.Event) -> int:
     """Run until `stop` is set or a client asks to quit; returns the exit code."""
-    runtime_dir = Path(load_cell(config.cell, "sim").runtime_dir)
+    cell = load_cell(config.cell, "sim")
+    runtime_dir = Path(cell.runtime_dir)
     scene = Scene(task=config.task, seed=config.seed, difficulty=config.difficulty)
     with claim(runtime_dir, "world"):
-        host = WorldHost(scene, runtime_dir, SimWorld, time.monotonic())
+        host = WorldHost(
+            scene, runtime_dir, lambda task: SimWorld(task, cell=cell), time.monotonic()
+        )
         try:
             with ControlServer(runtime_dir / SOCKET_NAME, host.handle) as server:
                 _serve(host, server, stop)

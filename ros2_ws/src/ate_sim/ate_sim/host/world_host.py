@@ -16,10 +16,11 @@ from ate_core.shared_state import (
     SharedBlock,
     new_record,
 )
+from ate_sim.cell_model import SimWorld
 from ate_sim.host.blocks import BlockReader
 from ate_sim.host.pacing import PacingConfig, RealTimePacer
+from ate_sim.host.posture import Posture
 from ate_sim.host.ramp import TargetRamp
-from ate_sim.world import SimWorld
 
 LOG = logging.getLogger(__name__)
 
@@ -133,7 +134,10 @@ class WorldHost:
             gripper = self._grippers[side].read_new(now)
             if gripper is not None and gripper["active"]:
                 self._world.set_gripper_target(
-                    side, float(gripper["position"]), float(gripper["force"])
+                    side,
+                    float(gripper["position"]),
+                    float(gripper["force"]),
+                    float(gripper["speed"]),
                 )
 
     def _reset(self, request: Mapping[str, object]) -> dict[str, object]:
@@ -146,13 +150,13 @@ class WorldHost:
             seed=_integer(request.get("seed", self._scene.seed)),
             difficulty=str(request.get("difficulty", self._scene.difficulty)),
         )
-        postures = {side: self._world.arm_q(side).copy() for side in SIDES}
-        openings = {side: self._world.gripper(side) for side in SIDES}
+        posture = Posture.of(self._world)
+        world = self._world
         if scene.task != self._scene.task:
-            self._world = self._make_world(scene.task)
-        self._world.reset(scene.seed, scene.difficulty)
-        for side in SIDES:
-            self._world.place_arm(side, postures[side], openings[side])
+            world = self._make_world(scene.task)
+        world.reset(scene.seed, scene.difficulty)
+        posture.restore(world)
+        self._world = world
         self._scene = scene
         self._epoch += 1
         self._judge()
@@ -197,6 +201,7 @@ class WorldHost:
             record["arm_torque"][0, index] = world.arm_torque(side)
             record["arm_wrench"][0, index] = world.wrench(side)
             record["gripper"][0, index] = world.gripper(side)
+            record["gripper_force"][0, index] = world.gripper_force(side)
             record["gripper_blocked"][0, index] = world.gripper_blocked(side)
         poses = world.object_poses()
         record["object_count"] = len(poses)

@@ -1,0 +1,239 @@
+"""One demonstration as people do it: home, look, record, engage, perform, judge, keep or discard."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.geometry import inverse
+from ate_sim.host.pace import Pace, PaceConfig
+from ate_sim.host.person import Person
+from ate_sim.host.script import AttemptFailed, Script, pause, wait_for
+from ate_sim.host.view import WorldView
+from ate_teleop.retarget import HandMapping, hand_pose_for_tool_motion
+
+LOG = logging.getLogger(__name__)
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+RECORDING_LAMP = 1
+CLUTCH_LAMP = 2
+CLUTCH = {"left": "l", "right": "r"}
+TRIGGER = {"left": "zl", "right": "zr"}
+HOME = {"left": "capture", "right": "home"}
+KEEP, DISCARD = ("right", "plus"), ("left", "minus")
+"""Arm whose person presses it, and the button."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptConfig:
+    """Deadlines and habits of the scripted people."""
+
+    home_timeout: float = 10.0
+    """For both arms to reach home [s]."""
+    rest_timeout: float = 3.0
+    """For the objects to lie still [s]."""
+    lamp_timeout: float = 3.0
+    """For a lamp to follow its button [s]."""
+    press: float = 0.06
+    """How long a button is tapped [s]; a report comes every 15 ms."""
+    judge_timeout: float = 1.0
+    """How long the result may take to show after the motion [s]."""
+    motion_timeout: float = 90.0
+    """For the whole motion [s]."""
+    pace: PaceConfig = field(default_factory=PaceConfig)
+    """When people wait for the robot."""
+
+
+class Plan(Protocol):
+    """What the people want to do."""
+
+    duration: float
+
+    def tool_target(self, side: str, time: float) -> tuple[Array, float]:
+        """Return transform_tool_to_world (4, 4) and the gripper opening at plan time [s]."""
+
+
+class Stage(Protocol):
+    """What an attempt can ask for beside hands and buttons."""
+
+    def reset(self, seed: int) -> int:
+        """Place the objects anew; returns the epoch of the world in which they stand."""
+
+    def plan(self, seed: int) -> Plan:
+        """Think the motion through from what the people see now."""
+
+
+@dataclass(kw_only=True)
+class AttemptResult:
+    """One line of the report."""
+
+    seed: int
+    success: bool = False
+    kept: bool = False
+    score: float = 0.0
+    reason: str = ""
+    durations: dict[str, float] = field(default_factory=dict)
+    """Time of every phase [s]."""
+
+    def line(self) -> dict[str, object]:
+        """Plain values for the report file."""
+        total = sum(self.durations.values())
+        rounded = {name: round(value, 3) for name, value in self.durations.items()}
+        return {**asdict(self), "durations": rounded, "total_s": round(total, 3)}
+
+
+class Attempt:
+    """The scripted people, their view of the world, and what they do for one demonstration."""
+
+    def __init__(
+        self,
+        config: AttemptConfig,
+        people: Mapping[str, Person],
+        mappings: Mapping[str, HandMapping],
+        view: WorldView,
+        stage: Stage,
+    ) -> None:
+        self._config = config
+        self._people = people
+        self._mappings = mappings
+        self._view = view
+        self._stage = stage
+
+    def run(self, seed: int) -> Script[AttemptResult]:
+        """Do one attempt; a missed deadline ends it with its reason, never with an exception."""
+        result = AttemptResult(seed=seed)
+        try:
+            yield from self._timed(result, "home", self._go_home())
+            plan = yield from self._timed(result, "look", self._look(seed))
+            yield from self._timed(result, "start", self._tap_until_lamp(KEEP, lit=True))
+            sides = tuple(side for side in self._people if _has_work(plan, side))
+            yield from self._timed(result, "engage", self._engage(sides))
+            yield from self._timed(result, "motion", self._perform(plan, sides))
+            yield from self._timed(result, "judge", self._judge(result))
+            self._let_go()
+            button = KEEP if result.success else DISCARD
+            yield from self._timed(result, "stop", self._tap_until_lamp(button, lit=False))
+            result.kept = result.success
+        except AttemptFailed as failure:
+            result.success, result.reason = False, str(failure)
+            LOG.warning("seed %d: %s", seed, failure)
+            yield from self._give_up()
+        return result
+
+    def _timed(self, result: AttemptResult, phase: str, script: Script[T]) -> Script[T]:
+        started = yield
+        value = yield from script
+        result.durations[phase] = (yield) - started
+        return value
+
+    def _go_home(self) -> Script[None]:
+        self._let_go()
+        yield from self._tap({side: HOME[side] for side in self._people})
+        yield from wait_for(
+            "both arms at home",
+            lambda: all(self._view.at_home(side) for side in self._people),
+            self._config.home_timeout,
+        )
+
+    def _look(self, seed: int) -> Script[Plan]:
+        epoch = self._stage.reset(seed)
+        timeout = self._config.rest_timeout
+        yield from wait_for("the new scene", lambda: self._view.epoch == epoch, timeout)
+        yield from wait_for("objects at rest", self._view.objects_rest, timeout)
+        return self._stage.plan(seed)
+
+    def _engage(self, sides: tuple[str, ...]) -> Script[None]:
+        for side in sides:
+            self._people[side].hold(CLUTCH[side])
+        for side in sides:
+            yield from wait_for(
+                f"clutch lamp of the {side} operator",
+                lambda side=side: self._people[side].lamp(CLUTCH_LAMP),
+                self._config.lamp_timeout,
+            )
+
+    def _perform(self, plan: Plan, sides: tuple[str, ...]) -> Script[None]:
+        view, config = self._view, self._config
+        starts = {side: (self._people[side].hand.copy(), view.tool(side)) for side in sides}
+        pace = Pace(config.pace)
+        started = last = yield
+        while pace.time < plan.duration:
+            now = yield
+            if now - started > config.motion_timeout:
+                raise AttemptFailed(f"motion: not done within {config.motion_timeout:g} s")
+            for side in sides:
+                if not self._people[side].lamp(CLUTCH_LAMP):
+                    raise AttemptFailed(f"clutch of the {side} operator let go on its own")
+            self._pace(pace, plan, sides, now - last)
+            last = now
+            for side in sides:
+                tool, opening = plan.tool_target(side, pace.time)
+                self._people[side].hand = self._hand_for(side, *starts[side], tool)
+                self._people[side].hold(TRIGGER[side], opening < 0.5)
+
+    def _pace(self, pace: Pace, plan: Plan, sides: tuple[str, ...], dt: float) -> None:
+        lag, switching, moving = 0.0, False, False
+        for side in sides:
+            tool, opening = plan.tool_target(side, pace.time)
+            _, next_opening = plan.tool_target(side, pace.time + dt)
+            lag = max(lag, float(np.linalg.norm(self._view.tool(side)[:3, 3] - tool[:3, 3])))
+            switching |= (opening < 0.5) != (next_opening < 0.5)
+        pace.advance(dt, lag, switching, moving)
+
+    def _hand_for(self, side: str, hand_start: Array, tool_start: Array, tool: Array) -> Array:
+        world_to_base = inverse(self._view.base(side))
+        return hand_pose_for_tool_motion(
+            self._mappings[side], hand_start, world_to_base @ tool_start, world_to_base @ tool
+        )
+
+    def _judge(self, result: AttemptResult) -> Script[None]:
+        try:
+            yield from wait_for(
+                "task done", lambda: self._view.outcome["success"] > 0, self._config.judge_timeout
+            )
+        except AttemptFailed:
+            result.reason = "task not done"
+        result.success = self._view.outcome["success"] > 0
+        result.score = self._view.outcome["score"]
+
+    def _tap(self, buttons: Mapping[str, str]) -> Script[None]:
+        for side, button in buttons.items():
+            self._people[side].hold(button)
+        yield from pause(self._config.press)
+        for side, button in buttons.items():
+            self._people[side].hold(button, down=False)
+
+    def _tap_until_lamp(self, who: tuple[str, str], lit: bool) -> Script[None]:
+        side, button = who
+        yield from self._tap({side: button})
+        yield from wait_for(
+            f"recording lamp {'on' if lit else 'off'}",
+            lambda: self._people[side].lamp(RECORDING_LAMP) == lit,
+            self._config.lamp_timeout,
+        )
+
+    def _let_go(self) -> None:
+        for person in self._people.values():
+            person.release_all()
+
+    def _give_up(self) -> Script[None]:
+        self._let_go()
+        if any(person.lamp(RECORDING_LAMP) for person in self._people.values()):
+            try:
+                yield from self._tap_until_lamp(DISCARD, lit=False)
+            except AttemptFailed as failure:
+                LOG.warning("discarding: %s", failure)
+
+
+def _has_work(plan: Plan, side: str) -> bool:
+    """Whether the plan moves this side's tool or fingers at all."""
+    tool, opening = plan.tool_target(side, 0.0)
+    for time in np.linspace(0.0, plan.duration, 50):
+        later, later_opening = plan.tool_target(side, float(time))
+        if abs(later_opening - opening) > 0.1 or np.abs(later - tool).max() > 0.005:
+            return True
+    return False

@@ -1,0 +1,156 @@
+"""Headsets, Joy-Cons and the scripted people who use them: `python -m ate_sim.host.operators`."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ate_core.contract import Cell, load_cell
+from ate_core.errors import UsageError
+from ate_core.loop import FixedRateLoop
+from ate_core.shared_state import SIDES
+from ate_sim.host.attempt import Attempt, AttemptConfig, AttemptResult
+from ate_sim.host.control import SimControl
+from ate_sim.host.person import Person
+from ate_sim.host.process import claim, run_process
+from ate_sim.host.script import Script, wait_for
+from ate_sim.host.stage import SimulatedStage
+from ate_sim.host.tremor import Tremor, TremorConfig
+from ate_sim.host.view import WorldView
+from ate_teleop.devices.joycon_emulator import JoyConEmulator
+from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator
+from ate_teleop.retarget import operator_mapping
+
+LOG = logging.getLogger(__name__)
+
+RATE = 90.0
+"""Rate at which hands move and people think: that of the headset [Hz]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorsConfig:
+    """Run the emulated headsets and Joy-Cons, and the people who demonstrate with them."""
+
+    cell: Path | None = None
+    """cell.yaml; the packaged one by default."""
+    task: str = "pick_place"
+    """Task to demonstrate."""
+    episodes: int = 0
+    """Attempts to make; 0 keeps the devices up with resting hands until stopped."""
+    first_seed: int = 0
+    """Seed of the first attempt; the next ones count up."""
+    difficulty: str = "normal"
+    """Spread of the object placement."""
+    report: Path | None = None
+    """File that gets one JSON line per attempt."""
+    tremor: bool = True
+    """Whether hands tremble like human ones."""
+    start_timeout: float = 60.0
+    """Longest wait for world and arms before the first attempt [s]."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 0:
+            raise UsageError(f"episodes is {self.episodes}; need 0 or more")
+
+
+def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
+    """Run until the attempts are done or `stop` is set; returns the exit code."""
+    cell = load_cell(config.cell, "sim")
+    with ExitStack() as stack:
+        stack.enter_context(claim(Path(cell.runtime_dir), "operators"))
+        people = {side: _person(cell, side, config.tremor, stack) for side in SIDES}
+        LOG.info("headsets and Joy-Cons are up")
+        view = WorldView(cell)
+        stack.callback(view.close)
+        script = _demonstrate(config, cell, people, view, stack) if config.episodes else None
+        return _live(people, view, script, stop)
+
+
+def _live(
+    people: Mapping[str, Person],
+    view: WorldView,
+    script: Script[int] | None,
+    stop: threading.Event,
+) -> int:
+    """Tick hands and script at `RATE` until the script ends or `stop` is set."""
+    if script is not None:
+        next(script)
+    last = time.monotonic()
+    for _ in FixedRateLoop(RATE, stop):
+        now = time.monotonic()
+        if script is not None:
+            view.update(now)
+            try:
+                script.send(now)
+            except StopIteration as end:
+                return int(end.value)
+        for person in people.values():
+            person.tick(now - last)
+        last = now
+    for person in people.values():
+        person.release_all()
+    return 0 if script is None else 1
+
+
+def _demonstrate(
+    config: OperatorsConfig,
+    cell: Cell,
+    people: Mapping[str, Person],
+    view: WorldView,
+    stack: ExitStack,
+) -> Script[int]:
+    control = stack.enter_context(SimControl(cell.runtime_dir))
+    yield from wait_for("the world", lambda: view.seen, config.start_timeout)
+    mappings = {side: operator_mapping(cell.operators[side], cell.arms[side]) for side in SIDES}
+    stage = SimulatedStage(config.task, config.difficulty, cell, control, view)
+    attempt = Attempt(AttemptConfig(), people, mappings, view, stage)
+    done = 0
+    for number in range(config.episodes):
+        result = yield from attempt.run(config.first_seed + number)
+        done += result.success
+        _write(config, result)
+        LOG.info(
+            "attempt %d of %d, seed %d: %s (%d of %d so far)",
+            number + 1,
+            config.episodes,
+            result.seed,
+            "kept" if result.kept else f"not kept: {result.reason}",
+            done,
+            number + 1,
+        )
+    return 0
+
+
+def _write(config: OperatorsConfig, result: AttemptResult) -> None:
+    if config.report is not None:
+        with config.report.open("a") as file:
+            file.write(json.dumps({"task": config.task, **result.line()}) + "\n")
+
+
+def _person(cell: Cell, side: str, trembling: bool, stack: ExitStack) -> Person:
+    operator = cell.operators[side]
+    headset = stack.enter_context(HeadsetEmulator(operator.headset_ip, operator.headset_port))
+    headset.set_tracked(operator.hand, True)
+    buttons = stack.enter_context(
+        JoyConEmulator(operator.joycon_serial, operator.joycon_side, cell.runtime_path("hid"))
+    )
+    tremor = Tremor(TremorConfig(), seed=SIDES.index(side)) if trembling else None
+    person = Person(operator.hand, headset, buttons, tremor)
+    person.tick(0.0)
+    return person
+
+
+def main() -> int:
+    """Entry point."""
+    config = tyro.cli(OperatorsConfig)
+    return run_process("operators", lambda stop: run_operators(config, stop))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

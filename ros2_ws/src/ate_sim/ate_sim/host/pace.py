@@ -1,0 +1,47 @@
+"""How fast people go through a motion: they slow down when the arm lags and watch the fingers close."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaceConfig:
+    """When the scripted people wait for the robot."""
+
+    free_lag: float = 0.03
+    """Distance of the tool behind its target up to which they go at full speed [m]."""
+    full_stop_lag: float = 0.10
+    """Distance from which they stand still [m]."""
+    settled: float = 0.004
+    """Distance at which they trust the tool to be where they want to grasp or let go [m]."""
+    settle_timeout: float = 1.0
+    """After this they grasp or let go anyway [s]."""
+    finger_timeout: float = 1.0
+    """Longest wait for fingers to close on an object or to open [s]."""
+
+
+class Pace:
+    """The clock of one performance: at most real time, held while the robot is not ready."""
+
+    def __init__(self, config: PaceConfig) -> None:
+        self._config = config
+        self.time = 0.0
+        """Time on the plan [s]."""
+        self._waited = 0.0
+
+    def advance(self, dt: float, lag: float, switching: bool, fingers_moving: bool) -> None:
+        """Move the plan's clock on.
+
+        Args:
+            dt: Time passed [s].
+            lag: Largest distance of a tool from its target [m].
+            switching: The next moment of the plan opens or closes a gripper.
+            fingers_moving: A gripper has not yet done what its trigger says.
+        """
+        config = self._config
+        not_settled = switching and lag > config.settled and self._waited < config.settle_timeout
+        if not_settled or (fingers_moving and self._waited < config.finger_timeout):
+            self._waited += dt
+            return
+        self._waited = 0.0
+        room = (config.full_stop_lag - lag) / (config.full_stop_lag - config.free_lag)
+        self.time += dt * min(max(room, 0.0), 1.0)

@@ -1,0 +1,85 @@
+"""One scripted person: a hand in front of a headset and a Joy-Con in the other hand."""
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.geometry import rpy_to_matrix, transform
+from ate_sim.host.tremor import Tremor
+
+Array = NDArray[np.float64]
+
+REST_POSE = transform(rpy_to_matrix([0.0, 0.0, 0.5 * np.pi]), [0.15, 0.35, -0.35])
+"""Where the hand rests, wrist to headset (4, 4): right of, before and below the eyes."""
+
+
+class HandStream(Protocol):
+    """The headset that shows a person's hands to the teleoperation."""
+
+    def set_wrist(self, hand: Literal["left", "right"], transform_wrist_to_headset: Array) -> None:
+        """Move a hand; (4, 4)."""
+
+
+class Buttons(Protocol):
+    """The Joy-Con in a person's other hand."""
+
+    def press(self, name: str) -> None:
+        """Hold a button down."""
+
+    def release(self, name: str) -> None:
+        """Let a button go."""
+
+    @property
+    def lamps(self) -> tuple[bool, ...]:
+        """The four player lamps."""
+
+
+class Person:
+    """Moves one hand and presses buttons; knows the robot only by its lamps."""
+
+    def __init__(
+        self,
+        hand_name: Literal["left", "right"],
+        hand_stream: HandStream,
+        buttons: Buttons,
+        tremor: Tremor | None = None,
+    ) -> None:
+        """Rest the hand with all buttons up.
+
+        Args:
+            hand_name: The hand that leads the arm.
+            hand_stream: Shows that hand.
+            buttons: The Joy-Con.
+            tremor: Unrest of the hand; None for the headset's own noise only.
+        """
+        self.hand: Array = REST_POSE.copy()
+        """Where the hand should be, wrist to headset (4, 4)."""
+        self._hand_name = hand_name
+        self._hand_stream = hand_stream
+        self._buttons = buttons
+        self._tremor = tremor
+        self._held: set[str] = set()
+
+    def tick(self, dt: float) -> None:
+        """Show the hand where it should be, `dt` [s] after the last time."""
+        unrest = np.eye(4) if self._tremor is None else self._tremor.step(dt)
+        self._hand_stream.set_wrist(self._hand_name, self.hand @ unrest)
+
+    def hold(self, button: str, down: bool = True) -> None:
+        """Hold a button down, or let it go."""
+        if down and button not in self._held:
+            self._held.add(button)
+            self._buttons.press(button)
+        elif not down and button in self._held:
+            self._held.remove(button)
+            self._buttons.release(button)
+
+    def release_all(self) -> None:
+        """Let every button go."""
+        for button in tuple(self._held):
+            self.hold(button, down=False)
+
+    def lamp(self, number: int) -> bool:
+        """Whether player lamp 1..4 is lit."""
+        return self._buttons.lamps[number - 1]

@@ -1,0 +1,30 @@
+"""The simulated cell as the scripted people use it: objects set up anew, and a plan from what is seen."""
+
+from ate_core.contract import Cell
+from ate_sim.cell_model import SimWorld
+from ate_sim.experts import Expert
+from ate_sim.host.control import SimControl
+from ate_sim.host.view import WorldView
+
+
+class SimulatedStage:
+    """Resets the world over its control socket and plans in a private copy of it."""
+
+    def __init__(
+        self, task: str, difficulty: str, cell: Cell, control: SimControl, view: WorldView
+    ) -> None:
+        self._task = task
+        self._difficulty = difficulty
+        self._control = control
+        self._view = view
+        self._copy = SimWorld(task, cell=cell)
+
+    def reset(self, seed: int) -> int:
+        """Place the objects of this seed; returns the epoch in which they stand."""
+        state = self._control.reset(task=self._task, seed=seed, difficulty=self._difficulty)
+        return int(str(state["epoch"]))
+
+    def plan(self, seed: int) -> Expert:
+        """Plan from the state of the world that is seen now."""
+        self._copy.load_physics_state(self._view.physics_state)
+        return Expert(self._copy, seed)
