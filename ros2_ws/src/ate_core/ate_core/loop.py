@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,19 @@ class LoopStats:
     """99th percentile of the period [ms]."""
     misses: int
     """Ticks that were skipped because the loop was late by a whole period or more."""
+
+    @staticmethod
+    def of_times(times_ns: Sequence[int], period_ms: float) -> "LoopStats":
+        """Statistics of any loop from its wake-ups [ns]; a miss is a wanted tick that was lost."""
+        periods = np.diff(np.asarray(times_ns, dtype=np.float64)) / 1e6
+        wanted = int(periods.sum() / period_ms) + 1 if len(times_ns) else 0
+        return LoopStats(
+            ticks=len(times_ns),
+            period_ms=period_ms,
+            median_ms=float(np.median(periods)) if periods.size else float("nan"),
+            p99_ms=float(np.percentile(periods, 99)) if periods.size else float("nan"),
+            misses=max(0, wanted - len(times_ns)),
+        )
 
     def sentence(self) -> str:
         """The statistics for people."""

@@ -1,0 +1,257 @@
+"""Run a policy on the cell: streams in, joint and gripper commands out at the tick rate."""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseArray
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from ate_core.errors import UsageError
+from ate_core.loop import FixedRateLoop, LoopStats
+from ate_core.nodes.parameters import declare_cell, declare_text
+from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
+from ate_core.nodes.runner import run_node
+from ate_core.observation import LiveBuffer
+from ate_core.streams import StreamSpec, header_stamp_ns, read_value
+from ate_policy.chunk_check import ChunkLimits
+from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.policy import load_policy
+from ate_policy.runtime import PolicyRuntime
+
+COMMANDER = "policy"
+"""Name under which the arms grant the lease."""
+MESSAGES = {
+    "joints": JointState,
+    "ratio": JointState,
+    "image": CompressedImage,
+    "poses": PoseArray,
+}
+
+logger = logging.getLogger("policy")
+
+
+def decode_jpeg(data: bytes) -> Any:
+    """RGB image (H, W, 3) of JPEG bytes."""
+    import simplejpeg
+
+    return simplejpeg.decode_jpeg(data, colorspace="RGB")
+
+
+class PolicyNode(Node):
+    """Topics <-> `PolicyRuntime`."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        self.cell = declare_cell(self)
+        checkpoint = declare_text(self, "checkpoint", "", "checkpoint folder")
+        if not checkpoint:
+            raise UsageError("parameter checkpoint is empty: give checkpoint:=FOLDER")
+        self._instruction = declare_text(self, "instruction", "", "what to do, in words")
+        self._summary = declare_text(self, "summary", "", "JSON file for the timing at the end")
+        mode = declare_text(
+            self,
+            "chunk_mode",
+            "synchronous",
+            "how overlapping chunks are used",
+            ("synchronous", "temporal_ensemble"),
+        )
+        torch.set_num_threads(1)
+        policy = load_policy(checkpoint, self.cell)
+        warm = policy.warm_up()
+        needs = policy.needs
+        self._buffer = LiveBuffer(
+            self.cell,
+            cameras=needs.cameras,
+            decoder=decode_jpeg if needs.cameras else None,
+            use_environment=needs.environment,
+        )
+        self._runtime = PolicyRuntime(
+            policy.infer,
+            ChunkLimits.of_cell(self.cell),
+            ActionQueue(ChunkingConfig(mode=mode)),  # type: ignore[arg-type]
+        )
+        self._running = threading.Event()
+        self._stop = threading.Event()
+        self._tick = 0
+        self._make_interfaces()
+        self._loop = FixedRateLoop(self.cell.tick_rate, self._stop)
+        self._threads = [threading.Thread(target=self._control, name="control")]
+        self._sleep_loop = SleepLoop(self.cell.tick_rate, self._stop)
+        if self._summary:
+            self._threads.append(threading.Thread(target=self._sleep_loop.run, name="sleep"))
+        for thread in self._threads:
+            thread.start()
+        self._publish_status("ready", "")
+        logger.info("policy ready: inference %.1f ms, chunk %d", 1e3 * warm, policy.horizon)
+
+    def _make_interfaces(self) -> None:
+        topics = self.cell.topics
+        for spec in self._buffer.needed:
+            self.create_subscription(
+                MESSAGES[spec.kind], spec.topic, partial(self._receive, spec), SENSOR_QOS
+            )
+        self._arm = {
+            side: self.create_publisher(
+                JointState, topics.of_arm(arm.namespace, topics.joint_command), COMMAND_QOS
+            )
+            for side, arm in self.cell.arms.items()
+        }
+        self._gripper = {
+            side: self.create_publisher(
+                JointState, topics.of_arm(gripper.namespace, topics.gripper_command), COMMAND_QOS
+            )
+            for side, gripper in self.cell.grippers.items()
+        }
+        self._status = self.create_publisher(String, "/policy/status", LATCHED_QOS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
+        self.create_service(Trigger, "/policy/start", self._on_start)
+        self.create_service(Trigger, "/policy/stop", self._on_stop)
+        self.create_timer(1.0, self._publish_diagnostics)
+
+    def _receive(self, spec: StreamSpec, message: Any) -> None:
+        self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message))
+
+    def _control(self) -> None:
+        """20 Hz on the monotonic clock; the tick index counts skipped ticks too."""
+        start: int | None = None
+        for due in self._loop:
+            start = due if start is None else start
+            self._tick = round((due - start) * self.cell.tick_rate / 1e9)
+            if self._running.is_set():
+                action = self._runtime.tick(self._tick, self._observe)
+                if action is not None and self._running.is_set():
+                    self._command(action)
+
+    def _observe(self) -> Any:
+        return self._buffer.observe(time.time_ns(), self._instruction)
+
+    def _command(self, action: Any) -> None:
+        stamp = self.get_clock().now().to_msg()
+        blocks = self.cell.layout.action.unpack(action)
+        for side, arm in self.cell.arms.items():
+            message = JointState()
+            message.header.stamp = stamp
+            message.header.frame_id = COMMANDER
+            message.name = list(arm.joint_names)
+            message.position = [float(value) for value in blocks[f"{side}_arm"]]
+            self._arm[side].publish(message)
+            opening = JointState()
+            opening.header.stamp = stamp
+            opening.header.frame_id = COMMANDER
+            opening.name = [f"{side}_gripper"]
+            opening.position = [float(blocks[f"{side}_gripper"][0])]
+            self._gripper[side].publish(opening)
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._runtime.reset()
+        self._running.set()
+        self._publish_status("running", "")
+        response.success, response.message = True, "running"
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._running.clear()
+        self._runtime.reset()
+        self._publish_status("ready", "")
+        response.success, response.message = True, "stopped, the arms hold"
+        return response
+
+    def _publish_status(self, state: str, reason: str) -> None:
+        self._status.publish(String(data=json.dumps({"state": state, "reason": reason})))
+
+    def _publish_diagnostics(self) -> None:
+        stats, loop = self._runtime.stats(self._tick), self._loop.stats()
+        values = {
+            "period_median_ms": f"{loop.median_ms:.2f}",
+            "period_p99_ms": f"{loop.p99_ms:.2f}",
+            "missed_ticks": str(loop.misses),
+            "inference_ms": f"{stats.inference_ms:.1f}",
+            "queue_depth": str(stats.queue_depth),
+            "action_age_ticks": str(stats.action_age_ticks),
+            "chunks": str(stats.chunks),
+            "refused": str(stats.refused),
+            "held_ticks": str(stats.held),
+        }
+        status = DiagnosticStatus(
+            name="policy: runtime",
+            hardware_id=self.cell.name,
+            level=DiagnosticStatus.WARN if stats.last_reason else DiagnosticStatus.OK,
+            message=stats.last_reason or ("running" if self._running.is_set() else "ready"),
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def halt(self) -> None:
+        """Fall silent, so the drivers hold, then say in one sentence how it went."""
+        self._running.clear()
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._runtime.close()
+        stats, loop = self._runtime.stats(self._tick), self._loop.stats()
+        logger.info(
+            "%s; %d chunks in %.1f ms each, %d refused, %d ticks held",
+            loop.sentence(),
+            stats.chunks,
+            stats.inference_ms,
+            stats.refused,
+            stats.held,
+        )
+        if self._summary:
+            self._write_summary(loop)
+
+    def _write_summary(self, loop: LoopStats) -> None:
+        stats = self._runtime.stats(self._tick)
+        summary = {
+            "loop": vars(loop),
+            "sleep_loop": vars(self._sleep_loop.stats()),
+            "runtime": vars(stats),
+        }
+        path = Path(self._summary)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(summary, indent=2))
+        temporary.replace(path)
+
+
+class SleepLoop:
+    """The naive loop, `sleep(period)` after the work, measured beside ours for the summary."""
+
+    def __init__(self, rate_hz: float, stop: threading.Event) -> None:
+        """Prepare a loop at ``rate_hz`` that ends when ``stop`` is set."""
+        self._period = 1.0 / rate_hz
+        self._stop = stop
+        self._times_ns: list[int] = []
+
+    def run(self) -> None:
+        """Sleep and note the time until stopped."""
+        while not self._stop.is_set():
+            self._times_ns.append(time.monotonic_ns())
+            time.sleep(self._period)
+
+    def stats(self) -> LoopStats:
+        """Periods, and the ticks it lost against the wanted rate by drifting."""
+        return LoopStats.of_times(self._times_ns, 1e3 * self._period)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node."""
+    return run_node(PolicyNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
