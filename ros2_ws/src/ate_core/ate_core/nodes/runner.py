@@ -5,12 +5,13 @@ A second Ctrl-C therefore cannot interrupt the clean-up, and whatever must stop 
 ``halt()`` while ROS still works.
 """
 
+import contextlib
 import logging
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -43,6 +44,29 @@ def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> in
 
 
 def _spin_until(stop: threading.Event, node: Node) -> int:
+    with spinning(node, on_end=stop.set) as failures:
+        stop.wait()
+        halt = getattr(node, "halt", None)
+        if halt is not None:
+            halt()
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+@contextlib.contextmanager
+def spinning(node: Node, on_end: Callable[[], None] | None = None) -> Iterator[list[str]]:
+    """Run a node's callbacks in a thread; on leaving, join it, then shut the node and ROS down.
+
+    Leaving in this order is what keeps a process from aborting at exit (rclpy issue 1484).
+
+    Args:
+        node: the node.
+        on_end: called when the thread ends, also when a callback raised.
+
+    Yields:
+        Tracebacks of callbacks that raised, filled while running.
+    """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     failures: list[str] = []
@@ -55,20 +79,15 @@ def _spin_until(stop: threading.Event, node: Node) -> int:
         except Exception:  # a callback raised: the devices must still be stopped
             failures.append(traceback.format_exc())
         finally:
-            stop.set()
+            if on_end is not None:
+                on_end()
 
     spinner = threading.Thread(target=spin, name="executor")
     spinner.start()
     try:
-        stop.wait()
-        halt = getattr(node, "halt", None)
-        if halt is not None:
-            halt()
+        yield failures
     finally:
         executor.shutdown()
         spinner.join()
         node.destroy_node()
         rclpy.try_shutdown()
-    for failure in failures:
-        print(failure, file=sys.stderr)
-    return 1 if failures else 0
