@@ -301,7 +301,9 @@ def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Ce
     simulation = values.pop("simulation", None)
     if hardware == "sim":
         if simulation is None:
-            raise ContractError(f"{file} has no section 'simulation': add it, or use hardware real")
+            raise ContractError(
+                f"{file} has no section 'simulation': add it, or use hardware real"
+            )
         values = merge(values, simulation, "simulation")
         _settle_runtime_dir(values)
     values["hardware"] = hardware

@@ -38,9 +38,7 @@ WORLD_DTYPE = np.dtype(
 )
 """What the world publishes."""
 
-ARM_TARGET_DTYPE = np.dtype(
-    [("time_ns", np.int64), ("active", np.int64), ("q", np.float64, (7,))]
-)
+ARM_TARGET_DTYPE = np.dtype([("time_ns", np.int64), ("active", np.int64), ("q", np.float64, (7,))])
 """What the controller of one arm asks of the world [rad]."""
 
 GRIPPER_TARGET_DTYPE = np.dtype(

@@ -31,9 +31,7 @@ def build(cls: type[T], values: object, where: str) -> T:
     for name, field in fields.items():
         if name in values:
             arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
-        elif (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ):
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ContractError(f"{where} lacks the field {name!r}: add it ({_show(hints[name])})")
     return cls(**arguments)
 

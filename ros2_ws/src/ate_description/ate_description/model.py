@@ -71,7 +71,7 @@ def parse_chain(urdf_text: str, tip: str = FLANGE) -> SerialChain:
 
 
 def urdf_variant(embodiment: Embodiment) -> str:
-    """URDF text of another embodiment: scaled arm lengths, locked joints turned into fixed ones."""
+    """URDF text of another embodiment: scaled arm lengths, locked joints made fixed."""
     root = ET.fromstring(load_urdf_text())
     scales = {"joint3": embodiment.upper_arm_scale, "joint5": embodiment.forearm_scale}
     names = {joint.get("name", "") for joint in root.iter("joint")}
