@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
 from ate_core.errors import DeviceError, UsageError
 from ate_sim.host.control import SOCKET_NAME, SimControl
 from ate_sim.host.control_server import ControlServer
@@ -63,9 +64,9 @@ def test_without_a_world_the_error_names_the_remedy(tmp_path: Path) -> None:
 
 def test_a_second_owner_of_a_role_is_refused(tmp_path: Path) -> None:
     with claim(tmp_path, "world"):
-        with pytest.raises(DeviceError, match=rf"in use by another world \(pid {os.getpid()}\)"):
-            with claim(tmp_path, "world"):
-                pass
+        message = rf"in use by another world \(pid {os.getpid()}\)"
+        with pytest.raises(DeviceError, match=message), claim(tmp_path, "world"):
+            pass
         with claim(tmp_path, "renderer"):
             pass
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ate_sim.host.pacing import PacingConfig, RealTimePacer
 from ate_sim.host.ramp import LONGEST_PERIOD, TargetRamp
 

@@ -1,4 +1,4 @@
-"""One demonstration as people do it: home, look, record, engage, perform, judge, keep or discard."""
+"""One demonstration as people do it: home, look, record, engage, perform, judge, keep."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""JSON lines over a unix socket, answered between two physics steps by the thread that owns the world."""
+"""JSON lines over a unix socket, answered between two physics steps by the world's thread."""
 
 import json
 import selectors
@@ -123,7 +123,5 @@ def parse_request(line: bytes) -> Mapping[str, object]:
     except ValueError as error:
         raise UsageError(f"request {line[:80]!r} is not JSON: {error}") from error
     if not isinstance(request, dict):
-        raise UsageError(
-            f"request {line[:80]!r} is not a JSON object such as {{'command': 'state'}}"
-        )
+        raise UsageError(f"request {line[:80]!r} is no JSON object like {{'command': 'state'}}")
     return request

@@ -1,4 +1,4 @@
-"""How fast people go through a motion: they slow down when the arm lags and watch the fingers close."""
+"""How fast people go: they slow down when the arm lags and watch the fingers close."""
 
 from dataclasses import dataclass
 

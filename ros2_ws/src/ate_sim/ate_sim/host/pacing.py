@@ -1,4 +1,4 @@
-"""How many physics steps are due, so that simulated time follows the clock and never overtakes it."""
+"""How many physics steps are due: simulated time follows the clock and never overtakes it."""
 
 from dataclasses import dataclass
 

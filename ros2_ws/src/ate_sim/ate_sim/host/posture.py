@@ -9,10 +9,7 @@ from ate_core.shared_state import SIDES
 from ate_sim.cell_model import SimWorld
 from ate_sim.engine import mujoco
 
-PARTS = ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "joint7") + (
-    "finger_a",
-    "finger_b",
-)
+PARTS = (*(f"joint{number}" for number in range(1, 8)), "finger_a", "finger_b")
 """Joints of one arm with its gripper in the model, without the side."""
 
 

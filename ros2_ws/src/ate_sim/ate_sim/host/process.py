@@ -1,4 +1,4 @@
-"""What every process of the simulated cell does alike: one owner per runtime folder, stop on a signal."""
+"""What every process of the cell does alike: own its role in the folder, stop on a signal."""
 
 import fcntl
 import logging

@@ -1,4 +1,4 @@
-"""The simulated cell as the scripted people use it: objects set up anew, and a plan from what is seen."""
+"""The simulated cell as the scripted people use it: new scenes, and plans from what is seen."""
 
 from ate_core.contract import Cell
 from ate_sim.cell_model import SimWorld

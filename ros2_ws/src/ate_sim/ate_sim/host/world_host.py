@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
 from ate_core.errors import UsageError
 from ate_core.shared_state import (
     ARM_TARGET_DTYPE,

@@ -1,0 +1,56 @@
+"""The renderer process writes pictures of the world's cameras."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ate_core.contract import load_cell
+from ate_core.errors import DeviceError
+from ate_core.shared_state import SharedBlock, frame_dtype
+from ate_sim.engine import require_graphics
+from ate_sim.host.control import SimControl
+from ate_sim.host.renderer import Camera
+
+
+def test_late_pictures_are_skipped_not_queued(tmp_path: Path) -> None:
+    config = load_cell(None, "sim").cameras["overhead"]
+    camera = Camera("overhead", config, tmp_path, now=0.0)
+    period = 1.0 / config.fps
+    camera.schedule_next(0.5 * period)
+    assert camera.due == pytest.approx(period)
+    assert camera.skipped == 0
+    camera.schedule_next(4.2 * period)
+    assert camera.due == pytest.approx(5 * period)
+    assert camera.skipped == 3
+    camera.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_come_with_rising_sequence_and_stop_with_the_process(
+    start, stop, runtime_dir: Path, eventually: Callable[..., None]
+) -> None:
+    try:
+        require_graphics()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    start("ate_sim.host.world")
+    renderer = start("ate_sim.host.renderer")
+    cameras = load_cell(None, "sim").cameras
+    with SimControl(runtime_dir) as control:
+        control.wait_until_up(time.monotonic() + 30.0)
+    files = {role: runtime_dir / f"frame_{role}.image" for role in cameras}
+    eventually(lambda: all(file.exists() for file in files.values()), timeout=40.0)
+    for role, config in cameras.items():
+        dtype = frame_dtype(config.height, config.width)
+        block = SharedBlock(files[role], dtype, create=False)
+        eventually(lambda block=block: block.read()["sequence"] >= 1, timeout=40.0)
+        first = block.read()
+        eventually(lambda block=block, first=first: block.read()["sequence"] > first["sequence"])
+        second = block.read()
+        assert second["time_ns"] > first["time_ns"]
+        assert second["image"].std() > 5.0  # a picture, not a plain colour
+        block.close()
+    assert stop(renderer) < 1.0
+    assert not any(file.exists() for file in files.values())
