@@ -192,7 +192,7 @@ def test_two_emulators_on_one_address_are_refused(headset: HeadsetEmulator) -> N
 
 @pytest.mark.parametrize("joints", [25, 27])
 def test_messages_have_the_shape_the_vendors_client_reads(joints: int) -> None:
-    """Both wrists, the head and all joints, as one parsed message; see facts of the public protocol."""
+    """Both wrists, the head and all joints in one parsed message."""
     config = HeadsetEmulatorConfig(joints=joints)
     with HeadsetEmulator(loopback(5), PORT, config) as emulator:
         emulator.set_wrist("left", pose())

@@ -1,7 +1,7 @@
 """What every source of hand poses delivers, and the checks a pose passes before it is used.
 
-The headset frame has x right, y forward, z up, in metres; its origin is where the headset's session placed
-it, so it means nothing across two sessions.
+The headset frame has x right, y forward, z up, in metres; its origin is where the headset's
+session placed it, so it means nothing across two sessions.
 """
 
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class HandSample:
     sequence: int
     """Counts messages since the source was started."""
     session: int
-    """Counts unbroken runs of poses in one frame; a clutch engaged in one is void in all others."""
+    """Counts unbroken runs of poses; a clutch engaged in one is void in all others."""
     tracked: bool
     """Whether the hand was seen: ever, recently, and with a sound pose."""
 
@@ -50,7 +50,7 @@ class HandPoseSource(Protocol):
     """Anything that delivers hand poses: a headset, an emulated one, a file."""
 
     def start(self) -> None:
-        """Begins delivering in the background; returns at once, whether or not the device is there."""
+        """Begins delivering in the background; returns at once, device or no device."""
 
     def stop(self) -> None:
         """Ends the background work and waits for it."""
@@ -98,7 +98,7 @@ class TrackingConfig:
 
 
 class HandTracker:
-    """Turns the raw matrices of one hand into samples: checks, ages, sessions. Time is an argument."""
+    """Turns one hand's raw matrices into samples: checks, ages, sessions. Time is an argument."""
 
     def __init__(self, config: TrackingConfig | None = None) -> None:
         self._config = config or TrackingConfig()

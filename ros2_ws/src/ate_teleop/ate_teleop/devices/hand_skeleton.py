@@ -1,7 +1,7 @@
 """Joint lists for the emulated headset: an open hand whose fingers wave a little.
 
-The stack does not read joints; they are here so that messages have the app's size and shape, and so that a
-client that does read them finds plausible ones.
+The stack does not read joints; they are here so that messages have the app's size and shape, and
+so that a client that does read them finds plausible ones.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def skeleton_frames(joints: int, *, with_tails: bool = False) -> list[bytes]:
 
 
 def _joint_transforms(curl: float, mirror: float) -> list[Matrix]:
-    """27 joint frames relative to the wrist: x along the hand (reversed on the right), 3 cm a bone."""
+    """27 joint frames relative to the wrist: x along the hand (mirrored on the right)."""
     transforms = [np.eye(4) for _ in range(27)]
     for (start, count), spread in zip(_FINGER_STARTS.items(), _SPREAD, strict=True):
         for step in range(count):

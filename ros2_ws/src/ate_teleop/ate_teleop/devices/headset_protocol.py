@@ -1,7 +1,8 @@
 """The headset's public message format, built by hand in a private descriptor pool.
 
-A private pool lets this module live beside the vendor's client in one process: in the default pool the two
-copies of `handtracking.proto` clash. Source: handtracking.proto of Improbable-AI/VisionProTeleop.
+A private pool lets this module live beside the vendor's client in one process: in the default
+pool the two copies of `handtracking.proto` clash. Source: handtracking.proto of Improbable-
+AI/VisionProTeleop.
 """
 
 from typing import Any

@@ -1,8 +1,9 @@
 """Reads one hand from a Vision Pro running the TrackingStreamer app, over gRPC.
 
-It reads the published protocol instead of the vendor's client because that one blocks without a headset,
-never notices silence, and installs signal handlers. Nothing here blocks the caller: absence, silence and
-restarts of the headset end in samples that are not tracked, and every reconnect begins a new session.
+It reads the published protocol instead of the vendor's client because that one blocks without a
+headset, never notices silence, and installs signal handlers. Nothing here blocks the caller:
+absence, silence and restarts of the headset end in samples that are not tracked, and every
+reconnect begins a new session.
 """
 
 import logging
@@ -173,7 +174,7 @@ class VisionProReader:
             return
         if message.Head.m00 == protocol.BENCHMARK_ECHO:
             return
-        # Joint lists, and the marker and stylus entries behind the right hand's, are not read at all.
+        # Joint lists, with the marker and stylus entries behind the right one, are not read.
         wrist = TRANSFORM_ARKIT_TO_HEADSET @ protocol.read_matrix(hand.wristMatrix)
         head = protocol.read_matrix(message.Head)
         head = TRANSFORM_ARKIT_TO_HEADSET @ head @ TRANSFORM_HEADSET_TO_ARKIT

@@ -1,8 +1,9 @@
-"""A headset that is not there: the TrackingStreamer app's gRPC service with poses set by the caller.
+"""An emulated headset: the app's gRPC service with poses set by the caller.
 
-Each emulated headset listens on its own loopback address, because the app's port is fixed. Poses are given in
-the headset frame (x right, y forward, z up) and leave as the app sends them, in ARKit's frame. A live hand is
-never still, so tracked wrists carry a little noise. Faults are methods; `inject` calls them by name.
+Each emulated headset listens on its own loopback address, because the app's port is fixed. Poses
+are given in the headset frame (x right, y forward, z up) and leave as the app sends them, in
+ARKit's frame. A live hand is never still, so tracked wrists carry a little noise. Faults are
+methods; `inject` calls them by name.
 """
 
 import threading
@@ -29,7 +30,7 @@ Hand = Literal["left", "right"]
 _REFUSAL_PERIOD = 0.5
 """Spacing of the empty messages that a client of too low a version gets [s]."""
 _REPEATING_RATE = 139.0
-"""Messages per second counted on a real headset whose poses changed 90 times (issue 8 of the app) [Hz]."""
+"""Messages per second counted on a real headset with 90 Hz poses (issue 8 of the app) [Hz]."""
 
 
 @dataclass
@@ -140,7 +141,7 @@ class HeadsetEmulator:
             server.stop(grace=None).wait(timeout=2.0)
 
     def set_wrist(self, hand: Hand, transform_wrist_to_headset: Matrix) -> None:
-        """Moves a hand; (4, 4) in the headset frame (x right, y forward, z up). Seen once tracked."""
+        """Moves a hand; (4, 4) in the headset frame (x right, y forward, z up)."""
         wrist = TRANSFORM_HEADSET_TO_ARKIT @ np.asarray(transform_wrist_to_headset, dtype=float)
         with self._lock:
             self._hands[hand].wrist = wrist
@@ -152,7 +153,7 @@ class HeadsetEmulator:
             self._head = TRANSFORM_HEADSET_TO_ARKIT @ head @ TRANSFORM_ARKIT_TO_HEADSET
 
     def set_tracked(self, hand: Hand, tracked: bool) -> None:
-        """Shows or hides a hand. Hidden, its wrist keeps the last value (identity if never seen)."""
+        """Shows or hides a hand; hidden, its wrist keeps the last value sent (first: identity)."""
         with self._lock:
             self._hands[hand].tracked = tracked
 
@@ -194,7 +195,7 @@ class HeadsetEmulator:
             self._offset = moved @ self._offset
 
     def inject(self, fault: str, value: Any = None) -> None:
-        """Calls a fault by name, for a control channel; `value` is its argument, None for the default.
+        """Calls a fault by name, for a control channel; `value` is its argument or None.
 
         Raises:
             DeviceError: There is no such fault.
@@ -250,7 +251,7 @@ class HeadsetEmulator:
             return self._message
 
     def _compose(self) -> bytes:
-        """One message. Joint lists are appended serialised: parsers merge fields that come in two parts."""
+        """One message; joint lists are appended ready-made, since parsers merge such parts."""
         update = protocol.HandUpdate()
         for hand, message in (("left", update.left_hand), ("right", update.right_hand)):
             state = self._hands[hand]

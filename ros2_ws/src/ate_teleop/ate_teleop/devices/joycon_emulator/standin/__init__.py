@@ -1,0 +1,1 @@
+"""Folder of the stand-in for the hidapi library; see `hid.py`."""
