@@ -1,0 +1,289 @@
+"""What a policy sees and what a dataset stores, built from streams by one set of lines.
+
+The converter calls :class:`ObservationBuilder` with whole recorded streams and all ticks; the
+policy node fills a :class:`LiveBuffer`, which calls the same builder for one tick. The header
+stamp of a message (the host's receive time of the device's data) decides in both cases.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.contract import Cell
+from ate_core.errors import EpisodeError, LayoutError
+from ate_core.layout import VectorLayout
+from ate_core.resample import NANOSECONDS, Series, ages_ns, latest_at, make_series, sample
+from ate_core.streams import StreamSpec, cell_streams
+
+Decoder = Callable[[bytes], NDArray[np.uint8]]
+"""JPEG bytes to an RGB image (H, W, 3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What the policy sees at one tick."""
+
+    state: NDArray[np.float32]
+    """Measured vector in the order of the layout, shape (16,) [rad, ratio]."""
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Camera key to RGB image, shape (H, W, 3)."""
+    environment: NDArray[np.float32] | None = None
+    """Object poses in the world frame, shape (n, 7) as x y z qx qy qz qw; None without any."""
+    instruction: str = ""
+    """What to do, in words."""
+    stamp_ns: int
+    """The tick [ns]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why there is no observation at a tick; its text is one line for the log."""
+
+    stream: str
+    """Topic of the stream at fault."""
+    reason: str
+    """What is wrong with it, with value and bound."""
+    age: float | None = None
+    """Age of its last sample [s]; None when there is none."""
+    bound: float | None = None
+    """Largest age allowed [s]."""
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamLimits:
+    """Largest age of a sample at a tick, per kind of stream."""
+
+    joints: float = 0.2
+    """Arm and gripper states and wrenches [s]."""
+    image: float = 0.5
+    """Camera images [s]."""
+    poses: float = 0.5
+    """Object poses [s]."""
+
+    def of(self, spec: StreamSpec) -> float:
+        """Return the bound of one stream [s]."""
+        if spec.kind == "image":
+            return self.image
+        return self.poses if spec.kind == "poses" else self.joints
+
+
+class ObservationBuilder:
+    """Puts the streams of a cell on ticks, as the vectors of its layout."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.streams = {spec.name: spec for spec in cell_streams(cell)}
+        self.sides = tuple(cell.arms)
+        self.cameras = tuple(camera.key for camera in cell.cameras.values())
+
+    def state(self, series: Mapping[str, Series], ticks_ns: ArrayLike) -> NDArray[np.float32]:
+        """Return the measured vectors, shape (T, 16); NaN before a stream's first sample."""
+        blocks = {}
+        for side in self.sides:
+            joints = sample(_need(series, f"{side}_arm_state"), ticks_ns)
+            blocks[f"{side}_arm"] = joints[:, : self._joints(side)]
+            blocks[f"{side}_gripper"] = sample(_need(series, f"{side}_gripper_state"), ticks_ns)
+        return self._pack(blocks, self.cell.layout.state)
+
+    def velocity(self, series: Mapping[str, Series], ticks_ns: ArrayLike) -> NDArray[np.float32]:
+        """Return the measured joint velocities, left then right, shape (T, 14) [rad/s]."""
+        columns = [
+            sample(_need(series, f"{side}_arm_state"), ticks_ns)[:, self._joints(side) :]
+            for side in self.sides
+        ]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def wrench(self, series: Mapping[str, Series], ticks_ns: ArrayLike) -> NDArray[np.float32]:
+        """Return the zeroed wrenches, left then right, shape (T, 12) [N, N m]."""
+        columns = [sample(_need(series, f"{side}_wrench"), ticks_ns) for side in self.sides]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def action(
+        self, series: Mapping[str, Series], ticks_ns: NDArray[np.int64], period_ns: int
+    ) -> NDArray[np.float32]:
+        """Return the command in force one tick after each tick, shape (T, 16).
+
+        Before the first command of an arm or a gripper its measured position at the first tick
+        stands in: what it was holding.
+        """
+        blocks = {}
+        for side in self.sides:
+            for part, width in (("arm", self._joints(side)), ("gripper", 1)):
+                held = sample(_need(series, f"{side}_{part}_state"), ticks_ns[:1])[:, :width]
+                commands = series.get(f"{side}_{part}_command")
+                block = np.repeat(held, len(ticks_ns), axis=0)
+                if commands is not None and len(commands):
+                    commanded = sample(commands, ticks_ns + period_ns)
+                    known = latest_at(commands.stamps_ns, ticks_ns + period_ns) >= 0
+                    block[known] = commanded[known]
+                blocks[f"{side}_{part}"] = block
+        return self._pack(blocks, self.cell.layout.action)
+
+    def environment(
+        self, series: Mapping[str, Series], ticks_ns: ArrayLike
+    ) -> NDArray[np.float32] | None:
+        """Return the object poses, shape (T, n, 7); None when the cell has no such stream."""
+        if "objects" not in series or not len(series["objects"]):
+            return None
+        return sample(series["objects"], ticks_ns).astype(np.float32)
+
+    def image_index(
+        self, series: Mapping[str, Series], ticks_ns: ArrayLike
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return per camera key the index of the image at each tick, shape (T,), -1 for none."""
+        return {
+            key: latest_at(series[key].stamps_ns, ticks_ns)
+            for key in self.cameras
+            if key in series
+        }
+
+    def _joints(self, side: str) -> int:
+        return len(self.cell.arms[side].joint_names)
+
+    @staticmethod
+    def _pack(
+        blocks: Mapping[str, NDArray[np.float64]], layout: VectorLayout
+    ) -> NDArray[np.float32]:
+        for entry in layout.fields:
+            if entry.name not in blocks or blocks[entry.name].shape[1] != entry.size:
+                raise LayoutError(
+                    f"the layout wants {entry.size} values of {entry.name}, the cell's streams "
+                    "do not give them; make arms, grippers and layout of cell.yaml agree"
+                )
+        columns = [blocks[entry.name] for entry in layout.fields]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def find_stale(
+    series: Mapping[str, Series],
+    specs: Iterable[StreamSpec],
+    ticks_ns: NDArray[np.int64],
+    limits: StreamLimits,
+) -> Refusal | None:
+    """Return the first stream that is missing, too old at a tick, or not finite there."""
+    for spec in specs:
+        bound = limits.of(spec)
+        stream = series.get(spec.name)
+        age = ages_ns(stream.stamps_ns if stream is not None else [], ticks_ns)
+        if stream is None or np.any(age < 0):
+            return Refusal(stream=spec.topic, reason="has no sample yet", bound=bound)
+        worst = int(np.argmax(age))
+        oldest = float(age[worst]) / NANOSECONDS
+        if oldest > bound:
+            reason = f"is {oldest * 1e3:.0f} ms old (bound {bound * 1e3:.0f} ms)"
+            if len(ticks_ns) > 1:
+                reason += f" at tick {worst} of {len(ticks_ns)}"
+            return Refusal(stream=spec.topic, reason=reason, age=oldest, bound=bound)
+        if not np.all(np.isfinite(stream.values[latest_at(stream.stamps_ns, ticks_ns)])):
+            return Refusal(stream=spec.topic, reason="holds a value that is not finite")
+    return None
+
+
+def _need(series: Mapping[str, Series], name: str) -> Series:
+    if name not in series:
+        raise EpisodeError(f"stream {name} is missing; have {', '.join(sorted(series))}")
+    return series[name]
+
+
+class _History:
+    """The last seconds of one stream, ordered by stamp and, within a stamp, by arrival."""
+
+    def __init__(self, length_ns: int) -> None:
+        self._length_ns = length_ns
+        self.samples: list[tuple[int, ArrayLike | bytes]] = []
+
+    def add(self, stamp_ns: int, value: ArrayLike | bytes) -> None:
+        previous = self.samples[-1][1] if self.samples else value
+        if not isinstance(value, bytes) and np.shape(value) != np.shape(previous):
+            self.samples.clear()  # another number of objects: another scene
+        insort_right(self.samples, (stamp_ns, value), key=lambda entry: entry[0])
+        oldest = self.samples[-1][0] - self._length_ns
+        keep = bisect_left(self.samples, oldest, key=lambda entry: entry[0])
+        del self.samples[: max(0, keep - 1)]
+
+
+class LiveBuffer:
+    """Collects live samples and answers for a tick with an observation, or why there is none.
+
+    Samples may be added and observed from different threads.
+
+    Args:
+        cell: The cell, whose layout and streams are used.
+        cameras: Keys of the cameras the policy needs; others may be added and are ignored.
+        decoder: Turns the bytes of a needed image into an RGB array.
+        use_environment: Whether the policy needs object poses.
+        limits: Largest ages; beyond them the observation is refused.
+        history: Seconds of samples kept per stream.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        cameras: Sequence[str] = (),
+        decoder: Decoder | None = None,
+        use_environment: bool = False,
+        limits: StreamLimits | None = None,
+        history: float = 2.0,
+    ) -> None:
+        self._builder = ObservationBuilder(cell)
+        self._limits = limits or StreamLimits()
+        self._decoder = decoder
+        self._cameras = tuple(cameras)
+        if self._cameras and decoder is None:
+            raise LayoutError(f"cameras {list(cameras)} need a decoder of their images: pass one")
+        names = [f"{side}_{part}_state" for side in cell.arms for part in ("arm", "gripper")]
+        names += [*cameras, *(["objects"] if use_environment else [])]
+        unknown = [name for name in names if name not in self._builder.streams]
+        if unknown:
+            raise LayoutError(f"the cell has no stream {unknown[0]!r}; check the policy's cameras")
+        self.needed: tuple[StreamSpec, ...] = tuple(self._builder.streams[name] for name in names)
+        """The streams to subscribe to."""
+        self._history = {name: _History(round(history * NANOSECONDS)) for name in names}
+        self._lock = threading.Lock()
+
+    def add(self, stream: str, stamp_ns: int, value: ArrayLike | bytes) -> None:
+        """Add one sample, as ``ate_core.streams.read_value`` gives it; others are ignored."""
+        if stream in self._history:
+            with self._lock:
+                self._history[stream].add(stamp_ns, value)
+
+    def observe(self, tick_ns: int, instruction: str = "") -> Observation | Refusal:
+        """Return what the policy sees at a tick, or the stream that forbids it."""
+        with self._lock:
+            samples = {name: list(history.samples) for name, history in self._history.items()}
+        series, encoded = {}, {}
+        for name, entries in samples.items():
+            stamps = [stamp for stamp, _ in entries]
+            values = [value for _, value in entries]
+            is_image = name in self._cameras
+            series[name] = make_series(stamps, None if is_image or not values else values)
+            if is_image:
+                encoded[name] = values
+        ticks = np.array([tick_ns], dtype=np.int64)
+        refusal = find_stale(series, self.needed, ticks, self._limits)
+        if refusal is not None:
+            return refusal
+        index = self._builder.image_index(series, ticks)
+        environment = self._builder.environment(series, ticks)
+        return Observation(
+            state=self._builder.state(series, ticks)[0],
+            images={key: self._decode(encoded[key][index[key][0]]) for key in self._cameras},
+            environment=None if environment is None else environment[0],
+            instruction=instruction,
+            stamp_ns=tick_ns,
+        )
+
+    def _decode(self, data: ArrayLike | bytes) -> NDArray[np.uint8]:
+        if self._decoder is None or not isinstance(data, bytes):
+            raise LayoutError("images are added as encoded bytes and need a decoder: pass one")
+        return self._decoder(data)
