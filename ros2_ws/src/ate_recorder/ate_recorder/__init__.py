@@ -1,0 +1,1 @@
+"""Episodes: one raw bag per demonstration, with its contract, its outcome and its losses."""

@@ -1,0 +1,94 @@
+"""What is known of each stream while it is recorded: rate, gaps, skew. Loss is never silent."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ate_core.resample import NANOSECONDS
+
+GAP_PERIODS = 2.5
+"""A pause of more than so many nominal periods is a gap: at least one sample is missing for sure,
+and a sample that is merely late by one period is not called lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSummary:
+    """One stream over one episode, as stored with the outcome."""
+
+    count: int
+    """Messages written."""
+    rate_hz: float
+    """Messages per second between the first and the last [Hz]."""
+    gaps: int
+    """Pauses longer than 2.5 nominal periods; 0 where the stream has no nominal rate."""
+    longest_gap_ms: float
+    """Longest pause between two stamps [ms]."""
+    skew_ms: float
+    """Mean of receive time minus header stamp [ms]."""
+    skew_max_ms: float
+    """Largest of it [ms]."""
+    out_of_order: int
+    """Stamps that fell."""
+
+    def as_dict(self) -> dict[str, float]:
+        """Return plain values."""
+        return asdict(self)
+
+
+class StreamCounter:
+    """Counts one stream.
+
+    Args:
+        rate_hz: Nominal rate [Hz]; 0 for a stream without one.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._gap_ns = round(GAP_PERIODS * NANOSECONDS / rate_hz) if rate_hz > 0 else 0
+        self._first_ns = self._last_ns = 0
+        self._count = self._gaps = self._out_of_order = 0
+        self._longest_ns = self._skew_sum_ns = self._skew_max_ns = 0
+
+    def add(self, stamp_ns: int, receive_ns: int) -> None:
+        """Count one message by its header stamp and receive time [ns]."""
+        skew = receive_ns - stamp_ns
+        self._skew_sum_ns += skew
+        if self._count == 0:
+            self._first_ns = self._last_ns = stamp_ns
+            self._skew_max_ns = skew
+        self._count += 1
+        self._skew_max_ns = max(self._skew_max_ns, skew)
+        pause = stamp_ns - self._last_ns
+        if pause < 0:
+            self._out_of_order += 1
+            return
+        self._last_ns = stamp_ns
+        self._longest_ns = max(self._longest_ns, pause)
+        if self._gap_ns and pause > self._gap_ns:
+            self._gaps += 1
+
+    @property
+    def count(self) -> int:
+        """Messages counted so far."""
+        return self._count
+
+    def summary(self, start_ns: int, end_ns: int) -> StreamSummary:
+        """Return what was counted between the start and the end of the episode [ns].
+
+        The pauses before the first and after the last message count too: a camera that died in
+        mid-episode has one long gap.
+        """
+        span = self._last_ns - self._first_ns
+        edges = [self._first_ns - start_ns, end_ns - self._last_ns] if self._count else []
+        if not self._count and self._gap_ns:
+            edges = [end_ns - start_ns]
+        gaps = self._gaps + sum(1 for pause in edges if self._gap_ns and pause > self._gap_ns)
+        longest_ns = max([self._longest_ns, *edges]) if self._gap_ns else self._longest_ns
+        return StreamSummary(
+            count=self._count,
+            rate_hz=round((self._count - 1) * NANOSECONDS / span, 2) if span > 0 else 0.0,
+            gaps=gaps,
+            longest_gap_ms=round(longest_ns / 1e6, 1),
+            skew_ms=round(self._skew_sum_ns / max(1, self._count) / 1e6, 2),
+            skew_max_ms=round(self._skew_max_ns / 1e6, 2),
+            out_of_order=self._out_of_order,
+        )

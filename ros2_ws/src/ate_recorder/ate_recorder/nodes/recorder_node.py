@@ -1,0 +1,149 @@
+"""Records one bag per episode; start, stop, discard and redo are services.
+
+Run: ``python -m ate_recorder.nodes.recorder_node --ros-args -p output:=episodes``
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from ate_core.errors import AteError
+from ate_core.nodes.parameters import declare_cell, declare_text
+from ate_core.nodes.qos import LATCHED_QOS
+from ate_core.nodes.runner import run_node
+from ate_recorder.nodes.stream_taker import StreamTaker
+from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+
+STATUS_PERIOD = 1.0
+"""Period of /episode/status while recording [s]."""
+
+
+class RecorderNode(Node):
+    """Parameters to config, services to the recorder, messages past both as raw bytes."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        cell = declare_cell(self)
+        self._recorder = EpisodeRecorder(cell, self._declare_config())
+        prefix = cell.topics.episode
+        self._status = self.create_publisher(String, f"{prefix}/status", LATCHED_QOS)
+        self._published = ""
+        commands = {
+            "start": self._recorder.start,
+            "stop": self._recorder.stop,
+            "discard": self._recorder.discard,
+            "redo": self._recorder.redo,
+        }
+        self._episode_services = [
+            self.create_service(Trigger, f"{prefix}/{name}", self._answer(command))
+            for name, command in commands.items()
+        ]
+        self._timer = self.create_timer(STATUS_PERIOD, self._supervise)
+        self._streams_node = rclpy.create_node(
+            "recorder_streams", start_parameter_services=False, enable_rosout=False
+        )
+        self._taker = StreamTaker(
+            self._streams_node,
+            self._recorder.streams.values(),
+            self._recorder.receive,
+            self._recorder.describe,
+        )
+        self._publish_status()
+
+    def halt(self) -> None:
+        """Close an open episode as interrupted: what was demonstrated so far is kept."""
+        try:
+            line = self._recorder.interrupt(self._now_ns(), "the recorder was stopped")
+            if line is not None:
+                self.get_logger().warning(line)
+        except AteError as error:
+            self.get_logger().error(str(error))
+        self._publish_status()
+        self._taker.stop()
+        self._streams_node.destroy_node()
+
+    def _declare_config(self) -> RecorderConfig:
+        text = {
+            "output": declare_text(self, "output", "episodes", "folder of the episodes"),
+            "task": declare_text(self, "task", "", "short name of the task"),
+            "instruction": declare_text(self, "instruction", "", "the task in words"),
+            "operator": declare_text(self, "operator", "", "who demonstrates"),
+        }
+        seed = self._declare("seed", -1, "seed of a scripted demonstration; -1 for people")
+        images = self._declare("require_images", True, "refuse episodes without their cameras")
+        free = self._declare("min_free_gb", 1.0, "free disk below which no episode starts [GB]")
+        return RecorderConfig(
+            output=Path(text["output"]).expanduser(),
+            task=text["task"],
+            instruction=text["instruction"],
+            operator=text["operator"],
+            seed=int(seed),
+            require_images=bool(images),
+            min_free_gb=float(free),
+            versions=_versions(),
+        )
+
+    def _declare(self, name: str, default: float | bool, description: str) -> float | bool:
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _answer(
+        self, command: Callable[[int], str]
+    ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            try:
+                response.message = command(self._now_ns())
+                response.success = True
+                self.get_logger().info(response.message)
+            except AteError as error:
+                response.message = str(error)
+                response.success = False
+                self.get_logger().error(response.message)
+            self._publish_status()
+            return response
+
+        return answer
+
+    def _supervise(self) -> None:
+        self._recorder.supervise(self._now_ns())
+        self._publish_status()
+
+    def _publish_status(self) -> None:
+        text = json.dumps(self._recorder.status(self._now_ns()), sort_keys=True)
+        if text != self._published:
+            self._published = text
+            self._status.publish(String(data=text))
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what records: Python, the stack, the bag library, ROS."""
+    versions = {"python": platform.python_version()}
+    for package in ("ate-stack", "rosbags", "ros-rclpy", "rclpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the recorder until SIGINT or SIGTERM."""
+    return run_node(RecorderNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Takes raw messages of many topics in one polling thread.
+
+An executor wakes once per message and looks at every subscription each time; with some thirty
+streams and a thousand messages a second that alone is most of a core. Here the middleware queues
+(deep enough for a second) and one thread empties them fifty times a second. Messages are handed
+on as CDR bytes and never decoded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from ate_core.streams import StreamSpec
+from ate_recorder.bag_writer import TYPESTORE
+
+POLL_PERIOD = 0.02
+"""Pause between two passes over all topics [s]."""
+MATCH_PERIOD = 0.5
+"""Pause between two looks at the graph for publishers [s]."""
+DEPTH = 200
+"""Messages queued per topic: two seconds at 100 Hz."""
+IMAGE_DEPTH = 60
+"""Images queued per camera: two seconds at 30 Hz."""
+
+Receiver = Callable[[str, bytes, int], None]
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Offer:
+    """Quality of service of a topic's publishers."""
+
+    reliable: bool
+    latched: bool
+
+
+class StreamTaker:
+    """Subscribes to each stream as its publisher offers it and hands the bytes on.
+
+    The node must not be added to an executor: its subscriptions are polled here.
+
+    Args:
+        node: Node of its own for the subscriptions.
+        streams: What to subscribe to.
+        receive: Called with topic, CDR bytes and receive time [ns], in the polling thread.
+        describe: Called with topic, reliable, latched when a publisher was found.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        streams: Iterable[StreamSpec],
+        receive: Receiver,
+        describe: Callable[..., None],
+    ) -> None:
+        self._node = node
+        self._streams = list(streams)
+        self._receive = receive
+        self._describe = describe
+        self._offers: dict[str, _Offer] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._refused: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stream_taker")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the polling thread and wait for it."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        match_at = 0.0
+        while not self._stop.wait(POLL_PERIOD):
+            if time.monotonic() >= match_at:
+                for spec in self._streams:
+                    self._match(spec)
+                match_at = time.monotonic() + MATCH_PERIOD
+            for topic, subscription in self._subscriptions.items():
+                self._empty(topic, subscription)
+
+    def _empty(self, topic: str, subscription: Subscription) -> None:
+        with subscription.handle as handle:
+            while (taken := handle.take_message(subscription.msg_type, True)) is not None:
+                data, info = taken
+                self._receive(topic, data, info["received_timestamp"])
+
+    def _match(self, spec: StreamSpec) -> None:
+        """Subscribe as the publishers offer, anew when that changes."""
+        publishers = self._node.get_publishers_info_by_topic(spec.topic)
+        sound = [info for info in publishers if self._has_type(spec, info)]
+        if not sound:
+            return
+        profiles = [info.qos_profile for info in sound]
+        offer = _Offer(
+            reliable=all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles),
+            latched=all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles),
+        )
+        if self._offers.get(spec.topic) == offer:
+            return
+        previous = self._subscriptions.pop(spec.topic, None)
+        if previous is not None:
+            self._node.destroy_subscription(previous)
+        self._offers[spec.topic] = offer
+        self._describe(spec.topic, reliable=offer.reliable, latched=offer.latched)
+        self._subscriptions[spec.topic] = self._subscribe(spec, offer)
+
+    def _subscribe(self, spec: StreamSpec, offer: _Offer) -> Subscription:
+        package, _, name = spec.msgtype.split("/")
+        message = getattr(importlib.import_module(f"{package}.msg"), name)
+        qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=IMAGE_DEPTH if spec.kind == "image" else DEPTH,
+            reliability=(
+                ReliabilityPolicy.RELIABLE if offer.reliable else ReliabilityPolicy.BEST_EFFORT
+            ),
+            durability=(
+                DurabilityPolicy.TRANSIENT_LOCAL if offer.latched else DurabilityPolicy.VOLATILE
+            ),
+        )
+        return self._node.create_subscription(message, spec.topic, _unused, qos, raw=True)
+
+    def _has_type(self, spec: StreamSpec, info: object) -> bool:
+        """Whether a publisher's type and its definition are the ones the bag would claim."""
+        offered = info.topic_type  # type: ignore[attr-defined]
+        digest = str(info.topic_type_hash)  # type: ignore[attr-defined]
+        if offered == spec.msgtype and digest in ("INVALID", TYPESTORE.hash_rihs01(offered)):
+            return True
+        if spec.topic not in self._refused:
+            self._refused.add(spec.topic)
+            _LOG.error(
+                "%s is published as %s (%s), the contract wants %s: it is not recorded; "
+                "correct the publisher",
+                spec.topic,
+                offered,
+                digest,
+                spec.msgtype,
+            )
+        return False
+
+
+def _unused(data: bytes) -> None:
+    """Stand in for the callback that only an executor would call."""

@@ -1,0 +1,292 @@
+"""The recorder's state machine: idle or recording, and what start, stop, discard and redo do.
+
+Nothing is ever deleted: a discarded episode's folder gets the suffix ``.discarded``. Time is an
+argument everywhere [ns]. ``receive`` may be called from another thread than the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ate_core.contract import Cell
+from ate_core.errors import EpisodeError
+from ate_core.resample import NANOSECONDS
+from ate_core.streams import StreamSpec, cell_streams
+from ate_recorder.bag_writer import BagWriter
+from ate_recorder.counters import StreamSummary
+from ate_recorder.episode_writer import EpisodeWriter
+
+FORMAT = 1
+"""Version of the bag's /episode/info and /episode/outcome."""
+DISCARDED = ".discarded"
+_EPISODE = re.compile(r"episode_(\d{6})")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecorderConfig:
+    """Where episodes go and what is written beside the data."""
+
+    output: Path
+    """Folder of the episodes."""
+    task: str = ""
+    """Short name of the task, for instance ``pick_place``."""
+    instruction: str = ""
+    """The task in words, as a policy will read it."""
+    operator: str = ""
+    """Who demonstrates."""
+    seed: int = -1
+    """Seed of a scripted demonstration; -1 for people."""
+    require_images: bool = True
+    """Whether an episode without its cameras is refused."""
+    silence: float = 1.0
+    """Silence of a required stream after which no episode is started [s]."""
+    min_free_gb: float = 1.0
+    """Free disk below which no episode is started and an open one is closed [GB]."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the software that records, written into the episode."""
+
+
+class EpisodeRecorder:
+    """Writes one bag per episode.
+
+    Args:
+        cell: The cell, whose streams are recorded and whose text every bag carries.
+        config: Where to and what beside.
+        open_bag: Opens a bag; replaced in tests.
+        free_bytes: Free bytes on the disk of a folder; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        config: RecorderConfig,
+        *,
+        open_bag: Callable[[Path], BagWriter] = BagWriter,
+        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self.cell = cell
+        self.config = config
+        self.streams = {spec.topic: spec for spec in cell_streams(cell)}
+        self._open_bag = open_bag
+        self._free_bytes = free_bytes
+        self._lock = threading.RLock()
+        self._episode: EpisodeWriter | None = None
+        self._last_kept: Path | None = None
+        self._seen_ns: dict[str, int] = {}
+        self._latched: dict[str, bytes] = {}
+        self._qos: dict[str, tuple[bool, bool]] = {}
+        self._kept = self._discarded = 0
+        self._message = "ready"
+        config.output.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is open."""
+        return self._episode is not None
+
+    def required(self) -> list[StreamSpec]:
+        """Return the streams without which no episode is started."""
+        specs = self.streams.values()
+        images = self.config.require_images
+        return [spec for spec in specs if spec.required and (images or spec.kind != "image")]
+
+    def describe(self, topic: str, *, reliable: bool, latched: bool) -> None:
+        """Note what the topic's publisher offers, for the bag's metadata."""
+        self._qos[topic] = (reliable, latched)
+
+    def receive(self, topic: str, data: bytes, receive_ns: int) -> None:
+        """Take one message as CDR bytes with its receive time [ns]."""
+        spec = self.streams[topic]
+        self._seen_ns[topic] = receive_ns
+        if spec.latched:
+            self._latched[topic] = data
+        episode = self._episode
+        if episode is not None:
+            episode.put(spec, data, receive_ns)
+
+    def start(self, now_ns: int) -> str:
+        """Open the next episode and return one line about it.
+
+        Raises:
+            EpisodeError: one is open, a required stream is silent, or the disk is full.
+        """
+        with self._lock:
+            if self._episode is not None:
+                raise EpisodeError(
+                    f"{self._episode.folder.name} is being recorded: stop or discard it first"
+                )
+            self._require_streams(now_ns)
+            self._require_space()
+            folder = self.config.output / f"episode_{self._next_number():06d}"
+            try:
+                self._episode = EpisodeWriter(
+                    folder,
+                    self._info(now_ns),
+                    self.streams.values(),
+                    start_ns=now_ns,
+                    latched=[(self.streams[t], d) for t, d in sorted(self._latched.items())],
+                    qos=self._qos,
+                    open_bag=self._open_bag,
+                )
+            except OSError as error:
+                raise EpisodeError(
+                    f"{folder} cannot be created ({error.strerror}): choose another output folder"
+                ) from None
+            self._message = f"recording {folder.name}"
+            return self._message
+
+    def stop(self, now_ns: int, outcome: str = "success", reason: str = "") -> str:
+        """Close and keep the open episode; return a one-line summary."""
+        with self._lock:
+            folder, line = self._close(now_ns, outcome, reason)
+            self._kept += 1
+            self._last_kept = folder
+            self._message = f"{folder.name} kept ({outcome}): {line}"
+            _LOG.info(self._message)
+            return self._message
+
+    def discard(self, now_ns: int, reason: str = "discarded by the operator") -> str:
+        """Close the open episode and set it aside; return a one-line summary."""
+        with self._lock:
+            folder, line = self._close(now_ns, "discarded", reason)
+            self._set_aside(folder)
+            self._message = f"{folder.name} discarded: {line}"
+            _LOG.info(self._message)
+            return self._message
+
+    def redo(self, now_ns: int) -> str:
+        """Set the open episode aside, or else the one just kept, and start again."""
+        with self._lock:
+            self._require_streams(now_ns)
+            self._require_space()
+            if self._episode is not None:
+                self.discard(now_ns, "redone")
+            elif self._last_kept is not None:
+                self._set_aside(self._last_kept)
+                self._kept -= 1
+            else:
+                raise EpisodeError("there is no episode to redo: start one first")
+            return self.start(now_ns)
+
+    def interrupt(self, now_ns: int, reason: str) -> str | None:
+        """Close an open episode whose recording cannot go on; None when none is open."""
+        with self._lock:
+            if self._episode is None:
+                return None
+            return self.stop(now_ns, "interrupted", reason)
+
+    def supervise(self, now_ns: int) -> None:
+        """Close the open episode when its disk refuses or runs full; call it once a second."""
+        with self._lock:
+            episode = self._episode
+            if episode is None:
+                return
+            free_gb = self._free_bytes(self.config.output) / 1e9
+            try:
+                if episode.error is not None or free_gb < self.config.min_free_gb / 2:
+                    self.interrupt(now_ns, f"disk full: {free_gb:.2f} GB free")
+            except EpisodeError as error:
+                self._message = str(error)
+                _LOG.error(self._message)
+
+    def status(self, now_ns: int) -> dict[str, Any]:
+        """Return what /episode/status tells."""
+        with self._lock:
+            episode = self._episode
+            status: dict[str, Any] = {
+                "state": "idle" if episode is None else "recording",
+                "episode": self._next_number() if episode is None else _number(episode.folder),
+                "task": self.config.task,
+                "instruction": self.config.instruction,
+                "operator": self.config.operator,
+                "kept": self._kept,
+                "discarded": self._discarded,
+                "message": self._message,
+            }
+            if episode is not None:
+                status["seconds"] = round((now_ns - episode.start_ns) / NANOSECONDS, 1)
+                status["dropped"] = episode.dropped
+                status["streams"] = {
+                    name: {"rate_hz": s.rate_hz, "gaps": s.gaps, "skew_ms": s.skew_ms}
+                    for name, s in episode.summaries(now_ns).items()
+                }
+            return status
+
+    def _close(self, now_ns: int, outcome: str, reason: str) -> tuple[Path, str]:
+        episode = self._episode
+        if episode is None:
+            raise EpisodeError("no episode is being recorded: start one first")
+        self._episode = None
+        fields = episode.finish(outcome, reason, now_ns)
+        summaries = episode.summaries(fields["end_ns"])
+        shown = {spec.name for spec in self.required()}
+        return episode.folder, _line(fields, {n: s for n, s in summaries.items() if n in shown})
+
+    def _set_aside(self, folder: Path) -> None:
+        folder.rename(folder.with_name(folder.name + DISCARDED))
+        self._discarded += 1
+        if folder == self._last_kept:
+            self._last_kept = None
+
+    def _require_streams(self, now_ns: int) -> None:
+        for spec in self.required():
+            seen = self._seen_ns.get(spec.topic)
+            silence = None if seen is None else (now_ns - seen) / NANOSECONDS
+            if silence is None or silence > self.config.silence:
+                told = "never came" if silence is None else f"is silent for {silence:.1f} s"
+                raise EpisodeError(
+                    f"no episode started: {spec.topic} {told} (bound {self.config.silence:.1f} s);"
+                    " start the node that publishes it, or look at 'ate doctor'"
+                )
+
+    def _require_space(self) -> None:
+        free_gb = self._free_bytes(self.config.output) / 1e9
+        if free_gb < self.config.min_free_gb:
+            raise EpisodeError(
+                f"no episode started: {free_gb:.2f} GB free in {self.config.output} "
+                f"(bound {self.config.min_free_gb:.2f} GB); free space or change the output folder"
+            )
+
+    def _next_number(self) -> int:
+        numbers = [_number(path) for path in self.config.output.glob("episode_*")]
+        return max(numbers, default=-1) + 1
+
+    def _info(self, now_ns: int) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "contract": self.cell.canonical_text(),
+            "contract_sha256": self.cell.sha256,
+            "layout_sha256": self.cell.layout.sha256,
+            "hardware": self.cell.hardware,
+            "task": self.config.task,
+            "instruction": self.config.instruction,
+            "operator": self.config.operator,
+            "seed": self.config.seed,
+            "start_ns": now_ns,
+            "required": [spec.name for spec in self.required()],
+            "versions": dict(self.config.versions),
+        }
+
+
+def _number(path: Path) -> int:
+    match = _EPISODE.match(path.name)
+    return int(match.group(1)) if match else -1
+
+
+def _line(fields: Mapping[str, Any], streams: Mapping[str, StreamSummary]) -> str:
+    rates = ", ".join(f"{name} {s.rate_hz:.1f} Hz" for name, s in streams.items())
+    gaps = [
+        f"{name} {s.gaps} (longest {s.longest_gap_ms:.0f} ms)"
+        for name, s in streams.items()
+        if s.gaps
+    ]
+    lost = f"; {fields['dropped']} messages dropped" if fields["dropped"] else ""
+    return f"{fields['duration_s']:.1f} s; {rates}; gaps: {', '.join(gaps) or 'none'}{lost}"

@@ -1,0 +1,292 @@
+"""One converted episode: the HDF5 schema, its writer and its reader.
+
+Keys follow the field (ALOHA, RoboTwin): a loader of theirs opens these files unchanged.
+docs/episode_format.md describes every entry of ``DATASETS`` and ``ATTRIBUTES``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.contract import Cell, parse_cell_text
+from ate_core.errors import EpisodeError
+from ate_core.layout import Layout
+
+FORMAT = 1
+"""Version of this schema."""
+PATTERN = "episode_[0-9][0-9][0-9][0-9][0-9][0-9].hdf5"
+DATASETS = (
+    "/observations/qpos",
+    "/observations/qvel",
+    "/observations/wrench",
+    "/observations/environment",
+    "/observations/images/<key>",
+    "/action",
+    "/timestamps_ns",
+)
+"""Every dataset; environment and images are absent where the cell has none."""
+ATTRIBUTES = (
+    "compress",
+    "contract",
+    "format",
+    "instruction",
+    "layout_sha256",
+    "object_names",
+    "operator",
+    "outcome",
+    "seed",
+    "sim",
+    "source",
+    "source_sha256",
+    "streams",
+    "task",
+    "tick_rate",
+)
+"""Every attribute of the root, in the order written."""
+
+
+class EpisodeImages(Sequence[bytes]):
+    """The JPEG bytes of one camera, read from the file when asked for.
+
+    Args:
+        path: HDF5 file.
+        key: Camera key, for instance ``cam_high``.
+        length: Number of ticks.
+    """
+
+    def __init__(self, path: Path, key: str, length: int) -> None:
+        self._path, self._key, self._length = path, key, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        with _open(self._path) as file:
+            rows = file[f"/observations/images/{self._key}"][index]
+        return bytes(rows) if isinstance(rows, bytes) else [bytes(row) for row in rows]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self[:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One episode on ticks; see docs/episode_format.md for frames and units."""
+
+    state: NDArray[np.float32]
+    """Measured vectors, shape (T, 16) [rad, ratio]."""
+    velocity: NDArray[np.float32]
+    """Measured joint velocities, left then right, shape (T, 14) [rad/s]."""
+    wrench: NDArray[np.float32]
+    """Zeroed wrenches, left then right, shape (T, 12) [N, N m]."""
+    action: NDArray[np.float32]
+    """Command in force one tick later, shape (T, 16) [rad, ratio]."""
+    timestamps_ns: NDArray[np.int64]
+    """Ticks, shape (T,) [ns]."""
+    environment: NDArray[np.float32] | None = None
+    """Object poses in the world frame, shape (T, n, 7); None without any."""
+    images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    """Camera key to T JPEGs, read lazily from a file."""
+    cell: Cell
+    """The cell at recording time, from the contract."""
+    task: str = ""
+    """Short name of the task."""
+    instruction: str = ""
+    """The task in words."""
+    operator: str = ""
+    """Who demonstrated."""
+    seed: int = -1
+    """Seed of a scripted demonstration; -1 for people."""
+    object_names: tuple[str, ...] = ()
+    """Names of the objects in ``environment``."""
+    outcome: str = "success"
+    """How it ended: success, failure or interrupted."""
+    source: str = ""
+    """Name of the bag."""
+    source_sha256: str = ""
+    """Hash of the bag's bytes and of the options of the conversion."""
+    streams: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Rate, gaps and skew per stream while it was recorded."""
+
+    def __len__(self) -> int:
+        return len(self.timestamps_ns)
+
+    def __post_init__(self) -> None:
+        layout, ticks = self.cell.layout, len(self.timestamps_ns)
+        joints = sum(len(arm.joint_names) for arm in self.cell.arms.values())
+        wanted = {
+            "state": (ticks, layout.state.size),
+            "velocity": (ticks, joints),
+            "wrench": (ticks, 6 * len(self.cell.arms)),
+            "action": (ticks, layout.action.size),
+        }
+        for name, shape in wanted.items():
+            values = getattr(self, name)
+            if values.shape != shape:
+                raise EpisodeError(f"{name} has shape {values.shape}, its contract wants {shape}")
+            if not np.all(np.isfinite(values)):
+                raise EpisodeError(f"{name} holds a value that is not finite; convert it again")
+        for key, images in self.images.items():
+            if len(images) != ticks:
+                raise EpisodeError(f"{key} has {len(images)} images for {ticks} ticks")
+
+
+def write_episode(path: Path, episode: Episode) -> None:
+    """Write an episode so that the file is either whole or absent; equal episodes, equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        _write_array(file, "/observations/qpos", episode.state)
+        _write_array(file, "/observations/qvel", episode.velocity)
+        _write_array(file, "/observations/wrench", episode.wrench)
+        if episode.environment is not None:
+            _write_array(file, "/observations/environment", episode.environment)
+        for key in sorted(episode.images):
+            _write_images(file, f"/observations/images/{key}", episode.images[key])
+        _write_array(file, "/action", episode.action)
+        _write_array(file, "/timestamps_ns", episode.timestamps_ns)
+        attributes = _attributes(episode)
+        for name in ATTRIBUTES:
+            file.attrs[name] = attributes[name]
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_episode(path: Path, layout: Layout | None = None) -> Episode:
+    """Read and check one episode; its images stay in the file until asked for.
+
+    Args:
+        path: HDF5 file.
+        layout: Layout the caller needs; None accepts any.
+
+    Raises:
+        EpisodeError: the file is damaged or incomplete.
+        LayoutError: the episode has another layout, naming the differing fields.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        attributes = _read_attributes(path, file)
+        try:
+            arrays = {
+                name: file[key][()]
+                for name, key in (
+                    ("state", "/observations/qpos"),
+                    ("velocity", "/observations/qvel"),
+                    ("wrench", "/observations/wrench"),
+                    ("action", "/action"),
+                    ("timestamps_ns", "/timestamps_ns"),
+                )
+            }
+            environment = file.get("/observations/environment")
+            arrays["environment"] = None if environment is None else environment[()]
+            images = file.get("/observations/images", {})
+            lengths = {key: len(images[key]) for key in images}
+        except (KeyError, OSError) as error:
+            raise EpisodeError(
+                f"{path} is damaged ({' '.join(str(error).split())}); convert its bag again"
+            ) from None
+    cell = parse_cell_text(attributes.pop("contract"), f"contract of {path.name}")
+    stored = attributes.pop("layout_sha256")
+    if layout is not None and stored != layout.sha256:
+        layout.require(cell.layout, str(path))
+    del attributes["compress"], attributes["format"], attributes["sim"], attributes["tick_rate"]
+    return Episode(
+        **arrays,
+        images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
+        cell=cell,
+        object_names=tuple(json.loads(attributes.pop("object_names"))),
+        streams=json.loads(attributes.pop("streams")),
+        seed=int(attributes.pop("seed")),
+        **attributes,
+    )
+
+
+def read_source_hash(path: Path) -> str | None:
+    """Return from which bag and options a file was made; None when it is not a whole episode."""
+    try:
+        with _open(path) as file:
+            return str(_read_attributes(path, file)["source_sha256"])
+    except EpisodeError:
+        return None
+
+
+def list_episodes(folder: Path) -> list[Path]:
+    """Return the episode files of a folder in order.
+
+    Raises:
+        EpisodeError: there is no such folder, or nothing in it.
+    """
+    paths = sorted(Path(folder).glob(PATTERN))
+    if not paths:
+        raise EpisodeError(f"{folder} holds no episode_*.hdf5; run 'ate convert' first")
+    return paths
+
+
+def _attributes(episode: Episode) -> dict[str, Any]:
+    cell = episode.cell
+    return {
+        "compress": True,
+        "contract": cell.canonical_text(),
+        "format": FORMAT,
+        "instruction": episode.instruction,
+        "layout_sha256": cell.layout.sha256,
+        "object_names": json.dumps(list(episode.object_names)),
+        "operator": episode.operator,
+        "outcome": episode.outcome,
+        "seed": episode.seed,
+        "sim": cell.hardware == "sim",
+        "source": episode.source,
+        "source_sha256": episode.source_sha256,
+        "streams": json.dumps(episode.streams, sort_keys=True),
+        "task": episode.task,
+        "tick_rate": cell.tick_rate,
+    }
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        line = " ".join(str(error).split())
+        raise EpisodeError(f"{path} cannot be read ({line}); convert its bag again") from None
+
+
+def _read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
+    missing = [name for name in ATTRIBUTES if name not in file.attrs]
+    if missing:
+        raise EpisodeError(f"{path} lacks the attribute {missing[0]!r}; convert its bag again")
+    return {name: file.attrs[name] for name in ATTRIBUTES}
+
+
+def _write_array(file: h5py.File, key: str, values: NDArray[Any]) -> None:
+    # One checksummed chunk: a damaged file fails when it is read, not when it is trained on.
+    file.create_dataset(key, data=values, chunks=values.shape, fletcher32=True, track_times=False)
+
+
+def _write_images(file: h5py.File, key: str, images: Sequence[bytes]) -> None:
+    longest = max(len(image) for image in images)
+    dataset = file.create_dataset(
+        key,
+        shape=(len(images),),
+        dtype=f"S{longest}",
+        chunks=(1,),
+        fletcher32=True,
+        track_times=False,
+    )
+    for index, image in enumerate(images):
+        dataset[index] = image
