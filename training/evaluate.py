@@ -1,0 +1,219 @@
+"""`ate evaluate`: seeded rollouts in the simulated cell, every policy on the same starts."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ate_core.contract import load_cell
+from ate_core.errors import UsageError
+from ate_policy.chunk_check import ChunkLimits
+from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.policy import Policy, load_policy, untrained_policy
+from ate_sim.env import CellEnv
+from training.comparison import compare, wilson
+from training.video import write_video
+
+UNTRAINED = "untrained"
+"""Name of the control: the same network with random weights."""
+VIDEO_SIZE = (270, 480)
+"""Height and width of the video [px]."""
+VIDEO_RATE = 20
+"""Frames per second of the video, one per tick."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Roll out checkpoints in the simulated cell, paired over seeds."""
+
+    checkpoints: tuple[Path, ...]
+    """Checkpoint or run folders; each is named after its folder."""
+    output: Path
+    """JSON file for the outcomes of all trials."""
+    task: str = "pick_place"
+    """Task to roll out."""
+    episodes: int = 20
+    """Trials per policy."""
+    first_seed: int = 1000
+    """Seed of the first start; demonstrations use lower ones."""
+    difficulty: Literal["normal", "hard"] = "normal"
+    """Spread of the starts."""
+    limit: float = 20.0
+    """Longest trial [s]."""
+    execute: int = 10
+    """Actions executed of each chunk [ticks]."""
+    untrained: bool = True
+    """Roll out an untrained network too: the control that must fail."""
+    video: Path | None = None
+    """MP4 file for the first trial of the last checkpoint; needs the EGL packages."""
+    cell: Path | None = None
+    """cell.yaml; default: the packaged one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One rollout."""
+
+    seed: int
+    """Seed of the start and of the sampler's noise."""
+    success: bool
+    """Whether the task was done before the limit."""
+    score: float
+    """Best graded score, 0..1."""
+    duration: float
+    """Time to success or to the limit [s]."""
+    jerk: float
+    """Root mean square jerk of the measured joints [rad/s^3]."""
+
+
+def roll_out(
+    env: CellEnv,
+    policy: Policy,
+    seed: int,
+    config: EvaluateConfig,
+    frames: list[NDArray[np.uint8]] | None = None,
+) -> Trial:
+    """One trial; frames of the overhead camera are appended to ``frames`` when given."""
+    observation = env.reset(seed, config.difficulty)
+    queue = ActionQueue(ChunkingConfig(execute=config.execute))
+    limits = ChunkLimits.of_cell(env.cell)
+    states, best, success = [observation.state], 0.0, False
+    ticks = round(config.limit * env.cell.tick_rate)
+    action = observation.state.copy()
+    for tick in range(ticks):
+        if queue.wants_chunk(tick):
+            chunk = policy.infer(observation, seed * ticks + tick)
+            if chunk_is_safe(limits, chunk, observation.state):
+                queue.mark_requested(tick)
+                queue.add(chunk, tick)
+        wanted = queue.action(tick + 1)
+        action = action if wanted is None else wanted  # an empty queue means hold
+        observation = env.step(action)
+        states.append(observation.state)
+        if frames is not None:
+            frames.append(env.render("cam_high", *VIDEO_SIZE))
+        best = max(best, env.score())
+        if env.success():
+            success = True
+            break
+    return Trial(
+        seed=seed,
+        success=success,
+        score=best,
+        duration=(tick + 1) / env.cell.tick_rate,
+        jerk=_jerk(np.stack(states), env.cell.tick_rate),
+    )
+
+
+def chunk_is_safe(limits: ChunkLimits, chunk: NDArray, state: NDArray) -> bool:
+    """Whether the policy node would have let this chunk pass."""
+    from ate_core.errors import SafetyError
+
+    try:
+        limits.check(chunk, state)
+    except SafetyError:
+        return False
+    return True
+
+
+def _jerk(states: NDArray[np.float32], rate: float) -> float:
+    if len(states) < 4:
+        return 0.0
+    return float(np.sqrt(np.mean((np.diff(states, n=3, axis=0) * rate**3) ** 2)))
+
+
+def evaluate(config: EvaluateConfig) -> int:
+    """Roll out every policy on the same seeds and write all outcomes."""
+    if config.episodes < 1:
+        raise UsageError(f"episodes is {config.episodes}; need at least 1")
+    cell = load_cell(config.cell, "sim")
+    policies = {_name(path): load_policy(path, cell) for path in config.checkpoints}
+    if len(policies) != len(config.checkpoints):
+        raise UsageError("two checkpoints have the same name: rename one of the folders")
+    last = list(policies)[-1]
+    if config.untrained:
+        needs = policies[last].needs
+        policies[UNTRAINED] = untrained_policy(cell, objects=needs.objects, cameras=needs.cameras)
+    env = _environment(config, policies[last])
+    seeds = range(config.first_seed, config.first_seed + config.episodes)
+    frames: list[NDArray[np.uint8]] = []
+    outcomes: dict[str, list[Trial]] = {}
+    for name, policy in policies.items():
+        outcomes[name] = [
+            roll_out(
+                env,
+                policy,
+                seed,
+                config,
+                frames if config.video and name == last and seed == seeds[0] else None,
+            )
+            for seed in track(seeds, description=f"{name:16}", transient=True)
+        ]
+    env.close()
+    if config.video:
+        write_video(config.video, frames, VIDEO_RATE)
+    _write(config, outcomes)
+    _print(outcomes)
+    return 0
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name if path.name in ("", ".", "last") else path.name
+
+
+def _environment(config: EvaluateConfig, policy: Policy) -> CellEnv:
+    needs = policy.needs
+    cell = load_cell(config.cell, "sim")
+    if not needs.cameras:
+        return CellEnv(config.task, cell)
+    size = (needs.image_height, needs.image_width)
+    return CellEnv(config.task, cell, cameras=needs.cameras, image_size=size)
+
+
+def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "task": config.task,
+        "difficulty": config.difficulty,
+        "first_seed": config.first_seed,
+        "policies": {
+            name: [dataclasses.asdict(trial) for trial in trials]
+            for name, trials in outcomes.items()
+        },
+    }
+    config.output.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _print(outcomes: dict[str, list[Trial]]) -> None:
+    table = Table("policy", "success", "score", "median duration [s]", "jerk [rad/s^3]")
+    for name, trials in outcomes.items():
+        table.add_row(
+            name,
+            str(wilson(sum(t.success for t in trials), len(trials))),
+            f"{np.mean([t.score for t in trials]):.2f}",
+            f"{np.median([t.duration for t in trials]):.1f}",
+            f"{np.median([t.jerk for t in trials]):.0f}",
+        )
+    console = Console()
+    console.print(table)
+    for line in comparisons(outcomes):
+        console.print(line)
+
+
+def comparisons(outcomes: dict[str, Sequence[Trial]]) -> list[str]:
+    """One sentence for the first policy against every other trained one."""
+    names = [name for name in outcomes if name != UNTRAINED]
+    lines = []
+    for other in names[1:]:
+        first = [trial.success for trial in outcomes[names[0]]]
+        second = [trial.success for trial in outcomes[other]]
+        lines.append(f"{names[0]} against {other}, same starts: {compare(first, second)}")
+    return lines
