@@ -1,6 +1,7 @@
 """The one console command. Each verb is a function of the package that it belongs to."""
 
 import importlib
+import signal
 import sys
 import traceback
 import typing
@@ -12,7 +13,6 @@ from ate_core.errors import AteError
 
 VERBS = {
     "demo": ("ate_bringup.demo:demo", "run the whole loop on the simulated cell"),
-    "doctor": ("ate_bringup.doctor:doctor", "check this machine for what the stack needs"),
     "launch": ("", "start a launch where `ros2 launch` is not installed"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
@@ -39,6 +39,7 @@ def main(words: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"error: there is no `ate {verb}`; see `ate --help`", file=sys.stderr)
         return EXIT_USAGE
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return launch(rest) if verb == "launch" else _run(verb, rest)
     except KeyboardInterrupt:
@@ -50,6 +51,11 @@ def main(words: list[str] | None = None) -> int:
         else:
             print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM stops a command as Ctrl-C does, with the same clean-up."""
+    raise KeyboardInterrupt
 
 
 def _run(verb: str, words: list[str]) -> int:

@@ -1,0 +1,227 @@
+"""`ate demo`: the whole loop on the simulated cell, as the commands a person would type."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from ate_core.errors import AteError, UsageError
+
+STOP_TIMEOUT = 5.0
+"""Time a command gets to stop after Ctrl-C before it is killed [s]."""
+TIMINGS = "timings.json"
+"""File of the stage timings in the run folder."""
+
+console = Console()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Teleoperate, convert, train two VAEs, fine-tune plain and guided, evaluate, report."""
+
+    task: Literal["pick_place", "handover", "pick_bun", "cook_bun", "use_toaster"] = "pick_place"
+    """Task to demonstrate and learn."""
+    vision: bool = False
+    """Train a policy on the three cameras instead of object poses; takes longer."""
+    demonstrations: int = 40
+    """Episodes that the scripted operators teleoperate."""
+    rollouts: int = 20
+    """Trials per policy in the fast simulated cell."""
+    node_rollouts: int = 3
+    """Trials per policy through all nodes."""
+    seed: int = 0
+    """Seed of the first demonstration and of all training."""
+    guidance: Literal["paper", "latent_metric"] = "paper"
+    """Latent guidance compared with plain fine-tuning."""
+    finetune_steps: int = 0
+    """Training steps of each policy; 0: enough for the task."""
+    vae_steps: int = 1000
+    """Training steps of each VAE stage."""
+    recordings: Path = Path("../shared/data/g1_two_arm")
+    """Real two-arm recordings (LeRobot) for the first VAE; used when the folder is there."""
+    output: Path | None = None
+    """Run folder; default: the first free one of runs/demo, runs/demo-2, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One command of the loop."""
+
+    name: str
+    """What it does, for people."""
+    words: tuple[str, ...]
+    """Words behind ``ate``."""
+
+
+class DemoError(AteError):
+    """A stage of the demo has failed."""
+
+
+def demo(config: DemoConfig) -> int:
+    """Run all stages and print where the report is."""
+    folder = _run_folder(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print(f"[bold]The loop on the simulated cell[/]: {config.task}, results in {folder}")
+    timings: list[dict[str, object]] = []
+    begin = time.monotonic()
+    for stages in plan(config, folder):
+        timings += _run(stages, folder)
+        _write_timings(folder, config, timings)
+    total = time.monotonic() - begin
+    console.print(f"[bold green]done[/] in {total / 60:.1f} min: open {folder / 'report.html'}")
+    return 0
+
+
+def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
+    """The stages in order; those within one tuple run side by side."""
+    vae1, vae2 = folder / "vae_pretraining", folder / "vae_adaptation"
+    plain, guided = folder / "plain", folder / "guided"
+    episodes = str(folder / "episodes")
+    collect = Stage(
+        name="teleoperate",
+        words=(
+            *("launch", "ate_teleop", "dual_operator.launch.py", "hardware:=sim"),
+            *(f"task:={config.task}", f"seed:={config.seed}"),
+            *(f"episodes:={config.demonstrations}", f"output:={folder / 'bags'}"),
+            f"report:={folder / 'demonstrations.jsonl'}",
+        ),
+    )
+    convert = Stage(
+        name="convert",
+        words=("convert", "--bags", str(folder / "bags"), "--output", episodes, "--jobs", "2"),
+    )
+    vae = ("--steps", str(config.vae_steps), "--seed", str(config.seed))
+    recordings = ("--recordings", str(config.recordings)) if config.recordings.is_dir() else ()
+    stage1 = Stage(
+        name="VAE on pre-training motion",
+        words=("train-vae", "--stage", "1", "--output", str(vae1), *vae, *recordings),
+    )
+    stage2 = Stage(
+        name="VAE on the demonstrations",
+        words=(
+            *("train-vae", "--stage", "2", "--output", str(vae2), *vae),
+            *("--episodes", episodes, "--prior", str(vae1)),
+        ),
+    )
+    finetune = (
+        *("finetune", "--episodes", episodes, "--seed", str(config.seed)),
+        *("--variant", "vision" if config.vision else "state"),
+        *("--steps", str(_steps(config))),
+    )
+    guidance = ("--guidance", config.guidance, "--vae", str(vae2))
+    tune = (
+        Stage(name="fine-tune plain", words=(*finetune, "--output", str(plain))),
+        Stage(name="fine-tune guided", words=(*finetune, "--output", str(guided), *guidance)),
+    )
+    evaluate = Stage(
+        name="evaluate",
+        words=(
+            *("evaluate", "--checkpoints", str(plain), str(guided), "--task", config.task),
+            *("--episodes", str(config.rollouts), "--output", str(folder / "evaluation.json")),
+            *("--video", str(folder / "rollout.mp4")),
+        ),
+    )
+    report = Stage(name="report", words=("report", "--run", str(folder)))
+    stages = [(collect,), (convert,), (stage1,), (stage2,), tune, (evaluate,)]
+    if config.node_rollouts:
+        stages += [(_deploy(config, folder, run),) for run in (plain, guided)]
+    return [*stages, (report,)]
+
+
+def _deploy(config: DemoConfig, folder: Path, run: Path) -> Stage:
+    return Stage(
+        name=f"deploy {run.name}",
+        words=(
+            *("launch", "ate_policy", "deploy.launch.py", "hardware:=sim"),
+            *(f"task:={config.task}", f"checkpoint:={run}", "seed:=1000"),
+            *(f"episodes:={config.node_rollouts}", f"cameras:={str(config.vision).lower()}"),
+            f"report:={folder / f'nodes_{run.name}.jsonl'}",
+            f"summary:={folder / f'timing_{run.name}.json'}",
+        ),
+    )
+
+
+def _steps(config: DemoConfig) -> int:
+    """Enough steps for the task, as measured on the simulated cell."""
+    if config.finetune_steps:
+        return config.finetune_steps
+    if config.vision:
+        return 2500
+    return {"pick_place": 4000, "cook_bun": 12000}.get(config.task, 8000)
+
+
+def _run_folder(wanted: Path | None) -> Path:
+    if wanted is not None:
+        if wanted.exists() and any(wanted.iterdir()):
+            raise UsageError(f"{wanted} is not empty: choose another --output or remove it")
+        return wanted
+    number = 1
+    while True:
+        folder = Path("runs") / ("demo" if number == 1 else f"demo-{number}")
+        if not folder.exists():
+            return folder
+        number += 1
+
+
+def _run(stages: tuple[Stage, ...], folder: Path) -> list[dict[str, object]]:
+    """Run stages side by side; their output goes to the terminal when there is only one."""
+    begin = time.monotonic()
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    processes: list[tuple[Stage, subprocess.Popen[bytes]]] = []
+    try:
+        for stage in stages:
+            console.print(f"[bold]{stage.name}[/]: ate {shlex.join(stage.words)}")
+            processes.append((stage, _start(stage, logs, quiet=len(stages) > 1)))
+        timings = []
+        for stage, process in processes:
+            code = process.wait()
+            seconds = time.monotonic() - begin
+            if code != 0:
+                raise DemoError(
+                    f"stage '{stage.name}' ended with code {code}: see its messages above or in "
+                    f"{logs}, and run `ate {shlex.join(stage.words)} --debug`"
+                )
+            console.print(f"  {stage.name}: {seconds:.0f} s")
+            timings.append({"stage": stage.name, "seconds": seconds, "words": stage.words})
+        return timings
+    finally:
+        _stop([process for _, process in processes])
+
+
+def _start(stage: Stage, logs: Path, quiet: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ate_bringup.cli", *stage.words]
+    # A session of its own: Ctrl-C reaches the demo alone, which then stops the stage once.
+    if not quiet:
+        return subprocess.Popen(command, start_new_session=True)
+    with (logs / f"{stage.name.replace(' ', '_')}.log").open("wb") as log:
+        return subprocess.Popen(
+            command, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    for process in running:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _write_timings(folder: Path, config: DemoConfig, timings: list[dict[str, object]]) -> None:
+    settings = {key: str(value) for key, value in asdict(config).items()}
+    document = {"config": settings, "stages": timings}
+    (folder / TIMINGS).write_text(json.dumps(document, indent=1) + "\n")
