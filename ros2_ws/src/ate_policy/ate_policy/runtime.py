@@ -80,19 +80,22 @@ class PolicyRuntime:
     def tick(
         self, tick: int, observe: Callable[[], Observation | Refusal]
     ) -> NDArray[np.float32] | None:
-        """The action (D,) of a tick, or None: hold.
+        """The action (D,) to publish at a tick, or None: hold.
+
+        It is the action of the next tick: the driver ramps to it within one period, so that it
+        is reached when that tick comes, as in the recorded episodes.
 
         Args:
-            tick: index of the tick.
+            tick: index of the present tick.
             observe: gives the observation of this tick; called only when a chunk is wanted.
         """
         with self._lock:
-            action = self._queue.action(tick)
+            action = self._queue.action(tick + 1)
             wanted = self._queue.wants_chunk(tick) and self._work is None
             if action is None:
                 self._held += 1
             else:
-                self._age = tick - self._observed
+                self._age = tick + 1 - self._observed
         if wanted:
             self._request(tick, observe())
         return action
