@@ -1,8 +1,9 @@
 """One demonstration as people do it: home, look, record, engage, perform, judge, keep."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -32,6 +33,8 @@ KEEP, DISCARD = ("right", "plus"), ("left", "minus")
 class AttemptConfig:
     """Deadlines and habits of the scripted people."""
 
+    ready_timeout: float = 60.0
+    """For the teleoperation to follow hands at all, after its start [s]."""
     home_timeout: float = 10.0
     """For both arms to reach home [s]."""
     rest_timeout: float = 3.0
@@ -102,6 +105,35 @@ class Attempt:
         self._mappings = mappings
         self._view = view
         self._stage = stage
+
+    def wait_until_ready(self) -> Script[None]:
+        """Squeeze the clutches until both lamps answer: headsets, Joy-Cons and arms are there.
+
+        Raises:
+            AttemptFailed: They were not within `ready_timeout`.
+        """
+        for side, person in self._people.items():
+            yield from wait_for(
+                f"clutch lamp of the {side} operator; is the teleoperation running",
+                self._squeezing(side),
+                self._config.ready_timeout,
+            )
+            person.release_all()
+        yield from wait_for(
+            "clutch lamps off",
+            lambda: not any(person.lamp(CLUTCH_LAMP) for person in self._people.values()),
+            self._config.lamp_timeout,
+        )
+
+    def _squeezing(self, side: str) -> Callable[[], bool]:
+        """Return a condition that squeezes again every second: too early counts for nothing."""
+        person, looks = self._people[side], count()
+
+        def lit() -> bool:
+            person.hold(CLUTCH[side], down=next(looks) % 90 > 10)
+            return person.lamp(CLUTCH_LAMP)
+
+        return lit
 
     def run(self, seed: int) -> Script[AttemptResult]:
         """Do one attempt; a missed deadline ends it with its reason, never with an exception."""
@@ -209,12 +241,18 @@ class Attempt:
 
     def _tap_until_lamp(self, who: tuple[str, str], lit: bool) -> Script[None]:
         side, button = who
-        yield from self._tap({side: button})
-        yield from wait_for(
-            f"recording lamp {'on' if lit else 'off'}",
-            lambda: self._people[side].lamp(RECORDING_LAMP) == lit,
-            self._config.lamp_timeout,
-        )
+        for _ in range(2):  # like people, once more before giving up
+            yield from self._tap({side: button})
+            try:
+                yield from wait_for(
+                    f"recording lamp {'on' if lit else 'off'}",
+                    lambda: self._people[side].lamp(RECORDING_LAMP) == lit,
+                    self._config.lamp_timeout,
+                )
+                return
+            except AttemptFailed as failure:
+                missed = failure
+        raise missed
 
     def _let_go(self) -> None:
         for person in self._people.values():

@@ -110,6 +110,7 @@ def _demonstrate(
     mappings = {side: operator_mapping(cell.operators[side], cell.arms[side]) for side in SIDES}
     stage = SimulatedStage(config.task, config.difficulty, cell, control, view)
     attempt = Attempt(AttemptConfig(), people, mappings, view, stage)
+    yield from attempt.wait_until_ready()
     done = 0
     for number in range(config.episodes):
         result = yield from attempt.run(config.first_seed + number)

@@ -31,8 +31,8 @@ class Buttons(Protocol):
         """Let a button go."""
 
     @property
-    def lamps(self) -> tuple[bool, ...]:
-        """The four player lamps."""
+    def lamps(self) -> int:
+        """Player lamps that are on, lamp 1 = bit 0."""
 
 
 class Person:
@@ -82,4 +82,4 @@ class Person:
 
     def lamp(self, number: int) -> bool:
         """Whether player lamp 1..4 is lit."""
-        return self._buttons.lamps[number - 1]
+        return bool(self._buttons.lamps >> (number - 1) & 1)

@@ -1,0 +1,275 @@
+"""What the scripted people do, played against a cell that closes the loop directly."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ate_core.contract import load_cell
+from ate_core.geometry import inverse, pose_to_matrix, rotation_exp, transform
+from ate_sim.host.attempt import Attempt, AttemptConfig, AttemptResult
+from ate_sim.host.pace import Pace, PaceConfig
+from ate_sim.host.person import Person
+from ate_sim.host.tremor import Tremor, TremorConfig
+from ate_teleop.retarget import operator_mapping, tool_pose_for_hand_motion
+
+SIDES = ("left", "right")
+TICK = 1.0 / 90.0
+HOME = transform(np.diag([-1.0, 1.0, -1.0]), [0.12, 0.25, 0.13])
+
+
+class FakeController:
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.lamps = 0
+
+    def press(self, name: str) -> None:
+        self.held.add(name)
+
+    def release(self, name: str) -> None:
+        self.held.remove(name)
+
+
+class FakeCell:
+    """Headsets, Joy-Cons, teleoperation, recorder, arms and view in one: an ideal loop."""
+
+    def __init__(self, recorder: bool = True) -> None:
+        cell = load_cell(None, "sim")
+        self.bases = {side: pose_to_matrix(cell.arms[side].base_pose) for side in SIDES}
+        self.mappings = {
+            side: operator_mapping(cell.operators[side], cell.arms[side]) for side in SIDES
+        }
+        self.controllers = {side: FakeController() for side in SIDES}
+        self.people = {
+            side: Person("right", self.headset(side), self.controllers[side]) for side in SIDES
+        }
+        self.hands: dict[str, NDArray[np.float64]] = {}
+        self.tools = {
+            side: self.bases[side] @ inverse(self.bases["left"]) @ HOME for side in SIDES
+        }
+        self.start: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self.recorder, self.recording, self.episodes = recorder, False, []
+        self.epoch, self.seeds, self.reached = 0, [], 0.0
+        self.plus_was_held = self.minus_was_held = False
+        self.clutch_works = True
+
+    def headset(self, side: str) -> "FakeHeadset":
+        return FakeHeadset(self, side)
+
+    def run(self, script, timeout: float = 60.0) -> object:
+        next(script)
+        for tick in range(1, int(timeout / TICK)):
+            try:
+                script.send(tick * TICK)
+            except StopIteration as end:
+                return end.value
+            for person in self.people.values():
+                person.tick(TICK)
+            self.teleoperate()
+        raise AssertionError("the script does not end")
+
+    def teleoperate(self) -> None:
+        for side, controller in self.controllers.items():
+            if controller.held & {"home", "capture"}:
+                self.tools[side] = self.bases[side] @ inverse(self.bases["left"]) @ HOME
+            clutch = bool(controller.held & {"l", "r"}) and self.clutch_works
+            if not clutch:
+                self.start.pop(side, None)
+            elif side not in self.start:
+                self.start[side] = (self.hands[side], self.tools[side])
+            else:
+                hand, tool = self.start[side]
+                base = self.bases[side]
+                moved = tool_pose_for_hand_motion(
+                    self.mappings[side], hand, inverse(base) @ tool, self.hands[side]
+                )
+                self.tools[side] = base @ moved
+            self.reached = max(self.reached, float(self.tools["left"][0, 3]))
+            controller.lamps = int(self.recording) | (2 if clutch else 0)
+        self.record()
+
+    def record(self) -> None:
+        plus = "plus" in self.controllers["right"].held
+        minus = "minus" in self.controllers["left"].held
+        if plus and not self.plus_was_held and self.recorder:
+            if self.recording:
+                self.episodes.append("kept")
+            self.recording = not self.recording
+        if minus and not self.minus_was_held and self.recording:
+            self.episodes.append("discarded")
+            self.recording = False
+        self.plus_was_held, self.minus_was_held = plus, minus
+
+    # What the people see.
+    def at_home(self, side: str) -> bool:
+        home = self.bases[side] @ inverse(self.bases["left"]) @ HOME
+        return bool(np.abs(self.tools[side] - home).max() < 1e-6)
+
+    def objects_rest(self) -> bool:
+        return True
+
+    def tool(self, side: str) -> NDArray[np.float64]:
+        return self.tools[side]
+
+    def base(self, side: str) -> NDArray[np.float64]:
+        return self.bases[side]
+
+    @property
+    def outcome(self) -> Mapping[str, float]:
+        done = float(self.reached > 0.29)
+        return {"score": done, "success": done}
+
+    # What is done for them.
+    def reset(self, seed: int) -> int:
+        self.seeds.append(seed)
+        self.epoch += 1
+        self.reached = 0.0
+        return self.epoch
+
+    def plan(self, seed: int) -> "FakePlan":
+        return FakePlan()
+
+
+class FakeHeadset:
+    def __init__(self, cell: FakeCell, side: str) -> None:
+        self.cell, self.side = cell, side
+
+    def set_wrist(self, hand: str, transform_wrist_to_headset: NDArray[np.float64]) -> None:
+        self.cell.hands[self.side] = transform_wrist_to_headset
+
+
+class FakePlan:
+    """The left arm goes forward, turns and closes; the right one has nothing to do."""
+
+    duration = 2.0
+
+    def __init__(self) -> None:
+        self.visited: list[float] = []
+
+    def tool_target(self, side: str, time: float) -> tuple[NDArray[np.float64], float]:
+        share = min(time / self.duration, 1.0) if side == "left" else 0.0
+        turn = transform(rotation_exp([0.0, 0.0, 0.5 * share]), np.zeros(3))
+        tool = HOME @ turn
+        tool[0, 3] += 0.18 * share
+        return tool, 0.0 if share > 0.8 else 1.0
+
+
+def attempt_in(cell: FakeCell, **changes: float) -> Attempt:
+    return Attempt(AttemptConfig(**changes), cell.people, cell.mappings, cell, cell)
+
+
+def test_a_good_attempt_is_recorded_and_kept() -> None:
+    cell = FakeCell()
+    result = cell.run(attempt_in(cell).run(seed=5))
+    assert isinstance(result, AttemptResult)
+    assert result.success, result.reason
+    assert result.kept
+    assert cell.episodes == ["kept"]
+    assert cell.seeds == [5]
+    assert not cell.controllers["left"].held
+    assert not cell.controllers["right"].held
+    assert cell.tools["left"][0, 3] == pytest.approx(HOME[0, 3] + 0.18, abs=0.002)
+    assert sum(result.durations.values()) - result.durations["motion"] < 1.5
+
+
+def test_the_tool_follows_the_plan_through_the_hand() -> None:
+    cell = FakeCell()
+    cell.run(attempt_in(cell).run(seed=0))
+    wanted, _ = FakePlan().tool_target("left", 2.0)
+    np.testing.assert_allclose(cell.tools["left"], wanted, atol=0.01)
+
+
+def test_only_the_operator_with_work_squeezes_the_clutch() -> None:
+    cell = FakeCell()
+    engaged = []
+    original = cell.teleoperate
+
+    def teleoperate() -> None:
+        original()
+        engaged.append(tuple(cell.start))
+
+    cell.teleoperate = teleoperate
+    cell.run(attempt_in(cell).run(seed=0))
+    assert ("left",) in engaged
+    assert not any("right" in sides for sides in engaged)
+
+
+def test_a_failed_attempt_is_discarded_with_its_reason() -> None:
+    cell = FakeCell()
+    attempt = Attempt(AttemptConfig(), cell.people, cell.mappings, cell, cell)
+    cell.plan = lambda seed: _Short()
+    result = cell.run(attempt.run(seed=0))
+    assert not result.success
+    assert not result.kept
+    assert result.reason == "task not done"
+    assert cell.episodes == ["discarded"]
+
+
+class _Short(FakePlan):
+    def tool_target(self, side: str, time: float) -> tuple[NDArray[np.float64], float]:
+        return super().tool_target(side, 0.5 * time)
+
+
+def test_a_missing_recorder_ends_the_attempt_with_a_reason() -> None:
+    cell = FakeCell(recorder=False)
+    result = cell.run(attempt_in(cell, lamp_timeout=0.5).run(seed=0))
+    assert result.reason == "recording lamp on: not within 0.5 s"
+    assert cell.episodes == []
+
+
+def test_a_clutch_that_lets_go_ends_the_attempt_and_discards_it() -> None:
+    cell = FakeCell()
+    original = cell.teleoperate
+
+    def teleoperate() -> None:
+        cell.clutch_works = cell.tools["left"][0, 3] < 0.2
+        original()
+
+    cell.teleoperate = teleoperate
+    result = cell.run(attempt_in(cell).run(seed=0))
+    assert result.reason == "clutch of the left operator let go on its own"
+    assert cell.episodes == ["discarded"]
+    assert not cell.controllers["left"].held
+
+
+def test_people_wait_until_the_teleoperation_answers() -> None:
+    cell = FakeCell()
+    cell.clutch_works = False
+    ticks = 0
+    original = cell.teleoperate
+
+    def teleoperate() -> None:
+        nonlocal ticks
+        ticks += 1
+        cell.clutch_works = ticks > 300
+        original()
+
+    cell.teleoperate = teleoperate
+    cell.run(attempt_in(cell).wait_until_ready())
+    assert ticks > 300
+    assert not any(controller.held for controller in cell.controllers.values())
+
+
+def test_the_plan_waits_for_a_lagging_arm() -> None:
+    pace = Pace(PaceConfig())
+    pace.advance(0.01, lag=0.0, switching=False, fingers_moving=False)
+    assert pace.time == pytest.approx(0.01)
+    pace.advance(0.01, lag=1.0, switching=False, fingers_moving=False)
+    assert pace.time == pytest.approx(0.01)
+
+
+def test_nobody_grasps_before_the_tool_has_settled_or_the_patience_is_over() -> None:
+    config = PaceConfig(settle_timeout=0.5)
+    pace = Pace(config)
+    for _ in range(60):
+        pace.advance(0.01, lag=0.02, switching=True, fingers_moving=False)
+    assert 0.0 < pace.time < 0.15
+
+
+def test_tremor_is_seeded_and_as_large_as_configured() -> None:
+    config = TremorConfig(position=0.001)
+    first, second = Tremor(config, seed=1), Tremor(config, seed=1)
+    trace = np.stack([first.step(TICK)[:3, 3] for _ in range(5000)])
+    np.testing.assert_array_equal(trace[0], second.step(TICK)[:3, 3])
+    assert np.std(trace) == pytest.approx(0.001, rel=0.2)
