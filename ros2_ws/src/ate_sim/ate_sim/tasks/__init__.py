@@ -1,15 +1,15 @@
 """The tasks by name."""
 
 from ate_core.errors import UsageError
-
-
-
+from ate_sim.tasks.cook_bun import CookBun
+from ate_sim.tasks.handover import Handover
+from ate_sim.tasks.pick_bun import PickBun
 from ate_sim.tasks.pick_place import PickPlace
 from ate_sim.tasks.task import Task
-
+from ate_sim.tasks.use_toaster import UseToaster
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (PickPlace,)
+    task.name: task for task in (PickPlace, Handover, PickBun, CookBun, UseToaster)
 }
 
 

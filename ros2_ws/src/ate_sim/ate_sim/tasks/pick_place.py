@@ -56,6 +56,6 @@ class PickPlace:
         """Pick, carry, put down."""
         cube, plate = world.object_pose("cube"), world.object_pose("plate")
         left = plan.side("left")
-        left.pick(cube[:2], height=_HALF, yaw=yaw_of(cube), lift=0.12)
-        left.place(plate[:2], height=PLATE_HEIGHT + _HALF + 0.002, clearance=0.12)
+        left.pick(cube[:2], height=_HALF, yaw=yaw_of(cube), lift=0.1)
+        left.place(plate[:2], height=PLATE_HEIGHT + _HALF + 0.002, clearance=0.1)
         left.home()

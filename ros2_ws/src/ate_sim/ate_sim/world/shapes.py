@@ -18,6 +18,17 @@ BLACK: Colour = (0.12, 0.12, 0.13, 1.0)
 
 PLATE_RADIUS = 0.065
 PLATE_HEIGHT = 0.008
+# The opened gripper, 0.144 m wide, fits inside the steamer.
+STEAMER_RADIUS = 0.088
+STEAMER_HEIGHT = 0.045
+STEAMER_FLOOR = 0.004
+LID_RADIUS = 0.108
+LID_THICKNESS = 0.008
+KNOB_HEIGHT = 0.030
+KNOB_GRASP = LID_THICKNESS + 0.017
+"""Height of the grasp point above the lid's lower face [m]."""
+BUN_RADIUS = 0.026
+BUN_HEIGHT = 0.040
 
 
 def movable(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
@@ -99,8 +110,9 @@ def add_plate(spec: mujoco.MjSpec, name: str) -> None:
     mark.contype = mark.conaffinity = 0
 
 
-def add_bun(spec: mujoco.MjSpec, name: str, radius: float, height: float) -> None:
+def add_bun(spec: mujoco.MjSpec, name: str) -> None:
     """A steamed bun; its origin is its centre."""
+    radius, height = BUN_RADIUS, BUN_HEIGHT
     bun = movable(spec, name)
     cylinder(bun, radius, height, DOUGH, bottom=-height / 2, mass=0.06)
     dome = bun.add_geom(
@@ -111,3 +123,19 @@ def add_bun(spec: mujoco.MjSpec, name: str, radius: float, height: float) -> Non
         mass=0.0,
     )
     dome.contype = dome.conaffinity = 0
+
+
+def add_steamer(spec: mujoco.MjSpec, name: str) -> None:
+    """A round steamer without lid; its origin is the centre of its lower face."""
+    steamer = fixture(spec, name)
+    cylinder(steamer, STEAMER_RADIUS + 0.003, STEAMER_FLOOR, DARK_BAMBOO, bottom=0.0)
+    ring(steamer, STEAMER_RADIUS, STEAMER_HEIGHT, BAMBOO)
+
+
+def add_lid(spec: mujoco.MjSpec, name: str) -> None:
+    """A disc with a knob, wider than the steamer; its origin is the centre of its lower face."""
+    lid = movable(spec, name)
+    cylinder(lid, LID_RADIUS, LID_THICKNESS, BAMBOO, bottom=0.0, mass=0.07)
+    knob = (0.012, 0.012, KNOB_HEIGHT / 2)
+    centre = (0.0, 0.0, LID_THICKNESS + KNOB_HEIGHT / 2)
+    box(lid, knob, DARK_BAMBOO, centre, mass=0.03)
