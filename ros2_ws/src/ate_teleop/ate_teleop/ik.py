@@ -1,0 +1,240 @@
+"""Differential inverse kinematics of one RM75: a QP in a box, by pinocchio and DAQP.
+
+With e the pose error of the tool (linear first, axes of the base), J its Jacobian, W weights,
+
+    min  1/2 |W (J dq - e)|^2 + 1/2 (mu + c |W e|^2) |dq|^2 + 1/2 w |dq - dq_rest|^2
+    s.t. lower <= dq <= upper
+
+The box is the intersection of the position limits with the speed limits times the step. The
+damping grows with the error (after Sugihara, "Solvability-unconcerned inverse kinematics", T-RO
+2011): without it the elbow chatters at full speed when the target is out of reach. dq_rest is a
+slow pull to a resting posture that decides the seventh degree of freedom.
+"""
+
+from dataclasses import dataclass
+
+import daqp
+import numpy as np
+import pinocchio as pin
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.contract import ArmConfig, SafetyConfig
+from ate_core.errors import ContractError, UsageError
+from ate_description import load_urdf_text
+
+Array = NDArray[np.float64]
+ELBOW = 3
+"""Index of joint 4, which is straight at zero."""
+_SOLVED = 1
+"""DAQP's exit flag for an optimal solution."""
+_NO_ROWS = np.zeros((0, 7))
+_NO_SENSE = np.zeros(7, dtype=np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IkConfig:
+    """Limits and weights of the solver for one arm."""
+
+    lower: tuple[float, ...]
+    """Smallest angles commanded (7) [rad]."""
+    upper: tuple[float, ...]
+    """Largest angles commanded (7) [rad]."""
+    speed: tuple[float, ...]
+    """Largest speeds commanded (7) [rad/s]."""
+    rest: tuple[float, ...]
+    """Posture the free degree of freedom is pulled to (7) [rad]."""
+    tool_length: float
+    """Flange to tool along the flange's z [m]."""
+    rotation_weight: float = 0.3
+    """Metres of error that one radian of error is worth [m/rad]."""
+    damping: float = 1e-6
+    """Damping at no error, mu."""
+    error_damping: float = 5.0
+    """Damping per squared weighted error, c; cures the chatter out of reach [1/m^2]."""
+    posture_weight: float = 1e-4
+    """Weight of the pull to the rest posture, w."""
+    posture_gain: float = 1.0
+    """Speed of the pull per distance [1/s]."""
+    posture_speed: float = 0.3
+    """Largest speed of the pull; a faster one switches back and forth [rad/s]."""
+    recovery_speed: float = 0.3
+    """Speed at which a joint found outside its limits is led back [rad/s]."""
+    max_iterations: int = 2
+    """QPs per tick."""
+    good_error: float = 2e-4
+    """Weighted error at which no further QP is solved in this tick [m]."""
+
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper", "speed", "rest"):
+            if len(getattr(self, name)) != 7:
+                raise UsageError(f"ik {name} has {len(getattr(self, name))} entries; need 7")
+        if any(low > high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise UsageError(f"ik limits cross: lower {self.lower}, upper {self.upper}")
+
+
+SLACK = 1e-3
+"""Distance kept inside the safety filter's own limits: its clamp must never act [rad]."""
+
+
+def arm_ik_config(arm: ArmConfig, safety: SafetyConfig) -> IkConfig:
+    """The limits that the cell gives, kept just inside those of the safety filter."""
+    margin = safety.position_margin + SLACK
+    lower = [limit + margin for limit in arm.joint_lower]
+    lower[ELBOW] = max(lower[ELBOW], safety.min_elbow + SLACK)
+    return IkConfig(
+        lower=tuple(lower),
+        upper=tuple(limit - margin for limit in arm.joint_upper),
+        speed=tuple(0.98 * min(limit, safety.max_joint_speed) for limit in arm.joint_speed),
+        rest=arm.home,
+        tool_length=arm.tool_length,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IkResult:
+    """One tick's answer."""
+
+    q: Array
+    """Joint target (7,) [rad]."""
+    position_error: float
+    """Distance between target and answer [m]."""
+    rotation_error: float
+    """Angle between target and answer [rad]."""
+    at_limit: tuple[int, ...]
+    """Joints (0..6) held by a position limit."""
+    at_speed: tuple[int, ...]
+    """Joints (0..6) held by a speed limit."""
+    solved: bool
+    """Whether the solver succeeded; if not, q is the seed."""
+
+
+class ArmIK:
+    """Follows a tool target tick by tick, from the last commanded posture."""
+
+    def __init__(self, config: IkConfig, urdf_text: str | None = None) -> None:
+        """Build the model; `urdf_text` replaces the RM75-6F's."""
+        self._config = config
+        self._model = pin.buildModelFromXML(urdf_text or load_urdf_text())
+        if self._model.nq != 7:
+            raise ContractError(f"the URDF has {self._model.nq} joint angles; the solver needs 7")
+        flange = self._model.frames[self._model.getFrameId("flange")]
+        tool = pin.SE3(np.eye(3), np.array([0.0, 0.0, config.tool_length]))
+        self._tool = self._model.addFrame(
+            pin.Frame("tool", flange.parentJoint, flange.placement * tool, pin.FrameType.OP_FRAME)
+        )
+        self._data = self._model.createData()
+        self._lower = np.array(config.lower)
+        self._upper = np.array(config.upper)
+        self._speed = np.array(config.speed)
+        self._rest = np.array(config.rest)
+        w = config.rotation_weight
+        self._weights = np.array([1.0, 1.0, 1.0, w, w, w])
+        self._q = np.clip(self._rest, self._lower, self._upper)
+
+    @property
+    def q(self) -> Array:
+        """Last answer or seed (7,) [rad]."""
+        return self._q.copy()
+
+    def seed(self, q: ArrayLike) -> None:
+        """Start from a measured posture (7,) [rad]; it may lie outside the limits."""
+        q = np.asarray(q, dtype=np.float64)
+        if q.shape != (7,) or not np.isfinite(q).all():
+            raise UsageError(f"ik seed is {q}; need 7 finite angles")
+        self._q = q.copy()
+
+    def tool_pose(self, q: ArrayLike) -> Array:
+        """Transform (4, 4) from the tool to the base at a posture (7,) [rad]."""
+        pin.framesForwardKinematics(self._model, self._data, np.asarray(q, dtype=np.float64))
+        return np.array(self._data.oMf[self._tool].homogeneous)
+
+    def step(self, target: Array, dt: float) -> IkResult:
+        """Move towards `target` (4, 4) tool to base for one tick of `dt` [s]."""
+        start = self._q
+        lower, upper = self._box(start, dt)
+        q, solved = start.copy(), True
+        jacobian, error = self._linearise(q, target)
+        for _ in range(self._config.max_iterations):
+            dq = self._solve(jacobian, error, q, start, lower, upper, dt)
+            if dq is None:
+                q, solved = start.copy(), False
+                break
+            q = start + np.clip(q + dq - start, lower, upper)  # DAQP's own tolerance is 1e-6
+            jacobian, error = self._linearise(q, target)
+            if float(np.linalg.norm(error * self._weights)) < self._config.good_error:
+                break
+        self._q = q
+        return self._report(q, start, error, lower, upper, solved, dt)
+
+    def _box(self, start: Array, dt: float) -> tuple[Array, Array]:
+        """Bounds (7,) of this tick's motion; lower <= upper even from outside the limits."""
+        reach = self._speed * dt
+        recovery = np.minimum(self._config.recovery_speed * dt, reach)
+        return (
+            np.clip(self._lower - start, -reach, recovery),
+            np.clip(self._upper - start, -recovery, reach),
+        )
+
+    def _linearise(self, q: Array, target: Array) -> tuple[Array, Array]:
+        """Jacobian (6, 7) and pose error (6,), both along the base's axes."""
+        # These three calls, in this order: computeFrameJacobian leaves joint placements stale.
+        pin.computeJointJacobians(self._model, self._data, q)
+        pose = pin.updateFramePlacement(self._model, self._data, self._tool)
+        jacobian = pin.getFrameJacobian(
+            self._model, self._data, self._tool, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
+        )
+        error = np.empty(6)
+        error[:3] = target[:3, 3] - pose.translation
+        error[3:] = pin.log3(target[:3, :3] @ pose.rotation.T)
+        return jacobian, error
+
+    def _solve(
+        self,
+        jacobian: Array,
+        error: Array,
+        q: Array,
+        start: Array,
+        lower: Array,
+        upper: Array,
+        dt: float,
+    ) -> Array | None:
+        """Step (7,) of one QP, or None when the solver fails."""
+        config = self._config
+        weighted_error = error * self._weights
+        weighted_jacobian = jacobian * self._weights[:, None]
+        rest_speed = np.clip(
+            config.posture_gain * (self._rest - start), -config.posture_speed, config.posture_speed
+        )
+        rest_step = start + rest_speed * dt - q
+        damping = config.damping + config.error_damping * float(weighted_error @ weighted_error)
+        hessian = weighted_jacobian.T @ weighted_jacobian
+        hessian.flat[::8] += damping + config.posture_weight
+        gradient = -(weighted_jacobian.T @ weighted_error) - config.posture_weight * rest_step
+        done = q - start
+        dq, _, flag, _ = daqp.solve(
+            hessian, gradient, _NO_ROWS, upper - done, lower - done, _NO_SENSE
+        )
+        return dq if flag == _SOLVED and np.isfinite(dq).all() else None
+
+    def _report(
+        self,
+        q: Array,
+        start: Array,
+        error: Array,
+        lower: Array,
+        upper: Array,
+        solved: bool,
+        dt: float,
+    ) -> IkResult:
+        near = 1e-6
+        moved = q - start
+        limited = (q <= self._lower + near) | (q >= self._upper - near)
+        fast = np.abs(moved) >= self._speed * dt - near
+        return IkResult(
+            q=q.copy(),
+            position_error=float(np.linalg.norm(error[:3])),
+            rotation_error=float(np.linalg.norm(error[3:])),
+            at_limit=tuple(int(joint) for joint in np.flatnonzero(limited)),
+            at_speed=tuple(int(joint) for joint in np.flatnonzero(fast & ~limited)),
+            solved=solved,
+        )

@@ -1,0 +1,108 @@
+"""Between what the operator's controller works with and ROS messages."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import String
+
+from ate_core.geometry import matrix_to_quaternion
+from ate_teleop.devices.joycon_report import JoyConState
+from ate_teleop.operator import OperatorStatus
+
+Array = NDArray[np.float64]
+
+
+def time_message(stamp_ns: int) -> Time:
+    """ROS time [ns] as a message."""
+    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
+
+
+def pose_message(transform: Array, frame: str, stamp_ns: int) -> PoseStamped:
+    """A transform (4, 4) as a stamped pose."""
+    message = PoseStamped()
+    message.header.stamp = time_message(stamp_ns)
+    message.header.frame_id = frame
+    position, orientation = message.pose.position, message.pose.orientation
+    position.x, position.y, position.z = transform[:3, 3].tolist()
+    orientation.x, orientation.y, orientation.z, orientation.w = matrix_to_quaternion(
+        transform[:3, :3]
+    ).tolist()
+    return message
+
+
+def joy_message(state: JoyConState, frame: str, stamp_ns: int) -> Joy:
+    """The state of a Joy-Con; order of `devices.joycon_report.BUTTONS` and `AXES`."""
+    message = Joy(axes=list(state.axes), buttons=list(state.buttons))
+    message.header.stamp = time_message(stamp_ns)
+    message.header.frame_id = frame
+    return message
+
+
+def joint_message(
+    names: Sequence[str], positions: Sequence[float], commander: str, stamp_ns: int
+) -> JointState:
+    """A command for joints [rad] or for a gripper [ratio]; the frame names the commander."""
+    message = JointState(name=list(names), position=list(positions))
+    message.header.stamp = time_message(stamp_ns)
+    message.header.frame_id = commander
+    return message
+
+
+def ordered_positions(message: JointState, names: Sequence[str]) -> Array | None:
+    """Positions (n,) of `names` in their order, or None where one is missing or not finite."""
+    if tuple(message.name) == tuple(names):
+        positions = np.array(message.position, dtype=np.float64)
+    else:
+        by_name = dict(zip(message.name, message.position, strict=False))
+        if any(name not in by_name for name in names):
+            return None
+        positions = np.array([by_name[name] for name in names], dtype=np.float64)
+    whole = positions.shape == (len(names),) and bool(np.isfinite(positions).all())
+    return positions if whole else None
+
+
+def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) -> String:
+    """The operator's status as JSON; `devices` are lines for people."""
+    return String(
+        data=json.dumps(
+            {
+                "operator": side,
+                "clutch": status.clutch.value,
+                "reason": status.reason,
+                "tracked": status.tracked,
+                "joycon": status.joycon,
+                "arm": status.arm,
+                "out_of_reach": status.out_of_reach,
+                "joints_at_limit": list(status.limits),
+                "devices": list(devices),
+            }
+        )
+    )
+
+
+def is_recording(message: String) -> bool:
+    """Whether an episode status says that one is being recorded."""
+    try:
+        status = json.loads(message.data)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(status, dict) and status.get("state") == "recording"
+
+
+def diagnostic(
+    name: str, hardware: str, good: bool, text: str, **values: object
+) -> DiagnosticStatus:
+    """One line of diagnostics."""
+    return DiagnosticStatus(
+        level=DiagnosticStatus.OK if good else DiagnosticStatus.WARN,
+        name=name,
+        hardware_id=hardware,
+        message=text,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )

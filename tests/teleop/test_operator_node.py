@@ -1,0 +1,199 @@
+"""The operator node as a process, against an emulated headset and an emulated Joy-Con."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+pytestmark = pytest.mark.ros
+
+rclpy = pytest.importorskip("rclpy")
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from sensor_msgs.msg import JointState, Joy  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from ate_core.contract import load_cell, packaged_cell  # noqa: E402
+from ate_core.geometry import transform  # noqa: E402
+from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
+from ate_teleop.devices.joycon_emulator import JoyConEmulator, standin_path  # noqa: E402
+from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator  # noqa: E402
+from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
+
+
+class Bench:
+    """A node that plays arm and recorder, and keeps what the operator node publishes."""
+
+    def __init__(self, cell):
+        self.arm = cell.arms["left"]
+        self.q = np.array(self.arm.home)
+        self.commands, self.grips, self.joys, self.statuses, self.calls = [], [], [], [], []
+        self.arm_alive = True
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = node = Node("bench", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(node)
+        self.states = node.create_publisher(JointState, "/left/arm/joint_states", DEFAULT_QOS)
+        self.episode = node.create_publisher(String, "/episode/status", LATCHED_QOS)
+        for name, kind, take, qos in (
+            ("arm/joint_command", JointState, self._command, COMMAND_QOS),
+            ("gripper/command", JointState, self.grips.append, COMMAND_QOS),
+            ("operator/joy", Joy, self.joys.append, DEFAULT_QOS),
+            ("operator/status", String, self._status, LATCHED_QOS),
+        ):
+            node.create_subscription(kind, f"/left/{name}", take, qos)
+        for verb in ("start", "stop", "discard", "redo"):
+            node.create_service(Trigger, f"/episode/{verb}", self._service(verb))
+        node.create_service(Trigger, "/left/arm/home", self._service("home"))
+        node.create_timer(0.01, self._send_state)
+
+    def _command(self, message):
+        self.commands.append(message)
+        self.q = np.array(message.position)
+
+    def _status(self, message):
+        self.statuses.append(json.loads(message.data))
+
+    def _service(self, verb):
+        def call(_, answer):
+            self.calls.append(verb)
+            answer.success = True
+            return answer
+
+        return call
+
+    def _send_state(self):
+        if self.arm_alive:
+            message = JointState(name=list(self.arm.joint_names), position=self.q.tolist())
+            message.header.stamp = self.node.get_clock().now().to_msg()
+            self.states.publish(message)
+
+    def clutch(self):
+        return self.statuses[-1]["clutch"] if self.statuses else None
+
+    def spin_until(self, condition, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            last = self.statuses[-1] if self.statuses else None
+            assert time.monotonic() < deadline, f"not reached; status {last}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def cell_file(tmp_path):
+    """The packaged cell with a headset address of this test run alone."""
+    values = yaml.safe_load(packaged_cell().read_text())
+    pid = os.getpid()
+    address = f"127.77.{pid // 250 % 250}.{2 + pid % 250}"
+    values["simulation"]["operators"]["left"]["headset_ip"] = address
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture
+def stand(cell_file, runtime_dir):
+    """Headset, Joy-Con, bench and the node's process, all up and the hand in view."""
+    cell = load_cell(cell_file, "sim")
+    operator = cell.operators["left"]
+    hid = Path(runtime_dir) / "hid"
+    paths = [str(standin_path()), *sys.path]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "ATE_HID_DIR": str(hid),
+    }
+    command = [sys.executable, "-m", "ate_teleop.nodes.operator_node", "--ros-args"]
+    command += ["-r", "__ns:=/left", "-p", "hardware:=sim", "-p", "operator:=left"]
+    command += ["-p", f"cell:={cell_file}"]
+    bench = Bench(cell)
+    with (
+        HeadsetEmulator(operator.headset_ip) as headset,
+        JoyConEmulator(operator.joycon_serial, operator.joycon_side, hid) as joycon,
+    ):
+        headset.set_wrist(operator.hand, transform(np.eye(3), [0.2, 0.4, 1.1]))
+        headset.set_tracked(operator.hand, True)
+        process = subprocess.Popen(command, env=environment)
+        try:
+            bench.spin_until(
+                lambda: bench.statuses
+                and all(bench.statuses[-1][key] for key in ("tracked", "joycon", "arm"))
+            )
+            yield cell, headset, joycon, bench, process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                code = process.wait(timeout=10)
+            finally:
+                process.kill()
+                bench.close()
+        assert code == 0
+
+
+def test_an_operator_moves_the_arm_by_hand_and_the_episode_by_button(stand):
+    cell, headset, joycon, bench, _ = stand
+    operator, arm = cell.operators["left"], cell.arms["left"]
+    ik = ArmIK(arm_ik_config(arm, cell.safety))
+    start = ik.tool_pose(bench.q)
+    assert not bench.commands, "a command was sent with the clutch open"
+
+    joycon.press("l")
+    bench.spin_until(lambda: bench.commands)
+    first = np.array(bench.commands[0].position)
+    assert bench.commands[0].header.frame_id == "teleop"
+    assert np.abs(first - arm.home).max() < 0.005
+    headset.set_wrist(operator.hand, transform(np.eye(3), [0.2, 0.44, 1.15]))  # forward, up
+    goal = start[:3, 3] + [0.04, 0.0, 0.05]
+    bench.spin_until(lambda: np.abs(ik.tool_pose(bench.q)[:3, 3] - goal).max() < 0.001)
+    bench.spin_until(lambda: joycon.lamps == 0b10)
+
+    joycon.press("zl")
+    bench.spin_until(lambda: bench.grips and bench.grips[-1].position[0] == 0.0)
+    joycon.release("zl")
+    bench.spin_until(lambda: bench.grips[-1].position[0] == 1.0)
+
+    joycon.press("minus")
+    bench.spin_until(lambda: bench.calls == ["discard"])
+    bench.episode.publish(String(data=json.dumps({"state": "recording"})))
+    bench.spin_until(lambda: joycon.lamps == 0b11)
+
+    joycon.release("l")
+    bench.spin_until(lambda: bench.clutch() == "released")
+    count = len(bench.commands)
+    joycon.press("capture")
+    bench.spin_until(lambda: bench.calls == ["discard", "home"])
+    assert len(bench.commands) <= count + 1, "commands went on after the clutch opened"
+    assert bench.joys[-1].buttons.count(1) >= 1
+
+
+def test_a_silent_headset_or_arm_ends_the_stroke_until_the_clutch_is_pressed_anew(stand):
+    _, headset, joycon, bench, _ = stand
+    joycon.press("l")
+    bench.spin_until(lambda: bench.clutch() == "engaged")
+    headset.silence(True)
+    bench.spin_until(lambda: bench.clutch() == "blocked")
+    headset.silence(False)
+    bench.spin_until(lambda: bench.statuses[-1]["tracked"])
+    assert bench.clutch() == "blocked"
+    joycon.release("l")
+    bench.spin_until(lambda: bench.clutch() == "released")
+    joycon.press("l")
+    bench.spin_until(lambda: bench.clutch() == "engaged")
+    bench.arm_alive = False
+    bench.spin_until(lambda: bench.clutch() == "blocked")
+    assert "arm" in bench.statuses[-1]["reason"]
