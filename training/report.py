@@ -1,0 +1,239 @@
+"""`ate report`: one self-contained HTML page of a run, from the files its stages left."""
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ate_core.errors import UsageError
+from training.comparison import compare, wilson
+from training.data.episode_file import list_episodes, read_episode
+from training.report_figures import latent_figure, losses_figure, period_figure
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222; background: #fff }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .25rem .8rem .25rem 0;
+       text-align: left; border-bottom: 1px solid #eee } td.n { text-align: right }
+img, video { max-width: 100% } .views img { width: 32% } code { font-size: .85em }
+.note { color: #666 }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Build the report of a run folder."""
+
+    run: Path
+    """Run folder, as `ate demo` leaves it."""
+    output: Path | None = None
+    """HTML file; default: report.html in the run folder."""
+
+
+def report(config: ReportConfig) -> int:
+    """Write the page; sections whose files are missing say so."""
+    run = config.run
+    if not (run / "timings.json").is_file():
+        raise UsageError(f"{run} holds no timings.json: give the folder of an `ate demo` run")
+    settings = json.loads((run / "timings.json").read_text())
+    body = [
+        _heading(settings["config"]),
+        _summary(run),
+        _section("Success", _success(run)),
+        _section("Demonstrations", _demonstrations(run)),
+        _section("Control loop at 20 Hz", _loops(run)),
+        _section("Training", _training(run)),
+        _section("Latent space", _latent(run)),
+        _section("Cameras", _cameras(run)),
+        _section("Video", _video(run / "rollout.mp4")),
+        _section("Stage timings", _timings(settings["stages"])),
+    ]
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>Run report</title><style>{STYLE}</style></head><body>"
+        + "".join(body)
+        + "</body></html>\n"
+    )
+    output = config.output or run / "report.html"
+    output.write_text(page)
+    Console().print(f"report: {output} ({len(page) / 1e6:.1f} MB)")
+    return 0
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{html.escape(title)}</h2>{content}"
+
+
+def _missing(what: str) -> str:
+    return f"<p class='note'>{html.escape(what)}</p>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    lines = [
+        "<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row) + "</tr>"
+        for row in rows
+    ]
+    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+
+
+def _image(data: bytes, kind: str, title: str) -> str:
+    text = base64.b64encode(data).decode()
+    return f"<img alt='{html.escape(title)}' src='data:image/{kind};base64,{text}'>"
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def _heading(settings: dict[str, str]) -> str:
+    policy = "cameras" if settings["vision"] == "True" else "object poses"
+    return (
+        f"<h1>{html.escape(settings['task'])} on the simulated cell</h1>"
+        f"<p>{html.escape(settings['demonstrations'])} scripted demonstrations through the whole "
+        f"teleoperation path; policy on {policy}; seed {html.escape(settings['seed'])}.</p>"
+    )
+
+
+def _summary(run: Path) -> str:
+    result = _read_json(run / "evaluation.json")
+    if result is None:
+        return _missing("This run was not evaluated.")
+    lines = [f"<b>{html.escape(name)}</b>: {_rate(trials)}" for name, trials in _policies(result)]
+    return "<p>" + "<br>".join(lines) + "</p>"
+
+
+def _policies(result: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
+    return list(result["policies"].items())
+
+
+def _rate(trials: Sequence[dict[str, Any]]) -> str:
+    return str(wilson(sum(bool(t["success"]) for t in trials), len(trials)))
+
+
+def _success(run: Path) -> str:
+    result = _read_json(run / "evaluation.json")
+    if result is None:
+        return _missing("No evaluation.json: run `ate evaluate`.")
+    rows = []
+    for name, trials in _policies(result):
+        scores = [t["score"] for t in trials]
+        rows.append(("in process", name, _rate(trials), f"{sum(scores) / len(scores):.2f}"))
+    for file in sorted(run.glob("nodes_*.jsonl")):
+        trials = _read_lines(file)
+        if trials:
+            name = file.stem.removeprefix("nodes_")
+            mean = sum(t["score"] for t in trials) / len(trials)
+            rows.append(("through the nodes", name, _rate(trials), f"{mean:.2f}"))
+    content = _table(("path", "policy", "success", "mean score"), rows)
+    if {"plain", "guided"} <= set(result["policies"]):
+        plain = [bool(t["success"]) for t in result["policies"]["plain"]]
+        guided = [bool(t["success"]) for t in result["policies"]["guided"]]
+        paired = compare(plain, guided)
+        content += (
+            f"<p>Plain against guided on the same {len(plain)} starts: {html.escape(str(paired))}."
+            " So few trials of one training seed can show only large effects.</p>"
+        )
+    return content
+
+
+def _demonstrations(run: Path) -> str:
+    attempts = _read_lines(run / "demonstrations.jsonl")
+    if not attempts:
+        return _missing("No demonstrations.jsonl.")
+    kept = sum(bool(a["kept"]) for a in attempts)
+    total = sum(float(a["total_s"]) for a in attempts)
+    reasons = sorted({a["reason"] for a in attempts if a["reason"]})
+    text = (
+        f"<p>Headset stream, clutch, inverse kinematics, vendor SDK, controller, world: "
+        f"{_rate(attempts)} attempts succeeded, {kept} episodes kept, "
+        f"{total / len(attempts):.1f} s per attempt.</p>"
+    )
+    if reasons:
+        text += _table(("why attempts failed",), [(reason,) for reason in reasons])
+    return text
+
+
+def _loops(run: Path) -> str:
+    loops = {}
+    for file in sorted(run.glob("timing_*.json")):
+        document = _read_json(file)
+        name = file.stem.removeprefix("timing_")
+        loops[f"policy node, {name}"] = document["loop"]
+        loops[f"bare sleep loop beside it, {name}"] = document["sleep_loop"]
+    if not loops:
+        return _missing("The policy was not deployed through the nodes.")
+    rows = [
+        (name, loop["ticks"], *(f"{loop[k]:.2f}" for k in ("median_ms", "p99_ms")), loop["misses"])
+        for name, loop in loops.items()
+    ]
+    head = ("loop", "ticks", "period median [ms]", "period p99 [ms]", "ticks missed")
+    return _table(head, rows) + _image(period_figure(loops), "png", "deviation of the period")
+
+
+def _training(run: Path) -> str:
+    content = ""
+    for names, title in (
+        (("vae_pretraining", "vae_adaptation"), "action VAEs"),
+        (("plain", "guided"), "policies"),
+    ):
+        figure = losses_figure({name: run / name for name in names})
+        if figure is not None:
+            content += f"<p>{title}</p>" + _image(figure, "png", f"losses of the {title}")
+    content += _sources(run / "vae_pretraining")
+    note = "Plain and guided losses have different targets: compare success, not losses."
+    return (content or _missing("No training logs.")) + f"<p class='note'>{note}</p>"
+
+
+def _sources(vae: Path) -> str:
+    """Which data the first VAE was trained on, as its own checkpoint says."""
+    config = _read_json(vae / "last" / "config.json")
+    sources = (config or {}).get("training", {}).get("sources")
+    if not sources:
+        return ""
+    rows = [(name, count) for name, count in sources.items()]
+    return "<p>Pre-training motion of the first VAE</p>" + _table(("source", "chunks"), rows)
+
+
+def _latent(run: Path) -> str:
+    folders = [run / name for name in ("vae_pretraining", "vae_adaptation", "episodes")]
+    if not all(folder.is_dir() for folder in folders):
+        return _missing("No pair of VAEs.")
+    return _image(latent_figure(*folders), "png", "latent space")
+
+
+def _cameras(run: Path) -> str:
+    files = list_episodes(run / "episodes") if (run / "episodes").is_dir() else []
+    if not files:
+        return _missing("No episodes.")
+    episode = read_episode(files[0])
+    views = []
+    for key, images in sorted(episode.images.items()):
+        middle = bytes(images[len(images) // 2])
+        views.append(_image(middle, "jpeg", key))
+    return f"<p class='views'>{''.join(views)}</p><p>from {html.escape(files[0].name)}</p>"
+
+
+def _video(path: Path) -> str:
+    if not path.is_file():
+        return _missing("No video.")
+    text = base64.b64encode(path.read_bytes()).decode()
+    return f"<video controls loop src='data:video/mp4;base64,{text}'></video>"
+
+
+def _timings(stages: Sequence[dict[str, Any]]) -> str:
+    rows = [(s["stage"], f"{s['seconds']:.0f}", "ate " + " ".join(s["words"])) for s in stages]
+    return _table(("stage", "seconds", "command"), rows)
