@@ -1,0 +1,299 @@
+"""Every rule of the safety filter, with time as an argument."""
+
+import numpy as np
+import pytest
+from ate_core.contract import SafetyConfig
+from ate_core.errors import SafetyError
+from ate_core.safety import FilterState, JointCommand, SafetyFilter, Verdict
+
+CONFIG = SafetyConfig()
+LOWER = np.array([-3.1, -2.268, -3.1, -2.355, -3.1, -2.233, -6.28])
+UPPER = -LOWER
+SPEED = np.array([3.14, 3.14, 3.92, 3.92, 3.92, 3.92, 3.92])
+START = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.49, 0.0])
+TICK = 0.01
+
+
+class Cell:
+    """An arm that follows its set point at once, and the clock of the test."""
+
+    def __init__(self, start: np.ndarray = START) -> None:
+        self.filter = SafetyFilter(CONFIG, LOWER, UPPER, SPEED)
+        self.now = 100.0
+        self.measured = np.array(start)
+        self.trace = [self.measured.copy()]
+        self.output = self.filter.step(self.now, self.measured)
+
+    def command(
+        self, position: np.ndarray, commander: str = "teleop", age: float = 0.0
+    ) -> Verdict:
+        return self.filter.submit(
+            JointCommand(commander=commander, position=position, stamp=self.now - age), self.now
+        )
+
+    def step(self, ticks: int = 1, follow: bool = True) -> None:
+        for _ in range(ticks):
+            self.now += TICK
+            self.output = self.filter.step(self.now, self.measured)
+            if self.output.target is not None:
+                self.trace.append(self.output.target)
+                if follow:
+                    self.measured = self.output.target
+
+    def drive(self, position: np.ndarray, seconds: float, follow: bool = True) -> None:
+        for _ in range(round(seconds / TICK)):
+            assert self.command(position).accepted
+            self.step(follow=follow)
+
+    def velocities(self) -> np.ndarray:
+        return np.diff(np.array(self.trace), axis=0) / TICK
+
+
+def moved(joint: int, by: float, start: np.ndarray = START) -> np.ndarray:
+    goal = np.array(start)
+    goal[joint] += by
+    return goal
+
+
+def test_target_is_reached_within_speed_and_acceleration() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.3), 0.6)
+    assert np.allclose(cell.output.target, moved(0, 0.3), atol=1e-6)
+    velocities = cell.velocities()
+    assert np.abs(velocities).max() <= CONFIG.max_joint_speed + 1e-9
+    assert np.abs(np.diff(velocities, axis=0)).max() <= CONFIG.max_joint_acceleration * TICK + 1e-9
+    assert np.array(cell.trace)[:, 0].max() <= 0.3 + 1e-3
+
+
+def test_stale_command_is_refused() -> None:
+    cell = Cell()
+    verdict = cell.command(moved(0, 0.1), age=0.15)
+    assert not verdict.accepted
+    assert "150 ms old, bound 100 ms" in verdict.reason
+
+
+def test_command_from_the_future_is_refused() -> None:
+    assert not Cell().command(moved(0, 0.1), age=-0.2).accepted
+
+
+def test_repeated_stamp_is_refused_so_a_stale_target_cannot_live_on() -> None:
+    cell = Cell()
+    assert cell.command(moved(0, 0.1)).accepted
+    stamp = cell.now
+    cell.step()
+    verdict = cell.filter.submit(
+        JointCommand(commander="teleop", position=moved(0, 0.1), stamp=stamp), cell.now
+    )
+    assert not verdict.accepted
+    assert "not newer" in verdict.reason
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_number_that_is_not_finite_is_refused(value: float) -> None:
+    verdict = Cell().command(moved(2, value))
+    assert not verdict.accepted
+    assert "joint 3" in verdict.reason
+
+
+def test_command_with_six_joints_is_refused() -> None:
+    verdict = Cell().command(START[:6])
+    assert not verdict.accepted
+    assert "6 joints" in verdict.reason
+
+
+def test_position_limits_clip_smooth_motion() -> None:
+    start = moved(1, UPPER[1] - 0.1 - START[1])
+    cell = Cell(start)
+    cell.drive(moved(1, 0.3, start), 0.8)
+    assert cell.trace[-1][1] == pytest.approx(UPPER[1] - CONFIG.position_margin, abs=1e-6)
+    assert np.array(cell.trace)[:, 1].max() <= UPPER[1] - CONFIG.position_margin + 1e-9
+
+
+def test_elbow_stays_above_its_bound() -> None:
+    start = moved(3, 0.2 - START[3])
+    cell = Cell(start)
+    cell.drive(moved(3, -0.3, start), 0.8)
+    assert cell.trace[-1][3] == pytest.approx(CONFIG.min_elbow, abs=1e-6)
+
+
+def test_arm_that_stands_outside_the_limits_comes_in_smoothly() -> None:
+    start = moved(3, -START[3])  # stretched out: elbow at 0, below its bound
+    cell = Cell(start)
+    cell.drive(start, 0.5)
+    assert cell.trace[-1][3] == pytest.approx(CONFIG.min_elbow, abs=1e-6)
+    assert np.abs(np.diff(cell.velocities(), axis=0)).max() <= 15 * TICK + 1e-9
+
+
+def test_jump_is_refused_and_the_arm_holds() -> None:
+    cell = Cell()
+    cell.drive(START, 0.1)
+    for _ in range(20):
+        verdict = cell.command(moved(4, 0.5))
+        assert not verdict.accepted
+        cell.step()
+    assert "joint 5 jumps 0.50 rad" in verdict.reason
+    assert cell.output.state is FilterState.HOLDING
+    assert "jumps" in cell.output.reason
+    assert np.allclose(cell.output.target, START)
+
+
+@pytest.mark.parametrize("rate", [20.0, 50.0, 90.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.003])
+def test_commands_of_any_rate_become_smooth_motion(rate: float, jitter: float) -> None:
+    rng = np.random.default_rng(3)
+    cell = Cell()
+    wave = lambda t: moved(0, 0.25 * np.sin(2 * np.pi * 0.4 * t))  # noqa: E731
+    begin, made = cell.now, 0
+    arrival = begin
+    while cell.now < begin + 5.0:
+        while arrival <= cell.now + TICK:
+            stamp = begin + made / rate
+            command = JointCommand(commander="policy", position=wave(stamp - begin), stamp=stamp)
+            assert cell.filter.submit(command, max(arrival, cell.now)).accepted
+            made += 1
+            arrival = begin + made / rate + abs(rng.normal(0.0, jitter))
+        cell.step()
+    q = np.array(cell.trace)[100:, 0]
+    acceleration = np.abs(np.diff(q, 2)) / TICK**2
+    # The sinusoid's own peak is 1.6 rad/s2; held targets at 20 Hz would need hundreds.
+    assert np.percentile(acceleration, 95) < 9.0
+    times = begin + np.arange(len(cell.trace)) * TICK
+    errors = [
+        np.abs(q - 0.25 * np.sin(2 * np.pi * 0.4 * (times[100:] - begin - lag))).max()
+        for lag in np.arange(0.0, 0.12, 0.002)
+    ]
+    assert min(errors) < 0.006
+    assert np.argmin(errors) * 0.002 < 1.0 / rate + 0.03
+
+
+def test_silence_makes_the_arm_brake_and_hold_within_its_timeout() -> None:
+    cell = Cell()
+    for tick in range(100):
+        assert cell.command(moved(0, 0.01 * tick)).accepted  # 1 rad/s
+        cell.step()
+    silent_since = cell.now
+    while cell.output.state is FilterState.TRACKING:
+        cell.step()
+    assert cell.now - silent_since <= CONFIG.command_timeout + 2 * TICK
+    assert "no fresh command of teleop for 100 ms" in cell.output.reason
+    cell.step(20)
+    held = cell.trace[-1]
+    cell.step(10)
+    assert np.array_equal(cell.trace[-1], held)
+    assert np.abs(np.diff(cell.velocities(), axis=0)).max() <= 15 * TICK + 1e-9
+
+
+def test_second_commander_is_refused_while_the_first_is_alive() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.05), 0.1)
+    verdict = cell.command(START, commander="policy")
+    assert not verdict.accepted
+    assert verdict.reason == "teleop holds the arm, policy is refused"
+    cell.step()
+    assert cell.output.commander == "teleop"
+
+
+def test_second_commander_gets_the_arm_after_the_first_fell_silent() -> None:
+    cell = Cell()
+    cell.drive(START, 0.1)
+    cell.step(45)
+    assert not cell.command(START, commander="policy").accepted
+    cell.step(10)
+    assert cell.output.state is FilterState.IDLE
+    assert cell.command(START, commander="policy").accepted
+
+
+def test_released_arm_is_free_at_once() -> None:
+    cell = Cell()
+    cell.drive(START, 0.1)
+    cell.filter.release("teleop")
+    assert cell.command(START, commander="policy").accepted
+
+
+def test_missing_feedback_sends_nothing_and_resumes_from_the_measured_joints() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.2), 0.3)
+    cell.now += TICK
+    output = cell.filter.step(cell.now, None)
+    assert output.target is None
+    assert output.state is FilterState.NO_FEEDBACK
+    assert not cell.command(moved(0, 0.2)).accepted
+    cell.measured = moved(0, 0.5)  # it was moved meanwhile
+    cell.step()
+    assert cell.command(moved(0, 0.55)).accepted
+    cell.step()
+    assert np.abs(cell.output.target - moved(0, 0.5)).max() < 2e-3
+
+
+def test_stop_is_latched_and_resuming_starts_from_the_measured_joints() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.2), 0.3)
+    cell.filter.stop("service")
+    cell.step()
+    assert (cell.output.target, cell.output.state) == (None, FilterState.STOPPED)
+    assert cell.command(moved(0, 0.2)).reason == "stopped: service"
+    cell.measured = moved(0, 0.1)
+    cell.filter.resume()
+    cell.step()
+    assert cell.output.target is None  # nothing to send before a command
+    assert cell.command(moved(0, 0.2)).accepted
+    cell.step()
+    assert np.abs(cell.output.target - moved(0, 0.1)).max() < 2e-3
+
+
+def test_arm_moved_during_a_hold_is_where_the_motion_resumes() -> None:
+    cell = Cell()
+    cell.drive(START, 0.1)
+    cell.step(20)
+    assert cell.output.state is FilterState.HOLDING
+    cell.measured = moved(0, 0.1)
+    cell.step(follow=False)
+    assert cell.command(moved(0, 0.12)).accepted
+    cell.step()
+    assert cell.output.target[0] == pytest.approx(0.1, abs=2e-3)
+
+
+def test_servo_droop_does_not_move_the_set_point_when_resuming() -> None:
+    cell = Cell()
+    cell.drive(START, 0.1)
+    cell.step(20)
+    cell.measured = moved(1, 0.005)
+    cell.step(follow=False)
+    assert cell.command(START).accepted
+    cell.step(follow=False)
+    assert np.allclose(cell.output.target, START, atol=1e-9)
+
+
+def test_blocked_arm_does_not_wind_up() -> None:
+    cell = Cell()
+    for tick in range(200):
+        cell.command(moved(0, min(0.005 * tick, cell.trace[-1][0] + 0.3)))
+        cell.step(follow=False)
+    assert np.array(cell.trace)[:, 0].max() <= CONFIG.max_step + 1e-6
+
+
+def test_late_step_does_not_make_a_leap() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.3), 0.15)
+    before = cell.trace[-1]
+    assert cell.command(moved(0, 0.3)).accepted
+    cell.now += 1.0
+    output = cell.filter.step(cell.now, cell.measured)
+    assert output.target is not None
+    assert np.abs(output.target - before).max() <= CONFIG.max_joint_speed * 0.06 + 1e-9
+
+
+def test_twenty_hertz_steps_reach_each_target_one_period_later() -> None:
+    cell = Cell()
+    for tick in range(40):
+        assert cell.command(moved(0, 0.01 * tick)).accepted
+        cell.now += 0.05
+        cell.output = cell.filter.step(cell.now, cell.measured)
+        assert cell.output.target is not None
+        cell.measured = cell.output.target
+    assert cell.measured[0] == pytest.approx(0.39, abs=0.002)
+
+
+def test_limits_that_leave_no_room_are_named() -> None:
+    with pytest.raises(SafetyError, match="joint 2 no room"):
+        SafetyFilter(CONFIG, [-1.0, 0.0, -1, -1, -1, -1, -1], [1.0, 0.03, 1, 1, 1, 1, 1], SPEED)
