@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ate_core.contract import SafetyConfig
 from ate_core.errors import SafetyError
 from ate_core.safety import FilterState, JointCommand, SafetyFilter, Verdict

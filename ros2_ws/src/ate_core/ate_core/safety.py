@@ -58,16 +58,11 @@ AT_REST = 1e-9
 class FilterState(StrEnum):
     """What the filter does with the arm."""
 
-    NO_FEEDBACK = "no_feedback"
-    """The measured joints are missing or old; nothing is sent."""
-    IDLE = "idle"
-    """No commander; nothing is sent, the controller keeps its last target."""
-    TRACKING = "tracking"
-    """Following a commander."""
-    HOLDING = "holding"
-    """The commander fell silent or was refused; braking, then standing."""
-    STOPPED = "stopped"
-    """Stopped on purpose; nothing is sent until `SafetyFilter.resume`."""
+    NO_FEEDBACK = "no_feedback"  # the measured joints are missing or old; nothing is sent
+    IDLE = "idle"  # no commander; nothing is sent, the controller keeps its last target
+    TRACKING = "tracking"  # following a commander
+    HOLDING = "holding"  # the commander fell silent or was refused: braking, then standing
+    STOPPED = "stopped"  # stopped on purpose; nothing is sent until `SafetyFilter.resume`
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,9 +141,10 @@ class SafetyFilter:
         self._last_stamp = -np.inf
         self._last_step = -np.inf
         self._measured: Array | None = None
-        self._forget_motion()
-
-    # --- commands ------------------------------------------------------------------------
+        self._setpoint: Array | None = None
+        self._velocity: Array = np.zeros_like(limits.lower)
+        self._playback: TargetPlayback | None = None
+        self._state = FilterState.IDLE
 
     def submit(self, command: JointCommand, now: float) -> Verdict:
         """Check a command; when accepted it is the new target.
@@ -198,8 +194,6 @@ class SafetyFilter:
         """Whether `stop` is in force."""
         return self._stop_reason is not None
 
-    # --- clock ---------------------------------------------------------------------------
-
     def step(self, now: float, measured: ArrayLike | None) -> FilterOutput:
         """Advance to ``now``.
 
@@ -235,8 +229,6 @@ class SafetyFilter:
         if self._state is FilterState.TRACKING:
             return self._output(FilterState.TRACKING, "", self._setpoint)
         return self._output(FilterState.HOLDING, self._hold_reason, self._setpoint)
-
-    # --- parts ---------------------------------------------------------------------------
 
     def _check(self, command: JointCommand, now: float) -> tuple[str, Array | None]:
         """Refusal reason, or the clipped target; seeds the set point when the arm was idle."""
@@ -300,9 +292,9 @@ class SafetyFilter:
         )
 
     def _forget_motion(self) -> None:
-        self._setpoint: Array | None = None
-        self._velocity: Array = np.zeros_like(self._limits.lower)
-        self._playback: TargetPlayback | None = None
+        self._setpoint = None
+        self._velocity = np.zeros_like(self._limits.lower)
+        self._playback = None
         self._commander = ""
         self._state = FilterState.IDLE
 
