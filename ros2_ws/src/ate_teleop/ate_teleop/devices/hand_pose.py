@@ -62,6 +62,10 @@ class HandPoseSource(Protocol):
     def connected(self) -> bool:
         """Whether messages are arriving now."""
 
+    @property
+    def status(self) -> str:
+        """One line for the operator: what the source is doing, and a remedy."""
+
 
 def is_rigid(transform: Matrix) -> bool:
     """Whether a (4, 4) matrix is finite and its rotation part is a proper rotation."""

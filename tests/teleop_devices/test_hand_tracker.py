@@ -1,0 +1,116 @@
+"""Checks, ages and sessions of one hand's poses, with time as an argument."""
+
+import numpy as np
+import pytest
+
+from ate_teleop.devices.hand_pose import (
+    TRANSFORM_ARKIT_TO_HEADSET,
+    HandTracker,
+    TrackingConfig,
+    is_rigid,
+)
+
+STEP_NS = 11_000_000
+"""One period of 90 Hz [ns]."""
+
+
+def pose(x: float, turn: float = 0.0) -> np.ndarray:
+    c, s = np.cos(turn), np.sin(turn)
+    return np.array([[c, -s, 0, x], [s, c, 0, 0.4], [0, 0, 1, 1.0], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def tracker() -> HandTracker:
+    tracker = HandTracker()
+    tracker.begin_session()
+    for index in range(3):
+        tracker.update(pose(0.001 * index), pose(0.0), index * STEP_NS)
+    return tracker
+
+
+def test_a_moving_hand_is_tracked_after_its_first_change() -> None:
+    tracker = HandTracker()
+    assert not tracker.update(pose(0.0), pose(0.0), 0).tracked
+    assert tracker.update(pose(0.001), pose(0.0), STEP_NS).tracked
+
+
+def test_the_exact_identity_of_the_wire_is_never_tracked() -> None:
+    tracker = HandTracker()
+    for index in range(5):
+        sample = tracker.update(TRANSFORM_ARKIT_TO_HEADSET, pose(0.001 * index), index * STEP_NS)
+        assert not sample.tracked
+
+
+def test_an_unchanged_wrist_is_lost_after_a_tenth_of_a_second(tracker: HandTracker) -> None:
+    ages = []
+    for index in range(3, 16):
+        sample = tracker.update(pose(0.002), pose(0.001 * index), index * STEP_NS)
+        ages.append(((sample.received_ns - sample.changed_ns) * 1e-9, sample.tracked))
+    assert all(tracked == (age <= 0.1) for age, tracked in ages)
+    assert not ages[-1][1]
+    assert tracker.update(pose(0.0025), pose(0.0), 20 * STEP_NS).tracked
+
+
+@pytest.mark.parametrize(
+    "bad", [np.full((4, 4), np.nan), np.zeros((4, 4)), np.diag([1.0, 1.0, -1.0, 1.0])]
+)
+def test_an_unsound_pose_is_refused_and_counts_as_no_change(
+    tracker: HandTracker, bad: np.ndarray
+) -> None:
+    before = tracker.sample
+    after = tracker.update(bad, pose(0.0), 3 * STEP_NS)
+    np.testing.assert_array_equal(
+        after.transform_wrist_to_headset, before.transform_wrist_to_headset
+    )
+    assert after.changed_ns == before.changed_ns
+    assert tracker.rejected == 1
+
+
+@pytest.mark.parametrize(
+    ("wrist", "head"),
+    [(pose(0.3), pose(0.0)), (pose(0.003, turn=1.0), pose(0.0)), (pose(0.003), pose(0.5))],
+)
+def test_a_jump_of_hand_or_head_begins_a_new_session(
+    tracker: HandTracker, wrist: np.ndarray, head: np.ndarray
+) -> None:
+    session = tracker.sample.session
+    assert tracker.update(wrist, head, 3 * STEP_NS).session == session + 1
+
+
+def test_a_fast_reach_is_no_jump(tracker: HandTracker) -> None:
+    session = tracker.sample.session
+    for index in range(3, 30):  # 3 m/s
+        sample = tracker.update(pose(0.033 * index), pose(0.0), index * STEP_NS)
+    assert sample.session == session
+
+
+def test_a_new_connection_is_a_new_session_and_not_tracked_until_it_moves(
+    tracker: HandTracker,
+) -> None:
+    session = tracker.sample.session
+    tracker.begin_session()
+    sample = tracker.update(pose(0.003), pose(0.0), 3 * STEP_NS)
+    assert (sample.session, sample.tracked) == (session + 1, False)
+
+
+def test_a_lost_stream_marks_the_last_sample(tracker: HandTracker) -> None:
+    assert tracker.sample.tracked
+    tracker.lose()
+    assert not tracker.sample.tracked
+
+
+def test_freshness_is_judged_by_the_age_of_the_message(tracker: HandTracker) -> None:
+    received = tracker.sample.received_ns
+    assert tracker.sample.is_live(received + 190_000_000)
+    assert not tracker.sample.is_live(received + 210_000_000)
+
+
+def test_reflections_and_scales_are_not_rigid() -> None:
+    assert is_rigid(pose(1.0, 0.3))
+    assert not is_rigid(np.diag([1.0, -1.0, 1.0, 1.0]))
+    assert not is_rigid(1.01 * pose(0.0))
+
+
+def test_a_config_that_never_loses_a_hand_is_refused() -> None:
+    with pytest.raises(ValueError, match="unchanged_limit"):
+        TrackingConfig(unchanged_limit=0.0)
