@@ -34,5 +34,8 @@ class WishServices:
 
     def _answered(self, verb: str, future: Any) -> None:
         answer = future.result()
-        report = self._logger.info if answer.success else self._logger.warning
-        report(f"{verb}: {answer.message or ('done' if answer.success else 'refused')}")
+        # Two calls: rclpy refuses another severity from the same line.
+        if answer.success:
+            self._logger.info(f"{verb}: {answer.message or 'done'}")
+        else:
+            self._logger.warning(f"{verb}: {answer.message or 'refused'}")
