@@ -1,0 +1,112 @@
+"""The part of librealsense that real and simulated cameras share: a colour sensor's callback."""
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+
+from ate_core.errors import DeviceError
+from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
+
+log = logging.getLogger(__name__)
+
+MILLISECOND = 1_000_000
+"""Nanoseconds; the SDK's timestamps are milliseconds."""
+
+
+def load_sdk() -> Any:
+    """The module pyrealsense2.
+
+    Raises:
+        DeviceError: it or its system library is missing.
+    """
+    try:
+        import pyrealsense2
+    except ImportError as error:
+        if "libusb" in str(error):
+            raise DeviceError(
+                "pyrealsense2 cannot load the system library libusb-1.0: install it with "
+                "'sudo apt-get install libusb-1.0-0'"
+            ) from None
+        raise DeviceError(
+            f"pyrealsense2 cannot be imported ({error}): install it with "
+            "'pip install pyrealsense2'"
+        ) from None
+    return pyrealsense2
+
+
+def stamp_of(sdk: Any, frame: Any, now_ns: int) -> int:
+    """Wall time of acquisition of an SDK frame [ns]; ``now_ns`` is the wall time of arrival.
+
+    Global and system time are the host's wall clock. A hardware clock counts from the start of
+    the camera, so the arrival is the best that is known.
+    """
+    if frame.get_frame_timestamp_domain() == sdk.timestamp_domain.hardware_clock:
+        return now_ns
+    return round(frame.get_timestamp() * MILLISECOND)
+
+
+def intrinsics_of(profile: Any) -> Intrinsics:
+    """Intrinsics of an SDK stream profile."""
+    found = profile.as_video_stream_profile().get_intrinsics()
+    return Intrinsics(
+        fx=found.fx,
+        fy=found.fy,
+        ppx=found.ppx,
+        ppy=found.ppy,
+        distortion=tuple(float(value) for value in found.coeffs),
+    )
+
+
+def matches(sdk: Any, profile: Any, settings: CameraSettings) -> bool:
+    """Whether a stream profile is the RGB stream wanted."""
+    if profile.stream_type() != sdk.stream.color or profile.format() != sdk.format.rgb8:
+        return False
+    video = profile.as_video_stream_profile()
+    return (video.width(), video.height(), video.fps()) == (
+        settings.width,
+        settings.height,
+        settings.fps,
+    )
+
+
+class SensorStream:
+    """An opened colour sensor that hands its frames over."""
+
+    def __init__(self, sdk: Any, sensor: Any, profile: Any, on_frame: FrameHandler) -> None:
+        """Open the sensor and start its callback.
+
+        Raises:
+            DeviceError: the SDK refuses, for instance because the camera is in use.
+        """
+        self._sdk = sdk
+        self._sensor = sensor
+        self._on_frame = on_frame
+        try:
+            sensor.open(profile)
+            sensor.start(self._take)
+        except RuntimeError as error:
+            raise DeviceError(
+                f"the camera's stream cannot be started ({error}): close other users of the "
+                "camera, or plug it in again"
+            ) from None
+        self.intrinsics = intrinsics_of(profile)
+
+    def close(self) -> None:
+        """Stop the callback; a camera that has been pulled out is let go all the same."""
+        for step in (self._sensor.stop, self._sensor.close):
+            try:
+                step()
+            except RuntimeError as error:
+                log.debug("closing the camera: %s", error)
+
+    def _take(self, frame: Any) -> None:
+        # An exception must not unwind through the SDK's thread.
+        try:
+            image = np.asanyarray(frame.get_data())
+            stamp_ns = stamp_of(self._sdk, frame, time.time_ns())
+            number = int(frame.get_frame_number())
+            self._on_frame(Frame(image=image, number=number, stamp_ns=stamp_ns))
+        except Exception:
+            log.exception("frame dropped")

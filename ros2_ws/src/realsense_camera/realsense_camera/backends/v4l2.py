@@ -1,0 +1,122 @@
+"""A camera as a plain video device, through OpenCV.
+
+The way to the colour stream of an L515, which librealsense dropped in 2.55.1.
+"""
+
+import threading
+import time
+from typing import Any
+
+from ate_core.errors import DeviceError, UsageError
+from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
+
+_LATEST_STAMP_AGE_NS = 1_000_000_000
+"""A driver's stamp further back than this is on another clock [ns]."""
+
+
+def load_opencv() -> Any:
+    """The module cv2.
+
+    Raises:
+        DeviceError: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise DeviceError(
+            f"backend v4l2 needs OpenCV ({error}): install it with 'pip install "
+            "opencv-python-headless'. An L515 needs this back end, since pyrealsense2 >= 2.55.1 "
+            "does not open it and 2.54.2.5684, the last that does, exists for Python <= 3.11 only"
+        ) from None
+    return cv2
+
+
+class V4l2Backend:
+    """Read a video device in a thread; its frames carry no number, so they are counted here."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        """Load OpenCV.
+
+        Raises:
+            DeviceError: OpenCV is missing.
+            UsageError: no device path.
+        """
+        if not settings.serial.startswith("/dev/"):
+            raise UsageError(
+                f"camera {settings.role}: serial is {settings.serial!r}; backend v4l2 needs the "
+                "path of its video device, for instance /dev/v4l/by-id/..., in cell.yaml"
+            )
+        self._settings = settings
+        self._cv2 = load_opencv()
+        self._stop = threading.Event()
+        self._reader: threading.Thread | None = None
+        self._number = 0
+
+    def open(self, on_frame: FrameHandler) -> Intrinsics | None:
+        """Open the device and start reading; its intrinsics are not known."""
+        capture = self._open_capture()
+        self._stop = threading.Event()
+        # A daemon: read() of a dead camera may block for seconds and cannot be interrupted.
+        self._reader = threading.Thread(
+            target=self._run, args=(capture, on_frame, self._stop), daemon=True
+        )
+        self._reader.start()
+        return None
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stop.set()
+        if self._reader is not None:
+            self._reader.join(timeout=2.0)
+            self._reader = None
+
+    def _open_capture(self) -> Any:
+        cv2, settings = self._cv2, self._settings
+        capture = cv2.VideoCapture(settings.serial, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise DeviceError(
+                f"camera {settings.role}: {settings.serial} cannot be opened: check the cable, "
+                "the path in cell.yaml and the membership in group 'video'"
+            )
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
+        capture.set(cv2.CAP_PROP_FPS, settings.fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
+        size = (
+            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        )
+        if size != (settings.width, settings.height):
+            capture.release()
+            raise DeviceError(
+                f"camera {settings.role}: {settings.serial} delivers {size[0]}x{size[1]}, the "
+                f"cell wants {settings.width}x{settings.height}: set a size it has in cell.yaml"
+            )
+        return capture
+
+    def _run(self, capture: Any, on_frame: FrameHandler, stop: threading.Event) -> None:
+        try:
+            while not stop.is_set():
+                found, image = capture.read()
+                if not found:
+                    return  # silence makes the supervisor open the camera again
+                driver_ms = capture.get(self._cv2.CAP_PROP_POS_MSEC)
+                stamp_ns = acquisition_ns(driver_ms, time.monotonic_ns(), time.time_ns())
+                self._number += 1
+                rgb = self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB)
+                if not stop.is_set():
+                    on_frame(Frame(image=rgb, number=self._number, stamp_ns=stamp_ns))
+        finally:
+            capture.release()
+
+
+def acquisition_ns(driver_ms: float, monotonic_ns: int, wall_ns: int) -> int:
+    """Wall time of acquisition [ns].
+
+    Args:
+        driver_ms: the driver's stamp [ms], by V4L2's rules on the monotonic clock.
+        monotonic_ns: monotonic time of arrival [ns].
+        wall_ns: wall time of arrival [ns], used where the driver's stamp is on another clock.
+    """
+    age_ns = monotonic_ns - round(driver_ms * 1e6)
+    return wall_ns - age_ns if 0 <= age_ns <= _LATEST_STAMP_AGE_NS else wall_ns

@@ -1,0 +1,104 @@
+"""What a camera is to this package: its settings, its frames, and what a back end must do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.contract import Cell
+from ate_core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSettings:
+    """One camera and the stream wanted of it."""
+
+    role: str
+    """Name of its place in the cell, for instance "overhead"."""
+    serial: str
+    """Serial number; for v4l2 the path of the video device."""
+    backend: str
+    """"realsense", "v4l2" or "software"."""
+    width: int
+    """Image width [pixel]."""
+    height: int
+    """Image height [pixel]."""
+    fps: int
+    """Images per second [Hz]."""
+    jpeg_quality: int = 90
+    """JPEG quality, 1..100."""
+    frame_path: Path | None = None
+    """Shared block with the pictures of a simulated camera."""
+
+    @classmethod
+    def from_cell(cls, cell: Cell, role: str) -> "CameraSettings":
+        """Settings of one camera of the cell.
+
+        Raises:
+            UsageError: the cell has no camera of this role.
+        """
+        if role not in cell.cameras:
+            raise UsageError(f"no camera {role!r} in the cell; need one of {list(cell.cameras)}")
+        camera = cell.cameras[role]
+        path = cell.runtime_path(f"frame_{role}.image") if cell.runtime_dir else None
+        return cls(
+            role=role,
+            serial=camera.serial,
+            backend=camera.backend,
+            width=camera.width,
+            height=camera.height,
+            fps=camera.fps,
+            jpeg_quality=camera.jpeg_quality,
+            frame_path=path,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One picture."""
+
+    image: NDArray[np.uint8]
+    """RGB (height, width, 3); valid only during the call that hands it over."""
+    number: int
+    """The device's frame counter."""
+    stamp_ns: int
+    """Wall time of acquisition [ns]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intrinsics:
+    """Pinhole model of a camera."""
+
+    fx: float
+    """Focal length along x [pixel]."""
+    fy: float
+    """Focal length along y [pixel]."""
+    ppx: float
+    """Principal point, x [pixel]."""
+    ppy: float
+    """Principal point, y [pixel]."""
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    """Brown-Conrady coefficients k1, k2, p1, p2, k3 (the ROS model plumb_bob)."""
+
+
+FrameHandler = Callable[[Frame], None]
+
+
+class CameraBackend(Protocol):
+    """A library that delivers frames. `open` and `close` alternate, from one thread."""
+
+    def open(self, on_frame: FrameHandler) -> Intrinsics | None:
+        """Start the stream; frames come from another thread until `close`.
+
+        Returns:
+            The camera's intrinsics; None when the back end does not know them.
+
+        Raises:
+            DeviceError: the camera is not there or cannot deliver this stream.
+        """
+
+    def close(self) -> None:
+        """Stop the stream; no frame is handed over afterwards."""

@@ -1,0 +1,52 @@
+"""What the diagnostics say about a camera; no ROS, no clock."""
+
+from dataclasses import dataclass
+
+from realsense_camera.stream import StreamStats
+
+LOW_RATE = 0.8
+"""Share of the wanted rate below which a camera counts as slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """One line of diagnostics."""
+
+    level: str
+    """"ok", "warn", "error" or "stale"."""
+    message: str
+    """What is wrong; "working" when nothing is."""
+    values: dict[str, str]
+    """Numbers behind it."""
+
+
+def camera_health(stats: StreamStats, fps: int, new_gaps: int) -> Health:
+    """Judge a stream.
+
+    Args:
+        stats: the stream's counts.
+        fps: wanted rate [Hz].
+        new_gaps: frames skipped since the last judgement.
+    """
+    level, message = _judge(stats, fps, new_gaps)
+    values = {
+        "rate [Hz]": f"{stats.rate:.1f}",
+        "age of the last frame [s]": f"{stats.age:.3f}",
+        "frames": str(stats.frames),
+        "skipped frames": str(stats.gaps),
+        "repeated frames": str(stats.repeats),
+        "openings": str(stats.openings),
+    }
+    return Health(level=level, message=message, values=values)
+
+
+def _judge(stats: StreamStats, fps: int, new_gaps: int) -> tuple[str, str]:
+    if stats.error:
+        return "error", stats.error
+    if stats.age > max(3.0 / fps, 0.2):
+        return "stale", f"no frame for {stats.age:.1f} s"
+    if new_gaps:
+        return "warn", f"{new_gaps} frames lost: check the USB topology and the load"
+    if 0.0 < stats.rate < LOW_RATE * fps:
+        return "warn", f"{stats.rate:.1f} Hz instead of {fps} Hz: check exposure, cable and load"
+    return "ok", "working"

@@ -1,0 +1,103 @@
+"""ROS node of one camera: JPEG images and camera_info."""
+
+import array
+import sys
+import time
+
+import simplejpeg
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
+
+from ate_core.nodes.parameters import declare_cell, declare_text
+from ate_core.nodes.qos import DEFAULT_QOS
+from ate_core.nodes.runner import run_node
+from realsense_camera.backends import make_backend
+from realsense_camera.camera import CameraSettings, Frame, Intrinsics
+from realsense_camera.health import camera_health
+from realsense_camera.stream import CameraStream
+
+IMAGE_FORMAT = "rgb8; jpeg compressed bgr8"
+"""What image_transport's plugin writes for RGB pictures; any other text is read as bgr8."""
+LEVELS = {
+    "ok": DiagnosticStatus.OK,
+    "warn": DiagnosticStatus.WARN,
+    "error": DiagnosticStatus.ERROR,
+    "stale": DiagnosticStatus.STALE,
+}
+
+
+class CameraNode(Node):
+    """`CameraStream` -> topics. Frames are encoded and published in the back end's thread."""
+
+    def __init__(self) -> None:
+        super().__init__("camera_node")
+        cell = declare_cell(self)
+        role = declare_text(self, "role", "overhead", "camera of the cell", tuple(cell.cameras))
+        self._settings = CameraSettings.from_cell(cell, role)
+        self._frame_id = f"{role}_color_optical_frame"
+        self._gaps = 0
+        self._images = self.create_publisher(
+            CompressedImage, cell.topics.camera_image(role), DEFAULT_QOS
+        )
+        self._infos = self.create_publisher(CameraInfo, cell.topics.camera_info(role), DEFAULT_QOS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
+        self._stream = CameraStream(make_backend(self._settings), self._publish)
+        self.create_timer(1.0, self._publish_diagnostics)
+        self._stream.start()
+
+    def halt(self) -> None:
+        """Close the camera."""
+        self._stream.stop()
+
+    def _publish(self, frame: Frame) -> None:
+        header = Header(frame_id=self._frame_id, stamp=Time(nanoseconds=frame.stamp_ns).to_msg())
+        jpeg = simplejpeg.encode_jpeg(
+            frame.image, self._settings.jpeg_quality, "RGB", colorsubsampling="420"
+        )
+        message = CompressedImage(header=header, format=IMAGE_FORMAT)
+        message.data = array.array("B", jpeg)
+        self._images.publish(message)
+        self._infos.publish(info_message(header, self._settings, self._stream.intrinsics))
+
+    def _publish_diagnostics(self) -> None:
+        stats = self._stream.stats(time.monotonic())
+        health = camera_health(stats, self._settings.fps, stats.gaps - self._gaps)
+        self._gaps = stats.gaps
+        status = DiagnosticStatus(
+            level=LEVELS[health.level],
+            name=f"camera_node: {self._settings.role}",
+            message=health.message,
+            hardware_id=self._settings.serial,
+            values=[KeyValue(key=key, value=value) for key, value in health.values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def info_message(
+    header: Header, settings: CameraSettings, intrinsics: Intrinsics | None
+) -> CameraInfo:
+    """camera_info of an image; without intrinsics K stays zero, ROS's word for uncalibrated."""
+    message = CameraInfo(header=header, width=settings.width, height=settings.height)
+    if intrinsics is None:
+        return message
+    fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.ppx, intrinsics.ppy
+    message.distortion_model = "plumb_bob"
+    message.d = [float(value) for value in intrinsics.distortion]
+    message.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return message
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    return run_node(CameraNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Frames through librealsense itself, by its software device."""
+
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ate_core.errors import DeviceError
+from realsense_camera.backends.sdk import load_sdk
+from realsense_camera.backends.software import SoftwareColorDevice, pinhole
+from realsense_camera.camera import CameraSettings, Frame
+from realsense_camera.emulator import PatternCamera, draw_pattern
+from realsense_camera.emulator.pattern import read_number
+from realsense_camera.stream import CameraStream, StreamConfig
+
+try:
+    SDK = load_sdk()
+except DeviceError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+from realsense_camera.backends.realsense import RealsenseBackend
+from realsense_camera.backends.software import SoftwareBackend
+
+HEIGHT, WIDTH = 90, 160
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> CameraSettings:
+    return CameraSettings(
+        role="overhead",
+        serial="overhead",
+        backend="software",
+        width=WIDTH,
+        height=HEIGHT,
+        fps=30,
+        frame_path=tmp_path / "frame_overhead.image",
+    )
+
+
+@pytest.fixture
+def camera(settings: CameraSettings) -> Iterator[PatternCamera]:
+    assert settings.frame_path is not None
+    camera = PatternCamera(settings.frame_path, HEIGHT, WIDTH)
+    yield camera
+    camera.close()
+
+
+class Taken:
+    """Keeps what a stream hands over."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.drawn: list[int] = []
+        self.delays_ms: list[float] = []
+        self.threads: set[int] = set()
+
+    def __call__(self, frame: Frame) -> None:
+        self.numbers.append(frame.number)
+        self.drawn.append(read_number(frame.image))
+        self.delays_ms.append((time.time_ns() - frame.stamp_ns) / 1e6)
+        self.threads.add(threading.get_ident())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not reached within {seconds} s"
+        time.sleep(0.002)
+
+
+def test_pictures_keep_number_content_and_time(
+    settings: CameraSettings, camera: PatternCamera
+) -> None:
+    taken, backend = Taken(), SoftwareBackend(settings)
+    intrinsics = backend.open(taken)
+    for number in (1, 2, 5, 300):
+        camera.show(number)
+        wait_for(lambda number=number: taken.numbers[-1:] == [number])
+    backend.close()
+    assert taken.numbers == taken.drawn == [1, 2, 5, 300]
+    assert all(0.0 <= delay < 200.0 for delay in taken.delays_ms)
+    assert intrinsics is not None
+    assert intrinsics.fy == pytest.approx(pinhole(WIDTH, HEIGHT, 48.0).fy)
+    assert intrinsics.ppx == WIDTH / 2
+
+
+def test_nothing_is_handed_over_after_close(
+    settings: CameraSettings, camera: PatternCamera
+) -> None:
+    taken, backend = Taken(), SoftwareBackend(settings)
+    backend.open(taken)
+    camera.show(1)
+    wait_for(lambda: taken.numbers == [1])
+    backend.close()
+    camera.show(2)
+    backend.open(taken)
+    camera.show(3)
+    wait_for(lambda: 3 in taken.numbers)
+    backend.close()
+    assert taken.numbers == [1, 3]
+
+
+def test_missing_renderer_is_named(settings: CameraSettings) -> None:
+    with pytest.raises(DeviceError, match="start the simulated cell first"):
+        SoftwareBackend(settings).open(lambda frame: None)
+
+
+def test_stream_follows_a_restarted_renderer_and_counts_gaps(
+    settings: CameraSettings, camera: PatternCamera
+) -> None:
+    taken = Taken()
+    quick = StreamConfig(silence_limit=0.2, retry_wait=0.05, check_period=0.02)
+    stream = CameraStream(SoftwareBackend(settings), taken, quick)
+    stream.start()
+    try:
+        wait_for(lambda: stream.stats(time.monotonic()).openings == 1)
+        camera.show(1)
+        wait_for(lambda: taken.numbers == [1])
+        camera.show(4)
+        wait_for(lambda: taken.numbers == [1, 4])
+        camera.repeat()
+        wait_for(lambda: stream.stats(time.monotonic()).repeats == 1)
+        camera.close()
+        wait_for(lambda: "start the simulated cell" in stream.stats(time.monotonic()).error)
+        camera.__init__(settings.frame_path, HEIGHT, WIDTH)  # type: ignore[misc]
+        numbers = iter(range(1, 10_000))
+
+        def shown() -> bool:
+            camera.show(next(numbers))
+            return stream.stats(time.monotonic()).frames > 4
+
+        wait_for(shown)
+    finally:
+        stream.stop()
+    assert stream.stats(time.monotonic()).gaps >= 2
+    assert taken.numbers == taken.drawn
+
+
+def test_realsense_back_end_finds_its_camera_by_serial(settings: CameraSettings) -> None:
+    device = SoftwareColorDevice(SDK, settings)
+    context = types.SimpleNamespace(query_devices=lambda: [device.device])
+    taken = Taken()
+    backend = RealsenseBackend(settings, context)
+    backend.open(taken)
+    record = np.zeros(1, [("time_ns", "i8"), ("sequence", "i8"), ("image", "u1", (90, 160, 3))])
+    record["image"], record["sequence"] = draw_pattern(HEIGHT, WIDTH, 77), 77
+    record["time_ns"] = time.monotonic_ns()
+    device.inject(record[0])
+    wait_for(lambda: bool(taken.numbers))
+    backend.close()
+    assert taken.numbers == taken.drawn == [77]
+
+
+def test_absent_camera_tells_the_story_of_the_l515(settings: CameraSettings) -> None:
+    backend = RealsenseBackend(settings)
+    with pytest.raises(DeviceError, match=r"'overhead' is not connected.*L515.*v4l2.*2\.54\.2"):
+        backend.open(lambda frame: None)
+
+
+def test_stream_that_the_camera_lacks_is_named(settings: CameraSettings) -> None:
+    device = SoftwareColorDevice(SDK, settings)
+    context = types.SimpleNamespace(query_devices=lambda: [device.device])
+    other = CameraSettings(
+        role="overhead", serial="overhead", backend="realsense", width=960, height=540, fps=30
+    )
+    with pytest.raises(DeviceError, match="no rgb8 stream 960x540@30: set one of 160x90@30"):
+        RealsenseBackend(other, context).open(lambda frame: None)
+
+
+def test_missing_system_library_gives_the_apt_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuse:
+        """An import that fails as the wheel does without libusb."""
+
+        def find_spec(self, name: str, path: object, target: object = None) -> None:
+            if name == "pyrealsense2":
+                raise ImportError("libusb-1.0.so.0: cannot open shared object file")
+
+    monkeypatch.delitem(sys.modules, "pyrealsense2")
+    monkeypatch.setattr(sys, "meta_path", [Refuse(), *sys.meta_path])
+    with pytest.raises(DeviceError, match=r"sudo apt-get install libusb-1\.0-0"):
+        load_sdk()
+
+
+def test_pattern_carries_its_number() -> None:
+    assert [read_number(draw_pattern(270, 480, n)) for n in (0, 1, 4095, 65535)] == [
+        0,
+        1,
+        4095,
+        65535,
+    ]

@@ -1,0 +1,107 @@
+"""The V4L2 back end against a stand-in for OpenCV, which is an optional dependency."""
+
+import sys
+import threading
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ate_core.errors import DeviceError, UsageError
+from realsense_camera.backends import make_backend
+from realsense_camera.backends.v4l2 import acquisition_ns
+from realsense_camera.camera import CameraSettings, Frame
+
+SECOND = 1_000_000_000
+
+
+def settings(serial: str = "/dev/video4", width: int = 32) -> CameraSettings:
+    return CameraSettings(
+        role="overhead", serial=serial, backend="v4l2", width=width, height=18, fps=30
+    )
+
+
+class FakeCapture:
+    """Delivers three blue pictures (OpenCV's order is BGR) of 32x18."""
+
+    def __init__(self, path: str, api: int) -> None:
+        self.path, self.left = path, 3
+        self.released = threading.Event()
+
+    def isOpened(self) -> bool:
+        return self.path == "/dev/video4"
+
+    def set(self, name: str, value: float) -> bool:
+        return True
+
+    def get(self, name: str) -> float:
+        return {"width": 32.0, "height": 18.0}.get(name, 0.0)
+
+    def read(self) -> tuple[bool, Any]:
+        self.left -= 1
+        image = np.zeros((18, 32, 3), np.uint8)
+        image[..., 0] = 255
+        return (True, image) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.released.set()
+
+
+@pytest.fixture
+def opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.SimpleNamespace(
+        VideoCapture=FakeCapture,
+        CAP_V4L2=200,
+        CAP_PROP_FRAME_WIDTH="width",
+        CAP_PROP_FRAME_HEIGHT="height",
+        CAP_PROP_FPS="fps",
+        CAP_PROP_BUFFERSIZE="buffers",
+        CAP_PROP_POS_MSEC="msec",
+        COLOR_BGR2RGB=4,
+        cvtColor=lambda image, code: np.ascontiguousarray(image[..., ::-1]),
+    )
+    monkeypatch.setitem(sys.modules, "cv2", fake)
+
+
+def test_frames_arrive_in_rgb_and_are_counted(opencv: None) -> None:
+    frames: list[tuple[int, list[int]]] = []
+    done = threading.Event()
+
+    def take(frame: Frame) -> None:
+        frames.append((frame.number, frame.image[0, 0].tolist()))
+        if len(frames) == 3:
+            done.set()
+
+    backend = make_backend(settings())
+    assert backend.open(take) is None
+    assert done.wait(5.0)
+    backend.close()
+    assert frames == [(1, [0, 0, 255]), (2, [0, 0, 255]), (3, [0, 0, 255])]
+
+
+def test_other_size_than_the_cell_wants_is_refused(opencv: None) -> None:
+    with pytest.raises(DeviceError, match="delivers 32x18, the cell wants 960x18"):
+        make_backend(settings(width=960)).open(lambda frame: None)
+
+
+def test_absent_device_is_named(opencv: None) -> None:
+    with pytest.raises(DeviceError, match="/dev/video9 cannot be opened"):
+        make_backend(settings("/dev/video9")).open(lambda frame: None)
+
+
+def test_missing_device_path_is_refused(opencv: None) -> None:
+    with pytest.raises(UsageError, match="needs the path of its video device"):
+        make_backend(settings(""))
+
+
+def test_missing_opencv_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(DeviceError, match=r"opencv-python-headless.*L515"):
+        make_backend(settings())
+
+
+def test_driver_stamp_is_used_only_on_the_monotonic_clock() -> None:
+    assert acquisition_ns(9_980.0, 10 * SECOND, 500 * SECOND) == 500 * SECOND - 20_000_000
+    assert acquisition_ns(0.0, 10 * SECOND, 500 * SECOND) == 500 * SECOND
+    assert acquisition_ns(20_000.0, 10 * SECOND, 500 * SECOND) == 500 * SECOND
