@@ -15,8 +15,9 @@ from torch import Tensor
 from ate_core.contract import parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.images import images_to_tensor
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
-from ate_policy.policy import FLOW_POLICY, checkpoint_of, images_to_tensor
+from ate_policy.policy import FLOW_POLICY, checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
 from training.data.dataset import Demonstrations, gather, read_trajectories
@@ -99,8 +100,8 @@ def finetune(config: FinetuneConfig) -> int:
 
             if step % config.log_every == 0 or step == config.steps:
                 rate = (step - first) / (time.monotonic() - begin)
-                figures = {"loss": loss, "gradient_norm": norm, **figures}
-                run.log(step, {k: float(v.detach()) for k, v in figures.items()} | {"steps_per_s": rate})
+                figures = {"loss": loss.detach(), "gradient_norm": norm, **figures}
+                run.log(step, {k: float(v) for k, v in figures.items()} | {"steps_per_s": rate})
                 progress.update(bar, completed=step, description=f"loss {loss.item():.4f}")
             if step % config.save_every == 0 and step < config.steps:
                 save()
@@ -224,9 +225,7 @@ def build_guidance(config: FinetuneConfig, statistics: Statistics) -> Guidance:
     return PaperGuidance(vae.model, bounds, config.seed)
 
 
-def set_learning_rate(
-    optimizer: torch.optim.Optimizer, config: FinetuneConfig, step: int
-) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: FinetuneConfig, step: int) -> None:
     """Cosine from the full rate to zero; a function of the step alone."""
     rate = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
     for group in optimizer.param_groups:
@@ -253,7 +252,8 @@ def describe(
 ) -> Checkpoint:
     """The checkpoint of this moment, with its model card."""
     training = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    training |= {"step": step, "task": data.task, "demonstration_count": data.episodes, "ticks": len(data)}
+    training |= {"step": step, "task": data.task}
+    training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     parameters = sum(p.numel() for p in model.parameters())
     card = f"""# Flow policy: {data.task or "unnamed task"}
 

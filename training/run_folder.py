@@ -1,9 +1,9 @@
 """A run folder: configuration, log, checkpoints, and all that an exact resume needs.
 
-    run.json               the command's configuration
-    log.jsonl              one line per logged step
-    step_001000/           checkpoint folders; the newest also holds training_state.safetensors
-    last -> step_001000
+run.json               the command's configuration
+log.jsonl              one line per logged step
+step_001000/           checkpoint folders; the newest also holds training_state.safetensors
+last -> step_001000
 """
 
 import dataclasses

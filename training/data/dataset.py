@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
-from ate_policy.transforms import Statistics, environment_features, resize_image
+from ate_policy.images import decode_jpeg, resize_image
+from ate_policy.transforms import Statistics, environment_features
+from training.data.episode_file import Episode, list_episodes, read_episode
 from training.data.statistics import vector_statistics
 
 
@@ -31,8 +33,8 @@ class Trajectory:
     """(T, D) commanded; row k is in force at tick k+1."""
     environment: np.ndarray | None = None
     """(T, n, 7) object poses, or None."""
-    images: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
-    """T RGB images (H, W, 3) uint8 by camera key; may decode on access."""
+    images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    """T JPEGs by camera key; may be read on access."""
     contract: str
     """Canonical text of the cell."""
     task: str = ""
@@ -93,28 +95,20 @@ def chunk_windows(length: int, horizon: int) -> np.ndarray:
 
 def read_trajectories(folder: Path, limit: int | None = None) -> list[Trajectory]:
     """Read the HDF5 episodes of a folder, in the order of their names."""
-    from training.data.episode_file import read_episode
+    return [to_trajectory(read_episode(path), path.name) for path in list_episodes(folder)[:limit]]
 
-    if not folder.is_dir():
-        raise TrainingError(f"{folder} is no folder: give the folder that `ate convert` wrote")
-    files = sorted(folder.glob("*.hdf5"))[:limit]
-    if not files:
-        raise TrainingError(f"{folder} holds no *.hdf5 episode: run `ate convert` first")
-    trajectories = []
-    for file in files:
-        episode = read_episode(file)
-        trajectories.append(
-            Trajectory(
-                name=file.name,
-                state=episode.state,
-                action=episode.action,
-                environment=episode.environment,
-                images=episode.images,
-                contract=episode.contract,
-                task=str(episode.attrs.get("task", "")),
-            )
-        )
-    return trajectories
+
+def to_trajectory(episode: Episode, name: str) -> Trajectory:
+    """What training needs of an episode."""
+    return Trajectory(
+        name=name,
+        state=episode.state,
+        action=episode.action,
+        environment=episode.environment,
+        images=episode.images,
+        contract=episode.cell.canonical_text(),
+        task=episode.task,
+    )
 
 
 def gather(
@@ -215,11 +209,11 @@ def _load_images(
     """(N, cameras, h, w, 3) uint8; images are shrunk one by one, so memory stays small."""
     total = sum(len(t.action) for t in trajectories)
     images = torch.empty((total, len(cameras), *size, 3), dtype=torch.uint8)
-    row = 0
+    first = 0
     for trajectory in trajectories:
-        for tick in range(len(trajectory.action)):
-            for column, key in enumerate(cameras):
-                small = resize_image(np.asarray(trajectory.images[key][tick]), *size)
-                images[row, column] = torch.from_numpy(small)
-            row += 1
+        for column, key in enumerate(cameras):
+            for tick, data in enumerate(trajectory.images[key]):
+                small = resize_image(decode_jpeg(data, *size), *size)
+                images[first + tick, column] = torch.from_numpy(small)
+        first += len(trajectory.action)
     return images

@@ -34,6 +34,7 @@ def draw_noise(actions: Tensor, generator: torch.Generator) -> FlowBatch:
 
     Args:
         actions: (B, H, D), normalised.
+        generator: Source of both.
     """
     tau = torch.rand(len(actions), generator=generator)
     eps = torch.randn(actions.shape, generator=generator)
@@ -42,12 +43,12 @@ def draw_noise(actions: Tensor, generator: torch.Generator) -> FlowBatch:
 
 
 def weight_paper(tau: Tensor, floor: float) -> Tensor:
-    """w = (1 - tau) / max(tau, floor); singular at pure noise without the floor."""
+    """W = (1 - tau) / max(tau, floor); singular at pure noise without the floor."""
     return (1.0 - tau) / tau.clamp(min=floor)
 
 
 def weight_pi0(t: Tensor, floor: float) -> Tensor:
-    """w = t / max(1 - t, floor): the same weight in pi0's time."""
+    """W = t / max(1 - t, floor): the same weight in pi0's time."""
     return t / (1.0 - t).clamp(min=floor)
 
 

@@ -52,9 +52,10 @@ class ShiftBounds:
 
 
 def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:
-    """y = ||z(x) - z(a)||^2 per sample (B,); the gradient flows through x only.
+    """Squared latent distance y = ||z(x) - z(a)||^2 per sample (B,); the gradient flows through x only.
 
     Args:
+        encoder: Of the frozen VAE.
         x: (B, H, D).
         a: (B, H, D), clean.
         eps: (B, L), shared by both sides.
@@ -65,7 +66,7 @@ def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> T
 
 
 def guidance_gradient(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:
-    """g = -dy/dx (B, H, D); each row depends on its own sample only."""
+    """G = -dy/dx (B, H, D); each row depends on its own sample only."""
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
         energy = latent_energy(encoder, x, a, eps).sum()
@@ -75,12 +76,13 @@ def guidance_gradient(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) 
 def bounded_shift(
     g: Tensor, v: Tensor, tau: Tensor, bounds: ShiftBounds
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """w lambda g with a floor on tau, and ||w lambda g|| <= cap ||v|| per sample.
+    """W lambda g with a floor on tau, and ||w lambda g|| <= cap ||v|| per sample.
 
     Args:
         g: (B, H, D).
         v: (B, H, D), velocity.
         tau: (B,).
+        bounds: Lambda, floor and cap.
     """
     raw = (bounds.strength * weight_paper(tau, bounds.tau_floor))[:, None, None] * g
     norm = raw.flatten(1).norm(dim=1)

@@ -13,7 +13,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", ["launch/deploy.launch.py"]),
     ],
-    install_requires=["setuptools", "numpy", "torch", "safetensors"],
+    install_requires=["setuptools", "numpy", "torch", "safetensors", "simplejpeg"],
     extras_require={"test": ["pytest"]},
     zip_safe=True,
     maintainer="ATE stack maintainers",

@@ -13,13 +13,13 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.images import decode_jpeg, images_to_tensor, resize_image
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.transforms import (
     ChunkTransform,
     Statistics,
     VectorStatistics,
     environment_features,
-    resize_image,
 )
 
 FLOW_POLICY = "flow_policy"
@@ -98,6 +98,14 @@ class Policy:
         chunk[:, self._gripper] = chunk[:, self._gripper].clamp(0.0, 1.0)
         return chunk.numpy().astype(np.float32)
 
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode a camera's JPEG as in training, no larger than the policy needs.
+
+        Returns:
+            (H, W, 3) uint8 RGB, to be passed in `Observation.images`.
+        """
+        return decode_jpeg(data, self.needs.image_height, self.needs.image_width)
+
     def warm_up(self, repeats: int = 3) -> float:
         """Infer from a made-up observation, so that the first real chunk is not late.
 
@@ -166,11 +174,6 @@ class Policy:
         )
 
 
-def images_to_tensor(images: Tensor) -> Tensor:
-    """(..., h, w, 3) uint8 -> (..., 3, h, w) float in [-0.5, 0.5]."""
-    return images.movedim(-1, -3).float() / 255.0 - 0.5
-
-
 def load_policy(path: str | Path, cell: Cell | None = None) -> Policy:
     """Load a policy from its checkpoint folder (or from a run folder: the newest one).
 
@@ -209,6 +212,10 @@ def untrained_policy(
     """A policy with random weights, as the control that must fail.
 
     Args:
+        cell: The cell it shall run on.
+        objects: Object poses it reads; 0: none.
+        cameras: Image keys it reads.
+        seed: Decides the weights; torch's global random stream is left alone.
         statistics: Normalisation of the trained policy it is compared with; None: joints around
             the home posture with a spread of 0.3.
     """

@@ -144,23 +144,3 @@ def environment_features(environment: np.ndarray) -> np.ndarray:
     axis = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)], axis=-1)
     features = np.concatenate([environment[..., :3], axis], axis=-1)
     return features.reshape(*environment.shape[:-2], -1).astype(np.float32)
-
-
-def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Shrink an RGB image by area averaging; the same code in training and inference.
-
-    Args:
-        image: (H, W, 3) uint8.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise LayoutError(
-            f"an image is {image.dtype} {image.shape}, must be uint8 (height, width, 3)"
-        )
-    if image.shape[:2] == (height, width):
-        return image
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()[None]
-    small = torch.nn.functional.interpolate(pixels, size=(height, width), mode="area")[0]
-    return small.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

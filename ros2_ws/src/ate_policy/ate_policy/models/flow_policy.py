@@ -153,7 +153,7 @@ class FlowPolicy(nn.Module):
 
 
 def velocity(a_hat: Tensor, x: Tensor, tau: Tensor) -> Tensor:
-    """v = (a_hat - x) / (1 - tau), with 1 - tau bounded from below.
+    """V = (a_hat - x) / (1 - tau), with 1 - tau bounded from below.
 
     Args:
         a_hat: (B, H, D), clean chunk.

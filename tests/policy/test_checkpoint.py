@@ -1,0 +1,125 @@
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+
+from ate_core.errors import CheckpointError, LayoutError
+from ate_core.layout import Field
+from ate_policy.checkpoint import (
+    load_checkpoint,
+    point_latest,
+    resolve_checkpoint,
+    save_checkpoint,
+)
+from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.policy import checkpoint_of
+from ate_policy.transforms import Statistics, VectorStatistics
+
+
+@pytest.fixture
+def checkpoint(cell):
+    table = VectorStatistics(mean=(0.1,) * 16, std=(0.3,) * 16, q01=(-1.0,) * 16, q99=(1.0,) * 16)
+    torch.manual_seed(0)
+    model = FlowPolicy(FlowPolicyConfig(width=16, blocks=1))
+    return checkpoint_of(
+        model,
+        weights=model.state_dict(),
+        statistics=Statistics(state=table, action=table),
+        contract=cell.canonical_text(),
+        training={"steps": 1},
+        card="# A policy\n",
+    )
+
+
+def test_what_is_saved_is_loaded(tmp_path, checkpoint, cell):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    loaded = load_checkpoint(tmp_path / "policy", cell)
+    for name, value in checkpoint.weights.items():
+        assert torch.equal(loaded.weights[name], value)
+    assert loaded.statistics == checkpoint.statistics
+    assert loaded.contract == checkpoint.contract
+    assert FlowPolicyConfig(**loaded.model) == FlowPolicyConfig(width=16, blocks=1)
+    assert loaded.card == "# A policy\n"
+
+
+def test_the_folder_holds_the_five_files_and_nothing_executable(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    assert sorted(file.name for file in (tmp_path / "policy").iterdir()) == [
+        "README.md",
+        "config.json",
+        "contract.yaml",
+        "model.safetensors",
+        "statistics.json",
+    ]
+
+
+def test_a_cell_with_another_layout_is_refused_by_field_name(tmp_path, checkpoint, cell):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    fields = list(cell.vectors.action)
+    fields[1] = Field(name="left_gripper", unit="m", size=1)
+    vectors = dataclasses.replace(cell.vectors, action=tuple(fields))
+    other = dataclasses.replace(cell, vectors=vectors)
+    with pytest.raises(LayoutError, match=r"action field 1: left_gripper \[m\]"):
+        load_checkpoint(tmp_path / "policy", other)
+
+
+def test_a_contract_that_was_edited_is_refused(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    file = tmp_path / "policy" / "contract.yaml"
+    file.write_text(file.read_text().replace("tick_rate: 20.0", "tick_rate: 30.0"))
+    with pytest.raises(LayoutError, match="edited"):
+        load_checkpoint(tmp_path / "policy")
+
+
+def test_a_failed_write_leaves_the_old_checkpoint_and_no_rubbish(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    broken = dataclasses.replace(checkpoint, training={"what": object()})
+    with pytest.raises(TypeError):
+        save_checkpoint(tmp_path / "policy", broken)
+    assert load_checkpoint(tmp_path / "policy").training == {"steps": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["policy"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    save_checkpoint(tmp_path / "policy", dataclasses.replace(checkpoint, training={"steps": 2}))
+    assert load_checkpoint(tmp_path / "policy").training == {"steps": 2}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["policy"]
+
+
+def test_a_run_folder_stands_for_its_newest_checkpoint(tmp_path, checkpoint):
+    for step in (1, 2):
+        folder = tmp_path / f"step_{step}"
+        save_checkpoint(folder, dataclasses.replace(checkpoint, training={"steps": step}))
+        point_latest(tmp_path, folder)
+    assert load_checkpoint(tmp_path).training == {"steps": 2}
+    assert resolve_checkpoint(tmp_path) == (tmp_path / "step_2").resolve()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "contract.yaml", "statistics.json"])
+def test_an_incomplete_folder_is_refused_by_file_name(tmp_path, checkpoint, name):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    (tmp_path / "policy" / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(tmp_path / "policy")
+
+
+def test_damaged_and_foreign_folders_are_refused_in_one_line(tmp_path, checkpoint):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_checkpoint(tmp_path)
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    with pytest.raises(CheckpointError, match="holds a flow_policy, not a action_vae"):
+        load_checkpoint(tmp_path / "policy", kind="action_vae")
+    cut = tmp_path / "cut"
+    shutil.copytree(tmp_path / "policy", cut)
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="cannot be read") as refusal:
+        load_checkpoint(cut)
+    assert "\n" not in str(refusal.value)
+    config = json.loads((tmp_path / "policy" / "config.json").read_text())
+    (tmp_path / "policy" / "config.json").write_text(json.dumps({**config, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        load_checkpoint(tmp_path / "policy")

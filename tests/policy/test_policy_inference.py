@@ -1,0 +1,131 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ate_core.errors import CheckpointError, LayoutError
+from ate_core.observation import Observation
+from ate_policy.checkpoint import save_checkpoint
+from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.policy import checkpoint_of, load_policy, untrained_policy
+from ate_policy.transforms import Statistics, VectorStatistics
+
+
+def observe(cell, objects=2, cameras=()):
+    state = cell.layout.state.pack(
+        {
+            **{f"{side}_arm": arm.home for side, arm in cell.arms.items()},
+            **{f"{side}_gripper": 1.0 for side in cell.grippers},
+        }
+    )
+    poses = np.zeros((objects, 7), np.float32)
+    poses[:, 6] = 1.0
+    return Observation(
+        state=state.astype(np.float32),
+        images={key: np.full((540, 960, 3), 99, np.uint8) for key in cameras},
+        environment=poses if objects else None,
+        stamp_ns=0,
+    )
+
+
+@pytest.fixture
+def saved(tmp_path, cell):
+    """A policy whose statistics are far from zero, on disk."""
+    table = VectorStatistics(mean=(0.7,) * 16, std=(0.1,) * 16, q01=(0.4,) * 16, q99=(1.0,) * 16)
+    objects = VectorStatistics(mean=(0.0,) * 12, std=(1.0,) * 12, q01=(0.0,) * 12, q99=(1.0,) * 12)
+    torch.manual_seed(0)
+    model = FlowPolicy(FlowPolicyConfig(objects=2))
+    checkpoint = checkpoint_of(
+        model,
+        weights=model.state_dict(),
+        statistics=Statistics(state=table, action=table, environment=objects),
+        contract=cell.canonical_text(),
+        training={},
+    )
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    return tmp_path / "policy"
+
+
+def test_a_chunk_is_in_robot_units(saved, cell):
+    policy = load_policy(saved, cell)
+    chunk = policy.infer(observe(cell), 0)
+    assert chunk.shape == (policy.horizon, 16) == (20, 16)
+    assert chunk.dtype == np.float32
+    # an untrained network predicts about the mean, here 0.7 with a spread of 0.1
+    assert np.abs(chunk - 0.7).max() < 0.3
+
+
+def test_a_seed_decides_the_chunk(saved, cell):
+    policy, observation = load_policy(saved, cell), observe(cell)
+    np.testing.assert_array_equal(policy.infer(observation, 5), policy.infer(observation, 5))
+    assert not np.array_equal(policy.infer(observation, 5), policy.infer(observation, 6))
+    generator = torch.Generator().manual_seed(5)
+    np.testing.assert_array_equal(
+        policy.infer(observation, generator), policy.infer(observation, 5)
+    )
+
+
+def test_a_loaded_policy_infers_what_the_saved_one_did(saved, cell):
+    first, second = load_policy(saved), load_policy(saved, cell)
+    np.testing.assert_array_equal(first.infer(observe(cell), 1), second.infer(observe(cell), 1))
+
+
+def test_grippers_stay_between_closed_and_open(cell):
+    policy = untrained_policy(cell, objects=2)
+    columns = [cell.layout.action.slice(f"{side}_gripper").start for side in cell.grippers]
+    policy._transform.action._std[:] = 50.0
+    chunk = policy.infer(observe(cell), 0)
+    assert np.abs(chunk).max() > 2.0
+    assert chunk[:, columns].min() >= 0.0 and chunk[:, columns].max() <= 1.0
+
+
+def test_a_policy_says_what_it_needs(cell):
+    state, camera = (
+        untrained_policy(cell, objects=3),
+        untrained_policy(cell, cameras=("cam_high",)),
+    )
+    assert state.needs.environment and state.needs.objects == 3 and not state.needs.cameras
+    assert camera.needs.cameras == ("cam_high",) and not camera.needs.environment
+    assert (camera.needs.image_height, camera.needs.image_width) == (72, 128)
+
+
+def test_a_camera_policy_takes_images_of_any_size(cell):
+    policy = untrained_policy(cell, cameras=("cam_high", "cam_left_wrist"))
+    assert policy.warm_up() > 0.0
+    observation = observe(cell, objects=0, cameras=("cam_high", "cam_left_wrist"))
+    assert np.isfinite(policy.infer(observation, 0)).all()
+
+
+def test_observations_that_lack_something_are_refused(cell):
+    policy = untrained_policy(cell, objects=2)
+    with pytest.raises(LayoutError, match="no object poses"):
+        policy.infer(observe(cell, objects=0), 0)
+    with pytest.raises(LayoutError, match=r"\(3, 7\)"):
+        policy.infer(observe(cell, objects=3), 0)
+    bad = observe(cell)
+    bad.state[4] = np.nan
+    with pytest.raises(LayoutError, match="entry 4 is not finite"):
+        policy.infer(bad, 0)
+    with pytest.raises(LayoutError, match=r"shape \(14,\)"):
+        policy.infer(dataclasses.replace(bad, state=np.zeros(14, np.float32)), 0)
+    camera = untrained_policy(cell, cameras=("cam_high",))
+    with pytest.raises(LayoutError, match="no image.*cam_high"):
+        camera.infer(observe(cell), 0)
+
+
+def test_weights_that_do_not_fit_are_refused(saved):
+    config = json.loads((saved / "config.json").read_text())
+    config["model"]["width"] = 128
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_policy(saved)
+
+
+def test_an_untrained_policy_does_not_disturb_the_random_stream(cell):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    untrained_policy(cell, objects=1)
+    assert torch.equal(torch.rand(3), expected)

@@ -1,0 +1,219 @@
+"""`ate train-vae`: the action VAE, stage 1 on other robots' motion, stage 2 on demonstrations."""
+
+import dataclasses
+import json
+import math
+import time
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from ate_core.contract import load_cell, parse_cell_text
+from ate_core.errors import TrainingError
+from ate_policy.checkpoint import Checkpoint
+from ate_policy.transforms import ChunkTransform, Statistics
+from training.configs.train_vae import TrainVaeConfig
+from training.data.dataset import gather, read_trajectories
+from training.data.pretraining import load_sources, make_chunks
+from training.run_folder import RunFolder, pack_state, stop_on_signal, unpack_state
+from training.vae.losses import DiagonalGaussian, kl_from_prior, kl_to_prior, mmd
+from training.vae.model import ActionVae, VaeConfig
+from training.vae.moments import aggregate_moments
+from training.vae.storage import StoredVae, describe_vae, load_vae
+
+GRADIENT_CLIP = 1.0
+"""Largest gradient norm; only outliers reach it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VaeData:
+    """What a stage learns from."""
+
+    chunks: Tensor
+    """(N, H, D), normalised."""
+    statistics: Statistics
+    """Of the demonstrations (stage 2), or of the first source (stage 1)."""
+    contract: str
+    """Canonical text of the cell."""
+    about: dict
+    """Origin of the chunks, for the record."""
+
+
+def train_vae(config: TrainVaeConfig) -> int:
+    """Train one stage and write a run folder of checkpoints.
+
+    Returns:
+        0 when done, 130 when stopped by a signal (the run can be resumed).
+    """
+    torch.set_num_threads(config.threads)
+    run = RunFolder(config.output, config, config.resume)
+
+    # data and prior
+    data = load_pretraining(config) if config.stage == 1 else load_demonstrations(config)
+    stored = None if config.prior is None else load_prior(config, data)
+    prior = DiagonalGaussian.standard(config.latent) if stored is None else stored.moments
+    prior = DiagonalGaussian(prior.mean.float(), prior.variance.float())
+    divergence = kl_to_prior if config.kl == "reverse" else kl_from_prior
+
+    # model
+    torch.manual_seed(config.seed)
+    vae = ActionVae(vae_sizes(config, data))
+    if config.start_from_prior and stored is not None:
+        vae.load_state_dict(stored.model.state_dict())
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+
+    step = 0
+    if config.resume:
+        step = unpack_state(run.load_state(), vae, optimizer, {"data": generator})
+
+    def save() -> None:
+        state = pack_state(step, vae, optimizer, {"data": generator})
+        run.save(step, describe(config, data, vae, step), state)
+
+    begin, first = time.monotonic(), step
+    with stop_on_signal() as stop, Progress(transient=True) as progress:
+        bar = progress.add_task(f"stage {config.stage}", total=config.steps, completed=step)
+        while step < config.steps and not stop.is_set():
+            rate = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
+            optimizer.param_groups[0]["lr"] = rate
+            rows = torch.randint(len(data.chunks), (config.batch,), generator=generator)
+            actions = data.chunks[rows]
+            eps = torch.randn(config.batch, config.latent, generator=generator)
+            a_hat, z, mean, log_variance = vae(actions, eps)
+            reconstruction = torch.nn.functional.smooth_l1_loss(a_hat, actions)
+            kl = divergence(mean, log_variance, prior)
+            discrepancy = mmd(z, prior.sample(config.batch, generator))
+            loss = reconstruction + config.weight_kl * kl + config.weight_mmd * discrepancy
+            if not torch.isfinite(loss):
+                file = run.save_batch({"actions": actions})
+                raise TrainingError(
+                    f"loss is {loss.item()} at step {step + 1}: the batch is in {file}, the last "
+                    "good checkpoint is untouched; lower learning_rate"
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(vae.parameters(), GRADIENT_CLIP)
+            optimizer.step()
+            step += 1
+
+            if step % config.log_every == 0 or step == config.steps:
+                speed = (step - first) / (time.monotonic() - begin)
+                figures = {
+                    "loss": loss.item(),
+                    "reconstruction": reconstruction.item(),
+                    "kl": kl.item(),
+                    "mmd": discrepancy.item(),
+                    "sigma": log_variance.detach().mul(0.5).exp().mean().item(),
+                    "steps_per_s": speed,
+                }
+                run.log(step, figures)
+                progress.update(bar, completed=step, description=f"loss {loss.item():.4f}")
+            if step % config.save_every == 0 and step < config.steps:
+                save()
+        save()
+    return 0 if step >= config.steps else 130
+
+
+def load_pretraining(config: TrainVaeConfig) -> VaeData:
+    """Chunks of other robots; each source normalised on its own."""
+    cell = load_cell()
+    sources = load_sources(
+        cell, recordings=config.recordings, motions=config.motions, seed=config.seed
+    )
+    made = make_chunks(sources, config.horizon)
+    first = next(iter(made.statistics.values()))
+    tables = {
+        name: {key: list(getattr(value, key)) for key in ("mean", "std")}
+        for name, value in made.statistics.items()
+    }
+    return VaeData(
+        chunks=made.chunks,
+        statistics=Statistics(state=first, action=first),
+        contract=cell.canonical_text(),
+        about={"sources": made.counts, "source_statistics": tables},
+    )
+
+
+def load_demonstrations(config: TrainVaeConfig) -> VaeData:
+    """The chunks on which the policy will be trained, in the same normalisation."""
+    data = gather(
+        read_trajectories(config.episodes, config.demonstrations), horizon=config.horizon
+    )
+    statistics = data.statistics()
+    actions = ChunkTransform(statistics).action.apply(data.actions)
+    return VaeData(
+        chunks=actions[data.windows],
+        statistics=statistics,
+        contract=data.contract,
+        about={"task": data.task, "demonstration_count": data.episodes},
+    )
+
+
+def load_prior(config: TrainVaeConfig, data: VaeData) -> StoredVae:
+    """The stage-1 VAE, if its latent and chunks fit."""
+    stored = load_vae(config.prior)
+    own, theirs = parse_cell_text(data.contract).layout, stored.checkpoint.cell.layout
+    if own.action != theirs.action:
+        raise TrainingError(
+            f"{config.prior} has another action layout ({'; '.join(theirs.differences(own))}): "
+            "train stage 1 for this cell"
+        )
+    if stored.stage != 1:
+        raise TrainingError(f"{config.prior} is of stage {stored.stage}: give a stage-1 VAE")
+    if stored.model.latent != config.latent:
+        raise TrainingError(
+            f"{config.prior} has latent {stored.model.latent}, this run {config.latent}: give "
+            f"--latent {stored.model.latent}"
+        )
+    if config.start_from_prior and stored.model.config != vae_sizes(config, data):
+        raise TrainingError(
+            f"{config.prior} has other sizes than this run: use those of stage 1, or leave out "
+            "--start-from-prior"
+        )
+    return stored
+
+
+def vae_sizes(config: TrainVaeConfig, data: VaeData) -> VaeConfig:
+    """Sizes of the VAE of this run."""
+    return VaeConfig(
+        horizon=config.horizon,
+        action_size=data.chunks.shape[-1],
+        latent=config.latent,
+        width=config.width,
+        encoder_layers=config.encoder_layers,
+        decoder_layers=config.decoder_layers,
+        feedforward=4 * config.width,
+    )
+
+
+def describe(config: TrainVaeConfig, data: VaeData, vae: ActionVae, step: int) -> Checkpoint:
+    """The checkpoint of this moment, with moments over all clean training chunks."""
+    training = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    training |= {"step": step, "chunks": len(data.chunks), **data.about}
+    origin = data.about.get("sources") or data.about.get("task") or "unnamed"
+    parameters = sum(p.numel() for p in vae.parameters())
+    card = f"""# Action VAE, stage {config.stage}
+
+| | |
+|---|---|
+| data | {origin} ({len(data.chunks)} chunks of {config.horizon} actions) |
+| latent | {config.latent} |
+| parameters | {parameters / 1e6:.2f} M |
+| steps | {step} of {config.steps}, seed {config.seed} |
+| KL | {config.kl} |
+
+`moments.safetensors` holds mean and variance of the aggregate posterior (law of total variance,
+clean chunks). It is used in training only and is no part of a policy.
+"""
+    return describe_vae(
+        vae,
+        aggregate_moments(vae, data.chunks),
+        contract=data.contract,
+        statistics=data.statistics,
+        training=training,
+        card=card,
+    )
