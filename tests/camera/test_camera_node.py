@@ -56,7 +56,7 @@ class Watcher:
         subscribe(CameraInfo, f"{camera}/camera_info", self.infos.append, DEFAULT_QOS)
         subscribe(DiagnosticArray, "/diagnostics", self._keep_level, DEFAULT_QOS)
 
-    def spin_until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def spin_until(self, condition: Callable[[], bool], seconds: float = 40.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not reached; {len(self.images)} images"

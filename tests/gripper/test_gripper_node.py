@@ -47,7 +47,7 @@ class Watcher:
         message.header.stamp.nanosec = stamp_ns % 1_000_000_000
         self.commands.publish(message)
 
-    def spin_until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    def spin_until(self, condition: Callable[[], bool], seconds: float = 40.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not reached; {len(self.states)} states"

@@ -52,6 +52,17 @@ def test_states_follow_a_grasp() -> None:
     assert plant.report().position == pytest.approx(0.6)
 
 
+def test_lost_object_is_told_once_and_closing_goes_on() -> None:
+    plant = IdealPlant(position=1.0)
+    plant.set_object(0.4)
+    plant.command(Command(position=0.0), 0.0)
+    now = run(plant, 0.0, 1.0)
+    plant.set_object(None)
+    assert [plant.report().motion for _ in range(2)] == [Motion.LOST_OBJECT, Motion.MOVING]
+    run(plant, now, 1.0)
+    assert plant.report().position == 0.0
+
+
 def test_fault_stops_the_fingers() -> None:
     plant = IdealPlant(position=1.0)
     plant.command(Command(position=0.0), 0.0)

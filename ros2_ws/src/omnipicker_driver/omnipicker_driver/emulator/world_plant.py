@@ -1,6 +1,5 @@
 """A gripper whose fingers move in the simulated world."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,10 @@ _WORLD_STALE = 0.5
 """Age of the world's state from which the gripper counts as without power [s]."""
 _SETTLED = 4.0
 """Speed below which fingers that follow a finished motion count as at rest [counts/s]."""
+_GRASP_TIME = 0.06
+"""Time that fingers must be stopped to count as blocked [s]: they also push before they start."""
+_SPEED_FILTER = 0.02
+"""Time constant of the reported speed [s]: the world's steps and ours are not in phase."""
 
 
 class WorldPlant:
@@ -51,7 +54,9 @@ class WorldPlant:
         self._position = 0.0
         self._speed = 0.0
         self._force = 0.0
+        self._blocked_since: float | None = None
         self._blocked = False
+        self._grasp_position = 0.0
         self._lost_object = False
 
     def command(self, command: Command, now: float) -> None:
@@ -62,7 +67,7 @@ class WorldPlant:
         """Read the world and move the position target up to ``now`` (monotonic) [s]."""
         world = self._read_world(now)
         if world is None:
-            self._drive = None
+            self._drive = self._command = None
             return
         self._observe(world, now)
         dt = now - self._advanced_to
@@ -74,7 +79,7 @@ class WorldPlant:
             dt = 0.0
         if self._command is not None and not self._fault:
             self._drive = self._drive.advanced(self._command, dt)
-            self._write_target(self._drive, self._command)
+            self._write_target(self._drive, self._command, now)
 
     def report(self) -> Report | None:
         """What the world's fingers do; None without a running world."""
@@ -105,8 +110,11 @@ class WorldPlant:
                 self._world_block = SharedBlock(self._world_path, WORLD_DTYPE, create=False)
             except DeviceError:
                 return None
-        world = self._world_block.read()
-        if time.monotonic_ns() - int(world["time_ns"]) > _WORLD_STALE * 1e9:
+        try:
+            world = self._world_block.read()
+        except DeviceError:
+            world = None
+        if world is None or now - int(world["time_ns"]) / 1e9 > _WORLD_STALE:
             # A restarted world makes a new file; the mapping of the old one stays silent.
             self._world_block.close()
             self._world_block = None
@@ -119,25 +127,32 @@ class WorldPlant:
         if self._drive is None:
             self._speed = 0.0
         elif dt > 0.0:
-            # First-order filter over 20 ms: the world's steps and ours are not in phase.
-            share = min(dt / 0.02, 1.0)
+            share = min(dt / _SPEED_FILTER, 1.0)
             self._speed += share * ((position - self._position) / dt - self._speed)
         self._position = position
         self._force = float(world["gripper_force"][self._index])
-        blocked = bool(world["gripper_blocked"][self._index])
-        closing = self._command is not None and (
-            self._command.position * FULL_SCALE < position - ARRIVED
-        )
-        self._lost_object |= self._blocked and not blocked and closing
-        self._blocked = blocked
+        self._observe_grasp(bool(world["gripper_blocked"][self._index]), now)
 
-    def _write_target(self, drive: Drive, command: Command) -> None:
+    def _observe_grasp(self, stopped: bool, now: float) -> None:
+        if not stopped:
+            closing = self._command is not None and (
+                self._command.position * FULL_SCALE < self._grasp_position - ARRIVED
+            )
+            self._lost_object |= self._blocked and closing
+            self._blocked_since, self._blocked = None, False
+            return
+        self._grasp_position = self._position
+        if self._blocked_since is None:
+            self._blocked_since = now
+        self._blocked = now - self._blocked_since >= _GRASP_TIME
+
+    def _write_target(self, drive: Drive, command: Command, now: float) -> None:
         record = new_record(GRIPPER_TARGET_DTYPE)
-        record["time_ns"] = time.monotonic_ns()
+        record["time_ns"] = round(now * 1e9)
         record["active"] = 1
         record["position"] = drive.position / FULL_SCALE
         record["force"] = command.force
-        record["speed"] = command.speed
+        record["speed"] = 1.0  # the position already moves at the commanded speed
         self._target_block.write(record)
 
     def _motion(self, drive: Drive) -> Motion:
