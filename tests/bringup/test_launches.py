@@ -1,0 +1,104 @@
+"""Launches name real modules, and bad arguments are refused in one line."""
+
+import importlib.util
+
+import pytest
+
+from ate_bringup.cli import VERBS, main
+from ate_bringup.launches import LAUNCHES, find_launch
+from ate_bringup.specs import ProcessSpec
+from ate_core.errors import UsageError
+
+GIVEN = {
+    "dual_operator": {"hardware": "sim", "episodes": "3", "report": "r.jsonl"},
+    "deploy": {"hardware": "sim", "checkpoint": "runs/x", "episodes": "2"},
+}
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_every_process_is_a_module_that_exists(name, runtime_dir):
+    for spec in LAUNCHES[name].processes(GIVEN[name]):
+        found = importlib.util.find_spec(spec.module)
+        assert found is not None, spec.module
+        assert spec.environment["ATE_RUNTIME_DIR"] == runtime_dir
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_real_hardware_runs_the_same_nodes_without_the_emulators(name, runtime_dir):
+    given = {k: v for k, v in GIVEN[name].items() if k == "checkpoint"}
+    real = {(s.namespace, s.name): s.module for s in LAUNCHES[name].processes(given) if s.is_node}
+    simulated = {
+        (s.namespace, s.name): s.module
+        for s in LAUNCHES[name].processes(GIVEN[name])
+        if s.is_node and s.name != "scene"
+    }
+    assert real == simulated
+    assert all(spec.is_node for spec in LAUNCHES[name].processes(given))
+
+
+def test_scripted_episodes_end_the_launch(runtime_dir):
+    ends = [
+        s.name
+        for s in find_launch("ate_teleop", "dual_operator.launch.py").processes(
+            {"hardware": "sim", "episodes": "1"}
+        )
+        if s.ends_launch
+    ]
+    assert ends == ["people"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ate_teleop", "none.launch.py"], "no launch"),
+        (["ate_policy", "deploy.launch.py"], "needs checkpoint:="),
+        (["ate_teleop", "dual_operator.launch.py", "hardware:=moon"], "need one of real, sim"),
+        (["ate_teleop", "dual_operator.launch.py", "speed:=3"], "no argument 'speed'"),
+        (["ate_teleop", "dual_operator.launch.py", "speed=3"], "name:=value"),
+        (["ate_teleop", "dual_operator.launch.py", "cell:=none.yaml"], "cannot be read"),
+        (
+            ["ate_teleop", "dual_operator.launch.py", "hardware:=sim", "task:=fly"],
+            "need one of pick_place",
+        ),
+    ],
+)
+def test_wrong_launch_arguments_are_one_line_and_a_code(words, message, capsys):
+    assert main(["launch", *words]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_unknown_verbs_are_refused(capsys):
+    assert main(["fly"]) == 2
+    assert "no `ate fly`" in capsys.readouterr().err
+
+
+def test_a_traceback_appears_only_with_debug(capsys):
+    main(["launch", "ate_teleop", "none.launch.py"])
+    assert "Traceback" not in capsys.readouterr().err
+    main(["launch", "ate_teleop", "none.launch.py", "--debug"])
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "launch"])
+def test_every_verb_has_a_help_page(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert f"ate {verb}" in capsys.readouterr().out
+
+
+def test_strings_reach_a_node_quoted():
+    spec = ProcessSpec(name="n", module="a.nodes.b", parameters={"instruction": "put it: down"})
+    assert spec.command()[-1] == 'instruction:="put it: down"'
+    assert (spec.package, spec.executable) == ("a", "b")
+
+
+def test_a_launch_with_two_equal_names_is_refused():
+    import dataclasses
+
+    spec = ProcessSpec(name="n", module="a.nodes.b")
+    twice = dataclasses.replace(LAUNCHES["deploy"], make_processes=lambda values: [spec, spec])
+    with pytest.raises(UsageError, match="alike"):
+        twice.processes({"checkpoint": "x"})

@@ -1,0 +1,109 @@
+"""The cell is described once, and a wrong description is refused with a remedy."""
+
+import pytest
+import yaml
+
+from ate_core.contract import load_cell, packaged_cell, parse_cell_text
+from ate_core.errors import ContractError, LayoutError
+from ate_core.layout import Field, VectorLayout
+
+
+def edited_cell(tmp_path, edit):
+    values = yaml.safe_load(packaged_cell().read_text())
+    edit(values)
+    file = tmp_path / "cell.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return file
+
+
+def test_packaged_cell_has_two_arms_and_a_16_vector():
+    cell = load_cell()
+    assert list(cell.arms) == ["left", "right"]
+    assert cell.layout.state.size == cell.layout.action.size == 16
+    assert cell.layout.state.slice("right_arm") == slice(8, 15)
+    assert cell.layout.state.names[7] == "left_gripper"
+
+
+def test_simulation_changes_addresses_but_not_the_layout():
+    real, sim = load_cell(), load_cell(hardware="sim")
+    assert sim.arms["left"].ip == "127.0.0.2"
+    assert real.arms["left"].ip != sim.arms["left"].ip
+    assert sim.layout.sha256 == real.layout.sha256
+    assert sim.sha256 != real.sha256
+
+
+def test_canonical_text_rebuilds_an_equal_cell():
+    cell = load_cell(hardware="sim")
+    again = parse_cell_text(cell.canonical_text())
+    assert again == cell
+    assert again.sha256 == cell.sha256
+    assert again.layout.sha256 == cell.layout.sha256
+    assert list(again.arms) == ["left", "right"]
+
+
+def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATE_RUNTIME_DIR", str(tmp_path))
+    cell = load_cell(hardware="sim")
+    assert cell.runtime_dir == str(tmp_path)
+    assert cell.grippers["left"].port == str(tmp_path / "gripper_left")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda v: v["arms"]["left"].update(ipp="1.2.3.4"), "unknown key 'ipp'"),
+        (lambda v: v["arms"]["left"].pop("ip"), "lacks the field 'ip'"),
+        (lambda v: v["arms"]["right"].update(home=[0.0] * 6), "6 entries, the RM75 has 7"),
+        (lambda v: v["arms"]["right"].update(home=[9.0] + [0.0] * 6), "outside"),
+        (lambda v: v["arms"].pop("right"), "exactly left and right"),
+        (lambda v: v["arms"]["right"].update(udp_port=8089), "share UDP port 8089"),
+        (lambda v: v.update(tick_rate="fast"), "need a float"),
+        (lambda v: v.update(tick_rate=float("nan")), "finite"),
+        (lambda v: v["safety"].update(max_step=0.0), "max_step is 0.0"),
+        (lambda v: v["cameras"]["overhead"].update(backend="webcam"), "need one of realsense"),
+        (lambda v: v["arms"]["left"].update(udp_cycle_ms=7), "multiple of 5"),
+    ],
+)
+def test_wrong_descriptions_are_refused_with_value_and_remedy(tmp_path, edit, words):
+    with pytest.raises(ContractError, match=words) as caught:
+        load_cell(edited_cell(tmp_path, edit))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_broken_files_are_refused(tmp_path):
+    with pytest.raises(ContractError, match="cannot be read"):
+        load_cell(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("arms: [1, 2\nname: x")
+    with pytest.raises(ContractError, match="not valid YAML"):
+        load_cell(tmp_path / "broken.yaml")
+
+
+def test_cell_without_a_simulation_section_cannot_be_simulated(tmp_path):
+    file = edited_cell(tmp_path, lambda values: values.pop("simulation"))
+    load_cell(file)
+    with pytest.raises(ContractError, match="no section 'simulation'"):
+        load_cell(file, "sim")
+
+
+def test_differing_layouts_are_named_field_by_field(tmp_path):
+    def edit(values):
+        values["vectors"]["state"] = [dict(f) for f in values["vectors"]["state"]]
+        values["vectors"]["state"][0]["size"] = 6
+        values["tick_rate"] = 30.0
+
+    other = load_cell(edited_cell(tmp_path, edit))
+    with pytest.raises(LayoutError, match=r"left_arm \[rad\] x 7 against left_arm \[rad\] x 6"):
+        load_cell().layout.require(other.layout, "checkpoint x")
+    assert len(load_cell().layout.differences(other.layout)) == 2
+
+
+def test_packing_and_unpacking_are_inverse():
+    layout = VectorLayout(
+        fields=(Field(name="a", unit="rad", size=2), Field(name="b", unit="ratio", size=1))
+    )
+    vector = layout.pack({"a": [1.0, 2.0], "b": 3.0})
+    assert {k: v.tolist() for k, v in layout.unpack(vector).items()} == {"a": [1, 2], "b": [3]}
+    with pytest.raises(LayoutError, match="'b' is missing"):
+        layout.pack({"a": [1.0, 2.0]})
+    with pytest.raises(LayoutError, match="no field 'c'"):
+        layout.slice("c")

@@ -1,0 +1,55 @@
+"""The fixed-rate loop keeps its schedule, skips late ticks and stops at once."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from ate_core.errors import UsageError
+from ate_core.loop import FixedRateLoop, LoopStats
+
+
+def test_ticks_lie_on_a_fixed_grid():
+    stop = threading.Event()
+    dues = []
+    for due in FixedRateLoop(500.0, stop):
+        dues.append(due)
+        if len(dues) == 20:
+            stop.set()
+    steps = {b - a for a, b in itertools.pairwise(dues)}
+    assert all(step % 2_000_000 == 0 and step > 0 for step in steps)
+
+
+def test_a_late_tick_is_skipped_and_counted_not_bunched():
+    stop = threading.Event()
+    loop = FixedRateLoop(200.0, stop)
+    for count, _ in enumerate(loop):
+        if count == 1:
+            end = time.monotonic() + 0.021  # four periods of work
+            while time.monotonic() < end:
+                pass
+        if count == 3:
+            stop.set()
+    assert loop.stats().misses >= 3
+    assert loop.stats().ticks == 4
+
+
+def test_stop_interrupts_the_wait():
+    stop = threading.Event()
+    threading.Timer(0.05, stop.set).start()
+    begin = time.monotonic()
+    for _ in FixedRateLoop(0.1, stop):
+        pass
+    assert time.monotonic() - begin < 5.0
+
+
+def test_statistics_of_a_drifting_loop_count_the_lost_ticks():
+    stats = LoopStats.of_times([0, 60_000_000, 120_000_000, 180_000_000, 300_000_000], 50.0)
+    assert stats.median_ms == 60.0
+    assert stats.misses == 2
+
+
+def test_a_rate_of_zero_is_refused():
+    with pytest.raises(UsageError, match="0"):
+        FixedRateLoop(0.0, threading.Event())
