@@ -236,7 +236,7 @@ class Cell:
         for part in ("arms", "grippers", "operators"):
             names = tuple(getattr(self, part))
             _require(
-                set(names) == set(SIDES), f"{part} are {list(names)}; need exactly left and right"
+                names == SIDES, f"{part} are {list(names)}; need exactly left and right, in order"
             )
         ports = [arm.udp_port for arm in self.arms.values()]
         _require(
@@ -250,7 +250,8 @@ class Cell:
         return Layout(
             state=VectorLayout(fields=self.vectors.state),
             action=VectorLayout(fields=self.vectors.action),
-            cameras=tuple(camera.key for camera in self.cameras.values()),
+            # Sorted: a set of keys, equal however the cameras are listed.
+            cameras=tuple(sorted(camera.key for camera in self.cameras.values())),
             tick_rate=self.tick_rate,
         )
 
