@@ -1,6 +1,5 @@
 """Run a list of processes without ROS's launch tool, on the circus process manager."""
 
-import logging
 import os
 import signal
 import sys
@@ -15,27 +14,27 @@ STOP_TIMEOUT = 4.0
 POLL = 0.2
 """Period at which finished processes are looked for [s]."""
 
-logger = logging.getLogger("ate launch")
-
 
 def supervise(specs: list[ProcessSpec]) -> int:
     """Start all processes and run until Ctrl-C or until one that ends the launch has ended.
 
     Returns:
-        0 when stopped on purpose, 1 when a process that must not end has ended by itself.
+        0 when stopped on purpose, 1 when a process that must not end has ended by itself or the
+        process that ends the launch has failed.
     """
     from circus import get_arbiter
 
     with tempfile.TemporaryDirectory(prefix="ate-launch-") as folder:
+        codes: dict[str, int] = {}
         arbiter = get_arbiter(
-            [_watcher(spec) for spec in specs],
+            [_watcher(spec, codes) for spec in specs],
             controller=f"ipc://{folder}/control",
             pubsub_endpoint=f"ipc://{folder}/events",
             loglevel="ERROR",
             warmup_delay=0,
             check_delay=POLL,
         )
-        watch = _Watch(arbiter, specs)
+        watch = _Watch(arbiter, specs, codes)
         arbiter.loop.call_later(1.0, watch.look)
         try:
             arbiter.start()
@@ -47,8 +46,9 @@ def supervise(specs: list[ProcessSpec]) -> int:
 class _Watch:
     """Looks for processes that have ended by themselves."""
 
-    def __init__(self, arbiter: Any, specs: list[ProcessSpec]) -> None:
+    def __init__(self, arbiter: Any, specs: list[ProcessSpec], codes: dict[str, int]) -> None:
         self._arbiter = arbiter
+        self._codes = codes
         self._specs = {_key(spec): spec for spec in specs if not spec.respawn}
         self.code = 0
 
@@ -56,24 +56,36 @@ class _Watch:
         """Note ended processes once; stop everything when one of them ends the launch."""
         for watcher in self._arbiter.iter_watchers():
             spec = self._specs.get(watcher.name)
-            if spec is None or watcher.get_active_processes():
+            alive = watcher.name not in self._codes and watcher.processes
+            if spec is None or alive:
                 continue
             del self._specs[watcher.name]
+            code = self._codes.get(watcher.name, 0)
             if spec.ends_launch:
-                logger.info("%s has finished: stopping the launch", spec.name)
+                _say(f"{watcher.name} has finished with code {code}: stopping the launch")
+                self.code = 1 if code else self.code
                 self._arbiter.loop.add_callback(self._arbiter.stop)
                 return
-            logger.error("%s has ended by itself: see its messages above", watcher.name)
+            _say(f"{watcher.name} has ended by itself with code {code}: see its messages above")
             self.code = 1
         self._arbiter.loop.call_later(POLL, self.look)
+
+
+def _say(text: str) -> None:
+    print(f"[launch] {text}", file=sys.stderr, flush=True)
 
 
 def _key(spec: ProcessSpec) -> str:
     return f"{spec.namespace.strip('/')}_{spec.name}".strip("_").lower()
 
 
-def _watcher(spec: ProcessSpec) -> dict[str, Any]:
+def _watcher(spec: ProcessSpec, codes: dict[str, int]) -> dict[str, Any]:
     command, *arguments = spec.command()
+
+    def note_code(*_: Any, exit_code: int, **__: Any) -> bool:
+        codes[_key(spec)] = exit_code
+        return True
+
     return {
         "name": _key(spec),
         "cmd": command,
@@ -83,6 +95,7 @@ def _watcher(spec: ProcessSpec) -> dict[str, Any]:
         "shell": False,
         "respawn": spec.respawn,
         "max_retry": -1,
+        "hooks": {"after_reap": (note_code, False)},
         "stop_signal": signal.SIGINT,
         "graceful_timeout": STOP_TIMEOUT,
         "stdout_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": _key(spec)},
