@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 
 from ate_core.errors import DeviceError
 from ate_teleop.devices import headset_protocol as protocol
@@ -138,6 +139,16 @@ def test_recentring_the_headset_begins_a_new_session(
     assert reader.latest().session == session + 1
 
 
+def test_exchanged_hands_begin_a_new_session(
+    headset: HeadsetEmulator, reader: VisionProReader
+) -> None:
+    wait_until(lambda: is_tracked(reader))
+    session = reader.latest().session
+    headset.swap_hands()
+    wait_until(lambda: reader.latest().transform_wrist_to_headset[0, 3] < -0.1)
+    assert reader.latest().session == session + 1
+
+
 def test_repeats_echoes_and_tails_are_no_poses(
     headset: HeadsetEmulator, reader: VisionProReader
 ) -> None:
@@ -173,6 +184,13 @@ def test_a_refused_reader_says_so() -> None:
         wait_until(lambda: source.state == "refused")
         assert source.latest() is None
         source.stop()
+
+
+def test_the_message_classes_do_not_clash_with_the_vendors() -> None:
+    """Both may be loaded in one process: the vendor's live in protobuf's default pool."""
+    file = descriptor_pb2.FileDescriptorProto()
+    protocol.HandUpdate.DESCRIPTOR.file.CopyToProto(file)
+    descriptor_pool.Default().Add(file)  # raises TypeError where file or symbol is taken
 
 
 def test_an_absent_headset_blocks_neither_start_nor_stop() -> None:

@@ -4,6 +4,7 @@ The headset frame has x right, y forward, z up, in metres; its origin is where t
 session placed it, so it means nothing across two sessions.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +19,7 @@ TRANSFORM_ARKIT_TO_HEADSET: Matrix = np.array(
 """ARKit's world (x right, y up, -z forward) to the headset frame: +90 degrees about x."""
 TRANSFORM_HEADSET_TO_ARKIT: Matrix = TRANSFORM_ARKIT_TO_HEADSET.T.copy()
 
+_IDENTITY = np.eye(3)
 _ROTATION_TOLERANCE = 1e-3
 """Largest entry of R R^T - 1 in a proper rotation; float32 on the wire leaves about 1e-6."""
 
@@ -72,14 +74,14 @@ def is_rigid(transform: Matrix) -> bool:
     if not np.isfinite(transform).all():
         return False
     rotation = transform[:3, :3]
-    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    error = np.abs(rotation @ rotation.T - _IDENTITY).max()
     return bool(error < _ROTATION_TOLERANCE and np.linalg.det(rotation) > 0.0)
 
 
 def rotation_angle(rotation_a: Matrix, rotation_b: Matrix) -> float:
     """Angle between two (3, 3) rotations [rad]."""
-    cosine = 0.5 * (float(np.sum(rotation_a * rotation_b)) - 1.0)
-    return float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    cosine = 0.5 * (float(np.vdot(rotation_a, rotation_b)) - 1.0)
+    return math.acos(max(-1.0, min(1.0, cosine)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +176,7 @@ class HandTracker:
         allowed = self._config.jump_distance + self._config.jump_speed * min(elapsed, 0.1)
         pairs = ((wrist, previous[0]), (head, previous[1]))
         return any(
-            float(np.linalg.norm(new[:3, 3] - old[:3, 3])) > allowed
+            math.dist(new[:3, 3], old[:3, 3]) > allowed
             or rotation_angle(new[:3, :3], old[:3, :3]) > self._config.jump_angle
             for new, old in pairs
         )

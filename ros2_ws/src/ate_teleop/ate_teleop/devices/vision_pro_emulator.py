@@ -26,6 +26,7 @@ from ate_teleop.devices.hand_pose import (
 from ate_teleop.devices.hand_skeleton import skeleton_frames
 
 Hand = Literal["left", "right"]
+HANDS: tuple[Hand, Hand] = ("left", "right")
 
 _REFUSAL_PERIOD = 0.5
 """Spacing of the empty messages that a client of too low a version gets [s]."""
@@ -87,7 +88,7 @@ class HeadsetEmulator:
         self._server: Any = None
         self._generation = 0
         self._echoes = 0
-        self._silent = self._frozen = self._repeating = self._tails = False
+        self._silent = self._frozen = self._repeating = self._tails = self._swapped = False
         self._message = b""
         self._messages = 0
 
@@ -169,6 +170,10 @@ class HeadsetEmulator:
         """Fault: streams stay open, no message comes."""
         self._silent = on
 
+    def swap_hands(self, on: bool = True) -> None:
+        """Fault: the app takes each hand for the other."""
+        self._swapped = on
+
     def send_tails(self, on: bool = True) -> None:
         """The right hand's joint list goes on with a marker and a stylus."""
         self._tails = on
@@ -204,6 +209,7 @@ class HeadsetEmulator:
             "freeze": self.freeze,
             "repeat": self.repeat,
             "silence": self.silence,
+            "swap_hands": self.swap_hands,
             "tails": self.send_tails,
             "benchmark_echo": self.send_benchmark_echo,
             "end_stream": self.end_stream,
@@ -253,7 +259,10 @@ class HeadsetEmulator:
     def _compose(self) -> bytes:
         """One message; joint lists are appended ready-made, since parsers merge such parts."""
         update = protocol.HandUpdate()
-        for hand, message in (("left", update.left_hand), ("right", update.right_hand)):
+        messages = [update.left_hand, update.right_hand]
+        if self._swapped:
+            messages.reverse()
+        for hand, message in zip(HANDS, messages, strict=True):
             state = self._hands[hand]
             if state.tracked:
                 state.sent = self._offset @ self._shake(state.wrist)
