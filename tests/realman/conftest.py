@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from realman_driver.emulator.control import EmulatorControl
 from realman_driver.emulator.plant import IdealPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+
 from ate_core.loop import FixedRateLoop
 from realman_driver.emulator.control import EmulatorControl
 
@@ -110,7 +111,8 @@ def test_slow_stop_is_a_controlled_stop(arm, controller) -> None:
 
 def test_jump_in_the_stream_makes_the_joint_fail_and_clears(arm, controller) -> None:
     start = np.array(arm.rm_get_joint_degree()[1])
-    arm.rm_movej_canfd((start + [0, 0, 15.0, 0, 0, 0, 0]).tolist(), True)
+    goal = start + np.array([0, 0, 15.0, 0, 0, 0, 0])
+    arm.rm_movej_canfd(goal.tolist(), True)
     control: EmulatorControl = controller.control
     assert wait_for(lambda: control.status()["joint_errors"][2] == 0x4000)
     assert np.allclose(arm.rm_get_joint_degree()[1], start, atol=1e-3)

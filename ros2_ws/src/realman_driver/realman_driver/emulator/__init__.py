@@ -1,1 +1,1 @@
-"""An RM75-6F controller that speaks the vendor's TCP and UDP protocol, for tests and simulation."""
+"""An RM75-6F controller that speaks the vendor's protocol, for tests and simulation."""

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from ate_core.errors import DeviceError
 from numpy.typing import NDArray
+
+from ate_core.errors import DeviceError
 
 
 class EmulatorControl:

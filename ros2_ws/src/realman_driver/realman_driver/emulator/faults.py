@@ -28,7 +28,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ate_core.errors import UsageError
-
 from realman_driver.emulator.controller import COLLISION, SENSOR_FAULT, Controller
 from realman_driver.emulator.model import JOINTS
 

@@ -43,7 +43,7 @@ class Line:
             self.socket.send(data)
 
     def send_all(self, data: bytes, patience: float) -> None:
-        """Send all of it, waiting at most ``patience`` [s]; for answers above the socket's buffer."""
+        """Send all, waiting at most ``patience`` [s]: some answers exceed the socket's buffer."""
         self.socket.settimeout(patience)
         with contextlib.suppress(OSError):
             self.socket.sendall(data)

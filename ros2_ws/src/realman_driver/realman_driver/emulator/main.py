@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError
-
 from realman_driver.emulator.plant import IdealPlant, Plant, WorldPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from ate_core.errors import DeviceError
 from ate_core.shared_state import (
     ARM_TARGET_DTYPE,
@@ -14,7 +16,6 @@ from ate_core.shared_state import (
     SharedBlock,
     new_record,
 )
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 

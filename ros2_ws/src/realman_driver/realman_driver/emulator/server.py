@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ate_core.errors import AteError, DeviceError
 from numpy.typing import NDArray
 
+from ate_core.errors import AteError, DeviceError
 from realman_driver.emulator import wire
 from realman_driver.emulator.commands import CommandTable, PushSetting
 from realman_driver.emulator.controller import Controller

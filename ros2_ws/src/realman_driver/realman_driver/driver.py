@@ -1,0 +1,249 @@
+"""What the arm driver does on every tick: link state, safety filter, homing, faults. No ROS.
+
+The client is the only way to the arm, and everything sent through it went through the filter.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.contract import ArmConfig, SafetyConfig
+from ate_core.errors import DeviceError
+from ate_core.safety import FilterOutput, FilterState, JointCommand, SafetyFilter, Verdict
+from realman_driver.homing import HomePath
+from realman_driver.protocol import ArmSample
+
+Array = NDArray[np.float64]
+
+HOME = "home"
+"""Commander name of the driver's own motion."""
+HOME_SPEED = 1.0
+"""Largest joint speed on the way home [rad/s]."""
+
+STATE_NAMES = {
+    FilterState.NO_FEEDBACK: "no_feedback",
+    FilterState.IDLE: "connected",
+    FilterState.TRACKING: "tracking",
+    FilterState.HOLDING: "holding",
+    FilterState.STOPPED: "stopped",
+}
+
+
+class Client(Protocol):
+    """What the driver needs of `realman_driver.client.ArmClient`."""
+
+    session: int
+    link_error: str
+
+    def latest(self) -> ArmSample | None:
+        """Newest state."""
+        ...
+
+    def stream(self, q: Array) -> bool:
+        """Send one target (7,) [rad]."""
+        ...
+
+    def slow_stop(self) -> bool:
+        """Brake."""
+        ...
+
+    def clear_errors(self) -> None:
+        """Clear errors and enable."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverStatus:
+    """What operators and other nodes are told."""
+
+    state: str
+    """disconnected, no_feedback, connected, tracking, homing, holding, stopped or fault."""
+    reason: str
+    """Why the arm does not follow; empty while it does or nobody asks."""
+    commander: str
+    """Who holds the arm; empty when nobody does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """Result of one tick."""
+
+    sample: ArmSample | None
+    """State that no tick has reported before, else None: an old one is never stamped anew."""
+    status: DriverStatus
+    """What the driver does."""
+    target: Array | None
+    """What was sent, for traces."""
+
+
+class ArmDriver:
+    """One arm. `tick` runs in the streaming thread, the rest may be called from another."""
+
+    def __init__(self, arm: ArmConfig, safety: SafetyConfig, client: Client) -> None:
+        """Prepare; nothing is sent before a command comes.
+
+        Args:
+            arm: joints, limits and home posture.
+            safety: limits of the filter.
+            client: link to the arm.
+        """
+        self._arm = arm
+        self._safety = safety
+        self._client = client
+        self._filter = SafetyFilter(safety, arm.joint_lower, arm.joint_upper, arm.joint_speed)
+        self._lock = threading.Lock()
+        self._session = 0
+        self._reported = 0
+        self._fault = ""
+        self._clearing = False
+        self._home: HomePath | None = None
+        self.refused = 0
+        """Commands refused so far."""
+
+    def command(
+        self, names: Sequence[str], position: Sequence[float], commander: str, stamp: float,
+        now: float,
+    ) -> Verdict:  # fmt: skip
+        """Take a command of another node; joints may come in any order.
+
+        Args:
+            names: joint names.
+            position: targets in that order [rad].
+            commander: who asks.
+            stamp: when it was made, monotonic clock [s].
+            now: present monotonic time [s].
+        """
+        ordered = self._in_order(names, position)
+        if ordered is None or not commander or commander == HOME:
+            what = f"joints {list(names)}" if ordered is None else f"commander {commander!r}"
+            need = list(self._arm.joint_names) if ordered is None else "a name in frame_id"
+            verdict = Verdict(accepted=False, reason=f"command has {what}, need {need}")
+        else:
+            command = JointCommand(commander=commander, position=ordered, stamp=stamp)
+            with self._lock:
+                verdict = self._filter.submit(command, now)
+        self.refused += not verdict.accepted
+        return verdict
+
+    def tick(self, now: float) -> Tick:
+        """Read, filter, send."""
+        sample = self._client.latest()
+        with self._lock:
+            fresh = self._fresh(sample, now)
+            self._watch_link()
+            braking = self._watch_faults(fresh)
+            self._continue_home(now)
+            output = self._filter.step(now, None if fresh is None else fresh.position)
+            target = output.target
+            if target is not None:
+                self._client.stream(target)
+            status = self._status(output)
+        if braking:
+            self._client.slow_stop()
+        new = None
+        if sample is not None and sample.sequence != self._reported:
+            self._reported, new = sample.sequence, sample
+        return Tick(sample=new, status=status, target=target)
+
+    def stop(self, reason: str) -> bool:
+        """Stop and stay stopped until `enable`; False when the controller did not confirm."""
+        with self._lock:
+            self._home = None
+            self._filter.stop(reason)
+        return self._client.slow_stop()
+
+    def enable(self) -> str:
+        """End a stop; returns why not, or an empty text."""
+        with self._lock:
+            if self._fault:
+                return f"{self._fault}: call clear_errors first"
+            self._filter.resume()
+        return ""
+
+    def clear_errors(self) -> str:
+        """Clear the controller's errors; returns why not, or an empty text."""
+        try:
+            self._client.clear_errors()
+        except DeviceError as error:
+            return str(error)
+        with self._lock:
+            self._clearing = True
+        return ""
+
+    def home(self, now: float) -> str:
+        """Begin the way home; returns why not, or an empty text."""
+        sample = self._client.latest()
+        with self._lock:
+            fresh = self._fresh(sample, now)
+            if fresh is None:
+                return f"no state of the arm: {self._client.link_error or 'stale'}"
+            path = HomePath(fresh.position, self._arm.home, now, HOME_SPEED)
+            first = JointCommand(commander=HOME, position=path.at(now), stamp=now)
+            verdict = self._filter.submit(first, now)
+            if verdict.accepted:
+                self._home = path
+            return verdict.reason
+
+    # --- parts, under the lock -----------------------------------------------------------
+
+    def _fresh(self, sample: ArmSample | None, now: float) -> ArmSample | None:
+        if sample is None or self._client.link_error:
+            return None
+        return sample if now - sample.received <= self._safety.feedback_timeout else None
+
+    def _watch_link(self) -> None:
+        if self._client.session != self._session:
+            self._session = self._client.session
+            self._home = None
+            self._filter.reset("")
+
+    def _watch_faults(self, fresh: ArmSample | None) -> bool:
+        """Latch a fault of the controller; True when it has just appeared."""
+        if fresh is None:
+            return False
+        if fresh.fault:
+            appeared = not self._fault
+            self._fault = fresh.fault
+            self._home = None
+            self._filter.stop(fresh.fault)
+            return appeared
+        if self._fault and self._clearing:
+            self._fault = ""
+            self._filter.resume()
+        self._clearing = self._clearing and bool(self._fault)
+        return False
+
+    def _continue_home(self, now: float) -> None:
+        if self._home is None:
+            return
+        if self._home.done(now):
+            self._home = None
+            self._filter.release(HOME)
+            return
+        point = JointCommand(commander=HOME, position=self._home.at(now), stamp=now)
+        if not self._filter.submit(point, now).accepted:
+            self._home = None
+            self._filter.release(HOME)
+
+    def _status(self, output: FilterOutput) -> DriverStatus:
+        state, reason = STATE_NAMES[output.state], output.reason
+        if self._fault:
+            state, reason = "fault", self._fault
+        elif self._client.link_error:
+            state, reason = "disconnected", self._client.link_error
+        elif output.state is FilterState.TRACKING and output.commander == HOME:
+            state = "homing"
+        return DriverStatus(state=state, reason=reason, commander=output.commander)
+
+    def _in_order(self, names: Sequence[str], position: Sequence[float]) -> Array | None:
+        """Targets (7,) in the arm's order, or None when joints are missing or unknown."""
+        if tuple(names) == self._arm.joint_names and len(position) == len(names):
+            return np.array(position, dtype=np.float64)
+        if len(position) != len(names) or set(names) != set(self._arm.joint_names):
+            return None
+        by_name = dict(zip(names, position, strict=True))
+        return np.array([by_name[name] for name in self._arm.joint_names], dtype=np.float64)

@@ -1,0 +1,37 @@
+"""The slow way home: a path for the safety filter to follow."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+class HomePath:
+    """Straight in joint space from rest to rest, slow in and slow out. Time is an argument."""
+
+    def __init__(self, start: ArrayLike, goal: ArrayLike, begin: float, speed: float) -> None:
+        """Plan.
+
+        Args:
+            start: joints now (n,) [rad].
+            goal: joints at the end (n,) [rad].
+            begin: when it starts [s].
+            speed: largest speed of any joint [rad/s].
+        """
+        self._start = np.asarray(start, dtype=np.float64)
+        self._goal = np.asarray(goal, dtype=np.float64)
+        self._begin = begin
+        # The peak of the quintic's speed is 15/8 of its mean.
+        farthest = float(np.max(np.abs(self._goal - self._start)))
+        self._duration = max(1.875 * farthest / speed, 0.1)
+
+    def at(self, now: float) -> Array:
+        """Point (n,) of the path: s = 10 u^3 - 15 u^4 + 6 u^5."""
+        u = min(max((now - self._begin) / self._duration, 0.0), 1.0)
+        share = u * u * u * (10.0 + u * (6.0 * u - 15.0))
+        point: Array = self._start + share * (self._goal - self._start)
+        return point
+
+    def done(self, now: float) -> bool:
+        """Whether the goal was commanded for a moment, so that the arm has arrived."""
+        return now >= self._begin + self._duration + 0.2
