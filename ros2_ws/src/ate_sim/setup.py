@@ -13,6 +13,12 @@ setup(
     ],
     install_requires=['setuptools'],
     extras_require={'test': ['pytest']},
+    entry_points={
+        'console_scripts': [
+            'rollouts = ate_sim.nodes.rollouts:main',
+            'scene_node = ate_sim.nodes.scene_node:main',
+        ],
+    },
     zip_safe=False,
     maintainer='ATE stack maintainers',
     maintainer_email='maintainers@ate-stack.example',
