@@ -183,7 +183,7 @@ def _from_log(qpos: NDArray[np.float64]) -> HandRecording:
     wrist = np.stack([transform_base_to_headset @ chain.fk(q) for q in qpos[rows, :7]])
     head = np.tile(np.eye(4), (len(rows), 1, 1))
     head[:, 2, 3] = 0.6
-    return HandRecording(time=rows * _LOG_PERIOD, wrist=wrist, head=head)
+    return HandRecording(time=np.float64(_LOG_PERIOD) * rows, wrist=wrist, head=head)
 
 
 def _panda() -> SerialChain:

@@ -89,10 +89,9 @@ class JoyConModel:
         first = argument[0] if argument else 0
         if subcommand == 0x02:  # firmware 4.33, type, address
             kind = 1 if self.side == "left" else 2
-            address = bytes.fromhex(self.serial.replace(":", "")).rjust(6, b"\0")[:6]
-            return self._answer(
-                0x82, subcommand, bytes((4, 0x21, kind, 2)) + address + b"\x01\x01"
-            )
+            own_address = bytes.fromhex(self.serial.replace(":", "")).rjust(6, b"\0")[:6]
+            data = bytes((4, 0x21, kind, 2)) + own_address + b"\x01\x01"
+            return self._answer(0x82, subcommand, data)
         if subcommand == 0x10 and len(argument) >= 5:
             address, size = int.from_bytes(argument[:4], "little"), argument[4]
             if size > 29:
