@@ -3,9 +3,9 @@
 import pytest
 
 from ate_core.errors import SafetyError
-from omnipicker_driver.client import GripperState
 from omnipicker_driver.commands import accepted_ratio, gripper_health
 from omnipicker_driver.protocol import Motion, Report
+from omnipicker_driver.state import GripperState
 
 SECOND = 1_000_000_000
 

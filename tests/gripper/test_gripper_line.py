@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ate_core.errors import DeviceError, SafetyError
-from omnipicker_driver.client import ClientConfig, GripperClient, GripperState
+from omnipicker_driver.client import ClientConfig, GripperClient
 from omnipicker_driver.emulator import EmulatedGripper, EmulatorConfig, IdealPlant, call
 from omnipicker_driver.protocol import Fault, Motion
+from omnipicker_driver.state import GripperState
 
 STALE = 0.1
 

@@ -20,7 +20,6 @@ from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
 from omnipicker_driver.protocol import (
     FULL_SCALE,
-    MAX_SPEED,
     Command,
     FieldOrder,
     FrameReader,
@@ -30,12 +29,15 @@ from omnipicker_driver.protocol import (
     encode_command,
     wrap,
 )
+from omnipicker_driver.state import GripperState, signed_speed
 
 log = logging.getLogger(__name__)
 
 LINK_ERRORS = (OSError, serial.SerialException, termios.error)
 """What a serial port raises when its device is pulled out; flushing raises termios.error."""
 
+_WRITE_LIMIT = 0.5
+"""Longest time for writing 12 bytes [s]; pyserial also counts time in which the process waits."""
 _CREEP = 1 / FULL_SCALE
 """Slowest speed that can be asked for: less than 0.1 counts in one poll."""
 
@@ -83,42 +85,6 @@ class ClientConfig:
             speed=gripper.speed / FULL_SCALE,
             rate=rate,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GripperState:
-    """The newest knowledge about the gripper."""
-
-    connected: bool = False
-    """The port is open."""
-    report: Report | None = None
-    """Newest report; None before the first."""
-    velocity: float = 0.0
-    """Reported speed with the sign of the last change of position [ratio/s]."""
-    stamp_ns: int = 0
-    """Wall time at which the report was received [ns]."""
-    received: float = -math.inf
-    """Monotonic time at which the report was received [s]."""
-    target: float | None = None
-    """Opening that is repeated; None until the gripper has told its position."""
-    error: str = ""
-    """Why the port is closed; empty while it is open."""
-    answers: int = 0
-    """Reports received."""
-    unanswered: int = 0
-    """Polls without a report."""
-    openings: int = 0
-    """Times the port was opened."""
-    dropped_bytes: int = 0
-    """Received bytes that belonged to no frame."""
-
-    def age(self, now: float) -> float:
-        """Age of the report [s] at ``now`` (monotonic); infinite before the first."""
-        return now - self.received
-
-    def fresh(self, now: float, limit: float) -> bool:
-        """Whether the report describes the gripper as it is now."""
-        return self.connected and self.age(now) <= limit
 
 
 class GripperClient:
@@ -200,7 +166,7 @@ class GripperClient:
                 self.config.port,
                 self.config.baud,
                 timeout=self.config.read_limit,
-                write_timeout=self.config.read_limit,
+                write_timeout=_WRITE_LIMIT,
                 exclusive=True,
             )
         except LINK_ERRORS as error:
@@ -239,7 +205,7 @@ class GripperClient:
             self._state = replace(
                 state,
                 report=report,
-                velocity=_signed_speed(report, state),
+                velocity=signed_speed(report, state),
                 stamp_ns=time.time_ns(),
                 received=time.monotonic(),
                 target=_first_target(report) if state.target is None else state.target,
@@ -278,16 +244,6 @@ class GripperClient:
 def _first_target(report: Report) -> float:
     """The target after opening the port: stay, and keep pressing on a held object."""
     return 0.0 if report.motion == Motion.BLOCKED else report.position
-
-
-def _signed_speed(report: Report, before: GripperState) -> float:
-    speed = report.speed * MAX_SPEED
-    if speed == 0.0 or before.report is None:
-        return 0.0
-    change = report.position - before.report.position
-    if change == 0.0:
-        change = before.velocity
-    return math.copysign(speed, change) if change else 0.0
 
 
 def _reason(error: BaseException) -> str:

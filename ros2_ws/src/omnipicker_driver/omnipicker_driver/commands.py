@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ate_core.errors import SafetyError
-from omnipicker_driver.client import GripperState
 from omnipicker_driver.protocol import Fault, Motion
+from omnipicker_driver.state import GripperState
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ate_core.errors import AteError, DeviceError, UsageError
@@ -76,7 +76,7 @@ class ControlSocket:
         """What to wait on."""
         return [self._listener, *self._clients]
 
-    def serve(self, ready: list[object]) -> None:
+    def serve(self, ready: Sequence[object]) -> None:
         """Accept and answer those of `descriptors` that are ready to read."""
         for source in ready:
             if source is self._listener:

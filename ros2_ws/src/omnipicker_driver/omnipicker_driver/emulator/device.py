@@ -1,6 +1,7 @@
 """One emulated gripper: bytes in, bytes out 1.5 ms later, and a control socket beside the port."""
 
 import select
+import socket
 import threading
 import time
 from collections import deque
@@ -88,7 +89,7 @@ class EmulatedGripper:
             self._control.close()
 
     def _step(self) -> None:
-        sources: list[object] = list(self._control.descriptors)
+        sources: list[socket.socket | int] = list(self._control.descriptors)
         if self._port.descriptor is not None:
             sources.append(self._port.descriptor)
         wait = _IDLE_STEP

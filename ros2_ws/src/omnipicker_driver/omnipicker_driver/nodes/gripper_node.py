@@ -13,9 +13,10 @@ from ate_core.errors import SafetyError
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS
 from ate_core.nodes.runner import run_node
-from omnipicker_driver.client import ClientConfig, GripperClient, GripperState
+from omnipicker_driver.client import ClientConfig, GripperClient
 from omnipicker_driver.commands import Health, accepted_ratio, gripper_health
 from omnipicker_driver.protocol import MAX_FORCE
+from omnipicker_driver.state import GripperState
 
 LEVELS = {
     "ok": DiagnosticStatus.OK,

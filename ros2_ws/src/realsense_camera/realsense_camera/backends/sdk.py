@@ -44,7 +44,7 @@ def stamp_of(sdk: Any, frame: Any, now_ns: int) -> int:
     """
     if frame.get_frame_timestamp_domain() == sdk.timestamp_domain.hardware_clock:
         return now_ns
-    return round(frame.get_timestamp() * MILLISECOND)
+    return round(float(frame.get_timestamp()) * MILLISECOND)
 
 
 def intrinsics_of(profile: Any) -> Intrinsics:
