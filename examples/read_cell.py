@@ -1,0 +1,21 @@
+"""Read the cell description and use its layout by name."""
+
+import numpy as np
+
+from ate_core.contract import load_cell
+
+cell = load_cell(hardware="sim")
+print(f"{cell.name}: arms at", ", ".join(arm.ip for arm in cell.arms.values()))
+
+state = cell.layout.state.pack(
+    {
+        "left_arm": cell.arms["left"].home,
+        "left_gripper": 1.0,
+        "right_arm": cell.arms["right"].home,
+        "right_gripper": 1.0,
+    }
+)
+print(f"state of {state.size} values, layout {cell.layout.sha256[:12]}")
+for name, value, unit in zip(cell.layout.state.names, state, cell.layout.state.units, strict=True):
+    print(f"  {name:16} {value:8.4f} {unit}")
+assert np.isfinite(state).all()
