@@ -148,12 +148,12 @@ def _dual_operator(values: Mapping[str, str]) -> list[ProcessSpec]:
     cell = _load(values)
     shared = _cell_parameters(values)
     specs = device_nodes(cell, values)
-    environment = {}
+    environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
     if values["hardware"] == "sim":
         specs = simulated_cell(cell, values) + specs
         specs.append(_scripted("ate_sim.host.operators", "people", values))
         paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
-        environment = {
+        environment |= {
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "ATE_HID_DIR": str(cell.runtime_path("hid")),
         }
