@@ -44,16 +44,29 @@ def repair(config: RepairConfig) -> int:
     if is_complete(file) and (folder / "metadata.yaml").is_file():
         console.print(f"{folder.name} is whole: nothing to repair")
         return 0
-    count, seconds = repair_bag(folder)
+    found = repair_bag(folder)
+    state = "nothing was lost" if found.has_outcome else "marked as interrupted"
     console.print(
-        f"{folder.name}: {count} messages over {seconds:.1f} s recovered, marked as interrupted; "
+        f"{folder.name}: {found.messages} messages over {found.seconds:.1f} s recovered, {state}; "
         f"the cut bag is kept as {folder.name}{TRUNCATED}"
     )
     return 0
 
 
-def repair_bag(folder: Path) -> tuple[int, float]:
-    """Rebuild a cut bag in place; return the messages recovered and their span [s].
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What was found in a cut bag."""
+
+    messages: int
+    """Messages in whole chunks."""
+    seconds: float
+    """Time they span [s]."""
+    has_outcome: bool
+    """Whether the last message was among them."""
+
+
+def repair_bag(folder: Path) -> Recovered:
+    """Rebuild a cut bag in place.
 
     Raises:
         EpisodeError: not even the first chunk is whole, or a former repair's leavings are there.
@@ -65,16 +78,16 @@ def repair_bag(folder: Path) -> tuple[int, float]:
     shutil.rmtree(workplace, ignore_errors=True)
     workplace.mkdir()
     try:
-        count, span_ns = _copy_whole_chunks(bag_file(folder), workplace / folder.name)
+        found = _copy_whole_chunks(bag_file(folder), workplace / folder.name)
         folder.rename(kept)
         (workplace / folder.name).rename(folder)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
-    return count, span_ns / 1e9
+    return found
 
 
-def _copy_whole_chunks(source: Path, target: Path) -> tuple[int, int]:
-    """Write the recoverable messages as a new bag; return their number and span [ns]."""
+def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
+    """Write the recoverable messages as a new bag."""
     writer = Writer(target, version=9, storage_plugin=StoragePlugin.MCAP)
     connections: dict[str, Connection] = {}
     count = first_ns = last_ns = 0
@@ -103,7 +116,7 @@ def _copy_whole_chunks(source: Path, target: Path) -> tuple[int, int]:
         connection = writer.add_connection(OUTCOME_TOPIC, TEXT_TYPE, typestore=TYPESTORE)
         writer.write(connection, last_ns, _interrupted(first_ns, last_ns))
     writer.close()
-    return count, last_ns - first_ns
+    return Recovered(messages=count, seconds=(last_ns - first_ns) / 1e9, has_outcome=outcome_seen)
 
 
 def recover_messages(file: Path) -> Iterator[RawMessage]:

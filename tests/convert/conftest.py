@@ -1,5 +1,7 @@
 """Synthetic episodes: seeded messages of every stream, recorded by the real recorder."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +27,13 @@ class Sent:
     data: bytes
 
 
-def make_messages(cell: Cell, seconds: float = 2.0, seed: int = 0) -> list[Sent]:
+CELL = parse_cell_text(load_cell(None, "sim").canonical_text())
+
+
+@functools.cache
+def make_messages(seconds: float = 2.0, seed: int = 0) -> tuple[Sent, ...]:
     """Messages of all value streams with jittered stamps and delays, in order of receipt."""
+    cell = CELL
     rng = np.random.default_rng(seed)
     rates = {"ratio": 50.0, "image": 15.0, "poses": 30.0}
     sent = []
@@ -42,7 +49,7 @@ def make_messages(cell: Cell, seconds: float = 2.0, seed: int = 0) -> list[Sent]
             delay = int(rng.uniform(1e5, 5e6))
             sent.append(Sent(spec, stamp, stamp + delay, encode(spec, stamp, rng)))
     sent.append(_scene(cell))
-    return sorted(sent, key=lambda message: message.receive_ns)
+    return tuple(sorted(sent, key=lambda message: message.receive_ns))
 
 
 def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
@@ -74,7 +81,7 @@ def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
         ]
         message = types[spec.msgtype](header=header, poses=poses)
     else:
-        body = rng.integers(0, 256, int(rng.integers(300, 900)), dtype=np.uint8)
+        body = rng.integers(0, 256, int(rng.integers(10_000, 20_000)), dtype=np.uint8)
         jpeg = np.concatenate([[0xFF, 0xD8], body, [0, 0, 0xFF, 0xD9]]).astype(np.uint8)
         message = types[spec.msgtype](
             header=header, format="rgb8; jpeg compressed bgr8", data=jpeg
@@ -89,11 +96,11 @@ def _scene(cell: Cell) -> Sent:
 
 
 def record(
-    folder: Path, cell: Cell, messages: list[Sent], outcome: str = "success", **config: object
+    folder: Path, messages: Sequence[Sent], outcome: str = "success", **config: object
 ) -> Path:
     """Record messages as the next episode of a folder and return its bag."""
     recorder = EpisodeRecorder(
-        cell, RecorderConfig(output=folder, min_free_gb=0.0, instruction="put it down", **config)
+        CELL, RecorderConfig(output=folder, min_free_gb=0.0, instruction="put it down", **config)
     )
     for spec in recorder.required():
         recorder.receive(spec.topic, b"", START_NS - 10**6)
@@ -108,13 +115,13 @@ def record(
 class Studio:
     """The helpers above, for tests."""
 
-    cell: Cell
+    cell: Cell = CELL
     start_ns: int = START_NS
     messages = staticmethod(make_messages)
     record = staticmethod(record)
     encode = staticmethod(encode)
 
 
-@pytest.fixture
-def studio(runtime_dir) -> Studio:
-    return Studio(parse_cell_text(load_cell(None, "sim").canonical_text()))
+@pytest.fixture(scope="session")
+def studio() -> Studio:
+    return Studio()

@@ -15,8 +15,8 @@ def decode_for_test(data: bytes) -> np.ndarray:
 
 
 def test_the_same_messages_give_equal_arrays_live_and_converted(studio, tmp_path):
-    messages = studio.messages(studio.cell, seconds=2.0, seed=3)
-    studio.record(tmp_path / "bags", studio.cell, messages)
+    messages = studio.messages(seconds=2.0, seed=3)
+    studio.record(tmp_path / "bags", messages)
     config = ConvertConfig(bags=tmp_path / "bags", output=tmp_path / "data")
     assert convert(config) == 0
     episode = read_episode(tmp_path / "data" / "episode_000000.hdf5", studio.cell.layout)

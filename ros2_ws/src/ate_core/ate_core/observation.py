@@ -21,6 +21,9 @@ from ate_core.layout import VectorLayout
 from ate_core.resample import NANOSECONDS, Series, ages_ns, latest_at, make_series, sample
 from ate_core.streams import StreamSpec, cell_streams
 
+Value = NDArray[np.float64] | bytes
+"""A sample: numbers, or an encoded image."""
+
 Decoder = Callable[[bytes], NDArray[np.uint8]]
 """JPEG bytes to an RGB image (H, W, 3)."""
 
@@ -199,9 +202,9 @@ class _History:
 
     def __init__(self, length_ns: int) -> None:
         self._length_ns = length_ns
-        self.samples: list[tuple[int, ArrayLike | bytes]] = []
+        self.samples: list[tuple[int, Value]] = []
 
-    def add(self, stamp_ns: int, value: ArrayLike | bytes) -> None:
+    def add(self, stamp_ns: int, value: Value) -> None:
         previous = self.samples[-1][1] if self.samples else value
         if not isinstance(value, bytes) and np.shape(value) != np.shape(previous):
             self.samples.clear()  # another number of objects: another scene
@@ -254,21 +257,18 @@ class LiveBuffer:
     def add(self, stream: str, stamp_ns: int, value: ArrayLike | bytes) -> None:
         """Add one sample, as ``ate_core.streams.read_value`` gives it; others are ignored."""
         if stream in self._history:
+            kept = value if isinstance(value, bytes) else np.asarray(value, dtype=np.float64)
             with self._lock:
-                self._history[stream].add(stamp_ns, value)
+                self._history[stream].add(stamp_ns, kept)
 
     def observe(self, tick_ns: int, instruction: str = "") -> Observation | Refusal:
         """Return what the policy sees at a tick, or the stream that forbids it."""
         with self._lock:
             samples = {name: list(history.samples) for name, history in self._history.items()}
-        series, encoded = {}, {}
+        series = {}
         for name, entries in samples.items():
-            stamps = [stamp for stamp, _ in entries]
-            values = [value for _, value in entries]
-            is_image = name in self._cameras
-            series[name] = make_series(stamps, None if is_image or not values else values)
-            if is_image:
-                encoded[name] = values
+            numbers = [value for _, value in entries if not isinstance(value, bytes)]
+            series[name] = make_series([stamp for stamp, _ in entries], numbers or None)
         ticks = np.array([tick_ns], dtype=np.int64)
         refusal = find_stale(series, self.needed, ticks, self._limits)
         if refusal is not None:
@@ -277,13 +277,13 @@ class LiveBuffer:
         environment = self._builder.environment(series, ticks)
         return Observation(
             state=self._builder.state(series, ticks)[0],
-            images={key: self._decode(encoded[key][index[key][0]]) for key in self._cameras},
+            images={key: self._decode(samples[key][index[key][0]][1]) for key in self._cameras},
             environment=None if environment is None else environment[0],
             instruction=instruction,
             stamp_ns=tick_ns,
         )
 
-    def _decode(self, data: ArrayLike | bytes) -> NDArray[np.uint8]:
+    def _decode(self, data: Value) -> NDArray[np.uint8]:
         if self._decoder is None or not isinstance(data, bytes):
             raise LayoutError("images are added as encoded bytes and need a decoder: pass one")
         return self._decoder(data)

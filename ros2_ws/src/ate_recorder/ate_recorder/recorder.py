@@ -83,6 +83,7 @@ class EpisodeRecorder:
         self._seen_ns: dict[str, int] = {}
         self._latched: dict[str, bytes] = {}
         self._qos: dict[str, tuple[bool, bool]] = {}
+        self._publishers: dict[str, int] = {}
         self._kept = self._discarded = 0
         self._message = "ready"
         config.output.mkdir(parents=True, exist_ok=True)
@@ -98,9 +99,10 @@ class EpisodeRecorder:
         images = self.config.require_images
         return [spec for spec in specs if spec.required and (images or spec.kind != "image")]
 
-    def describe(self, topic: str, *, reliable: bool, latched: bool) -> None:
-        """Note what the topic's publisher offers, for the bag's metadata."""
+    def describe(self, topic: str, *, reliable: bool, latched: bool, publishers: int) -> None:
+        """Note how many publishers a topic has and what they offer, for the bag's metadata."""
         self._qos[topic] = (reliable, latched)
+        self._publishers[topic] = publishers
 
     def receive(self, topic: str, data: bytes, receive_ns: int) -> None:
         """Take one message as CDR bytes with its receive time [ns]."""
@@ -150,7 +152,6 @@ class EpisodeRecorder:
             self._kept += 1
             self._last_kept = folder
             self._message = f"{folder.name} kept ({outcome}): {line}"
-            _LOG.info(self._message)
             return self._message
 
     def discard(self, now_ns: int, reason: str = "discarded by the operator") -> str:
@@ -159,7 +160,6 @@ class EpisodeRecorder:
             folder, line = self._close(now_ns, "discarded", reason)
             self._set_aside(folder)
             self._message = f"{folder.name} discarded: {line}"
-            _LOG.info(self._message)
             return self._message
 
     def redo(self, now_ns: int) -> str:
@@ -245,6 +245,12 @@ class EpisodeRecorder:
                 raise EpisodeError(
                     f"no episode started: {spec.topic} {told} (bound {self.config.silence:.1f} s);"
                     " start the node that publishes it, or look at 'ate doctor'"
+                )
+            publishers = self._publishers.get(spec.topic, 1)
+            if publishers > 1:
+                raise EpisodeError(
+                    f"no episode started: {spec.topic} has {publishers} publishers (bound 1); "
+                    "stop the other cell or the old process, or set another ROS_DOMAIN_ID"
                 )
 
     def _require_space(self) -> None:

@@ -109,13 +109,14 @@ class RecorderNode(Node):
             except AteError as error:
                 response.message = str(error)
                 response.success = False
-                self.get_logger().error(response.message)
+                self.get_logger().warning(response.message)
             self._publish_status()
             return response
 
         return answer
 
     def _supervise(self) -> None:
+        self._taker.check()
         self._recorder.supervise(self._now_ns())
         self._publish_status()
 

@@ -52,7 +52,7 @@ class StreamTaker:
         node: Node of its own for the subscriptions.
         streams: What to subscribe to.
         receive: Called with topic, CDR bytes and receive time [ns], in the polling thread.
-        describe: Called with topic, reliable, latched when a publisher was found.
+        describe: Called with topic, reliable, latched, publishers at each look at the graph.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class StreamTaker:
         self._offers: dict[str, _Offer] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._refused: set[str] = set()
+        self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream_taker")
         self._thread.start()
@@ -78,7 +79,18 @@ class StreamTaker:
         self._stop.set()
         self._thread.join()
 
+    def check(self) -> None:
+        """Raise what ended the polling thread, if anything did; call it now and then."""
+        if self._failure is not None:
+            raise self._failure
+
     def _run(self) -> None:
+        try:
+            self._poll()
+        except Exception as error:  # raised again by check(), in a thread that is looked after
+            self._failure = error
+
+    def _poll(self) -> None:
         match_at = 0.0
         while not self._stop.wait(POLL_PERIOD):
             if time.monotonic() >= match_at:
@@ -89,7 +101,8 @@ class StreamTaker:
                 self._empty(topic, subscription)
 
     def _empty(self, topic: str, subscription: Subscription) -> None:
-        with subscription.handle as handle:
+        handle = subscription.handle
+        with handle:
             while (taken := handle.take_message(subscription.msg_type, True)) is not None:
                 data, info = taken
                 self._receive(topic, data, info["received_timestamp"])
@@ -105,13 +118,15 @@ class StreamTaker:
             reliable=all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles),
             latched=all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles),
         )
+        self._describe(
+            spec.topic, reliable=offer.reliable, latched=offer.latched, publishers=len(sound)
+        )
         if self._offers.get(spec.topic) == offer:
             return
         previous = self._subscriptions.pop(spec.topic, None)
         if previous is not None:
             self._node.destroy_subscription(previous)
         self._offers[spec.topic] = offer
-        self._describe(spec.topic, reliable=offer.reliable, latched=offer.latched)
         self._subscriptions[spec.topic] = self._subscribe(spec, offer)
 
     def _subscribe(self, spec: StreamSpec, offer: _Offer) -> Subscription:
