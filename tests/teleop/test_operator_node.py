@@ -131,8 +131,10 @@ def stand(cell_file, runtime_dir):
         process = subprocess.Popen(command, env=environment)
         try:
             bench.spin_until(
-                lambda: bench.statuses
-                and all(bench.statuses[-1][key] for key in ("tracked", "joycon", "arm"))
+                lambda: (
+                    bench.statuses
+                    and all(bench.statuses[-1][key] for key in ("tracked", "joycon", "arm"))
+                )
             )
             yield cell, headset, joycon, bench, process
         finally:

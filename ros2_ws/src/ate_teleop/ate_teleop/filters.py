@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import pinocchio as pin
 from numpy.typing import NDArray
 
 from ate_core.errors import UsageError
-from ate_core.geometry import rotation_exp, rotation_log
 
 Array = NDArray[np.float64]
 
@@ -72,14 +72,14 @@ class PoseFilter:
     def step(self, raw: Array, dt: float) -> Array:
         """Take the newest pose (4, 4), `dt` [s] after the last; return the smoothed one."""
         linear = (raw[:3, 3] - self._raw[:3, 3]) / dt
-        angular = rotation_log(self._raw[:3, :3].T @ raw[:3, :3]) / dt
+        angular = pin.log3(self._raw[:3, :3].T @ raw[:3, :3]) / dt
         linear_weight = self._position_law.step(linear, dt)
         angular_weight = self._rotation_law.step(angular, dt)
         old = self._estimate
-        arc = rotation_log(old[:3, :3].T @ raw[:3, :3])  # tangent at the estimate
+        arc = pin.log3(old[:3, :3].T @ raw[:3, :3])  # tangent at the estimate
         new = np.eye(4)
         new[:3, 3] = old[:3, 3] + linear_weight * (raw[:3, 3] - old[:3, 3])
-        new[:3, :3] = old[:3, :3] @ rotation_exp(angular_weight * arc)
+        new[:3, :3] = old[:3, :3] @ pin.exp3(angular_weight * arc)
         self._raw = raw
         self._estimate = new
         return new
@@ -119,16 +119,15 @@ class OutlierGate:
         self._config = config or GateConfig()
         self._last: Array | None = None
         self._last_time = 0.0
-        self._rejected = 0
-
-    def reset(self) -> None:
-        """Forget the past: the next pose is accepted."""
-        self._last = None
+        self._gap = 0.0
         self._rejected = 0
 
     def check(self, pose: Array, time: float) -> Verdict:
         """Judge a pose (4, 4) seen at `time` [s]."""
-        if self._last is None or self._within_reach(pose, self._last, time - self._last_time):
+        if self._rejected == 0:
+            # Kept while poses are rejected: waiting must not make a jump look like a reach.
+            self._gap = time - self._last_time
+        if self._last is None or self._within_reach(pose, self._last, self._gap):
             self._accept(pose, time)
             return Verdict.ACCEPTED
         self._rejected += 1

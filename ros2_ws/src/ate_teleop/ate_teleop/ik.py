@@ -11,6 +11,7 @@ damping grows with the error (after Sugihara, "Solvability-unconcerned inverse k
 slow pull to a resting posture that decides the seventh degree of freedom.
 """
 
+import math
 from dataclasses import dataclass
 
 import daqp
@@ -129,7 +130,7 @@ class ArmIK:
         self._rest = np.array(config.rest)
         w = config.rotation_weight
         self._weights = np.array([1.0, 1.0, 1.0, w, w, w])
-        self._q = np.clip(self._rest, self._lower, self._upper)
+        self._place(np.clip(self._rest, self._lower, self._upper))
 
     @property
     def q(self) -> Array:
@@ -141,7 +142,7 @@ class ArmIK:
         q = np.asarray(q, dtype=np.float64)
         if q.shape != (7,) or not np.isfinite(q).all():
             raise UsageError(f"ik seed is {q}; need 7 finite angles")
-        self._q = q.copy()
+        self._place(q.copy())
 
     def tool_pose(self, q: ArrayLike) -> Array:
         """Transform (4, 4) from the tool to the base at a posture (7,) [rad]."""
@@ -152,19 +153,21 @@ class ArmIK:
         """Move towards `target` (4, 4) tool to base for one tick of `dt` [s]."""
         start = self._q
         lower, upper = self._box(start, dt)
-        q, solved = start.copy(), True
-        jacobian, error = self._linearise(q, target)
+        error = self._error(target)
+        solved = True
         for _ in range(self._config.max_iterations):
-            dq = self._solve(jacobian, error, q, start, lower, upper, dt)
+            dq = self._solve(error, start, lower, upper, dt)
             if dq is None:
-                q, solved = start.copy(), False
+                self._place(start)
+                error, solved = self._error(target), False
                 break
-            q = start + np.clip(q + dq - start, lower, upper)  # DAQP's own tolerance is 1e-6
-            jacobian, error = self._linearise(q, target)
-            if float(np.linalg.norm(error * self._weights)) < self._config.good_error:
+            # Clipped again, because the solver's own tolerance is 1e-6.
+            self._place(start + np.clip(self._q + dq - start, lower, upper))
+            error = self._error(target)
+            weighted = error * self._weights
+            if float(weighted @ weighted) < self._config.good_error**2:
                 break
-        self._q = q
-        return self._report(q, start, error, lower, upper, solved, dt)
+        return self._report(start, error, solved, dt)
 
     def _box(self, start: Array, dt: float) -> tuple[Array, Array]:
         """Bounds (7,) of this tick's motion; lower <= upper even from outside the limits."""
@@ -175,66 +178,59 @@ class ArmIK:
             np.clip(self._upper - start, -recovery, reach),
         )
 
-    def _linearise(self, q: Array, target: Array) -> tuple[Array, Array]:
-        """Jacobian (6, 7) and pose error (6,), both along the base's axes."""
+    def _place(self, q: Array) -> None:
+        """Make `q` (7,) the present posture, with its tool pose and Jacobian (6, 7)."""
         # These three calls, in this order: computeFrameJacobian leaves joint placements stale.
         pin.computeJointJacobians(self._model, self._data, q)
         pose = pin.updateFramePlacement(self._model, self._data, self._tool)
-        jacobian = pin.getFrameJacobian(
+        self._jacobian = pin.getFrameJacobian(
             self._model, self._data, self._tool, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
         )
+        # Copies: the solver's data changes below them.
+        self._position, self._rotation = pose.translation.copy(), pose.rotation.copy()
+        self._q = q
+
+    def _error(self, target: Array) -> Array:
+        """Pose error (6,) of the present posture, along the base's axes."""
         error = np.empty(6)
-        error[:3] = target[:3, 3] - pose.translation
-        error[3:] = pin.log3(target[:3, :3] @ pose.rotation.T)
-        return jacobian, error
+        error[:3] = target[:3, 3] - self._position
+        error[3:] = pin.log3(target[:3, :3] @ self._rotation.T)
+        return error
 
     def _solve(
-        self,
-        jacobian: Array,
-        error: Array,
-        q: Array,
-        start: Array,
-        lower: Array,
-        upper: Array,
-        dt: float,
+        self, error: Array, start: Array, lower: Array, upper: Array, dt: float
     ) -> Array | None:
-        """Step (7,) of one QP, or None when the solver fails."""
+        """Step (7,) of one QP from the present posture, or None when the solver fails."""
         config = self._config
         weighted_error = error * self._weights
-        weighted_jacobian = jacobian * self._weights[:, None]
+        weighted_jacobian = self._jacobian * self._weights[:, None]
         rest_speed = np.clip(
             config.posture_gain * (self._rest - start), -config.posture_speed, config.posture_speed
         )
-        rest_step = start + rest_speed * dt - q
+        done = self._q - start
+        rest_step = rest_speed * dt - done
         damping = config.damping + config.error_damping * float(weighted_error @ weighted_error)
         hessian = weighted_jacobian.T @ weighted_jacobian
         hessian.flat[::8] += damping + config.posture_weight
         gradient = -(weighted_jacobian.T @ weighted_error) - config.posture_weight * rest_step
-        done = q - start
         dq, _, flag, _ = daqp.solve(
             hessian, gradient, _NO_ROWS, upper - done, lower - done, _NO_SENSE
         )
         return dq if flag == _SOLVED and np.isfinite(dq).all() else None
 
-    def _report(
-        self,
-        q: Array,
-        start: Array,
-        error: Array,
-        lower: Array,
-        upper: Array,
-        solved: bool,
-        dt: float,
-    ) -> IkResult:
-        near = 1e-6
-        moved = q - start
+    def _report(self, start: Array, error: Array, solved: bool, dt: float) -> IkResult:
+        near, q = 1e-6, self._q
         limited = (q <= self._lower + near) | (q >= self._upper - near)
-        fast = np.abs(moved) >= self._speed * dt - near
+        fast = (np.abs(q - start) >= self._speed * dt - near) & ~limited
         return IkResult(
             q=q.copy(),
-            position_error=float(np.linalg.norm(error[:3])),
-            rotation_error=float(np.linalg.norm(error[3:])),
-            at_limit=tuple(int(joint) for joint in np.flatnonzero(limited)),
-            at_speed=tuple(int(joint) for joint in np.flatnonzero(fast & ~limited)),
+            position_error=math.hypot(*error[:3].tolist()),
+            rotation_error=math.hypot(*error[3:].tolist()),
+            at_limit=_indices(limited),
+            at_speed=_indices(fast),
             solved=solved,
         )
+
+
+def _indices(flags: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(flags).tolist())

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+import pinocchio as pin
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 
-from ate_core.geometry import matrix_to_quaternion
 from ate_teleop.devices.joycon_report import JoyConState
 from ate_teleop.operator import OperatorStatus
 
@@ -30,9 +30,8 @@ def pose_message(transform: Array, frame: str, stamp_ns: int) -> PoseStamped:
     message.header.frame_id = frame
     position, orientation = message.pose.position, message.pose.orientation
     position.x, position.y, position.z = transform[:3, 3].tolist()
-    orientation.x, orientation.y, orientation.z, orientation.w = matrix_to_quaternion(
-        transform[:3, :3]
-    ).tolist()
+    quaternion = pin.Quaternion(transform[:3, :3]).coeffs()  # xyzw
+    orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()
     return message
 
 

@@ -1,0 +1,118 @@
+"""Everything the node of one operator publishes."""
+
+from collections.abc import Sequence
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import String
+
+from ate_core.contract import Cell
+from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
+from ate_teleop.devices.hand_pose import HandSample
+from ate_teleop.devices.joycon_report import JoyConState
+from ate_teleop.nodes import messages
+from ate_teleop.operator import OperatorOutput, OperatorStatus
+
+COMMANDER = "teleop"
+"""Name of this commander in the header of its commands."""
+STATUS_PERIOD_NS = 100_000_000
+"""Least time between two statuses while the clutch stays as it is [ns]."""
+REFRESH_NS = 30_000_000
+"""Repetition of unchanged buttons and openings; well within the command timeout [ns]."""
+
+
+class OperatorPublishers:
+    """Publishes commands every tick, inputs when they are new, states when they change."""
+
+    def __init__(self, node: Node, cell: Cell, side: str) -> None:
+        """Make the publishers, relative to the node's namespace."""
+        topics, make = cell.topics, node.create_publisher
+        self._side = side
+        self._joint_names = cell.arms[cell.operators[side].arm].joint_names
+        self._frame = f"headset_{side}"
+        self._wrist = make(PoseStamped, topics.wrist_pose, DEFAULT_QOS)
+        self._joy = make(Joy, topics.joy, DEFAULT_QOS)
+        self._command = make(JointState, topics.joint_command, COMMAND_QOS)
+        self._gripper = make(JointState, topics.gripper_command, COMMAND_QOS)
+        self._status = make(String, topics.operator_status, LATCHED_QOS)
+        self._diagnostics = make(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
+        self._wrist_ns = -1
+        self._last_joy: tuple[int, JoyConState | None] = (0, None)
+        self._last_gripper: tuple[int, float | None] = (0, None)
+        self._last_status: tuple[int, OperatorStatus | None] = (0, None)
+
+    @property
+    def status(self) -> OperatorStatus | None:
+        """The status published last."""
+        return self._last_status[1]
+
+    def send_commands(self, output: OperatorOutput, now_ns: int, stamp_ns: int) -> None:
+        """Send joint target and opening; `now_ns` is monotonic, `stamp_ns` ROS time."""
+        if output.joint_target is not None:
+            target = output.joint_target.tolist()
+            self._command.publish(
+                messages.joint_message(self._joint_names, target, COMMANDER, stamp_ns)
+            )
+        sent_ns, sent = self._last_gripper
+        due = output.gripper != sent or now_ns - sent_ns >= REFRESH_NS
+        if output.gripper is not None and due:
+            self._last_gripper = (now_ns, output.gripper)
+            names = [f"{self._side}_gripper"]
+            self._gripper.publish(
+                messages.joint_message(names, [output.gripper], COMMANDER, stamp_ns)
+            )
+
+    def send_hand(self, hand: HandSample | None, now_ns: int, stamp_ns: int) -> None:
+        """Send the wrist once per new pose, stamped with its time of receipt."""
+        if hand is None or not hand.tracked or hand.changed_ns == self._wrist_ns:
+            return
+        self._wrist_ns = hand.changed_ns
+        seen_ns = stamp_ns - (now_ns - hand.changed_ns)
+        self._wrist.publish(
+            messages.pose_message(hand.transform_wrist_to_headset, self._frame, seen_ns)
+        )
+
+    def send_joy(self, joy: JoyConState | None, now_ns: int, stamp_ns: int) -> None:
+        """Send the buttons when they change, and now and then; nothing while they are unknown."""
+        if joy is None or not joy.live:
+            return
+        sent_ns, sent = self._last_joy
+        if sent is None or joy.buttons != sent.buttons or now_ns - sent_ns >= REFRESH_NS:
+            self._last_joy = (now_ns, joy)
+            seen_ns = stamp_ns - (now_ns - joy.received_ns)
+            self._joy.publish(messages.joy_message(joy, self._frame, seen_ns))
+
+    def send_status(self, status: OperatorStatus, devices: Sequence[str], now_ns: int) -> None:
+        """Send the status when it changed; one that flickers, at most ten times per second."""
+        sent_ns, sent = self._last_status
+        if status == sent:
+            return
+        moved = sent is None or status.clutch is not sent.clutch
+        if moved or now_ns - sent_ns >= STATUS_PERIOD_NS:
+            self._last_status = (now_ns, status)
+            self._status.publish(messages.status_message(self._side, status, devices))
+
+    def send_diagnostics(self, devices: Sequence[str], stamp_ns: int) -> None:
+        """Send one line each for hand, controller and clutch."""
+        status = self.status
+        if status is None:
+            return
+        hand, joycon = devices
+        trouble = status.reason or ("target out of reach" if status.out_of_reach else "")
+        name = f"{self._side} operator"
+        lines = [
+            messages.diagnostic(f"{name}: hand", hand, status.tracked, hand),
+            messages.diagnostic(f"{name}: joycon", joycon, status.joycon, joycon),
+            messages.diagnostic(
+                f"{name}: clutch",
+                name,
+                not trouble,
+                trouble or status.clutch.value,
+                joints_at_limit=status.limits,
+            ),
+        ]
+        message = DiagnosticArray(status=lines)
+        message.header.stamp = messages.time_message(stamp_ns)
+        self._diagnostics.publish(message)

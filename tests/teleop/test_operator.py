@@ -1,0 +1,270 @@
+import json
+
+import numpy as np
+import pytest
+
+from ate_core.contract import load_cell
+from ate_core.geometry import rotation_exp, transform
+from ate_teleop.buttons import Event
+from ate_teleop.clutch import ClutchState
+from ate_teleop.devices.hand_pose import HandSample
+from ate_teleop.devices.joycon_report import BUTTONS, JoyConState
+from ate_teleop.ik import ArmIK, arm_ik_config
+from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.retarget import hand_pose_for_tool_motion, operator_mapping
+
+TICK_NS = 11_111_111
+HAND = transform(rotation_exp([0.4, -0.3, 0.9]), [0.2, 0.4, 1.1])
+
+
+class Rig:
+    """An operator's controller with an ideal arm behind it."""
+
+    def __init__(self, side="left", q=None):
+        self.cell = load_cell(hardware="sim")
+        self.arm = self.cell.arms[side]
+        self.controller = OperatorController(operator_settings(self.cell, side))
+        self.ik = ArmIK(arm_ik_config(self.arm, self.cell.safety))
+        self.mapping = operator_mapping(self.cell.operators[side], self.arm)
+        self.q = np.array(self.arm.home) if q is None else q
+        self.now_ns = 10**9
+        self.changed_ns = 0
+        self.hand = HAND.copy()
+        self.session = 1
+        self.held = set()
+        self.random = np.random.default_rng(7)
+        self.noise = 5e-5
+
+    def step(self, *, live=True, joy=True, arm=True, recording=False):
+        self.now_ns += TICK_NS
+        pose = self.hand.copy()
+        if live:
+            self.changed_ns = self.now_ns
+            pose[:3, 3] += self.random.normal(0, self.noise, 3)
+        sample = HandSample(
+            transform_wrist_to_headset=pose,
+            transform_head_to_headset=np.eye(4),
+            received_ns=self.changed_ns,
+            changed_ns=self.changed_ns,
+            sequence=self.now_ns,
+            session=self.session,
+            tracked=True,
+        )
+        state = JoyConState(
+            buttons=tuple(int(name in self.held) for name in BUTTONS),
+            received_ns=self.now_ns,
+            session=1,
+            live=joy,
+        )
+        output = self.controller.step(
+            sample, state if joy else state.released(), self.q if arm else None,
+            self.now_ns, recording,
+        )  # fmt: skip
+        if output.joint_target is not None:
+            self.q = output.joint_target
+        return output
+
+    def run(self, ticks, **flaws):
+        return [self.step(**flaws) for _ in range(ticks)]
+
+    def engage(self):
+        self.held.discard("l")
+        self.step()
+        self.held.add("l")
+        outputs = self.run(10)
+        assert outputs[-1].status.clutch is ClutchState.ENGAGED
+        return outputs
+
+    def tool(self):
+        return self.ik.tool_pose(self.q)
+
+
+def test_engagement_moves_nothing_whatever_the_offset():
+    random = np.random.default_rng(11)
+    for _ in range(20):
+        q = np.array(load_cell().arms["left"].home) + random.uniform(-0.3, 0.3, 7)
+        rig = Rig(q=q)
+        rig.hand = transform(rotation_exp(random.normal(0, 1, 3)), random.normal(0, 0.5, 3))
+        before = rig.tool()
+        outputs = rig.engage()
+        targets = [output.joint_target for output in outputs if output.joint_target is not None]
+        first = rig.ik.tool_pose(targets[0])
+        assert np.abs(first[:3, 3] - before[:3, 3]).max() < 1e-5
+        assert np.abs(targets[0] - q).max() < 0.006  # rad: the slow pull to rest
+        assert np.abs(rig.tool()[:3, 3] - before[:3, 3]).max() < 5e-4
+
+
+def test_a_hand_that_moves_while_engaging_does_not_make_the_tool_jump():
+    rig = Rig()
+    rig.step()
+    rig.held.add("l")
+    before = rig.tool()
+    for _ in range(12):
+        rig.hand[0, 3] += 0.4 * TICK_NS * 1e-9
+        output = rig.step()
+        if output.joint_target is not None:
+            break
+    assert np.abs(rig.tool()[:3, 3] - before[:3, 3]).max() < 1e-5
+
+
+def test_a_hand_found_by_the_inverse_mapping_brings_the_tool_where_it_is_wanted():
+    rig = Rig()
+    rig.engage()
+    start = rig.tool()
+    wanted = start @ transform(rotation_exp([0.1, -0.2, 0.3]), np.zeros(3))
+    wanted[:3, 3] += [0.08, 0.05, 0.06]
+    goal = hand_pose_for_tool_motion(rig.mapping, HAND, start, wanted)
+    for step in range(180):
+        share = (step + 1) / 180
+        rig.hand = goal.copy()
+        rig.hand[:3, 3] = (1 - share) * HAND[:3, 3] + share * goal[:3, 3]
+        rig.hand[:3, :3] = HAND[:3, :3] @ rotation_exp(
+            share * np.asarray(_log(HAND[:3, :3].T @ goal[:3, :3]))
+        )
+        rig.step()
+    outputs = rig.run(60)
+    assert np.abs(rig.tool() - wanted).max() < 1e-3
+    assert not outputs[-1].status.out_of_reach
+
+
+def _log(rotation):
+    from ate_core.geometry import rotation_log
+
+    return rotation_log(rotation)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "ticks", "reason"),
+    [({"live": False}, 20, "not tracked"), ({"arm": False}, 2, "joints")],
+    ids=["hand lost", "arm silent"],
+)
+def test_a_loss_makes_the_arm_hold_until_the_shoulder_is_pressed_anew(flaw, ticks, reason):
+    rig = Rig()
+    rig.engage()
+    outputs = rig.run(ticks, **flaw)
+    assert outputs[-1].joint_target is None
+    assert reason in outputs[-1].status.reason
+    assert all(output.joint_target is None for output in rig.run(50))
+    rig.engage()
+
+
+def test_a_silent_hand_lets_go_within_200_ms():
+    rig = Rig()
+    rig.engage()
+    outputs = rig.run(40, live=False)
+    commands = sum(output.joint_target is not None for output in outputs)
+    assert commands * TICK_NS <= 200e6
+
+
+def test_a_new_session_of_the_headset_ends_the_stroke():
+    rig = Rig()
+    rig.engage()
+    rig.session += 1
+    rig.hand[:3, 3] += 0.04
+    assert all(output.joint_target is None for output in rig.run(30))
+
+
+def test_a_jump_of_the_hand_inside_one_session_ends_the_stroke():
+    rig = Rig()
+    rig.engage()
+    before = rig.tool()
+    rig.hand[:3, 3] += [0.09, 0.0, 0.0]
+    outputs = rig.run(10)
+    assert outputs[-1].joint_target is None
+    assert "jumped" in outputs[-1].status.reason
+    assert np.abs(rig.tool()[:3, 3] - before[:3, 3]).max() < 1e-3
+
+
+def test_an_arm_that_does_not_follow_ends_the_stroke():
+    rig = Rig()
+    rig.engage()
+    stuck = rig.q.copy()
+    outputs = []
+    for _ in range(180):
+        rig.hand[0, 3] += 0.003
+        outputs.append(rig.step())
+        rig.q = stuck
+    assert outputs[-1].joint_target is None
+    assert "does not follow" in outputs[-1].status.reason
+
+
+def test_the_shoulder_must_be_pressed_anew_after_the_controller_was_silent():
+    rig = Rig()
+    rig.engage()
+    assert rig.step(joy=False).joint_target is None
+    assert all(output.joint_target is None for output in rig.run(30))
+    rig.engage()
+
+
+def test_re_engaging_starts_from_the_measured_posture():
+    rig = Rig()
+    rig.engage()
+    rig.run(20)
+    rig.held.clear()
+    rig.step()
+    rig.q = rig.q + 0.2  # somebody moved the arm meanwhile
+    moved = rig.q.copy()
+    rig.held.add("l")
+    targets = [output.joint_target for output in rig.run(10)]
+    first = next(target for target in targets if target is not None)
+    assert np.abs(first - moved).max() < 0.005
+
+
+def test_the_trigger_closes_the_gripper_only_while_the_controller_reports():
+    rig = Rig()
+    assert rig.step().gripper == 1.0
+    rig.held.add("zl")
+    assert rig.step().gripper == 0.0
+    assert rig.step(joy=False).gripper is None
+
+
+def test_buttons_act_once_per_press():
+    rig = Rig()
+    rig.step()
+    for button, event in (
+        ("plus", Event.START_OR_STOP),
+        ("minus", Event.DISCARD),
+        ("a", Event.DISCARD),
+        ("y", Event.REDO),
+        ("home", Event.HOME),
+        ("capture", Event.HOME),
+    ):
+        rig.held = {button}
+        events = [event for output in rig.run(5) for event in output.events]
+        rig.held = set()
+        rig.run(2)
+        assert events == [event]
+
+
+def test_the_arm_is_not_sent_home_while_the_clutch_is_held():
+    rig = Rig()
+    rig.engage()
+    rig.held.add("capture")
+    assert not any(output.events for output in rig.run(5))
+
+
+def test_buttons_already_down_when_the_controller_appears_do_nothing():
+    rig = Rig()
+    rig.held = {"plus", "l"}
+    outputs = rig.run(30)
+    assert not any(output.events for output in outputs)
+    assert all(output.joint_target is None for output in outputs)
+
+
+def test_lamps_tell_recording_and_clutch():
+    rig = Rig()
+    assert rig.step().lamps == 0b00
+    assert rig.step(recording=True).lamps == 0b01
+    rig.engage()
+    assert rig.step(recording=True).lamps == 0b11
+
+
+def test_a_target_out_of_reach_is_told_and_the_arm_stays_within_limits():
+    rig = Rig()
+    rig.engage()
+    for _ in range(200):
+        rig.hand[1, 3] += 0.004  # forward, far beyond the arm
+        output = rig.step()
+    assert output.status.out_of_reach
+    assert output.status.limits
+    json.dumps(output.status.limits)
