@@ -184,7 +184,7 @@ def build_episode(
         task=str(bag.info.get("task") or bag.scene.get("task", "")),
         instruction=str(bag.info.get("instruction", "")),
         operator=str(bag.info.get("operator", "")),
-        seed=int(bag.info.get("seed", -1)),
+        seed=_seed(bag),
         object_names=names,
         outcome=str(bag.outcome["outcome"]),
         source=source,
@@ -208,10 +208,8 @@ def episode_ticks(
     start_ns = int(bag.series[latest.name].stamps_ns[0])
     late = (start_ns - int(bag.info["start_ns"])) / NANOSECONDS
     if late > config.max_late_start:
-        raise EpisodeError(
-            f"{latest.topic} begins {late:.1f} s after the episode "
-            f"(bound {config.max_late_start:.1f} s)"
-        )
+        bound = f"bound {config.max_late_start:.1f} s"
+        raise EpisodeError(f"{latest.topic} begins {late:.1f} s after the episode ({bound})")
     end_ns = max(int(bag.series[spec.name].stamps_ns[-1]) for spec in needed)
     ticks = tick_grid(start_ns, end_ns, tick_period_ns(bag.cell.tick_rate))[:-1]
     seconds = len(ticks) / bag.cell.tick_rate
@@ -226,6 +224,13 @@ def _require_outcome(bag: BagEpisode, config: ConvertConfig) -> None:
         return
     reason = f" ({bag.outcome['reason']})" if bag.outcome.get("reason") else ""
     raise EpisodeError(f"outcome is {outcome}{reason}; --keep-failures keeps such episodes")
+
+
+def _seed(bag: BagEpisode) -> int:
+    """Return the seed given to the recorder, else that of the simulated scene, else -1."""
+    given = int(bag.info.get("seed", -1))
+    of_scene = bag.scene.get("seed")
+    return of_scene if given < 0 and isinstance(of_scene, int) else given
 
 
 def _needed_streams(builder: ObservationBuilder, bag: BagEpisode) -> list[StreamSpec]:
@@ -266,19 +271,13 @@ def _source_hash(file: Path, config: ConvertConfig) -> str:
 
 
 def _stream_line(episode: Episode) -> str:
-    builder = ObservationBuilder(episode.cell)
-    shown = [
-        (name, values)
-        for name, values in episode.streams.items()
-        if name in builder.streams and builder.streams[name].rate_hz > 0
-    ]
     slow = [
         f"{name} {values['rate_hz']:.1f} Hz, {values['gaps']:.0f} gaps "
         f"(longest {values['longest_gap_ms']:.0f} ms)"
-        for name, values in shown
+        for name, values in episode.streams.items()
         if values["gaps"]
     ]
-    return "; ".join(slow) if slow else f"{len(shown)} streams without gaps"
+    return "; ".join(slow) if slow else f"{len(episode.streams)} streams without gaps"
 
 
 def _print_table(console: Console, reports: list[EpisodeReport]) -> None:

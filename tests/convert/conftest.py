@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ate_core.contract import Cell, load_cell, parse_cell_text
+from ate_core.contract import Cell, load_cell
 from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import TYPESTORE, encode_text
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
@@ -27,7 +27,7 @@ class Sent:
     data: bytes
 
 
-CELL = parse_cell_text(load_cell(None, "sim").canonical_text())
+CELL = load_cell(None, "sim")
 
 
 @functools.cache
@@ -91,7 +91,7 @@ def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
 
 def _scene(cell: Cell) -> Sent:
     spec = next(spec for spec in cell_streams(cell) if spec.name == "scene_info")
-    text = '{"task": "pick_place", "objects": ["bun", "plate"], "epoch": 4}'
+    text = '{"task": "pick_place", "objects": ["bun", "plate"], "epoch": 4, "seed": 11}'
     return Sent(spec, START_NS, START_NS - 10**6, encode_text(text))
 
 

@@ -80,6 +80,12 @@ def test_an_episode_says_where_it_comes_from(studio, config):
         assert file.attrs["sim"] and file.attrs["tick_rate"] == 20.0
 
 
+def test_the_seed_of_the_scene_stands_in_for_one_not_given(studio, config):
+    studio.record(config.bags, studio.messages())
+    convert(config)
+    assert read_episode(config.output / "episode_000000.hdf5").seed == 11
+
+
 def test_a_bag_without_a_needed_topic_is_rejected_by_name(studio, config):
     messages = [m for m in studio.messages() if m.spec.name != "right_arm_state"]
     assert "no message on /right/arm/joint_states" in reason(studio, config, messages)

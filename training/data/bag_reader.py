@@ -30,6 +30,8 @@ from ate_core.streams import (
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 MAGIC = b"\x89MCAP0\r\n"
+SCENE_SETTLE_NS = 500_000_000
+"""Time after the start in which the announcement of the scene may still come [ns]."""
 FORMAT = 1
 """Version of /episode/info that this reader understands."""
 
@@ -175,7 +177,7 @@ class _Collector:
     def _add_scene(self, message: RawMessage) -> None:
         scene = _read_text(message)
         changed = self.scene.get("epoch") != scene.get("epoch")
-        if self.scene and changed and message.receive_ns > self._start_ns:
+        if self.scene and changed and message.receive_ns > self._start_ns + SCENE_SETTLE_NS:
             raise EpisodeError(
                 f"the scene was reset in mid-episode (epoch {self.scene.get('epoch')} to "
                 f"{scene.get('epoch')}); reset it before the episode starts"
