@@ -174,7 +174,8 @@ class SimWorld:
 
         What the gripper and the world behind it exert on the arm; the gripper's weight included.
         """
-        return self.data.sensordata[self._arms[side].wrench].copy()
+        # MuJoCo reports what the arm exerts on the gripper.
+        return -self.data.sensordata[self._arms[side].wrench]
 
     def gripper(self, side: Side) -> float:
         """Opening, 0 closed .. 1 open."""

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 _ITERATIONS = 4
 _DAMPING = 0.02  # [m], [rad]
 _DAMPING_GROWTH = 0.5  # damping per unit of error: beyond the reach it stops the elbow's chatter
+_ACCURACY = 2e-4  # [m], [rad]
 _LARGEST_STEP = 0.25  # per iteration [rad]
 _POSTURE_PULL = 0.02  # share of the way to the home posture per iteration
 _LEAST_ELBOW = 0.1  # J4 [rad]: nearer to straight the elbow flips
@@ -39,8 +40,10 @@ class ToolTracker:
 
     def solve(self, pose: Array) -> Array:
         """Joint positions (7,) [rad] that bring the tool to ``pose`` (4, 4) in the world."""
-        for _ in range(_ITERATIONS):
+        for iteration in range(_ITERATIONS):
             error, jacobian = self._linearise(pose)
+            if iteration > 0 and np.abs(error).max() < _ACCURACY:
+                break
             damping = _DAMPING + _DAMPING_GROWTH * float(error @ error)
             # dq = J^T (J J^T + d^2 I)^-1 e + (I - J^# J) k (q_rest - q)
             inverse = jacobian.T @ np.linalg.inv(

@@ -44,7 +44,7 @@ class CookBun:
 
     def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
         """Closed steamer in the middle, within reach of both arms; bun on a plate on the right."""
-        steamer = within_disc(rng, (0.25, 0.0), radius / 2)
+        steamer = within_disc(rng, (0.235, 0.0), radius / 2)
         plate = within_disc(rng, (0.26, -0.29), radius)
         bun = plate + within_disc(rng, (0.0, 0.0), 0.015)
         return {

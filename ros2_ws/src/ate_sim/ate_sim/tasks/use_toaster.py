@@ -37,8 +37,8 @@ class UseToaster:
         box(movable(spec, "slice"), _SLICE, TOAST, mass=0.05)
         rack = fixture(spec, "rack")
         for side in (-1.0, 1.0):
-            wall = (0.0, side * (_SLICE[1] + 0.001 + 0.004), 0.0175)
-            box(rack, (0.035, 0.004, 0.0175), DARK_BAMBOO, wall)
+            wall = (0.0, side * (_SLICE[1] + 0.001 + 0.004), 0.011)
+            box(rack, (0.035, 0.004, 0.011), DARK_BAMBOO, wall)
         toaster = fixture(spec, "toaster")
         length, width = _SLOT
         box(toaster, (length + 0.012, 0.036, _FLOOR / 2), STEEL, (0.0, 0.0, _FLOOR / 2))
@@ -63,7 +63,7 @@ class UseToaster:
 
     def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
         """Rack on the left, toaster in the middle, within reach of both arms."""
-        toaster = within_disc(rng, (0.26, 0.08), radius / 2)
+        toaster = within_disc(rng, (0.235, 0.06), radius / 2)
         rack = within_disc(rng, (0.25, 0.33), radius)
         yaw = rng.uniform(-0.3, 0.3)
         return {

@@ -140,8 +140,8 @@ def _add_gripper(
     )
     _box(gripper, (0.0, 0.0, 0.035), (0.030, 0.035, 0.035), 0.35, _JOINT_COLOUR)
     _box(gripper, (0.0, 0.0, 0.080), (0.016, 0.072, 0.012), 0.10, _JOINT_COLOUR)
-    gripper.add_site(name=f"{side}_flange")
-    gripper.add_site(name=f"{side}_tool", pos=[0.0, 0.0, tool_length])
+    gripper.add_site(name=f"{side}_flange", group=4)  # groups from 3 on are not drawn
+    gripper.add_site(name=f"{side}_tool", pos=[0.0, 0.0, tool_length], group=4)
     for name, sign in (("finger_a", 1.0), ("finger_b", -1.0)):
         finger = gripper.add_body(name=f"{side}_{name}", gravcomp=1.0)
         finger.add_joint(
@@ -196,13 +196,13 @@ def _add_finger_drive(spec: mujoco.MjSpec, side: str) -> None:
 
 
 def _add_wrist_camera(gripper: mujoco.MjsBody, side: str, tool_length: float) -> None:
-    position = np.array([0.075, 0.0, 0.05])
+    position = np.array([0.090, 0.0, 0.060])
     target = np.array([0.0, 0.0, tool_length])
     gripper.add_camera(
         name=f"{side}_wrist",
         pos=position,
         quat=wxyz(look_at(position, target, up=np.array([1.0, 0.0, 0.0]))),
-        fovy=62.0,
+        fovy=58.0,  # RealSense D405
     )
 
 

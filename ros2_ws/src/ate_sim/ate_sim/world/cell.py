@@ -100,12 +100,12 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         specular=[0.1, 0.1, 0.1],
         castshadow=False,
     )
-    position, target = np.array([-0.35, 0.0, 1.05]), np.array([0.33, 0.0, 0.0])
+    position, target = np.array([0.08, 0.0, 1.05]), np.array([0.24, 0.0, 0.0])
     world.add_camera(
         name="overhead",
         pos=position,
         quat=wxyz(look_at(position, target, up=np.array([0.0, 0.0, 1.0]))),
-        fovy=48.0,
+        fovy=43.0,  # RealSense L515, colour
     )
 
 

@@ -20,7 +20,7 @@ PLATE_RADIUS = 0.065
 PLATE_HEIGHT = 0.008
 # The opened gripper, 0.144 m wide, fits inside the steamer.
 STEAMER_RADIUS = 0.088
-STEAMER_HEIGHT = 0.045
+STEAMER_HEIGHT = 0.056
 STEAMER_FLOOR = 0.004
 LID_RADIUS = 0.108
 LID_THICKNESS = 0.008
@@ -118,7 +118,7 @@ def add_bun(spec: mujoco.MjSpec, name: str) -> None:
     dome = bun.add_geom(
         type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
         pos=[0.0, 0.0, height / 2],
-        size=[radius, radius, 0.3 * height],
+        size=[radius, radius, 0.22 * height],
         rgba=DOUGH,
         mass=0.0,
     )
