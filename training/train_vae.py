@@ -194,13 +194,14 @@ def describe(config: TrainVaeConfig, data: VaeData, vae: ActionVae, step: int) -
     """The checkpoint of this moment, with moments over all clean training chunks."""
     training = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     training |= {"step": step, "chunks": len(data.chunks), **data.about}
-    origin = data.about.get("sources") or data.about.get("task") or "unnamed"
+    counts = data.about.get("sources", {data.about.get("task") or "unnamed": len(data.chunks)})
+    origin = ", ".join(f"{name} ({count})" for name, count in counts.items())
     parameters = sum(p.numel() for p in vae.parameters())
     card = f"""# Action VAE, stage {config.stage}
 
 | | |
 |---|---|
-| data | {origin} ({len(data.chunks)} chunks of {config.horizon} actions) |
+| chunks of {config.horizon} actions | {origin} |
 | latent | {config.latent} |
 | parameters | {parameters / 1e6:.2f} M |
 | steps | {step} of {config.steps}, seed {config.seed} |

@@ -1,15 +1,20 @@
 """Small synthetic demonstrations: arms that follow their objects along smooth paths."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 
 from ate_core.contract import load_cell
-from training.data.dataset import Trajectory
+from training.data.episode_file import Episode, write_episode
+
+TICKS = 40
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def _one_thread():
     """More threads are slower for tiny networks, and sums would depend on their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -23,32 +28,49 @@ def cell():
     return load_cell(hardware="sim")
 
 
-@pytest.fixture
-def make_trajectories(cell):
-    """Factory of `count` demonstrations of `ticks` ticks, seeded."""
+def reach(cell, rng, *, ticks=TICKS, objects=1, images=False):
+    """One demonstration: both arms move from a middle posture to where their object tells."""
+    phase = np.linspace(0.0, 1.0, ticks)[:, None]
+    goal = rng.uniform(-0.5, 0.5, 16)
+    goal[[7, 15]] += 0.5  # grippers lie between 0 and 1
+    action = (0.5 + (goal - 0.5) * phase**2 * (3 - 2 * phase)).astype(np.float32)
+    poses = np.zeros((ticks, objects, 7), np.float32)
+    poses[..., :3], poses[..., 6] = goal[:3], 1.0
+    encoded = {}
+    if images:
+        for camera in cell.cameras.values():
+            picture = rng.integers(0, 255, (54, 96, 3), np.uint8)
+            encoded[camera.key] = [simplejpeg.encode_jpeg(picture, 90, "RGB")] * ticks
+    return Episode(
+        state=action - np.float32(0.01),
+        velocity=np.zeros((ticks, 14), np.float32),
+        wrench=np.zeros((ticks, 12), np.float32),
+        action=action,
+        timestamps_ns=np.arange(ticks, dtype=np.int64) * 50_000_000,
+        environment=poses if objects else None,
+        images=encoded,
+        cell=cell,
+        task="reach",
+    )
 
-    def make(count=3, ticks=40, seed=0, objects=1):
+
+@pytest.fixture(scope="session")
+def write_demonstrations(cell):
+    """Write `count` seeded demonstrations into a folder; returns the folder."""
+
+    def write(folder, count=3, seed=0, change=None, **settings):
         rng = np.random.default_rng(seed)
-        phase = np.linspace(0.0, 1.0, ticks, dtype=np.float32)[:, None]
-        result = []
         for index in range(count):
-            goal = rng.uniform(-0.5, 0.5, 16).astype(np.float32)
-            goal[[7, 15]] = 0.5 + 0.4 * np.sign(goal[[7, 15]])
-            action = 0.5 + (goal - 0.5) * phase**2 * (3 - 2 * phase)
-            poses = np.zeros((ticks, objects, 7), np.float32)
-            poses[..., :3] = goal[:3]
-            poses[..., 6] = 1.0
-            result.append(
-                Trajectory(
-                    name=f"episode_{index:06d}",
-                    state=action - 0.01,
-                    action=action,
-                    environment=poses if objects else None,
-                    images={},
-                    contract=cell.canonical_text(),
-                    task="reach",
-                )
-            )
-        return result
+            episode = reach(cell, rng, **settings)
+            if change and index == count - 1:
+                episode = dataclasses.replace(episode, **change)
+            write_episode(folder / f"episode_{index:06d}.hdf5", episode)
+        return folder
 
-    return make
+    return write
+
+
+@pytest.fixture(scope="session")
+def episodes(tmp_path_factory, write_demonstrations):
+    """Three demonstrations on disk."""
+    return write_demonstrations(tmp_path_factory.mktemp("episodes"))

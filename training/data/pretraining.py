@@ -78,5 +78,13 @@ def make_chunks(sources: list[MotionSource], horizon: int) -> PretrainingChunks:
 
 
 def _generate(motions: int, seed: int) -> list[MotionSource]:
-    """Scripted motion of bodies other than the cell's arms."""
-    raise NotImplementedError
+    """Scripted motion of bodies other than the cell's arms, one source per body."""
+    from ate_sim.embodiments import EMBODIMENTS, generate_motion  # loads the physics engine
+
+    bodies = tuple(EMBODIMENTS)[:motions]
+    sources = []
+    for index, body in enumerate(bodies):
+        share = motions // len(bodies) + (index < motions % len(bodies))
+        episodes = generate_motion(share, seed + index, embodiments=(body,))
+        sources.append(MotionSource(f"generated {body}", episodes))
+    return sources

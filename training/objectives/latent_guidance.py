@@ -52,7 +52,7 @@ class ShiftBounds:
 
 
 def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:
-    """Squared latent distance y = ||z(x) - z(a)||^2 per sample (B,); the gradient flows through x only.
+    """Squared latent distance per sample, y = ||z(x) - z(a)||^2 (B,); differentiable in x only.
 
     Args:
         encoder: Of the frozen VAE.

@@ -1,0 +1,243 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ate_core.errors import TrainingError, UsageError
+from ate_core.observation import Observation
+from ate_policy.checkpoint import load_checkpoint
+from ate_policy.policy import load_policy
+from training import finetune as command
+from training.configs.finetune import FinetuneConfig
+from training.configs.train_vae import TrainVaeConfig
+from training.data.dataset import read_trajectories
+from training.finetune import finetune
+from training.train_vae import train_vae
+
+VAE = {"steps": 3, "batch": 4, "latent": 8, "width": 16}
+SHORT = {"steps": 6, "batch": 8, "log_every": 1, "save_every": 3}
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory, episodes, write_demonstrations):
+    """A stage-2 VAE of the episodes, hardly trained."""
+    folder = tmp_path_factory.mktemp("vae")
+    motion = write_demonstrations(folder / "motion", count=2, seed=7)
+    pretend_stage_one(motion, folder / "one")
+    config = TrainVaeConfig(
+        stage=2, output=folder / "two", episodes=episodes, prior=folder / "one", **VAE
+    )
+    assert train_vae(config) == 0
+    return folder / "two"
+
+
+def pretend_stage_one(motion, output):
+    """Stage 1 on synthetic motion in the place of generated motion."""
+    from training import train_vae as module
+    from training.data.pretraining import MotionSource
+
+    original = module.load_sources
+    actions = [trajectory.action for trajectory in read_trajectories(motion)]
+    module.load_sources = lambda *_, **__: [MotionSource("synthetic", actions)]
+    try:
+        assert train_vae(TrainVaeConfig(stage=1, output=output, **VAE)) == 0
+    finally:
+        module.load_sources = original
+
+
+def weights(run):
+    return load_checkpoint(run).weights
+
+
+def equal(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def logged(run, key="loss"):
+    return [json.loads(line)[key] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_policy_that_loads_for_the_cell(tmp_path, episodes, cell):
+    assert finetune(FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)) == 0
+    policy = load_policy(tmp_path / "run", cell)
+    assert policy.needs.objects == 1 and policy.horizon == 20
+    assert policy.training["step"] == 6 and policy.training["task"] == "reach"
+    assert len(logged(tmp_path / "run")) == 6
+    card = load_checkpoint(tmp_path / "run").card
+    assert "| demonstrations | 3 (120 ticks) |" in card
+
+
+def test_one_seed_is_one_result(tmp_path, episodes):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        finetune(FinetuneConfig(episodes=episodes, output=tmp_path / name, seed=seed, **SHORT))
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("mode", ["paper", "latent_metric"])
+def test_guidance_of_strength_zero_is_bit_identical_to_plain(tmp_path, episodes, vae, mode):
+    settings = {"episodes": episodes, "vae": vae, **SHORT}
+    finetune(FinetuneConfig(output=tmp_path / "plain", **settings))
+    finetune(
+        FinetuneConfig(output=tmp_path / "zero", guidance=mode, guidance_strength=0.0, **settings)
+    )
+    finetune(FinetuneConfig(output=tmp_path / "one", guidance=mode, **settings))
+    assert equal(weights(tmp_path / "plain"), weights(tmp_path / "zero"))
+    assert logged(tmp_path / "plain") == logged(tmp_path / "zero")
+    assert not equal(weights(tmp_path / "plain"), weights(tmp_path / "one"))
+
+
+def test_plain_and_guided_runs_see_the_same_data(tmp_path, episodes, vae, monkeypatch):
+    seen = {}
+    original = command.draw_noise
+
+    def recording(actions, generator):
+        batch = original(actions, generator)
+        seen.setdefault(mode, []).append((batch.actions, batch.noisy, batch.tau))
+        return batch
+
+    monkeypatch.setattr(command, "draw_noise", recording)
+    for mode in ("none", "paper"):
+        config = FinetuneConfig(
+            episodes=episodes, vae=vae, output=tmp_path / mode, guidance=mode, **SHORT
+        )
+        finetune(config)
+    for plain, guided in zip(seen["none"], seen["paper"], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(plain, guided, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["none", "paper"])
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, episodes, vae, monkeypatch, mode):
+    settings = {"episodes": episodes, "vae": vae, "guidance": mode, **SHORT}
+    finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
+
+    original = command.draw_noise
+    calls = iter(range(100))
+
+    def dies(actions, generator):
+        if next(calls) == 5:
+            raise ConnectionAbortedError  # as if the process were killed in step 6
+        return original(actions, generator)
+
+    config = FinetuneConfig(output=tmp_path / "cut", **settings)
+    monkeypatch.setattr(command, "draw_noise", dies)
+    with pytest.raises(ConnectionAbortedError):
+        finetune(config)
+    monkeypatch.setattr(command, "draw_noise", original)
+    assert load_checkpoint(tmp_path / "cut").training["step"] == 3
+    assert finetune(dataclasses.replace(config, resume=True)) == 0
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert logged(tmp_path / "whole") == logged(tmp_path / "cut")
+
+
+def test_only_the_newest_checkpoint_keeps_the_training_state(tmp_path, episodes):
+    finetune(FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT))
+    states = sorted(path.parent.name for path in tmp_path.glob("run/step_*/training_state.*"))
+    assert states == ["step_000006"]
+    assert load_checkpoint(tmp_path / "run" / "step_000003").training["step"] == 3
+
+
+def test_resume_and_output_are_checked(tmp_path, episodes):
+    config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
+    with pytest.raises(UsageError, match="no run with a checkpoint"):
+        finetune(dataclasses.replace(config, resume=True))
+    finetune(config)
+    with pytest.raises(UsageError, match="not empty"):
+        finetune(config)
+    with pytest.raises(UsageError, match=r"learning_rate: 0.5 \(was 0.001\)"):
+        finetune(dataclasses.replace(config, resume=True, learning_rate=0.5))
+
+
+def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
+    tmp_path, episodes, monkeypatch
+):
+    original = command.draw_noise
+    calls = iter(range(100))
+
+    def poisoned(actions, generator):
+        batch = original(actions, generator)
+        if next(calls) == 4:
+            batch.noisy[0, 0, 0] = math.nan
+        return batch
+
+    monkeypatch.setattr(command, "draw_noise", poisoned)
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="loss is nan at step 5"):
+        finetune(FinetuneConfig(episodes=episodes, output=run, **SHORT))
+    assert (run / "nonfinite_batch.safetensors").is_file()
+    saved = load_checkpoint(run)
+    assert saved.training["step"] == 3
+    assert all(torch.isfinite(value).all() for value in saved.weights.values())
+
+
+def test_a_vae_of_other_episodes_is_refused(tmp_path, vae, write_demonstrations):
+    others = write_demonstrations(tmp_path / "others", seed=99)
+    config = FinetuneConfig(
+        episodes=others, vae=vae, guidance="paper", output=tmp_path / "run", **SHORT
+    )
+    with pytest.raises(TrainingError, match="trained on other episodes"):
+        finetune(config)
+
+
+def test_a_vae_of_stage_one_or_another_horizon_is_refused(tmp_path, vae, episodes):
+    settings = {"episodes": episodes, "guidance": "paper", **SHORT}
+    with pytest.raises(TrainingError, match="stage 1, guidance needs stage 2"):
+        finetune(FinetuneConfig(vae=vae.parent / "one", output=tmp_path / "a", **settings))
+    with pytest.raises(TrainingError, match="20 actions, the policy's 10"):
+        finetune(FinetuneConfig(vae=vae, horizon=10, output=tmp_path / "b", **settings))
+
+
+def test_guidance_without_a_vae_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="needs an action VAE"):
+        FinetuneConfig(episodes=tmp_path, output=tmp_path, guidance="paper")
+
+
+def test_a_pretrained_policy_is_where_training_starts(tmp_path, episodes):
+    first = FinetuneConfig(episodes=episodes, output=tmp_path / "first", **SHORT)
+    finetune(first)
+    again = dataclasses.replace(
+        first, output=tmp_path / "again", init=tmp_path / "first", learning_rate=1e-12
+    )
+    finetune(again)
+    old, new = weights(tmp_path / "first"), weights(tmp_path / "again")
+    assert all(torch.allclose(old[name], new[name], atol=1e-6) for name in old)
+    with pytest.raises(TrainingError, match="horizon 20 against 10"):
+        finetune(dataclasses.replace(again, output=tmp_path / "other", horizon=10))
+
+
+def test_a_vision_policy_learns_from_images(tmp_path, write_demonstrations, cell):
+    folder = write_demonstrations(tmp_path / "episodes", count=2, ticks=20, images=True)
+    config = FinetuneConfig(
+        episodes=folder,
+        output=tmp_path / "run",
+        variant="vision",
+        cameras=("cam_high",),
+        steps=2,
+        batch=16,
+    )
+    assert finetune(config) == 0
+    policy = load_policy(tmp_path / "run", cell)
+    assert policy.needs.cameras == ("cam_high",) and not policy.needs.environment
+    first = read_trajectories(folder)[0]
+    image = policy.decode(first.images["cam_high"][0])
+    observation = Observation(state=first.state[0], images={"cam_high": image}, stamp_ns=0)
+    assert np.isfinite(policy.infer(observation, 0)).all()
+
+
+def test_the_policy_overfits_one_demonstration(tmp_path, write_demonstrations, cell):
+    folder = write_demonstrations(tmp_path / "episodes", count=1, ticks=20)
+    config = FinetuneConfig(
+        episodes=folder, output=tmp_path / "run", steps=400, batch=32, ema_decay=0.9
+    )
+    finetune(config)
+    policy = load_policy(tmp_path / "run", cell)
+    episode = read_trajectories(folder)[0]
+    observation = Observation(
+        state=episode.state[0], environment=episode.environment[0], stamp_ns=0
+    )
+    error = policy.infer(observation, 0) - episode.action
+    spread = np.ptp(episode.action)
+    assert np.abs(error).mean() < 0.02 * spread

@@ -1,0 +1,136 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ate_core.errors import TrainingError, UsageError
+from ate_policy.checkpoint import load_checkpoint
+from training import train_vae as command
+from training.configs.train_vae import TrainVaeConfig
+from training.data.pretraining import MotionSource, make_chunks
+from training.train_vae import train_vae
+from training.vae.moments import aggregate_moments
+from training.vae.storage import load_vae
+
+SHORT = {"steps": 4, "batch": 8, "latent": 8, "width": 16, "log_every": 1, "save_every": 2}
+
+
+@pytest.fixture
+def motion(monkeypatch):
+    """Two bodies with different ranges in the place of recordings and generated motion."""
+    rng = np.random.default_rng(0)
+    sources = [
+        MotionSource(name, [rng.normal(mean, std, (30, 16)) for _ in range(2)])
+        for name, mean, std in (("small", 0.0, 0.1), ("large", 2.0, 1.0))
+    ]
+    monkeypatch.setattr(command, "load_sources", lambda *_, **__: sources)
+    return sources
+
+
+def logged(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_each_source_is_normalised_on_its_own(motion):
+    made = make_chunks(motion, 20)
+    assert made.counts == {"small": 60, "large": 60}
+    assert made.statistics["large"].mean[0] == pytest.approx(2.0, abs=0.5)
+    for part in made.chunks.split(60):
+        assert abs(part[:10].mean().item()) < 0.2
+        assert part[:10].std().item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_motion_shorter_than_a_chunk_is_refused():
+    with pytest.raises(TrainingError, match="no episode of 20 ticks"):
+        make_chunks([MotionSource("short", [np.zeros((5, 16))])], 20)
+
+
+@pytest.mark.usefixtures("motion")
+def test_stage_one_leaves_a_vae_with_its_moments(tmp_path):
+    assert train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT)) == 0
+    stored = load_vae(tmp_path / "one")
+    assert stored.stage == 1
+    assert stored.checkpoint.training["sources"] == {"small": 60, "large": 60}
+    assert set(logged(tmp_path / "one")[0]) >= {"loss", "reconstruction", "kl", "mmd"}
+
+
+def test_stored_moments_are_those_of_clean_chunks(tmp_path, motion):
+    train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT))
+    stored = load_vae(tmp_path / "one")
+    expected = aggregate_moments(stored.model, make_chunks(motion, 20).chunks)
+    torch.testing.assert_close(stored.moments.mean, expected.mean)
+    torch.testing.assert_close(stored.moments.variance, expected.variance)
+
+
+@pytest.mark.usefixtures("motion")
+def test_stage_two_is_pulled_to_the_moments_of_stage_one(tmp_path, episodes):
+    train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT))
+    shifted = load_vae(tmp_path / "one")
+    shift_moments(tmp_path / "one", 5.0)
+    config = TrainVaeConfig(
+        stage=2,
+        output=tmp_path / "two",
+        episodes=episodes,
+        prior=tmp_path / "one",
+        **SHORT | {"steps": 60, "weight_kl": 1.0, "learning_rate": 1e-2, "log_every": 20},
+    )
+    assert train_vae(config) == 0
+    assert shifted.moments.mean.abs().max() < 2.0
+    assert load_vae(tmp_path / "two").moments.mean.mean() > 1.5
+    assert logged(tmp_path / "two")[-1]["kl"] < logged(tmp_path / "two")[0]["kl"]
+
+
+def shift_moments(run, value):
+    from safetensors.torch import load_file, save_file
+
+    file = run / "last" / "moments.safetensors"
+    moments = load_file(file)
+    save_file(
+        {"mean": torch.full_like(moments["mean"], value), "variance": moments["variance"]}, file
+    )
+
+
+@pytest.mark.usefixtures("motion")
+def test_a_stopped_vae_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    whole = TrainVaeConfig(stage=1, output=tmp_path / "whole", **SHORT)
+    train_vae(whole)
+    original, calls = command.kl_to_prior, iter(range(100))
+
+    def dies(*arguments):
+        if next(calls) == 3:
+            raise ConnectionAbortedError
+        return original(*arguments)
+
+    cut = dataclasses.replace(whole, output=tmp_path / "cut")
+    monkeypatch.setattr(command, "kl_to_prior", dies)
+    with pytest.raises(ConnectionAbortedError):
+        train_vae(cut)
+    monkeypatch.setattr(command, "kl_to_prior", original)
+    train_vae(dataclasses.replace(cut, resume=True))
+    first, second = (load_checkpoint(tmp_path / name).weights for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.usefixtures("motion")
+def test_a_prior_that_does_not_fit_is_refused(tmp_path, episodes):
+    train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT))
+    settings = {"stage": 2, "episodes": episodes, "prior": tmp_path / "one"}
+    with pytest.raises(TrainingError, match="has latent 8, this run 4: give --latent 8"):
+        train_vae(TrainVaeConfig(output=tmp_path / "a", **settings, **SHORT | {"latent": 4}))
+    train_vae(TrainVaeConfig(output=tmp_path / "two", **settings, **SHORT))
+    settings["prior"] = tmp_path / "two"
+    with pytest.raises(TrainingError, match="is of stage 2: give a stage-1"):
+        train_vae(TrainVaeConfig(output=tmp_path / "b", **settings, **SHORT))
+
+
+def test_arguments_of_the_wrong_stage_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="stage 2 needs --episodes"):
+        TrainVaeConfig(stage=2, output=tmp_path)
+    with pytest.raises(UsageError, match="stage 1 takes"):
+        TrainVaeConfig(stage=1, output=tmp_path, episodes=tmp_path)
+    with pytest.raises(UsageError, match="no data"):
+        TrainVaeConfig(stage=1, output=tmp_path, motions=0)
+    with pytest.raises(UsageError, match="at least 2 chunks"):
+        TrainVaeConfig(stage=1, output=tmp_path, batch=1)
