@@ -19,20 +19,26 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ate_core.errors import AteError
+from ate_core.priority import set_niceness
 
 
-def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+def run_node(
+    make_node: Callable[[], Node], args: list[str] | None = None, niceness: int | None = None
+) -> int:
     """Run one node until SIGINT or SIGTERM and return the exit code of the process.
 
     Args:
         make_node: builds the node after ROS is initialised. If the node has a method ``halt``,
             it is called first when stopping, with ROS still working.
         args: command line with ROS arguments; None takes ``sys.argv``.
+        niceness: scheduling priority to ask for, see `ate_core.priority`.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    if niceness is not None:
+        set_niceness(niceness)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make_node()

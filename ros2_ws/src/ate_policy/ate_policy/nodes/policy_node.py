@@ -24,6 +24,7 @@ from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.observation import LiveBuffer
+from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
@@ -250,7 +251,7 @@ class SleepLoop:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node."""
-    return run_node(PolicyNode, args)
+    return run_node(PolicyNode, args, CONTROL)
 
 
 if __name__ == "__main__":
