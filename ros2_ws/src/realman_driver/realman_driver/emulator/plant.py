@@ -96,7 +96,7 @@ class WorldPlant:
     """One arm of the simulated world, through the blocks in its runtime folder."""
 
     def __init__(self, runtime_dir: str | Path, side: str) -> None:
-        """Prepare the target block; the world may start later.
+        """Prepare; the world may start later.
 
         Raises:
             DeviceError: the runtime folder cannot be used.
@@ -114,7 +114,8 @@ class WorldPlant:
         self._world: SharedBlock | None = None
         self._inode = -1
         self._next_check = 0.0
-        self._target = SharedBlock(folder / f"arm_{side}.target", ARM_TARGET_DTYPE, create=True)
+        self._target_path = folder / f"arm_{side}.target"
+        self._target: SharedBlock | None = None
         self._record = new_record(ARM_TARGET_DTYPE)
 
     def read(self) -> Measurement | None:
@@ -141,6 +142,10 @@ class WorldPlant:
 
     def write_target(self, q: Array) -> None:
         """Publish the set point to the world."""
+        if self._target is None:
+            # Not before the first target: a second controller, which finds its address taken,
+            # must not pull the block away from the first.
+            self._target = SharedBlock(self._target_path, ARM_TARGET_DTYPE, create=True)
         self._record["time_ns"] = time.monotonic_ns()
         self._record["active"] = 1
         self._record["q"] = q
@@ -148,7 +153,8 @@ class WorldPlant:
 
     def close(self) -> None:
         """Release the blocks; the world keeps the last set point."""
-        self._target.close()
+        if self._target is not None:
+            self._target.close()
         if self._world is not None:
             self._world.close()
 

@@ -303,11 +303,12 @@ class ControllerServer:
 
     def _finish(self) -> None:
         now = time.monotonic()
-        if self._controller is not None and self._controller.moving(now):
-            self._controller.stop(now, "controller is shutting down", slow=False)
+        controller = self._controller
+        if controller is not None and (self._clients or controller.moving(now)):
+            controller.stop(now, "controller is shutting down", slow=False)
             # 2 rad/s brake in 50 ms; nothing but the set point has to run meanwhile.
-            while self._controller.moving(now := time.monotonic()):
-                self._plant.write_target(self._controller.step(now))
+            while controller.moving(now := time.monotonic()):
+                self._plant.write_target(controller.step(now))
                 select.select([], [], [], TICK)
         self._drop_clients(reset=False)
         for line in self._operators:
