@@ -96,7 +96,7 @@ class EpisodeReport:
 
 def convert(config: ConvertConfig) -> int:
     """Convert every bag, print a table, and return 1 when any was rejected."""
-    folders = find_bags(config.bags)
+    folders = find_bags(config.bags.resolve())
     config.output.mkdir(parents=True, exist_ok=True)
     console = Console()
     reports: list[EpisodeReport] = []

@@ -19,6 +19,7 @@ from mcap.stream_reader import StreamReader
 from rich.console import Console
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.metadata import parse_qos
 
 from ate_core.errors import EpisodeError
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
@@ -101,7 +102,10 @@ def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
             first_ns = message.receive_ns
         if message.topic not in connections:
             connections[message.topic] = writer.add_connection(
-                message.topic, message.msgtype, typestore=TYPESTORE
+                message.topic,
+                message.msgtype,
+                typestore=TYPESTORE,
+                offered_qos_profiles=parse_qos(message.qos),
             )
         writer.write(connections[message.topic], message.receive_ns, message.data)
         last_ns = max(last_ns, message.receive_ns)
@@ -138,6 +142,7 @@ def recover_messages(file: Path) -> Iterator[RawMessage]:
                         msgtype=schemas[channel.schema_id].name,
                         receive_ns=record.log_time,
                         data=record.data,
+                        qos=channel.metadata.get("offered_qos_profiles", ""),
                     )
         except (McapError, ValueError, KeyError, struct.error):
             return  # the end of what is whole

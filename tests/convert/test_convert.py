@@ -3,15 +3,16 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 
 import h5py
 import numpy as np
 import pytest
 
 from ate_core.errors import EpisodeError, LayoutError, UsageError
-from ate_recorder.bag_writer import encode_text
+from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
 from training.convert_bags import ConvertConfig, convert, convert_episode
-from training.data.bag_reader import read_episode_bag
+from training.data.bag_reader import bag_file, read_episode_bag, read_messages
 from training.data.episode_file import list_episodes, read_episode
 
 
@@ -91,17 +92,38 @@ def test_a_bag_without_a_needed_topic_is_rejected_by_name(studio, config):
     assert "no message on /right/arm/joint_states" in reason(studio, config, messages)
 
 
+def rewrite(bag, change):
+    """Replace a bag by one whose messages went through a function (topic, type, data)."""
+    messages = list(read_messages(bag_file(bag)))
+    shutil.rmtree(bag)
+    writer = BagWriter(bag)
+    for message in messages:
+        name, msgtype, data = change(message.topic, message.msgtype, message.data)
+        writer.write(BagTopic(name=name, msgtype=msgtype), message.receive_ns, data)
+    writer.close()
+
+
 def test_a_wrong_type_is_rejected(studio, config):
-    messages = studio.messages()
-    wrong = next(m.spec for m in messages if m.spec.name == "left_wrench")
-    wrench = next(m.spec for m in messages if m.spec.name == "left_arm_state")
-    liar = dataclasses.replace(wrench, topic=wrong.topic)
-    messages = [m for m in messages if m.spec.name != "left_wrench"]
-    rng = np.random.default_rng(0)
-    data = studio.encode(wrench, studio.start_ns, rng)
-    broken = [dataclasses.replace(messages[5], spec=liar, data=data)]
-    told = reason(studio, config, messages + broken)
-    assert "/left/arm/wrench" in told and "does not decode" in told
+    bag = studio.record(config.bags, studio.messages())
+    wrong = "geometry_msgs/msg/Wrench"
+    rewrite(bag, lambda topic, kind, data: (topic, wrong if "Wrench" in kind else kind, data))
+    told = convert_episode(bag, config).reason
+    assert told.endswith(f"/arm/wrench has type {wrong}, the contract wants {wrong}Stamped")
+
+
+def test_a_message_that_does_not_decode_is_rejected(studio, config):
+    bag = studio.record(config.bags, studio.messages())
+    rewrite(bag, lambda topic, kind, data: (topic, kind, data[:20] if "Wrench" in kind else data))
+    assert "does not decode as geometry_msgs/msg/WrenchStamped" in (
+        convert_episode(bag, config).reason
+    )
+
+
+@pytest.mark.parametrize("topic", ["/episode/info", "/episode/outcome"])
+def test_a_bag_without_its_first_or_last_message_is_rejected(studio, config, topic):
+    bag = studio.record(config.bags, studio.messages())
+    rewrite(bag, lambda name, kind, data: ("/other" if name == topic else name, kind, data))
+    assert topic in convert_episode(bag, config).reason
 
 
 def test_joints_under_other_names_are_rejected(studio, config):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+import threading
 
 import pytest
 import yaml
@@ -11,8 +12,10 @@ from rosbags.rosbag2 import Reader
 
 from ate_core.contract import load_cell, parse_cell_text
 from ate_core.errors import EpisodeError
+from ate_core.streams import cell_streams
 from ate_recorder.bag_writer import TYPESTORE, BagWriter, encode_text
 from ate_recorder.counters import StreamCounter
+from ate_recorder.episode_writer import EpisodeWriter
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
 
 MS = 1_000_000
@@ -225,6 +228,31 @@ def test_a_full_disk_costs_the_open_episode_only_and_is_said(cell, tmp_path):
         recorder.stop(START + 10**9)
     assert not recorder.recording
     assert text_of(read_bag(tmp_path / "episode_000000")[-1][2])["outcome"] == "success"
+
+
+def test_what_a_slow_disk_cannot_take_is_dropped_and_counted(cell, tmp_path):
+    may_write = threading.Event()
+
+    class SlowDisk(BagWriter):
+        def write(self, topic, stamp_ns, data):
+            assert topic.name.startswith("/episode") or may_write.wait(20.0)
+            super().write(topic, stamp_ns, data)
+
+    specs = cell_streams(cell)
+    episode = EpisodeWriter(
+        tmp_path / "episode_000000",
+        {},
+        specs,
+        start_ns=START,
+        max_queue_bytes=10_000,
+        open_bag=SlowDisk,
+    )
+    for index in range(30):
+        episode.put(specs[0], stamped(START + index * MS, 988), START + index * MS)
+    may_write.set()
+    outcome = episode.finish("success", "", START + 10**9)
+    assert outcome["dropped"] == 19 and outcome["streams"]["left_arm_state"]["count"] == 11
+    assert len(read_bag(tmp_path / "episode_000000")) == 11 + 2
 
 
 def test_a_disk_about_to_run_full_closes_the_episode_while_it_can(cell, tmp_path):

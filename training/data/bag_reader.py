@@ -48,6 +48,8 @@ class RawMessage:
     """Receive time at the recorder [ns]."""
     data: bytes
     """CDR bytes."""
+    qos: str = ""
+    """Quality of service its publisher offered, as the bag has it (YAML)."""
 
 
 @dataclass(frozen=True, kw_only=True)
