@@ -63,29 +63,31 @@ def stroke(x):
 
 
 def test_a_single_glitch_is_dropped_and_the_hand_goes_on():
-    gate = OutlierGate()
-    assert gate.check(stroke(0.0), 0.0) is Verdict.ACCEPTED
+    gate = OutlierGate(stroke(0.0), 0.0)
     assert gate.check(stroke(0.09), DT) is Verdict.REJECTED
     assert gate.check(stroke(0.01), 2 * DT) is Verdict.ACCEPTED
 
 
 def test_a_turned_glitch_is_dropped_too():
-    gate = OutlierGate()
-    gate.check(np.eye(4), 0.0)
+    gate = OutlierGate(np.eye(4), 0.0)
     turned = transform(rotation_exp([0.6, 0, 0]), np.zeros(3))
     assert gate.check(turned, DT) is Verdict.REJECTED
 
 
 def test_a_fast_reach_is_no_glitch():
-    gate = OutlierGate()
-    verdicts = {gate.check(stroke(2.5 * DT * k), k * DT) for k in range(40)}
+    gate = OutlierGate(stroke(0.0), 0.0)
+    verdicts = {gate.check(stroke(2.5 * DT * k), k * DT) for k in range(1, 40)}
     assert verdicts == {Verdict.ACCEPTED}
 
 
 def test_a_hand_that_stays_away_is_reported_as_a_jump_once():
     config = GateConfig()
-    gate = OutlierGate(config)
-    gate.check(stroke(0.0), 0.0)
+    gate = OutlierGate(stroke(0.0), 0.0, config)
     verdicts = [gate.check(stroke(0.5), DT * (k + 1)) for k in range(config.patience + 1)]
     rejected = [Verdict.REJECTED] * (config.patience - 1)
     assert verdicts == [*rejected, Verdict.JUMPED, Verdict.ACCEPTED]
+
+
+def test_a_reach_during_a_gap_in_the_stream_is_no_glitch():
+    gate = OutlierGate(stroke(0.0), 0.0)
+    assert gate.check(stroke(0.3), 0.15) is Verdict.ACCEPTED

@@ -1,3 +1,8 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -24,8 +29,6 @@ def mapping():
 
 def random_mapping(rng):
     cell = load_cell()
-    import dataclasses
-
     rotation = rng.normal(0, 1, 4)
     operator = dataclasses.replace(
         cell.operators["right"],
@@ -83,8 +86,6 @@ def test_turning_the_hand_turns_the_tool_by_the_same_angle_in_place():
 
 
 def test_the_operators_yaw_turns_the_strokes_about_the_vertical():
-    import dataclasses
-
     cell = load_cell()
     operator = dataclasses.replace(cell.operators["left"], yaw=np.pi / 2)
     mapping = operator_mapping(operator, cell.arms["left"])
@@ -103,3 +104,18 @@ def test_the_mean_of_noisy_poses_lies_nearer_than_one_of_them():
     mean = mean_pose(noisy)
     assert np.linalg.norm(mean[:3, 3] - truth[:3, 3]) < 0.0004
     assert np.linalg.norm(rotation_log(truth[:3, :3].T @ mean[:3, :3])) < 0.003
+
+
+def test_the_mapping_costs_no_heavy_import():
+    program = (
+        "import sys, ate_teleop.retarget; "
+        "print(sorted({'pinocchio', 'daqp', 'grpc', 'rclpy'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert answer.stdout.strip() == "[]"

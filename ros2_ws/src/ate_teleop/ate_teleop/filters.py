@@ -115,19 +115,18 @@ class GateConfig:
 class OutlierGate:
     """Drops single poses that a hand cannot have reached, and reports lasting jumps."""
 
-    def __init__(self, config: GateConfig | None = None) -> None:
+    def __init__(self, pose: Array, time: float, config: GateConfig | None = None) -> None:
+        """Begin with a trusted pose (4, 4) seen at `time` [s]."""
         self._config = config or GateConfig()
-        self._last: Array | None = None
-        self._last_time = 0.0
         self._gap = 0.0
-        self._rejected = 0
+        self._accept(pose, time)
 
     def check(self, pose: Array, time: float) -> Verdict:
         """Judge a pose (4, 4) seen at `time` [s]."""
         if self._rejected == 0:
             # Kept while poses are rejected: waiting must not make a jump look like a reach.
             self._gap = time - self._last_time
-        if self._last is None or self._within_reach(pose, self._last, self._gap):
+        if self._within_reach(pose, self._last, self._gap):
             self._accept(pose, time)
             return Verdict.ACCEPTED
         self._rejected += 1

@@ -52,6 +52,9 @@ class OperatorSettings:
     """Distance between target and arm above which the operator is told "out of reach" [m]."""
     reach_angle: float = 0.2
     """The same for the rotation [rad]."""
+    arm_silence_limit: float = 0.2
+    """Time the measured joints may be unknown before the clutch lets go; until then the arm is
+    sent nothing, and goes on from its measured posture when they return [s]."""
     lag_limit: float = 0.3
     """Distance between commanded and measured joints above which the arm does not follow [rad]."""
     lag_time: float = 0.3
@@ -110,12 +113,13 @@ class OperatorOutput:
 class _Stroke:
     """What lives from one engagement to the next release."""
 
-    def __init__(self, settings: OperatorSettings, reference: Array) -> None:
+    def __init__(self, settings: OperatorSettings, reference: Array, frame_ns: int) -> None:
         # Starting at the reference makes the first target the present tool pose exactly.
         self.filter = PoseFilter(settings.position_filter, settings.rotation_filter, reference)
-        self.gate = OutlierGate(settings.gate)
+        self.gate = OutlierGate(reference, frame_ns * 1e-9, settings.gate)
         self.accepted = reference
-        self.frame_ns = -1
+        self.frame_ns = frame_ns
+        self.paused = False
         self.lagging_since: float | None = None
 
     def take(self, view: HandView) -> Verdict:
@@ -139,6 +143,7 @@ class OperatorController:
         self._retargeter = Retargeter(settings.mapping)
         self._edges = ButtonEdges()
         self._stroke: _Stroke | None = None
+        self._arm_seen = float("-inf")
 
     def step(
         self,
@@ -161,30 +166,45 @@ class OperatorController:
         pressed, held = self._edges.step(down)
         shoulder = bool(held & buttons.CLUTCH)
         view = _view(hand, now_ns)
-        obstacle = "" if measured_q is not None else "arm does not report its joints"
-        self._clutch.step(now_ns * 1e-9, shoulder, view, obstacle)
+        self._clutch.step(now_ns * 1e-9, shoulder, view, self._obstacle(measured_q, now_ns * 1e-9))
         result = self._follow(view, measured_q, now_ns * 1e-9)
-        lamps = LAMP_RECORDING if recording else 0
+        engaged = self._clutch.state is ClutchState.ENGAGED
+        lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
             gripper=None if down is None else (0.0 if down & buttons.GRIP else 1.0),
-            lamps=lamps if result is None else lamps | LAMP_CLUTCH,
+            lamps=lamps,
             events=_events(pressed, clutch_open=not shoulder),
             status=self._status(view, down is not None, measured_q is not None, result),
             ik=result,
         )
 
+    def _obstacle(self, measured_q: Array | None, now: float) -> str:
+        """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
+        if measured_q is not None:
+            self._arm_seen = now
+            return ""
+        allowed = 0.0 if self._stroke is None else self._settings.arm_silence_limit
+        return "arm does not report its joints" if now - self._arm_seen > allowed else ""
+
     def _follow(
         self, view: HandView | None, measured_q: Array | None, now: float
     ) -> IkResult | None:
         """Solve for this tick, or None when the arm is not to move."""
-        if self._clutch.state is not ClutchState.ENGAGED or view is None or measured_q is None:
+        if self._clutch.state is not ClutchState.ENGAGED or view is None:
             self._stroke = None
+            return None
+        if measured_q is None:
+            if self._stroke is not None:
+                self._stroke.paused = True
             return None
         dt = 1.0 / self._settings.rate
         if self._stroke is None:
-            reference = self._engage(measured_q)
+            reference = self._engage(measured_q, view.frame)
             return self._ik.step(self._retargeter.tool_pose(reference), dt)
+        if self._stroke.paused:
+            self._stroke.paused = False
+            self._ik.seed(measured_q)
         verdict = self._stroke.take(view)
         if verdict is Verdict.JUMPED:
             self._clutch.block("hand jumped")
@@ -196,12 +216,12 @@ class OperatorController:
         self._stroke = None
         return None
 
-    def _engage(self, measured_q: Array) -> Array:
+    def _engage(self, measured_q: Array, frame_ns: int) -> Array:
         """Tie hand and tool together where both are now; return the hand's reference (4, 4)."""
         reference = self._clutch.reference
         self._ik.seed(measured_q)
         self._retargeter.engage(reference, self._ik.tool_pose(measured_q))
-        self._stroke = _Stroke(self._settings, reference)
+        self._stroke = _Stroke(self._settings, reference, frame_ns)
         return reference
 
     def _lags(self, stroke: _Stroke, measured_q: Array, now: float) -> bool:
