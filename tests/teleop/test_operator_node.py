@@ -146,7 +146,8 @@ def stand(cell_file, runtime_dir):
                 lambda: (
                     bench.statuses
                     and all(bench.statuses[-1][key] for key in ("tracked", "joycon", "arm"))
-                )
+                ),
+                seconds=60.0,
             )
             yield cell, headset, joycon, bench, process
         finally:
