@@ -109,6 +109,15 @@ class FakeCell:
     def objects_rest(self) -> bool:
         return True
 
+    def moving(self, side: str) -> bool:
+        return False
+
+    def opening(self, side: str) -> float:
+        return 0.0 if self.controllers[side].held & {"zl", "zr"} else 1.0
+
+    def blocked(self, side: str) -> bool:
+        return False
+
     def tool(self, side: str) -> NDArray[np.float64]:
         return self.tools[side]
 
@@ -218,7 +227,30 @@ def test_a_missing_recorder_ends_the_attempt_with_a_reason() -> None:
     assert cell.episodes == []
 
 
-def test_a_clutch_that_lets_go_ends_the_attempt_and_discards_it() -> None:
+def test_a_clutch_that_lets_go_is_squeezed_again() -> None:
+    cell = FakeCell()
+    losses = 0
+    original = cell.teleoperate
+
+    def teleoperate() -> None:
+        nonlocal losses
+        slipped = losses == 0 and cell.tools["left"][0, 3] > 0.2
+        losses += slipped
+        # Like the real one: open until the button was up.
+        cell.clutch_works = (cell.clutch_works and not slipped) or not (
+            cell.controllers["left"].held & {"l"}
+        )
+        original()
+
+    cell.teleoperate = teleoperate
+    result = cell.run(attempt_in(cell).run(seed=0))
+    assert result.kept, result.reason
+    assert result.regrips == 1
+    wanted, _ = FakePlan().tool_target("left", 2.0)
+    np.testing.assert_allclose(cell.tools["left"], wanted, atol=0.01)
+
+
+def test_a_clutch_that_keeps_letting_go_ends_the_attempt_and_discards_it() -> None:
     cell = FakeCell()
     original = cell.teleoperate
 
@@ -228,9 +260,31 @@ def test_a_clutch_that_lets_go_ends_the_attempt_and_discards_it() -> None:
 
     cell.teleoperate = teleoperate
     result = cell.run(attempt_in(cell).run(seed=0))
-    assert result.reason == "clutch of the left operator let go on its own"
+    assert result.reason == "clutch lamp of the left operator: not within 3 s"
     assert cell.episodes == ["discarded"]
     assert not cell.controllers["left"].held
+
+
+def test_a_refused_homing_is_asked_for_again() -> None:
+    cell = FakeCell()
+    cell.tools["left"] = cell.tools["left"] @ transform(np.eye(3), [0.0, 0.0, 0.1])
+    original, presses = cell.teleoperate, []
+
+    def teleoperate() -> None:
+        held = bool(cell.controllers["left"].held & {"capture"})
+        if held and not (presses and presses[-1]):
+            presses.append(True)
+        elif not held and presses:
+            presses.append(False)
+        away = cell.tools["left"].copy()
+        original()
+        if presses.count(True) < 2:
+            cell.tools["left"] = away
+
+    cell.teleoperate = teleoperate
+    result = cell.run(attempt_in(cell).run(seed=0))
+    assert result.kept, result.reason
+    assert presses.count(True) >= 2
 
 
 def test_people_wait_until_the_teleoperation_answers() -> None:

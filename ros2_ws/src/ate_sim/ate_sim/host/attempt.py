@@ -6,24 +6,16 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ate_core.geometry import inverse
-from ate_sim.host.pace import Pace, PaceConfig
+from ate_sim.host.performance import CLUTCH, CLUTCH_LAMP, Performance, PerformanceConfig, Plan
 from ate_sim.host.person import Person
 from ate_sim.host.script import AttemptFailed, Script, pause, wait_for
 from ate_sim.host.view import WorldView
-from ate_teleop.retarget import HandMapping, hand_pose_for_tool_motion
+from ate_teleop.retarget import HandMapping
 
 LOG = logging.getLogger(__name__)
-Array = NDArray[np.float64]
 T = TypeVar("T")
 
 RECORDING_LAMP = 1
-CLUTCH_LAMP = 2
-CLUTCH = {"left": "l", "right": "r"}
-TRIGGER = {"left": "zl", "right": "zr"}
 HOME = {"left": "capture", "right": "home"}
 KEEP, DISCARD = ("right", "plus"), ("left", "minus")
 """Arm whose person presses it, and the button."""
@@ -37,6 +29,8 @@ class AttemptConfig:
     """For the teleoperation to follow hands at all, after its start [s]."""
     home_timeout: float = 10.0
     """For both arms to reach home [s]."""
+    home_patience: float = 0.3
+    """After which a resting arm is sent home once more [s]."""
     rest_timeout: float = 3.0
     """For the objects to lie still [s]."""
     lamp_timeout: float = 3.0
@@ -45,19 +39,8 @@ class AttemptConfig:
     """How long a button is tapped [s]; a report comes every 15 ms."""
     judge_timeout: float = 1.0
     """How long the result may take to show after the motion [s]."""
-    motion_timeout: float = 90.0
-    """For the whole motion [s]."""
-    pace: PaceConfig = field(default_factory=PaceConfig)
-    """When people wait for the robot."""
-
-
-class Plan(Protocol):
-    """What the people want to do."""
-
-    duration: float
-
-    def tool_target(self, side: str, time: float) -> tuple[Array, float]:
-        """Return transform_tool_to_world (4, 4) and the gripper opening at plan time [s]."""
+    performance: PerformanceConfig = field(default_factory=PerformanceConfig)
+    """How they move."""
 
 
 class Stage(Protocol):
@@ -79,6 +62,8 @@ class AttemptResult:
     kept: bool = False
     score: float = 0.0
     reason: str = ""
+    regrips: int = 0
+    """How often a clutch let go on its own and was squeezed again."""
     durations: dict[str, float] = field(default_factory=dict)
     """Time of every phase [s]."""
 
@@ -142,9 +127,12 @@ class Attempt:
             yield from self._timed(result, "home", self._go_home())
             plan = yield from self._timed(result, "look", self._look(seed))
             yield from self._timed(result, "start", self._tap_until_lamp(KEEP, lit=True))
-            sides = tuple(side for side in self._people if _has_work(plan, side))
-            yield from self._timed(result, "engage", self._engage(sides))
-            yield from self._timed(result, "motion", self._perform(plan, sides))
+            performance = Performance(
+                self._config.performance, self._people, self._mappings, self._view, plan
+            )
+            yield from self._timed(result, "engage", performance.engage())
+            yield from self._timed(result, "motion", performance.play())
+            result.regrips = performance.regrips
             yield from self._timed(result, "judge", self._judge(result))
             self._let_go()
             button = KEEP if result.success else DISCARD
@@ -163,13 +151,20 @@ class Attempt:
         return value
 
     def _go_home(self) -> Script[None]:
+        """Tap home, and again where an arm stands still elsewhere: its driver may have refused."""
         self._let_go()
         yield from self._tap({side: HOME[side] for side in self._people})
-        yield from wait_for(
-            "both arms at home",
-            lambda: all(self._view.at_home(side) for side in self._people),
-            self._config.home_timeout,
-        )
+        started = still_since = now = yield
+        while away := [side for side in self._people if not self._view.at_home(side)]:
+            if now - started > self._config.home_timeout:
+                timeout = self._config.home_timeout
+                raise AttemptFailed(f"{away[0]} arm at home: not within {timeout:g} s")
+            if any(self._view.moving(side) for side in away):
+                still_since = now
+            if now - still_since > self._config.home_patience:
+                yield from self._tap({side: HOME[side] for side in away})
+                still_since = yield
+            now = yield
 
     def _look(self, seed: int) -> Script[Plan]:
         epoch = self._stage.reset(seed)
@@ -177,50 +172,6 @@ class Attempt:
         yield from wait_for("the new scene", lambda: self._view.epoch == epoch, timeout)
         yield from wait_for("objects at rest", self._view.objects_rest, timeout)
         return self._stage.plan(seed)
-
-    def _engage(self, sides: tuple[str, ...]) -> Script[None]:
-        for side in sides:
-            self._people[side].hold(CLUTCH[side])
-        for side in sides:
-            yield from wait_for(
-                f"clutch lamp of the {side} operator",
-                lambda side=side: self._people[side].lamp(CLUTCH_LAMP),
-                self._config.lamp_timeout,
-            )
-
-    def _perform(self, plan: Plan, sides: tuple[str, ...]) -> Script[None]:
-        view, config = self._view, self._config
-        starts = {side: (self._people[side].hand.copy(), view.tool(side)) for side in sides}
-        pace = Pace(config.pace)
-        started = last = yield
-        while pace.time < plan.duration:
-            now = yield
-            if now - started > config.motion_timeout:
-                raise AttemptFailed(f"motion: not done within {config.motion_timeout:g} s")
-            for side in sides:
-                if not self._people[side].lamp(CLUTCH_LAMP):
-                    raise AttemptFailed(f"clutch of the {side} operator let go on its own")
-            self._pace(pace, plan, sides, now - last)
-            last = now
-            for side in sides:
-                tool, opening = plan.tool_target(side, pace.time)
-                self._people[side].hand = self._hand_for(side, *starts[side], tool)
-                self._people[side].hold(TRIGGER[side], opening < 0.5)
-
-    def _pace(self, pace: Pace, plan: Plan, sides: tuple[str, ...], dt: float) -> None:
-        lag, switching, moving = 0.0, False, False
-        for side in sides:
-            tool, opening = plan.tool_target(side, pace.time)
-            _, next_opening = plan.tool_target(side, pace.time + dt)
-            lag = max(lag, float(np.linalg.norm(self._view.tool(side)[:3, 3] - tool[:3, 3])))
-            switching |= (opening < 0.5) != (next_opening < 0.5)
-        pace.advance(dt, lag, switching, moving)
-
-    def _hand_for(self, side: str, hand_start: Array, tool_start: Array, tool: Array) -> Array:
-        world_to_base = inverse(self._view.base(side))
-        return hand_pose_for_tool_motion(
-            self._mappings[side], hand_start, world_to_base @ tool_start, world_to_base @ tool
-        )
 
     def _judge(self, result: AttemptResult) -> Script[None]:
         try:
@@ -265,13 +216,3 @@ class Attempt:
                 yield from self._tap_until_lamp(DISCARD, lit=False)
             except AttemptFailed as failure:
                 LOG.warning("discarding: %s", failure)
-
-
-def _has_work(plan: Plan, side: str) -> bool:
-    """Whether the plan moves this side's tool or fingers at all."""
-    tool, opening = plan.tool_target(side, 0.0)
-    for time in np.linspace(0.0, plan.duration, 50):
-        later, later_opening = plan.tool_target(side, float(time))
-        if abs(later_opening - opening) > 0.1 or np.abs(later - tool).max() > 0.005:
-            return True
-    return False

@@ -13,9 +13,9 @@ class PaceConfig:
     """Distance from which they stand still [m]."""
     settled: float = 0.004
     """Distance at which they trust the tool to be where they want to grasp or let go [m]."""
-    settle_timeout: float = 1.0
+    settle_timeout: float = 3.0
     """After this they grasp or let go anyway [s]."""
-    finger_timeout: float = 1.0
+    finger_timeout: float = 1.5
     """Longest wait for fingers to close on an object or to open [s]."""
 
 
@@ -38,10 +38,13 @@ class Pace:
             fingers_moving: A gripper has not yet done what its trigger says.
         """
         config = self._config
-        not_settled = switching and lag > config.settled and self._waited < config.settle_timeout
-        if not_settled or (fingers_moving and self._waited < config.finger_timeout):
+        not_settled = switching and lag > config.settled
+        patience = config.settle_timeout if not_settled else config.finger_timeout
+        if not_settled or fingers_moving:
             self._waited += dt
-            return
-        self._waited = 0.0
+            if self._waited < patience:
+                return
+        else:
+            self._waited = 0.0
         room = (config.full_stop_lag - lag) / (config.full_stop_lag - config.free_lag)
         self.time += dt * min(max(room, 0.0), 1.0)

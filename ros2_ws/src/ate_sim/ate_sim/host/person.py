@@ -66,14 +66,17 @@ class Person:
         unrest = np.eye(4) if self._tremor is None else self._tremor.step(dt)
         self._hand_stream.set_wrist(self._hand_name, self.hand @ unrest)
 
-    def hold(self, button: str, down: bool = True) -> None:
-        """Hold a button down, or let it go."""
-        if down and button not in self._held:
+    def hold(self, button: str, down: bool = True) -> bool:
+        """Hold a button down, or let it go; returns whether that changed anything."""
+        if down == (button in self._held):
+            return False
+        if down:
             self._held.add(button)
             self._buttons.press(button)
-        elif not down and button in self._held:
+        else:
             self._held.remove(button)
             self._buttons.release(button)
+        return True
 
     def release_all(self) -> None:
         """Let every button go."""

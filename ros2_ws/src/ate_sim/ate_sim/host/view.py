@@ -16,7 +16,7 @@ from ate_sim.host.blocks import BlockReader
 
 HOME_TOLERANCE = 0.02
 """Largest joint error of an arm that is at home [rad]."""
-HOME_SPEED = 0.03
+REST_SPEED = 0.03
 """Largest joint speed of an arm that stands still [rad/s]."""
 REST_WINDOW = 0.15
 """An object that did not move for this long lies still [s]."""
@@ -66,10 +66,13 @@ class WorldView:
 
     def at_home(self, side: str) -> bool:
         """Whether an arm stands still at its home posture."""
-        record, index = self._known(), SIDES.index(side)
-        error = np.abs(record["arm_q"][index] - np.asarray(self._cell.arms[side].home)).max()
-        speed = np.abs(record["arm_qd"][index]).max()
-        return bool(error < HOME_TOLERANCE and speed < HOME_SPEED)
+        q = self._known()["arm_q"][SIDES.index(side)]
+        error = np.abs(q - np.asarray(self._cell.arms[side].home)).max()
+        return bool(error < HOME_TOLERANCE) and not self.moving(side)
+
+    def moving(self, side: str) -> bool:
+        """Whether an arm moves."""
+        return bool(np.abs(self._known()["arm_qd"][SIDES.index(side)]).max() > REST_SPEED)
 
     def objects_rest(self) -> bool:
         """Whether no object moved during the last `REST_WINDOW`."""

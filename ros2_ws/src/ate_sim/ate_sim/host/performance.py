@@ -1,0 +1,154 @@
+"""Playing a plan with hands: squeeze the clutches, move, grasp, and pick up again what slipped."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.geometry import inverse
+from ate_sim.host.pace import Pace, PaceConfig
+from ate_sim.host.person import Person
+from ate_sim.host.script import AttemptFailed, Script, pause, wait_for
+from ate_sim.host.view import WorldView
+from ate_teleop.retarget import HandMapping, hand_pose_for_tool_motion
+
+LOG = logging.getLogger(__name__)
+Array = NDArray[np.float64]
+
+CLUTCH_LAMP = 2
+CLUTCH = {"left": "l", "right": "r"}
+TRIGGER = {"left": "zl", "right": "zr"}
+FINGERS_CLOSED = 0.05
+FINGERS_OPEN = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerformanceConfig:
+    """Deadlines and habits while an arm is being moved."""
+
+    lamp_timeout: float = 3.0
+    """For the clutch lamp to follow its button [s]."""
+    regrips: int = 3
+    """How often people squeeze a clutch again that let go on its own."""
+    regrip_pause: float = 0.15
+    """How long they release it before [s]."""
+    timeout: float = 90.0
+    """For the whole motion [s]."""
+    pace: PaceConfig = field(default_factory=PaceConfig)
+    """When people wait for the robot."""
+
+
+class Plan(Protocol):
+    """What the people want to do."""
+
+    duration: float
+
+    def tool_target(self, side: str, time: float) -> tuple[Array, float]:
+        """Return transform_tool_to_world (4, 4) and the gripper opening at plan time [s]."""
+
+
+class Performance:
+    """One plan, played once by those people who have something to do in it."""
+
+    def __init__(
+        self,
+        config: PerformanceConfig,
+        people: Mapping[str, Person],
+        mappings: Mapping[str, HandMapping],
+        view: WorldView,
+        plan: Plan,
+    ) -> None:
+        self._config = config
+        self._people = {side: person for side, person in people.items() if has_work(plan, side)}
+        self._mappings = mappings
+        self._view = view
+        self._plan = plan
+        self._starts: dict[str, tuple[Array, Array]] = {}
+        self._pace = Pace(config.pace)
+        self._fingers_under_way: set[str] = set()
+        self.regrips = 0
+        """How often a clutch had to be squeezed again."""
+
+    def engage(self) -> Script[None]:
+        """Squeeze the clutches and note where hands and tools are when the lamps answer."""
+        for side, person in self._people.items():
+            person.hold(CLUTCH[side])
+        for side, person in self._people.items():
+            yield from wait_for(
+                f"clutch lamp of the {side} operator",
+                lambda person=person: person.lamp(CLUTCH_LAMP),
+                self._config.lamp_timeout,
+            )
+            self._starts[side] = (person.hand.copy(), self._view.tool(side))
+
+    def play(self) -> Script[None]:
+        """Go through the plan.
+
+        Raises:
+            AttemptFailed: It took too long, or a clutch let go too often.
+        """
+        started = last = yield
+        while self._pace.time < self._plan.duration:
+            now = yield
+            if now - started > self._config.timeout:
+                raise AttemptFailed(f"motion: not done within {self._config.timeout:g} s")
+            lost = [side for side, person in self._people.items() if not person.lamp(CLUTCH_LAMP)]
+            if lost:
+                yield from self._regrip(lost)
+                last = yield
+                continue
+            self._advance(now - last)
+            last = now
+            for side, person in self._people.items():
+                tool, opening = self._plan.tool_target(side, self._pace.time)
+                person.hand = self._hand_for(side, tool)
+                if person.hold(TRIGGER[side], opening < 0.5):
+                    self._fingers_under_way.add(side)
+
+    def _regrip(self, sides: list[str]) -> Script[None]:
+        self.regrips += 1
+        LOG.info("clutch of the %s operator let go: squeezing again", " and ".join(sides))
+        if self.regrips > self._config.regrips:
+            raise AttemptFailed(f"clutch of the {sides[0]} operator lets go again and again")
+        for side in sides:
+            self._people[side].hold(CLUTCH[side], down=False)
+        yield from pause(self._config.regrip_pause)
+        yield from self.engage()
+
+    def _advance(self, dt: float) -> None:
+        lag, switching, moving = 0.0, False, False
+        for side in self._people:
+            tool, opening = self._plan.tool_target(side, self._pace.time)
+            _, next_opening = self._plan.tool_target(side, self._pace.time + dt)
+            lag = max(lag, float(np.linalg.norm(self._view.tool(side)[:3, 3] - tool[:3, 3])))
+            switching |= (opening < 0.5) != (next_opening < 0.5)
+            if self._fingers_done(side, opening):
+                self._fingers_under_way.discard(side)
+            moving |= opening == next_opening and side in self._fingers_under_way
+        self._pace.advance(dt, lag, switching, moving)
+
+    def _fingers_done(self, side: str, opening: float) -> bool:
+        """Whether the fingers have done what the trigger says: opened, closed, or on an object."""
+        if opening < 0.5:
+            return self._view.blocked(side) or self._view.opening(side) < FINGERS_CLOSED
+        return self._view.opening(side) > FINGERS_OPEN
+
+    def _hand_for(self, side: str, tool: Array) -> Array:
+        hand_start, tool_start = self._starts[side]
+        world_to_base = inverse(self._view.base(side))
+        return hand_pose_for_tool_motion(
+            self._mappings[side], hand_start, world_to_base @ tool_start, world_to_base @ tool
+        )
+
+
+def has_work(plan: Plan, side: str) -> bool:
+    """Whether the plan moves this side's tool or fingers at all."""
+    tool, opening = plan.tool_target(side, 0.0)
+    for time in np.linspace(0.0, plan.duration, 50):
+        later, later_opening = plan.tool_target(side, float(time))
+        if abs(later_opening - opening) > 0.1 or np.abs(later - tool).max() > 0.005:
+            return True
+    return False
