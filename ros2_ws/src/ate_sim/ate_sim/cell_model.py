@@ -72,9 +72,7 @@ class SimWorld:
             for side in SIDES
             for pose in [tuple(self.cell.arms[side].base_pose)]
         ]
-        spec = build_cell(
-            self.chain, timestep, self.cell.arms["left"].tool_length, placements
-        )
+        spec = build_cell(self.chain, timestep, self.cell.arms["left"].tool_length, placements)
         self.task.build(spec)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)

@@ -137,8 +137,7 @@ def collect_fast(
                     [entry.environment for entry in observations if entry.environment is not None]
                 ),
                 images={
-                    key: np.stack([entry.images[key] for entry in observations])
-                    for key in cameras
+                    key: np.stack([entry.images[key] for entry in observations]) for key in cameras
                 },
                 success=env.success(),
             )

@@ -8,17 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 from ate_core.observation import Observation
+from ate_core.safety import JointCommand, SafetyFilter
 from ate_description import Embodiment
-from ate_sim.cell_model import SIDES, SimWorld
-from ate_sim.ik import ToolTracker
+from ate_sim.cell_model import SIDES, Side, SimWorld
 from ate_sim.experts import Expert, ExpertConfig
+from ate_sim.ik import ToolTracker
 from ate_sim.renderer import CellRenderer
 from ate_sim.tasks.task import Difficulty, Task
 from ate_sim.world.cell import CAMERAS
 
 Array = NDArray[np.float64]
-
-_RAMP_STEP = 0.01  # [s] targets move in pieces of this length
 
 
 class CellEnv:
@@ -67,23 +66,35 @@ class CellEnv:
         """Start the episode of ``seed``."""
         self.world.reset(seed, difficulty)
         self._tick = 0
-        self._target = {side: self.world.arm_q(side) for side in SIDES}
+        self.refusals = 0
+        """Commands of this episode that the safety filter refused."""
+        self._filters = {side: self._make_filter(side) for side in SIDES}
+        for side, safety in self._filters.items():
+            safety.step(0.0, self.world.arm_q(side))
         return self.observe()
 
     def step(self, action: ArrayLike) -> Observation:
-        """Ramp to an action (16,) within one tick and observe."""
+        """Command an action (16,), advance by one tick and observe.
+
+        The action passes the safety filter of the drivers, which plays targets back about one
+        tick later and refuses those that jump or are not finite: the arm then holds.
+        """
         parts = self._layout.unpack(np.asarray(action, dtype=np.float64))
-        goal = {side: self._limited(side, parts[f"{side}_arm"]) for side in SIDES}
-        for side in SIDES:
-            self.world.set_gripper_target(side, float(parts[f"{side}_gripper"][0]))
-        pieces = max(1, round(self.period / _RAMP_STEP))
+        now = self._tick * self.period
+        for side, safety in self._filters.items():
+            command = JointCommand(commander="env", position=parts[f"{side}_arm"], stamp=now)
+            self.refusals += not safety.submit(command, now).accepted
+            opening = float(parts[f"{side}_gripper"][0])
+            if np.isfinite(opening):
+                self.world.set_gripper_target(side, opening)
+        pieces = max(1, round(self.period * self.cell.rates.arm_stream))
         steps = round(self.period / self.world.timestep)
         for piece in range(1, pieces + 1):
-            for side in SIDES:
-                start = self._target[side]
-                self.world.set_arm_target(side, start + (goal[side] - start) * piece / pieces)
+            for side, safety in self._filters.items():
+                output = safety.step(now + self.period * piece / pieces, self.world.arm_q(side))
+                if output.target is not None:
+                    self.world.set_arm_target(side, output.target)
             self.world.step(steps * piece // pieces - steps * (piece - 1) // pieces)
-        self._target = goal
         self._tick += 1
         return self.observe()
 
@@ -119,14 +130,9 @@ class CellEnv:
         """Release the graphics context."""
         self._renderer.close()
 
-    def _limited(self, side: str, q: Array) -> Array:
-        arm, safety = self.cell.arms[side], self.cell.safety
-        lower = np.array(arm.joint_lower) + safety.position_margin
-        upper = np.array(arm.joint_upper) - safety.position_margin
-        lower[3] = max(lower[3], safety.min_elbow)
-        reach = safety.max_joint_speed * self.period
-        step = np.clip(q - self._target[side], -reach, reach)
-        return np.clip(self._target[side] + step, lower, upper)
+    def _make_filter(self, side: Side) -> SafetyFilter:
+        arm = self.cell.arms[side]
+        return SafetyFilter(self.cell.safety, arm.joint_lower, arm.joint_upper, arm.joint_speed)
 
 
 class ExpertPlayer:

@@ -66,9 +66,7 @@ def tool_down(position: ArrayLike, yaw: float = 0.0) -> Array:
 class SidePlan:
     """The way-points of one arm, written in order."""
 
-    def __init__(
-        self, start_pose: Array, config: ExpertConfig, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, start_pose: Array, config: ExpertConfig, rng: np.random.Generator) -> None:
         self.time = 0.0
         """End of what is planned so far [s]."""
         self.segments: list[Segment] = []
@@ -188,9 +186,7 @@ class Plan:
 class Expert:
     """Plays a task from the objects' poses at the moment it is made."""
 
-    def __init__(
-        self, world: "SimWorld", seed: int, config: ExpertConfig | None = None
-    ) -> None:
+    def __init__(self, world: "SimWorld", seed: int, config: ExpertConfig | None = None) -> None:
         """Plan the whole episode.
 
         Args:

@@ -46,9 +46,7 @@ class ToolTracker:
                 break
             damping = _DAMPING + _DAMPING_GROWTH * float(error @ error)
             # dq = J^T (J J^T + d^2 I)^-1 e + (I - J^# J) k (q_rest - q)
-            inverse = jacobian.T @ np.linalg.inv(
-                jacobian @ jacobian.T + damping**2 * np.eye(6)
-            )
+            inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + damping**2 * np.eye(6))
             pull = _POSTURE_PULL * (self._rest - self._q)
             step = inverse @ (error - jacobian @ pull) + pull
             step *= min(1.0, _LARGEST_STEP / max(float(np.abs(step).max()), 1e-9))
@@ -61,9 +59,7 @@ class ToolTracker:
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
         site = self._arm.tool_site
-        mujoco.mj_jacSite(
-            self._model, self._data, self._jacobian[:3], self._jacobian[3:], site
-        )
+        mujoco.mj_jacSite(self._model, self._data, self._jacobian[:3], self._jacobian[3:], site)
         rotation = self._data.site_xmat[site].reshape(3, 3)
         error = np.concatenate(
             [pose[:3, 3] - self._data.site_xpos[site], rotation_log(pose[:3, :3] @ rotation.T)]

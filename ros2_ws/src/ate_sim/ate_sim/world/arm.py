@@ -162,7 +162,10 @@ def _add_gripper(
 
 def _add_pad(finger: mujoco.MjsBody, sign: float) -> None:
     pad = _box(
-        finger, (0.0, sign * 0.004, FINGER_LENGTH - 0.014), (0.011, 0.004, 0.014), 0.02,
+        finger,
+        (0.0, sign * 0.004, FINGER_LENGTH - 0.014),
+        (0.011, 0.004, 0.014),
+        0.02,
         _FINGER_COLOUR,
     )
     # Torsional friction keeps a bar that is held off its middle from turning.

@@ -1,0 +1,119 @@
+"""Experts, inverse kinematics and other bodies."""
+
+import numpy as np
+import pytest
+
+from ate_core.errors import UsageError
+from ate_sim.cell_model import SimWorld
+from ate_sim.embodiments import EMBODIMENTS, collect_fast, generate_motion
+from ate_sim.experts import Expert, ExpertConfig, minimum_jerk, tool_down
+from ate_sim.ik import ToolTracker
+from ate_sim.tasks import TASKS
+
+
+def test_minimum_jerk_starts_and_ends_at_rest() -> None:
+    assert minimum_jerk(-1.0) == 0.0
+    assert minimum_jerk(0.5) == pytest.approx(0.5)
+    assert minimum_jerk(2.0) == 1.0
+    step = 1e-4
+    assert minimum_jerk(step) < 1e-10
+    assert 1.0 - minimum_jerk(1.0 - step) < 1e-10
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_plan_is_continuous_and_returns_home(task: str) -> None:
+    world = SimWorld(task)
+    expert = Expert(world, seed=0)
+    for side in ("left", "right"):
+        poses = [
+            expert.tool_target(side, time)[0][:3, 3]
+            for time in np.arange(0.0, expert.duration + 0.2, 0.02)
+        ]
+        assert np.linalg.norm(np.diff(poses, axis=0), axis=1).max() < 0.012
+        assert poses[0] == pytest.approx(world.tool_pose(side)[:3, 3])
+        assert poses[-1] == pytest.approx(poses[0])
+        assert expert.tool_target(side, expert.duration)[1] == 1.0
+
+
+def test_arm_without_work_stands_still() -> None:
+    world = SimWorld("pick_place")
+    expert = Expert(world, seed=0)
+    for time in np.linspace(0.0, expert.duration, 20):
+        pose, opening = expert.tool_target("right", time)
+        assert np.array_equal(pose, world.tool_pose("right"))
+        assert opening == 1.0
+
+
+def test_pace_stretches_the_episode_and_noise_moves_the_aim() -> None:
+    world = SimWorld("pick_place")
+    quick, slow = (Expert(world, 0, ExpertConfig(pace=pace)) for pace in (0.7, 1.0))
+    assert slow.duration > quick.duration
+    noisy = Expert(world, 0, ExpertConfig(aim_noise=0.003))
+    moment = 0.5 * quick.duration
+    offset = noisy.tool_target("left", moment)[0] - quick.tool_target("left", moment)[0]
+    assert 0.0 < np.abs(offset).max() < 0.02
+    repeated = Expert(world, 0, ExpertConfig(aim_noise=0.003)).tool_target("left", moment)[0]
+    assert np.array_equal(noisy.tool_target("left", moment)[0], repeated)
+
+
+def test_tracker_reaches_a_pose_and_keeps_the_elbow_bent() -> None:
+    world = SimWorld("pick_place")
+    tracker = ToolTracker(world, "left")
+    start = world.tool_pose("left")
+    goal = tool_down([0.30, 0.20, 0.08], yaw=0.5)
+    for share in np.linspace(0.0, 1.0, 20):
+        pose = goal.copy()
+        pose[:3, 3] = (1 - share) * start[:3, 3] + share * goal[:3, 3]
+        q = tracker.solve(pose)
+    world.set_arm_target("left", q)
+    world.step(1000)
+    assert world.tool_pose("left") == pytest.approx(goal, abs=2e-3)
+    far = tool_down([0.80, 0.20, 0.08])
+    for _ in range(20):
+        q = tracker.solve(far)
+    assert q[3] >= 0.1
+
+
+@pytest.mark.parametrize("name", EMBODIMENTS)
+def test_other_bodies_do_the_task_with_the_same_expert(name: str) -> None:
+    [episode] = collect_fast("pick_place", [4], embodiment=EMBODIMENTS[name])
+    assert episode.success
+    lacks_joint3 = "joint3" in EMBODIMENTS[name].locked_joints
+    assert np.all(episode.action[:, 2] == 0.0) == lacks_joint3
+    assert np.all(episode.state[:, 10] == 0.0) == lacks_joint3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", EMBODIMENTS)
+def test_other_bodies_do_every_task(name: str, task: str) -> None:
+    episodes = collect_fast(task, range(4), embodiment=EMBODIMENTS[name])
+    assert sum(episode.success for episode in episodes) >= 3
+
+
+def test_collected_episodes_have_the_layout_of_the_cell() -> None:
+    [episode] = collect_fast("handover", [2], config=ExpertConfig())
+    length = len(episode.action)
+    assert episode.state.shape == episode.action.shape == (length, 16)
+    assert episode.environment.shape == (length, 2, 7)
+    assert episode.state.dtype == episode.action.dtype == np.float32
+    # An action is what the arm does next: the state follows it one or two ticks later.
+    state, action = episode.state[:, 8:15], episode.action[:, 8:15]
+    errors = [np.abs(state[6:] - action[6 - lag : length - lag]).mean() for lag in range(6)]
+    assert np.argmin(errors) in (1, 2)
+
+
+def test_generated_motion_repeats_and_varies() -> None:
+    motion = generate_motion(4, seed=3, tasks=("pick_place",), embodiments=("six_axes",))
+    again = generate_motion(4, seed=3, tasks=("pick_place",), embodiments=("six_axes",))
+    assert len(motion) == 4
+    assert all(np.array_equal(a, b) for a, b in zip(motion, again, strict=True))
+    assert all(a.shape[1] == 16 and np.all(a[:, 2] == 0.0) for a in motion)
+    assert not np.array_equal(motion[0][:50], motion[1][:50])
+
+
+def test_generated_motion_needs_known_names() -> None:
+    with pytest.raises(UsageError, match="six_axes"):
+        generate_motion(1, seed=0, embodiments=("octopus",))
+    with pytest.raises(UsageError, match="at least one"):
+        generate_motion(1, seed=0, tasks=())
