@@ -48,7 +48,8 @@ def load_sdk() -> ModuleType:
     callback = sdk.rm_realtime_arm_state_callback_ptr(_on_push)
     first.rm_realtime_arm_state_call_back(callback)
     _keep_for_ever(callback)
-    return sdk
+    loaded: ModuleType = sdk
+    return loaded
 
 
 _kept: list[object] = []

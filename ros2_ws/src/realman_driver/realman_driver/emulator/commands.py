@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from realman_driver.emulator import wire
 from realman_driver.emulator.controller import Controller
-from realman_driver.emulator.model import DH_ROWS, JOINTS
+from realman_driver.emulator.identity import identity_replies
+from realman_driver.emulator.model import JOINTS
 from realman_driver.emulator.plant import Measurement
 
 Array = NDArray[np.float64]
 Message = dict[str, Any]
+Handler = Callable[[Message, float], Message | None]
 log = logging.getLogger(__name__)
-
-RPM_THOUSANDTHS = 1000.0 * 30.0 / np.pi
-"""Controller limits on the wire per rad/s: 0.001 RPM."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +62,10 @@ class CommandTable:
             "position": [0, 0, 0],
         }
         self._tools: dict[str, Message] = {"Arm_Tip": self._tool}
-        self._handlers = self._connecting() | self._reading() | self._writing() | self._moving()
+        self._handlers: dict[str, Handler] = {
+            name: _constant(reply) for name, reply in identity_replies(controller.limits).items()
+        }
+        self._handlers |= self._reading() | self._writing() | self._moving()
 
     def answer(self, message: Message, now: float) -> Message | None:
         """Carry out one command; None when it has no reply or is unknown."""
@@ -80,45 +82,11 @@ class CommandTable:
 
     # --- the table -----------------------------------------------------------------------
 
-    def _connecting(self) -> "dict[str, Callable[[Message, float], Message | None]]":
-        limits = self._controller.limits
-        plan = {"build_time": "2024/12/13 20:58:10", "version": "V1.7.0"}
-        software = {
-            "command": "arm_software_info",
-            "Product_version": "RM75-6F",
-            "algorithm_info": {"version": "1.4.5"},
-            "ctrl_info": plan,
-            "dynamic_info": {"model_version": "2"},
-            "plan_info": plan,
-        }
-        dh = {"command": "get_DH_data"} | {
-            f"joint_{i}": list(row) for i, row in enumerate(DH_ROWS, 1)
-        }
-        speed = [round(v) for v in limits.speed * RPM_THOUSANDTHS]
-        acceleration = [round(v) for v in limits.acceleration * RPM_THOUSANDTHS]
-        lower, upper = wire.joints_to_wire(limits.lower), wire.joints_to_wire(limits.upper)
+    def _reading(self) -> dict[str, Handler]:
         return {
-            "get_arm_software_info": _constant(software),
-            "get_current_work_frame": _state(
-                "current_work_frame", frame_name="World", pose=[0] * 6
-            ),
-            "get_install_pose": _state("install_pose", pose=[0, 0, 0]),
-            "get_joint_min_pos": _state("joint_min_pos", min_pos=lower),
-            "get_joint_max_pos": _state("joint_max_pos", max_pos=upper),
-            "get_joint_max_acc": _state("joint_max_acc", joint_acc=acceleration),
-            "get_joint_max_speed": _state("joint_max_speed", joint_speed=speed),
-            "get_joint_drive_min_pos": _echo(min_pos=lower),
-            "get_joint_drive_max_pos": _echo(max_pos=upper),
-            "get_joint_drive_max_acc": _echo(joint_acc=acceleration),
-            "get_joint_drive_max_speed": _echo(joint_speed=speed),
-            "get_DH_data": _constant(dh),
             "get_realtime_push": self._get_push,
             "get_current_tool_frame": lambda m, now: {"state": "current_tool_frame", **self._tool},
             "get_arm_current_trajectory": self._trajectory,
-        }
-
-    def _reading(self) -> "dict[str, Callable[[Message, float], Message | None]]":
-        return {
             "get_current_arm_state": self._arm_state,
             "get_joint_degree": lambda m, now: {"state": "joint_degree", "joint": self._joints()},
             "get_arm_all_state": self._all_state,
@@ -132,18 +100,13 @@ class CommandTable:
                 "en_state": self._enabled(),
             },
             "get_force_data": self._force_data,
-            "get_arm_power_state": _state("arm_power_state", power_state=1),
             "get_collision_stage": lambda m, now: {
                 "state": "get_collision_stage",
                 "collision_stage": self._collision_stage,
             },
-            "get_controller_state": _state(
-                "controller_state", voltage=24000, current=2000, temperature=35000, err_flag=0
-            ),
-            "get_arm_run_mode": _echo(mode=1),
         }
 
-    def _writing(self) -> "dict[str, Callable[[Message, float], Message | None]]":
+    def _writing(self) -> dict[str, Handler]:
         return {
             "set_arm_power": _echo(arm_power=True),
             "set_arm_run_mode": _echo(mode=True),
@@ -157,7 +120,7 @@ class CommandTable:
             "set_change_tool_frame": self._change_tool,
         }
 
-    def _moving(self) -> "dict[str, Callable[[Message, float], Message | None]]":
+    def _moving(self) -> dict[str, Handler]:
         return {
             "movej": self._movej,
             "movej_canfd": self._canfd,
@@ -304,14 +267,10 @@ class CommandTable:
         return {"command": "set_arm_slow_stop", "arm_slow_stop": True}
 
 
-def _constant(reply: Message) -> Callable[[Message, float], Message]:
+def _constant(reply: Message) -> Handler:
     return lambda message, now: reply
 
 
-def _state(state: str, **fields: object) -> Callable[[Message, float], Message]:
-    return _constant({"state": state, **fields})
-
-
-def _echo(**fields: object) -> Callable[[Message, float], Message]:
+def _echo(**fields: object) -> Handler:
     """Reply that carries the command's own name."""
     return lambda message, now: {"command": message["command"], **fields}

@@ -146,6 +146,18 @@ class Controller:
         events, self._events = self._events, []
         return events
 
+    def counters(self, now: float) -> dict[str, object]:
+        """What happened so far, for tests and operators."""
+        return {
+            "frames": self.frames,
+            "refused_frames": self.refused_frames,
+            "controlled_stops": self.controlled_stops,
+            "errors": self.errors,
+            "joint_errors": self.joint_errors,
+            "status": self.status,
+            "setpoint": self._motion.at(now).tolist(),
+        }
+
     # --- checks --------------------------------------------------------------------------
 
     def _clear_general_errors(self) -> None:

@@ -24,11 +24,14 @@ measured joints as rows of ``[time, q1..q7, m1..m7]``.
 """
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from ate_core.errors import UsageError
+from realman_driver.emulator import wire
 from realman_driver.emulator.controller import COLLISION, SENSOR_FAULT, Controller
+from realman_driver.emulator.links import Line
 from realman_driver.emulator.model import JOINTS
 
 TIMED = ("stall", "stop_reading", "garbage", "slow", "nan", "drop_udp", "cut", "restart")
@@ -79,3 +82,30 @@ class Faults:
                 "system_error, clear"
             )
         return name
+
+
+class Outbox:
+    """Replies on their way out: as they are, cut in the middle, or late."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._late: deque[tuple[float, Line, bytes]] = deque()
+
+    def send(self, line: Line, data: bytes, now: float) -> None:
+        """Send a reply, or keep it for later while the fault "slow" is on."""
+        if self._faults.active("garbage", now):
+            data = data[: len(data) // 2] + wire.LINE_END
+        if self._faults.active("slow", now):
+            self._late.append((now + self._faults.delay, line, data))
+        else:
+            line.send(data)
+
+    def flush(self, now: float) -> None:
+        """Send the late replies that are due."""
+        while self._late and self._late[0][0] <= now:
+            _, line, data = self._late.popleft()
+            line.send(data)
+
+    def clear(self) -> None:
+        """Forget them, as their links are gone."""
+        self._late.clear()

@@ -1,5 +1,6 @@
 """The four ways a set point moves; time is an argument."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,7 +80,7 @@ class Trapezoid:
         self._start, self._goal, self._begin = start, goal, begin
         distance = np.maximum(np.abs(goal - start), 1e-9)
         self._a = float(np.min(acceleration / distance))
-        self._v = min(float(np.min(speed / distance)), self._a**0.5)
+        self._v = min(float(np.min(speed / distance)), math.sqrt(self._a))
         self._rise = self._v / self._a
         self._duration = 1.0 / self._v + self._rise
 

@@ -18,7 +18,7 @@ from ate_core.errors import AteError, DeviceError
 from realman_driver.emulator import wire
 from realman_driver.emulator.commands import CommandTable, PushSetting
 from realman_driver.emulator.controller import Controller
-from realman_driver.emulator.faults import Faults
+from realman_driver.emulator.faults import Faults, Outbox
 from realman_driver.emulator.links import Line, listen_tcp, listen_unix
 from realman_driver.emulator.model import RM75_LIMITS
 from realman_driver.emulator.plant import Measurement, Plant
@@ -66,7 +66,7 @@ class ControllerServer:
         self._measured: Measurement | None = None
         self._clients: list[Line] = []
         self._operators: list[Line] = []
-        self._replies: deque[tuple[float, Line, bytes]] = deque()
+        self._outbox = Outbox(self._faults)
         self._trace: deque[tuple[float, Array, Array]] = deque(maxlen=TRACE_LENGTH)
         self._ticks = 0
         self._restarting = False
@@ -124,7 +124,7 @@ class ControllerServer:
         self._trace.append((now, target, self._measured.q))
         stalled = self._faults.active("stall", now)
         if not stalled:
-            self._send_due(now)
+            self._outbox.flush(now)
             for arrived in self._controller.take_events():
                 self._report_move(arrived)
         push = self._push
@@ -215,20 +215,7 @@ class ControllerServer:
                 continue
             reply = self._commands.answer(message, now) if isinstance(message, dict) else None
             if reply is not None:
-                self._reply(line, wire.encode(reply), now)
-
-    def _reply(self, line: Line, data: bytes, now: float) -> None:
-        if self._faults.active("garbage", now):
-            data = data[: len(data) // 2] + wire.LINE_END
-        if self._faults.active("slow", now):
-            self._replies.append((now + self._faults.delay, line, data))
-        else:
-            line.send(data)
-
-    def _send_due(self, now: float) -> None:
-        while self._replies and self._replies[0][0] <= now:
-            _, line, data = self._replies.popleft()
-            line.send(data)
+                self._outbox.send(line, wire.encode(reply), now)
 
     def _report_move(self, arrived: bool) -> None:
         event = {
@@ -252,7 +239,7 @@ class ControllerServer:
         for line in self._clients:
             line.close(reset=reset)
         self._clients.clear()
-        self._replies.clear()
+        self._outbox.clear()
 
     # --- faults and queries --------------------------------------------------------------
 
@@ -271,7 +258,9 @@ class ControllerServer:
 
     def _operate(self, request: dict[str, Any], now: float) -> dict[str, Any]:
         if request.get("query") == "status":
-            return self._status(now)
+            up = self._controller is not None and not self._restarting
+            counters = {} if self._controller is None else self._controller.counters(now)
+            return {"up": up, "clients": len(self._clients)} | counters
         if request.get("query") == "trace":
             return {"trace": [[t, *a.tolist(), *m.tolist()] for t, a, m in self._trace]}
         if self._controller is None:
@@ -282,22 +271,6 @@ class ControllerServer:
             self._drop_clients(reset=True)
             self._controller.stop(now, "link cut", slow=True)
         return {}
-
-    def _status(self, now: float) -> dict[str, Any]:
-        controller = self._controller
-        if controller is None:
-            return {"up": False}
-        return {
-            "up": not self._restarting,
-            "clients": len(self._clients),
-            "frames": controller.frames,
-            "refused_frames": controller.refused_frames,
-            "controlled_stops": controller.controlled_stops,
-            "errors": controller.errors,
-            "joint_errors": controller.joint_errors,
-            "status": controller.status,
-            "setpoint": controller.step(now).tolist(),
-        }
 
     # --- end -----------------------------------------------------------------------------
 

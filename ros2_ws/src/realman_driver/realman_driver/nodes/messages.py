@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, WrenchStamped
@@ -41,7 +42,7 @@ def wrench(sample: ArmSample, stamp: Time, frame: str) -> WrenchStamped:
     return message
 
 
-def pose(values: NDArray[object], stamp: Time, frame: str) -> PoseStamped:
+def pose(values: NDArray[np.float64], stamp: Time, frame: str) -> PoseStamped:
     """Pose (7,) x y z qx qy qz qw."""
     message = PoseStamped()
     message.header.stamp = stamp
