@@ -5,23 +5,21 @@ Inference does not know about guidance: the VAE is used here and never stored wi
 
 import dataclasses
 import json
-import math
-import time
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
-from ate_policy.images import images_to_tensor
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.policy import FLOW_POLICY, checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
 from training.data.dataset import Demonstrations, gather, read_trajectories
-from training.objectives.flow import draw_noise
+from training.data.sampler import BatchSampler
+from training.meter import Meter
+from training.objectives.flow import FlowBatch, draw_noise
 from training.objectives.latent_guidance import (
     Guidance,
     LatentMetric,
@@ -29,14 +27,15 @@ from training.objectives.latent_guidance import (
     PlainFlow,
     ShiftBounds,
 )
-from training.run_folder import RunFolder, pack_state, stop_on_signal, unpack_state
+from training.optimisation import (
+    average_weights,
+    copy_weights,
+    cosine_rate,
+    make_optimizer,
+    take_step,
+)
+from training.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.storage import load_vae, require_same_space
-
-DRAWS_PER_IMAGE = 8
-"""Noisy chunks per observation of a vision policy: images cost more than chunks."""
-
-GRADIENT_CLIP = 1.0
-"""Largest gradient norm; only outliers reach it."""
 
 
 def finetune(config: FinetuneConfig) -> int:
@@ -56,57 +55,44 @@ def finetune(config: FinetuneConfig) -> int:
     # model
     torch.manual_seed(config.seed)
     model = build_policy(config, data)
-    averaged = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    averaged = copy_weights(model)
+    optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
 
     # objective
     guidance = build_guidance(config, statistics)
     generators = {"data": sampler.generator, "guidance": guidance.generator}
 
-    step = 0
+    # loop
+    step, steps = 0, config.steps
     if config.resume:
         step = unpack_state(run.load_state(), model, optimizer, generators, averaged)
-
-    def save() -> None:
-        checkpoint = describe(config, data, statistics, model, averaged, step)
-        run.save(step, checkpoint, pack_state(step, model, optimizer, generators, averaged))
-
-    begin, first = time.monotonic(), step
-    with stop_on_signal() as stop, Progress(transient=True) as progress:
-        bar = progress.add_task(f"finetune {config.guidance}", total=config.steps, completed=step)
-        while step < config.steps and not stop.is_set():
-            set_learning_rate(optimizer, config, step)
+    label = f"finetune {config.guidance}"
+    with Meter(run, label, step=step, steps=steps, log_every=config.log_every) as meter:
+        while step < steps and not meter.stopped:
             batch = sampler.draw()
             noisy = draw_noise(batch["actions"], sampler.generator)
-            condition = model.condition(
-                batch["state"], batch.get("environment"), batch.get("images")
-            ).repeat_interleave(sampler.draws, dim=0)
-            a_hat = model(noisy.noisy, noisy.tau, condition)
+            a_hat = predict(model, batch, noisy)
             loss, figures = guidance.loss(a_hat, noisy)
             if not torch.isfinite(loss):
-                file = run.save_batch({**batch, "noisy": noisy.noisy, "tau": noisy.tau})
-                raise TrainingError(
-                    f"loss is {loss.item()} at step {step + 1}: the batch is in {file}, the last "
-                    "good checkpoint is untouched; lower learning_rate or guidance_strength"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
-            optimizer.step()
+                run.refuse_loss(step + 1, loss, {**batch, "noisy": noisy.noisy, "tau": noisy.tau})
+            rate = cosine_rate(config.learning_rate, step, steps)
+            norm = take_step(optimizer, model, loss, rate)
             step += 1
             average_weights(averaged, model, config.ema_decay, step)
+            meter.report(step, {"loss": loss, "gradient_norm": norm, **figures})
+            if step % config.save_every == 0 or step == steps or meter.stopped:
+                checkpoint = describe(config, data, statistics, model, averaged, step)
+                run.save(
+                    step, checkpoint, pack_state(step, model, optimizer, generators, averaged)
+                )
+    return 0 if step >= steps else 130
 
-            if step % config.log_every == 0 or step == config.steps:
-                rate = (step - first) / (time.monotonic() - begin)
-                figures = {"loss": loss.detach(), "gradient_norm": norm, **figures}
-                run.log(step, {k: float(v) for k, v in figures.items()} | {"steps_per_s": rate})
-                progress.update(bar, completed=step, description=f"loss {loss.item():.4f}")
-            if step % config.save_every == 0 and step < config.steps:
-                save()
-        save()
-    return 0 if step >= config.steps else 130
+
+def predict(model: FlowPolicy, batch: dict[str, Tensor], noisy: FlowBatch) -> Tensor:
+    """Clean chunks (B, H, D) that the network sees behind the noisy ones."""
+    condition = model.condition(batch["state"], batch.get("environment"), batch.get("images"))
+    draws = len(noisy.noisy) // len(condition)
+    return model(noisy.noisy, noisy.tau, condition.repeat_interleave(draws, dim=0))
 
 
 def load_demonstrations(config: FinetuneConfig) -> Demonstrations:
@@ -121,64 +107,6 @@ def load_demonstrations(config: FinetuneConfig) -> Demonstrations:
         cameras=cameras if config.variant == "vision" else (),
         image_size=(size.image_height, size.image_width),
     )
-
-
-class BatchSampler:
-    """Random batches of normalised observations and chunks.
-
-    Ticks are drawn with replacement from one generator, which also draws the noise of the flow:
-    its state is all that a resumed run needs, and guidance does not touch it.
-    """
-
-    def __init__(
-        self, data: Demonstrations, transform: ChunkTransform, config: FinetuneConfig
-    ) -> None:
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.draws = DRAWS_PER_IMAGE if data.images is not None else 1
-        self._count = max(1, config.batch // self.draws)
-        self._noise = config.input_noise
-        self._shift = config.image_shift
-        self._states = transform.state.apply(data.states)
-        self._actions = transform.action.apply(data.actions)
-        self._windows = data.windows
-        self._images = data.images
-        self._environment = (
-            None if data.environment is None else transform.environment.apply(data.environment)
-        )
-
-    def draw(self) -> dict[str, Tensor]:
-        """Observations (B / draws, ...) and chunks (B, H, D)."""
-        rows = torch.randint(len(self._states), (self._count,), generator=self.generator)
-        chunks = self._actions[self._windows[rows]]
-        batch = {
-            "state": self._perturb(self._states[rows]),
-            "actions": chunks.repeat_interleave(self.draws, dim=0),
-        }
-        if self._environment is not None:
-            batch["environment"] = self._perturb(self._environment[rows])
-        if self._images is not None:
-            batch["images"] = self._shifted(images_to_tensor(self._images[rows]))
-        return batch
-
-    def _perturb(self, values: Tensor) -> Tensor:
-        noise = torch.randn(values.shape, generator=self.generator)
-        return values + self._noise * noise
-
-    def _shifted(self, images: Tensor) -> Tensor:
-        """Move each observation's images by one random offset; edges are repeated."""
-        if self._shift == 0:
-            return images
-        reach = self._shift
-        offsets = torch.randint(0, 2 * reach + 1, (len(images), 2), generator=self.generator)
-        height, width = images.shape[-2:]
-        padded = torch.nn.functional.pad(images.flatten(0, 1), (reach,) * 4, mode="replicate")
-        padded = padded.unflatten(0, images.shape[:2])
-        return torch.stack(
-            [
-                one[..., y : y + height, x : x + width]
-                for one, (y, x) in zip(padded, offsets.tolist(), strict=True)
-            ]
-        )
 
 
 def build_policy(config: FinetuneConfig, data: Demonstrations) -> FlowPolicy:
@@ -223,23 +151,6 @@ def build_guidance(config: FinetuneConfig, statistics: Statistics) -> Guidance:
         cap=config.guidance_cap,
     )
     return PaperGuidance(vae.model, bounds, config.seed)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: FinetuneConfig, step: int) -> None:
-    """Cosine from the full rate to zero; a function of the step alone."""
-    rate = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-@torch.no_grad()
-def average_weights(
-    averaged: dict[str, Tensor], model: FlowPolicy, decay: float, step: int
-) -> None:
-    """Exponential moving average; the decay grows at first, so that early noise is forgotten."""
-    weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
-    values = model.state_dict()
-    torch._foreach_lerp_(list(averaged.values()), [values[name] for name in averaged], weight)
 
 
 def describe(

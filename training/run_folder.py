@@ -8,11 +8,9 @@ last -> step_001000
 
 import dataclasses
 import json
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Event, current_thread, main_thread
+from typing import NoReturn
 
 import torch
 from safetensors.torch import save_file
@@ -71,11 +69,14 @@ class RunFolder:
         self._cut_log(int(state["step"]))
         return state
 
-    def save_batch(self, batch: Mapping[str, Tensor]) -> Path:
-        """Keep the batch on which training broke."""
+    def refuse_loss(self, step: int, loss: Tensor, batch: Mapping[str, Tensor]) -> NoReturn:
+        """Stop a run whose loss is not finite; keep the batch on which it broke."""
         file = self.path / "nonfinite_batch.safetensors"
         save_file({name: value.detach().contiguous() for name, value in batch.items()}, file)
-        return file
+        raise TrainingError(
+            f"loss is {loss.item()} at step {step}: the batch is in {file}, the last good "
+            "checkpoint is untouched; lower the learning rate or the guidance strength"
+        )
 
     def _check_resumable(self, config: dict) -> None:
         file = self.path / "run.json"
@@ -150,24 +151,6 @@ def unpack_state(
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(f"the stored training state does not fit ({reason})") from None
     return int(state["step"])
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Event]:
-    """An event that SIGINT or SIGTERM sets, so that a step is finished and saved."""
-    stop = Event()
-    if current_thread() is not main_thread():
-        yield stop
-        return
-    old = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

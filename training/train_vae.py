@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import math
-import time
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from ate_core.contract import load_cell, parse_cell_text
@@ -16,14 +13,13 @@ from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import TrainVaeConfig
 from training.data.dataset import gather, read_trajectories
 from training.data.pretraining import load_sources, make_chunks
-from training.run_folder import RunFolder, pack_state, stop_on_signal, unpack_state
+from training.meter import Meter
+from training.optimisation import cosine_rate, make_optimizer, take_step
+from training.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.losses import DiagonalGaussian, kl_from_prior, kl_to_prior, mmd
 from training.vae.model import ActionVae, VaeConfig
 from training.vae.moments import aggregate_moments
 from training.vae.storage import StoredVae, describe_vae, load_vae
-
-GRADIENT_CLIP = 1.0
-"""Largest gradient norm; only outliers reach it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,73 +50,61 @@ def train_vae(config: TrainVaeConfig) -> int:
     stored = None if config.prior is None else load_prior(config, data)
     prior = DiagonalGaussian.standard(config.latent) if stored is None else stored.moments
     prior = DiagonalGaussian(prior.mean.float(), prior.variance.float())
-    divergence = kl_to_prior if config.kl == "reverse" else kl_from_prior
 
     # model
     torch.manual_seed(config.seed)
     vae = ActionVae(vae_sizes(config, data))
     if config.start_from_prior and stored is not None:
         vae.load_state_dict(stored.model.state_dict())
-    optimizer = torch.optim.AdamW(
-        vae.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(vae, config.learning_rate, config.weight_decay)
     generator = torch.Generator().manual_seed(config.seed)
 
-    step = 0
+    # loop
+    step, steps = 0, config.steps
     if config.resume:
         step = unpack_state(run.load_state(), vae, optimizer, {"data": generator})
-
-    def save() -> None:
-        state = pack_state(step, vae, optimizer, {"data": generator})
-        run.save(step, describe(config, data, vae, step), state)
-
-    begin, first = time.monotonic(), step
-    with stop_on_signal() as stop, Progress(transient=True) as progress:
-        bar = progress.add_task(f"stage {config.stage}", total=config.steps, completed=step)
-        while step < config.steps and not stop.is_set():
-            rate = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
-            optimizer.param_groups[0]["lr"] = rate
+    label = f"stage {config.stage}"
+    with Meter(run, label, step=step, steps=steps, log_every=config.log_every) as meter:
+        while step < steps and not meter.stopped:
             rows = torch.randint(len(data.chunks), (config.batch,), generator=generator)
             actions = data.chunks[rows]
-            eps = torch.randn(config.batch, config.latent, generator=generator)
-            a_hat, z, mean, log_variance = vae(actions, eps)
-            reconstruction = torch.nn.functional.smooth_l1_loss(a_hat, actions)
-            kl = divergence(mean, log_variance, prior)
-            discrepancy = mmd(z, prior.sample(config.batch, generator))
-            loss = reconstruction + config.weight_kl * kl + config.weight_mmd * discrepancy
+            loss, figures = vae_loss(vae, actions, prior, config, generator)
             if not torch.isfinite(loss):
-                file = run.save_batch({"actions": actions})
-                raise TrainingError(
-                    f"loss is {loss.item()} at step {step + 1}: the batch is in {file}, the last "
-                    "good checkpoint is untouched; lower learning_rate"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(vae.parameters(), GRADIENT_CLIP)
-            optimizer.step()
+                run.refuse_loss(step + 1, loss, {"actions": actions})
+            take_step(optimizer, vae, loss, cosine_rate(config.learning_rate, step, steps))
             step += 1
+            meter.report(step, {"loss": loss, **figures})
+            if step % config.save_every == 0 or step == steps or meter.stopped:
+                state = pack_state(step, vae, optimizer, {"data": generator})
+                run.save(step, describe(config, data, vae, step), state)
+    return 0 if step >= steps else 130
 
-            if step % config.log_every == 0 or step == config.steps:
-                speed = (step - first) / (time.monotonic() - begin)
-                figures = {
-                    "loss": loss.item(),
-                    "reconstruction": reconstruction.item(),
-                    "kl": kl.item(),
-                    "mmd": discrepancy.item(),
-                    "sigma": log_variance.detach().mul(0.5).exp().mean().item(),
-                    "steps_per_s": speed,
-                }
-                run.log(step, figures)
-                progress.update(bar, completed=step, description=f"loss {loss.item():.4f}")
-            if step % config.save_every == 0 and step < config.steps:
-                save()
-        save()
-    return 0 if step >= config.steps else 130
+
+def vae_loss(
+    vae: ActionVae,
+    actions: Tensor,
+    prior: DiagonalGaussian,
+    config: TrainVaeConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Reconstruction + w_kl KL + w_mmd MMD of a batch (B, H, D), and its parts for the log."""
+    eps = torch.randn(len(actions), config.latent, generator=generator)
+    a_hat, z, mean, log_variance = vae(actions, eps)
+    divergence = kl_to_prior if config.kl == "reverse" else kl_from_prior
+    parts = {
+        "reconstruction": torch.nn.functional.smooth_l1_loss(a_hat, actions),
+        "kl": divergence(mean, log_variance, prior),
+        "mmd": mmd(z, prior.sample(len(z), generator)),
+    }
+    loss = (
+        parts["reconstruction"] + config.weight_kl * parts["kl"] + config.weight_mmd * parts["mmd"]
+    )
+    return loss, {**parts, "sigma": log_variance.mul(0.5).exp().mean()}
 
 
 def load_pretraining(config: TrainVaeConfig) -> VaeData:
     """Chunks of other robots; each source normalised on its own."""
-    cell = load_cell()
+    cell = load_cell(config.cell)
     sources = load_sources(
         cell, recordings=config.recordings, motions=config.motions, seed=config.seed
     )

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
 
     monkeypatch.setattr(command, "draw_noise", poisoned)
     run = tmp_path / "run"
-    with pytest.raises(TrainingError, match="loss is nan at step 5"):
+    with pytest.raises(TrainingError, match="loss is nan at step 5: the batch is in"):
         finetune(FinetuneConfig(episodes=episodes, output=run, **SHORT))
     assert (run / "nonfinite_batch.safetensors").is_file()
     saved = load_checkpoint(run)
@@ -241,3 +242,24 @@ def test_the_policy_overfits_one_demonstration(tmp_path, write_demonstrations, c
     error = policy.infer(observation, 0) - episode.action
     spread = np.ptp(episode.action)
     assert np.abs(error).mean() < 0.02 * spread
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint_that_resumes(tmp_path, episodes, monkeypatch):
+    settings = {"episodes": episodes, **SHORT}
+    finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
+    original = command.draw_noise
+    calls = iter(range(100))
+
+    def interrupted(actions, generator):
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return original(actions, generator)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(command, "draw_noise", interrupted)
+    config = FinetuneConfig(output=tmp_path / "cut", **settings)
+    assert finetune(config) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert load_checkpoint(tmp_path / "cut").training["step"] == 4
+    assert finetune(dataclasses.replace(config, resume=True)) == 0
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))

@@ -30,6 +30,8 @@ class TrainVaeConfig:
     """Start stage 2 from the weights of stage 1 instead of from random ones."""
     recordings: Path | None = None
     """LeRobot v2.1 folder of a two-arm robot (stage 1)."""
+    cell: Path | None = None
+    """Cell whose layout the motion is brought into (stage 1); None: the packaged one."""
     motions: int = 240
     """Generated episodes of other embodiments (stage 1); 0: none."""
     demonstrations: int | None = None
