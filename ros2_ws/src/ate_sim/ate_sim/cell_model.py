@@ -68,9 +68,8 @@ class SimWorld:
         self.chain = load_chain(embodiment)
         self.cell = cell or load_cell(hardware="sim")
         placements = [
-            ArmPlacement(side=side, position=pose[:3], quaternion=pose[3:])
-            for side in SIDES
-            for pose in [tuple(self.cell.arms[side].base_pose)]
+            ArmPlacement(side=side, position=arm.base_pose[:3], quaternion=arm.base_pose[3:])
+            for side, arm in ((side, self.cell.arms[side]) for side in SIDES)
         ]
         spec = build_cell(self.chain, timestep, self.cell.arms["left"].tool_length, placements)
         self.task.build(spec)
@@ -173,7 +172,8 @@ class SimWorld:
         What the gripper and the world behind it exert on the arm; the gripper's weight included.
         """
         # MuJoCo reports what the arm exerts on the gripper.
-        return -self.data.sensordata[self._arms[side].wrench]
+        wrench: Array = -self.data.sensordata[self._arms[side].wrench]
+        return wrench
 
     def gripper(self, side: Side) -> float:
         """Opening, 0 closed .. 1 open."""

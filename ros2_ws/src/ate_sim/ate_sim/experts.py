@@ -195,11 +195,11 @@ class Expert:
             config: pace and noise.
         """
         config = config or ExpertConfig()
-        sides = (
-            SidePlan(world.tool_pose(side), config, np.random.default_rng([seed, 77, index]))
-            for index, side in enumerate(("left", "right"))
+        left_rng, right_rng = np.random.default_rng(seed).spawn(2)
+        self._plan = Plan(
+            SidePlan(world.tool_pose("left"), config, left_rng),
+            SidePlan(world.tool_pose("right"), config, right_rng),
         )
-        self._plan = Plan(*sides)
         world.task.plan(world, self._plan)
         self._plan.synchronise()
         self.duration = max(self._plan.side("left").time, self._plan.side("right").time)

@@ -43,7 +43,8 @@ class CellRenderer:
         # update_scene resets the flags of the scene.
         renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        return renderer.render().copy()
+        picture: NDArray[np.uint8] = renderer.render().copy()
+        return picture
 
     def close(self) -> None:
         """Release the graphics contexts."""

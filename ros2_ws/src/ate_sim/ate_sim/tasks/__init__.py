@@ -1,5 +1,7 @@
 """The tasks by name."""
 
+from collections.abc import Callable
+
 from ate_core.errors import UsageError
 from ate_sim.tasks.cook_bun import CookBun
 from ate_sim.tasks.handover import Handover
@@ -8,8 +10,12 @@ from ate_sim.tasks.pick_place import PickPlace
 from ate_sim.tasks.task import Task
 from ate_sim.tasks.use_toaster import UseToaster
 
-TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (PickPlace, Handover, PickBun, CookBun, UseToaster)
+TASKS: dict[str, Callable[[], Task]] = {
+    PickPlace.name: PickPlace,
+    Handover.name: Handover,
+    PickBun.name: PickBun,
+    CookBun.name: CookBun,
+    UseToaster.name: UseToaster,
 }
 
 

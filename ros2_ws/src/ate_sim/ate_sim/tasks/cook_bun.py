@@ -48,10 +48,10 @@ class CookBun:
         plate = within_disc(rng, (0.26, -0.29), radius)
         bun = plate + within_disc(rng, (0.0, 0.0), 0.015)
         return {
-            "steamer": pose_on_table(*steamer, 0.0),
-            "plate": pose_on_table(*plate, 0.0),
-            "bun": pose_on_table(*bun, PLATE_HEIGHT + BUN_HEIGHT / 2),
-            "lid": pose_on_table(*steamer, STEAMER_HEIGHT, rng.uniform(-0.3, 0.3)),
+            "steamer": pose_on_table(steamer, 0.0),
+            "plate": pose_on_table(plate, 0.0),
+            "bun": pose_on_table(bun, PLATE_HEIGHT + BUN_HEIGHT / 2),
+            "lid": pose_on_table(steamer, STEAMER_HEIGHT, rng.uniform(-0.3, 0.3)),
         }
 
     def score(self, world: "SimWorld") -> float:

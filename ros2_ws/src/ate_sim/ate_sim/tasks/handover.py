@@ -37,8 +37,8 @@ class Handover:
         bar = within_disc(rng, (0.27, -0.23), radius)
         plate = within_disc(rng, (0.27, 0.25), radius)
         return {
-            "bar": pose_on_table(*bar, _HALF, _ACROSS + rng.uniform(-0.3, 0.3)),
-            "plate": pose_on_table(*plate, 0.0),
+            "bar": pose_on_table(bar, _HALF, _ACROSS + rng.uniform(-0.3, 0.3)),
+            "plate": pose_on_table(plate, 0.0),
         }
 
     def score(self, world: "SimWorld") -> float:

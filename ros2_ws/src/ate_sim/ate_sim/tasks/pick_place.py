@@ -37,8 +37,8 @@ class PickPlace:
             distance=0.16,
         )
         return {
-            "cube": pose_on_table(*cube, _HALF, rng.uniform(-0.4, 0.4)),
-            "plate": pose_on_table(*plate, 0.0),
+            "cube": pose_on_table(cube, _HALF, rng.uniform(-0.4, 0.4)),
+            "plate": pose_on_table(plate, 0.0),
         }
 
     def score(self, world: "SimWorld") -> float:

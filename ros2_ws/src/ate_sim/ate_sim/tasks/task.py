@@ -20,11 +20,17 @@ Difficulty = Literal["normal", "hard"]
 class Task(Protocol):
     """One task: its objects, their start, how well it was done and how an expert does it."""
 
-    name: str
-    instruction: str
-    """What to do, in words for a policy."""
-    object_names: tuple[str, ...]
-    """Bodies whose poses are observed, in this order."""
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    @property
+    def instruction(self) -> str:
+        """What to do, in words for a policy."""
+
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        """Bodies whose poses are observed, in this order."""
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the objects to the model."""
@@ -39,9 +45,9 @@ class Task(Protocol):
         """Write the expert's way-points from the objects' present poses."""
 
 
-def pose_on_table(x: float, y: float, z: float, yaw: float = 0.0) -> Array:
-    """Pose (7,) of an upright object, xyz [m] in the world, turned by ``yaw`` [rad]."""
-    return np.array([x, y, z, 0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
+def pose_on_table(point: Array, height: float, yaw: float = 0.0) -> Array:
+    """Pose (7,) of an upright object at ``point`` (2,) and ``height`` [m], ``yaw`` [rad]."""
+    return np.array([point[0], point[1], height, 0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
 
 
 def yaw_of(pose: Array) -> float:
@@ -60,7 +66,8 @@ def within_disc(rng: np.random.Generator, centre: tuple[float, float], radius: f
     """A point (2,) drawn uniformly from a disc."""
     angle = rng.uniform(0.0, 2 * np.pi)
     distance = radius * np.sqrt(rng.uniform())
-    return np.array(centre) + distance * np.array([np.cos(angle), np.sin(angle)])
+    point: Array = np.array(centre) + distance * np.array([np.cos(angle), np.sin(angle)])
+    return point
 
 
 def draw_apart(draw: Callable[[], tuple[Array, Array]], distance: float) -> tuple[Array, Array]:

@@ -67,9 +67,9 @@ class UseToaster:
         rack = within_disc(rng, (0.25, 0.33), radius)
         yaw = rng.uniform(-0.3, 0.3)
         return {
-            "toaster": pose_on_table(*toaster, 0.0),
-            "rack": pose_on_table(*rack, 0.0, yaw),
-            "slice": pose_on_table(*rack, _SLICE[2], yaw),
+            "toaster": pose_on_table(toaster, 0.0),
+            "rack": pose_on_table(rack, 0.0, yaw),
+            "slice": pose_on_table(rack, _SLICE[2], yaw),
         }
 
     def score(self, world: "SimWorld") -> float:

@@ -38,9 +38,9 @@ class ArmPlacement:
 
     side: str
     """``left`` or ``right``; prefix of all names in the model."""
-    position: tuple[float, float, float]
+    position: tuple[float, ...]
     """Base origin in the world [m]."""
-    quaternion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    quaternion: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)
     """Base orientation in the world, xyzw."""
 
 
