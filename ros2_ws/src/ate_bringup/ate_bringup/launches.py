@@ -177,6 +177,7 @@ def _dual_operator(values: Mapping[str, str]) -> list[ProcessSpec]:
                 "task": values["task"],
                 "instruction": values["instruction"],
                 "operator": values["operator"],
+                "require_images": values["cameras"] == "true",
             },
         )
     )

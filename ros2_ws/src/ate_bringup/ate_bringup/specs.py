@@ -34,8 +34,8 @@ class ProcessSpec:
     """A ROS node takes parameters; a plain process takes arguments."""
     namespace: str = ""
     """ROS namespace of a node."""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    """String parameters of a node."""
+    parameters: Mapping[str, str | bool] = field(default_factory=dict)
+    """Parameters of a node."""
     arguments: tuple[str, ...] = ()
     """Command line of a plain process."""
     environment: Mapping[str, str] = field(default_factory=dict)

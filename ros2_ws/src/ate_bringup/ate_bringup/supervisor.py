@@ -1,5 +1,6 @@
 """Run a list of processes without ROS's launch tool, on the circus process manager."""
 
+import logging
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ def supervise(specs: list[ProcessSpec]) -> int:
             warmup_delay=0,
             check_delay=POLL,
         )
+        logging.getLogger("tornado.application").addFilter(_is_no_conflict)
         watch = _Watch(arbiter, specs, codes)
         arbiter.loop.call_later(1.0, watch.look)
         try:
@@ -41,6 +43,13 @@ def supervise(specs: list[ProcessSpec]) -> int:
         finally:
             arbiter.stop()
     return watch.code
+
+
+def _is_no_conflict(record: logging.LogRecord) -> bool:
+    """Drop circus's complaints that its periodic check meets its own stop."""
+    from circus.exc import ConflictError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], ConflictError))
 
 
 class _Watch:
