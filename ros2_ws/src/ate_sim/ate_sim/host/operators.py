@@ -14,6 +14,7 @@ import tyro
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 from ate_core.loop import FixedRateLoop
+from ate_core.priority import CONTROL
 from ate_core.shared_state import SIDES
 from ate_sim.host.attempt import Attempt, AttemptConfig, AttemptResult
 from ate_sim.host.control import SimControl
@@ -150,7 +151,7 @@ def _person(cell: Cell, side: str, trembling: bool, stack: ExitStack) -> Person:
 def main() -> int:
     """Entry point."""
     config = tyro.cli(OperatorsConfig)
-    return run_process("operators", lambda stop: run_operators(config, stop))
+    return run_process("operators", CONTROL, lambda stop: run_operators(config, stop))
 
 
 if __name__ == "__main__":

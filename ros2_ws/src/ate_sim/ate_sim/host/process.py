@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ate_core.errors import AteError, DeviceError
+from ate_core.priority import set_niceness
 
 
 @contextmanager
@@ -60,17 +61,19 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def run_process(name: str, run: Callable[[threading.Event], int]) -> int:
+def run_process(name: str, niceness: int, run: Callable[[threading.Event], int]) -> int:
     """Run one process of the cell: log to stderr, stop on signals, errors in one line.
 
     Args:
         name: Shown at the start of every log line.
+        niceness: Scheduling priority to ask for, see `ate_core.priority`.
         run: Does the work until the event is set and returns the exit code.
     """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"[{name}] %(levelname)s %(message)s"
     )
     stop = stop_on_signals()
+    set_niceness(niceness)
     try:
         return run(stop)
     except AteError as error:

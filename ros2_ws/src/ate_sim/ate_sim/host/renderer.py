@@ -4,7 +4,6 @@ A process of its own, because drawing in the physics process delays it by millis
 """
 
 import logging
-import os
 import threading
 import time
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import CameraConfig, Cell, load_cell
 from ate_core.errors import DeviceError
+from ate_core.priority import BACKGROUND
 from ate_core.shared_state import WORLD_DTYPE, SharedBlock, frame_dtype, new_record
 from ate_sim.cell_model import SimWorld
 from ate_sim.engine import require_graphics
@@ -26,9 +26,6 @@ from ate_sim.host.process import claim, run_process
 from ate_sim.renderer import CellRenderer
 
 LOG = logging.getLogger(__name__)
-
-NICENESS = 5
-"""A late picture is skipped, a late physics step or arm command is not: those go first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +127,6 @@ def run_renderer(config: RendererConfig, stop: threading.Event) -> int:
     require_graphics()
     cell = load_cell(config.cell, "sim")
     runtime_dir = Path(cell.runtime_dir)
-    os.nice(NICENESS)
     with ExitStack() as stack:
         stack.enter_context(claim(runtime_dir, "renderer"))
         cameras = []
@@ -161,7 +157,7 @@ def _draw(mirror: SceneMirror, cameras: list[Camera], stop: threading.Event) -> 
 def main() -> int:
     """Entry point."""
     config = tyro.cli(RendererConfig)
-    return run_process("renderer", lambda stop: run_renderer(config, stop))
+    return run_process("renderer", BACKGROUND, lambda stop: run_renderer(config, stop))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from ate_core.contract import load_cell
+from ate_core.priority import CONTROL
 from ate_sim.cell_model import SimWorld
 from ate_sim.host.control import SOCKET_NAME
 from ate_sim.host.control_server import ControlServer
@@ -62,7 +63,7 @@ def _serve(host: WorldHost, server: ControlServer, stop: threading.Event) -> Non
 def main() -> int:
     """Entry point."""
     config = tyro.cli(WorldConfig)
-    return run_process("world", lambda stop: run_world(config, stop))
+    return run_process("world", CONTROL, lambda stop: run_world(config, stop))
 
 
 if __name__ == "__main__":
