@@ -1,4 +1,4 @@
-"""Small synthetic demonstrations: arms that follow their objects along smooth paths."""
+"""Small synthetic demonstrations: arms that follow their objects along straight paths."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def reach(cell, rng, *, ticks=TICKS, objects=1, images=False):
     phase = np.linspace(0.0, 1.0, ticks)[:, None]
     goal = rng.uniform(-0.5, 0.5, 16)
     goal[[7, 15]] += 0.5  # grippers lie between 0 and 1
-    action = (0.5 + (goal - 0.5) * phase**2 * (3 - 2 * phase)).astype(np.float32)
+    action = (0.5 + (goal - 0.5) * phase).astype(np.float32)
     poses = np.zeros((ticks, objects, 7), np.float32)
     poses[..., :3], poses[..., 6] = goal[:3], 1.0
     encoded = {}

@@ -7,7 +7,14 @@ import torch
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
 from ate_core.layout import Field
-from training.data.dataset import chunk_windows, gather, read_trajectories
+from training.data.dataset import (
+    chunk_windows,
+    first_motion,
+    gather,
+    read_trajectories,
+    to_trajectory,
+)
+from training.data.episode_file import read_episode, write_episode
 from training.data.statistics import STD_FLOOR, vector_statistics
 
 
@@ -24,6 +31,38 @@ def test_chunks_never_cross_episodes(episodes):
     np.testing.assert_array_equal(chunks[0], trajectories[0].action[:20])
     np.testing.assert_array_equal(chunks[39], np.tile(trajectories[0].action[39], (20, 1)))
     np.testing.assert_array_equal(chunks[45], trajectories[1].action[5:25])
+
+
+def test_the_wait_before_the_first_motion_is_left_out(tmp_path, write_demonstrations):
+    folder = write_demonstrations(tmp_path, count=2, images=True)
+    path = folder / "episode_000000.hdf5"
+    moving = read_episode(path)
+    still = [np.repeat(rows[:1], 15, axis=0) for rows in (moving.action, moving.state)]
+    waiting = dataclasses.replace(
+        moving,
+        action=np.concatenate([still[0], moving.action])[:40],
+        state=np.concatenate([still[1], moving.state])[:40],
+        images={key: [*images[:15], *images[:25]] for key, images in moving.images.items()},
+    )
+    write_episode(path, waiting)
+    before, after = to_trajectory(moving, "moving"), to_trajectory(waiting, "waiting")
+    assert after.first_image == before.first_image + 15
+    np.testing.assert_array_equal(after.action, before.action[: len(after.action)])
+    data = gather(read_trajectories(folder), horizon=20, cameras=("cam_high",))
+    assert len(data.images) == len(data) < 80
+
+
+def test_nothing_is_left_out_of_an_episode_without_motion():
+    assert first_motion(np.zeros((30, 16))) == 0
+
+
+def test_failed_episodes_are_left_out(tmp_path, write_demonstrations):
+    folder = write_demonstrations(tmp_path, count=3, change={"outcome": "failure"})
+    assert len(read_trajectories(folder)) == 2
+    for path in sorted(folder.glob("*.hdf5"))[:2]:
+        path.unlink()
+    with pytest.raises(TrainingError, match="none of the 1 episodes"):
+        read_trajectories(folder)
 
 
 def test_images_are_read_in_the_order_of_the_cameras(tmp_path, write_demonstrations):

@@ -5,6 +5,7 @@
 VAE take their chunks from here, so both see the same padding.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,11 @@ from ate_policy.transforms import Statistics, environment_features
 from training.data.episode_file import Episode, list_episodes, read_episode
 from training.data.statistics import vector_statistics
 
+logger = logging.getLogger(__name__)
+
+STILL = 0.01
+"""Largest change of a command that counts as waiting [rad, ratio]; as in RDT's loader."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
@@ -34,7 +40,9 @@ class Trajectory:
     environment: np.ndarray | None = None
     """(T, n, 7) object poses, or None."""
     images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
-    """T JPEGs by camera key; may be read on access."""
+    """JPEGs by camera key; may be read on access."""
+    first_image: int = 0
+    """Index of the image that belongs to row 0."""
     contract: str
     """Canonical text of the cell."""
     task: str = ""
@@ -94,21 +102,47 @@ def chunk_windows(length: int, horizon: int) -> np.ndarray:
 
 
 def read_trajectories(folder: Path, limit: int | None = None) -> list[Trajectory]:
-    """Read the HDF5 episodes of a folder, in the order of their names."""
-    return [to_trajectory(read_episode(path), path.name) for path in list_episodes(folder)[:limit]]
+    """Read the successful HDF5 episodes of a folder, in the order of their names."""
+    trajectories, failed = [], 0
+    for path in list_episodes(folder):
+        if limit is not None and len(trajectories) == limit:
+            break
+        episode = read_episode(path)
+        if episode.outcome == "success":
+            trajectories.append(to_trajectory(episode, path.name))
+        else:
+            failed += 1
+    if failed:
+        logger.info("%s: left out %d episodes that are no success", folder, failed)
+    if not trajectories:
+        raise TrainingError(f"none of the {failed} episodes in {folder} is a success: record more")
+    return trajectories
 
 
 def to_trajectory(episode: Episode, name: str) -> Trajectory:
-    """What training needs of an episode."""
+    """What training needs of an episode, from its first motion on."""
+    first = first_motion(episode.action)
+    environment = episode.environment
     return Trajectory(
         name=name,
-        state=episode.state,
-        action=episode.action,
-        environment=episode.environment,
+        state=episode.state[first:],
+        action=episode.action[first:],
+        environment=None if environment is None else environment[first:],
         images=episode.images,
+        first_image=first,
         contract=episode.cell.canonical_text(),
         task=episode.task,
     )
+
+
+def first_motion(action: np.ndarray) -> int:
+    """Row before the first motion of an episode, 0 if nothing moves.
+
+    A person waits before moving; a policy without memory that learns the wait repeats it for
+    ever, because nothing it sees changes.
+    """
+    moved = (np.abs(action - action[0]) > STILL).any(axis=1)
+    return max(0, int(np.argmax(moved)) - 1)
 
 
 def gather(
@@ -212,7 +246,7 @@ def _load_images(
     first = 0
     for trajectory in trajectories:
         for column, key in enumerate(cameras):
-            for tick, data in enumerate(trajectory.images[key]):
+            for tick, data in enumerate(trajectory.images[key][trajectory.first_image :]):
                 small = resize_image(decode_jpeg(data, *size), *size)
                 images[first + tick, column] = torch.from_numpy(small)
         first += len(trajectory.action)
