@@ -24,7 +24,7 @@ RETRY_PERIOD = 0.5
 """Wait between two attempts to connect [s]."""
 FIRST_PUSH_TIMEOUT = 1.0
 """A connected controller must push its state within this time [s]."""
-LINK_TIMEOUT = 0.5
+LINK_TIMEOUT = 1.0
 """Silence of the push after which the link is given up and made again [s]: long enough for a
 hiccup of the network, during which the arm holds anyway."""
 PROBE_PERIOD = 2.0
