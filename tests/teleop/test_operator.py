@@ -259,6 +259,17 @@ def test_the_arm_is_not_sent_home_while_the_clutch_is_held():
     assert not any(output.events for output in rig.run(5))
 
 
+def test_the_way_home_begins_only_after_the_commands_have_run_out():
+    rig = Rig()
+    rig.engage()
+    rig.held = {"capture"}
+    times = [rig.now_ns for output in rig.run(30) if output.events]
+    rig.held = set()
+    released_ns = rig.now_ns - 30 * TICK_NS
+    assert len(times) == 1
+    assert rig.cell.safety.command_timeout < (times[0] - released_ns) * 1e-9 < 0.3
+
+
 def test_buttons_already_down_when_the_controller_appears_do_nothing():
     rig = Rig()
     rig.held = {"plus", "l"}

@@ -57,6 +57,9 @@ class OperatorSettings:
     arm_silence_limit: float = 0.2
     """Time the measured joints may be unknown before the clutch lets go; until then the arm is
     sent nothing, and goes on from its measured posture when they return [s]."""
+    home_delay: float
+    """Silence after the last joint target before the arm may be sent home: until the command
+    timeout has passed, its driver counts this operator as its commander [s]."""
     lag_limit: float = 0.3
     """Distance between commanded and measured joints above which the arm does not follow [rad]."""
     lag_time: float = 0.3
@@ -71,6 +74,7 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
         mapping=operator_mapping(operator, arm),
         ik=arm_ik_config(arm, cell.safety),
         rate=cell.rates.teleop,
+        home_delay=1.5 * cell.safety.command_timeout,
     )
 
 
@@ -146,6 +150,8 @@ class OperatorController:
         self._edges = ButtonEdges()
         self._stroke: _Stroke | None = None
         self._arm_seen = float("-inf")
+        self._last_target = float("-inf")
+        self._home_wanted = False
 
     def step(
         self,
@@ -168,15 +174,16 @@ class OperatorController:
         pressed, held = self._edges.step(down)
         shoulder = bool(held & buttons.CLUTCH)
         view = _view(hand, now_ns)
-        self._clutch.step(now_ns * 1e-9, shoulder, view, self._obstacle(measured_q, now_ns * 1e-9))
-        result = self._follow(view, measured_q, now_ns * 1e-9)
+        now = now_ns * 1e-9
+        self._clutch.step(now, shoulder, view, self._obstacle(measured_q, now))
+        result = self._follow(view, measured_q, now)
         engaged = self._clutch.state is ClutchState.ENGAGED
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
             gripper=None if down is None else (0.0 if down & buttons.GRIP else 1.0),
             lamps=lamps,
-            events=_events(pressed, clutch_open=not shoulder),
+            events=self._events(pressed, shoulder, result is not None, now),
             status=self._status(view, down is not None, measured_q is not None, result),
             ik=result,
         )
@@ -235,6 +242,20 @@ class OperatorController:
             stroke.lagging_since = now
         return now - stroke.lagging_since > self._settings.lag_time
 
+    def _events(
+        self, pressed: frozenset[str], shoulder: bool, moving: bool, now: float
+    ) -> tuple[Event, ...]:
+        """Wishes of this tick; the way home waits until nobody commands the arm."""
+        wishes = [event for button, event in buttons.EVENTS.items() if button in pressed]
+        if moving:
+            self._last_target = now
+        self._home_wanted = (self._home_wanted or Event.HOME in wishes) and not shoulder
+        events = [event for event in wishes if event is not Event.HOME]
+        if self._home_wanted and now - self._last_target >= self._settings.home_delay:
+            self._home_wanted = False
+            events.append(Event.HOME)
+        return tuple(events)
+
     def _status(
         self, view: HandView | None, joycon: bool, arm: bool, result: IkResult | None
     ) -> OperatorStatus:
@@ -267,8 +288,3 @@ def _view(hand: HandSample | None, now_ns: int) -> HandView | None:
         age=(now_ns - hand.received_ns) * 1e-9,
         unchanged=(now_ns - hand.changed_ns) * 1e-9,
     )
-
-
-def _events(pressed: frozenset[str], clutch_open: bool) -> tuple[Event, ...]:
-    wishes = (event for button, event in buttons.EVENTS.items() if button in pressed)
-    return tuple(event for event in wishes if event is not Event.HOME or clutch_open)
