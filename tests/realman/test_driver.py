@@ -116,6 +116,19 @@ def test_broken_state_push_makes_the_driver_hold(rig, controller) -> None:
     assert np.allclose(rig.client.latest().position, START, atol=1e-3)
 
 
+def test_state_that_repeats_itself_is_as_old_as_its_first_packet(rig, controller) -> None:
+    rig.drive(wave, 0.4)
+    controller.control.fault("frozen", seconds=0.4)
+    rig.drive(lambda t: wave(t + 0.4), 0.3)
+    assert "no_feedback" in [state for _, state in rig.states]
+    assert rig.wait_for_state("connected")
+
+
+def test_resting_arm_is_not_taken_for_a_frozen_one(rig) -> None:
+    seen = len(rig.received)
+    assert rig.wait_for(lambda: len(rig.received) > seen + 30)
+
+
 def test_collision_is_a_fault_until_it_is_cleared(rig, controller) -> None:
     rig.drive(wave, 0.4)
     controller.control.fault("collision")

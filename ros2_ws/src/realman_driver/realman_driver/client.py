@@ -53,6 +53,7 @@ class ArmClient:
         self._pushed = threading.Event()
         self._newest: tuple[int, float, int, Any] | None = None
         self._sample: ArmSample | None = None
+        self._content = b""
         self._thread = threading.Thread(target=self._keep_link, name="arm link", daemon=True)
         self.session = 0
         """Counts links; a change means that the arm may have moved or restarted meanwhile."""
@@ -187,7 +188,7 @@ class ArmClient:
             now = time.monotonic()
             newest = self._newest
             if newest is None or now - newest[1] > LINK_TIMEOUT:
-                return f"no state from {self._config.ip} for {LINK_TIMEOUT * 1e3:.0f} ms"
+                return f"no new state from {self._config.ip} for {LINK_TIMEOUT * 1e3:.0f} ms"
             if now >= probe_at:
                 probe_at = now + PROBE_PERIOD
                 # Without the lock: only this thread deletes the handle, and streaming goes on.
@@ -207,6 +208,12 @@ class ArmClient:
         self.link_error = error
 
     def _on_push(self, received: float, stamp_ns: int, push: Any) -> None:
+        # A sensor of a live arm always differs in some last digit. The same packet again is an
+        # old state, however new its arrival: it must age.
+        content = bytes(push)
+        if content == self._content:
+            return
+        self._content = content
         newest = self._newest
         self._newest = (newest[0] + 1 if newest else 1, received, stamp_ns, push)
         self._pushed.set()

@@ -9,6 +9,7 @@ garbage        every reply and every UDP packet is cut in the middle
 slow           every reply is ``delay`` [s] late (default 0.3)
 nan            the joint positions of the UDP push are not numbers
 drop_udp       no UDP packet leaves
+frozen         every UDP packet repeats the last one
 cut            the TCP links are reset at once; new ones are refused
 restart        as after a power cycle: links closed, nothing heard for ``seconds``, then a
                new start from the measured joints
@@ -34,7 +35,7 @@ from realman_driver.emulator.controller import COLLISION, SENSOR_FAULT, Controll
 from realman_driver.emulator.links import Line
 from realman_driver.emulator.model import JOINTS
 
-TIMED = ("stall", "stop_reading", "garbage", "slow", "nan", "drop_udp", "cut", "restart")
+TIMED = ("stall", "stop_reading", "garbage", "slow", "nan", "drop_udp", "frozen", "cut", "restart")
 OVERCURRENT = 0x0040  # joint code of the manual's error list
 
 

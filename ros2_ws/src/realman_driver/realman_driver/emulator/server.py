@@ -69,6 +69,7 @@ class ControllerServer:
         self._outbox = Outbox(self._faults)
         self._trace: deque[tuple[float, Array, Array]] = deque(maxlen=TRACE_LENGTH)
         self._ticks = 0
+        self._last_push = b""
         self._restarting = False
         self._running = True
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -156,8 +157,12 @@ class ControllerServer:
             joint_errors=controller.joint_errors,
             joint_enabled=controller.joint_enabled,
             coordinate=self._push.force_coordinate,
+            tick=self._ticks // self._push.cycle,
             not_numbers=faults.active("nan", now),
         )
+        if faults.active("frozen", now):
+            data = self._last_push
+        self._last_push = data
         if faults.active("garbage", now):
             data = data[: len(data) // 2]
         with contextlib.suppress(OSError):

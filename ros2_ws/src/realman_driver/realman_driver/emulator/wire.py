@@ -60,7 +60,7 @@ _PUSH = (
     '{"state":"realtime_arm_joint_state","arm_current_status":"%s","arm_err":%d,"sys_err":%d,'
     '"err":%s,"joint_status":{"joint_current":%s,"joint_en_flag":%s,"joint_err_code":%s,'
     '"joint_position":%s,"joint_temperature":[32000,32000,32000,32000,32000,32000,32000],'
-    '"joint_voltage":[24000,24000,24000,24000,24000,24000,24000],"joint_speed":%s},'
+    '"joint_voltage":%s,"joint_speed":%s},'
     '"six_force_sensor":{"force":%s,"zero_force":%s,"coordinate":%d},'
     '"waypoint":{"euler":%s,"position":%s,"quat":%s}}\r\n'
 )
@@ -76,6 +76,7 @@ def encode_push(
     joint_errors: list[int],
     joint_enabled: list[bool],
     coordinate: int,
+    tick: int = 0,
     not_numbers: bool = False,
 ) -> bytes:
     """One state datagram. Lists print as JSON already, so a template is enough (200 Hz)."""
@@ -90,6 +91,7 @@ def encode_push(
         [int(flag) for flag in joint_enabled],
         joint_errors,
         _NOT_NUMBERS if not_numbers else joints_to_wire(measured.q),
+        [24000 + tick % 2] * 7,  # as on a live arm, no two packets are alike
         [round(v) for v in (measured.qd * HUNDREDTH_RPM).tolist()],
         wrench_to_wire(measured.wrench),
         wrench_to_wire(measured.wrench - wrench_offset),
