@@ -21,6 +21,9 @@ from training.vae.model import ActionVae, VaeConfig
 from training.vae.moments import aggregate_moments
 from training.vae.storage import StoredVae, describe_vae, load_vae
 
+INTERIM_CHUNKS = 2000
+"""Chunks behind the moments of a checkpoint that is not the last."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VaeData:
@@ -175,9 +178,16 @@ def vae_sizes(config: TrainVaeConfig, data: VaeData) -> VaeConfig:
 
 
 def describe(config: TrainVaeConfig, data: VaeData, vae: ActionVae, step: int) -> Checkpoint:
-    """The checkpoint of this moment, with moments over all clean training chunks."""
+    """The checkpoint of this moment, with moments over clean training chunks.
+
+    A finished run takes all of them; one that goes on takes a regular sample, so that stopping
+    takes no longer than a step or two.
+    """
+    stride = 1 if step >= config.steps else max(1, len(data.chunks) // INTERIM_CHUNKS)
+    chunks = data.chunks[::stride]
     training = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    training |= {"step": step, "chunks": len(data.chunks), **data.about}
+    training |= {"step": step, "chunks": len(data.chunks), "moment_chunks": len(chunks)}
+    training |= data.about
     counts = data.about.get("sources", {data.about.get("task") or "unnamed": len(data.chunks)})
     origin = ", ".join(f"{name} ({count})" for name, count in counts.items())
     parameters = sum(p.numel() for p in vae.parameters())
@@ -196,7 +206,7 @@ clean chunks). It is used in training only and is no part of a policy.
 """
     return describe_vae(
         vae,
-        aggregate_moments(vae, data.chunks),
+        aggregate_moments(vae, chunks),
         contract=data.contract,
         statistics=data.statistics,
         training=training,

@@ -44,8 +44,8 @@ class FinetuneConfig:
     """Actions per chunk [ticks]."""
     steps: int = 4000
     """Optimiser steps."""
-    batch: int = 128
-    """Noisy chunks per step; a vision policy draws 8 of them per observation."""
+    batch: int | None = None
+    """Noisy chunks per step; None: 128 (state) or 256 (vision, 8 for each of 32 observations)."""
     learning_rate: float = 1e-3
     """AdamW, falling to zero along a cosine."""
     weight_decay: float = 1e-4
@@ -74,7 +74,9 @@ class FinetuneConfig:
                 f"guidance '{self.guidance}' needs an action VAE: give --vae, made by "
                 "`ate train-vae --stage 2` on these episodes"
             )
-        for name in ("horizon", "steps", "batch", "save_every", "log_every", "threads"):
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(f"batch is {self.batch}, must be at least 1")
+        for name in ("horizon", "steps", "save_every", "log_every", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
         for name in ("guidance_strength", "guidance_cap", "input_noise", "image_shift"):

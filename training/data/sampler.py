@@ -11,6 +11,9 @@ from training.data.dataset import Demonstrations
 DRAWS_PER_IMAGE = 8
 """Noisy chunks per observation of a vision policy: images cost more than chunks."""
 
+STATE_BATCH, VISION_BATCH = 128, 256
+"""Noisy chunks per step, unless the configuration says otherwise."""
+
 
 class BatchSampler:
     """Draws ticks with replacement, and perturbs what was observed there.
@@ -24,7 +27,8 @@ class BatchSampler:
     ) -> None:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.draws = DRAWS_PER_IMAGE if data.images is not None else 1
-        self._count = max(1, config.batch // self.draws)
+        usual = STATE_BATCH if data.images is None else VISION_BATCH
+        self._count = max(1, (config.batch or usual) // self.draws)
         self._noise = config.input_noise
         self._shift = config.image_shift
         self._states = transform.state.apply(data.states)
