@@ -174,8 +174,9 @@ def test_way_home_is_slow_and_refused_while_someone_holds_the_arm(rig, controlle
     assert rig.wait_for(lambda: np.allclose(rig.client.latest().position, START, atol=2e-3))
     assert rig.wait_for_state("connected")
     trace = setpoints(controller, since)
-    moved = np.abs(trace[20:, 1:8] - trace[:-20, 1:8]).max()  # over 100 ms
-    assert moved < 0.12
+    moved = np.abs(trace[20:, 1:8] - trace[:-20, 1:8]).max(axis=1)
+    seconds = trace[20:, 0] - trace[:-20, 0]
+    assert (moved / seconds).max() < 1.3  # 1 rad/s, and what a busy machine bunches
 
 
 def test_closing_brings_the_arm_to_rest(rig, controller) -> None:

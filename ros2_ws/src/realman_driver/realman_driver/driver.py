@@ -182,7 +182,7 @@ class ArmDriver:
             if fresh is None:
                 return f"no state of the arm: {self._client.link_error or 'stale'}"
             path = HomePath(fresh.position, self._arm.home, now, HOME_SPEED)
-            first = JointCommand(commander=HOME, position=path.at(now), stamp=now)
+            first = JointCommand(commander=HOME, position=path.advance(now), stamp=now)
             verdict = self._filter.submit(first, now)
             if verdict.accepted:
                 self._home = path
@@ -220,11 +220,11 @@ class ArmDriver:
     def _continue_home(self, now: float) -> None:
         if self._home is None:
             return
-        if self._home.done(now):
+        if self._home.done:
             self._home = None
             self._filter.release(HOME)
             return
-        point = JointCommand(commander=HOME, position=self._home.at(now), stamp=now)
+        point = JointCommand(commander=HOME, position=self._home.advance(now), stamp=now)
         if not self._filter.submit(point, now).accepted:
             self._home = None
             self._filter.release(HOME)

@@ -5,9 +5,17 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+LONGEST_TICK = 0.012
+"""Time by which the path advances at most per call [s]: one tick of the stream and its jitter."""
+SETTLING = 0.2
+"""How long the goal is commanded before the arm counts as arrived [s]."""
+
 
 class HomePath:
-    """Straight in joint space from rest to rest, slow in and slow out. Time is an argument."""
+    """Straight in joint space from rest to rest, slow in and slow out. Time is an argument.
+
+    A late call does not catch up: the path then takes longer, at no higher speed.
+    """
 
     def __init__(self, start: ArrayLike, goal: ArrayLike, begin: float, speed: float) -> None:
         """Plan.
@@ -20,18 +28,22 @@ class HomePath:
         """
         self._start = np.asarray(start, dtype=np.float64)
         self._goal = np.asarray(goal, dtype=np.float64)
-        self._begin = begin
+        self._last = begin
+        self._elapsed = 0.0
         # The peak of the quintic's speed is 15/8 of its mean.
         farthest = float(np.max(np.abs(self._goal - self._start)))
         self._duration = max(1.875 * farthest / speed, 0.1)
 
-    def at(self, now: float) -> Array:
+    def advance(self, now: float) -> Array:
         """Point (n,) of the path: s = 10 u^3 - 15 u^4 + 6 u^5."""
-        u = min(max((now - self._begin) / self._duration, 0.0), 1.0)
+        self._elapsed += min(max(now - self._last, 0.0), LONGEST_TICK)
+        self._last = now
+        u = min(self._elapsed / self._duration, 1.0)
         share = u * u * u * (10.0 + u * (6.0 * u - 15.0))
         point: Array = self._start + share * (self._goal - self._start)
         return point
 
-    def done(self, now: float) -> bool:
+    @property
+    def done(self) -> bool:
         """Whether the goal was commanded for a moment, so that the arm has arrived."""
-        return now >= self._begin + self._duration + 0.2
+        return self._elapsed >= self._duration + SETTLING
