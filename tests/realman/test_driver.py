@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pytest
 
 from ate_core.contract import SafetyConfig
 
@@ -109,11 +110,22 @@ def test_controller_that_stops_reading_is_noticed(rig, controller) -> None:
     assert rig.wait_for_state("connected", seconds=8.0)
 
 
-def test_broken_state_push_makes_the_driver_hold(rig, controller) -> None:
-    controller.control.fault("nan", seconds=0.3)
-    assert rig.wait_for_state("no_feedback", seconds=0.3)
+@pytest.mark.parametrize("fault", ["nan", "garbage", "drop_udp"])
+def test_broken_state_push_makes_the_driver_hold(rig, controller, fault: str) -> None:
+    controller.control.fault(fault, seconds=0.4)
+    assert rig.wait_for(lambda: "no_feedback" in [state for _, state in rig.states])
     assert rig.wait_for_state("connected")
     assert np.allclose(rig.client.latest().position, START, atol=1e-3)
+
+
+def test_slow_replies_disturb_neither_the_stream_nor_the_stop(rig, controller) -> None:
+    controller.control.fault("slow", seconds=2.0, delay=0.2)
+    begin = time.monotonic()
+    rig.drive(wave, 0.6)
+    assert controller.control.status()["frames"] > 10
+    assert rig.driver.stop("test")
+    assert time.monotonic() - begin < 1.8
+    assert controller.control.status()["status"] == "slow_stop"
 
 
 def test_state_that_repeats_itself_is_as_old_as_its_first_packet(rig, controller) -> None:
