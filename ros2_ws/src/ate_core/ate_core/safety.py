@@ -48,7 +48,7 @@ hiccup of one producer does not hand its arm to another."""
 RESEED_TOLERANCE = 0.02
 """Servo droop that is no reason to move the set point when resuming after a hold [rad]."""
 LONGEST_STEP = 0.060
-"""A step that comes later moves the arm as if this much time had passed [s]."""
+"""A later step moves the arm as if this much time had passed [s]."""
 ELBOW = 3
 """Index of joint 4."""
 AT_REST = 1e-9
@@ -153,10 +153,9 @@ class SafetyFilter:
             command: what is asked, by whom and when.
             now: present time [s].
         """
-        reason, target = self._check(command, now)
+        self._hold_reason, target = self._check(command, now)
         if target is None:
-            self._hold_reason = reason
-            return Verdict(accepted=False, reason=reason)
+            return Verdict(accepted=False, reason=self._hold_reason)
         if self._playback is None or self._state is not FilterState.TRACKING:
             assert self._setpoint is not None
             self._playback = TargetPlayback(self._setpoint, now, now - command.stamp)
@@ -188,11 +187,6 @@ class SafetyFilter:
         """Forget set point and commander, for instance when the link was lost."""
         self._hold_reason = reason
         self._forget_motion()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop` is in force."""
-        return self._stop_reason is not None
 
     def step(self, now: float, measured: ArrayLike | None) -> FilterOutput:
         """Advance to ``now``.
@@ -263,7 +257,6 @@ class SafetyFilter:
                 f"bound {config.max_step:.2f} rad"
             ), None
         self._setpoint = seed
-        self._hold_reason = ""
         return "", target
 
     def _seed(self) -> Array:
