@@ -1,12 +1,12 @@
 """Forward kinematics and Jacobian of a serial chain of revolute joints, in numpy."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ate_core.errors import ContractError
-from ate_core.geometry import rotation_exp
 
 Array = NDArray[np.float64]
 
@@ -67,14 +67,24 @@ class SerialChain:
             raise ContractError(
                 f"joint vector has shape {angles.shape}, the chain has {len(self.joints)} joints"
             )
-        frames = []
-        frame = np.eye(4)
-        for joint, angle in zip(self.joints, angles, strict=True):
-            frame = frame @ joint.origin
-            frame[:3, :3] = frame[:3, :3] @ rotation_exp(joint.axis * angle)
-            frames.append(frame.copy())
-        frames.append(frame @ self.tip)
+        still, sines, cosines = self._terms
+        steps = still + np.sin(angles)[:, None, None] * sines
+        steps += (1.0 - np.cos(angles))[:, None, None] * cosines
+        frames = [steps[0]]
+        for step in steps[1:]:
+            frames.append(frames[-1] @ step)
+        frames.append(frames[-1] @ self.tip)
         return frames
+
+    @cached_property
+    def _terms(self) -> tuple[Array, Array, Array]:
+        """Joint transforms (n, 4, 4) as A + sin(q) B + (1 - cos(q)) C (Rodrigues' formula)."""
+        still = np.stack([joint.origin for joint in self.joints])
+        skew = np.zeros_like(still)
+        for index, joint in enumerate(self.joints):
+            x, y, z = joint.axis
+            skew[index, :3, :3] = [[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]
+        return still, still @ skew, still @ skew @ skew
 
     def fk(self, q: ArrayLike) -> Array:
         """Transform (4, 4) from the tip to the base."""
