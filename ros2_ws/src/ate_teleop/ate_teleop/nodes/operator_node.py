@@ -12,6 +12,7 @@ from ate_core.loop import FixedRateLoop
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.priority import CONTROL
 from ate_teleop.nodes.feedback import ArmFeedback
 from ate_teleop.nodes.messages import is_recording
 from ate_teleop.nodes.publishers import OperatorPublishers
@@ -106,7 +107,7 @@ class OperatorNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
-    return run_node(OperatorNode, args)
+    return run_node(OperatorNode, args, CONTROL)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import threading
 
 from ate_core.contract import load_cell
 from ate_core.errors import AteError
+from ate_core.priority import CONTROL, set_niceness
 from omnipicker_driver.emulator.device import EmulatedGripper, EmulatorConfig
 from omnipicker_driver.emulator.plant import IdealPlant
 from omnipicker_driver.emulator.world_plant import WorldPlant
@@ -31,6 +32,7 @@ def main(args: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    set_niceness(CONTROL)
     try:
         cell = load_cell(options.cell, "sim")
         config = EmulatorConfig.from_cell(cell.grippers[options.side])

@@ -13,6 +13,7 @@ from ate_core.errors import SafetyError
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.priority import CONTROL
 from omnipicker_driver.client import ClientConfig, GripperClient
 from omnipicker_driver.commands import Health, accepted_ratio, gripper_health
 from omnipicker_driver.protocol import MAX_FORCE
@@ -102,7 +103,7 @@ class GripperNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
-    return run_node(GripperNode, args)
+    return run_node(GripperNode, args, CONTROL)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError
+from ate_core.priority import CONTROL, set_niceness
 from realman_driver.emulator.plant import IdealPlant, Plant, WorldPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig
 
@@ -59,6 +60,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _serve(side: str, cell_path: str | None, plant_name: str) -> int:
+    set_niceness(CONTROL)
     cell = load_cell(cell_path, "sim")
     plant: Plant
     if plant_name == "ideal":

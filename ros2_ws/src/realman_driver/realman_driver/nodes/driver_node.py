@@ -21,6 +21,7 @@ from ate_core.loop import FixedRateLoop
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.priority import CONTROL
 from ate_description import load_chain
 from realman_driver.client import ArmClient
 from realman_driver.driver import ArmDriver, DriverStatus
@@ -154,7 +155,7 @@ class DriverNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM."""
-    return run_node(DriverNode, args)
+    return run_node(DriverNode, args, CONTROL)
 
 
 if __name__ == "__main__":
