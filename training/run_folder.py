@@ -36,15 +36,16 @@ class RunFolder:
     def __init__(self, path: Path, config: object, resume: bool) -> None:
         """Create the folder, or check that the run in it has this configuration."""
         self.path = path
+        self._log = path / "log.jsonl"
         plain = _plain(config)
         if resume:
             self._check_resumable(plain)
         else:
-            if path.exists() and any(path.iterdir()):
+            if path.exists() and any(path.iterdir()) and not self._never_saved():
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
             path.mkdir(parents=True, exist_ok=True)
             (path / "run.json").write_text(json.dumps(plain, indent=2) + "\n")
-        self._log = path / "log.jsonl"
+            self._log.unlink(missing_ok=True)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Append one line to the log."""
@@ -77,6 +78,10 @@ class RunFolder:
             f"loss is {loss.item()} at step {step}: the batch is in {file}, the last good "
             "checkpoint is untouched; lower the learning rate or the guidance strength"
         )
+
+    def _never_saved(self) -> bool:
+        """Whether a run began here and ended before its first checkpoint: nothing is lost."""
+        return (self.path / "run.json").is_file() and not (self.path / LATEST).exists()
 
     def _check_resumable(self, config: dict) -> None:
         file = self.path / "run.json"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ate_core.errors import TrainingError, UsageError
+from ate_core.errors import EpisodeError, TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.policy import load_policy
@@ -132,6 +132,21 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, episodes, vae, monkeypatch,
     assert finetune(dataclasses.replace(config, resume=True)) == 0
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert logged(tmp_path / "whole") == logged(tmp_path / "cut")
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_may_start_again(tmp_path, episodes):
+    config = FinetuneConfig(episodes=tmp_path / "wrong", output=tmp_path / "run", **SHORT)
+    with pytest.raises(EpisodeError):
+        finetune(config)
+    assert finetune(dataclasses.replace(config, episodes=episodes)) == 0
+    assert len(logged(tmp_path / "run")) == 6
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, episodes):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        finetune(FinetuneConfig(episodes=episodes, output=tmp_path, **SHORT))
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
 def test_only_the_newest_checkpoint_keeps_the_training_state(tmp_path, episodes):

@@ -77,8 +77,9 @@ def _read_info(folder: Path) -> dict:
         info = json.loads(file.read_text())
         version = info["codebase_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or repr(error)
         raise TrainingError(
-            f"{file} cannot be read ({error}): give the folder of a LeRobot v2.1 data set"
+            f"{file} cannot be read ({reason}): give the folder of a LeRobot v2.1 data set"
         ) from None
     if version != "v2.1":
         raise TrainingError(f"{folder} is LeRobot {version}, this reads v2.1: convert it")
