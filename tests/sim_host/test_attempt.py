@@ -1,6 +1,7 @@
 """What the scripted people do, played against a cell that closes the loop directly."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -319,6 +320,19 @@ def test_nobody_grasps_before_the_tool_has_settled_or_the_patience_is_over() -> 
     for _ in range(60):
         pace.advance(0.01, lag=0.02, switching=True, fingers_moving=False)
     assert 0.0 < pace.time < 0.15
+
+
+def test_hands_do_not_jump_even_where_the_plan_does() -> None:
+    cell = FakeCell()
+    person = cell.people["left"]
+    far = person.hand @ transform(rotation_exp([0.0, 0.0, 1.0]), [0.3, 0.0, 0.0])
+    poses = [person.hand]
+    for _ in range(60):
+        person.reach(far, TICK)
+        poses.append(person.hand)
+    steps = [np.linalg.norm(b[:3, 3] - a[:3, 3]) for a, b in pairwise(poses)]
+    assert max(steps) <= 1.0 * TICK + 1e-9
+    np.testing.assert_allclose(person.hand, far, atol=1e-9)
 
 
 def test_tremor_is_seeded_and_as_large_as_configured() -> None:

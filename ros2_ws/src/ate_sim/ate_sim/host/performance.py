@@ -100,11 +100,11 @@ class Performance:
                 yield from self._regrip(lost)
                 last = yield
                 continue
-            self._advance(now - last)
-            last = now
+            dt, last = now - last, now
+            self._advance(dt)
             for side, person in self._people.items():
                 tool, opening = self._plan.tool_target(side, self._pace.time)
-                person.hand = self._hand_for(side, tool)
+                person.reach(self._hand_for(side, tool), dt)
                 if person.hold(TRIGGER[side], opening < 0.5):
                     self._fingers_under_way.add(side)
 

@@ -5,13 +5,19 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.geometry import rpy_to_matrix, transform
+from ate_core.geometry import interpolate_pose, rotation_log, rpy_to_matrix, transform
 from ate_sim.host.tremor import Tremor
 
 Array = NDArray[np.float64]
 
 REST_POSE = transform(rpy_to_matrix([0.0, 0.0, 0.5 * np.pi]), [0.15, 0.35, -0.35])
 """Where the hand rests, wrist to headset (4, 4): right of, before and below the eyes."""
+
+
+HAND_SPEED = 1.0
+"""Fastest motion of a hand; quicker ones look like lost tracking [m/s]."""
+HAND_TURN = 4.0
+"""Fastest turn of a hand [rad/s]."""
 
 
 class HandStream(Protocol):
@@ -60,6 +66,13 @@ class Person:
         self._buttons = buttons
         self._tremor = tremor
         self._held: set[str] = set()
+
+    def reach(self, pose: Array, dt: float) -> None:
+        """Bring the hand to `pose` (4, 4), as far as a hand can in `dt` [s]."""
+        distance = float(np.linalg.norm(pose[:3, 3] - self.hand[:3, 3]))
+        angle = float(np.linalg.norm(rotation_log(self.hand[:3, :3].T @ pose[:3, :3])))
+        time = max(distance / HAND_SPEED, angle / HAND_TURN, 1e-9)
+        self.hand = pose if time <= dt else interpolate_pose(self.hand, pose, dt / time)
 
     def tick(self, dt: float) -> None:
         """Show the hand where it should be, `dt` [s] after the last time."""
