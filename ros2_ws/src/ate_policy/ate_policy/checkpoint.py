@@ -109,8 +109,6 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = ""
             f"{folder}: contract.yaml has layout {layout.sha256[:12]}, config.json says "
             f"{str(config['layout_sha256'])[:12]}: the folder was edited, train or copy it again"
         )
-    if cell is not None:
-        cell = parse_cell_text(cell.canonical_text())  # the order of its text, as in the folder
     if cell is not None and cell.layout.sha256 != layout.sha256:
         differing = "; ".join(cell.layout.differences(layout)) or "the layout hash"
         raise LayoutError(
