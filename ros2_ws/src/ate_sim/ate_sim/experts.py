@@ -1,5 +1,6 @@
 """Scripted experts: Cartesian way-points with minimum-jerk motion between them."""
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,8 @@ GRIP_TIME = 0.4
 """Time in which an expert's fingers close or open [s]."""
 DWELL = 0.25
 """Rest before and after a grasp [s]: the arm of a teleoperated cell lags by about 0.15 s."""
-_SHORTEST_MOVE = 0.4  # at pace 1 [s]
+_SHORTEST_MOVE = 0.3  # at pace 1 [s]
+_PEAK = 10.0 / math.sqrt(3.0)  # largest acceleration of a minimum-jerk move, d = T = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,13 @@ class ExpertConfig:
     """Standard deviation of the aim per axis at every grasp [m]; 0.003 looks human."""
     speed: float = 0.16
     """Mean speed of the tool at pace 1 [m/s]; at pace 0.7 joints stay below 2 rad/s."""
+    acceleration: float = 0.9
+    """Largest acceleration of the tool at pace 1 [m/s2]; at pace 0.7 joints stay below 10 rad/s2,
+    with room to the safety limit of 15: beyond it the arm overshoots."""
     turning_speed: float = 0.65
     """Mean turning speed of the tool at pace 1 [rad/s]."""
+    turning_acceleration: float = 4.0
+    """Largest turning acceleration of the tool at pace 1 [rad/s2]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +87,13 @@ class SidePlan:
         """Go straight to a tool pose (4, 4)."""
         distance = float(np.linalg.norm(pose[:3, 3] - self._pose[:3, 3]))
         angle = float(np.linalg.norm(rotation_log(pose[:3, :3] @ self._pose[:3, :3].T)))
+        config = self._config
         duration = max(
-            _SHORTEST_MOVE, distance / self._config.speed, angle / self._config.turning_speed
+            distance / config.speed,
+            math.sqrt(_PEAK * distance / config.acceleration),
+            angle / config.turning_speed,
+            math.sqrt(_PEAK * angle / config.turning_acceleration),
+            _SHORTEST_MOVE,
         )
         self._append(duration * self._config.pace, pose, self._opening)
 
