@@ -1,0 +1,113 @@
+"""The whole teleoperation path: headset, IK, SDK, controller, world, recorder, converter."""
+
+import json
+import threading
+import time
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+
+from training.convert_bags import ConvertConfig, convert
+from training.data.bag_reader import read_episode_bag
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
+
+TELEOP = ("ate_teleop", "dual_operator.launch.py")
+RECORDING = "recording episode_000000"
+
+
+class Trace(threading.Thread):
+    """Records the true joints of both arms at about 200 Hz."""
+
+    def __init__(self, block):
+        super().__init__(daemon=True)
+        self._block, self._stop = block, threading.Event()
+        self.times, self.joints = [], []
+
+    def run(self):
+        while not self._stop.wait(0.005):
+            record = self._block.read()
+            if record["time_ns"] and (not self.times or record["time_ns"] != self.times[-1]):
+                self.times.append(int(record["time_ns"]))
+                self.joints.append(record["arm_q"].copy())
+
+    def end(self):
+        self._stop.set()
+        self.join()
+        return np.array(self.times), np.array(self.joints)
+
+
+def speed(times, joints, side):
+    """Largest joint speed between successive looks (n - 1,) [rad/s]."""
+    seconds = np.diff(times)[:, None] / 1e9
+    return np.abs(np.diff(joints[:, side], axis=0) / seconds).max(axis=1)
+
+
+def test_demonstrations_become_hdf5_episodes(launch_cell, tmp_path):
+    report, bags = tmp_path / "report.jsonl", tmp_path / "bags"
+    cell = launch_cell(*TELEOP, "episodes:=2", f"output:={bags}", f"report:={report}")
+    assert cell.process.wait(180) == 0, cell.log()[-4000:]
+    attempts = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [attempt["success"] for attempt in attempts] == [True, True], attempts
+
+    episodes = tmp_path / "episodes"
+    assert convert(ConvertConfig(bags=bags, output=episodes)) == 0
+    files = sorted(episodes.glob("*.hdf5"))
+    assert len(files) == 2
+    with h5py.File(files[0]) as file:
+        qpos, action = file["/observations/qpos"][:], file["/action"][:]
+        assert qpos.shape == action.shape and qpos.shape[1] == 16
+        assert np.ptp(action[:, :7], axis=0).max() > 0.3  # the left arm has worked
+        lag = np.abs(qpos[1:, :7] - action[:-1, :7]).max()
+        assert lag < 0.3  # the arm follows its commands
+        assert action[:, 7].min() < 0.1 and action[:, 7].max() > 0.9  # the gripper closed
+
+
+def test_a_killed_controller_holds_its_arm_and_comes_back_without_a_jump(launch_cell, tmp_path):
+    cell = launch_cell(*TELEOP, "task:=cook_bun", "episodes:=1", f"output:={tmp_path / 'bags'}")
+    world = cell.world()
+    cell.wait_for(lambda: world.read()["time_ns"] > 0, "physics")
+    cell.wait_for(lambda: RECORDING in cell.log(), "recording", 90)
+    start = world.read()["arm_q"].copy()
+    cell.wait_for(
+        lambda: np.abs(world.read()["arm_q"] - start).max(axis=1).min() > 0.1, "both arms moving"
+    )
+    trace = Trace(world)
+    trace.start()
+    victim = cell.find("realman_driver.emulator", "left")
+    connections = left_driver_log(cell).count("connected")
+    killed_ns = time.monotonic_ns()
+    victim.kill()
+    psutil.wait_procs([victim], timeout=10)
+    cell.wait_for(
+        lambda: left_driver_log(cell).count("connected") > connections + 1, "a new connection"
+    )
+    returned_ns = time.monotonic_ns()
+    cell.wait_for(lambda: time.monotonic_ns() - returned_ns > 2e9, "two more seconds")
+    times, joints = trace.end()
+
+    dead = (times > killed_ns + 200_000_000) & (times < killed_ns + 900_000_000)
+    assert np.ptp(joints[dead][:, 0], axis=0).max() < 0.01, "the arm without a controller holds"
+    assert np.ptp(joints[times > killed_ns][:, 1], axis=0).max() > 0.05, "the other arm goes on"
+    assert speed(times, joints, 0).max() < 1.5 * cell.cell.safety.max_joint_speed, "no jump"
+    assert cell.interrupt() < 5.0
+
+
+def left_driver_log(cell):
+    """Lines of the left arm's driver about its link."""
+    lines = [line for line in cell.log().splitlines() if line.startswith("[left_arm_driver]")]
+    return "\n".join(lines).replace("disconnected", "lost")
+
+
+def test_ctrl_c_stops_everything_and_closes_the_open_episode(launch_cell, tmp_path):
+    bags = tmp_path / "bags"
+    cell = launch_cell(*TELEOP, "episodes:=5", f"output:={bags}")
+    cell.wait_for(lambda: RECORDING in cell.log(), "recording", 90)
+    children = cell.children()
+    assert cell.interrupt() < 5.0, cell.log()[-4000:]
+    assert not [child for child in children if child.is_running()]
+    assert cell.log().count("controlled stop") >= 2  # one per controller
+    (bag,) = bags.glob("episode_*")
+    assert read_episode_bag(bag).outcome["outcome"] == "interrupted"
