@@ -37,6 +37,7 @@ def test_expert_succeeds_with_the_aim_of_a_human() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", TASKS)
 def test_expert_succeeds_from_twenty_starts(task: str) -> None:
     env = CellEnv(task)
@@ -48,6 +49,7 @@ def test_expert_succeeds_from_twenty_starts(task: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", TASKS)
 def test_expert_with_aiming_noise_fails_at_most_once_in_twenty(task: str) -> None:
     env = CellEnv(task)

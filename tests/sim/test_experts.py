@@ -84,6 +84,7 @@ def test_other_bodies_do_the_task_with_the_same_expert(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", EMBODIMENTS)
 def test_other_bodies_do_every_task(name: str, task: str) -> None:
