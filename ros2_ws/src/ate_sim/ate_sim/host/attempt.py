@@ -37,6 +37,8 @@ class AttemptConfig:
     """For a lamp to follow its button [s]."""
     press: float = 0.06
     """How long a button is tapped [s]; a report comes every 15 ms."""
+    taps: int = 4
+    """How often people tap before they give up on the recorder: a camera may have to come back."""
     judge_timeout: float = 1.0
     """How long the result may take to show after the motion [s]."""
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
@@ -192,7 +194,7 @@ class Attempt:
 
     def _tap_until_lamp(self, who: tuple[str, str], lit: bool) -> Script[None]:
         side, button = who
-        for _ in range(2):  # like people, once more before giving up
+        for _ in range(self._config.taps):
             yield from self._tap({side: button})
             try:
                 yield from wait_for(

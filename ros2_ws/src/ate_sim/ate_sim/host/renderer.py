@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ate_core.contract import CameraConfig, Cell, load_cell
 from ate_core.errors import DeviceError
-from ate_core.priority import BACKGROUND
 from ate_core.shared_state import WORLD_DTYPE, SharedBlock, frame_dtype, new_record
 from ate_sim.cell_model import SimWorld
 from ate_sim.engine import require_graphics
@@ -26,6 +25,9 @@ from ate_sim.host.process import claim, run_process
 from ate_sim.renderer import CellRenderer
 
 LOG = logging.getLogger(__name__)
+
+NICENESS = 2
+"""Behind the control processes; much lower, a busy machine starves the cameras for seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ def _draw(mirror: SceneMirror, cameras: list[Camera], stop: threading.Event) -> 
 def main() -> int:
     """Entry point."""
     config = tyro.cli(RendererConfig)
-    return run_process("renderer", BACKGROUND, lambda stop: run_renderer(config, stop))
+    return run_process("renderer", NICENESS, lambda stop: run_renderer(config, stop))
 
 
 if __name__ == "__main__":
