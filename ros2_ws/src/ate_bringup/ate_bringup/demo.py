@@ -45,6 +45,8 @@ class DemoConfig:
     """Training steps of each policy; 0: enough for the task."""
     vae_steps: int = 1000
     """Training steps of each VAE stage."""
+    motions: int = 120
+    """Generated episodes of other embodiments for the first VAE."""
     recordings: Path = Path("../shared/data/g1_two_arm")
     """Real two-arm recordings (LeRobot) for the first VAE; used when the folder is there."""
     output: Path | None = None
@@ -102,7 +104,10 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
     recordings = ("--recordings", str(config.recordings)) if config.recordings.is_dir() else ()
     stage1 = Stage(
         name="VAE on pre-training motion",
-        words=("train-vae", "--stage", "1", "--output", str(vae1), *vae, *recordings),
+        words=(
+            *("train-vae", "--stage", "1", "--output", str(vae1), *vae, *recordings),
+            *("--motions", str(config.motions)),
+        ),
     )
     stage2 = Stage(
         name="VAE on the demonstrations",
@@ -155,7 +160,7 @@ def _steps(config: DemoConfig) -> int:
         return config.finetune_steps
     if config.vision:
         return 2500
-    return {"pick_place": 4000, "cook_bun": 12000}.get(config.task, 8000)
+    return {"pick_place": 2000, "cook_bun": 10000}.get(config.task, 5000)
 
 
 def _run_folder(wanted: Path | None) -> Path:
