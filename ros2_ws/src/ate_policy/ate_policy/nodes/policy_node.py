@@ -43,13 +43,6 @@ MESSAGES = {
 logger = logging.getLogger("policy")
 
 
-def decode_jpeg(data: bytes) -> Any:
-    """RGB image (H, W, 3) of JPEG bytes."""
-    import simplejpeg
-
-    return simplejpeg.decode_jpeg(data, colorspace="RGB")
-
-
 class PolicyNode(Node):
     """Topics <-> `PolicyRuntime`."""
 
@@ -75,7 +68,7 @@ class PolicyNode(Node):
         self._buffer = LiveBuffer(
             self.cell,
             cameras=needs.cameras,
-            decoder=decode_jpeg if needs.cameras else None,
+            decoder=policy.decode if needs.cameras else None,
             use_environment=needs.environment,
         )
         self._runtime = PolicyRuntime(
