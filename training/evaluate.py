@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ate_core.contract import load_cell
-from ate_core.errors import UsageError
+from ate_core.errors import SafetyError, UsageError
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
 from ate_policy.policy import Policy, load_policy, untrained_policy
@@ -115,8 +115,6 @@ def roll_out(
 
 def chunk_is_safe(limits: ChunkLimits, chunk: NDArray, state: NDArray) -> bool:
     """Whether the policy node would have let this chunk pass."""
-    from ate_core.errors import SafetyError
-
     try:
         limits.check(chunk, state)
     except SafetyError:
@@ -141,7 +139,12 @@ def evaluate(config: EvaluateConfig) -> int:
     last = list(policies)[-1]
     if config.untrained:
         needs = policies[last].needs
-        policies[UNTRAINED] = untrained_policy(cell, objects=needs.objects, cameras=needs.cameras)
+        policies[UNTRAINED] = untrained_policy(
+            cell,
+            objects=needs.objects,
+            cameras=needs.cameras,
+            statistics=policies[last].statistics,
+        )
     env = _environment(config, policies[last])
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     frames: list[NDArray[np.uint8]] = []
@@ -174,7 +177,9 @@ def _environment(config: EvaluateConfig, policy: Policy) -> CellEnv:
     cell = load_cell(config.cell, "sim")
     if not needs.cameras:
         return CellEnv(config.task, cell)
-    size = (needs.image_height, needs.image_width)
+    # At the cameras' own size: the policy shrinks it by the same averaging as recorded images.
+    camera = next(camera for camera in cell.cameras.values() if camera.key == needs.cameras[0])
+    size = (camera.height, camera.width)
     return CellEnv(config.task, cell, cameras=needs.cameras, image_size=size)
 
 

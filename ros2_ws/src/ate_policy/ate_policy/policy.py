@@ -72,6 +72,11 @@ class Policy:
         return self._model.config.horizon
 
     @property
+    def statistics(self) -> Statistics:
+        """Normalisation of states, actions and object features."""
+        return self._transform.statistics
+
+    @property
     def parameter_count(self) -> int:
         """Number of weights."""
         return sum(p.numel() for p in self._model.parameters())
