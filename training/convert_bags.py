@@ -271,13 +271,13 @@ def _source_hash(file: Path, config: ConvertConfig) -> str:
 
 
 def _stream_line(episode: Episode) -> str:
-    slow = [
-        f"{name} {values['rate_hz']:.1f} Hz, {values['gaps']:.0f} gaps "
-        f"(longest {values['longest_gap_ms']:.0f} ms)"
-        for name, values in episode.streams.items()
-        if values["gaps"]
-    ]
-    return "; ".join(slow) if slow else f"{len(episode.streams)} streams without gaps"
+    """The worst gap; the file keeps rate and gaps of every stream."""
+    gaps = {name: values["longest_gap_ms"] for name, values in episode.streams.items()}
+    broken = [name for name, values in episode.streams.items() if values["gaps"]]
+    if not broken:
+        return f"{len(gaps)} streams without gaps"
+    worst = max(broken, key=lambda name: gaps[name])
+    return f"gaps in {len(broken)} of {len(gaps)} streams, longest {gaps[worst]:.0f} ms in {worst}"
 
 
 def _print_table(console: Console, reports: list[EpisodeReport]) -> None:

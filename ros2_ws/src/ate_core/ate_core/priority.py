@@ -5,8 +5,6 @@ import os
 
 CONTROL = -10
 """Drivers, emulated controllers, teleoperation, policy: lateness stops an arm."""
-BACKGROUND = 10
-"""Rendering: may lag, must not delay the others."""
 
 logger = logging.getLogger(__name__)
 
