@@ -35,7 +35,8 @@ class Pace:
             dt: Time passed [s].
             lag: Largest distance of a tool from its target [m].
             switching: The next moment of the plan opens or closes a gripper.
-            fingers_moving: A gripper has not yet done what its trigger says.
+            fingers_moving: The tool is about to leave, and its gripper has not yet done what
+                its trigger says.
         """
         config = self._config
         not_settled = switching and lag > config.settled

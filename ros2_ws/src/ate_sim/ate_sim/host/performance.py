@@ -122,12 +122,13 @@ class Performance:
         lag, switching, moving = 0.0, False, False
         for side in self._people:
             tool, opening = self._plan.tool_target(side, self._pace.time)
-            _, next_opening = self._plan.tool_target(side, self._pace.time + dt)
+            next_tool, next_opening = self._plan.tool_target(side, self._pace.time + dt)
             lag = max(lag, float(np.linalg.norm(self._view.tool(side)[:3, 3] - tool[:3, 3])))
             switching |= (opening < 0.5) != (next_opening < 0.5)
             if self._fingers_done(side, opening):
                 self._fingers_under_way.discard(side)
-            moving |= opening == next_opening and side in self._fingers_under_way
+            leaving = not np.array_equal(tool, next_tool)
+            moving |= leaving and side in self._fingers_under_way
         self._pace.advance(dt, lag, switching, moving)
 
     def _fingers_done(self, side: str, opening: float) -> bool:
