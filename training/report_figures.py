@@ -85,7 +85,7 @@ def _prior_samples(vae: StoredVae) -> NDArray[np.float32]:
 @torch.inference_mode()
 def _means(encoder: StoredVae, space: StoredVae, episodes: Path) -> NDArray[np.float32]:
     """Latent means of demonstration chunks, normalised as the policy's (``space``)."""
-    data = gather(read_trajectories(episodes), encoder.model.config.horizon)
+    data = gather(read_trajectories(episodes), horizon=encoder.model.config.horizon)
     rows = torch.linspace(0, len(data.windows) - 1, min(SAMPLES, len(data.windows))).long()
     chunks = data.actions[data.windows[rows]]
     statistics = space.checkpoint.statistics.action
