@@ -1,6 +1,7 @@
 """Launches name real modules, and bad arguments are refused in one line."""
 
 import importlib.util
+import socket
 
 import pytest
 
@@ -36,15 +37,21 @@ def test_real_hardware_runs_the_same_nodes_without_the_emulators(name, runtime_d
     assert all(spec.is_node for spec in LAUNCHES[name].processes(given))
 
 
-def test_scripted_episodes_end_the_launch(runtime_dir):
-    ends = [
-        s.name
-        for s in find_launch("ate_teleop", "dual_operator.launch.py").processes(
-            {"hardware": "sim", "episodes": "1"}
-        )
-        if s.ends_launch
-    ]
-    assert ends == ["people"]
+@pytest.mark.parametrize(("episodes", "ends"), [("0", ["world"]), ("1", ["world", "people"])])
+def test_the_world_and_the_scripted_people_end_the_launch(episodes, ends, runtime_dir):
+    launch = find_launch("ate_teleop", "dual_operator.launch.py")
+    specs = launch.processes({"hardware": "sim", "episodes": episodes})
+    assert [spec.name for spec in specs if spec.ends_launch] == ends
+
+
+def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.3", 8080))
+        taken.listen()
+        assert main(["launch", "ate_teleop", "dual_operator.launch.py", "hardware:=sim"]) == 1
+    error = capsys.readouterr().err
+    assert "127.0.0.3:8080 cannot be used" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

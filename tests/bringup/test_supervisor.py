@@ -84,6 +84,16 @@ def test_the_launch_fails_when_the_process_that_ends_it_fails(start):
     assert "three has finished with code 1" in output.read_text()
 
 
+def test_a_killed_supervisor_leaves_nothing_behind(start):
+    process, output = start('spec("three", 600)')
+    for name in ("one", "two", "three"):
+        wait_for(output, f"started {name}")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    gone, alive = psutil.wait_procs(children, timeout=10)
+    assert len(gone) == 3 and not alive
+
+
 def test_a_respawned_process_comes_back(start):
     process, output = start('spec("three", 0.2, respawn=True)')
     end = time.monotonic() + 30

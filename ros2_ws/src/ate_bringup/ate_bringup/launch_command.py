@@ -2,8 +2,10 @@
 
 import sys
 
-from ate_bringup.launches import LAUNCHES, find_launch
+from ate_bringup.launches import DUAL_OPERATOR, LAUNCHES, find_launch
+from ate_bringup.preflight import check_addresses
 from ate_bringup.specs import Launch
+from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 
 HELP = """usage: ate launch PACKAGE FILE [name:=value ...] [--show-args] [--print]
@@ -37,6 +39,9 @@ def launch(words: list[str]) -> int:
         for spec in specs:
             print(f"{spec.namespace}/{spec.name}: {' '.join(spec.command()[1:])}")
         return 0
+    values = chosen.resolve(given)
+    if values["hardware"] == "sim":
+        check_addresses(load_cell(values["cell"] or None, "sim"), chosen is DUAL_OPERATOR)
     from ate_bringup.supervisor import supervise
 
     return supervise(specs)

@@ -96,7 +96,7 @@ def simulated_cell(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
         )
     where = _cell_arguments(values)
     world = ("--task", values["task"], "--seed", values["seed"])
-    specs = [_process("world", "ate_sim.host.world", (*where, *world))]
+    specs = [_process("world", "ate_sim.host.world", (*where, *world), ends=True)]
     if values["cameras"] == "true":
         specs.append(_process("renderer", "ate_sim.host.renderer", where))
     for side in cell.arms:
@@ -202,6 +202,7 @@ def _deploy(values: Mapping[str, str]) -> list[ProcessSpec]:
                 "instruction": values["instruction"],
                 "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
             },
+            ends_launch=True,
         )
     )
     return _in_runtime_dir(cell, specs)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -89,7 +90,7 @@ def _key(spec: ProcessSpec) -> str:
 
 
 def _watcher(spec: ProcessSpec, codes: dict[str, int]) -> dict[str, Any]:
-    command, *arguments = spec.command()
+    command, *arguments = _with_parent(spec.command())
 
     def note_code(*_: Any, exit_code: int, **__: Any) -> bool:
         codes[_key(spec)] = exit_code
@@ -110,6 +111,12 @@ def _watcher(spec: ProcessSpec, codes: dict[str, int]) -> dict[str, Any]:
         "stdout_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": _key(spec)},
         "stderr_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": _key(spec)},
     }
+
+
+def _with_parent(command: list[str]) -> list[str]:
+    """Let a process get SIGINT when the supervisor dies, however it dies (util-linux)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "INT", "--", *command] if setpriv else command
 
 
 class PrefixStream:

@@ -1,0 +1,11 @@
+"""Test double of ROS's `launch`: keeps what the adapter builds, starts nothing."""
+
+
+class LaunchContext:
+    def __init__(self):
+        self.launch_configurations = {}
+
+
+class LaunchDescription:
+    def __init__(self, entities):
+        self.entities = entities

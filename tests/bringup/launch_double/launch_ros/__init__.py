@@ -1,0 +1,1 @@
+"""Test double of ROS's `launch_ros`."""
