@@ -1,5 +1,6 @@
 """A simulated cell of its own for each test: addresses, ports and runtime folder."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -93,9 +94,12 @@ class LaunchedCell:
     def kill(self) -> None:
         """End everything that is left."""
         if self.process.poll() is None:
-            left = [*self.children(), psutil.Process(self.process.pid)]
+            left = self.children()
+            self.process.kill()  # first, or it starts the others again
+            self.process.wait(10)
             for child in left:
-                child.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
             psutil.wait_procs(left, timeout=10)
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -105,9 +106,69 @@ def test_ctrl_c_stops_everything_and_closes_the_open_episode(launch_cell, tmp_pa
     bags = tmp_path / "bags"
     cell = launch_cell(*TELEOP, "episodes:=5", f"output:={bags}")
     cell.wait_for(lambda: RECORDING in cell.log(), "recording", 90)
+    check_page_against_graph(cell)
     children = cell.children()
     assert cell.interrupt() < 5.0, cell.log()[-4000:]
     assert not [child for child in children if child.is_running()]
     assert cell.log().count("controlled stop") >= 2  # one per controller
     (bag,) = bags.glob("episode_*")
     assert read_episode_bag(bag).outcome["outcome"] == "interrupted"
+
+
+def check_page_against_graph(cell):
+    """docs/topics.md lists what runs: every topic with its type and every service."""
+    topics, services = page_names()
+    found_topics, found_services = running_graph(len(cell.cell.cameras))
+    wanted = {name: kind for name, kind in topics.items() if not name.startswith("/policy")}
+    assert found_topics == wanted
+    assert found_services == {name for name in services if not name.startswith("/policy")}
+
+
+def page_names():
+    page = (Path(__file__).parents[2] / "docs" / "topics.md").read_text()
+    topics, services = {}, set()
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        name = cells[0].strip("`")
+        if not name.startswith("/"):
+            continue
+        sides = [name.replace("<side>", side) for side in ("left", "right")]
+        names = sides if "<side>" in name else [name]
+        if "<role>" in name:
+            roles = ("overhead", "left_wrist", "right_wrist")
+            names = [name.replace("<role>", role) for role in roles]
+        if "/msg/" in cells[1]:
+            topics |= dict.fromkeys(names, cells[1])
+        else:
+            services |= set(names)
+    return topics, services
+
+
+def running_graph(cameras):
+    """Topics with types and trigger services of the running cell, once all cameras are there."""
+    import rclpy
+
+    rclpy.init()
+    node = rclpy.create_node("graph_reader")
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            topics = {
+                name: types[0]
+                for name, types in node.get_topic_names_and_types()
+                if name not in ("/rosout", "/parameter_events")
+            }
+            seen = sum(name.endswith("camera_info") for name in topics)
+            if seen == cameras and "/diagnostics" in topics and "/episode/status" in topics:
+                break
+            assert time.monotonic() < deadline, topics
+            time.sleep(0.1)
+        services = {
+            name
+            for name, types in node.get_service_names_and_types()
+            if types == ["std_srvs/srv/Trigger"]
+        }
+        return topics, services
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
