@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
+from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
 from ate_teleop.buttons import ButtonEdges, Event
 from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
@@ -58,8 +59,8 @@ class OperatorSettings:
     """Time the measured joints may be unknown before the clutch lets go; until then the arm is
     sent nothing, and goes on from its measured posture when they return [s]."""
     home_delay: float
-    """Silence after the last joint target before the arm may be sent home: until the command
-    timeout has passed, its driver counts this operator as its commander [s]."""
+    """Silence after the last joint target before the arm may be sent home: until the lease has
+    ended, its driver counts this operator as its commander [s]."""
     lag_limit: float = 0.3
     """Distance between commanded and measured joints above which the arm does not follow [rad]."""
     lag_time: float = 0.3
@@ -74,7 +75,7 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
         mapping=operator_mapping(operator, arm),
         ik=arm_ik_config(arm, cell.safety),
         rate=cell.rates.teleop,
-        home_delay=1.5 * cell.safety.command_timeout,
+        home_delay=LEASE_SILENCE + 0.05,
     )
 
 
