@@ -175,6 +175,17 @@ def test_stop_is_latched_until_enabled(rig, controller) -> None:
     assert rig.command(rig.client.latest().position) == ""
 
 
+def test_clearing_a_fault_does_not_end_a_stop(rig, controller) -> None:
+    assert rig.driver.stop("test")
+    controller.control.fault("collision")
+    assert rig.wait_for_state("fault")
+    assert rig.driver.clear_errors() == ""
+    assert rig.wait_for_state("stopped")
+    assert rig.command(rig.client.latest().position) == "stopped: test"
+    assert rig.driver.enable() == ""
+    assert rig.wait_for_state("connected")
+
+
 def test_way_home_is_slow_and_refused_while_someone_holds_the_arm(rig, controller) -> None:
     rig.drive(wave, 0.8)
     assert rig.driver.home(time.monotonic()) == "teleop holds the arm, home is refused"

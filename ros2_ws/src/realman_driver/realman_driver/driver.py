@@ -99,6 +99,7 @@ class ArmDriver:
         self._session = 0
         self._reported = 0
         self._fault = ""
+        self._stopped = ""  # why `stop` was called; outlives a fault and its clearing
         self._clearing = False
         self._home: HomePath | None = None
         self.refused = 0
@@ -153,6 +154,7 @@ class ArmDriver:
         """Stop and stay stopped until `enable`; False when the controller did not confirm."""
         with self._lock:
             self._home = None
+            self._stopped = reason
             self._filter.stop(reason)
         return self._client.slow_stop()
 
@@ -161,6 +163,7 @@ class ArmDriver:
         with self._lock:
             if self._fault:
                 return f"{self._fault}: call clear_errors first"
+            self._stopped = ""
             self._filter.resume()
         return ""
 
@@ -213,7 +216,10 @@ class ArmDriver:
             return appeared
         if self._fault and self._clearing:
             self._fault = ""
-            self._filter.resume()
+            if self._stopped:
+                self._filter.stop(self._stopped)
+            else:
+                self._filter.resume()
         self._clearing = self._clearing and bool(self._fault)
         return False
 
