@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from ate_core.errors import DeviceError
 from ate_core.loop import FixedRateLoop
 from realman_driver.emulator.control import EmulatorControl
 
@@ -122,3 +123,14 @@ def test_jump_in_the_stream_makes_the_joint_fail_and_clears(arm, controller) -> 
 
 def test_unknown_command_gets_no_answer(arm) -> None:
     assert arm.rm_get_tool_voltage()[0] == -2
+
+
+def test_faults_that_make_no_sense_are_refused(controller) -> None:
+    for name, arguments in [
+        ("dance", {}),
+        ("joint_error", {"joint": "x"}),
+        ("stall", {"seconds": []}),
+    ]:
+        with pytest.raises(DeviceError, match="refused 'fault'"):
+            controller.control.fault(name, **arguments)
+    assert controller.control.status()["up"]

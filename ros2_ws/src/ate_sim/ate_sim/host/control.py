@@ -1,11 +1,10 @@
 """Talk to the world process of the simulated cell."""
 
-import json
-import socket
 import time
 from pathlib import Path
 from types import TracebackType
 
+from ate_core.control_socket import ControlClient
 from ate_core.errors import DeviceError
 
 SOCKET_NAME = "control.sock"
@@ -16,16 +15,18 @@ class SimControl:
     """Client of the world's control socket; every call has a deadline."""
 
     def __init__(self, runtime_dir: str | Path, timeout: float = 10.0) -> None:
-        """Prepare; the connection is made at the first call and again after a failure.
+        """Prepare; every call makes its own connection.
 
         Args:
             runtime_dir: Folder of the simulated cell.
             timeout: Longest wait for one answer [s]; a task switch rebuilds the world.
         """
-        self._path = Path(runtime_dir) / SOCKET_NAME
-        self._timeout = timeout
-        self._socket: socket.socket | None = None
-        self._received = b""
+        self._client = ControlClient(
+            Path(runtime_dir) / SOCKET_NAME,
+            peer="the world",
+            remedy="start ate_sim.host.world with the same ATE_RUNTIME_DIR",
+            timeout=timeout,
+        )
 
     def reset(
         self, *, seed: int, difficulty: float | str | None = None, task: str | None = None
@@ -61,18 +62,7 @@ class SimControl:
         Raises:
             DeviceError: No world, no answer in time, or the world refused.
         """
-        line = json.dumps({"command": command, **arguments}).encode() + b"\n"
-        try:
-            reply = self._exchange(line)
-        except (OSError, ValueError) as error:
-            self.close()
-            raise DeviceError(
-                f"no answer to '{command}' from the world at {self._path}: {error}; "
-                "start ate_sim.host.world with the same ATE_RUNTIME_DIR"
-            ) from error
-        if not reply.pop("ok", False):
-            raise DeviceError(f"the world refused '{command}': {reply.get('error', 'no reason')}")
-        return reply
+        return self._client.call(command, **arguments)
 
     def wait_until_up(self, deadline: float) -> dict[str, object]:
         """Call `state` until the world answers; `deadline` is on the monotonic clock [s]."""
@@ -85,11 +75,7 @@ class SimControl:
                 time.sleep(0.02)
 
     def close(self) -> None:
-        """Drop the connection; the next call makes a new one."""
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
-        self._received = b""
+        """Nothing stays open between calls."""
 
     def __enter__(self) -> "SimControl":
         return self
@@ -101,20 +87,3 @@ class SimControl:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _exchange(self, line: bytes) -> dict[str, object]:
-        if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.settimeout(self._timeout)
-            self._socket.connect(str(self._path))
-        self._socket.sendall(line)
-        while b"\n" not in self._received:
-            chunk = self._socket.recv(65536)
-            if not chunk:
-                raise ConnectionError("the connection was closed")
-            self._received += chunk
-        answer, self._received = self._received.split(b"\n", 1)
-        reply = json.loads(answer)
-        if not isinstance(reply, dict):
-            raise ValueError(f"answer {answer[:80]!r} is not an object")
-        return reply

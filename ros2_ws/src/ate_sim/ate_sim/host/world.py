@@ -8,10 +8,10 @@ from pathlib import Path
 import tyro
 
 from ate_core.contract import load_cell
+from ate_core.control_socket import ControlServer
 from ate_core.priority import CONTROL
 from ate_sim.cell_model import SimWorld
 from ate_sim.host.control import SOCKET_NAME
-from ate_sim.host.control_server import ControlServer
 from ate_sim.host.process import claim, run_process
 from ate_sim.host.world_host import Scene, WorldHost
 

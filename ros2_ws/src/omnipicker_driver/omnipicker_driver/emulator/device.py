@@ -5,11 +5,13 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ate_core.contract import GripperConfig
+from ate_core.control_socket import ControlServer
 from ate_core.errors import UsageError
-from omnipicker_driver.emulator.control import ControlSocket, control_path
+from omnipicker_driver.emulator.control import control_path
 from omnipicker_driver.emulator.faults import LineFaults
 from omnipicker_driver.emulator.plant import GripperPlant
 from omnipicker_driver.emulator.pty_port import PtyPort
@@ -58,7 +60,7 @@ class EmulatedGripper:
         self.config = config
         self._plant = plant
         self._port = PtyPort(config.port)
-        self._control = ControlSocket(control_path(config.port), self._handle)
+        self._control = ControlServer(control_path(config.port), self._handle)
         self._reader = FrameReader(config.device_id)
         self._faults = LineFaults()
         self._replies_due: deque[float] = deque()
@@ -103,8 +105,7 @@ class EmulatedGripper:
         while self._replies_due and self._replies_due[0] <= now:
             self._replies_due.popleft()
             self._reply()
-        if len(ready) > 0:
-            self._control.serve(ready)
+        self._control.serve(ready)
         if self._plug_at is not None and now >= self._plug_at:
             self._plug()
 
@@ -136,26 +137,26 @@ class EmulatedGripper:
         self._replies_due.clear()
         self._plug_at = None if seconds is None else time.monotonic() + seconds
 
-    def _handle(self, request: dict[str, object]) -> dict[str, object]:
+    def _handle(self, request: Mapping[str, object]) -> dict[str, object]:
         match request:
-            case {"call": "fault_code", "code": int(code)} if 0 <= code <= 255:
+            case {"command": "fault_code", "code": int(code)} if 0 <= code <= 255:
                 self._plant.set_fault(code)
-            case {"call": "line_fault", "kind": str(kind), "count": int() | None as count}:
+            case {"command": "line_fault", "kind": str(kind), "count": int() | None as count}:
                 self._faults.set(kind, count)
-            case {"call": "line_fault", "kind": str(kind)}:
+            case {"command": "line_fault", "kind": str(kind)}:
                 self._faults.set(kind)
-            case {"call": "clear"}:
+            case {"command": "clear"}:
                 self._faults.clear()
                 self._plant.set_fault(0)
-            case {"call": "unplug", "seconds": int() | float() as seconds}:
+            case {"command": "unplug", "seconds": int() | float() as seconds}:
                 self._unplug(float(seconds))
-            case {"call": "unplug"}:
+            case {"command": "unplug"}:
                 self._unplug(None)
-            case {"call": "plug"}:
+            case {"command": "plug"}:
                 self._plug()
-            case {"call": "object", "width": int() | float() | None as width}:
+            case {"command": "object", "width": int() | float() | None as width}:
                 self._plant.set_object(width)
-            case {"call": "status"}:
+            case {"command": "status"}:
                 pass
             case _:
                 raise UsageError(f"unknown control call {request}; README.md lists the calls")

@@ -1,7 +1,5 @@
 """Switch faults on in a running emulated controller and ask what it saw."""
 
-import json
-import socket
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.control_socket import ControlClient
 from ate_core.errors import DeviceError
 
 
 class EmulatorControl:
-    """Client of the control socket; ``faults`` lists the requests."""
+    """Client of the control socket; ``faults`` lists the commands."""
 
     def __init__(self, path: str | Path, timeout: float = 2.0) -> None:
         """Prepare; every call makes its own connection.
@@ -24,7 +23,12 @@ class EmulatorControl:
             timeout: longest wait for an answer [s].
         """
         self._path = Path(path)
-        self._timeout = timeout
+        self._client = ControlClient(
+            self._path,
+            peer="the emulated controller",
+            remedy="start python -m realman_driver.emulator",
+            timeout=timeout,
+        )
 
     def fault(self, name: str, **arguments: float) -> None:
         """Switch a fault on.
@@ -32,15 +36,15 @@ class EmulatorControl:
         Raises:
             DeviceError: nobody answers, or the request was refused.
         """
-        self._call({"fault": name, **arguments})
+        self._client.call("fault", name=name, **arguments)
 
     def status(self) -> dict[str, Any]:
         """Counters and state of the controller."""
-        return self._call({"query": "status"})
+        return self._client.call("status")
 
     def trace(self) -> NDArray[np.float64]:
         """The last 20 s: rows of time [s], set point (7) and measured joints (7) [rad]."""
-        return np.array(self._call({"query": "trace"})["trace"]).reshape(-1, 15)
+        return np.array(self._client.call("trace")["trace"]).reshape(-1, 15)
 
     def wait_until_up(self, deadline_s: float) -> None:
         """Wait until the controller serves its arm.
@@ -70,21 +74,3 @@ class EmulatorControl:
         trace: TracebackType | None,
     ) -> None:
         """Nothing stays open between calls."""
-
-    def _call(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-                link.settimeout(self._timeout)
-                link.connect(str(self._path))
-                link.sendall(json.dumps(request).encode() + b"\n")
-                with link.makefile("rb") as answers:
-                    line = answers.readline()
-                reply = json.loads(line)
-        except (OSError, ValueError) as error:
-            raise DeviceError(
-                f"no answer from the emulated controller at {self._path} ({error}): "
-                "start python -m realman_driver.emulator"
-            ) from None
-        if not reply.pop("ok", False):
-            raise DeviceError(f"emulated controller refused {request}: {reply.get('error')}")
-        return dict(reply)

@@ -1,7 +1,7 @@
-"""Faults that can be switched on in a running emulated controller, by one JSON line each.
+"""Faults of a running emulated controller: ``{"command": "fault", "name": "stall", ...}``.
 
 =============  ==========================================================================
-``fault``      effect for ``seconds`` (default 0: until ``{"fault": "clear"}``)
+``name``       effect for ``seconds`` (default 0: until the name "clear")
 =============  ==========================================================================
 stall          no TCP command is read, no reply and no UDP packet leaves; the arm stands
 stop_reading   TCP is not read, the UDP push goes on
@@ -19,9 +19,9 @@ system_error   system error ``code`` (default 0x2003, force sensor) until cleare
 clear          ends all timed faults
 =============  ==========================================================================
 
-``{"query": "status"}`` answers the counters: clients, frames, refused frames, controlled
-stops, errors, status, set point. ``{"query": "trace"}`` answers the last set points and
-measured joints as rows of ``[time, q1..q7, m1..m7]``.
+The command "status" answers the counters: clients, frames, refused frames, controlled stops,
+errors, status, set point; "trace" the last set points and measured joints as rows of
+``[time, q1..q7, m1..m7]``.
 """
 
 import math
@@ -61,7 +61,7 @@ class Faults:
         Raises:
             UsageError: unknown name or value out of bounds.
         """
-        name = str(request.get("fault"))
+        name = str(request.get("name"))
         if name == "clear":
             self._until.clear()
         elif name == "joint_error":

@@ -4,7 +4,6 @@ import contextlib
 import os
 import socket
 import struct
-from pathlib import Path
 
 from ate_core.errors import DeviceError
 
@@ -42,13 +41,6 @@ class Line:
         with contextlib.suppress(OSError):
             self.socket.send(data)
 
-    def send_all(self, data: bytes, patience: float) -> None:
-        """Send all, waiting at most ``patience`` [s]: some answers exceed the socket's buffer."""
-        self.socket.settimeout(patience)
-        with contextlib.suppress(OSError):
-            self.socket.sendall(data)
-        self.socket.setblocking(False)
-
     def close(self, *, reset: bool = False) -> None:
         """Close, with a TCP reset if wanted."""
         if reset:
@@ -77,24 +69,3 @@ def listen_tcp(ip: str, port: int) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
-
-
-def listen_unix(path: Path) -> socket.socket:
-    """Listen at a unix socket, replacing one that a killed process left behind.
-
-    Raises:
-        DeviceError: the path cannot be used.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        control.bind(str(path))
-        control.listen(4)
-    except OSError as error:
-        control.close()
-        raise DeviceError(
-            f"control socket {path} cannot be made ({error}): use a shorter ATE_RUNTIME_DIR"
-        ) from None
-    control.setblocking(False)
-    return control

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.errors import AteError, DeviceError
+from ate_core.control_socket import ControlServer
+from ate_core.errors import DeviceError, UsageError
 from realman_driver.emulator import wire
 from realman_driver.emulator.commands import CommandTable, PushSetting
 from realman_driver.emulator.controller import Controller
 from realman_driver.emulator.faults import Faults, Outbox
-from realman_driver.emulator.links import Line, listen_tcp, listen_unix
+from realman_driver.emulator.links import Line, listen_tcp
 from realman_driver.emulator.model import RM75_LIMITS
 from realman_driver.emulator.plant import Measurement, Plant
 
@@ -57,7 +59,6 @@ class ControllerServer:
         Raises:
             DeviceError: the address or port cannot be used.
         """
-        self._config = config
         self._plant = plant
         self._faults = Faults()
         self._push = PushSetting(port=config.udp_port)
@@ -65,7 +66,6 @@ class ControllerServer:
         self._commands: CommandTable | None = None
         self._measured: Measurement | None = None
         self._clients: list[Line] = []
-        self._operators: list[Line] = []
         self._outbox = Outbox(self._faults)
         self._trace: deque[tuple[float, Array, Array]] = deque(maxlen=TRACE_LENGTH)
         self._ticks = 0
@@ -76,7 +76,7 @@ class ControllerServer:
         self._listener = listen_tcp(config.ip, config.tcp_port)
         try:
             self._udp.bind((config.ip, 0))
-            self._control = listen_unix(config.control_path) if config.control_path else None
+            self._control = self._make_control(config.control_path)
         except BaseException:
             self._listener.close()
             self._udp.close()
@@ -176,9 +176,7 @@ class ControllerServer:
         deaf = not self._faults.silent and any(
             self._faults.active(name, now) for name in ("stall", "stop_reading", "restart")
         )
-        sockets: list[socket.socket] = [line.socket for line in self._operators]
-        if self._control is not None:
-            sockets.append(self._control)
+        sockets = [] if self._control is None else self._control.descriptors
         if not deaf:
             sockets += [line.socket for line in self._clients]
             sockets.append(self._listener)
@@ -188,12 +186,10 @@ class ControllerServer:
         now = time.monotonic()
         if self._listener in ready:
             self._accept(now)
-        if self._control in ready and self._control is not None:
-            self._operators.append(Line(self._control.accept()[0]))
         for line in [c for c in self._clients if c.socket in ready]:
             self._read_client(line, now)
-        for line in [o for o in self._operators if o.socket in ready]:
-            self._read_operator(line, now)
+        if self._control is not None:
+            self._control.serve(ready)
 
     def _accept(self, now: float) -> None:
         connection, peer = self._listener.accept()
@@ -248,29 +244,27 @@ class ControllerServer:
 
     # --- faults and queries --------------------------------------------------------------
 
-    def _read_operator(self, line: Line, now: float) -> None:
-        lines = line.receive()
-        if lines is None:
-            line.close()
-            self._operators.remove(line)
-            return
-        for text in lines:
-            try:
-                reply = {"ok": True, **self._operate(json.loads(text), now)}
-            except (AteError, ValueError, TypeError, AttributeError) as error:
-                reply = {"ok": False, "error": str(error)}
-            line.send_all(json.dumps(reply).encode() + b"\n", patience=1.0)
+    def _make_control(self, path: Path | None) -> ControlServer | None:
+        # A trace is longer than the buffer of a socket.
+        return None if path is None else ControlServer(path, self._operate, patience=1.0)
 
-    def _operate(self, request: dict[str, Any], now: float) -> dict[str, Any]:
-        if request.get("query") == "status":
+    def _operate(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        now = time.monotonic()
+        command = request["command"]
+        if command == "status":
             up = self._controller is not None and not self._restarting
             counters = {} if self._controller is None else self._controller.counters(now)
             return {"up": up, "clients": len(self._clients)} | counters
-        if request.get("query") == "trace":
+        if command == "trace":
             return {"trace": [[t, *a.tolist(), *m.tolist()] for t, a, m in self._trace]}
+        if command != "fault":
+            raise UsageError(f"unknown command {command!r}; need fault, status or trace")
         if self._controller is None:
             raise DeviceError("the controller has no arm yet: start the world first")
-        name = self._faults.apply(request, self._controller, now)
+        try:
+            name = self._faults.apply(request, self._controller, now)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"an argument of {request} is no number: {error}") from None
         log.info("fault %s", name)
         if name == "cut":
             self._drop_clients(reset=True)
@@ -289,11 +283,8 @@ class ControllerServer:
                 self._plant.write_target(controller.step(now))
                 select.select([], [], [], TICK)
         self._drop_clients(reset=False)
-        for line in self._operators:
-            line.close()
         self._listener.close()
         self._udp.close()
-        if self._control is not None and self._config.control_path is not None:
+        if self._control is not None:
             self._control.close()
-            self._config.control_path.unlink(missing_ok=True)
         self._plant.close()
