@@ -29,6 +29,7 @@ from ate_core.resample import NANOSECONDS, tick_grid, tick_period_ns
 from ate_core.streams import StreamSpec
 from training.data.bag_reader import BagEpisode, bag_file, read_episode_bag
 from training.data.episode_file import FORMAT, Episode, read_source_hash, write_episode
+from training.folders import make_folder
 
 _FOLDER = re.compile(r"episode_\d{6}$")
 
@@ -97,7 +98,7 @@ class EpisodeReport:
 def convert(config: ConvertConfig) -> int:
     """Convert every bag, print a table, and return 1 when any was rejected."""
     folders = find_bags(config.bags.resolve())
-    config.output.mkdir(parents=True, exist_ok=True)
+    make_folder(config.output)
     console = Console()
     reports: list[EpisodeReport] = []
     with Progress(console=console, transient=True) as progress:

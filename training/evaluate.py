@@ -20,6 +20,7 @@ from ate_policy.chunking import ActionQueue, ChunkingConfig
 from ate_policy.policy import Policy, load_policy, untrained_policy
 from ate_sim.env import CellEnv
 from training.comparison import compare, wilson
+from training.folders import make_folder
 from training.video import write_video
 
 UNTRAINED = "untrained"
@@ -132,6 +133,9 @@ def evaluate(config: EvaluateConfig) -> int:
     """Roll out every policy on the same seeds and write all outcomes."""
     if config.episodes < 1:
         raise UsageError(f"episodes is {config.episodes}; need at least 1")
+    if config.output.is_dir():
+        raise UsageError(f"output {config.output} is a folder: name a JSON file")
+    make_folder(config.output.parent)
     cell = load_cell(config.cell, "sim")
     policies = {_name(path): load_policy(path, cell) for path in config.checkpoints}
     if len(policies) != len(config.checkpoints):
@@ -184,7 +188,6 @@ def _environment(config: EvaluateConfig, policy: Policy) -> CellEnv:
 
 
 def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
-    config.output.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "task": config.task,
         "difficulty": config.difficulty,

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from rich.console import Console
@@ -23,7 +21,7 @@ from rosbags.rosbag2.metadata import parse_qos
 
 from ate_core.errors import EpisodeError
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
-from training.data.bag_reader import TYPESTORE, RawMessage, bag_file, is_complete
+from training.data.bag_reader import DAMAGE, TYPESTORE, RawMessage, bag_file, read_messages
 
 TRUNCATED = ".truncated"
 """Suffix of the folder that holds the bag as it was found."""
@@ -41,8 +39,10 @@ def repair(config: RepairConfig) -> int:
     """Repair one bag and say what was recovered."""
     console = Console()
     folder = config.bag.resolve()
+    if not folder.is_dir():
+        raise EpisodeError(f"there is no folder {config.bag}: give --bag the folder of an episode")
     file = bag_file(folder)
-    if is_complete(file) and (folder / "metadata.yaml").is_file():
+    if (folder / "metadata.yaml").is_file() and is_whole(file):
         console.print(f"{folder.name} is whole: nothing to repair")
         return 0
     found = repair_bag(folder)
@@ -52,6 +52,14 @@ def repair(config: RepairConfig) -> int:
         f"the cut bag is kept as {folder.name}{TRUNCATED}"
     )
     return 0
+
+
+def is_whole(file: Path) -> bool:
+    """Whether every message of a bag can be read."""
+    try:
+        return sum(1 for _ in read_messages(file)) > 0
+    except EpisodeError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,7 @@ def recover_messages(file: Path) -> Iterator[RawMessage]:
                         data=record.data,
                         qos=channel.metadata.get("offered_qos_profiles", ""),
                     )
-        except (McapError, ValueError, KeyError, struct.error):
+        except DAMAGE:
             return  # the end of what is whole
 
 

@@ -41,7 +41,9 @@ def report(config: ReportConfig) -> int:
     run = config.run
     if not (run / "timings.json").is_file():
         raise UsageError(f"{run} holds no timings.json: give the folder of an `ate demo` run")
-    settings = json.loads((run / "timings.json").read_text())
+    settings = _read_json(run / "timings.json")
+    if not {"config", "stages"} <= set(settings):
+        raise UsageError(f"{run}/timings.json is not of an `ate demo` run: run `ate demo` again")
     body = [
         _heading(settings["config"]),
         _summary(run),
@@ -90,7 +92,15 @@ def _image(data: bytes, kind: str, title: str) -> str:
 
 
 def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else None
+    """The document in a file, or None without the file."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(
+            f"{path} is damaged ({error}): run the stage that wrote it again"
+        ) from None
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

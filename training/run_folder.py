@@ -25,6 +25,7 @@ from ate_policy.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
+from training.folders import make_folder
 
 STATE = "training_state"
 """Stem of the file with optimiser, raw weights and random generators."""
@@ -41,9 +42,9 @@ class RunFolder:
         if resume:
             self._check_resumable(plain)
         else:
-            if path.exists() and any(path.iterdir()) and not self._never_saved():
+            if path.is_dir() and any(path.iterdir()) and not self._never_saved():
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             (path / "run.json").write_text(json.dumps(plain, indent=2) + "\n")
             self._log.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
@@ -36,7 +37,7 @@ def test_a_truncated_bag_is_rejected_with_its_remedy_and_the_others_are_kept(
     assert convert(config) == 1
     assert len(list_episodes(config.output)) == 2
     assert "truncated" in capsys.readouterr().out
-    assert f"ate repair {bags[1]}" in convert_episode(bags[1], config).reason
+    assert f"ate repair --bag {bags[1]}" in convert_episode(bags[1], config).reason
 
 
 @pytest.mark.parametrize("fraction", [0.75, 0.9])
@@ -86,9 +87,21 @@ def test_rotten_bytes_in_a_bag_are_rejected_not_raised(studio, config):
     bag = studio.record(config.bags, studio.messages())
     file = bag_file(bag)
     data = bytearray(file.read_bytes())
-    data[2000:6000] = os.urandom(4000)
+    data[2000:6000] = np.random.default_rng(0).bytes(4000)
     file.write_bytes(data)
     assert convert_episode(bag, config).result == "rejected"
+
+
+def test_rotten_bytes_cost_what_comes_after_them(studio, config):
+    bag = studio.record(config.bags, studio.messages(seconds=4.0))
+    file = bag_file(bag)
+    data = bytearray(file.read_bytes())
+    middle = int(0.8 * len(data))
+    data[middle : middle + 4000] = np.random.default_rng(0).bytes(4000)
+    file.write_bytes(data)
+    assert "ate repair --bag" in convert_episode(bag, config).reason
+    assert repair(RepairConfig(bag=bag)) == 0
+    assert read_episode_bag(bag).outcome["outcome"] == "interrupted"
 
 
 def record_until_killed(studio, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ from ate_core.streams import (
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 MAGIC = b"\x89MCAP0\r\n"
+DAMAGE = (
+    McapError, ValueError, KeyError, IndexError, MemoryError, OverflowError, struct.error,
+)  # fmt: skip
+"""What the MCAP reader raises on rotten bytes: lengths and numbers are then anything."""
 SCENE_SETTLE_NS = 500_000_000
 """Time after the start in which the announcement of the scene may still come [ns]."""
 FORMAT = 1
@@ -95,7 +100,8 @@ def read_messages(file: Path) -> Iterator[RawMessage]:
     folder = file.parent
     if not is_complete(file):
         raise EpisodeError(
-            f"truncated: no footer after {file.stat().st_size} bytes; run 'ate repair {folder}'"
+            f"truncated: no footer after {file.stat().st_size} bytes; "
+            f"run 'ate repair --bag {folder}'"
         )
     with file.open("rb") as stream:
         try:
@@ -106,9 +112,9 @@ def read_messages(file: Path) -> Iterator[RawMessage]:
                     receive_ns=message.log_time,
                     data=message.data,
                 )
-        except (McapError, ValueError, KeyError, IndexError, MemoryError) as error:
+        except DAMAGE as error:
             raise EpisodeError(
-                f"damaged: {error or type(error).__name__}; run 'ate repair {folder}'"
+                f"damaged: {error or type(error).__name__}; run 'ate repair --bag {folder}'"
             ) from None
 
 
@@ -134,7 +140,9 @@ def read_episode_bag(folder: Path) -> BagEpisode:
     for message in messages:
         collector.add(message)
     if collector.outcome is None:
-        raise EpisodeError(f"no {OUTCOME_TOPIC}: it was never closed; run 'ate repair {folder}'")
+        raise EpisodeError(
+            f"no {OUTCOME_TOPIC}: it was never closed; run 'ate repair --bag {folder}'"
+        )
     return BagEpisode(
         cell=cell,
         info=info,

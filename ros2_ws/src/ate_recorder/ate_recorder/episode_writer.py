@@ -110,7 +110,7 @@ class EpisodeWriter:
         if self._thread.is_alive():
             raise EpisodeError(
                 f"{self.folder.name} is still being written after {CLOSE_TIMEOUT:.0f} s: the disk "
-                f"is too slow; run 'ate repair {self.folder}' once it has settled"
+                f"is too slow; run 'ate repair --bag {self.folder}' once it has settled"
             )
         end_ns = max(end_ns, self._last_ns)
         fields = {
@@ -131,7 +131,7 @@ class EpisodeWriter:
             self._bag.abort()
             raise EpisodeError(
                 f"{self.folder.name} is cut short, the disk refused it ({self.error.strerror}); "
-                f"free space there, then run 'ate repair {self.folder}'"
+                f"free space there, then run 'ate repair --bag {self.folder}'"
             )
         return fields
 

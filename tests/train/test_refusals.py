@@ -1,0 +1,52 @@
+"""Commands refuse what cannot work in one line, before they spend time on it."""
+
+from pathlib import Path
+
+import pytest
+
+from ate_core.errors import AteError
+from training.configs.finetune import FinetuneConfig
+from training.convert_bags import ConvertConfig, convert
+from training.evaluate import EvaluateConfig, evaluate
+from training.finetune import finetune
+from training.repair import RepairConfig, repair
+from training.report import ReportConfig, report
+
+
+def refusal(command, config) -> str:
+    with pytest.raises(AteError) as caught:
+        command(config)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_an_output_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    (tmp_path / "episode_000000").mkdir()
+    commands = [
+        (convert, ConvertConfig(bags=tmp_path, output=file / "x")),
+        (finetune, FinetuneConfig(episodes=tmp_path, output=file)),
+        (evaluate, EvaluateConfig(checkpoints=(tmp_path,), output=file / "x.json")),
+    ]
+    for command, config in commands:
+        text = refusal(command, config)
+        assert f"folder {file}" in text and "choose another output" in text
+    config = EvaluateConfig(checkpoints=(tmp_path,), output=tmp_path)
+    assert "is a folder" in refusal(evaluate, config)
+
+
+def test_repair_of_nothing_says_what_to_give(tmp_path: Path) -> None:
+    assert "give --bag" in refusal(repair, RepairConfig(bag=tmp_path / "none"))
+    assert "not a recorded episode" in refusal(repair, RepairConfig(bag=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "holds no timings.json"), ("{", "is damaged"), ("{}", "is not of an `ate demo` run")],
+)
+def test_a_report_needs_the_folder_of_a_run(tmp_path: Path, content, words) -> None:
+    if content is not None:
+        (tmp_path / "timings.json").write_text(content)
+    assert words in refusal(report, ReportConfig(run=tmp_path))
