@@ -102,6 +102,22 @@ def test_a_refused_chunk_means_hold_and_a_new_request(make_runtime):
     assert runtime.tick(2, observation) is not None
 
 
+def test_an_inference_that_breaks_is_named_and_asked_again(make_runtime):
+    chunks = [chunk_from(HOME)]
+
+    def breaks_once(_):
+        if runtime.stats().refused == 0:
+            raise RuntimeError("out of memory")
+        return chunks.pop()
+
+    runtime = make_runtime(breaks_once)
+    assert runtime.tick(0, observation) is None
+    wait_for(lambda: runtime.stats().refused == 1)
+    assert "out of memory" in runtime.stats().last_reason
+    assert runtime.tick(1, observation) is None
+    wait_for(lambda: runtime.stats().chunks == 1)
+
+
 def test_a_stale_stream_means_hold(make_runtime):
     runtime = make_runtime(lambda _: chunk_from(HOME))
     refusal = Refusal(stream="/left/arm/joint_states", reason="is 900 ms old (bound 200 ms)")

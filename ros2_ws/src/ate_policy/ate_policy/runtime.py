@@ -130,6 +130,9 @@ class PolicyRuntime:
                 error = None
             except AteError as caught:
                 chunk, error = None, str(caught)
+            except Exception as caught:  # a dead thread would hold the arms and never say why
+                logger.exception("inference failed")
+                chunk, error = None, f"inference failed ({caught!r}): start the policy again"
             duration = time.perf_counter() - begin
             with self._lock:
                 if generation != self._generation:
