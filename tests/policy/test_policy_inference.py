@@ -9,8 +9,14 @@ from ate_core.errors import CheckpointError, LayoutError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
-from ate_policy.policy import checkpoint_of, load_policy, untrained_policy
-from ate_policy.transforms import Statistics, VectorStatistics
+from ate_policy.policy import (
+    Policy,
+    build_model,
+    checkpoint_of,
+    load_policy,
+    untrained_policy,
+)
+from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
 
 
 def observe(cell, objects=2, cameras=()):
@@ -31,19 +37,24 @@ def observe(cell, objects=2, cameras=()):
 
 
 @pytest.fixture
-def saved(tmp_path, cell):
-    """A policy whose statistics are far from zero, on disk."""
+def checkpoint(cell):
+    """A policy whose statistics are far from zero."""
     table = VectorStatistics(mean=(0.7,) * 16, std=(0.1,) * 16, q01=(0.4,) * 16, q99=(1.0,) * 16)
     objects = VectorStatistics(mean=(0.0,) * 12, std=(1.0,) * 12, q01=(0.0,) * 12, q99=(1.0,) * 12)
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(objects=2))
-    checkpoint = checkpoint_of(
+    return checkpoint_of(
         model,
         weights=model.state_dict(),
         statistics=Statistics(state=table, action=table, environment=objects),
         contract=cell.canonical_text(),
         training={},
     )
+
+
+@pytest.fixture
+def saved(tmp_path, checkpoint):
+    """The same on disk."""
     save_checkpoint(tmp_path / "policy", checkpoint)
     return tmp_path / "policy"
 
@@ -67,9 +78,12 @@ def test_a_seed_decides_the_chunk(saved, cell):
     )
 
 
-def test_a_loaded_policy_infers_what_the_saved_one_did(saved, cell):
-    first, second = load_policy(saved), load_policy(saved, cell)
-    np.testing.assert_array_equal(first.infer(observe(cell), 1), second.infer(observe(cell), 1))
+def test_a_loaded_policy_infers_what_the_saved_one_did(saved, checkpoint, cell):
+    transform = ChunkTransform(checkpoint.statistics)
+    original = Policy(build_model(checkpoint), transform, checkpoint.contract, {})
+    expected = original.infer(observe(cell), 1)
+    for loaded in (load_policy(saved), load_policy(saved, cell)):
+        np.testing.assert_array_equal(loaded.infer(observe(cell), 1), expected)
 
 
 def test_grippers_stay_between_closed_and_open(cell):

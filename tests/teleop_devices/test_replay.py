@@ -72,7 +72,9 @@ def test_the_recorded_public_logs_move_like_a_hand() -> None:
     folder = Path(__file__).parents[3] / "shared/data/hand_teleop"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: the recordings are not part of the repository")
-    for file in sorted(folder.glob("*.npz")):
+    files = sorted(folder.glob("*.npz"))
+    assert files, f"{folder} holds no recording"
+    for file in files:
         recording = load_recording(file)
         assert all(is_rigid(wrist) for wrist in recording.wrist)
         speed = np.linalg.norm(np.diff(recording.wrist[:, :3, 3], axis=0), axis=1)
