@@ -76,11 +76,6 @@ class Policy:
         """Normalisation of states, actions and object features."""
         return self._transform.statistics
 
-    @property
-    def parameter_count(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self._model.parameters())
-
     @torch.inference_mode()
     def infer(
         self, observation: Observation, generator: torch.Generator | int | None = None

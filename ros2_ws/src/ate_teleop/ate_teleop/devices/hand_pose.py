@@ -43,10 +43,6 @@ class HandSample:
     tracked: bool
     """Whether the hand was seen: ever, recently, and with a sound pose."""
 
-    def is_live(self, now_ns: int, max_age: float = 0.2) -> bool:
-        """Whether the hand is tracked and its newest message is at most `max_age` [s] old."""
-        return self.tracked and now_ns - self.received_ns <= max_age * 1e9
-
 
 class HandPoseSource(Protocol):
     """Anything that delivers hand poses: a headset, an emulated one, a file."""

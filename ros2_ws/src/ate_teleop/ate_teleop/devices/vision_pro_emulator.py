@@ -99,11 +99,6 @@ class HeadsetEmulator:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    @property
-    def messages_sent(self) -> int:
-        """Messages handed to all clients so far."""
-        return self._messages
-
     def start(self) -> None:
         """Begins to listen.
 
