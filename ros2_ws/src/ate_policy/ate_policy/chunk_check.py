@@ -27,7 +27,7 @@ class ChunkLimits:
         """Limits of a cell.
 
         Args:
-            cell: its safety section bounds speed; twice the largest step is refused as a jump.
+            cell: a joint that moves more than its `max_step` between two ticks jumps.
             slack: overshoot beyond a joint limit that the safety filter is left to clip [rad].
         """
         layout = cell.layout.action

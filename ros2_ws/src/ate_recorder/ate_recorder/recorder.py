@@ -244,7 +244,7 @@ class EpisodeRecorder:
                 told = "never came" if silence is None else f"is silent for {silence:.1f} s"
                 raise EpisodeError(
                     f"no episode started: {spec.topic} {told} (bound {self.config.silence:.1f} s);"
-                    " start the node that publishes it, or look at 'ate doctor'"
+                    " start the node that publishes it, or see /diagnostics"
                 )
             publishers = self._publishers.get(spec.topic, 1)
             if publishers > 1:
