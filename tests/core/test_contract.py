@@ -62,6 +62,10 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
         (lambda v: v["safety"].update(max_step=0.0), "max_step is 0.0"),
         (lambda v: v["cameras"]["overhead"].update(backend="webcam"), "need one of realsense"),
         (lambda v: v["arms"]["left"].update(udp_cycle_ms=7), "multiple of 5"),
+        (lambda v: v["grippers"]["left"].update(force=0), "force is 0; need 1 to 255"),
+        (lambda v: v["cameras"]["overhead"].update(fps=0), "fps is 0; need > 0"),
+        (lambda v: v["cameras"]["overhead"].update(jpeg_quality=101), "need 1 to 100"),
+        (lambda v: v.update(rates={"arm_stream": 0.0}), "arm_stream is 0.0 Hz; need > 0"),
     ],
 )
 def test_wrong_descriptions_are_refused_with_value_and_remedy(tmp_path, edit, words):

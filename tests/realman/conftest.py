@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ate_core.contract import ArmConfig, load_cell
+from ate_core.contract import load_cell
+from ate_core.devices import ArmConfig
 from ate_core.loop import FixedRateLoop
 from realman_driver.client import ArmClient
 from realman_driver.driver import ArmDriver, DriverStatus

@@ -16,139 +16,16 @@ from typing import Any, Literal
 
 import yaml
 
+from ate_core.devices import ArmConfig, CameraConfig, GripperConfig, OperatorConfig
 from ate_core.errors import ContractError
 from ate_core.layout import Field, Layout, VectorLayout
-from ate_core.strict import build, merge
+from ate_core.strict import build, merge, require
 from ate_core.topics import Topics
 
 Hardware = Literal["real", "sim"]
 SIDES = ("left", "right")
-JOINTS = 7
 RUNTIME_VARIABLE = "ATE_RUNTIME_DIR"
 """Environment variable that moves the runtime folder of a simulated cell."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ContractError(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmConfig:
-    """One RM75 arm."""
-
-    namespace: str
-    """ROS namespace, for instance ``/left``."""
-    ip: str
-    """Address of the controller."""
-    tcp_port: int = 8080
-    """Command port of the controller."""
-    udp_port: int
-    """Local port for the state push; one per arm and process."""
-    udp_cycle_ms: int = 5
-    """Period of the state push [ms], a multiple of 5."""
-    base_pose: tuple[float, ...]
-    """Base in the world: x, y, z [m], qx, qy, qz, qw."""
-    home: tuple[float, ...]
-    """Resting posture [rad]."""
-    joint_names: tuple[str, ...]
-    """Names in joint states and commands."""
-    joint_lower: tuple[float, ...]
-    """Lower limits [rad]."""
-    joint_upper: tuple[float, ...]
-    """Upper limits [rad]."""
-    joint_speed: tuple[float, ...]
-    """Largest speeds of the arm [rad/s]."""
-    tool_length: float = 0.16
-    """Flange to grasp point along the flange's z [m]."""
-    payload_kg: float = 0.43
-    """Mass at the flange [kg]."""
-
-    def __post_init__(self) -> None:
-        for name in ("home", "joint_names", "joint_lower", "joint_upper", "joint_speed"):
-            count = len(getattr(self, name))
-            _require(
-                count == JOINTS,
-                f"arm {self.namespace}: {name} has {count} entries, the RM75 has {JOINTS} joints",
-            )
-        _require(
-            len(self.base_pose) == 7,
-            f"arm {self.namespace}: base_pose has {len(self.base_pose)} numbers, need x y z "
-            "qx qy qz qw",
-        )
-        _require(
-            self.udp_cycle_ms >= 5 and self.udp_cycle_ms % 5 == 0,
-            f"arm {self.namespace}: udp_cycle_ms is {self.udp_cycle_ms}; need a multiple of 5",
-        )
-        for low, home, high in zip(self.joint_lower, self.home, self.joint_upper, strict=True):
-            _require(
-                low <= home <= high,
-                f"arm {self.namespace}: home angle {home} rad lies outside [{low}, {high}]",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GripperConfig:
-    """One OmniPicker gripper."""
-
-    namespace: str
-    """ROS namespace of its arm."""
-    port: str
-    """Serial device; a stable link, for instance under /dev/serial/by-id."""
-    baud: int = 115200
-    """Line speed [bit/s]."""
-    device_id: int = 1
-    """Id in the RS485 frame."""
-    force: int = 255
-    """Gripping force, 1..255 of the largest."""
-    speed: int = 255
-    """Speed, 1..255 of the largest."""
-    stroke_m: float = 0.12
-    """Opening between the fingers at ratio 1 [m]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraConfig:
-    """One colour camera."""
-
-    key: str
-    """Name in files and policies, for instance ``cam_high``."""
-    serial: str
-    """Serial number, or the device path for v4l2."""
-    backend: Literal["realsense", "v4l2", "software"]
-    """Library that reads it."""
-    width: int
-    """Image width [pixel]."""
-    height: int
-    """Image height [pixel]."""
-    fps: int
-    """Images per second [Hz]."""
-    jpeg_quality: int = 90
-    """JPEG quality, 1..100."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperatorConfig:
-    """One operator with a headset and a Joy-Con, driving one arm."""
-
-    arm: Literal["left", "right"]
-    """Arm this operator drives."""
-    hand: Literal["left", "right"]
-    """Hand whose wrist is followed."""
-    headset_ip: str
-    """Address of the Vision Pro."""
-    headset_port: int = 12345
-    """Port of its tracking service; fixed in the app."""
-    joycon_serial: str
-    """Bluetooth address of the Joy-Con: the operator is bound to it, not to discovery order."""
-    joycon_side: Literal["left", "right"]
-    """Which Joy-Con it is."""
-    scale: float = 1.0
-    """Gripper metres per hand metre."""
-    yaw: float = 0.0
-    """Direction the operator faces, about the world's z from its x [rad]."""
-    hand_rotation: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)
-    """Rotation xyzw from tool to wrist frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +52,7 @@ class SafetyConfig:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            _require(value > 0, f"safety.{item.name} is {value}; need > 0")
+            require(value > 0, f"safety.{item.name} is {value}; need > 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +67,11 @@ class RatesConfig:
     """Gripper poll."""
     teleop: float = 90.0
     """Retargeting and inverse kinematics."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            require(value > 0, f"rates.{item.name} is {value} Hz; need > 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,14 +114,14 @@ class Cell:
     """Folder of the emulated devices' endpoints; empty on the real cell."""
 
     def __post_init__(self) -> None:
-        _require(self.tick_rate > 0, f"tick_rate is {self.tick_rate} Hz; need > 0")
+        require(self.tick_rate > 0, f"tick_rate is {self.tick_rate} Hz; need > 0")
         for part in ("arms", "grippers", "operators"):
             names = tuple(getattr(self, part))
-            _require(
+            require(
                 names == SIDES, f"{part} are {list(names)}; need exactly left and right, in order"
             )
         ports = [arm.udp_port for arm in self.arms.values()]
-        _require(
+        require(
             len(set(ports)) == len(ports),
             f"the arms share UDP port {ports[0]}: give each arm its own, or one starves",
         )
@@ -266,7 +148,7 @@ class Cell:
 
     def runtime_path(self, name: str) -> Path:
         """File of the simulated cell's runtime folder."""
-        _require(bool(self.runtime_dir), f"cell {self.name!r} is real: it has no file {name!r}")
+        require(bool(self.runtime_dir), f"cell {self.name!r} is real: it has no file {name!r}")
         return Path(self.runtime_dir) / name
 
 

@@ -99,3 +99,9 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any], where: str) -> d
         else:
             merged[key] = value
     return merged
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise a ContractError with this message unless the condition holds."""
+    if not condition:
+        raise ContractError(message)

@@ -19,7 +19,8 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import ArrayLike, NDArray
 
-from ate_core.contract import ArmConfig, SafetyConfig
+from ate_core.contract import SafetyConfig
+from ate_core.devices import ArmConfig
 from ate_core.errors import ContractError, UsageError
 from ate_description import load_urdf_text
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import ArmConfig, OperatorConfig
+from ate_core.devices import ArmConfig, OperatorConfig
 from ate_core.errors import UsageError
 from ate_core.geometry import quaternion_to_matrix, rotation_exp, rotation_log, transform
 

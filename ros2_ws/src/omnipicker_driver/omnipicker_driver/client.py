@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import serial
 
-from ate_core.contract import GripperConfig
+from ate_core.devices import GripperConfig
 from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
 from omnipicker_driver.protocol import (

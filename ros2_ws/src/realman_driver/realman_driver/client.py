@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import ArmConfig
+from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from realman_driver import sdk
 from realman_driver.protocol import JOINTS, ArmSample, joints_to_degrees, sample_from_push

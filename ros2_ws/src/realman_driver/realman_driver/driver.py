@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import ArmConfig, SafetyConfig
+from ate_core.contract import SafetyConfig
+from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError
 from ate_core.safety import FilterOutput, FilterState, JointCommand, SafetyFilter, Verdict
 from realman_driver.homing import HomePath

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ate_core.contract import ArmConfig
+from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError
 
 SILENT = 4

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ate_core.contract import OperatorConfig, load_cell
+from ate_core.contract import load_cell
+from ate_core.devices import OperatorConfig
 from ate_core.errors import AteError
 from ate_core.geometry import pose_to_matrix
 from ate_core.loop import FixedRateLoop

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from ate_core.contract import OperatorConfig
+from ate_core.devices import OperatorConfig
 from ate_teleop.devices.hand_pose import HandSample
 from ate_teleop.devices.joycon import JoyConConfig, JoyConReader
 from ate_teleop.devices.joycon_report import JoyConState

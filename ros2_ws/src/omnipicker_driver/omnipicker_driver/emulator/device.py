@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ate_core.contract import GripperConfig
 from ate_core.control_socket import ControlServer
+from ate_core.devices import GripperConfig
 from ate_core.errors import UsageError
 from omnipicker_driver.emulator.control import control_path
 from omnipicker_driver.emulator.faults import LineFaults
