@@ -119,7 +119,7 @@ def main(args: Sequence[str] | None = None) -> int:
             CircleMotion(period=options.period, radius=options.radius),
         )
     except (AteError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
