@@ -27,7 +27,8 @@ find_python() {
 # Shared library -> Debian/Ubuntu package that holds it.
 system_packages() {
     local missing=()
-    have() { ldconfig -p | grep -q "$1"; }
+    # ldconfig is in no ordinary user's PATH on Debian; `grep -q` would break the pipe it writes to.
+    have() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p | grep "$1" >/dev/null; }
     have libusb-1.0.so.0 || missing+=(libusb-1.0-0)
     have libEGL.so.1 || missing+=(libegl1)
     have libEGL_mesa.so.0 || missing+=(libegl-mesa0 libgl1-mesa-dri)
