@@ -73,6 +73,8 @@ class Trial:
     """Time to success or to the limit [s]."""
     jerk: float
     """Root mean square jerk of the measured joints [rad/s^3]."""
+    refused: int
+    """Chunks that the check refused, so that the arms held."""
 
 
 def roll_out(
@@ -86,7 +88,7 @@ def roll_out(
     observation = env.reset(seed, config.difficulty)
     queue = ActionQueue(ChunkingConfig(execute=config.execute))
     limits = ChunkLimits.of_cell(env.cell)
-    states, best, success = [observation.state], 0.0, False
+    states, best, success, refused = [observation.state], 0.0, False, 0
     ticks = round(config.limit * env.cell.tick_rate)
     action = observation.state.copy()
     for tick in range(ticks):
@@ -95,6 +97,8 @@ def roll_out(
             if chunk_is_safe(limits, chunk, observation.state):
                 queue.mark_requested(tick)
                 queue.add(chunk, tick)
+            else:
+                refused += 1
         wanted = queue.action(tick + 1)
         action = action if wanted is None else wanted  # an empty queue means hold
         observation = env.step(action)
@@ -111,6 +115,7 @@ def roll_out(
         score=best,
         duration=(tick + 1) / env.cell.tick_rate,
         jerk=_jerk(np.stack(states), env.cell.tick_rate),
+        refused=refused,
     )
 
 
@@ -140,6 +145,12 @@ def evaluate(config: EvaluateConfig) -> int:
     policies = {_name(path): load_policy(path, cell) for path in config.checkpoints}
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
+    for name, policy in policies.items():
+        trained_on = policy.training.get("task")
+        if trained_on and trained_on != config.task:
+            raise UsageError(
+                f"{name} was trained on {trained_on}, not on {config.task}: give --task {trained_on}"
+            )
     last = list(policies)[-1]
     if config.untrained:
         needs = policies[last].needs
@@ -201,7 +212,9 @@ def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
 
 
 def _print(outcomes: dict[str, list[Trial]]) -> None:
-    table = Table("policy", "success", "score", "median duration [s]", "jerk [rad/s^3]")
+    table = Table(
+        "policy", "success", "score", "median duration [s]", "jerk [rad/s^3]", "refused chunks"
+    )
     for name, trials in outcomes.items():
         table.add_row(
             name,
@@ -209,6 +222,7 @@ def _print(outcomes: dict[str, list[Trial]]) -> None:
             f"{np.mean([t.score for t in trials]):.2f}",
             f"{np.median([t.duration for t in trials]):.1f}",
             f"{np.median([t.jerk for t in trials]):.0f}",
+            str(sum(t.refused for t in trials)),
         )
     console = Console()
     console.print(table)

@@ -141,14 +141,18 @@ def _success(run: Path) -> str:
     rows = []
     for name, trials in _policies(result):
         scores = [t["score"] for t in trials]
-        rows.append(("in process", name, _rate(trials), f"{sum(scores) / len(scores):.2f}"))
+        refused = sum(t["refused"] for t in trials)
+        mean = f"{sum(scores) / len(scores):.2f}"
+        rows.append(("in process", name, _rate(trials), mean, refused))
     for file in sorted(run.glob("nodes_*.jsonl")):
         trials = _read_lines(file)
         if trials:
             name = file.stem.removeprefix("nodes_")
             mean = sum(t["score"] for t in trials) / len(trials)
-            rows.append(("through the nodes", name, _rate(trials), f"{mean:.2f}"))
-    content = _table(("path", "policy", "success", "mean score"), rows)
+            refused = _refused_by_node(run / f"timing_{name}.json")
+            rows.append(("through the nodes", name, _rate(trials), f"{mean:.2f}", refused))
+    head = ("path", "policy", "success", "mean score", "chunks refused")
+    content = _table(head, rows)
     if {"plain", "guided"} <= set(result["policies"]):
         plain = [bool(t["success"]) for t in result["policies"]["plain"]]
         guided = [bool(t["success"]) for t in result["policies"]["guided"]]
@@ -158,6 +162,11 @@ def _success(run: Path) -> str:
             " So few trials of one training seed can show only large effects.</p>"
         )
     return content
+
+
+def _refused_by_node(timing: Path) -> object:
+    document = _read_json(timing)
+    return document["runtime"]["refused"] if document else ""
 
 
 def _demonstrations(run: Path) -> str:
