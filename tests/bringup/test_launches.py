@@ -60,6 +60,7 @@ def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
         (["ate_teleop", "none.launch.py"], "no launch"),
         (["ate_policy", "deploy.launch.py"], "needs checkpoint:="),
         (["ate_teleop", "dual_operator.launch.py", "hardware:=moon"], "need one of real, sim"),
+        (["ate_teleop", "dual_operator.launch.py", "episodes:=x"], "episodes:=x is not allowed"),
         (["ate_teleop", "dual_operator.launch.py", "speed:=3"], "no argument 'speed'"),
         (["ate_teleop", "dual_operator.launch.py", "speed=3"], "name:=value"),
         (["ate_teleop", "dual_operator.launch.py", "cell:=none.yaml"], "cannot be read"),

@@ -45,7 +45,7 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (AteError, ImportError) as error:
+    except (AteError, ImportError, OSError) as error:
         if debug:
             traceback.print_exc()
         else:
@@ -77,6 +77,8 @@ def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ImportError):
         return f"{text}: install the stack with `make setup`"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; check the path, its owner and the free disk"
     return text
 
 

@@ -100,22 +100,6 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
         name="convert",
         words=("convert", "--bags", str(folder / "bags"), "--output", episodes, "--jobs", "2"),
     )
-    vae = ("--steps", str(config.vae_steps), "--seed", str(config.seed))
-    recordings = ("--recordings", str(config.recordings)) if config.recordings.is_dir() else ()
-    stage1 = Stage(
-        name="VAE on pre-training motion",
-        words=(
-            *("train-vae", "--stage", "1", "--output", str(vae1), *vae, *recordings),
-            *("--motions", str(config.motions)),
-        ),
-    )
-    stage2 = Stage(
-        name="VAE on the demonstrations",
-        words=(
-            *("train-vae", "--stage", "2", "--output", str(vae2), *vae),
-            *("--episodes", episodes, "--prior", str(vae1)),
-        ),
-    )
     finetune = (
         *("finetune", "--episodes", episodes, "--seed", str(config.seed)),
         *("--variant", "vision" if config.vision else "state"),
@@ -135,10 +119,31 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
         ),
     )
     report = Stage(name="report", words=("report", "--run", str(folder)))
-    stages = [(collect,), (convert,), (stage1,), (stage2,), tune, (evaluate,)]
+    vaes = _vae_stages(config, episodes, vae1, vae2)
+    stages = [(collect,), (convert,), *((stage,) for stage in vaes), tune, (evaluate,)]
     if config.node_rollouts:
         stages += [(_deploy(config, folder, run),) for run in (plain, guided)]
     return [*stages, (report,)]
+
+
+def _vae_stages(config: DemoConfig, episodes: str, vae1: Path, vae2: Path) -> tuple[Stage, Stage]:
+    vae = ("--steps", str(config.vae_steps), "--seed", str(config.seed))
+    recordings = ("--recordings", str(config.recordings)) if config.recordings.is_dir() else ()
+    stage1 = Stage(
+        name="VAE on pre-training motion",
+        words=(
+            *("train-vae", "--stage", "1", "--output", str(vae1), *vae, *recordings),
+            *("--motions", str(config.motions)),
+        ),
+    )
+    stage2 = Stage(
+        name="VAE on the demonstrations",
+        words=(
+            *("train-vae", "--stage", "2", "--output", str(vae2), *vae),
+            *("--episodes", episodes, "--prior", str(vae1)),
+        ),
+    )
+    return stage1, stage2
 
 
 def _deploy(config: DemoConfig, folder: Path, run: Path) -> Stage:

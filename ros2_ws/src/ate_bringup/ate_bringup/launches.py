@@ -23,9 +23,14 @@ CELL_ARGUMENTS = (
         default="pick_place",
         description="name of the task; sim: one of " + ", ".join(TASKS),
     ),
-    LaunchArgument(name="seed", default="0", description="sim: seed of the first start"),
     LaunchArgument(
-        name="episodes", default="0", description="sim: scripted episodes, then stop; 0: for ever"
+        name="seed", default="0", description="sim: seed of the first start", is_count=True
+    ),
+    LaunchArgument(
+        name="episodes",
+        default="0",
+        description="sim: scripted episodes, then stop; 0: for ever",
+        is_count=True,
     ),
     LaunchArgument(
         name="report", default="", description="sim: JSON-lines file with one line per episode"

@@ -20,6 +20,22 @@ class LaunchArgument:
     """One line for people."""
     choices: tuple[str, ...] = ()
     """Values allowed; empty: any."""
+    is_count: bool = False
+    """Whether the value is a whole number of 0 or more."""
+
+    def check(self, value: str) -> None:
+        """Refuse a value that is not allowed.
+
+        Raises:
+            UsageError: naming the argument, the value and what is allowed.
+        """
+        if self.choices and value not in self.choices:
+            allowed = f"one of {', '.join(self.choices)}"
+        elif self.is_count and not value.isdecimal():
+            allowed = "a whole number of 0 or more"
+        else:
+            return
+        raise UsageError(f"{self.name}:={value} is not allowed; need {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +121,7 @@ class Launch:
             value = given.get(name, argument.default)
             if value is None:
                 raise UsageError(f"{self.file} needs {name}:=... ({argument.description})")
-            if argument.choices and value not in argument.choices:
-                raise UsageError(
-                    f"{name}:={value} is not allowed; need one of {', '.join(argument.choices)}"
-                )
+            argument.check(value)
             values[name] = value
         return values
 
