@@ -4,8 +4,10 @@ Each block is a file mapping with a sequence counter that is odd while its write
 (a seqlock). Readers retry until they see the same even counter before and after the copy.
 """
 
+import itertools
 import mmap
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,13 @@ GRIPPER_TARGET_DTYPE = np.dtype(
     ]
 )
 """What one gripper asks of the world; ratios 0..1."""
+
+READ_TIMEOUT = 2.0
+"""Longest time a writer may be suspended inside a write [s]."""
+READ_SPINS = 100
+"""Looks without a pause: a write lasts microseconds unless its writer is suspended."""
+READ_PAUSE = 50e-6
+"""Pause between two looks at a block that is being written [s]."""
 
 SIDES = ("left", "right")
 
@@ -126,16 +135,22 @@ class SharedBlock:
         Raises:
             DeviceError: the writer stopped in the middle of a write.
         """
-        for _ in range(10_000):
+        deadline = time.monotonic() + READ_TIMEOUT
+        for attempt in itertools.count():
             before = int(self._counter[0])
             if before % 2 == 0:
                 record = self._record.copy()
                 if int(self._counter[0]) == before:
                     return record[0]  # type: ignore[no-any-return]
-            os.sched_yield()
-        raise DeviceError(
-            f"shared block {self.path} stays half written: its writer died, restart it"
-        )
+            if attempt < READ_SPINS:
+                continue
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"shared block {self.path} stays half written for {READ_TIMEOUT:g} s: "
+                    "its writer died, restart it"
+                )
+            # Asleep, not spinning: a reader of higher priority must let the writer finish.
+            time.sleep(READ_PAUSE)
 
     def close(self) -> None:
         """Release the mapping; the file stays for the other processes."""
