@@ -149,7 +149,8 @@ def evaluate(config: EvaluateConfig) -> int:
         trained_on = policy.training.get("task")
         if trained_on and trained_on != config.task:
             raise UsageError(
-                f"{name} was trained on {trained_on}, not on {config.task}: give --task {trained_on}"
+                f"{name} was trained on {trained_on}, not on {config.task}: "
+                f"give --task {trained_on}"
             )
     last = list(policies)[-1]
     if config.untrained:
