@@ -4,7 +4,6 @@ Each block is a file mapping with a sequence counter that is odd while its write
 (a seqlock). Readers retry until they see the same even counter before and after the copy.
 """
 
-import itertools
 import mmap
 import os
 import time
@@ -136,12 +135,14 @@ class SharedBlock:
             DeviceError: the writer stopped in the middle of a write.
         """
         deadline = time.monotonic() + READ_TIMEOUT
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             before = int(self._counter[0])
             if before % 2 == 0:
                 record = self._record.copy()
                 if int(self._counter[0]) == before:
                     return record[0]  # type: ignore[no-any-return]
+            attempt += 1
             if attempt < READ_SPINS:
                 continue
             if time.monotonic() > deadline:
