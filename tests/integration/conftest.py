@@ -118,3 +118,9 @@ def launch_cell(tmp_path, runtime_dir):
         if cell.process.poll() is None:
             print(cell.log()[-6000:])
         cell.kill()
+
+
+@pytest.fixture
+def cell_file(tmp_path, runtime_dir):
+    """A cell file with addresses of its own."""
+    return write_cell(tmp_path, 50)

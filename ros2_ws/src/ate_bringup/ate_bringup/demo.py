@@ -49,6 +49,8 @@ class DemoConfig:
     """Generated episodes of other embodiments for the first VAE."""
     recordings: Path = Path("../shared/data/g1_two_arm")
     """Real two-arm recordings (LeRobot) for the first VAE; used when the folder is there."""
+    cell: Path | None = None
+    """cell.yaml; default: the packaged one."""
     output: Path | None = None
     """Run folder; default: the first free one of runs/demo, runs/demo-2, ..."""
 
@@ -94,6 +96,7 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
             *(f"task:={config.task}", f"seed:={config.seed}"),
             *(f"episodes:={config.demonstrations}", f"output:={folder / 'bags'}"),
             f"report:={folder / 'demonstrations.jsonl'}",
+            *_cell_of_launch(config),
         ),
     )
     convert = Stage(
@@ -116,6 +119,7 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
             *("evaluate", "--checkpoints", str(plain), str(guided), "--task", config.task),
             *("--episodes", str(config.rollouts), "--output", str(folder / "evaluation.json")),
             *("--video", str(folder / "rollout.mp4")),
+            *_cell_of_command(config),
         ),
     )
     report = Stage(name="report", words=("report", "--run", str(folder)))
@@ -134,6 +138,7 @@ def _vae_stages(config: DemoConfig, episodes: str, vae1: Path, vae2: Path) -> tu
         words=(
             *("train-vae", "--stage", "1", "--output", str(vae1), *vae, *recordings),
             *("--motions", str(config.motions)),
+            *_cell_of_command(config),
         ),
     )
     stage2 = Stage(
@@ -155,8 +160,17 @@ def _deploy(config: DemoConfig, folder: Path, run: Path) -> Stage:
             *(f"episodes:={config.node_rollouts}", f"cameras:={str(config.vision).lower()}"),
             f"report:={folder / f'nodes_{run.name}.jsonl'}",
             f"summary:={folder / f'timing_{run.name}.json'}",
+            *_cell_of_launch(config),
         ),
     )
+
+
+def _cell_of_launch(config: DemoConfig) -> tuple[str, ...]:
+    return (f"cell:={config.cell}",) if config.cell else ()
+
+
+def _cell_of_command(config: DemoConfig) -> tuple[str, ...]:
+    return ("--cell", str(config.cell)) if config.cell else ()
 
 
 def _steps(config: DemoConfig) -> int:

@@ -1,0 +1,66 @@
+"""The demo types commands that exist, in an order in which each finds its input."""
+
+import typing
+
+import pytest
+import tyro
+
+from ate_bringup.cli import VERBS, _load
+from ate_bringup.demo import DemoConfig, DemoError, Stage, _run, _run_folder, plan
+from ate_bringup.launches import find_launch
+from ate_core.errors import UsageError
+
+CONFIGS = [
+    DemoConfig(),
+    DemoConfig(task="cook_bun", vision=True, guidance="latent_metric"),
+    DemoConfig(node_rollouts=0, finetune_steps=5),
+]
+
+
+def stages_of(config, tmp_path):
+    return [stage for stages in plan(config, tmp_path / "run") for stage in stages]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_stage_is_a_command_that_parses(config, tmp_path, runtime_dir):
+    for stage in stages_of(config, tmp_path):
+        verb, *words = stage.words
+        if verb == "launch":
+            launch = find_launch(*words[:2])
+            launch.processes(dict(word.split(":=", 1) for word in words[2:]))
+            continue
+        function = _load(VERBS[verb][0])
+        hints = typing.get_type_hints(function)
+        config_type = next(hint for name, hint in hints.items() if name != "return")
+        tyro.cli(config_type, args=words)  # exits when an option does not exist
+
+
+def test_real_recordings_are_used_when_they_are_there(tmp_path):
+    with_them = DemoConfig(recordings=tmp_path)
+    without = DemoConfig(recordings=tmp_path / "none")
+    assert any("--recordings" in stage.words for stage in stages_of(with_them, tmp_path))
+    assert not any("--recordings" in stage.words for stage in stages_of(without, tmp_path))
+
+
+def test_plain_and_guided_differ_only_in_guidance(tmp_path):
+    tune = {s.name: s.words for s in stages_of(DemoConfig(), tmp_path) if "tune" in s.name}
+    plain, guided = tune["fine-tune plain"], tune["fine-tune guided"]
+    assert guided[: len(plain) - 1] == plain[:-1]
+    assert guided[len(plain)] == "--guidance"
+
+
+def test_a_used_folder_is_refused_and_the_default_is_free(tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        _run_folder(tmp_path / "full")
+    monkeypatch.chdir(tmp_path)
+    assert str(_run_folder(None)) == "runs/demo"
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    assert str(_run_folder(None)) == "runs/demo-2"
+
+
+def test_a_failing_stage_stops_the_demo_and_names_the_command(tmp_path):
+    stage = Stage(name="convert", words=("convert", "--bags", "none", "--output", "out"))
+    with pytest.raises(DemoError, match="ate convert --bags none --output out --debug"):
+        _run((stage,), tmp_path)
