@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from ate_core.errors import TrainingError
 from training.data.lerobot_tables import fold_matrix, read_motion, resample
 from training.data.pretraining import load_sources
 
-RECORDINGS = os.environ.get("ATE_RECORDINGS", "")
+RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "g1_two_arm"
 
 ARM = (
     "ShoulderPitch",
@@ -113,9 +112,9 @@ def test_generated_motion_is_one_source_per_body(cell):
         assert len(source.motions) == 1 and source.motions[0].shape[1] == 16
 
 
-@pytest.mark.skipif(not RECORDINGS, reason="set ATE_RECORDINGS to a folder of G1 recordings")
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"needs the recordings in {RECORDINGS}")
 def test_real_recordings_are_read(cell):
-    motions = read_motion(Path(RECORDINGS), cell.layout.action, 20.0)
+    motions = read_motion(RECORDINGS, cell.layout.action, 20.0)
     assert len(motions) == 80
     assert all(np.isfinite(motion).all() and np.abs(motion).max() < 3.2 for motion in motions)
     grippers = np.concatenate(motions)[:, [7, 15]]
