@@ -56,10 +56,12 @@ def test_poses_and_names_follow_the_world(
         epoch = control.reset(seed=11, task="handover")["epoch"]
         eventually(lambda: listener["info"][-1]["epoch"] == epoch)
         assert listener["info"][-1]["task"] == "handover"
-        eventually(
-            lambda: len(listener["objects"][-1].poses) == len(listener["info"][-1]["objects"])
-        )
-        after = listener["objects"][-1].poses[0].position
         was = before.poses[0].position
-        assert np.hypot(after.x - was.x, after.y - was.y) > 0.01
+
+        def has_moved() -> bool:
+            now = listener["objects"][-1].poses[0].position
+            return bool(np.hypot(now.x - was.x, now.y - was.y) > 0.01)
+
+        eventually(has_moved)
+        assert len(listener["objects"][-1].poses) == len(listener["info"][-1]["objects"])
         assert stop(node, signal.SIGINT) < 2.0
