@@ -2,6 +2,8 @@
 # Make the virtual environment that every `make` target uses.
 #   tools/setup.sh VENV [PYTHON]
 # With ROS 2 sourced, its Python packages are used; without, the ROS wheels of PyPI are installed.
+# Jazzy's messages are built for numpy 1: with ROS sourced, numpy stays below 2, and so pin at 2.7.0,
+# the newest version that its own libraries let stand beside numpy 1.
 set -euo pipefail
 venv=$1
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -48,17 +50,23 @@ system_packages() {
 [ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m): the device libraries need x86_64"
 python=$(find_python "${2:-}")
 system_packages "$python"
+constraints=$here/constraints.txt
 if [ -n "${ROS_DISTRO:-}" ]; then
     "$python" -m venv --system-site-packages "$venv"
     ros_wheels=()
+    grep -v -i -E '^(numpy|pin|eigenpy|coal|libcoal|libpinocchio|cmeel[a-z-]*)==' "$constraints" \
+        >"$venv/constraints.txt"
+    printf 'numpy<2\npin==2.7.0\n' >>"$venv/constraints.txt"
+    constraints=$venv/constraints.txt
 else
     "$python" -m venv "$venv"
 fi
+constraints=$(realpath "$constraints")
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 cd "$here"
 # torch first and exactly: an open range would pull the CUDA packages.
-"${pip[@]}" -c constraints.txt "setuptools>=64,<80" wheel
-"${pip[@]}" -c constraints.txt "torch==$(sed -n 's/^torch==//p' constraints.txt)"
-[ ${#ros_wheels[@]} -eq 0 ] || "${pip[@]}" -c constraints.txt "${ros_wheels[@]}"
-"${pip[@]}" -c constraints.txt --no-build-isolation -e ".[dev]"
+"${pip[@]}" -c "$constraints" "setuptools>=64,<80" wheel
+"${pip[@]}" -c "$constraints" "torch==$(sed -n 's/^torch==//p' constraints.txt)"
+[ ${#ros_wheels[@]} -eq 0 ] || "${pip[@]}" -c "$constraints" "${ros_wheels[@]}"
+"${pip[@]}" -c "$constraints" --no-build-isolation -e ".[dev]"
 echo "environment ready: $venv ($("$venv/bin/python" --version))"

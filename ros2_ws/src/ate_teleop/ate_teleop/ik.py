@@ -120,9 +120,10 @@ class ArmIK:
         if self._model.nq != 7:
             raise ContractError(f"the URDF has {self._model.nq} joint angles; the solver needs 7")
         flange = self._model.frames[self._model.getFrameId("flange")]
+        wrist = self._model.njoints - 1  # the last joint carries the flange
         tool = pin.SE3(np.eye(3), np.array([0.0, 0.0, config.tool_length]))
         self._tool = self._model.addFrame(
-            pin.Frame("tool", flange.parentJoint, flange.placement * tool, pin.FrameType.OP_FRAME)
+            pin.Frame("tool", wrist, flange.placement * tool, pin.FrameType.OP_FRAME)
         )
         self._data = self._model.createData()
         self._lower = np.array(config.lower)
