@@ -119,11 +119,12 @@ class ArmIK:
         self._model = pin.buildModelFromXML(urdf_text or load_urdf_text())
         if self._model.nq != 7:
             raise ContractError(f"the URDF has {self._model.nq} joint angles; the solver needs 7")
-        flange = self._model.frames[self._model.getFrameId("flange")]
+        flange = self._model.getFrameId("flange")
         wrist = self._model.njoints - 1  # the last joint carries the flange
         tool = pin.SE3(np.eye(3), np.array([0.0, 0.0, config.tool_length]))
+        placement = self._model.frames[flange].placement * tool
         self._tool = self._model.addFrame(
-            pin.Frame("tool", wrist, flange.placement * tool, pin.FrameType.OP_FRAME)
+            pin.Frame("tool", wrist, flange, placement, pin.FrameType.OP_FRAME)
         )
         self._data = self._model.createData()
         self._lower = np.array(config.lower)
