@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ate_core.contract import load_cell
+from ate_core.contract import Cell, load_cell
 from ate_core.errors import SafetyError, UsageError
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
@@ -161,7 +161,7 @@ def evaluate(config: EvaluateConfig) -> int:
             cameras=needs.cameras,
             statistics=policies[last].statistics,
         )
-    env = _environment(config, policies[last])
+    env = _environment(config.task, cell, policies[last])
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     frames: list[NDArray[np.uint8]] = []
     outcomes: dict[str, list[Trial]] = {}
@@ -188,15 +188,14 @@ def _name(path: Path) -> str:
     return path.resolve().name if path.name in ("", ".", "last") else path.name
 
 
-def _environment(config: EvaluateConfig, policy: Policy) -> CellEnv:
+def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
     needs = policy.needs
-    cell = load_cell(config.cell, "sim")
     if not needs.cameras:
-        return CellEnv(config.task, cell)
+        return CellEnv(task, cell)
     # At the cameras' own size: the policy shrinks it by the same averaging as recorded images.
     camera = next(camera for camera in cell.cameras.values() if camera.key == needs.cameras[0])
     size = (camera.height, camera.width)
-    return CellEnv(config.task, cell, cameras=needs.cameras, image_size=size)
+    return CellEnv(task, cell, cameras=needs.cameras, image_size=size)
 
 
 def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
