@@ -60,8 +60,6 @@ READ_SPINS = 100
 READ_PAUSE = 50e-6
 """Pause between two looks at a block that is being written [s]."""
 
-SIDES = ("left", "right")
-
 
 def frame_dtype(height: int, width: int) -> np.dtype[np.void]:
     """One camera frame: monotonic time, sequence number and RGB image (height, width, 3)."""

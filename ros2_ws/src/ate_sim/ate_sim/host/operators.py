@@ -11,11 +11,10 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.contract import Cell, load_cell
+from ate_core.contract import SIDES, Cell, load_cell
 from ate_core.errors import UsageError
 from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
-from ate_core.shared_state import SIDES
 from ate_sim.host.attempt import Attempt, AttemptConfig, AttemptResult
 from ate_sim.host.control import SimControl
 from ate_sim.host.person import Person

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.shared_state import SIDES
+from ate_core.contract import SIDES
 from ate_sim.cell_model import SimWorld
 from ate_sim.engine import mujoco
 

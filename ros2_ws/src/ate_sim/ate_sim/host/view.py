@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import Cell
+from ate_core.contract import SIDES, Cell
 from ate_core.geometry import pose_to_matrix, transform
 from ate_core.kinematics import SerialChain
-from ate_core.shared_state import SIDES, WORLD_DTYPE
+from ate_core.shared_state import WORLD_DTYPE
 from ate_description import load_chain
 from ate_sim.host.blocks import BlockReader
 

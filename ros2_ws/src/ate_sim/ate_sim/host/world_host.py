@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ate_core.contract import SIDES
 from ate_core.errors import UsageError
 from ate_core.shared_state import (
     ARM_TARGET_DTYPE,
     GRIPPER_TARGET_DTYPE,
-    SIDES,
     WORLD_DTYPE,
     SharedBlock,
     new_record,

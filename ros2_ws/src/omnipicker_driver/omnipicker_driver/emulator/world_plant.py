@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import SIDES
 from ate_core.errors import DeviceError, UsageError
 from ate_core.shared_state import (
     GRIPPER_TARGET_DTYPE,
-    SIDES,
     WORLD_DTYPE,
     SharedBlock,
     new_record,

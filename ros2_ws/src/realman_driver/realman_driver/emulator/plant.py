@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import SIDES
 from ate_core.errors import DeviceError
 from ate_core.shared_state import (
     ARM_TARGET_DTYPE,
-    SIDES,
     WORLD_DTYPE,
     SharedBlock,
     new_record,
