@@ -55,7 +55,9 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
         (lambda v: v["arms"]["left"].pop("ip"), "lacks the field 'ip'"),
         (lambda v: v["arms"]["right"].update(home=[0.0] * 6), "6 entries, the RM75 has 7"),
         (lambda v: v["arms"]["right"].update(home=[9.0] + [0.0] * 6), "outside"),
-        (lambda v: v["arms"].pop("right"), "exactly left and right"),
+        (lambda v: v["arms"].pop("right"), r"grippers are \['left', 'right'\], arms \['left'\]"),
+        (lambda v: v["operators"].pop("left"), r"operators are \['right'\]"),
+        (lambda v: v["arms"].update(third=v["arms"].pop("right")), "need left and right"),
         (lambda v: v["arms"]["right"].update(udp_port=8089), "share UDP port 8089"),
         (lambda v: v.update(tick_rate="fast"), "need a float"),
         (lambda v: v.update(tick_rate=float("nan")), "finite"),
@@ -72,6 +74,31 @@ def test_wrong_descriptions_are_refused_with_value_and_remedy(tmp_path, edit, wo
     with pytest.raises(ContractError, match=words) as caught:
         load_cell(edited_cell(tmp_path, edit))
     assert "\n" not in str(caught.value)
+
+
+def one_arm(values):
+    for part in ("arms", "grippers"):
+        values[part].pop("left")
+    values["operators"].clear()
+    for vector in ("state", "action"):
+        values["vectors"][vector] = values["vectors"][vector][2:]
+
+
+def test_a_robot_with_one_arm_and_no_operator_is_described_too(tmp_path):
+    cell = load_cell(edited_cell(tmp_path, lambda v: (v.pop("simulation"), one_arm(v))))
+    assert cell.layout.action.names[-2:] == ("right_arm_7", "right_gripper")
+    assert cell.layout.action.size == 8
+    assert parse_cell_text(cell.canonical_text()) == cell
+
+
+def test_only_a_cell_with_both_arms_is_simulated(tmp_path):
+    def edit(values):
+        one_arm(values)
+        for part in ("arms", "grippers", "operators"):
+            values["simulation"][part] = {}
+
+    with pytest.raises(ContractError, match="the simulated cell needs both sides"):
+        load_cell(edited_cell(tmp_path, edit), "sim")
 
 
 def test_missing_and_broken_files_are_refused(tmp_path):

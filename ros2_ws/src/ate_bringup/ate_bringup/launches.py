@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
-from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell
+from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
 
 TASKS = ("pick_place", "handover", "pick_bun", "cook_bun", "use_toaster")
@@ -54,7 +54,9 @@ def _cell_parameters(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _load(values: Mapping[str, str]) -> Cell:
-    return load_cell(values["cell"] or None, values["hardware"])  # type: ignore[arg-type]
+    cell = load_cell(values["cell"] or None, values["hardware"])  # type: ignore[arg-type]
+    require_both_arms(cell, "a launch")
+    return cell
 
 
 def device_nodes(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:

@@ -86,7 +86,7 @@ class LayoutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The whole cell."""
+    """The whole cell, or another robot with one or two arms whose episodes are trained on."""
 
     name: str
     """Name of the cell."""
@@ -115,11 +115,21 @@ class Cell:
 
     def __post_init__(self) -> None:
         require(self.tick_rate > 0, f"tick_rate is {self.tick_rate} Hz; need > 0")
-        for part in ("arms", "grippers", "operators"):
-            names = tuple(getattr(self, part))
-            require(
-                names == SIDES, f"{part} are {list(names)}; need exactly left and right, in order"
-            )
+        arms = tuple(self.arms)
+        require(
+            arms in (SIDES, SIDES[:1], SIDES[1:]),
+            f"arms are {list(arms)}; need left and right, in order, or one of them",
+        )
+        require(
+            tuple(self.grippers) == arms,
+            f"grippers are {list(self.grippers)}, arms {list(arms)}; need one for each, in order",
+        )
+        drivers = tuple(self.operators)
+        require(
+            drivers in (arms, ()),
+            f"operators are {list(drivers)}, arms {list(arms)}; need one for each, in order, or "
+            "none for a robot that is only read from files",
+        )
         ports = [arm.udp_port for arm in self.arms.values()]
         require(
             len(set(ports)) == len(ports),
@@ -171,7 +181,8 @@ def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Ce
         hardware: ``sim`` lays the section ``simulation`` over the rest.
 
     Raises:
-        ContractError: the file is missing or does not describe a cell.
+        ContractError: the file is missing, does not describe a cell, or asks to simulate a cell
+            that has one arm.
     """
     file = Path(path) if path is not None else packaged_cell()
     try:
@@ -190,7 +201,19 @@ def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Ce
         values = merge(values, simulation, "simulation")
         _settle_runtime_dir(values)
     values["hardware"] = hardware
-    return build(Cell, values, file.name)
+    cell = build(Cell, values, file.name)
+    if hardware == "sim":
+        require_both_arms(cell, "the simulated cell")
+    return cell
+
+
+def require_both_arms(cell: Cell, what: str) -> None:
+    """Refuse a cell with one arm, or with nobody to drive it, where ``what`` needs the whole."""
+    require(
+        tuple(cell.operators) == SIDES,
+        f"cell {cell.name!r} has the arms {list(cell.arms)} and the operators "
+        f"{list(cell.operators)}; {what} needs both sides",
+    )
 
 
 def parse_cell_text(text: str, where: str = "contract") -> Cell:
