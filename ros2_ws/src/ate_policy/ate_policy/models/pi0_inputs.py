@@ -1,0 +1,130 @@
+"""What pi0 reads, as it was trained to (openpi): prompt tokens, cameras, padded vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ate_core.errors import CheckpointError
+
+MAX_PROMPT = 48
+"""Longest prompt [tokens], start and newline included; the rest is cut (openpi)."""
+
+BYTES = "bytes"
+"""Name of the tokenizer that needs no files: for tests and for policies trained from scratch."""
+
+TOKENIZER_HELP = (
+    "accept the Gemma licence at huggingface.co/google/paligemma-3b-pt-224, download "
+    "tokenizer.json, tokenizer_config.json and special_tokens_map.json into a folder, and name "
+    "that folder as tokenizer"
+)
+"""How to get what cannot be shipped with this repository."""
+
+
+class Tokenizer(Protocol):
+    """Text -> token ids."""
+
+    start: int
+    """Id of the token that begins a prompt."""
+    newline: int
+    """Id of the token that ends a prompt."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text alone, without start or end."""
+
+
+class ByteTokenizer:
+    """One id per UTF-8 byte, behind PaliGemma's special ids pad, end, start and unknown."""
+
+    specials = 4
+    size = 260
+    start = 2
+    newline = specials + 10
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text's bytes."""
+        return [self.specials + byte for byte in text.encode()]
+
+
+class FolderTokenizer:
+    """A Hugging Face tokenizer from a folder; nothing is downloaded."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoTokenizer
+
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder} is no tokenizer folder: {TOKENIZER_HELP}")
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, ImportError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise CheckpointError(
+                f"{folder} holds no readable tokenizer ({reason}): {TOKENIZER_HELP}"
+            ) from None
+        newline = self.encode("\n")
+        if self._tokenizer.bos_token_id is None or len(newline) != 1:
+            raise CheckpointError(
+                f"the tokenizer in {folder} has no start token, or a newline is {len(newline)} "
+                f"tokens instead of 1: it is not PaliGemma's; {TOKENIZER_HELP}"
+            )
+        self.start, self.newline = self._tokenizer.bos_token_id, newline[0]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text alone."""
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """A batch of prompts, padded on the right."""
+
+    ids: Tensor
+    """(B, P) int64."""
+    mask: Tensor | None
+    """(B, P) bool, False at padding; None: all prompts have the same length."""
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer that a configuration names: a folder, or 'bytes'."""
+    if name == BYTES:
+        return ByteTokenizer()
+    if not name:
+        raise CheckpointError(
+            f"pi0 reads an instruction but has no tokenizer: {TOKENIZER_HELP}; or train without "
+            "language"
+        )
+    return FolderTokenizer(Path(name))
+
+
+def prompt_ids(tokenizer: Tokenizer, instruction: str) -> tuple[int, ...]:
+    """Start, instruction on one line with spaces for underscores, newline; at most 48 tokens."""
+    text = instruction.strip().replace("_", " ").replace("\n", " ")
+    return (tokenizer.start, *tokenizer.encode(text), tokenizer.newline)[:MAX_PROMPT]
+
+
+def pad_prompts(prompts: Sequence[Sequence[int]], device: torch.device) -> Prompts:
+    """Bring prompts to the length of the longest."""
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts])
+    if min(map(len, prompts)) == longest:
+        return Prompts(ids=ids.to(device), mask=None)
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    mask = torch.arange(longest) < lengths[:, None]
+    return Prompts(ids=ids.to(device), mask=mask.to(device))
+
+
+def camera_order(cameras: Sequence[str]) -> list[int]:
+    """Where pi0's cameras stand among ours: overhead first, then left wrist, right wrist."""
+
+    def slot(index: int) -> int:
+        return 1 if "left" in cameras[index] else 2 if "right" in cameras[index] else 0
+
+    return sorted(range(len(cameras)), key=slot)
+
+
+def pad_last(values: Tensor, size: int) -> Tensor:
+    """(..., D) -> (..., size), zeros behind."""
+    return torch.nn.functional.pad(values, (0, size - values.shape[-1]))
