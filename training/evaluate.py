@@ -17,7 +17,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import SafetyError, UsageError
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
-from ate_policy.policy import Policy, load_policy, untrained_policy
+from ate_policy.policy import Policy, load_policy, untrained_copy
 from ate_sim.env import CellEnv
 from training.comparison import compare, wilson
 from training.folders import make_folder
@@ -154,13 +154,7 @@ def evaluate(config: EvaluateConfig) -> int:
             )
     last = list(policies)[-1]
     if config.untrained:
-        needs = policies[last].needs
-        policies[UNTRAINED] = untrained_policy(
-            cell,
-            objects=needs.objects,
-            cameras=needs.cameras,
-            statistics=policies[last].statistics,
-        )
+        policies[UNTRAINED] = untrained_copy(policies[last])
     env = _environment(config.task, cell, policies[last])
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     frames: list[NDArray[np.uint8]] = []

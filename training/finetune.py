@@ -5,37 +5,48 @@ Inference does not know about guidance: the VAE is used here and never stored wi
 
 import dataclasses
 import json
+import logging
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ate_core.contract import parse_cell_text
-from ate_core.errors import TrainingError
-from ate_policy.checkpoint import Checkpoint, load_checkpoint
-from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
-from ate_policy.policy import FLOW_POLICY, checkpoint_of
+from ate_policy.checkpoint import Checkpoint
+from ate_policy.models.interface import ChunkModel
+from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
-from training.data.dataset import Demonstrations, gather, read_trajectories
-from training.data.sampler import BatchSampler
+from training.data.dataset import Demonstrations, gather
+from training.data.sampler import Batch, BatchSampler
+from training.data.trajectory import read_trajectories
 from training.meter import Meter
-from training.objectives.flow import FlowBatch, draw_noise
+from training.objectives.denoising import Objective, PlainDenoising
 from training.objectives.latent_guidance import (
-    Guidance,
     LatentMetric,
-    PaperGuidance,
-    PlainFlow,
+    ReferenceShift,
     ShiftBounds,
+    ShiftedTarget,
 )
 from training.optimisation import (
+    apply_gradients,
     average_weights,
     copy_weights,
     cosine_rate,
     make_optimizer,
-    take_step,
 )
-from training.run_folder import RunFolder, pack_state, unpack_state
+from training.policies import KIND_OF, build_policy, policy_sizes
+from training.processes import (
+    agree,
+    exchange,
+    make_accelerator,
+    memory_estimate,
+    out_of_memory,
+    parts,
+)
+from training.run_folder import RunFolder, pack_state, saved_weights, unpack_state
 from training.vae.storage import load_vae, require_same_space
+
+logger = logging.getLogger(__name__)
 
 
 def finetune(config: FinetuneConfig) -> int:
@@ -44,121 +55,127 @@ def finetune(config: FinetuneConfig) -> int:
     Returns:
         0 when done, 130 when stopped by a signal (the run can be resumed).
     """
+    try:
+        return _finetune(config)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error) from None
+
+
+def _finetune(config: FinetuneConfig) -> int:
     torch.set_num_threads(config.threads)
-    run = RunFolder(config.output, config, config.resume)
+    recipe = config.recipe
+    accelerator = make_accelerator(config.precision)
+    device, main = accelerator.device, accelerator.is_main_process
+    run = RunFolder(config.output, config, config.resume, main=main)
 
     # data
-    data = load_demonstrations(config)
-    statistics = data.statistics()
-    sampler = BatchSampler(data, ChunkTransform(statistics), config)
+    trajectories = read_trajectories(config.episodes, config.demonstrations)
+    sizes = policy_sizes(config, trajectories[0])
+    data = gather(trajectories, sizes, image_memory_gb=config.image_memory_gb)
+    statistics = data.statistics(config.actions)
 
     # model
-    torch.manual_seed(config.seed)
-    model = build_policy(config, data)
-    averaged = copy_weights(model)
-    optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
+    model = build_policy(config, sizes, data.contract).to(device)
+    logger.info("%s", memory_estimate(model, recipe.ema_decay > 0.0))
+    optimizer = make_optimizer(model, recipe.learning_rate, recipe.weight_decay, recipe.betas)
+    network, _ = accelerator.prepare(model, optimizer)
+    averaged = copy_weights(model) if recipe.ema_decay else {}
 
-    # objective
-    guidance = build_guidance(config, statistics)
-    generators = {"data": sampler.generator, "guidance": guidance.generator}
+    # batches and objective
+    sampler = make_sampler(config, data, statistics, model)
+    objective = build_objective(config, statistics, device)
+    generators = {"data": sampler.generator, "guidance": objective.generator}
 
     # loop
     step, steps = 0, config.steps
     if config.resume:
         step = unpack_state(run.load_state(), model, optimizer, generators, averaged)
-    label = f"finetune {config.guidance}"
+    label = f"finetune {config.policy} {config.guidance}"
     with Meter(run, label, step=step, steps=steps, log_every=config.log_every) as meter:
-        while step < steps and not meter.stopped:
-            batch = sampler.draw()
-            noisy = draw_noise(batch["actions"], sampler.generator)
-            a_hat = predict(model, batch, noisy)
-            loss, figures = guidance.loss(a_hat, noisy)
-            if not torch.isfinite(loss):
-                run.refuse_loss(step + 1, loss, {**batch, "noisy": noisy.noisy, "tau": noisy.tau})
-            rate = cosine_rate(config.learning_rate, step, steps)
-            norm = take_step(optimizer, model, loss, rate)
+        stopped = False
+        while step < steps and not stopped:
+            draw = sampler.draw()
+            eps = objective.draw(len(draw.level))
+            for part in parts(accelerator, sampler.observations, config.accumulate):
+                batch = sampler.load(draw, part, eps, device)
+                with exchange(accelerator, network, part):
+                    with accelerator.autocast():
+                        output = network(batch.noised.noisy, batch.noised.level, batch.inputs)
+                    loss, figures = loss_of(model, objective, output, batch, step)
+                    if not torch.isfinite(loss):
+                        run.refuse_loss(step + 1, loss, batch.tensors())
+                    accelerator.backward(loss / config.accumulate)
+            rate = cosine_rate(
+                recipe.learning_rate, step, steps, warmup=recipe.warmup, final=recipe.final_rate
+            )
+            norm = apply_gradients(optimizer, model, rate)
             step += 1
-            average_weights(averaged, model, config.ema_decay, step)
+            average_weights(averaged, model, recipe.ema_decay, step)
             meter.report(step, {"loss": loss, "gradient_norm": norm, **figures})
-            if step % config.save_every == 0 or step == steps or meter.stopped:
-                checkpoint = describe(config, data, statistics, model, averaged, step)
-                run.save(
-                    step, checkpoint, pack_state(step, model, optimizer, generators, averaged)
-                )
+            stopped = agree(accelerator, meter.stopped)
+            if step % config.save_every == 0 or step == steps or stopped:
+                state = pack_state(step, model, optimizer, generators, averaged)
+                weights = saved_weights(model, averaged)
+                run.save(step, describe(config, data, statistics, model, weights, step), state)
+    accelerator.end_training()
     return 0 if step >= steps else 130
 
 
-def predict(model: FlowPolicy, batch: dict[str, Tensor], noisy: FlowBatch) -> Tensor:
-    """Clean chunks (B, H, D) that the network sees behind the noisy ones."""
-    condition = model.condition(batch["state"], batch.get("environment"), batch.get("images"))
-    draws = len(noisy.noisy) // len(condition)
-    return model(noisy.noisy, noisy.tau, condition.repeat_interleave(draws, dim=0))
+def loss_of(
+    model: ChunkModel, objective: Objective, output: Tensor, batch: Batch, step: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The objective's loss over the entries that the layout has."""
+    noised = dataclasses.replace(
+        batch.noised,
+        actions=model.extract(batch.noised.actions),
+        noise=model.extract(batch.noised.noise),
+    )
+    return objective.loss(model.process.prediction, model.extract(output), noised, batch.eps, step)
 
 
-def load_demonstrations(config: FinetuneConfig) -> Demonstrations:
-    """Read the episodes that the configuration names."""
-    trajectories = read_trajectories(config.episodes, config.demonstrations)
-    cameras = config.cameras or parse_cell_text(trajectories[0].contract).layout.cameras
-    size = FlowPolicyConfig()
-    return gather(
-        trajectories,
-        horizon=config.horizon,
-        use_environment=config.variant == "state",
-        cameras=cameras if config.variant == "vision" else (),
-        image_size=(size.image_height, size.image_width),
+def make_sampler(
+    config: FinetuneConfig, data: Demonstrations, statistics: Statistics, model: ChunkModel
+) -> BatchSampler:
+    """Batches in the units of the policy."""
+    return BatchSampler(
+        data,
+        ChunkTransform(statistics),
+        model,
+        batch=config.recipe.batch,
+        draws=config.recipe.draws,
+        input_noise=config.input_noise,
+        image_shift=config.image_shift,
+        seed=config.seed,
     )
 
 
-def build_policy(config: FinetuneConfig, data: Demonstrations) -> FlowPolicy:
-    """A fresh network, or the pre-trained one of `init`."""
-    layout = parse_cell_text(data.contract).layout
-    cameras = config.cameras or layout.cameras
-    sizes = FlowPolicyConfig(
-        horizon=config.horizon,
-        action_size=layout.action.size,
-        state_size=layout.state.size,
-        objects=data.objects,
-        cameras=cameras if config.variant == "vision" else (),
-    )
-    model = FlowPolicy(sizes)
-    if config.init is not None:
-        pretrained = load_checkpoint(config.init, parse_cell_text(data.contract), FLOW_POLICY)
-        stored = FlowPolicyConfig(**pretrained.model)
-        if stored != sizes:
-            differing = [
-                f"{f.name} {getattr(stored, f.name)} against {getattr(sizes, f.name)}"
-                for f in dataclasses.fields(sizes)
-                if getattr(stored, f.name) != getattr(sizes, f.name)
-            ]
-            raise TrainingError(
-                f"{config.init} has other sizes than this run: {'; '.join(differing)}"
-            )
-        model.load_state_dict(dict(pretrained.weights))
-    return model
-
-
-def build_guidance(config: FinetuneConfig, statistics: Statistics) -> Guidance:
+def build_objective(
+    config: FinetuneConfig, statistics: Statistics, device: torch.device
+) -> Objective:
     """The objective of the chosen guidance mode."""
     if config.guidance == "none":
-        return PlainFlow()
+        return PlainDenoising()
     vae = load_vae(config.vae)
     require_same_space(vae, statistics, config.horizon)
+    encoder = vae.model.to(device)
     if config.guidance == "latent_metric":
-        return LatentMetric(vae.model, config.guidance_strength, config.seed)
+        return LatentMetric(encoder, config.strength, config.seed)
+    if config.guidance == "reference":
+        return ReferenceShift(encoder, config.strength, config.guidance_cap, config.seed)
     bounds = ShiftBounds(
-        strength=config.guidance_strength,
+        strength=config.strength,
         tau_floor=config.guidance_tau_floor,
         cap=config.guidance_cap,
     )
-    return PaperGuidance(vae.model, bounds, config.seed)
+    return ShiftedTarget(encoder, bounds, config.seed, config.guidance, config.steps)
 
 
 def describe(
     config: FinetuneConfig,
     data: Demonstrations,
     statistics: Statistics,
-    model: FlowPolicy,
-    averaged: dict[str, Tensor],
+    model: ChunkModel,
+    weights: Mapping[str, Tensor],
     step: int,
 ) -> Checkpoint:
     """The checkpoint of this moment, with its model card."""
@@ -166,23 +183,28 @@ def describe(
     training |= {"step": step, "task": data.task}
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     parameters = sum(p.numel() for p in model.parameters())
-    card = f"""# Flow policy: {data.task or "unnamed task"}
+    sizes = model.config
+    steered = f"{config.guidance}, strength {config.strength:g}, VAE {config.vae}"
+    card = f"""# {config.policy} policy: {data.task or "unnamed task"}
 
 | | |
 |---|---|
-| input | {config.variant}: {"object poses" if data.objects else ", ".join(model.config.cameras)} |
-| output | chunks of {config.horizon} actions |
-| parameters | {parameters / 1e6:.2f} M |
+| input | {config.variant}: {"object poses" if sizes.objects else ", ".join(sizes.cameras)} |
+| output | chunks of {config.horizon} {config.actions} actions |
+| parameters | {parameters / 1e6:.2f} M, preset {config.preset} |
+| started from | {config.init or "random weights"} |
 | demonstrations | {data.episodes} ({len(data)} ticks) |
 | steps | {step} of {config.steps}, seed {config.seed} |
-| guidance | {config.guidance} |
+| guidance | {"none" if config.guidance == "none" else steered} |
 
 Trained for the cell in `contract.yaml`; a cell with another layout is refused. The weights are
-averages over training steps. Load with `ate_policy.policy.load_policy`.
+{"averages over training steps" if config.recipe.ema_decay else "those of the last step"}. Load
+with `ate_policy.policy.load_policy`; `config.json` holds every setting of the run.
 """
     return checkpoint_of(
-        model,
-        weights=averaged,
+        KIND_OF[config.policy],
+        sizes,
+        weights=weights,
         statistics=statistics,
         contract=data.contract,
         training=training,

@@ -1,5 +1,6 @@
 """Progress of a training run: a bar for people, a log for plots, and a clean stop on a signal."""
 
+import math
 import signal
 import time
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ class Meter:
             return
         rate = (step - self._first) / (time.monotonic() - self._begin)
         values = {name: value.item() for name, value in figures.items()}
+        values = {name: value for name, value in values.items() if not math.isnan(value)}
         self._run.log(step, {**values, "steps_per_s": round(rate, 2)})
         text = f"{self._label}  loss {values['loss']:.4f}"
         self._progress.update(self._bar, completed=step, description=text)

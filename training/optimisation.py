@@ -10,32 +10,54 @@ GRADIENT_CLIP = 1.0
 """Largest gradient norm; only outliers reach it."""
 
 
-def make_optimizer(model: nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW with its fused kernel."""
-    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay, fused=True)
+def make_optimizer(
+    model: nn.Module, rate: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.AdamW:
+    """AdamW with its fused kernel, over the parameters that are trained."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=rate, weight_decay=weight_decay, betas=betas, fused=True)
 
 
 def take_step(
     optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor, rate: float
 ) -> Tensor:
     """One step against the gradient of the loss; returns the gradient's norm."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     optimizer.zero_grad()
     loss.backward()
+    return apply_gradients(optimizer, model, rate)
+
+
+def apply_gradients(optimizer: torch.optim.Optimizer, model: nn.Module, rate: float) -> Tensor:
+    """Clip what was accumulated, take a step, forget it; returns the gradient's norm."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
     optimizer.step()
+    optimizer.zero_grad()
     return norm
 
 
-def cosine_rate(peak: float, step: int, steps: int) -> float:
-    """From the full rate to zero; a function of the step alone, so a resume needs no state."""
-    return peak * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+def cosine_rate(
+    peak: float, step: int, steps: int, *, warmup: int = 0, final: float = 0.0
+) -> float:
+    """Learning rate of a step, a function of the step alone, so a resume needs no state.
+
+    Linear from peak / (warmup + 1) over the first `warmup` steps, then a cosine to `final` at
+    `steps`, as in openpi.
+    """
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    share = (step - warmup) / max(1, steps - warmup)
+    return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Start of an average."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    """Start of an average, of the trained parameters."""
+    return {
+        name: value.detach().clone()
+        for name, value in model.named_parameters()
+        if value.requires_grad
+    }
 
 
 @torch.no_grad()
@@ -44,6 +66,6 @@ def average_weights(
 ) -> None:
     """Exponential moving average; the decay grows at first, so that early noise is forgotten."""
     weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
-    values = model.state_dict()
+    values = dict(model.named_parameters())
     for name, average in averaged.items():
         average.lerp_(values[name], weight)

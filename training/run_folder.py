@@ -15,6 +15,14 @@ from typing import NoReturn
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import (
@@ -30,18 +38,29 @@ from training.folders import make_folder
 STATE = "training_state"
 """Stem of the file with optimiser, raw weights and random generators."""
 
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""Whole tensors by parameter name, whatever processes they are spread over."""
+
 
 class RunFolder:
     """Where a training command writes."""
 
-    def __init__(self, path: Path, config: object, resume: bool) -> None:
-        """Create the folder, or check that the run in it has this configuration."""
+    def __init__(self, path: Path, config: object, resume: bool, *, main: bool = True) -> None:
+        """Create the folder, or check that the run in it has this configuration.
+
+        Args:
+            path: The folder.
+            config: Of the command, a dataclass.
+            resume: Go on with the run in it.
+            main: Whether this process writes; of several, one does.
+        """
         self.path = path
+        self.main = main
         self._log = path / "log.jsonl"
         plain = _plain(config)
         if resume:
             self._check_resumable(plain)
-        else:
+        elif main:
             if path.is_dir() and any(path.iterdir()) and not self._never_saved():
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
             make_folder(path)
@@ -50,12 +69,16 @@ class RunFolder:
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Append one line to the log."""
+        if not self.main:
+            return
         with self._log.open("a") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
 
     def save(self, step: int, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> Path:
         """Write a checkpoint and make it the newest; older ones keep their weights only."""
         folder = self.path / f"step_{step:06d}"
+        if not self.main:
+            return folder
         extra = {**checkpoint.extra, STATE: state}
         save_checkpoint(folder, dataclasses.replace(checkpoint, extra=extra))
         point_latest(self.path, folder)
@@ -68,13 +91,14 @@ class RunFolder:
         """Read what the newest checkpoint needs to go on, and cut the log to that step."""
         file = resolve_checkpoint(self.path / LATEST) / f"{STATE}.safetensors"
         state = read_tensors(file)
-        self._cut_log(int(state["step"]))
+        if self.main:
+            self._cut_log(int(state["step"]))
         return state
 
     def refuse_loss(self, step: int, loss: Tensor, batch: Mapping[str, Tensor]) -> NoReturn:
         """Stop a run whose loss is not finite; keep the batch on which it broke."""
         file = self.path / "nonfinite_batch.safetensors"
-        save_file({name: value.detach().contiguous() for name, value in batch.items()}, file)
+        save_file({name: value.detach().cpu().clone() for name, value in batch.items()}, file)
         raise TrainingError(
             f"loss is {loss.item()} at step {step}: the batch is in {file}, the last good "
             "checkpoint is untouched; lower the learning rate or the guidance strength"
@@ -123,12 +147,17 @@ def pack_state(
     generators: Mapping[str, torch.Generator],
     averaged: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Everything that decides the next step, as named tensors."""
+    """Everything that decides the next step, as named tensors on the CPU.
+
+    Every process must call it: weights that are spread over processes are collected.
+    """
     state = {"step": torch.tensor(step)}
-    state |= {f"model.{name}": value for name, value in model.state_dict().items()}
-    state |= {f"averaged.{name}": value for name, value in (averaged or {}).items()}
-    for index, entries in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{index}.{key}": value for key, value in entries.items()}
+    weights = get_model_state_dict(model, options=WHOLE)
+    state |= {f"model.{name}": value for name, value in weights.items()}
+    state |= {f"averaged.{name}": _whole(value) for name, value in (averaged or {}).items()}
+    moments = get_optimizer_state_dict(model, optimizer, options=WHOLE)["state"]
+    for name, entries in moments.items():
+        state |= {f"optimizer.{key}.{name}": value for key, value in entries.items()}
     state |= {f"generator.{name}": g.get_state() for name, g in generators.items()}
     return {name: value.detach().clone() for name, value in state.items()}
 
@@ -142,21 +171,38 @@ def unpack_state(
 ) -> int:
     """Put a packed state back; returns the step."""
     try:
-        model.load_state_dict(_part(state, "model."))
+        set_model_state_dict(model, _part(state, "model."), options=WHOLE)
         for name, value in (averaged or {}).items():
-            value.copy_(state[f"averaged.{name}"])
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(state, "optimizer.").items():
-            index, key = name.split(".", 1)
-            entries.setdefault(int(index), {})[key] = value
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": entries, "param_groups": groups})
+            value.copy_(_like(state[f"averaged.{name}"], value))
+        template = get_optimizer_state_dict(model, optimizer, options=WHOLE)
+        moments = {
+            name: {key: state[f"optimizer.{key}.{name}"] for key in entries}
+            for name, entries in template["state"].items()
+        }
+        set_optimizer_state_dict(model, optimizer, {**template, "state": moments}, options=WHOLE)
         for name, generator in generators.items():
             generator.set_state(state[f"generator.{name}"])
     except (KeyError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(f"the stored training state does not fit ({reason})") from None
     return int(state["step"])
+
+
+def saved_weights(model: nn.Module, averaged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a checkpoint: averages where there are any; every process must call it."""
+    weights = get_model_state_dict(model, options=WHOLE)
+    return {**weights, **{name: _whole(value) for name, value in averaged.items()}}
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+
+
+def _like(value: Tensor, other: Tensor) -> Tensor:
+    """The same value, spread over processes as another tensor is."""
+    if not isinstance(other, DTensor):
+        return value
+    return distribute_tensor(value.to(other.device), other.device_mesh, other.placements)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,10 +9,12 @@ from torch import Tensor
 from ate_core.contract import load_cell, parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint
+from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import TrainVaeConfig
-from training.data.dataset import gather, read_trajectories
+from training.data.dataset import gather
 from training.data.pretraining import load_sources, make_chunks
+from training.data.trajectory import read_trajectories
 from training.meter import Meter
 from training.optimisation import cosine_rate, make_optimizer, take_step
 from training.run_folder import RunFolder, pack_state, unpack_state
@@ -127,13 +129,11 @@ def load_pretraining(config: TrainVaeConfig) -> VaeData:
 
 def load_demonstrations(config: TrainVaeConfig) -> VaeData:
     """The chunks on which the policy will be trained, in the same normalisation."""
-    data = gather(
-        read_trajectories(config.episodes, config.demonstrations), horizon=config.horizon
-    )
-    statistics = data.statistics()
-    actions = ChunkTransform(statistics).action.apply(data.actions)
+    trajectories = read_trajectories(config.episodes, config.demonstrations)
+    data = gather(trajectories, Interface(horizon=config.horizon))
+    statistics = data.statistics(config.actions)
     return VaeData(
-        chunks=actions[data.windows],
+        chunks=data.chunks(ChunkTransform(statistics)),
         statistics=statistics,
         contract=data.contract,
         about={"task": data.task, "demonstration_count": data.episodes},

@@ -14,6 +14,7 @@ from ate_policy.checkpoint import (
     save_checkpoint,
 )
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.models.registry import FLOW_POLICY
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -24,7 +25,8 @@ def checkpoint(cell):
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(width=16, blocks=1))
     return checkpoint_of(
-        model,
+        FLOW_POLICY,
+        model.config,
         weights=model.state_dict(),
         statistics=Statistics(state=table, action=table),
         contract=cell.canonical_text(),

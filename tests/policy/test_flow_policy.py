@@ -3,6 +3,7 @@ import torch
 
 from ate_core.errors import CheckpointError
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig, velocity
+from ate_policy.models.interface import Inputs
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
@@ -36,20 +37,22 @@ def test_the_velocity_is_finite_at_the_clean_end():
 def test_euler_steps_end_at_the_prediction_of_a_perfect_network():
     model = FlowPolicy(FlowPolicyConfig(horizon=4, action_size=2, state_size=2))
     target = torch.arange(8.0).view(1, 4, 2)
-    model.forward = lambda x, tau, condition: target.expand_as(x)
+    model._denoise = lambda x, tau, condition: target.expand_as(x)
     noise = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(model.sample(torch.zeros(3, 2), noise), target.expand(3, 4, 2))
+    chunks = model.sample(Inputs(state=torch.zeros(3, 2)), noise)
+    torch.testing.assert_close(chunks, target.expand(3, 4, 2))
 
 
 def test_all_cameras_change_the_condition():
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(cameras=CAMERAS, image_height=24, image_width=32)).eval()
     images = torch.rand(1, 3, 3, 24, 32, generator=torch.Generator().manual_seed(0)) - 0.5
-    before = model.condition(torch.zeros(1, 16), None, images)
+    before = model.condition(Inputs(state=torch.zeros(1, 16), images=images))
     for camera in range(3):
         changed = images.clone()
         changed[:, camera] *= -1.0
-        assert not torch.allclose(model.condition(torch.zeros(1, 16), None, changed), before)
+        after = model.condition(Inputs(state=torch.zeros(1, 16), images=changed))
+        assert not torch.allclose(after, before)
 
 
 def test_sizes_that_cannot_be_built_are_refused():

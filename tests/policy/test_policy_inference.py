@@ -9,11 +9,12 @@ from ate_core.errors import CheckpointError, LayoutError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.models.registry import FLOW_POLICY
 from ate_policy.policy import (
     Policy,
-    build_model,
     checkpoint_of,
     load_policy,
+    restore_model,
     untrained_policy,
 )
 from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
@@ -44,7 +45,8 @@ def checkpoint(cell):
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(objects=2))
     return checkpoint_of(
-        model,
+        FLOW_POLICY,
+        model.config,
         weights=model.state_dict(),
         statistics=Statistics(state=table, action=table, environment=objects),
         contract=cell.canonical_text(),
@@ -80,7 +82,7 @@ def test_a_seed_decides_the_chunk(saved, cell):
 
 def test_a_loaded_policy_infers_what_the_saved_one_did(saved, checkpoint, cell):
     transform = ChunkTransform(checkpoint.statistics)
-    original = Policy(build_model(checkpoint), transform, checkpoint.contract, {})
+    original = Policy(FLOW_POLICY, restore_model(checkpoint), transform, checkpoint.contract, {})
     expected = original.infer(observe(cell), 1)
     for loaded in (load_policy(saved), load_policy(saved, cell)):
         np.testing.assert_array_equal(loaded.infer(observe(cell), 1), expected)
@@ -100,8 +102,8 @@ def test_a_policy_says_what_it_needs(cell):
         untrained_policy(cell, objects=3),
         untrained_policy(cell, cameras=("cam_high",)),
     )
-    assert state.needs.environment and state.needs.objects == 3 and not state.needs.cameras
-    assert camera.needs.cameras == ("cam_high",) and not camera.needs.environment
+    assert state.needs.objects == 3 and not state.needs.cameras
+    assert camera.needs.cameras == ("cam_high",) and not camera.needs.objects
     assert (camera.needs.image_height, camera.needs.image_width) == (72, 128)
 
 

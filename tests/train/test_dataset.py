@@ -7,15 +7,12 @@ import torch
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
 from ate_core.layout import Field
-from training.data.dataset import (
-    chunk_windows,
-    first_motion,
-    gather,
-    read_trajectories,
-    to_trajectory,
-)
+from ate_policy.models.interface import Interface
+from ate_policy.transforms import ChunkTransform
+from training.data.dataset import chunk_windows, gather
 from training.data.episode_file import read_episode, write_episode
 from training.data.statistics import STD_FLOOR, vector_statistics
+from training.data.trajectory import first_motion, read_trajectories, to_trajectory
 
 
 def test_a_chunk_starts_with_its_own_row_and_repeats_the_last():
@@ -24,7 +21,7 @@ def test_a_chunk_starts_with_its_own_row_and_repeats_the_last():
 
 def test_chunks_never_cross_episodes(episodes):
     trajectories = read_trajectories(episodes)
-    data = gather(trajectories, horizon=20, use_environment=True)
+    data = gather(trajectories, Interface(objects=1))
     assert len(data) == sum(len(t.action) for t in trajectories) == 120
     assert data.objects == 1 and data.episodes == 3 and data.task == "reach"
     chunks = data.actions[data.windows]
@@ -48,7 +45,7 @@ def test_the_wait_before_the_first_motion_is_left_out(tmp_path, write_demonstrat
     before, after = to_trajectory(moving, "moving"), to_trajectory(waiting, "waiting")
     assert after.first_image == before.first_image + 15
     np.testing.assert_array_equal(after.action, before.action[: len(after.action)])
-    data = gather(read_trajectories(folder), horizon=20, cameras=("cam_high",))
+    data = gather(read_trajectories(folder), Interface(cameras=("cam_high",)))
     assert len(data.images) == len(data) < 80
 
 
@@ -68,10 +65,49 @@ def test_failed_episodes_are_left_out(tmp_path, write_demonstrations):
 def test_images_are_read_in_the_order_of_the_cameras(tmp_path, write_demonstrations):
     folder = write_demonstrations(tmp_path, count=2, images=True, ticks=20)
     keys = ("cam_right_wrist", "cam_high")
-    data = gather(read_trajectories(folder), horizon=20, cameras=keys, image_size=(9, 16))
-    assert data.images.shape == (40, 2, 9, 16, 3) and data.images.dtype == torch.uint8
-    swapped = gather(read_trajectories(folder), horizon=20, cameras=keys[::-1], image_size=(9, 16))
-    assert torch.equal(swapped.images, data.images.flip(1))
+    needs = Interface(cameras=keys, image_height=9, image_width=16)
+    every = torch.arange(40)
+    images = gather(read_trajectories(folder), needs).images
+    assert images.rows(every).shape == images.shape == (40, 2, 9, 16, 3)
+    swapped = dataclasses.replace(needs, cameras=keys[::-1])
+    others = gather(read_trajectories(folder), swapped).images
+    assert torch.equal(others.rows(every), images.rows(every).flip(1))
+
+
+def test_images_are_the_same_decoded_at_once_or_when_drawn(tmp_path, write_demonstrations):
+    folder = write_demonstrations(tmp_path, count=2, images=True, ticks=20)
+    needs = Interface(cameras=("cam_high",), image_height=9, image_width=16, image_fit="pad")
+    trajectories = read_trajectories(folder)
+    memory = gather(trajectories, needs).images
+    drawn = gather(trajectories, needs, image_memory_gb=0.0).images
+    assert memory.in_memory and not drawn.in_memory
+    rows = torch.tensor([3, 39, 20, 3])
+    assert torch.equal(memory.rows(rows), drawn.rows(rows))
+
+
+def test_relative_chunks_are_differences_from_the_state_and_come_back(episodes):
+    data = gather(read_trajectories(episodes), Interface())
+    statistics = data.statistics("relative")
+    assert statistics.relative == tuple(i for i in range(16) if i not in (7, 15))
+    transform = ChunkTransform(statistics)
+    plain = data.actions[data.windows]
+    relative = transform.to_relative(plain, data.states)
+    torch.testing.assert_close(relative[5, 3, 0], plain[5, 3, 0] - data.states[5, 0])
+    assert torch.equal(relative[..., 7], plain[..., 7])
+    chunks = data.chunks(transform)
+    assert chunks.flatten(0, 1).mean(0).abs().max() < 1e-4
+    torch.testing.assert_close(transform.decode_chunk(chunks, data.states), plain)
+
+
+def test_every_tick_knows_its_instruction(episodes):
+    first, *rest = read_trajectories(episodes)
+    data = gather([dataclasses.replace(first, instruction="stack"), *rest], Interface())
+    assert data.instructions_of(torch.tensor([0, 39, 40, 119])) == (
+        "stack",
+        "stack",
+        "reach",
+        "reach",
+    )
 
 
 def test_constant_dimensions_are_safe_to_divide_by():
@@ -100,20 +136,20 @@ def test_episodes_that_do_not_fit_are_refused_by_name(episodes):
         return [*trajectories[:2], dataclasses.replace(trajectories[2], **change)]
 
     with pytest.raises(EpisodeError, match=r"episode_000000.hdf5 has 40 ticks, a chunk has 50"):
-        gather(trajectories, horizon=50)
+        gather(trajectories, Interface(horizon=50))
     with pytest.raises(EpisodeError, match=r"episode_000002\.hdf5 has no object"):
-        gather(with_last(environment=None), horizon=20, use_environment=True)
+        gather(with_last(environment=None), Interface(objects=1))
     two = np.zeros((40, 2, 7), np.float32)
     with pytest.raises(EpisodeError, match=r"has 2 objects, episode_000000\.hdf5 has 1"):
-        gather(with_last(environment=two), horizon=20, use_environment=True)
+        gather(with_last(environment=two), Interface(objects=1))
     bad = trajectories[2].action.copy()
     bad[3, 3] = np.inf
     with pytest.raises(EpisodeError, match="action holds NaN"):
-        gather(with_last(action=bad), horizon=20)
+        gather(with_last(action=bad), Interface())
     with pytest.raises(EpisodeError, match="no images"):
-        gather(trajectories, horizon=20, cameras=("cam_high",))
+        gather(trajectories, Interface(cameras=("cam_high",)))
     with pytest.raises(TrainingError, match="no demonstrations"):
-        gather([], horizon=20)
+        gather([], Interface())
 
 
 def test_mixed_layouts_are_refused_by_field(episodes):
@@ -124,7 +160,7 @@ def test_mixed_layouts_are_refused_by_field(episodes):
     other = dataclasses.replace(cell, vectors=vectors).canonical_text()
     mixed = [*trajectories[:2], dataclasses.replace(trajectories[2], contract=other)]
     with pytest.raises(LayoutError, match=r"episode_000002.*right_gripper \[m\]"):
-        gather(mixed, horizon=20)
+        gather(mixed, Interface())
 
 
 def test_a_folder_without_episodes_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from ate_policy.policy import load_policy
 from training import finetune as command
 from training.configs.finetune import FinetuneConfig
 from training.configs.train_vae import TrainVaeConfig
-from training.data.dataset import read_trajectories
+from training.data.trajectory import read_trajectories
 from training.finetune import finetune
 from training.train_vae import train_vae
 
@@ -78,7 +78,7 @@ def test_one_seed_is_one_result(tmp_path, episodes):
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize("mode", ["paper", "latent_metric"])
+@pytest.mark.parametrize("mode", ["paper", "anneal", "toward", "reference", "latent_metric"])
 def test_guidance_of_strength_zero_is_bit_identical_to_plain(tmp_path, episodes, vae, mode):
     settings = {"episodes": episodes, "vae": vae, **SHORT}
     finetune(FinetuneConfig(output=tmp_path / "plain", **settings))
@@ -93,14 +93,15 @@ def test_guidance_of_strength_zero_is_bit_identical_to_plain(tmp_path, episodes,
 
 def test_plain_and_guided_runs_see_the_same_data(tmp_path, episodes, vae, monkeypatch):
     seen = {}
-    original = command.draw_noise
+    original = command.loss_of
 
-    def recording(actions, generator):
-        batch = original(actions, generator)
-        seen.setdefault(mode, []).append((batch.actions, batch.noisy, batch.tau))
-        return batch
+    def recording(model, objective, output, batch, step):
+        noised = batch.noised
+        rows = (batch.inputs.state, noised.actions, noised.noisy, noised.level)
+        seen.setdefault(mode, []).append(rows)
+        return original(model, objective, output, batch, step)
 
-    monkeypatch.setattr(command, "draw_noise", recording)
+    monkeypatch.setattr(command, "loss_of", recording)
     for mode in ("none", "paper"):
         config = FinetuneConfig(
             episodes=episodes, vae=vae, output=tmp_path / mode, guidance=mode, **SHORT
@@ -115,19 +116,18 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, episodes, vae, monkeypatch,
     settings = {"episodes": episodes, "vae": vae, "guidance": mode, **SHORT}
     finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
 
-    original = command.draw_noise
-    calls = iter(range(100))
+    original = command.loss_of
 
-    def dies(actions, generator):
-        if next(calls) == 5:
+    def dies(model, objective, output, batch, step):
+        if step == 5:
             raise ConnectionAbortedError  # as if the process were killed in step 6
-        return original(actions, generator)
+        return original(model, objective, output, batch, step)
 
     config = FinetuneConfig(output=tmp_path / "cut", **settings)
-    monkeypatch.setattr(command, "draw_noise", dies)
+    monkeypatch.setattr(command, "loss_of", dies)
     with pytest.raises(ConnectionAbortedError):
         finetune(config)
-    monkeypatch.setattr(command, "draw_noise", original)
+    monkeypatch.setattr(command, "loss_of", original)
     assert load_checkpoint(tmp_path / "cut").training["step"] == 3
     assert finetune(dataclasses.replace(config, resume=True)) == 0
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
@@ -163,23 +163,20 @@ def test_resume_and_output_are_checked(tmp_path, episodes):
     finetune(config)
     with pytest.raises(UsageError, match="not empty"):
         finetune(config)
-    with pytest.raises(UsageError, match=r"learning_rate: 0.5 \(was 0.001\)"):
+    with pytest.raises(UsageError, match=r"learning_rate: 0.5 \(was None\)"):
         finetune(dataclasses.replace(config, resume=True, learning_rate=0.5))
 
 
 def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
     tmp_path, episodes, monkeypatch
 ):
-    original = command.draw_noise
-    calls = iter(range(100))
+    original = command.loss_of
 
-    def poisoned(actions, generator):
-        batch = original(actions, generator)
-        if next(calls) == 4:
-            batch.noisy[0, 0, 0] = math.nan
-        return batch
+    def poisoned(model, objective, output, batch, step):
+        loss, figures = original(model, objective, output, batch, step)
+        return (loss * math.nan if step == 4 else loss), figures
 
-    monkeypatch.setattr(command, "draw_noise", poisoned)
+    monkeypatch.setattr(command, "loss_of", poisoned)
     run = tmp_path / "run"
     with pytest.raises(TrainingError, match="loss is nan at step 5: the batch is in"):
         finetune(FinetuneConfig(episodes=episodes, output=run, **SHORT))
@@ -236,7 +233,7 @@ def test_a_vision_policy_learns_from_images(tmp_path, write_demonstrations, cell
     )
     assert finetune(config) == 0
     policy = load_policy(tmp_path / "run", cell)
-    assert policy.needs.cameras == ("cam_high",) and not policy.needs.environment
+    assert policy.needs.cameras == ("cam_high",) and not policy.needs.objects
     first = read_trajectories(folder)[0]
     image = policy.decode(first.images["cam_high"][0])
     observation = Observation(state=first.state[0], images={"cam_high": image}, stamp_ns=0)
@@ -262,16 +259,15 @@ def test_the_policy_overfits_one_demonstration(tmp_path, write_demonstrations, c
 def test_a_signal_ends_the_run_with_a_checkpoint_that_resumes(tmp_path, episodes, monkeypatch):
     settings = {"episodes": episodes, **SHORT}
     finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
-    original = command.draw_noise
-    calls = iter(range(100))
+    original = command.loss_of
 
-    def interrupted(actions, generator):
-        if next(calls) == 3:
+    def interrupted(model, objective, output, batch, step):
+        if step == 3:
             signal.raise_signal(signal.SIGTERM)
-        return original(actions, generator)
+        return original(model, objective, output, batch, step)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(command, "draw_noise", interrupted)
+    monkeypatch.setattr(command, "loss_of", interrupted)
     config = FinetuneConfig(output=tmp_path / "cut", **settings)
     assert finetune(config) == 130
     assert signal.getsignal(signal.SIGTERM) is before

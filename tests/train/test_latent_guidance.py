@@ -1,14 +1,18 @@
+import math
+
 import pytest
 import torch
 
-from training.objectives.flow import clean_loss, draw_noise
+from ate_policy.noise import FlowProcess, draw_noised, mix
+from training.objectives.denoising import PlainDenoising, regression_loss
 from training.objectives.latent_guidance import (
     LatentMetric,
-    PaperGuidance,
-    PlainFlow,
+    ReferenceShift,
     ShiftBounds,
-    bounded_shift,
+    ShiftedTarget,
+    bounded_push,
     guidance_gradient,
+    shift_figures,
 )
 from training.vae.model import ActionVae, VaeConfig
 
@@ -35,14 +39,18 @@ def vae():
 
 def batch_of(count=6, seed=0):
     actions = torch.randn(count, 4, 3, generator=torch.Generator().manual_seed(seed))
-    return draw_noise(actions, torch.Generator().manual_seed(seed + 1))
+    return draw_noised(FlowProcess(), actions, torch.Generator().manual_seed(seed + 1))
+
+
+def loss_of(objective, output, batch, step=0):
+    return objective.loss("sample", output, batch, objective.draw(len(output)), step)
 
 
 def test_g_of_a_linear_encoder_has_its_closed_form():
     encoder = LinearEncoder(12, 5)
     batch = batch_of()
-    a, tau = batch.actions.double(), batch.tau.double()[:, None, None]
-    eps = (batch.actions - batch.velocity).double()
+    a, tau = batch.actions.double(), batch.level.double()[:, None, None]
+    eps = batch.noise.double()
     x = tau * a + (1.0 - tau) * eps
     g = guidance_gradient(encoder, x, a, torch.zeros(6, 5, dtype=torch.float64))
     v = (a - eps).flatten(1)
@@ -77,71 +85,124 @@ def test_g_points_downhill(vae):
     assert (energy(x + 1e-3 * g) <= energy(x)).all()
 
 
-def test_the_shift_never_exceeds_its_share_of_the_velocity():
-    g, v = torch.randn(2, 64, 4, 3, generator=torch.Generator().manual_seed(0))
-    tau = torch.linspace(0.0, 1.0, 64)
-    bounds = ShiftBounds(strength=100.0, tau_floor=0.05, cap=0.1)
-    shift, figures = bounded_shift(g, v, tau, bounds)
-    ratio = shift.flatten(1).norm(dim=1) / v.flatten(1).norm(dim=1)
-    assert ratio.max() <= 0.1 + 1e-6
-    assert torch.isfinite(shift).all()
-    assert figures["cap_fraction"] == pytest.approx(63 / 64)  # the weight is 0 at tau = 1
-    assert set(figures) == {"cap_fraction", "shift_ratio", "cosine"}
+def at_levels(tau, seed=0):
+    a, eps = torch.randn(2, len(tau), 4, 3, generator=torch.Generator().manual_seed(seed))
+    return mix(FlowProcess(), a, tau, eps)
 
 
-def test_a_small_shift_is_not_capped():
-    g, v = torch.randn(2, 8, 4, 3, generator=torch.Generator().manual_seed(0))
-    tau = torch.full((8,), 0.5)
-    shift, figures = bounded_shift(g, v, tau, ShiftBounds(strength=1e-3))
-    torch.testing.assert_close(shift, 1e-3 * g)
-    assert figures["cap_fraction"] == 0.0
+def test_the_push_never_exceeds_its_share_of_the_velocity():
+    g = torch.randn(64, 4, 3, generator=torch.Generator().manual_seed(0))
+    noised = at_levels(torch.linspace(0.0, 1.0, 64))
+    push, capped = bounded_push(g, noised, ShiftBounds(strength=100.0, tau_floor=0.05, cap=0.1))
+    v = (noised.actions - noised.noise).flatten(1)
+    assert (push.flatten(1).norm(dim=1) / v.norm(dim=1)).max() <= 0.1 + 1e-6
+    assert torch.isfinite(push).all()
+    assert capped.sum() == 63  # the weight is 0 at tau = 1
+
+
+def test_a_small_push_is_not_capped():
+    g = torch.randn(8, 4, 3, generator=torch.Generator().manual_seed(0))
+    push, capped = bounded_push(g, at_levels(torch.full((8,), 0.5)), ShiftBounds(strength=1e-3))
+    torch.testing.assert_close(push, 1e-3 * g)
+    assert not capped.any()
+
+
+def test_the_log_tells_the_shift_by_noise_level():
+    noised = at_levels(torch.tensor([0.1, 0.2, 0.6, 0.9]))
+    push = 0.5 * (noised.actions - noised.noise)
+    capped = torch.tensor([True, False, False, False])
+    figures = shift_figures(push, push, capped, noised)
+    assert figures["cap_fraction"] == 0.25
+    assert figures["shift_ratio"].item() == pytest.approx(0.5)
+    assert figures["cosine"].item() == pytest.approx(1.0)
+    ratios = [figures[f"shift_ratio_{k}"].item() for k in range(4)]
+    assert ratios[0] == ratios[1] == ratios[3] == pytest.approx(0.5)
+    assert math.isnan(ratios[2])  # no sample has a noise share between 0.5 and 0.75
+
+
+def objectives(vae, strength):
+    bounds = ShiftBounds(strength=strength)
+    return {
+        "paper": ShiftedTarget(vae, bounds, seed=0),
+        "anneal": ShiftedTarget(vae, bounds, seed=0, mode="anneal", steps=10),
+        "toward": ShiftedTarget(vae, bounds, seed=0, mode="toward"),
+        "reference": ReferenceShift(vae, strength, 0.1, seed=0),
+        "latent_metric": LatentMetric(vae, strength, seed=0),
+    }
 
 
 def test_strength_zero_is_bit_identical_to_no_guidance(vae):
     batch = batch_of()
-    a_hat = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(5), requires_grad=True)
-    results = []
-    for guidance in (
-        PlainFlow(),
-        PaperGuidance(vae, ShiftBounds(strength=0.0), seed=0),
-        LatentMetric(vae, 0.0, seed=0),
-    ):
-        loss, _ = guidance.loss(a_hat, batch)
-        results.append((loss.detach(), torch.autograd.grad(loss, a_hat)[0]))
-    for loss, gradient in results[1:]:
-        assert torch.equal(loss, results[0][0])
-        assert torch.equal(gradient, results[0][1])
+    output = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    plain, _ = loss_of(PlainDenoising(), output, batch)
+    gradient = torch.autograd.grad(plain, output)[0]
+    for objective in objectives(vae, 0.0).values():
+        loss, _ = loss_of(objective, output, batch)
+        assert torch.equal(loss, plain)
+        assert torch.equal(torch.autograd.grad(loss, output)[0], gradient)
 
 
-def test_paper_guidance_pulls_the_target_away_from_the_chunk(vae):
+def test_paper_pulls_the_target_against_g_and_toward_along_it(vae):
+    batch, made = batch_of(), objectives(vae, 1.0)
+    losses = {name: loss_of(made[name], batch.actions, batch) for name in ("paper", "toward")}
+    # at the plain target both are off by the same shift
+    torch.testing.assert_close(losses["paper"][0], losses["toward"][0])
+    assert 0.0 < losses["paper"][0].item() < 0.1
+    assert 0.0 < losses["paper"][1]["shift_ratio"] <= 0.1 + 1e-6
+    g = guidance_gradient(vae, batch.noisy, batch.actions, objectives(vae, 1.0)["paper"].draw(6))
+    ahead = batch.actions + 1e-3 * g
+    made = objectives(vae, 1.0)
+    assert loss_of(made["paper"], ahead, batch)[0] > loss_of(made["toward"], ahead, batch)[0]
+
+
+def test_annealed_guidance_fades_to_plain(vae):
     batch = batch_of()
-    guidance = PaperGuidance(vae, ShiftBounds(strength=1.0), seed=0)
-    loss, figures = guidance.loss(batch.actions, batch)
-    assert 0.0 < loss.item() < 0.1
-    assert 0.0 < figures["shift_ratio"] <= 0.1 + 1e-6
+    losses = []
+    for step in (0, 5, 10):
+        objective = objectives(vae, 1.0)["anneal"]
+        losses.append(loss_of(objective, batch.actions, batch, step)[0].item())
+    paper = loss_of(objectives(vae, 1.0)["paper"], batch.actions, batch)[0].item()
+    assert losses == pytest.approx([paper, paper / 4, 0.0], abs=1e-9)
+
+
+def test_the_reference_shrinks_with_the_batch_and_is_clamped(vae):
+    batch = batch_of()
+    objective = ReferenceShift(vae, 1e6, 1e9, seed=0)  # no clamp to speak of
+    whole = objective.draw(6)
+    alone = mix(FlowProcess(), batch.actions[:1], batch.level[:1], batch.noise[:1])
+    one, _ = objective.loss("sample", alone.actions, alone, whole[:1], 0)
+    g = guidance_gradient(vae, batch.noisy, batch.actions, whole)
+    weight = (batch.sigma**2 / batch.signal)[:, None, None]
+    expected = (1e6 * weight[:1] * g[:1] / 8).square().mean()
+    torch.testing.assert_close(one, expected, rtol=1e-4, atol=0.0)
+    clamped = ReferenceShift(vae, 3.0, 1e-6, seed=0)
+    loss, figures = loss_of(clamped, batch.actions, batch)
+    assert loss.item() <= (3.0 * 1e-6) ** 2 * 1.001
+    assert figures["cap_fraction"] > 0.5
 
 
 def test_the_latent_metric_is_smallest_at_the_clean_chunk(vae):
     batch = batch_of()
-    guidance = LatentMetric(vae, 1.0, seed=0)
-    assert guidance.loss(batch.actions, batch)[0] == 0.0
-    a_hat = (batch.actions + 0.1).requires_grad_()
-    loss, _ = guidance.loss(a_hat, batch)
-    assert loss > clean_loss(a_hat, batch.actions)
-    assert torch.autograd.grad(loss, a_hat)[0].abs().sum() > 0.0
+    objective = LatentMetric(vae, 1.0, seed=0)
+    assert loss_of(objective, batch.actions, batch)[0] == 0.0
+    output = (batch.actions + 0.1).requires_grad_()
+    loss, _ = loss_of(objective, output, batch)
+    assert loss > regression_loss(output, batch.actions)
+    assert torch.autograd.grad(loss, output)[0].abs().sum() > 0.0
 
 
 def test_guidance_draws_from_its_own_generator(vae):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    PaperGuidance(vae, ShiftBounds(), seed=3).loss(batch_of().actions, batch_of())
+    for objective in objectives(vae, 1.0).values():
+        loss_of(objective, batch_of().actions, batch_of())
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_vae_is_frozen_by_guidance(vae):
     before = [p.clone() for p in vae.parameters()]
-    a_hat = batch_of().actions.clone().requires_grad_()
-    for guidance in (PaperGuidance(vae, ShiftBounds(), 0), LatentMetric(vae, 1.0, 0)):
-        guidance.loss(a_hat, batch_of(seed=1))[0].backward()
+    output = batch_of().actions.clone().requires_grad_()
+    for objective in objectives(vae, 1.0).values():
+        loss_of(objective, output, batch_of(seed=1))[0].backward()
     assert all(p.grad is None for p in vae.parameters())
     assert all(torch.equal(p, old) for p, old in zip(vae.parameters(), before, strict=True))

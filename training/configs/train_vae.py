@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError
+from training.data.dataset import ActionSpace
 
 KlDirection = Literal["reverse", "forward"]
 
@@ -36,6 +37,8 @@ class TrainVaeConfig:
     """Generated episodes of other embodiments (stage 1); 0: none."""
     demonstrations: int | None = None
     """Use only the first so many episodes (stage 2); None: all."""
+    actions: ActionSpace = "absolute"
+    """Space of the chunks, as the policy will be trained in it (stage 2)."""
     horizon: int = 20
     """Actions per chunk [ticks]."""
     steps: int = 2000

@@ -1,71 +1,161 @@
 """Random batches of normalised observations and chunks."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from ate_policy.images import images_to_tensor
+from ate_policy.models.interface import ChunkModel, Inputs
+from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
-from training.configs.finetune import FinetuneConfig
 from training.data.dataset import Demonstrations
+from training.processes import Part
 
-DRAWS_PER_IMAGE = 8
-"""Noisy chunks per observation of a vision policy: images cost more than chunks."""
 
-STATE_BATCH, VISION_BATCH = 128, 256
-"""Noisy chunks per step, unless the configuration says otherwise."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draw:
+    """All that is random in one optimiser step; R chunks in a row share an observation."""
+
+    rows: Tensor
+    """(B,) ticks."""
+    state_noise: Tensor
+    """(B, S)."""
+    environment_noise: Tensor | None
+    """(B, 6 n)."""
+    offsets: Tensor | None
+    """(B, 2) image shifts [px], from 0."""
+    level: Tensor
+    """(R B,) times of the noise process."""
+    noise: Tensor
+    """(R B, H, M) eps."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one forward pass learns from."""
+
+    inputs: Inputs
+    """B observations."""
+    noised: Noised
+    """R B chunks, in the model's action space."""
+    eps: Tensor | None
+    """The objective's own noise for each chunk."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything in it by name, for the record of a broken step."""
+        named = {**vars(self.inputs), **vars(self.noised), "eps": self.eps}
+        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
 
 class BatchSampler:
     """Draws ticks with replacement, and perturbs what was observed there.
 
-    One generator decides ticks and perturbations, and draws the noise of the flow too: its state
-    is all that a resumed run needs, and guidance does not touch it.
+    One generator decides ticks, perturbations and the noise of the chunks: its state is all that
+    a resumed run needs, and guidance does not touch it.
     """
 
     def __init__(
-        self, data: Demonstrations, transform: ChunkTransform, config: FinetuneConfig
+        self,
+        data: Demonstrations,
+        transform: ChunkTransform,
+        model: ChunkModel,
+        *,
+        batch: int,
+        draws: int = 1,
+        input_noise: float = 0.0,
+        image_shift: int = 0,
+        seed: int = 0,
     ) -> None:
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.draws = DRAWS_PER_IMAGE if data.images is not None else 1
-        usual = STATE_BATCH if data.images is None else VISION_BATCH
-        self._count = max(1, (config.batch or usual) // self.draws)
-        self._noise = config.input_noise
-        self._shift = config.image_shift
+        """Normalise the data.
+
+        Args:
+            data: Demonstrations in robot units.
+            transform: Of the policy.
+            model: Gives the noise process and the action space.
+            batch: Chunks per optimiser step, over all processes.
+            draws: Noisy chunks per observation R; more than one where observing is expensive.
+            input_noise: Noise on state and object features, in units of their std.
+            image_shift: Images are shifted at random by up to so many pixels.
+            seed: Of the generator.
+        """
+        self.generator = torch.Generator().manual_seed(seed)
+        self.draws = draws
+        self.observations = max(1, batch // draws)
+        self._process = model.process
+        self._embed = model.embed
+        self._noise = input_noise
+        self._shift = image_shift
+        self._data = data
+        self._transform = transform
         self._states = transform.state.apply(data.states)
-        self._actions = transform.action.apply(data.actions)
-        self._windows = data.windows
-        self._images = data.images
         self._environment = (
             None if data.environment is None else transform.environment.apply(data.environment)
         )
 
-    def draw(self) -> dict[str, Tensor]:
-        """Observations (B / draws, ...) and chunks (B, H, D)."""
-        rows = torch.randint(len(self._states), (self._count,), generator=self.generator)
-        chunks = self._actions[self._windows[rows]]
-        batch = {
-            "state": self._perturb(self._states[rows]),
-            "actions": chunks.repeat_interleave(self.draws, dim=0),
-        }
+    def draw(self) -> Draw:
+        """Random numbers of the next step; the same on every process."""
+        count, generator = self.observations, self.generator
+        rows = torch.randint(len(self._states), (count,), generator=generator)
+        state_noise = torch.randn(count, self._states.shape[1], generator=generator)
+        environment_noise = offsets = None
         if self._environment is not None:
-            batch["environment"] = self._perturb(self._environment[rows])
-        if self._images is not None:
-            batch["images"] = self._shifted(images_to_tensor(self._images[rows]))
-        return batch
+            environment_noise = torch.randn(count, self._environment.shape[1], generator=generator)
+        if self._data.images is not None and self._shift:
+            offsets = torch.randint(0, 2 * self._shift + 1, (count, 2), generator=generator)
+        level = self._process.draw_levels(count * self.draws, generator)
+        horizon, size = self._data.windows.shape[1], self._data.actions.shape[1]
+        width = self._embed(torch.zeros(size)).shape[-1]
+        noise = torch.randn(count * self.draws, horizon, width, generator=generator)
+        return Draw(
+            rows=rows,
+            state_noise=state_noise,
+            environment_noise=environment_noise,
+            offsets=offsets,
+            level=level,
+            noise=noise,
+        )
 
-    def _perturb(self, values: Tensor) -> Tensor:
-        noise = torch.randn(values.shape, generator=self.generator)
-        return values + self._noise * noise
+    def load(self, draw: Draw, part: Part, eps: Tensor | None, device: torch.device) -> Batch:
+        """Observations and noisy chunks of one part of a draw, on a device.
 
-    def _shifted(self, images: Tensor) -> Tensor:
-        """Move each observation's images by one random offset; edges are repeated."""
-        reach = self._shift
-        if reach == 0:
+        Args:
+            draw: Of this step.
+            part: Observations of this forward pass.
+            eps: The objective's noise of this step, (R B, L), or None.
+            device: Where the network is.
+        """
+        rows = part.of(draw.rows)
+        chunk_part = part.times(self.draws)
+        level, noise, eps = (chunk_part.of(v) for v in (draw.level, draw.noise, eps))
+        inputs = Inputs(
+            state=(self._states[rows] + self._noise * part.of(draw.state_noise)).to(device),
+            environment=self._objects(rows, part.of(draw.environment_noise), device),
+            images=self._images(rows, part.of(draw.offsets), device),
+            instructions=self._data.instructions_of(rows),
+        )
+        chunks = self._data.actions[self._data.windows[rows]]
+        actions = self._transform.encode_chunk(chunks, self._data.states[rows])
+        actions = self._embed(actions.repeat_interleave(self.draws, dim=0).to(device))
+        noised = mix(self._process, actions, level, noise)
+        return Batch(inputs=inputs, noised=noised, eps=None if eps is None else eps.to(device))
+
+    def _objects(self, rows: Tensor, noise: Tensor | None, device: torch.device) -> Tensor | None:
+        if self._environment is None:
+            return None
+        return (self._environment[rows] + self._noise * noise).to(device)
+
+    def _images(self, rows: Tensor, offsets: Tensor | None, device: torch.device) -> Tensor | None:
+        """(B, K, 3, h, w); each observation's images move by one offset, edges are repeated."""
+        if self._data.images is None:
+            return None
+        images = images_to_tensor(self._data.images.rows(rows).to(device))
+        if offsets is None:
             return images
-        offsets = torch.randint(0, 2 * reach + 1, (len(images), 2), generator=self.generator)
         height, width = images.shape[-2:]
-        padded = torch.nn.functional.pad(images.flatten(0, 1), (reach,) * 4, mode="replicate")
-        padded = padded.unflatten(0, images.shape[:2])
+        padded = torch.nn.functional.pad(
+            images.flatten(0, 1), (self._shift,) * 4, mode="replicate"
+        ).unflatten(0, images.shape[:2])
         return torch.stack(
             [
                 one[..., y : y + height, x : x + width]

@@ -1,4 +1,4 @@
-"""Steering a flow policy by the distance in the latent space of an action VAE.
+"""Steering a policy by the distance in the latent space of an action VAE.
 
 With E the frozen encoder of the stage-2 VAE (ATE, arXiv 2509.02055, section 4):
 
@@ -9,16 +9,23 @@ E is a sample z = mu + sigma eps with the same eps on both sides, drawn from a g
 own, so that a guided run sees the data and noise of the plain run with the same seed.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from training.objectives.flow import FlowBatch, clean_loss, shift_clean, weight_paper
+from ate_policy.noise import Noised, Prediction, clean_estimate, target_of
+from training.objectives.denoising import moved_target, regression_loss, target_weight
+
+GuidanceMode = Literal["none", "paper", "reference", "anneal", "toward", "latent_metric"]
 
 SMALL = 1e-12
 """Keeps divisions by a norm finite."""
+
+LEVEL_BINS = 4
+"""Equal bins of the noise share n / (s + n) in which the shift is logged."""
 
 
 class ChunkEncoder(Protocol):
@@ -30,15 +37,6 @@ class ChunkEncoder(Protocol):
         """(B, H, D) -> mean and log variance, each (B, L)."""
 
 
-class Guidance(Protocol):
-    """A loss of the predicted clean chunk."""
-
-    generator: torch.Generator
-
-    def loss(self, a_hat: Tensor, batch: FlowBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss, and figures for the log (scalars, without gradient)."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ShiftBounds:
     """What keeps the guided target finite."""
@@ -46,9 +44,9 @@ class ShiftBounds:
     strength: float = 1.0
     """Lambda."""
     tau_floor: float = 0.05
-    """Smallest tau in the weight."""
+    """Smallest signal level s in the weight n / s."""
     cap: float = 0.1
-    """Largest norm of the shift relative to the velocity's, per sample."""
+    """Largest norm of the push relative to the velocity's, per sample."""
 
 
 def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:
@@ -66,64 +64,138 @@ def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> T
 
 
 def guidance_gradient(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:
-    """G = -dy/dx (B, H, D); each row depends on its own sample only."""
-    x = x.detach().requires_grad_(True)
-    with torch.enable_grad():
-        energy = latent_energy(encoder, x, a, eps).sum()
-    return -torch.autograd.grad(energy, x)[0]
+    """The gradient g = -dy/dx (B, H, D); each row depends on its own sample only.
+
+    It is computed in float32 also under autocast: it is a difference of nearby latents.
+    """
+    precise = torch.promote_types(x.dtype, torch.float32)
+    x = x.detach().to(precise).requires_grad_(True)
+    with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        energy = latent_energy(encoder, x, a.to(precise), eps).sum()
+        return -torch.autograd.grad(energy, x)[0]
 
 
-def bounded_shift(
-    g: Tensor, v: Tensor, tau: Tensor, bounds: ShiftBounds
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """W lambda g with a floor on tau, and ||w lambda g|| <= cap ||v|| per sample.
+def bounded_push(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor, Tensor]:
+    """(n / s) lambda g with a floor on s, and at most cap ||v|| per sample.
 
     Args:
         g: (B, H, D).
-        v: (B, H, D), velocity.
-        tau: (B,).
+        noised: Where the gradient was taken.
         bounds: Lambda, floor and cap.
+
+    Returns:
+        The push (B, H, D) in units of v = a - eps, and whether each sample was capped (B,).
     """
-    raw = (bounds.strength * weight_paper(tau, bounds.tau_floor))[:, None, None] * g
+    weight = noised.sigma / noised.signal.clamp(min=bounds.tau_floor)
+    raw = (bounds.strength * weight)[:, None, None] * g
     norm = raw.flatten(1).norm(dim=1)
-    limit = bounds.cap * v.flatten(1).norm(dim=1)
+    limit = bounds.cap * _velocity(noised).norm(dim=1)
     scale = torch.where(norm > limit, limit / norm.clamp(min=SMALL), torch.ones_like(norm))
-    shift = scale[:, None, None] * raw
-    ratio = shift.flatten(1).norm(dim=1) / v.flatten(1).norm(dim=1).clamp(min=SMALL)
-    cosine = torch.nn.functional.cosine_similarity(g.flatten(1), v.flatten(1), dim=1)
+    return scale[:, None, None] * raw, norm > limit
+
+
+def shift_figures(g: Tensor, push: Tensor, capped: Tensor, noised: Noised) -> dict[str, Tensor]:
+    """Figures for the log: how large the shift is, how often capped, where g points.
+
+    `shift_ratio_k` is the mean of ||push|| / ||v|| among samples of the k-th bin of the noise
+    share, 0 the cleanest; NaN where the batch has none.
+    """
+    velocity = _velocity(noised)
+    ratio = push.flatten(1).norm(dim=1) / velocity.norm(dim=1).clamp(min=SMALL)
+    share = noised.sigma / (noised.signal + noised.sigma)
+    bins = (share * LEVEL_BINS).long().clamp(max=LEVEL_BINS - 1)
     figures = {
-        "cap_fraction": (norm > limit).float().mean(),
+        "cap_fraction": capped.float().mean(),
         "shift_ratio": ratio.mean(),
-        "cosine": cosine.mean(),
+        "cosine": torch.nn.functional.cosine_similarity(g.flatten(1), velocity, dim=1).mean(),
     }
-    return shift, figures
+    figures |= {f"shift_ratio_{k}": ratio[bins == k].mean() for k in range(LEVEL_BINS)}
+    return figures
 
 
-class PlainFlow:
-    """No guidance: regress the clean chunk."""
+class ShiftedTarget:
+    """The paper's correction and its relatives: the regression target is moved along g.
 
-    def __init__(self) -> None:
-        self.generator = torch.Generator()
+    paper: against g, as the equation of the corrected loss says; anneal: the same with lambda
+    falling to zero along a cosine; toward: along g, guidance learned into the field.
+    """
 
-    def loss(self, a_hat: Tensor, batch: FlowBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Plain flow-matching loss."""
-        return clean_loss(a_hat, batch.actions), {}
+    def __init__(
+        self,
+        encoder: ChunkEncoder,
+        bounds: ShiftBounds,
+        seed: int,
+        mode: Literal["paper", "anneal", "toward"] = "paper",
+        steps: int = 1,
+    ) -> None:
+        """Keep the frozen encoder.
 
-
-class PaperGuidance:
-    """The paper's correction: the target is shifted by -w lambda g, bounded."""
-
-    def __init__(self, encoder: ChunkEncoder, bounds: ShiftBounds, seed: int) -> None:
+        Args:
+            encoder: Of the stage-2 VAE.
+            bounds: Lambda, floor and cap.
+            seed: Of the latent noise.
+            mode: Sign and schedule.
+            steps: Optimiser steps of the run, for `anneal`.
+        """
         self.generator = torch.Generator().manual_seed(seed)
         self._encoder = encoder
         self._bounds = bounds
+        self._mode = mode
+        self._steps = steps
 
-    def loss(self, a_hat: Tensor, batch: FlowBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss against the shifted target."""
-        eps = torch.randn(len(a_hat), self._encoder.latent, generator=self.generator)
-        g = guidance_gradient(self._encoder, batch.noisy, batch.actions, eps)
-        shift, figures = bounded_shift(g, batch.velocity, batch.tau, self._bounds)
-        return clean_loss(a_hat, shift_clean(batch.actions, shift, batch.tau)), figures
+    def draw(self, count: int) -> Tensor:
+        """Latent noise (count, L)."""
+        return torch.randn(count, self._encoder.latent, generator=self.generator)
+
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss against the moved target."""
+        target = target_of(prediction, noised)
+        if self._bounds.strength == 0.0:  # bit-identical to plain training
+            return regression_loss(output, target), {}
+        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps)
+        push, capped = bounded_push(g, noised, self._bounds)
+        push = push * self._sign_at(step)
+        moved = moved_target(prediction, target, push, noised.signal, noised.sigma)
+        return regression_loss(output, moved), shift_figures(g, push, capped, noised)
+
+    def _sign_at(self, step: int) -> float:
+        if self._mode == "anneal":
+            return -0.5 * (1.0 + math.cos(math.pi * step / self._steps))
+        return 1.0 if self._mode == "toward" else -1.0
+
+
+class ReferenceShift:
+    """The shift as the released code computes it, for comparison only.
+
+    The energy is a mean over batch and latent, so g shrinks with the batch; w g is clamped entry
+    by entry and then multiplied by lambda (3.0 with a clamp of 0.1 in the release).
+    """
+
+    def __init__(self, encoder: ChunkEncoder, strength: float, clamp: float, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self._encoder = encoder
+        self._strength = strength
+        self._clamp = clamp
+
+    def draw(self, count: int) -> Tensor:
+        """Latent noise (count, L)."""
+        return torch.randn(count, self._encoder.latent, generator=self.generator)
+
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss against the moved target."""
+        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps) / eps.numel()
+        weight = target_weight(prediction, noised.signal, noised.sigma, SMALL)
+        shift = (weight * g).clamp(-self._clamp, self._clamp)
+        target = target_of(prediction, noised) - self._strength * shift
+        figures = {
+            "cap_fraction": (shift.abs() >= self._clamp).float().mean(),
+            "shift_ratio": self._strength * shift.norm() / target.norm().clamp(min=SMALL),
+        }
+        return regression_loss(output, target), figures
 
 
 class LatentMetric:
@@ -138,14 +210,30 @@ class LatentMetric:
         self._encoder = encoder
         self._strength = strength
 
-    def loss(self, a_hat: Tensor, batch: FlowBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def draw(self, count: int) -> Tensor:
+        """Latent noise (count, L)."""
+        return torch.randn(count, self._encoder.latent, generator=self.generator)
+
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Plain loss plus the latent term, per latent dimension."""
-        latent = self._encoder.latent
-        eps = torch.randn(len(a_hat), latent, generator=self.generator)
-        distance = latent_energy(self._encoder, a_hat, batch.actions, eps).mean() / latent
-        plain = clean_loss(a_hat, batch.actions)
-        figures = {"latent_distance": distance.detach(), "flow_loss": plain.detach()}
+        plain = regression_loss(output, target_of(prediction, noised))
+        if self._strength == 0.0:
+            return plain, {}
+        a_hat = clean_estimate(
+            prediction, output.float(), noised.noisy, noised.signal, noised.sigma
+        )
+        with torch.autocast(output.device.type, enabled=False):
+            energy = latent_energy(self._encoder, a_hat, noised.actions, eps)
+        distance = energy.mean() / self._encoder.latent
+        figures = {"latent_distance": distance.detach(), "plain_loss": plain.detach()}
         return plain + self._strength * distance, figures
+
+
+def _velocity(noised: Noised) -> Tensor:
+    """The flow's velocity v = a - eps, (B, H D)."""
+    return (noised.actions - noised.noise).flatten(1)
 
 
 def _latent(encoder: ChunkEncoder, actions: Tensor, eps: Tensor) -> Tensor:

@@ -93,6 +93,10 @@ def require_same_space(vae: StoredVae, statistics: Statistics, horizon: int) -> 
             f"the VAE's chunks have {vae.model.config.horizon} actions, the policy's {horizon}: "
             "use one horizon for both"
         )
+    if vae.checkpoint.statistics.relative != statistics.relative:
+        raise TrainingError(
+            "the VAE and the policy disagree about relative actions: give both the same --actions"
+        )
     if vae.checkpoint.statistics.action != statistics.action:
         raise TrainingError(
             "the VAE was trained on other episodes (its action statistics differ): run "

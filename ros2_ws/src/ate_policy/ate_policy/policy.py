@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
-from ate_policy.images import decode_jpeg, images_to_tensor, resize_image
-from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
+from ate_policy.models.interface import ChunkModel, Inputs, Interface
+from ate_policy.models.registry import FLOW_POLICY, build_model, config_class
 from ate_policy.transforms import (
     ChunkTransform,
     Statistics,
@@ -22,49 +23,31 @@ from ate_policy.transforms import (
     environment_features,
 )
 
-FLOW_POLICY = "flow_policy"
-"""Kind of a checkpoint that holds a flow policy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyNeeds:
-    """What an observation must hold for a policy."""
-
-    objects: int
-    """Object poses in `environment`; 0: none."""
-    cameras: tuple[str, ...]
-    """Image keys in `images`; any image size is taken."""
-    image_height: int
-    """Height to which images are shrunk [px]."""
-    image_width: int
-    """Width to which images are shrunk [px]."""
-
-    @property
-    def environment(self) -> bool:
-        """Whether object poses are needed."""
-        return self.objects > 0
-
 
 class Policy:
     """A trained network with its transforms; `infer` is all a robot needs."""
 
     def __init__(
-        self, model: FlowPolicy, transform: ChunkTransform, contract: str, training: dict
+        self,
+        kind: str,
+        model: ChunkModel,
+        transform: ChunkTransform,
+        contract: str,
+        training: dict,
     ) -> None:
         """Use `load_policy`."""
+        self.kind = kind
+        """Kind of the network, see `ate_policy.models.registry`."""
         self._model = model.eval().requires_grad_(False)
+        self._device = next(model.parameters()).device
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
+        self.needs: Interface = model.config
+        """What an observation must hold: objects, cameras and their size, language."""
         self.contract = contract
         """Canonical text of the cell the policy was trained for."""
         self.training = training
         """How the policy was trained, as stored in its checkpoint."""
-        self.needs = PolicyNeeds(
-            objects=model.config.objects,
-            cameras=model.config.cameras,
-            image_height=model.config.image_height,
-            image_width=model.config.image_width,
-        )
 
     @property
     def horizon(self) -> int:
@@ -91,12 +74,15 @@ class Policy:
         """
         if isinstance(generator, int):
             generator = torch.Generator().manual_seed(generator)
-        condition = self._model.condition(*self._inputs(observation))
-        config = self._model.config
-        noise = torch.randn(1, config.horizon, config.action_size, generator=generator)
-        chunk = self._transform.action.invert(self._model.sample(condition, noise))[0]
-        chunk[:, self._gripper] = chunk[:, self._gripper].clamp(0.0, 1.0)
-        return chunk.numpy().astype(np.float32)
+        inputs = self._inputs(observation)
+        width = self._model.embed(torch.zeros(self.needs.action_size)).shape[-1]
+        noise = torch.randn(1, self.needs.horizon, width, generator=generator)
+        chunk = self._model.sample(inputs, noise.to(self._device))
+        chunk = self._model.extract(chunk).float().cpu()
+        state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))
+        actions = self._transform.decode_chunk(chunk, state[None])[0]
+        actions[:, self._gripper] = actions[:, self._gripper].clamp(0.0, 1.0)
+        return actions.numpy().astype(np.float32)
 
     def decode(self, data: bytes) -> np.ndarray:
         """Decode a camera's JPEG as in training, no larger than the policy needs.
@@ -119,20 +105,21 @@ class Policy:
             duration = time.perf_counter() - begin
         return duration
 
-    def _inputs(self, observation: Observation) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _inputs(self, observation: Observation) -> Inputs:
         """Observation in robot units -> network inputs, batch of one."""
         state = np.asarray(observation.state, dtype=np.float32)
-        if state.shape != (self._model.config.state_size,):
+        if state.shape != (self.needs.state_size,):
             raise LayoutError(
                 f"state has shape {state.shape}, the policy reads "
-                f"({self._model.config.state_size},): use the layout it was trained with"
+                f"({self.needs.state_size},): use the layout it was trained with"
             )
         if not np.isfinite(state).all():
             raise LayoutError(f"state entry {int(np.argmin(np.isfinite(state)))} is not finite")
-        return (
-            self._transform.state.apply(torch.from_numpy(state))[None],
-            self._environment(observation) if self.needs.environment else None,
-            self._images(observation) if self.needs.cameras else None,
+        return Inputs(
+            state=self._transform.state.apply(torch.from_numpy(state))[None].to(self._device),
+            environment=self._environment(observation) if self.needs.objects else None,
+            images=self._images(observation) if self.needs.cameras else None,
+            instructions=(observation.instruction,) if self.needs.language else (),
         )
 
     def _environment(self, observation: Observation) -> Tensor:
@@ -148,7 +135,7 @@ class Policy:
                 f"({self.needs.objects}, 7): run the task the policy was trained on"
             )
         features = torch.from_numpy(environment_features(poses))
-        return self._transform.environment.apply(features)[None]
+        return self._transform.environment.apply(features)[None].to(self._device)
 
     def _images(self, observation: Observation) -> Tensor:
         missing = [key for key in self.needs.cameras if key not in observation.images]
@@ -157,9 +144,14 @@ class Policy:
                 f"observation has no image {missing}, it has {sorted(observation.images)}: "
                 "start these cameras"
             )
-        size = (self.needs.image_height, self.needs.image_width)
-        images = [resize_image(observation.images[key], *size) for key in self.needs.cameras]
-        return images_to_tensor(torch.from_numpy(np.stack(images)))[None]
+        needs = self.needs
+        images = [
+            fit_image(
+                observation.images[key], needs.image_height, needs.image_width, needs.image_fit
+            )
+            for key in needs.cameras
+        ]
+        return images_to_tensor(torch.from_numpy(np.stack(images)).to(self._device))[None]
 
     def _blank_observation(self) -> Observation:
         height, width = self.needs.image_height, self.needs.image_width
@@ -168,32 +160,37 @@ class Policy:
         return Observation(
             state=np.asarray(self._transform.statistics.state.mean, dtype=np.float32),
             images={key: np.zeros((height, width, 3), np.uint8) for key in self.needs.cameras},
-            environment=poses if self.needs.environment else None,
+            environment=poses if self.needs.objects else None,
             instruction="",
             stamp_ns=0,
         )
 
 
-def load_policy(path: str | Path, cell: Cell | None = None) -> Policy:
+def load_policy(
+    path: str | Path, cell: Cell | None = None, device: str | torch.device = "cpu"
+) -> Policy:
     """Load a policy from its checkpoint folder (or from a run folder: the newest one).
 
     Args:
         path: Folder written by `ate finetune`.
         cell: The cell it shall run on; a differing layout is refused by field name.
+        device: Where the network runs.
     """
-    checkpoint = load_checkpoint(path, cell, kind=FLOW_POLICY)
+    checkpoint = load_checkpoint(path, cell)
     return Policy(
-        build_model(checkpoint),
+        checkpoint.kind,
+        restore_model(checkpoint).to(device),
         ChunkTransform(checkpoint.statistics),
         checkpoint.contract,
         dict(checkpoint.training),
     )
 
 
-def build_model(checkpoint: Checkpoint) -> FlowPolicy:
+def restore_model(checkpoint: Checkpoint) -> ChunkModel:
     """The network of a checkpoint with its weights."""
     try:
-        model = FlowPolicy(FlowPolicyConfig(**checkpoint.model))
+        config = config_class(checkpoint.kind)(**checkpoint.model)
+        model = build_model(checkpoint.kind, config)
         model.load_state_dict(dict(checkpoint.weights))
     except (TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -209,44 +206,56 @@ def untrained_policy(
     seed: int = 0,
     statistics: Statistics | None = None,
 ) -> Policy:
-    """A policy with random weights, as the control that must fail.
+    """A flow policy with random weights, to try the loop without training.
 
     Args:
         cell: The cell it shall run on.
         objects: Object poses it reads; 0: none.
         cameras: Image keys it reads.
         seed: Decides the weights; torch's global random stream is left alone.
-        statistics: Normalisation of the trained policy it is compared with; None: joints around
-            the home posture with a spread of 0.3.
+        statistics: Normalisation of a trained policy; None: joints around the home posture with
+            a spread of 0.3.
     """
+    config = config_class(FLOW_POLICY)(
+        action_size=cell.layout.action.size,
+        state_size=cell.layout.state.size,
+        objects=objects,
+        cameras=cameras,
+    )
+    statistics = statistics or _home_statistics(cell, objects)
+    return _random_policy(FLOW_POLICY, config, statistics, cell.canonical_text(), seed)
+
+
+def untrained_copy(policy: Policy, seed: int = 0) -> Policy:
+    """The same network with random weights, as the control that must fail."""
+    return _random_policy(policy.kind, policy.needs, policy.statistics, policy.contract, seed)
+
+
+def _random_policy(
+    kind: str, config: Interface, statistics: Statistics, contract: str, seed: int
+) -> Policy:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = FlowPolicy(
-            FlowPolicyConfig(
-                action_size=cell.layout.action.size,
-                state_size=cell.layout.state.size,
-                objects=objects,
-                cameras=cameras,
-            )
-        )
-    statistics = statistics or _home_statistics(cell, objects)
-    return Policy(model, ChunkTransform(statistics), cell.canonical_text(), {"steps": 0})
+        model = build_model(kind, config)
+    return Policy(kind, model, ChunkTransform(statistics), contract, {"steps": 0})
 
 
 def checkpoint_of(
-    model: FlowPolicy,
+    kind: str,
+    config: Interface,
     *,
-    weights: dict[str, Tensor],
+    weights: Mapping[str, Tensor],
     statistics: Statistics,
     contract: str,
     training: dict,
     card: str = "",
 ) -> Checkpoint:
-    """Describe a flow policy as a checkpoint, ready to be saved."""
+    """Describe a policy as a checkpoint, ready to be saved."""
+    config, weights = config.deployed(weights)
     return Checkpoint(
-        kind=FLOW_POLICY,
+        kind=kind,
         weights=weights,
-        model=dataclasses.asdict(model.config),
+        model=dataclasses.asdict(config),
         contract=contract,
         statistics=statistics,
         training=training,

@@ -54,6 +54,9 @@ class Statistics:
     """Commanded action (16)."""
     environment: VectorStatistics | None = None
     """Object features (6 per object), where the policy reads object poses."""
+    relative: tuple[int, ...] = ()
+    """Columns of an action that are differences from the state at the chunk's tick (openpi: arm
+    joints yes, grippers no); empty: all actions are absolute."""
 
     def to_dict(self) -> dict[str, object]:
         """JSON form, with the key names of openpi's norm_stats.json."""
@@ -63,7 +66,8 @@ class Statistics:
                 name: {key: list(getattr(value, key)) for key in ("mean", "std", "q01", "q99")}
                 for name, value in named.items()
                 if value is not None
-            }
+            },
+            "relative": list(self.relative),
         }
 
     @classmethod
@@ -80,6 +84,7 @@ class Statistics:
                 state=tables["state"],
                 action=tables["actions"],
                 environment=tables.get("environment"),
+                relative=tuple(map(int, data.get("relative", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
@@ -123,6 +128,31 @@ class ChunkTransform:
         self.environment = (
             None if statistics.environment is None else Normalise(statistics.environment)
         )
+        self._relative = list(statistics.relative)
+
+    def encode_chunk(self, actions: Tensor, state: Tensor) -> Tensor:
+        """Chunks in robot units -> model units.
+
+        Args:
+            actions: (B, H, D).
+            state: (B, S), measured at the tick of each chunk, in robot units.
+        """
+        return self.action.apply(self.to_relative(actions, state))
+
+    def decode_chunk(self, chunk: Tensor, state: Tensor) -> Tensor:
+        """The inverse of `encode_chunk`."""
+        return self._shift(self.action.invert(chunk), state)
+
+    def to_relative(self, actions: Tensor, state: Tensor) -> Tensor:
+        """Subtract the state from the relative columns, (B, H, D) in robot units."""
+        return self._shift(actions, -state)
+
+    def _shift(self, actions: Tensor, state: Tensor) -> Tensor:
+        if not self._relative:
+            return actions
+        shifted = actions.clone()
+        shifted[..., self._relative] += state[:, None, self._relative]
+        return shifted
 
 
 def environment_features(environment: np.ndarray) -> np.ndarray:

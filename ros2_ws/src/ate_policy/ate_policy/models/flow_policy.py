@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ate_core.errors import CheckpointError
 from ate_policy.models.image_encoder import ImageEncoder
+from ate_policy.models.interface import Inputs, Interface
+from ate_policy.noise import FlowProcess
 from ate_policy.transforms import FEATURES_PER_OBJECT
 
 MIN_REMAINING = 0.05
@@ -25,23 +26,9 @@ TIME_FREQUENCIES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowPolicyConfig:
+class FlowPolicyConfig(Interface):
     """Sizes of a flow policy; stored in its checkpoint."""
 
-    horizon: int = 20
-    """Actions per chunk H [ticks]."""
-    action_size: int = 16
-    """Numbers per action D."""
-    state_size: int = 16
-    """Numbers per measured state."""
-    objects: int = 0
-    """Object poses the policy reads; 0 for a policy that sees the scene through cameras."""
-    cameras: tuple[str, ...] = ()
-    """Keys of the images the policy reads, in order."""
-    image_height: int = 72
-    """Height of the image the network sees [px]."""
-    image_width: int = 128
-    """Width of the image the network sees [px]."""
     width: int = 256
     """Width of the residual blocks."""
     blocks: int = 3
@@ -51,12 +38,16 @@ class FlowPolicyConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""
-        for name in ("horizon", "action_size", "state_size", "width", "blocks", "steps"):
-            if getattr(self, name) < 1:
-                raise CheckpointError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if self.objects < 0:
-            raise CheckpointError(f"objects is {self.objects}, must not be negative")
-        object.__setattr__(self, "cameras", tuple(self.cameras))
+        super().__post_init__()
+        self.require_positive("width", "blocks", "steps")
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "tiny": {"width": 64, "blocks": 1},
+    "small": {},
+    "full": {},
+}
+"""Fields of the configuration by size."""
 
 
 class ResidualBlock(nn.Module):
@@ -79,6 +70,7 @@ class FlowPolicy(nn.Module):
     def __init__(self, config: FlowPolicyConfig) -> None:
         super().__init__()
         self.config = config
+        self.process = FlowProcess(prediction="sample")
         flat = config.horizon * config.action_size
         plain = config.state_size + FEATURES_PER_OBJECT * config.objects
         self.images = ImageEncoder(len(config.cameras)) if config.cameras else None
@@ -98,58 +90,50 @@ class FlowPolicy(nn.Module):
         frequencies = torch.pi * 2.0 ** torch.linspace(-1.0, 5.0, TIME_FREQUENCIES)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
-    def condition(
-        self, state: Tensor, environment: Tensor | None = None, images: Tensor | None = None
-    ) -> Tensor:
-        """Everything the chunk depends on, as one vector.
+    def embed(self, actions: Tensor) -> Tensor:
+        """The network's actions are those of the layout."""
+        return actions
 
-        Args:
-            state: (B, S), normalised.
-            environment: (B, 6 n), normalised; for a policy with objects.
-            images: (B, cameras, 3, h, w), in [-0.5, 0.5]; for a policy with cameras.
+    def extract(self, chunk: Tensor) -> Tensor:
+        """The network's actions are those of the layout."""
+        return chunk
 
-        Returns:
-            (B, C).
-        """
-        parts = [state]
+    def condition(self, inputs: Inputs) -> Tensor:
+        """Everything the chunk depends on, as one vector (B, C)."""
+        parts = [inputs.state]
         if self.config.objects:
-            parts.append(environment)
+            parts.append(inputs.environment)
         if self.images is None:
             return torch.cat(parts, dim=-1)
-        return self.merge(torch.cat([*parts, self.images(images)], dim=-1))
+        return self.merge(torch.cat([*parts, self.images(inputs.images)], dim=-1))
 
-    def forward(self, x: Tensor, tau: Tensor, condition: Tensor) -> Tensor:
-        """Predict the clean chunk.
+    def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
+        """Predict the clean chunk a_hat (R B, H, D).
 
         Args:
-            x: (B, H, D), noisy chunk.
-            tau: (B,), 0 noise .. 1 clean.
-            condition: (B, C).
-
-        Returns:
-            a_hat (B, H, D).
+            noisy: (R B, H, D).
+            level: tau (R B,), 0 noise .. 1 clean.
+            inputs: B observations.
         """
+        condition = self.condition(inputs)
+        repeats = len(noisy) // len(condition)
+        return self._denoise(noisy, level, condition.repeat_interleave(repeats, dim=0))
+
+    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
+        """Integrate the velocity from noise (B, H, D) to a chunk with Euler steps."""
+        condition = self.condition(inputs)
+        x, steps = noise, self.config.steps
+        for step in range(steps):
+            tau = x.new_full((len(x),), step / steps)
+            x = x + velocity(self._denoise(x, tau, condition), x, tau) / steps
+        return x
+
+    def _denoise(self, x: Tensor, tau: Tensor, condition: Tensor) -> Tensor:
         angles = tau[:, None] * self.frequencies  # (B, F)
         hidden = self.enter(torch.cat([x.flatten(1), condition, angles.sin(), angles.cos()], 1))
         for block in self.blocks:
             hidden = block(hidden)
         return self.leave(hidden).view_as(x)
-
-    def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Integrate the velocity from noise to a chunk with Euler steps.
-
-        Args:
-            condition: (B, C).
-            noise: (B, H, D), standard normal.
-
-        Returns:
-            (B, H, D), normalised actions.
-        """
-        x, steps = noise, self.config.steps
-        for step in range(steps):
-            tau = x.new_full((len(x),), step / steps)
-            x = x + velocity(self(x, tau, condition), x, tau) / steps
-        return x
 
 
 def velocity(a_hat: Tensor, x: Tensor, tau: Tensor) -> Tensor:

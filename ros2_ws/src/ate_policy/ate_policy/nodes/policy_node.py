@@ -69,7 +69,7 @@ class PolicyNode(Node):
             self.cell,
             cameras=needs.cameras,
             decoder=policy.decode if needs.cameras else None,
-            use_environment=needs.environment,
+            use_environment=needs.objects > 0,
         )
         self._runtime = PolicyRuntime(
             policy.infer,

@@ -1,0 +1,102 @@
+"""What every chunk policy's network has in common: its inputs, its sizes and three functions.
+
+A network lives in its own action space of M numbers per action (pi0: 32, RDT: 128). `embed` puts
+the D numbers of the cell's layout there, `extract` takes them out again; losses, guidance and
+the robot see the D numbers only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from ate_core.errors import CheckpointError
+from ate_policy.noise import NoiseProcess
+
+ImageFit = Literal["stretch", "pad"]
+"""stretch: resize to the wanted size; pad: keep the aspect and fill with black (openpi)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a network is conditioned on, a batch of B observations."""
+
+    state: Tensor
+    """(B, S), normalised."""
+    environment: Tensor | None = None
+    """(B, 6 n) object features, normalised; for a policy that reads object poses."""
+    images: Tensor | None = None
+    """(B, K, 3, h, w) in [-0.5, 0.5], cameras in the order of the model's `cameras`."""
+    instructions: tuple[str, ...] = ()
+    """B texts, for a policy that reads language; empty otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """Sizes that every network has; its own configuration adds to them and is stored with it."""
+
+    horizon: int = 20
+    """Actions per chunk H [ticks]."""
+    action_size: int = 16
+    """Numbers per action D, as in the cell's layout."""
+    state_size: int = 16
+    """Numbers per measured state S."""
+    objects: int = 0
+    """Object poses the policy reads; 0 for a policy that sees the scene through cameras."""
+    cameras: tuple[str, ...] = ()
+    """Keys of the images the policy reads, in order."""
+    image_height: int = 72
+    """Height of the image the network sees [px]."""
+    image_width: int = 128
+    """Width of the image the network sees [px]."""
+    image_fit: ImageFit = "stretch"
+    """How an image is brought to that size."""
+    language: bool = False
+    """Whether the policy reads an instruction."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be built."""
+        for name in ("horizon", "action_size", "state_size", "image_height", "image_width"):
+            self.require_positive(name)
+        if self.objects < 0:
+            raise CheckpointError(f"objects is {self.objects}, must not be negative")
+        object.__setattr__(self, "cameras", tuple(self.cameras))
+
+    def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Interface", Mapping[str, Tensor]]:
+        """The configuration and weights to store; pi0 merges its low-rank adapters here."""
+        return self, weights
+
+    def require_positive(self, *names: str) -> None:
+        """Refuse sizes below 1."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise CheckpointError(f"{name} is {getattr(self, name)}, must be at least 1")
+
+
+class ChunkModel(Protocol):
+    """A torch module that learns chunks by denoising."""
+
+    config: Interface
+    process: NoiseProcess
+
+    def embed(self, actions: Tensor) -> Tensor:
+        """(..., D) normalised actions -> (..., M); what the layout lacks is zero."""
+
+    def extract(self, chunk: Tensor) -> Tensor:
+        """(..., M) -> (..., D), the inverse of `embed`."""
+
+    def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
+        """Predict what `process.prediction` names.
+
+        Args:
+            noisy: (R B, H, M); R chunks in a row belong to each of the B observations.
+            level: (R B,), the process's own time.
+            inputs: B observations.
+
+        Returns:
+            (R B, H, M).
+        """
+
+    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
+        """Denoise; (B, H, M) standard normal -> (B, H, M) normalised actions."""

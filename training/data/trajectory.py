@@ -1,0 +1,143 @@
+"""One demonstration as training sees it: read from an episode, cut, and checked."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ate_core.contract import parse_cell_text
+from ate_core.errors import EpisodeError, LayoutError, TrainingError
+from ate_policy.models.interface import Interface
+from training.data.episode_file import Episode, list_episodes, read_episode
+
+logger = logging.getLogger(__name__)
+
+STILL = 0.01
+"""Largest change of a command that counts as waiting [rad, ratio]; as in RDT's loader."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """One demonstration on ticks."""
+
+    name: str
+    """Where it came from, for messages."""
+    state: np.ndarray
+    """(T, S) measured."""
+    action: np.ndarray
+    """(T, D) commanded; row k is in force at tick k+1."""
+    environment: np.ndarray | None = None
+    """(T, n, 7) object poses, or None."""
+    images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    """JPEGs by camera key; may be read on access."""
+    first_image: int = 0
+    """Index of the image that belongs to row 0."""
+    contract: str
+    """Canonical text of the cell."""
+    task: str = ""
+    """Name of the task."""
+    instruction: str = ""
+    """What was to be done, in words."""
+
+
+def read_trajectories(folder: Path, limit: int | None = None) -> list[Trajectory]:
+    """Read the successful HDF5 episodes of a folder, in the order of their names."""
+    trajectories, failed = [], 0
+    for path in list_episodes(folder):
+        if limit is not None and len(trajectories) == limit:
+            break
+        episode = read_episode(path)
+        if episode.outcome == "success":
+            trajectories.append(to_trajectory(episode, path.name))
+        else:
+            failed += 1
+    if failed:
+        logger.info("%s: left out %d episodes that are no success", folder, failed)
+    if not trajectories:
+        raise TrainingError(f"none of the {failed} episodes in {folder} is a success: record more")
+    return trajectories
+
+
+def to_trajectory(episode: Episode, name: str) -> Trajectory:
+    """What training needs of an episode, from its first motion on."""
+    first = first_motion(episode.action)
+    environment = episode.environment
+    return Trajectory(
+        name=name,
+        state=episode.state[first:],
+        action=episode.action[first:],
+        environment=None if environment is None else environment[first:],
+        images=episode.images,
+        first_image=first,
+        contract=episode.cell.canonical_text(),
+        task=episode.task,
+        instruction=episode.instruction or episode.task,
+    )
+
+
+def first_motion(action: np.ndarray) -> int:
+    """Row before the first motion of an episode, 0 if nothing moves.
+
+    A person waits before moving; a policy without memory that learns the wait repeats it for
+    ever, because nothing it sees changes.
+    """
+    moved = (np.abs(action - action[0]) > STILL).any(axis=1)
+    return max(0, int(np.argmax(moved)) - 1)
+
+
+def check_trajectories(trajectories: Sequence[Trajectory], needs: Interface) -> None:
+    """Refuse demonstrations that do not fit together or lack what the policy reads."""
+    first = trajectories[0]
+    layout = parse_cell_text(first.contract, where=first.name).layout
+    for one in trajectories:
+        if one.contract != first.contract:
+            other = parse_cell_text(one.contract, where=one.name).layout
+            if other.sha256 != layout.sha256:
+                raise LayoutError(
+                    f"{one.name} has another layout than {first.name}: "
+                    f"{'; '.join(layout.differences(other))}. Train on one layout at a time"
+                )
+        length = len(one.action)
+        if one.state.shape != (length, layout.state.size):
+            raise EpisodeError(
+                f"{one.name}: state has shape {one.state.shape}, must be "
+                f"{(length, layout.state.size)}: convert it again"
+            )
+        if one.action.shape != (length, layout.action.size):
+            raise EpisodeError(
+                f"{one.name}: action has shape {one.action.shape}, must be "
+                f"{(length, layout.action.size)}: convert it again"
+            )
+        if length < needs.horizon:
+            raise EpisodeError(
+                f"{one.name} has {length} ticks, a chunk has {needs.horizon}: remove it or "
+                "shorten the horizon"
+            )
+        for name in ("state", "action"):
+            if not np.isfinite(getattr(one, name)).all():
+                raise EpisodeError(f"{one.name}: {name} holds NaN or infinity: convert it again")
+        if needs.objects:
+            _check_environment(one, first)
+        missing = [key for key in needs.cameras if key not in one.images]
+        if missing:
+            raise EpisodeError(
+                f"{one.name} has no images {missing}, it has {sorted(one.images)}: choose "
+                "cameras it has, or record them"
+            )
+
+
+def _check_environment(one: Trajectory, first: Trajectory) -> None:
+    if one.environment is None:
+        raise EpisodeError(
+            f"{one.name} has no object poses: a state policy learns from the simulated cell; "
+            "train with --variant vision"
+        )
+    if one.environment.shape[1:] != first.environment.shape[1:]:
+        raise EpisodeError(
+            f"{one.name} has {one.environment.shape[1]} objects, {first.name} has "
+            f"{first.environment.shape[1]}: train on one task at a time"
+        )
+    if not np.isfinite(one.environment).all():
+        raise EpisodeError(f"{one.name}: object poses hold NaN or infinity: convert it again")

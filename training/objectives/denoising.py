@@ -1,0 +1,103 @@
+"""What a policy is trained to predict, and how a target moves when the clean estimate shall move.
+
+All five predictions of `ate_policy.noise` are one regression in different units. With
+x = s a + n eps and the push p in units of the flow's velocity v = a - eps, the clean estimate
+moves by n p in every row:
+
+    velocity_paper   v + p        a_hat = x + n v'
+    velocity_pi0     u - p        a_hat = x - n u'
+    epsilon          eps - s p    a_hat = (x - n eps') / s
+    sample           a + n p      a_hat = a'
+    v                v - p        a_hat = s x - n v'          (s^2 + n^2 = 1)
+
+The paper's guidance (ATE, arXiv 2509.02055) is p = -(n / s) lambda g.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ate_policy.noise import Noised, Prediction, target_of
+
+
+class Objective(Protocol):
+    """A loss of the network's output."""
+
+    generator: torch.Generator
+    """Source of the objective's own noise, apart from the one of the data."""
+
+    def draw(self, count: int) -> Tensor | None:
+        """Noise (count, L) of one optimiser step, or None."""
+
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor | None, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch and figures for the log (scalars, without gradient).
+
+        Args:
+            prediction: What the output is.
+            output: (B, H, D), entries of the layout only.
+            noised: Chunks of the same entries.
+            eps: Rows of `draw` that belong to the batch.
+            step: Optimiser step, from 0.
+        """
+
+
+class PlainDenoising:
+    """Regress the usual target."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator()
+
+    def draw(self, count: int) -> None:
+        """No noise is needed."""
+
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor | None, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error."""
+        return regression_loss(output, target_of(prediction, noised)), {}
+
+
+def regression_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error in float32, (B, H, D)."""
+    return (output.float() - target).square().mean()
+
+
+def moved_target(
+    prediction: Prediction, target: Tensor, push: Tensor, signal: Tensor, sigma: Tensor
+) -> Tensor:
+    """Target of a network whose clean estimate shall move by n p.
+
+    Args:
+        prediction: What the target is.
+        target: The usual one, (B, H, D).
+        push: p (B, H, D), in units of the flow's velocity.
+        signal: s (B,).
+        sigma: n (B,).
+    """
+    return target + _units(prediction, signal, sigma) * push
+
+
+def target_weight(prediction: Prediction, signal: Tensor, sigma: Tensor, floor: float) -> Tensor:
+    """Signed weight w of the paper in the target's units, (B, 1, 1): target - w lambda g.
+
+    (n / s) for velocities, n for epsilon, n^2 / s for sample; s is bounded by `floor` because
+    the weight is singular at pure noise.
+    """
+    ratio = (sigma / signal.clamp(min=floor))[:, None, None]
+    return _units(prediction, signal, sigma) * ratio
+
+
+def _units(prediction: Prediction, signal: Tensor, sigma: Tensor) -> Tensor:
+    """Change of the target per change of the velocity v = a - eps, (B, 1, 1)."""
+    one = torch.ones_like(signal)
+    scale = {
+        "velocity_paper": one,
+        "velocity_pi0": -one,
+        "epsilon": -signal,
+        "sample": sigma,
+        "v": -one,
+    }[prediction]
+    return scale[:, None, None]

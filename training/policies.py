@@ -1,0 +1,91 @@
+"""Networks for `ate finetune`: sizes from a preset and the data, weights fresh or pre-trained."""
+
+import dataclasses
+from importlib import import_module
+
+import torch
+
+from ate_core.contract import parse_cell_text
+from ate_core.errors import TrainingError
+from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.models.interface import ChunkModel, Interface
+from ate_policy.models.registry import FLOW_POLICY, KINDS, build_model, config_class
+from training.configs.finetune import FinetuneConfig
+from training.data.trajectory import Trajectory
+
+KIND_OF = {
+    "flow": FLOW_POLICY,
+    "diffusion": "diffusion_policy",
+    "pi0": "pi0",
+    "rdt": "rdt",
+}
+"""Name on the command line -> kind of checkpoint."""
+
+
+def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
+    """Sizes of the policy: of the preset or the pre-trained one, with the data's interface.
+
+    Args:
+        config: Of the run.
+        first: A demonstration; the others are checked against it.
+    """
+    kind = KIND_OF[config.policy]
+    layout = parse_cell_text(first.contract).layout
+    vision = config.variant == "vision"
+    objects = 0 if vision or first.environment is None else first.environment.shape[1]
+    if not vision and objects == 0:
+        raise TrainingError(
+            f"{first.name} has no object poses: a state policy learns from the simulated cell; "
+            "train with --variant vision"
+        )
+    interface = {
+        "horizon": config.horizon,
+        "action_size": layout.action.size,
+        "state_size": layout.state.size,
+        "objects": objects,
+        "cameras": (config.cameras or layout.cameras) if vision else (),
+    }
+    if config.init is None:
+        sizes = import_module(KINDS[kind][0]).PRESETS[config.preset]
+        return config_class(kind)(**{**sizes, **_options(config), **interface})
+    stored = load_checkpoint(config.init, kind=kind)
+    stored_sizes = config_class(kind)(**stored.model)
+    return dataclasses.replace(stored_sizes, **_options(config), **interface)
+
+
+def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> ChunkModel:
+    """A fresh network, or the pre-trained one of `init`."""
+    kind = KIND_OF[config.policy]
+    torch.manual_seed(config.seed)
+    model = build_model(kind, sizes)
+    if config.init is not None:
+        _load_pretrained(
+            model, load_checkpoint(config.init, parse_cell_text(contract), kind), config
+        )
+    return model
+
+
+def _load_pretrained(model: ChunkModel, stored: Checkpoint, config: FinetuneConfig) -> None:
+    try:
+        model.load_state_dict(dict(stored.weights))
+    except RuntimeError as error:
+        sizes = dataclasses.asdict(model.config)
+        differing = [
+            f"{name} {stored.model.get(name)} against {value}"
+            for name, value in sizes.items()
+            if stored.model.get(name) != (list(value) if isinstance(value, tuple) else value)
+        ]
+        reason = "; ".join(differing) or " ".join(str(error).split())[:200]
+        raise TrainingError(f"{config.init} has other sizes than this run: {reason}") from None
+
+
+def _options(config: FinetuneConfig) -> dict[str, object]:
+    """Fields of a network's configuration that the command line decides."""
+    if config.policy == "pi0":
+        options: dict[str, object] = {
+            "train": config.pi0_train,
+            "freeze_vision": config.freeze_vision,
+            "gradient_checkpointing": config.gradient_checkpointing,
+        }
+        return options | ({"tokenizer": str(config.tokenizer)} if config.tokenizer else {})
+    return {}

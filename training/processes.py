@@ -1,0 +1,101 @@
+"""One training run on one or many processes, through `accelerate`.
+
+Every process draws the whole global batch of a step, rows and noise, from the same generators,
+and trains on its share. What is learned then does not depend on the number of processes or of
+accumulated parts, up to the order of sums.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ate_core.errors import TrainingError, UsageError
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A slice of the global batch that is trained on in one forward pass."""
+
+    begin: int
+    """First observation."""
+    end: int
+    """Behind the last observation."""
+    last: bool
+    """Whether gradients are exchanged and the step is taken after it."""
+
+    def of(self, values: Tensor | None) -> Tensor | None:
+        """Rows of this part."""
+        return values if values is None else values[self.begin : self.end]
+
+    def times(self, rows: int) -> "Part":
+        """The same part of values with several rows per observation."""
+        return dataclasses.replace(self, begin=self.begin * rows, end=self.end * rows)
+
+
+def make_accelerator(precision: Precision) -> Accelerator:
+    """The processes that this run was started with (one, or those of `accelerate launch`)."""
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
+
+
+def parts(accelerator: Accelerator, count: int, accumulate: int) -> Iterator[Part]:
+    """This process's share of a global batch of `count` observations, in `accumulate` parts."""
+    size = part_size(accelerator.num_processes, count, accumulate)
+    first = accelerator.process_index * accumulate
+    for index in range(first, first + accumulate):
+        last = index == first + accumulate - 1
+        yield Part(index * size, (index + 1) * size, last)
+
+
+def part_size(processes: int, count: int, accumulate: int) -> int:
+    """Observations per forward pass; equal everywhere, so that means of parts are the mean."""
+    size, rest = divmod(count, processes * accumulate)
+    if rest or size == 0:
+        raise UsageError(
+            f"a batch of {count} observations cannot be shared equally by {processes} processes "
+            f"x {accumulate} accumulated parts: choose a multiple of {processes * accumulate}"
+        )
+    return size
+
+
+def exchange(
+    accelerator: Accelerator, network: nn.Module, part: Part
+) -> AbstractContextManager[None]:
+    """Gradients are exchanged between processes in the backward pass of the last part only."""
+    return nullcontext() if part.last else accelerator.no_sync(network)
+
+
+def agree(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether the flag is set on any process: all must leave the loop at the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
+
+
+def memory_estimate(model: nn.Module, average: bool) -> str:
+    """What weights, gradients and optimiser will take, in words; activations come on top."""
+    total = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    copies = 4 if average else 3  # gradient, two moments, average
+    gigabytes = 4e-9 * (total + copies * trained)
+    return (
+        f"{total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained: {gigabytes:.1f} GB for "
+        f"weights, gradients, Adam's moments{' and the average' if average else ''}, "
+        "activations come on top"
+    )
+
+
+def out_of_memory(error: torch.OutOfMemoryError) -> TrainingError:
+    """The same as an error that says what to try."""
+    reason = str(error).split(".")[0]
+    return TrainingError(
+        f"out of memory ({reason}): halve the forward pass with --accumulate 2 (or 4), or use "
+        "--precision bf16, --gradient-checkpointing, a smaller --batch, or train less of the "
+        "network (pi0: --pi0-train expert or lora)"
+    )
