@@ -1,0 +1,84 @@
+"""Parts of RDT's diffusion transformer (Liu et al. 2024, arXiv 2410.07864)."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6
+"""Of every RMSNorm (published)."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention with RMS-normalised queries and keys.
+
+    Without the normalisation large models on raw robot data become unstable (section 4.1).
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.query_norm = nn.RMSNorm(width // heads, NORM_EPS)
+        self.key_norm = nn.RMSNorm(width // heads, NORM_EPS)
+        self.leave = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend from x (B, N, W) to a source (B, L, W); mask (B, L) is True where it is valid."""
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        pair = self.key_value(source).unflatten(-1, (2, self.heads, -1))
+        key, value = pair.permute(2, 0, 3, 1, 4)  # each (B, heads, L, W / heads)
+        attended = nn.functional.scaled_dot_product_attention(
+            self.query_norm(query),
+            self.key_norm(key),
+            value,
+            attn_mask=None if mask is None else mask[:, None, None, :],
+        )
+        return self.leave(attended.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Self-attention, attention to one condition, and an MLP; each adds to x."""
+
+    def __init__(self, width: int, heads: int, *, conditioned: bool) -> None:
+        """Build it.
+
+        Args:
+            width: Of the tokens.
+            heads: Attention heads.
+            conditioned: False leaves out the attention to a condition, for a policy that reads
+                no language or no images.
+        """
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(width, NORM_EPS)
+        self.attention = Attention(width, heads)
+        self.cross_norm = nn.RMSNorm(width, NORM_EPS) if conditioned else None
+        self.cross = Attention(width, heads) if conditioned else None
+        self.mlp_norm = nn.RMSNorm(width, NORM_EPS)
+        self.mlp = mlp(width, width, width)
+
+    def forward(self, x: Tensor, condition: Tensor | None, mask: Tensor | None) -> Tensor:
+        """(B, N, W), (B, L, W), (B, L) -> (B, N, W)."""
+        normed = self.attention_norm(x)
+        x = x + self.attention(normed, normed)
+        if self.cross is not None:
+            x = x + self.cross(self.cross_norm(x), condition, mask)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+def mlp(*sizes: int) -> nn.Sequential:
+    """Linear layers with GELU (tanh form) between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.GELU(approximate="tanh")]
+    return nn.Sequential(*layers[:-1])
+
+
+@torch.no_grad()
+def initialise(module: nn.Module) -> None:
+    """Xavier weights and zero biases for every linear layer below a module (published)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,144 @@
+"""Instruction and images -> tokens for RDT's cross-attention.
+
+Small encoders are trained with the policy and stored with it. The published ones, T5-v1.1-XXL and
+SigLIP, stay frozen: they are read from local folders when first used, never downloaded, and
+belong neither to the policy's parameters nor to its checkpoint.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ate_core.errors import CheckpointError
+from ate_policy.models.image_encoder import ImageEncoder
+
+PADDING = 256
+"""Byte token that fills short texts."""
+
+
+class TextEncoder(Protocol):
+    """Texts -> tokens; all texts of a batch are padded to the longest."""
+
+    size: int
+    """Numbers per token."""
+
+    def __call__(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """B texts -> tokens (B, L, size), and where they are valid (B, L)."""
+
+
+class ImageTokens(Protocol):
+    """Images -> tokens."""
+
+    size: int
+    """Numbers per token."""
+    count: int
+    """Tokens per camera."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, K, 3, h, w) in [-0.5, 0.5] -> (B, K count, size)."""
+
+
+class ByteText(nn.Module):
+    """One learned vector per UTF-8 byte; enough to tell a few instructions apart."""
+
+    def __init__(self, size: int, longest: int) -> None:
+        super().__init__()
+        self.size = size
+        self.longest = longest
+        self.embedding = nn.Embedding(PADDING + 1, size)
+
+    def forward(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """B texts -> (B, L, size), (B, L); an empty text is one padding token."""
+        rows = [list(text.encode())[: self.longest] or [PADDING] for text in texts]
+        length = max(map(len, rows))
+        filled = [row + [PADDING] * (length - len(row)) for row in rows]
+        valid = [[True] * len(row) + [False] * (length - len(row)) for row in rows]
+        tokens = self.embedding(torch.tensor(filled, device=device))
+        return tokens, torch.tensor(valid, device=device)
+
+
+class SmallImageTokens(nn.Module):
+    """The cells of `ImageEncoder`'s last maps."""
+
+    def __init__(self, cameras: int, height: int, width: int) -> None:
+        super().__init__()
+        self.encoder = ImageEncoder(cameras)
+        self.size = self.encoder.channels
+        self.count = -(-height // 16) * -(-width // 16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, K, 3, h, w) -> (B, K count, size)."""
+        return self.encoder.maps(images).movedim(2, -1).flatten(1, 3)
+
+
+class T5Text:
+    """Last hidden states of a T5 encoder, frozen; instructions seen before are remembered."""
+
+    size = 4096
+    """Width of T5-v1.1-XXL."""
+
+    def __init__(self, folder: str, longest: int) -> None:
+        self._folder = folder
+        self._longest = longest
+        self._model: nn.Module | None = None
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """B texts -> (B, L, 4096), (B, L)."""
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._encode(text, device)
+        rows = [self._known[text].to(device) for text in texts]
+        tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        return tokens, torch.arange(tokens.shape[1], device=device) < lengths[:, None]
+
+    @torch.no_grad()
+    def _encode(self, text: str, device: torch.device) -> Tensor:
+        if self._model is None:
+            from transformers import AutoTokenizer, T5EncoderModel
+
+            folder = _local(self._folder, "text_encoder", "google/t5-v1_1-xxl")
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._model = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+        ids = self._tokenizer(
+            text, max_length=self._longest, truncation=True, return_tensors="pt"
+        ).input_ids
+        return self._model.to(device)(ids.to(device)).last_hidden_state[0].float()
+
+
+class SiglipTokens:
+    """Last hidden states of SigLIP's image half, frozen."""
+
+    size = 1152
+    """Width of siglip-so400m-patch14-384."""
+
+    def __init__(self, folder: str, height: int, width: int) -> None:
+        self._folder = folder
+        self._model: nn.Module | None = None
+        self.count = (height // 14) * (width // 14)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, K, 3, h, w) in [-0.5, 0.5] -> (B, K count, 1152)."""
+        if self._model is None:
+            from transformers import SiglipVisionModel
+
+            folder = _local(self._folder, "image_encoder", "google/siglip-so400m-patch14-384")
+            self._model = SiglipVisionModel.from_pretrained(folder, local_files_only=True).eval()
+        pixels = 2.0 * images.flatten(0, 1)  # SigLIP reads [-1, 1]
+        hidden = self._model.to(images.device)(pixel_values=pixels).last_hidden_state
+        return hidden.float().unflatten(0, images.shape[:2]).flatten(1, 2)
+
+
+def _local(folder: str, option: str, name: str) -> Path:
+    """The folder of a published encoder, or how to get it."""
+    if not folder or not (Path(folder) / "config.json").is_file():
+        raise CheckpointError(
+            f"{option} is '{folder}', which holds no config.json: download {name} (Apache-2.0) "
+            f"once with `hf download {name} --local-dir <folder>` and give that folder"
+        )
+    return Path(folder)

@@ -1,0 +1,195 @@
+"""What Diffusion Policy and RDT must both do."""
+
+from importlib import import_module
+
+import pytest
+import torch
+
+from ate_core.errors import CheckpointError
+from ate_core.observation import Observation
+from ate_policy.checkpoint import save_checkpoint
+from ate_policy.models.diffusion_policy import DiffusionPolicyConfig
+from ate_policy.models.interface import Inputs
+from ate_policy.models.registry import KINDS, build_model, config_class
+from ate_policy.noise import draw_noised, target_of
+from ate_policy.policy import checkpoint_of, load_policy
+from ate_policy.transforms import Statistics, VectorStatistics
+
+DIFFUSION = ("diffusion_policy", "rdt")
+SCENES = {
+    "state": {"objects": 2},
+    "vision": {"cameras": ("cam_high", "cam_left_wrist"), "image_height": 24, "image_width": 32},
+}
+
+
+def build(kind, scene="state", preset="tiny", **sizes):
+    torch.manual_seed(0)
+    presets = import_module(KINDS[kind][0]).PRESETS
+    sizes = {"horizon": 8, **presets[preset], **SCENES[scene], **sizes}
+    model = build_model(kind, config_class(kind)(**sizes))
+    for weight in model.parameters():  # zero-initialised layers would hide everything
+        if weight.abs().max() == 0.0:
+            torch.nn.init.normal_(weight, std=0.1)
+    return model
+
+
+def observed(scene, batch):
+    generator = torch.Generator().manual_seed(1)
+    return Inputs(
+        state=torch.randn(batch, 16, generator=generator),
+        environment=torch.randn(batch, 12, generator=generator) if scene == "state" else None,
+        images=torch.rand(batch, 2, 3, 24, 32, generator=generator) - 0.5
+        if scene == "vision"
+        else None,
+    )
+
+
+def row(inputs, index):
+    values = {
+        name: None if value is None else value[index : index + 1]
+        for name, value in vars(inputs).items()
+        if name != "instructions"
+    }
+    return Inputs(**values)
+
+
+def noise_for(model, batch):
+    width = model.embed(torch.zeros(16)).shape[-1]
+    return torch.randn(batch, 8, width, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("kind", DIFFUSION)
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_batch_of_two_is_two_batches_of_one(kind, scene):
+    model = build(kind, scene).eval()
+    inputs, noise, level = observed(scene, 2), noise_for(model, 2), torch.tensor([3, 70])
+    with torch.no_grad():
+        out = model(noise, level, inputs)
+        chunks = model.sample(inputs, noise)
+        for i in range(2):
+            one = slice(i, i + 1)
+            alone = model(noise[one], level[one], row(inputs, i))
+            torch.testing.assert_close(out[one], alone, rtol=1e-4, atol=1e-5)
+            alone = model.sample(row(inputs, i), noise[one])
+            torch.testing.assert_close(chunks[one], alone, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(chunks[0], chunks[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", DIFFUSION)
+def test_chunks_in_a_row_share_an_observation(kind):
+    model = build(kind, "vision").eval()
+    inputs, noise = observed("vision", 2), noise_for(model, 6)
+    level = torch.tensor([1, 20, 40, 60, 80, 99])
+    with torch.no_grad():
+        out = model(noise, level, inputs)
+        second = model(noise[3:], level[3:], row(inputs, 1))
+    torch.testing.assert_close(out[3:], second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", DIFFUSION)
+def test_a_chunk_depends_on_nothing_but_inputs_and_noise(kind):
+    model = build(kind).eval()
+    inputs, noise = observed("state", 2), noise_for(model, 2)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        first = model.sample(inputs, noise)
+        torch.manual_seed(4)
+        assert torch.equal(model.sample(inputs, noise), first)
+        assert not torch.allclose(model.sample(inputs, -noise), first, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", DIFFUSION)
+def test_it_learns_one_batch_by_heart(kind):
+    model = build(kind)
+    generator = torch.Generator().manual_seed(5)
+    start = 6.0 * torch.rand(2, 1, 16, generator=generator)
+    chunks = torch.sin(start + torch.linspace(0.0, 2.0, 8)[None, :, None])  # range 2
+    inputs, steps, peak = observed("state", 2), 400, 1e-2
+    actions = model.embed(chunks).repeat_interleave(8, dim=0)
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=True)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = peak * (1.0 - step / steps)
+        noised = draw_noised(model.process, actions, generator)
+        output = model.extract(model(noised.noisy, noised.level, inputs))
+        target = model.extract(target_of(model.process.prediction, noised))
+        loss = (output - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 1e-4
+    with torch.no_grad():
+        sampled = model.extract(model.sample(inputs, noise_for(model, 2)))
+    assert (sampled - chunks).abs().max() < 0.01 * 2.0
+
+
+@pytest.mark.parametrize("kind", DIFFUSION)
+def test_a_checkpoint_gives_the_same_actions_again(kind, tmp_path, cell):
+    def table(size):
+        return VectorStatistics(
+            mean=(0.1,) * size, std=(0.3,) * size, q01=(-1.0,) * size, q99=(1.0,) * size
+        )
+
+    model = build(kind)
+    statistics = Statistics(state=table(16), action=table(16), environment=table(12))
+    checkpoint = checkpoint_of(
+        kind,
+        model.config,
+        weights=model.state_dict(),
+        statistics=statistics,
+        contract=cell.canonical_text(),
+        training={},
+    )
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    poses = torch.tensor([[0.4, 0.0, 0.1, 0.0, 0.0, 0.0, 1.0]] * 2).numpy()
+    observation = Observation(
+        state=torch.linspace(-0.5, 0.5, 16).numpy(), images={}, environment=poses, stamp_ns=0
+    )
+    policy = load_policy(tmp_path / "policy", cell)
+    assert policy.needs == model.config
+    again = load_policy(tmp_path / "policy", cell).infer(observation, 0)
+    assert (policy.infer(observation, 0) == again).all()
+    generator = torch.Generator().manual_seed(0)
+    width = model.embed(torch.zeros(16)).shape[-1]
+    noise = torch.randn(1, 8, width, generator=generator)
+    features = torch.tensor([[0.4, 0.0, 0.1, 1.0, 0.0, 0.0] * 2])
+    inputs = Inputs(
+        state=(torch.linspace(-0.5, 0.5, 16)[None] - 0.1) / 0.3,
+        environment=(features - 0.1) / 0.3,
+    )
+    with torch.no_grad():
+        expected = 0.3 * model.extract(model.eval().sample(inputs, noise)) + 0.1
+    joints = torch.from_numpy(again)[:, :7]
+    torch.testing.assert_close(joints, expected[0, :, :7], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"channels": (12, 24)}, "each must be a multiple of 8"),
+        ({"kernel": 4}, "kernel is 4, must be odd"),
+        ({"steps": 200}, "steps is 200, must not exceed train_steps, 100"),
+        ({"prediction": "velocity_pi0"}, "prediction is 'velocity_pi0'"),
+        ({"image_network": "vit"}, "image_network is 'vit'"),
+        ({"largest": 0.0}, "largest is 0.0"),
+    ],
+)
+def test_diffusion_policies_that_cannot_be_built_are_refused(sizes, message):
+    with pytest.raises(CheckpointError, match=message):
+        DiffusionPolicyConfig(**sizes)
+
+
+def test_the_published_diffusion_policy_can_be_built():
+    """254 M of the UNet (one observation, three cameras) and 33.6 M of three ResNet-18."""
+    with torch.device("meta"):
+        model = build_full()
+    count = sum(p.numel() for p in model.parameters())
+    assert count / 1e6 == pytest.approx(287, abs=1)
+    assert sum(p.numel() for p in model.images.parameters()) / 1e6 == pytest.approx(33.6, abs=0.1)
+
+
+def build_full():
+    presets = import_module(KINDS["diffusion_policy"][0]).PRESETS
+    cameras = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+    return build_model(
+        "diffusion_policy", DiffusionPolicyConfig(cameras=cameras, **presets["full"])
+    )
