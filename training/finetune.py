@@ -39,6 +39,7 @@ from training.processes import (
     agree,
     exchange,
     make_accelerator,
+    mean_figures,
     memory_estimate,
     out_of_memory,
     parts,
@@ -91,11 +92,14 @@ def _finetune(config: FinetuneConfig) -> int:
     if config.resume:
         step = unpack_state(run.load_state(), model, optimizer, generators, averaged)
     label = f"finetune {config.policy} {config.guidance}"
-    with Meter(run, label, step=step, steps=steps, log_every=config.log_every) as meter:
+    with Meter(
+        run, label, step=step, steps=steps, log_every=config.log_every, log_to=config.log_to
+    ) as meter:
         stopped = False
         while step < steps and not stopped:
             draw = sampler.draw()
             eps = objective.draw(len(draw.level))
+            of_parts = []
             for part in parts(accelerator, sampler.observations, config.accumulate):
                 batch = sampler.load(draw, part, eps, device)
                 with exchange(accelerator, network, part):
@@ -105,14 +109,17 @@ def _finetune(config: FinetuneConfig) -> int:
                     if not torch.isfinite(loss):
                         run.refuse_loss(step + 1, loss, batch.tensors())
                     accelerator.backward(loss / config.accumulate)
+                of_parts.append({"loss": loss, **figures})
             rate = cosine_rate(
                 recipe.learning_rate, step, steps, warmup=recipe.warmup, final=recipe.final_rate
             )
             norm = apply_gradients(optimizer, model, rate)
             step += 1
             average_weights(averaged, model, recipe.ema_decay, step)
-            meter.report(step, {"loss": loss, "gradient_norm": norm, **figures})
-            stopped = agree(accelerator, meter.stopped)
+            if meter.wants(step):
+                figures = mean_figures(accelerator, of_parts)
+                meter.log(step, {**figures, "gradient_norm": norm, "learning_rate": rate})
+            stopped = agree(accelerator, meter.signalled)
             if step % config.save_every == 0 or step == steps or stopped:
                 state = pack_state(step, model, optimizer, generators, averaged)
                 weights = saved_weights(model, averaged)

@@ -1,38 +1,50 @@
-"""Progress of a training run: a bar for people, a log for plots, and a clean stop on a signal."""
+"""Progress of a training run: a bar for people, logs for plots, and a clean stop on a signal."""
 
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Event, current_thread, main_thread
 from types import FrameType
-from typing import Self
+from typing import Literal, Self
 
 from rich.progress import Progress
 from torch import Tensor
 
+from ate_core.errors import UsageError
 from training.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a run after the present step, with a checkpoint."""
+
+LogTarget = Literal["tensorboard", "wandb"]
+"""Where figures go besides log.jsonl."""
 
 
 class Meter:
     """Counts steps of one run; use it in a `with` block around the loop."""
 
     def __init__(
-        self, run: RunFolder, label: str, *, step: int, steps: int, log_every: int
+        self,
+        run: RunFolder,
+        label: str,
+        *,
+        step: int,
+        steps: int,
+        log_every: int,
+        log_to: Sequence[LogTarget] = (),
     ) -> None:
         self.stopped = False
         """Whether a signal asked to stop; changes only in `report`, once per step."""
         self._run = run
         self._first, self._steps, self._log_every = step, steps, log_every
         self._signalled = Event()
-        self._progress = Progress(transient=True)
+        self._progress = Progress(transient=True, disable=not run.main)
         self._bar = self._progress.add_task(label, total=steps, completed=step)
         self._label = label
         self._begin = 0.0
         self._handlers: dict[int, object] = {}
+        self._writers = [_WRITERS[target](run, step) for target in log_to] if run.main else []
 
     def __enter__(self) -> Self:
         """Show the bar and listen to signals."""
@@ -45,20 +57,79 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         """Take the bar away and restore the signal handlers."""
         self._progress.stop()
+        for writer in self._writers:
+            writer.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def report(self, step: int, figures: Mapping[str, Tensor]) -> None:
-        """Note that a step is done; figures (scalars) are read only when they are logged."""
-        self.stopped = self._signalled.is_set()
-        if step % self._log_every and step != self._steps:
-            return
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal asked to stop."""
+        return self._signalled.is_set()
+
+    def report(self, step: int, figures: Mapping[str, Tensor | float]) -> None:
+        """Note that a step is done; figures are read only when they are logged."""
+        self.stopped = self.signalled
+        if self.wants(step):
+            self.log(step, figures)
+
+    def wants(self, step: int) -> bool:
+        """Whether the figures of a finished step are logged."""
+        return step % self._log_every == 0 or step == self._steps
+
+    def log(self, step: int, figures: Mapping[str, Tensor | float]) -> None:
+        """Log figures (scalars); NaN stands for none and is left out."""
         rate = (step - self._first) / (time.monotonic() - self._begin)
-        values = {name: value.item() for name, value in figures.items()}
+        values = {name: float(value) for name, value in figures.items()}
         values = {name: value for name, value in values.items() if not math.isnan(value)}
-        self._run.log(step, {**values, "steps_per_s": round(rate, 2)})
+        values["steps_per_s"] = round(rate, 2)
+        self._run.log(step, values)
+        for writer in self._writers:
+            writer.write(step, values)
         text = f"{self._label}  loss {values['loss']:.4f}"
         self._progress.update(self._bar, completed=step, description=text)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled.set()
+
+
+class _TensorBoard:
+    """Event files in the run folder."""
+
+    def __init__(self, run: RunFolder, step: int) -> None:
+        from torch.utils.tensorboard import (
+            SummaryWriter,
+        )  # a second to import: only when asked for
+
+        self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step or None)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _WeightsAndBiases:
+    """A wandb run; the account and its settings are the user's."""
+
+    def __init__(self, run: RunFolder, step: int) -> None:
+        try:
+            import wandb
+        except ModuleNotFoundError:
+            raise UsageError(
+                "--log-to wandb needs the package wandb: run `pip install wandb`, or leave it out"
+            ) from None
+        self._run = wandb.init(
+            dir=run.path, name=run.path.name, id=run.path.name, resume="allow", config=run.config
+        )
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+_WRITERS = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}

@@ -22,7 +22,6 @@ def take_step(
     optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor, rate: float
 ) -> Tensor:
     """One step against the gradient of the loss; returns the gradient's norm."""
-    optimizer.zero_grad()
     loss.backward()
     return apply_gradients(optimizer, model, rate)
 

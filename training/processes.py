@@ -6,13 +6,14 @@ accumulated parts, up to the order of sums.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 
 from ate_core.errors import TrainingError, UsageError
 
@@ -76,6 +77,29 @@ def agree(accelerator: Accelerator, flag: bool) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
+
+
+def gather_rows(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """Rows of all processes (B', ...) -> (P B', ...), differentiable.
+
+    For losses that are no mean over samples. Every process computes the whole loss; the backward
+    pass sums the processes' gradients and the exchange takes their mean, which is the gradient.
+    """
+    if accelerator.num_processes == 1:
+        return values
+    return torch.cat(all_gather(values))
+
+
+def mean_figures(
+    accelerator: Accelerator, of_parts: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Means over accumulated parts and processes; every process must call it.
+
+    NaN stands for a figure that a part had no sample for, and is left out of the mean.
+    """
+    values = torch.stack([torch.stack([f[name].detach().float() for name in f]) for f in of_parts])
+    values = accelerator.gather(values)
+    return dict(zip(of_parts[0], values.nanmean(dim=0), strict=True))
 
 
 def memory_estimate(model: nn.Module, average: bool) -> str:

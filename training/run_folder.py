@@ -57,14 +57,15 @@ class RunFolder:
         self.path = path
         self.main = main
         self._log = path / "log.jsonl"
-        plain = _plain(config)
+        self.config = _plain(config)
+        """Of the command, as JSON values."""
         if resume:
-            self._check_resumable(plain)
+            self._check_resumable(self.config)
         elif main:
             if path.is_dir() and any(path.iterdir()) and not self._never_saved():
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
             make_folder(path)
-            (path / "run.json").write_text(json.dumps(plain, indent=2) + "\n")
+            (path / "run.json").write_text(json.dumps(self.config, indent=2) + "\n")
             self._log.unlink(missing_ok=True)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -149,14 +150,15 @@ def pack_state(
 ) -> dict[str, Tensor]:
     """Everything that decides the next step, as named tensors on the CPU.
 
-    Every process must call it: weights that are spread over processes are collected.
+    Every process must call it: weights that are spread over processes are collected, on the
+    first one only.
     """
     state = {"step": torch.tensor(step)}
     weights = get_model_state_dict(model, options=WHOLE)
     state |= {f"model.{name}": value for name, value in weights.items()}
     state |= {f"averaged.{name}": _whole(value) for name, value in (averaged or {}).items()}
-    moments = get_optimizer_state_dict(model, optimizer, options=WHOLE)["state"]
-    for name, entries in moments.items():
+    moments = get_optimizer_state_dict(model, optimizer, options=WHOLE)
+    for name, entries in moments.get("state", {}).items():
         state |= {f"optimizer.{key}.{name}": value for key, value in entries.items()}
     state |= {f"generator.{name}": g.get_state() for name, g in generators.items()}
     return {name: value.detach().clone() for name, value in state.items()}
@@ -174,7 +176,7 @@ def unpack_state(
         set_model_state_dict(model, _part(state, "model."), options=WHOLE)
         for name, value in (averaged or {}).items():
             value.copy_(_like(state[f"averaged.{name}"], value))
-        template = get_optimizer_state_dict(model, optimizer, options=WHOLE)
+        template = get_optimizer_state_dict(model, optimizer)
         moments = {
             name: {key: state[f"optimizer.{key}.{name}"] for key in entries}
             for name, entries in template["state"].items()

@@ -7,13 +7,13 @@ from typing import Literal
 
 from ate_core.errors import UsageError
 from training.data.dataset import ActionSpace
+from training.meter import LogTarget
 from training.objectives.latent_guidance import GuidanceMode
 from training.processes import Precision
 
 Variant = Literal["state", "vision"]
 PolicyName = Literal["flow", "diffusion", "pi0", "rdt"]
 Preset = Literal["tiny", "small", "full"]
-LogTarget = Literal["tensorboard", "wandb"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,107 @@
+"""Runs in processes of their own: shared over two of them, and killed without warning."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ate_core.errors import UsageError
+from ate_policy.checkpoint import load_checkpoint
+from training.processes import part_size
+
+ATE = [sys.executable, "-m", "ate_bringup.cli"]
+SETTINGS = ["--log-every", "1", "--save-every", "2"]
+DEADLINE = 90.0
+
+
+def spread(count, command):
+    """Start a command on several processes of one machine, without a GPU."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    words = [*launcher, "--nproc-per-node", str(count), *command[1:]]
+    return subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+
+
+def run(command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def largest_difference(first, second):
+    one, other = load_checkpoint(first).weights, load_checkpoint(second).weights
+    assert set(one) == set(other)
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def finetune(episodes, output, *more):
+    words = ["finetune", "--episodes", str(episodes), "--output", str(output)]
+    return [*ATE, *words, "--batch", "16", *SETTINGS, *more]
+
+
+def train_vae(episodes, output, *more):
+    words = ["train-vae", "--stage", "1", "--output", str(output), "--motions", "2"]
+    return [*ATE, *words, "--batch", "16", "--latent", "8", "--width", "16", *SETTINGS, *more]
+
+
+COMMANDS = {"finetune": finetune, "train-vae": train_vae}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_processes_learn_what_one_learns(tmp_path, episodes, name):
+    command = COMMANDS[name]
+    alone = run(command(episodes, tmp_path / "one", "--steps", "6"))
+    assert alone.returncode == 0, alone.stderr
+    shared = spread(2, command(episodes, tmp_path / "two", "--steps", "6"))
+    assert shared.returncode == 0, shared.stderr
+    assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+
+
+def test_accumulated_parts_learn_what_one_batch_learns(tmp_path, episodes):
+    whole = run(finetune(episodes, tmp_path / "whole", "--steps", "4"))
+    split = run(finetune(episodes, tmp_path / "split", "--steps", "4", "--accumulate", "4"))
+    assert whole.returncode == split.returncode == 0, whole.stderr + split.stderr
+    assert largest_difference(tmp_path / "whole", tmp_path / "split") < 1e-5
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused():
+    assert part_size(2, 24, 3) == 4
+    with pytest.raises(
+        UsageError, match="25 observations cannot be shared equally by 2 processes"
+    ):
+        part_size(2, 25, 3)
+
+
+def kill_at_random(command, run_folder: Path, seed: int):
+    """Kill -9 a run at some moment after its first checkpoint."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + DEADLINE
+    target = random.Random(seed).randint(3, 8)
+    log = run_folder / "log.jsonl"
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = log.read_text().count("\n") if log.exists() else 0
+        if lines >= target and (run_folder / "last").exists():
+            break
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(10) == -signal.SIGKILL, "the run ended before it was killed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, episodes, name):
+    command, steps = COMMANDS[name], ["--steps", "60"]
+    assert run(command(episodes, tmp_path / "whole", *steps)).returncode == 0
+    kill_at_random(command(episodes, tmp_path / "cut", *steps), tmp_path / "cut", seed=len(name))
+    resumed = run(command(episodes, tmp_path / "cut", *steps, "--resume"))
+    assert resumed.returncode == 0, resumed.stderr
+    whole, cut = (load_checkpoint(tmp_path / n).weights for n in ("whole", "cut"))
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    logs = [(tmp_path / n / "log.jsonl").read_text().count("\n") for n in ("whole", "cut")]
+    assert logs[0] == logs[1] == 60
