@@ -19,6 +19,7 @@ VERBS = {
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),
     "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
+    "study": ("training.study:study", "plain against guided, over tasks and seeds"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),
 }
 """Verb -> (module:function, what it does). The function takes one config dataclass."""

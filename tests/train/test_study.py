@@ -1,0 +1,252 @@
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ate_core.errors import TrainingError, UsageError
+from ate_policy.checkpoint import load_checkpoint
+from ate_sim.embodiments import FastEpisode
+from training import study_stages
+from training.configs.study import StudyConfig, parse_arm
+from training.data.trajectory import read_trajectories
+from training.evaluate import Trial
+from training.study import run_jobs, study
+from training.study_report import BEGIN, END, fill_document, read_outcomes, tables
+from training.study_stages import as_episode, pretrain_policy, rollouts_file
+
+TINY = {
+    "tasks": ("pick_place",),
+    "guidance": ("none", "toward:0.5"),
+    "seeds": 1,
+    "demonstrations": 2,
+    "steps": 4,
+    "checkpoints": (2,),
+    "rollouts": 2,
+    "early_rollouts": 1,
+    "limit": 0.5,
+    "preset": "tiny",
+    "vae_motions": 1,
+    "vae_steps": 2,
+}
+
+
+def results(config):
+    """All that a study found, without where it lies."""
+    return json.loads((config.output / "results.json").read_text())["entries"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tiny study that ran through."""
+    config = StudyConfig(output=tmp_path_factory.mktemp("study"), **TINY)
+    assert study(config) == 0
+    return config
+
+
+def test_a_study_leaves_rollouts_a_table_and_a_figure(finished):
+    entries = results(finished)
+    assert [(entry["steps"], entry["guidance"]) for entry in entries] == [
+        (2, "none"),
+        (2, "toward:0.5"),
+        (4, "none"),
+        (4, "toward:0.5"),
+    ]
+    assert [len(entry["rollouts"][0]) for entry in entries] == [1, 1, 2, 2]
+    table = (finished.output / "study.md").read_text()
+    assert "| pick_place | 4 | toward:0.5 | 0/2 = 0 % (0–66) |" in table
+    assert (finished.output / "study.svg").read_text().startswith("<?xml")
+
+
+def test_arms_share_data_and_starts_and_differ_in_their_target(finished):
+    entries = results(finished)
+    starts = [[trial["seed"] for trial in entry["rollouts"][0]] for entry in entries[2:]]
+    assert starts == [[2_000_000, 2_000_001]] * 2
+    runs = [finished.output / "policies" / "pick_place" / arm.folder for arm in finished.arms]
+    plain, guided = (load_checkpoint(run / "seed_0").training for run in runs)
+    differing = {key for key in plain if plain[key] != guided[key]}
+    assert differing == {"guidance", "guidance_cap", "output", "vae"}
+    assert guided["guidance_cap"] == 0.5
+
+
+def test_a_finished_study_repeats_nothing(finished, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a finished stage ran again")
+
+    for name in ("finetune", "train_vae", "collect_fast", "roll_out"):
+        monkeypatch.setattr(study_stages, name, refuse)
+    before = (finished.output / "results.json").read_bytes()
+    assert study(finished) == 0
+    assert (finished.output / "results.json").read_bytes() == before
+
+
+def test_a_killed_study_ends_with_the_same_result(finished, tmp_path, monkeypatch):
+    config = dataclasses.replace(finished, output=tmp_path / "study")
+    original, calls = study_stages.roll_out, []
+
+    def dies(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:  # in the second rollout of the last checkpoint
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(study_stages, "roll_out", dies)
+    with pytest.raises(KeyboardInterrupt):
+        study(config)
+    monkeypatch.undo()
+    assert study(config) == 0
+    assert results(config) == results(finished)
+
+
+def test_a_study_can_grow_but_not_change(finished):
+    with pytest.raises(UsageError, match=r"other settings: steps: 6 \(was 4\)"):
+        study(dataclasses.replace(finished, steps=6))
+    more = dataclasses.replace(finished, rollouts=3, guidance=("none",))
+    assert study(more) == 0
+    assert len(results(more)[-1]["rollouts"][0]) == 3
+    assert study(finished) == 0  # as before, for the other tests
+
+
+def test_pretraining_uses_other_bodies_and_other_tasks(tmp_path):
+    settings = {**TINY, "tasks": ("use_toaster",), "pretrained": ("use_toaster",)}
+    config = StudyConfig(
+        output=tmp_path,
+        pretraining_tasks=("pick_place", "use_toaster"),
+        pretraining_bodies=("six_axes",),
+        pretraining_demonstrations=1,
+        pretraining_steps=1,
+        **settings,
+    )
+    run = pretrain_policy(config, "use_toaster")
+    [one] = read_trajectories(tmp_path / "pretraining" / "use_toaster" / "episodes")
+    assert one.task == "pick_place"
+    assert one.environment.shape[1] == 4  # two of them absent
+    assert not one.state[:, 2].any()  # the body has no joint 3
+    assert load_checkpoint(run).model["objects"] == 4
+
+
+def made_by_hand(objects):
+    state = np.zeros((3, 16), np.float32)
+    state[:, 1] = [0.0, 0.1, 0.2]
+    return FastEpisode(
+        task="handover",
+        seed=7,
+        state=state,
+        action=state,
+        environment=np.ones((3, objects, 7), np.float32),
+        images={},
+        success=True,
+    )
+
+
+def test_velocities_are_differences_and_absent_objects_lie_at_the_origin(cell):
+    episode = as_episode(made_by_hand(1), cell, objects=2)
+    np.testing.assert_allclose(episode.velocity[:, 1], 2.0, rtol=1e-5)  # 0.1 rad per 50 ms
+    assert episode.velocity.shape == (3, 14)
+    np.testing.assert_array_equal(episode.environment[:, 1], [[0, 0, 0, 0, 0, 0, 1]] * 3)
+    assert episode.timestamps_ns.tolist() == [0, 50_000_000, 100_000_000]
+
+
+def test_a_task_with_too_many_objects_is_refused(cell):
+    with pytest.raises(UsageError, match="handover has 3 objects, the task to be learned 2"):
+        as_episode(made_by_hand(3), cell, objects=2)
+
+
+def write_trials(config, task, arm, seed, successes):
+    file = rollouts_file(config, task, arm, seed, config.steps)
+    file.parent.mkdir(parents=True)
+    trials = [
+        Trial(seed=seed * 100 + i, success=s, score=float(s), duration=1.0, jerk=8.0, refused=0)
+        for i, s in enumerate(successes)
+    ]
+    file.write_text(json.dumps([dataclasses.asdict(trial) for trial in trials]))
+
+
+def test_an_unfinished_study_reports_the_pairs_that_are_there(tmp_path):
+    config = StudyConfig(output=tmp_path, **{**TINY, "seeds": 2, "checkpoints": ()})
+    plain, toward = config.arms
+    write_trials(config, "pick_place", plain, 0, [True, False])
+    write_trials(config, "pick_place", toward, 0, [True])
+    write_trials(config, "pick_place", plain, 1, [True, False])
+    outcomes = read_outcomes(config)
+    lengths = {
+        arm: [len(run) for run in steps[4]] for arm, steps in outcomes["pick_place"].items()
+    }
+    assert lengths == {"none": [1], "toward:0.5": [1]}
+
+
+def test_the_tables_say_what_was_found(tmp_path):
+    config = StudyConfig(output=tmp_path, **{**TINY, "seeds": 2, "checkpoints": ()})
+    plain, toward = config.arms
+    for seed in (0, 1):
+        write_trials(config, "pick_place", plain, seed, [True, False])
+        write_trials(config, "pick_place", toward, seed, [True, True])
+    lines = tables(read_outcomes(config))
+    assert lines[2] == "| pick_place | 4 | plain | 2/4 = 50 % (15–85) | 50, 50 | 0.50 | 8 | 0.0 |"
+    assert lines[-1].startswith("| pick_place | 4 | toward:0.5 | +50.0 | +50, +50 | ")
+    assert lines[-1].endswith(
+        "| +50 to +50 | 0.5 | +0.50 (+0.50 to +0.50) | 1.00 (1.00 to 1.00) |"
+    )
+
+
+def test_a_study_without_rollouts_has_no_report(tmp_path):
+    config = StudyConfig(output=tmp_path / "study", report_only=True, **TINY)
+    with pytest.raises(TrainingError, match="no seed with rollouts of all arms: run the study"):
+        study(config)
+
+
+def test_only_the_marked_part_of_a_page_changes(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    fill_document(page, ["| new |"])
+    assert page.read_text() == f"before\n\n{BEGIN}\n\n| new |\n\n{END}\n\nafter\n"
+    page.write_text("nothing marked")
+    with pytest.raises(UsageError, match="needs one line"):
+        fill_document(page, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("paper", ("paper", None, False, "paper")),
+        ("toward:0.03", ("toward", 0.03, False, "toward-0.03")),
+        ("paper:0.3:untrained", ("paper", 0.3, True, "paper-0.3-untrained")),
+    ],
+)
+def test_an_arm_is_a_mode_with_options(text, expected):
+    arm = parse_arm(text)
+    assert (arm.mode, arm.number, arm.untrained, arm.folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"guidance": ("paper",)}, "add none, the one compared with"),
+        ({"guidance": ("none", "upward")}, "guidance is 'upward'; use one of none, paper"),
+        ({"guidance": ("none", "paper:-1")}, "give a number from 0"),
+        ({"guidance": ("none", "none:0.1")}, "plain fine-tuning takes no options"),
+        ({"guidance": ("none", "none")}, "none twice"),
+        ({"checkpoints": (9,)}, r"must lie between 1 and steps \(4\)"),
+        ({"early_rollouts": 5}, r"early_rollouts is 5, must be at most rollouts \(2\)"),
+        ({"pretrained": ("handover",)}, "not among the tasks"),
+        ({"seeds": 0}, "seeds is 0, must be at least 1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, reason):
+    with pytest.raises(UsageError, match=reason):
+        StudyConfig(output=Path("study"), **{**TINY, **settings})
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="is not empty and no study"):
+        study(StudyConfig(output=tmp_path, **TINY))
+
+
+def test_jobs_of_several_processes_report_their_errors(tmp_path):
+    jobs = {"good": partial(Path.touch, tmp_path / "done"), "bad": partial(int, "x")}
+    with pytest.raises(ValueError, match="invalid literal"):
+        run_jobs(jobs, 2, "test")
+    assert (tmp_path / "done").exists()

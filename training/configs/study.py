@@ -1,0 +1,160 @@
+"""Configuration of `ate study`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from ate_core.errors import UsageError
+from training.configs.finetune import PolicyName, Preset, Variant
+from training.objectives.latent_guidance import GuidanceMode
+
+PLAIN = "none"
+"""The arm of a study that all others are compared with."""
+UNTRAINED = "untrained"
+"""Word of an arm whose action VAE has random weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to fine-tune that the study compares."""
+
+    name: str
+    """As given on the command line."""
+    mode: GuidanceMode
+    """Guidance of the fine-tuning."""
+    number: float | None = None
+    """Cap of the shift; weight of the added loss (latent_metric). None: usual."""
+    untrained: bool = False
+    """Whether the encoder has random weights: the control of what the VAE has learned."""
+
+    @property
+    def folder(self) -> str:
+        """Name of its folders."""
+        return self.name.replace(":", "-")
+
+
+def parse_arm(text: str) -> Arm:
+    """`MODE[:NUMBER][:untrained]`, for instance `paper`, `toward:0.03`, `toward:untrained`."""
+    mode, *words = text.split(":")
+    if mode not in get_args(GuidanceMode):
+        raise UsageError(f"guidance is {text!r}; use one of {', '.join(get_args(GuidanceMode))}")
+    number, untrained = None, False
+    for word in words:
+        if word == UNTRAINED:
+            untrained = True
+            continue
+        try:
+            number = float(word)
+        except ValueError:
+            number = -1.0
+        if not 0.0 <= number < float("inf"):
+            raise UsageError(
+                f"guidance is {text!r}: behind the mode, give a number from 0 (cap of the shift; "
+                f"weight for latent_metric), or {UNTRAINED}"
+            )
+    if mode == PLAIN and words:
+        raise UsageError(f"guidance is {text!r}: plain fine-tuning takes no options")
+    return Arm(name=text, mode=mode, number=number, untrained=untrained)  # type: ignore[arg-type]
+
+
+GROWS = ("tasks", "guidance", "seeds", "rollouts", "early_rollouts")
+"""Fields that a study may be taken up again with more of."""
+HOW_TO_RUN = ("output", "jobs", "threads", "report_only", "document")
+"""Fields that change no result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Plain against guided fine-tuning over tasks and seeds, paired throughout.
+
+    With equal seeds all arms start from equal weights and see equal data in equal order; their
+    checkpoints are rolled out from equal starts with equal sampler noise. Run the same command
+    again to go on after a stop: a finished stage is not repeated.
+    """
+
+    output: Path
+    """Folder of the study: every stage, results.json, study.md and study.svg."""
+    tasks: tuple[str, ...] = ("pick_place", "use_toaster")
+    """Tasks to learn."""
+    guidance: tuple[str, ...] = ("none", "paper", "toward")
+    """What to compare with `none`: MODE, MODE:NUMBER (another cap of the shift, or weight of
+    latent_metric) or MODE:untrained (control: an action VAE with random weights)."""
+    seeds: int = 3
+    """Training runs per task and arm; each seed has demonstrations and starts of its own."""
+    demonstrations: int = 10
+    """Scripted demonstrations per task and seed."""
+    steps: int = 1500
+    """Optimiser steps of the fine-tuning; its learning rate falls to zero there."""
+    checkpoints: tuple[int, ...] = (500, 1000)
+    """Steps at which the policy is rolled out too, on the way."""
+    rollouts: int = 100
+    """Rollouts of the last checkpoint, per task, arm and seed."""
+    early_rollouts: int = 50
+    """Rollouts of the checkpoints on the way."""
+    limit: float = 20.0
+    """Longest rollout [s]."""
+    pretrained: tuple[str, ...] = ()
+    """Tasks whose policy starts from one trained on other bodies doing other tasks."""
+    pretraining_tasks: tuple[str, ...] = ("pick_place", "handover")
+    """What the other bodies do; the task to be learned is left out."""
+    pretraining_bodies: tuple[str, ...] = ("six_axes", "six_axes_short", "six_axes_long")
+    """The other bodies."""
+    pretraining_demonstrations: int = 240
+    """Demonstrations of all other bodies together."""
+    pretraining_steps: int = 4000
+    """Optimiser steps of the pre-training."""
+    policy: PolicyName = "flow"
+    """Network."""
+    preset: Preset = "small"
+    """Its size."""
+    variant: Variant = "state"
+    """state: reads object poses; vision: reads the cameras."""
+    guidance_cap: float = 0.1
+    """Largest shift relative to the velocity's norm, where the arm gives no other."""
+    vae_motions: int = 240
+    """Generated episodes of other bodies for stage 1 of the action VAE."""
+    vae_steps: int = 2000
+    """Optimiser steps of both stages."""
+    jobs: int = 1
+    """Runs at the same time, one process each."""
+    threads: int = 1
+    """CPU threads of each."""
+    report_only: bool = False
+    """Only write the report again, from the rollouts that are there."""
+    document: Path | None = None
+    """Markdown page that gets the tables between its marks, and the figure beside it."""
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that do not fit together."""
+        for name in ("tasks", "guidance"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise UsageError(f"{name} is {values}: name at least one, and none twice")
+        if PLAIN not in self.guidance:
+            raise UsageError(f"guidance is {self.guidance}: add {PLAIN}, the one compared with")
+        _ = self.arms  # parsing refuses what is misspelt
+        for name in ("seeds", "demonstrations", "steps", "rollouts", "early_rollouts", "jobs"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.early_rollouts > self.rollouts:
+            raise UsageError(
+                f"early_rollouts is {self.early_rollouts}, must be at most rollouts "
+                f"({self.rollouts})"
+            )
+        if not all(0 < step <= self.steps for step in self.checkpoints):
+            raise UsageError(
+                f"checkpoints are {self.checkpoints}, must lie between 1 and steps ({self.steps})"
+            )
+        if unknown := set(self.pretrained) - set(self.tasks):
+            raise UsageError(f"pretrained names {sorted(unknown)}, which is not among the tasks")
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """`guidance`, parsed."""
+        return tuple(parse_arm(text) for text in self.guidance)
+
+    @property
+    def rolled_out(self) -> dict[int, int]:
+        """Step of each checkpoint -> rollouts, in order."""
+        counts = dict.fromkeys(sorted({*self.checkpoints, self.steps}), self.early_rollouts)
+        return {**counts, self.steps: self.rollouts}

@@ -1,0 +1,270 @@
+"""Stages of a study. Each leaves a folder or file that shows that it is done.
+
+demonstrations/<task>/seed_0/          HDF5 episodes
+pretraining/<task>/{episodes,policy}   other bodies doing other tasks, and the policy of them
+vae/prior                              stage 1 of the action VAE
+vae/<task>/seed_0                      stage 2, on the demonstrations
+policies/<task>/<arm>/seed_0           run folder with the checkpoints
+rollouts/<task>/<arm>/seed_0/step_000500.json
+"""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import simplejpeg
+
+from ate_core.contract import Cell, load_cell
+from ate_core.errors import TrainingError, UsageError
+from ate_policy.checkpoint import LATEST
+from ate_policy.policy import load_policy
+from ate_sim.embodiments import EMBODIMENTS, FastEpisode, collect_fast
+from ate_sim.env import CellEnv
+from ate_sim.tasks import load_task
+from training.configs.finetune import FinetuneConfig
+from training.configs.study import Arm, StudyConfig
+from training.configs.train_vae import TrainVaeConfig
+from training.data.episode_file import Episode, write_episode
+from training.evaluate import EvaluateConfig, Trial, roll_out
+from training.finetune import finetune
+from training.train_vae import train_vae
+
+SEED_STRIDE = 10_000
+"""Distance between the starts of two seeds of the study: none is shared."""
+PRETRAINING_STARTS = 1_000_000
+"""First start of the other bodies."""
+ROLLOUT_STARTS = 2_000_000
+"""First start of the rollouts."""
+ATTEMPTS = 4
+"""Starts that are tried per demonstration wanted, before giving up on the expert."""
+JPEG_QUALITY = 95
+"""Of demonstrations' images."""
+DONE = "done"
+"""Empty file in a folder of demonstrations that is whole."""
+
+Config = TypeVar("Config", FinetuneConfig, TrainVaeConfig)
+
+
+def record_demonstrations(config: StudyConfig, task: str, seed: int) -> Path:
+    """Scripted demonstrations of a task by the cell's own arms."""
+    folder = config.output / "demonstrations" / task / f"seed_{seed}"
+    if (folder / DONE).is_file():
+        return folder
+    cell, wanted = load_cell(hardware="sim"), config.demonstrations
+    cameras = cell.layout.cameras if config.variant == "vision" else ()
+    first = seed * SEED_STRIDE
+    count = 0
+    for start in range(first, first + ATTEMPTS * wanted):
+        if count == wanted:
+            break
+        [made] = collect_fast(task, [start], cameras=cameras)
+        if made.success:
+            write_episode(folder / f"episode_{count:06d}.hdf5", as_episode(made, cell))
+            count += 1
+    if count < wanted:
+        raise TrainingError(
+            f"the expert of {task} succeeded {count} times of {ATTEMPTS * wanted}, "
+            f"{wanted} demonstrations are wanted: ask for fewer"
+        )
+    (folder / DONE).touch()
+    return folder
+
+
+def pretrain_policy(config: StudyConfig, task: str) -> Path:
+    """A policy of other bodies doing other tasks, from which that of `task` starts."""
+    folder = config.output / "pretraining" / task
+    episodes = folder / "episodes"
+    if not (episodes / DONE).is_file():
+        _record_other_bodies(config, task, episodes)
+        (episodes / DONE).touch()
+    return _train(
+        finetune,
+        FinetuneConfig(
+            episodes=episodes,
+            output=folder / "policy",
+            policy=config.policy,
+            preset=config.preset,
+            variant=config.variant,
+            steps=config.pretraining_steps,
+            threads=config.threads,
+        ),
+    )
+
+
+def _record_other_bodies(config: StudyConfig, task: str, folder: Path) -> None:
+    cell = load_cell(hardware="sim")
+    cameras = cell.layout.cameras if config.variant == "vision" else ()
+    objects = len(load_task(task).object_names)
+    others = [name for name in config.pretraining_tasks if name != task]
+    pairs = [(name, body) for name in others for body in config.pretraining_bodies]
+    if not pairs:
+        raise UsageError(f"nothing to pre-train {task} on: name another task and a body")
+    index = 0
+    for number, (name, body) in enumerate(pairs):
+        total = config.pretraining_demonstrations
+        share = total // len(pairs) + (number < total % len(pairs))
+        first = PRETRAINING_STARTS + number * SEED_STRIDE
+        made = collect_fast(
+            name, range(first, first + share), embodiment=EMBODIMENTS[body], cameras=cameras
+        )
+        for one in made:
+            if one.success:
+                episode = as_episode(one, cell, objects)
+                write_episode(folder / f"episode_{index:06d}.hdf5", episode)
+                index += 1
+
+
+def as_episode(made: FastEpisode, cell: Cell, objects: int | None = None) -> Episode:
+    """A demonstration of the fast environment as the converter would write it.
+
+    Args:
+        made: The demonstration; forces are not recorded there and become 0, velocities are
+            differences of positions.
+        cell: Its contract.
+        objects: Object poses wanted; missing ones are added at the origin, so that one network
+            reads tasks with fewer objects. None: those of the task.
+    """
+    ticks, poses = len(made.state), made.environment
+    missing = 0 if objects is None else objects - poses.shape[1]
+    if missing < 0:
+        raise UsageError(
+            f"{made.task} has {poses.shape[1]} objects, the task to be learned {objects}: "
+            "pre-train on tasks with as many objects or fewer"
+        )
+    absent = np.zeros((ticks, missing, 7), np.float32)
+    absent[..., 6] = 1.0
+    joints = [i for i, unit in enumerate(cell.layout.state.units) if unit == "rad"]
+    return Episode(
+        state=made.state,
+        velocity=np.gradient(made.state[:, joints], axis=0) * np.float32(cell.tick_rate),
+        wrench=np.zeros((ticks, 6 * len(cell.arms)), np.float32),
+        action=made.action,
+        timestamps_ns=np.round(np.arange(ticks) * 1e9 / cell.tick_rate).astype(np.int64),
+        environment=np.concatenate([poses, absent], axis=1),
+        images={
+            key: [simplejpeg.encode_jpeg(image, JPEG_QUALITY, "RGB") for image in images]
+            for key, images in made.images.items()
+        },
+        cell=cell,
+        task=made.task,
+        instruction=load_task(made.task).instruction,
+        operator="scripted",
+        seed=made.seed,
+    )
+
+
+def train_prior(config: StudyConfig) -> Path:
+    """Stage 1 of the action VAE, on motion of other bodies; one for the whole study."""
+    return _train(
+        train_vae,
+        TrainVaeConfig(
+            stage=1,
+            output=config.output / "vae" / "prior",
+            motions=config.vae_motions,
+            steps=config.vae_steps,
+            threads=config.threads,
+        ),
+    )
+
+
+def train_aligned(config: StudyConfig, task: str, seed: int, *, untrained: bool = False) -> Path:
+    """Stage 2 on the demonstrations of one seed; untrained: one vanishing step, for control."""
+    name = f"untrained_{seed}" if untrained else f"seed_{seed}"
+    settings = TrainVaeConfig(
+        stage=2,
+        output=config.output / "vae" / task / name,
+        episodes=record_demonstrations(config, task, seed),
+        prior=train_prior(config),
+        steps=config.vae_steps,
+        seed=seed,
+        threads=config.threads,
+    )
+    if untrained:
+        settings = dataclasses.replace(settings, steps=1, learning_rate=0.0, weight_decay=0.0)
+    return _train(train_vae, settings)
+
+
+def train_policy(config: StudyConfig, task: str, arm: Arm, seed: int) -> Path:
+    """Fine-tune one arm on the demonstrations of one seed."""
+    settings = FinetuneConfig(
+        episodes=record_demonstrations(config, task, seed),
+        output=config.output / "policies" / task / arm.folder / f"seed_{seed}",
+        policy=config.policy,
+        preset=config.preset,
+        variant=config.variant,
+        init=pretrain_policy(config, task) if task in config.pretrained else None,
+        steps=config.steps,
+        save_every=math.gcd(*config.rolled_out),
+        seed=seed,
+        threads=config.threads,
+    )
+    if arm.mode != "none":
+        vae = train_aligned(config, task, seed, untrained=arm.untrained)
+        key = "guidance_strength" if arm.mode == "latent_metric" else "guidance_cap"
+        number = config.guidance_cap if key == "guidance_cap" else None
+        number = number if arm.number is None else arm.number
+        settings = dataclasses.replace(settings, guidance=arm.mode, vae=vae, **{key: number})
+    return _train(finetune, settings)
+
+
+def rollouts_file(config: StudyConfig, task: str, arm: Arm, seed: int, step: int) -> Path:
+    """Outcomes of one checkpoint."""
+    folder = config.output / "rollouts" / task / arm.folder / f"seed_{seed}"
+    return folder / f"step_{step:06d}.json"
+
+
+def roll_out_checkpoints(config: StudyConfig, task: str, arm: Arm, seed: int, run: Path) -> None:
+    """Roll out every checkpoint of a run that has fewer rollouts than wanted."""
+    for step, count in config.rolled_out.items():
+        file = rollouts_file(config, task, arm, seed, step)
+        trials = read_trials(file)
+        if len(trials) >= count:
+            continue
+        starts = range(ROLLOUT_STARTS + seed * SEED_STRIDE + len(trials), _end(seed, count))
+        trials += [*_roll_out(config, task, run / f"step_{step:06d}", starts)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(
+            json.dumps([dataclasses.asdict(trial) for trial in trials], indent=0) + "\n"
+        )
+        os.replace(temporary, file)
+
+
+def _end(seed: int, count: int) -> int:
+    return ROLLOUT_STARTS + seed * SEED_STRIDE + count
+
+
+def _roll_out(config: StudyConfig, task: str, checkpoint: Path, starts: range) -> Iterator[Trial]:
+    cell = load_cell(hardware="sim")
+    policy = load_policy(checkpoint, cell)
+    needs = policy.needs
+    size = (needs.image_height, needs.image_width)
+    env = CellEnv(task, cell, cameras=needs.cameras, image_size=size)
+    settings = EvaluateConfig(
+        checkpoints=(checkpoint,), output=config.output, task=task, limit=config.limit
+    )
+    for start in starts:
+        yield roll_out(env, policy, start, settings)
+    env.close()
+
+
+def read_trials(file: Path) -> list[Trial]:
+    """Outcomes on disk; none when the file is not there."""
+    if not file.is_file():
+        return []
+    return [Trial(**entry) for entry in json.loads(file.read_text())]
+
+
+def _train(command: Callable[[Config], int], config: Config) -> Path:
+    """Run a training command unless its last checkpoint is there; go on with one that stopped."""
+    last = config.output / LATEST
+    if last.resolve().name == f"step_{config.steps:06d}":
+        return config.output
+    if command(dataclasses.replace(config, resume=last.exists())) != 0:
+        raise KeyboardInterrupt
+    return config.output
