@@ -7,7 +7,8 @@ import pyarrow.parquet
 import pytest
 
 from ate_core.errors import TrainingError
-from training.data.lerobot_tables import fold_matrix, read_motion, resample
+from training.data.folding import fold_by_names
+from training.data.lerobot_tables import read_motion, resample
 from training.data.pretraining import load_sources
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "g1_two_arm"
@@ -56,7 +57,7 @@ def write_table(folder, index, rows):
 
 
 def test_joints_keep_their_order_and_fingers_become_one_opening(cell):
-    fold = fold_matrix(NAMES, cell.layout.action)
+    fold = fold_by_names(NAMES, cell.layout.action)
     row = np.arange(26, dtype=np.float32) @ fold
     assert row[:7].tolist() == list(range(7))
     assert row[8:15].tolist() == list(range(7, 14))
@@ -72,7 +73,8 @@ def test_resampling_keeps_time():
 
 
 def test_recordings_arrive_on_ticks_in_our_layout(recordings, cell):
-    motions = read_motion(recordings, cell.layout.action, 20.0)
+    motions, names = read_motion(recordings, cell.layout.action, 20.0)
+    assert names == ["episode_000000.parquet", "episode_000001.parquet"]
     assert [motion.shape for motion in motions] == [(21, 16), (21, 16)]
     np.testing.assert_allclose(motions[0][:, 0], np.arange(21) * 1.5, atol=1e-5)
 
@@ -94,18 +96,21 @@ def test_recordings_that_cannot_be_used_are_refused_in_one_line(recordings, cell
     refuse("episode_000001.parquet cannot be read")
     file = recordings / "meta" / "info.json"
     info = json.loads(file.read_text())
-    file.write_text(json.dumps({**info, "codebase_version": "v3.0"}))
-    refuse("is LeRobot v3.0")
+    file.write_text(json.dumps({**info, "codebase_version": "v4.0"}))
+    refuse("is LeRobot v4.0, this reads v2.1 and v3.0")
     info["features"]["action"]["names"] = NAMES[1:]
     file.write_text(json.dumps(info))
-    refuse("6 left arm joints")
+    refuse("names 25 columns of 26")
+    info["features"]["action"] |= {"shape": [24], "names": NAMES[2:]}
+    file.write_text(json.dumps(info))
+    refuse("5 left arm joints")
     file.unlink()
     refuse("info.json cannot be read")
 
 
 def test_generated_motion_is_one_source_per_body(cell):
     pytest.importorskip("mujoco")
-    sources = load_sources(cell, recordings=None, motions=3, seed=0)
+    sources = load_sources(cell, recordings=(), motions=3, seed=0)
     assert len(sources) == 3
     assert len({source.name for source in sources}) == 3
     for source in sources:
@@ -114,7 +119,7 @@ def test_generated_motion_is_one_source_per_body(cell):
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"needs the recordings in {RECORDINGS}")
 def test_real_recordings_are_read(cell):
-    motions = read_motion(RECORDINGS, cell.layout.action, 20.0)
+    motions, _ = read_motion(RECORDINGS, cell.layout.action, 20.0)
     assert len(motions) == 80
     assert all(np.isfinite(motion).all() and np.abs(motion).max() < 3.2 for motion in motions)
     grippers = np.concatenate(motions)[:, [7, 15]]

@@ -7,10 +7,11 @@ import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import load_checkpoint
-from training import train_vae as command
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource, make_chunks
 from training.train_vae import train_vae
+from training.vae import chunks as chunks_module
+from training.vae import objective
 from training.vae.moments import aggregate_moments
 from training.vae.storage import load_vae
 
@@ -25,7 +26,7 @@ def motion(monkeypatch):
         MotionSource(name, [rng.normal(mean, std, (30, 16)) for _ in range(2)])
         for name, mean, std in (("small", 0.0, 0.1), ("large", 2.0, 1.0))
     ]
-    monkeypatch.setattr(command, "load_sources", lambda *_, **__: sources)
+    monkeypatch.setattr(chunks_module, "load_sources", lambda *_, **__: sources)
     return sources
 
 
@@ -33,8 +34,8 @@ def logged(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-def test_each_source_is_normalised_on_its_own(motion):
-    made = make_chunks(motion, 20)
+def test_each_source_is_normalised_on_its_own(motion, cell):
+    made = make_chunks(motion, cell.layout.action, 20)
     assert made.counts == {"small": 60, "large": 60}
     assert made.statistics["large"].mean[0] == pytest.approx(2.0, abs=0.5)
     for part in made.chunks.split(60):
@@ -42,9 +43,21 @@ def test_each_source_is_normalised_on_its_own(motion):
         assert part[:10].std().item() == pytest.approx(1.0, abs=0.2)
 
 
-def test_motion_shorter_than_a_chunk_is_refused():
-    with pytest.raises(TrainingError, match="no episode of 20 ticks"):
-        make_chunks([MotionSource("short", [np.zeros((5, 16))])], 20)
+def test_motion_shorter_than_a_chunk_is_refused_by_name(cell):
+    rows = [np.random.default_rng(0).normal(size=(length, 16)) for length in (30, 5, 12)]
+    source = MotionSource("robot", rows, ["a.hdf5", "b.hdf5", "c.hdf5"])
+    with pytest.raises(TrainingError, match=r"b.hdf5 \(5\), c.hdf5 \(12\) of 3 .* --horizon to 5"):
+        make_chunks([source], cell.layout.action, 20)
+
+
+def test_dimensions_that_never_change_are_named(cell, caplog):
+    rows = np.random.default_rng(0).normal(size=(30, 16))
+    rows[:, 2] = 0.3
+    made = make_chunks([MotionSource("robot", [rows])], cell.layout.action, 20)
+    assert "robot: left_arm_3 never changes" in caplog.text
+    assert made.chunks[..., 2].abs().max() < 1e-5
+    with pytest.raises(TrainingError, match="nothing moves"):
+        make_chunks([MotionSource("idle", [np.ones((30, 16))])], cell.layout.action, 20)
 
 
 @pytest.mark.usefixtures("motion")
@@ -56,10 +69,10 @@ def test_stage_one_leaves_a_vae_with_its_moments(tmp_path):
     assert set(logged(tmp_path / "one")[0]) >= {"loss", "reconstruction", "kl", "mmd"}
 
 
-def test_stored_moments_are_those_of_clean_chunks(tmp_path, motion):
+def test_stored_moments_are_those_of_clean_chunks(tmp_path, motion, cell):
     train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT))
     stored = load_vae(tmp_path / "one")
-    expected = aggregate_moments(stored.model, make_chunks(motion, 20).chunks)
+    expected = aggregate_moments(stored.model, make_chunks(motion, cell.layout.action, 20).chunks)
     torch.testing.assert_close(stored.moments.mean, expected.mean)
     torch.testing.assert_close(stored.moments.variance, expected.variance)
 
@@ -96,7 +109,7 @@ def shift_moments(run, value):
 def test_a_stopped_vae_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     whole = TrainVaeConfig(stage=1, output=tmp_path / "whole", **SHORT)
     train_vae(whole)
-    original, calls = command.kl_to_prior, iter(range(100))
+    original, calls = objective.kl_to_prior, iter(range(100))
 
     def dies(*arguments):
         if next(calls) == 3:
@@ -104,10 +117,10 @@ def test_a_stopped_vae_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
         return original(*arguments)
 
     cut = dataclasses.replace(whole, output=tmp_path / "cut")
-    monkeypatch.setattr(command, "kl_to_prior", dies)
+    monkeypatch.setattr(objective, "kl_to_prior", dies)
     with pytest.raises(ConnectionAbortedError):
         train_vae(cut)
-    monkeypatch.setattr(command, "kl_to_prior", original)
+    monkeypatch.setattr(objective, "kl_to_prior", original)
     train_vae(dataclasses.replace(cut, resume=True))
     first, second = (load_checkpoint(tmp_path / name).weights for name in ("whole", "cut"))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -6,15 +6,61 @@ from typing import Literal
 
 from ate_core.errors import UsageError
 from training.data.dataset import ActionSpace
+from training.processes import Precision
 
 KlDirection = Literal["reverse", "forward"]
+LatentHead = Literal["linear", "norm"]
+Match = Literal["paper", "reference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Sizes that are chosen together, with a learning rate that suits them."""
+
+    latent: int
+    """Latent numbers."""
+    width: int
+    """Width of the transformer."""
+    encoder_layers: int
+    """Layers of the encoder."""
+    decoder_layers: int
+    """Layers of the decoder."""
+    heads: int
+    """Attention heads."""
+    feedforward: int
+    """Width of the feed-forward part."""
+    learning_rate: float
+    """Peak learning rate."""
+
+
+PRESETS = {
+    "small": Preset(
+        latent=64,
+        width=64,
+        encoder_layers=2,
+        decoder_layers=2,
+        heads=4,
+        feedforward=256,
+        learning_rate=1e-3,
+    ),
+    "paper": Preset(
+        latent=512,
+        width=512,
+        encoder_layers=9,
+        decoder_layers=9,
+        heads=4,
+        feedforward=1024,
+        learning_rate=1e-4,
+    ),
+}
+"""small: minutes on a CPU; paper: arXiv 2509.02055, 47 M parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainVaeConfig:
     """Train the action VAE: stage 1 on other robots' motion, stage 2 on the demonstrations.
 
-    Stage 1 learns a latent space with prior N(0, I) from recordings of a two-arm robot and from
+    Stage 1 learns a latent space with prior N(0, I) from recordings of two-arm robots and from
     generated motion of other bodies. Stage 2 learns one for the demonstrations with the aggregate
     posterior of stage 1 as its prior. `ate finetune` steers with stage 2.
     """
@@ -27,10 +73,12 @@ class TrainVaeConfig:
     """Folder of HDF5 episodes (stage 2)."""
     prior: Path | None = None
     """Stage-1 VAE whose aggregate posterior is the prior (stage 2)."""
+    single_stage: bool = False
+    """Ablation: stage 2 with the prior N(0, I), without a stage-1 VAE."""
     start_from_prior: bool = False
     """Start stage 2 from the weights of stage 1 instead of from random ones."""
-    recordings: Path | None = None
-    """LeRobot v2.1 folder of a two-arm robot (stage 1)."""
+    recordings: tuple[Path, ...] = ()
+    """Folders of motion (stage 1): LeRobot v2.1 or v3.0, our HDF5 episodes, `qpos` HDF5 files."""
     cell: Path | None = None
     """Cell whose layout the motion is brought into (stage 1); None: the packaged one."""
     motions: int = 240
@@ -45,24 +93,40 @@ class TrainVaeConfig:
     """Optimiser steps."""
     batch: int = 64
     """Chunks per step."""
-    learning_rate: float = 1e-3
-    """AdamW, falling to zero along a cosine; for the small preset."""
+    preset: Literal["small", "paper"] = "small"
+    """Sizes and learning rate; the options below change one of them."""
+    learning_rate: float | None = None
+    """AdamW's peak, falling to zero along a cosine; None: the preset's."""
     weight_decay: float = 1e-4
     """AdamW."""
-    latent: int = 64
-    """Latent numbers."""
-    width: int = 64
+    latent: int | None = None
+    """Latent numbers; None: the preset's, as for the sizes below."""
+    width: int | None = None
     """Width of the transformer."""
-    encoder_layers: int = 2
+    encoder_layers: int | None = None
     """Layers of the encoder."""
-    decoder_layers: int = 2
+    decoder_layers: int | None = None
     """Layers of the decoder."""
+    heads: int | None = None
+    """Attention heads."""
+    feedforward: int | None = None
+    """Width of the feed-forward part."""
+    match: Match = "paper"
+    """paper: its equations; reference: what the released code computes, for comparison."""
+    latent_head: LatentHead | None = None
+    """linear: maps behind the last norm (default); norm: its outputs themselves, as released."""
+    kl: KlDirection | None = None
+    """Stage 2; reverse: KL(q(z|a) || prior), the paper's; forward: the released code's."""
     weight_kl: float = 7.5e-5
     """Weight of the KL divergence (mean over batch and latent)."""
     weight_mmd: float = 1.0
-    """Weight of the MMD."""
-    kl: KlDirection = "reverse"
-    """reverse: KL(q(z|a) || prior), the paper's; forward: KL(prior || q(z|a)), for comparison."""
+    """Weight of the MMD; 0: without, an ablation."""
+    input_noise: float = 0.0
+    """Ablation: largest share s of noise in what the encoder sees, (1 - s) a + s noise; 0..1."""
+    normalise: bool = True
+    """Learn normalised chunks, as the policies do; without: robot units, as released."""
+    precision: Precision = "fp32"
+    """bf16: network in bfloat16 where that is safe; losses, norms and optimiser stay fp32."""
     seed: int = 0
     """Decides initial weights, order of the data, noise and generated motion."""
     save_every: int = 1000
@@ -77,18 +141,9 @@ class TrainVaeConfig:
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
         if self.stage == 1:
-            if self.episodes is not None or self.prior is not None:
-                raise UsageError(
-                    "stage 1 takes --recordings and --motions, not --episodes or --prior"
-                )
-            if self.recordings is None and self.motions == 0:
-                raise UsageError("stage 1 has no data: give --recordings, or --motions above 0")
-        elif self.episodes is None or self.prior is None:
-            raise UsageError(
-                "stage 2 needs --episodes (demonstrations) and --prior (a stage-1 VAE)"
-            )
-        elif self.recordings is not None:
-            raise UsageError("stage 2 learns from --episodes: give --recordings to stage 1")
+            self._check_pretraining()
+        else:
+            self._check_adaptation()
         for name in ("horizon", "steps", "batch", "save_every", "log_every", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
@@ -96,3 +151,30 @@ class TrainVaeConfig:
             raise UsageError(f"batch is {self.batch}: the MMD needs at least 2 chunks")
         if self.motions < 0 or self.weight_kl < 0.0 or self.weight_mmd < 0.0:
             raise UsageError("motions, weight_kl and weight_mmd must not be negative")
+        if not 0.0 <= self.input_noise <= 1.0:
+            raise UsageError(f"input_noise is {self.input_noise}, must lie in 0..1")
+
+    def sized(self, name: str) -> float:
+        """A size or the learning rate: as given, or the preset's."""
+        value = getattr(self, name)
+        return getattr(PRESETS[self.preset], name) if value is None else value
+
+    def _check_pretraining(self) -> None:
+        if self.episodes is not None or self.prior is not None:
+            raise UsageError("stage 1 takes --recordings and --motions, not --episodes or --prior")
+        if not self.recordings and self.motions == 0:
+            raise UsageError("stage 1 has no data: give --recordings, or --motions above 0")
+        if self.kl is not None or self.single_stage:
+            raise UsageError("--kl and --single-stage are choices of stage 2: leave them out")
+
+    def _check_adaptation(self) -> None:
+        if self.recordings:
+            raise UsageError("stage 2 learns from --episodes: give --recordings to stage 1")
+        if self.episodes is None:
+            raise UsageError("stage 2 needs --episodes (demonstrations)")
+        if self.single_stage == (self.prior is not None):
+            raise UsageError(
+                "stage 2 needs --prior (a stage-1 VAE), or --single-stage to go without; not both"
+            )
+        if self.start_from_prior and self.prior is None:
+            raise UsageError("--start-from-prior needs --prior")

@@ -1,7 +1,8 @@
-"""Joint motion of a two-arm robot from a LeRobot v2.1 data set (parquet tables, no videos)."""
+"""Joint motion of a two-arm robot from a LeRobot data set, v2.1 or v3.0 (tables, no videos)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,56 +11,52 @@ import pyarrow.parquet
 
 from ate_core.errors import TrainingError
 from ate_core.layout import VectorLayout
+from training.data.folding import fold_by_names, fold_rows
 
 COLUMN = "action"
 """The table column that is read: policies are trained on actions, not on measured joints."""
 
-FINGERS = ("Pinky", "Ring", "Middle", "Index")
-"""Hand joints that are averaged to one opening; the thumb turns rather than closes."""
+VERSIONS = ("v2.1", "v3.0")
+"""Layouts of files that are read."""
+
+INFO = Path("meta") / "info.json"
+"""What every LeRobot data set holds."""
 
 
-def read_motion(folder: Path, layout: VectorLayout, tick_rate: float) -> list[np.ndarray]:
+@dataclass(frozen=True, kw_only=True)
+class _Info:
+    """What is needed of meta/info.json."""
+
+    folder: Path
+    version: str
+    rate: float
+    names: list[str] | None
+    width: int
+    data_path: str
+    chunk_size: int
+    episodes: int
+
+
+def read_motion(
+    folder: Path, layout: VectorLayout, tick_rate: float
+) -> tuple[list[np.ndarray], list[str]]:
     """Read all episodes in the layout of this cell, resampled to its ticks.
 
     Returns:
-        One (T, D) float32 per episode; joints in the other robot's own angles [rad].
+        One (T, D) float32 per episode, joints in the other robot's own angles [rad]; and what to
+        call each episode.
     """
     info = _read_info(folder)
-    try:
-        rate = float(info["fps"])
-        names = _flat(info["features"][COLUMN]["names"])
-        template, chunk_size = str(info["data_path"]), int(info["chunks_size"])
-        total = int(info["total_episodes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{folder}/meta/info.json lacks {error}: not LeRobot v2.1") from None
-    fold = fold_matrix(names, layout)
-    motions = []
-    for index in range(total):
-        path = folder / template.format(episode_chunk=index // chunk_size, episode_index=index)
-        motions.append(resample(_read_table(path, len(names)) @ fold, rate, tick_rate))
-    return motions
-
-
-def fold_matrix(names: Sequence[str], layout: VectorLayout) -> np.ndarray:
-    """Linear map from the other robot's columns to ours: joints by order, fingers averaged.
-
-    Returns:
-        (columns, D) float32.
-    """
-    fold = np.zeros((len(names), layout.size), np.float32)
-    for side in ("left", "right"):
-        mine = [i for i, name in enumerate(names) if side in name.lower()]
-        joints = [i for i in mine if "hand" not in names[i].lower()]
-        fingers = [i for i in mine if any(names[i].endswith(finger) for finger in FINGERS)]
-        arm = layout.slice(f"{side}_arm")
-        if len(joints) != arm.stop - arm.start or not fingers:
-            raise TrainingError(
-                f"the recordings have {len(joints)} {side} arm joints and {len(fingers)} finger "
-                f"columns, need {arm.stop - arm.start} and at least 1: use another data set"
-            )
-        fold[joints, np.arange(arm.start, arm.stop)] = 1.0
-        fold[fingers, layout.slice(f"{side}_gripper").start] = 1.0 / len(fingers)
-    return fold
+    fold = None if info.names is None else fold_by_names(info.names, layout)
+    motions, names = [], []
+    for name, rows in _episodes_v2(info) if info.version == "v2.1" else _episodes_v3(info):
+        rows = _checked(rows, info, name)
+        folded = fold_rows(rows, layout, name) if fold is None else rows @ fold
+        motions.append(resample(folded, info.rate, tick_rate))
+        names.append(name)
+    if not motions:
+        raise TrainingError(f"{folder} holds no episodes: copy the data set again")
+    return motions, names
 
 
 def resample(values: np.ndarray, rate: float, tick_rate: float) -> np.ndarray:
@@ -71,39 +68,112 @@ def resample(values: np.ndarray, rate: float, tick_rate: float) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _read_info(folder: Path) -> dict:
-    file = folder / "meta" / "info.json"
+def _episodes_v2(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
+    """One parquet file per episode."""
+    for index in range(info.episodes):
+        path = info.folder / info.data_path.format(
+            episode_chunk=index // info.chunk_size, episode_index=index
+        )
+        yield path.name, _rows(_read_table(path, [COLUMN]), path)
+
+
+def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
+    """Many episodes per file; meta/episodes says which, and how long each is."""
+    wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    files = sorted((info.folder / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
+    tables = [_read_table(file, wanted).to_pydict() for file in files]
+    entries = sorted(entry for t in tables for entry in zip(*(t[k] for k in wanted), strict=True))
+    if [entry[0] for entry in entries] != list(range(info.episodes)):
+        raise TrainingError(
+            f"{info.folder}/meta/episodes names {len(entries)} episodes, info.json "
+            f"{info.episodes}: copy the data set again"
+        )
+    opened, path, rows, owner = None, Path(), np.empty((0, 0)), np.empty(0)
+    for index, length, chunk, file in entries:
+        if opened != (chunk, file):
+            opened = (chunk, file)
+            path = info.folder / info.data_path.format(chunk_index=chunk, file_index=file)
+            table = _read_table(path, [COLUMN, "episode_index"])
+            rows, owner = _rows(table, path), table["episode_index"].to_numpy()
+        episode = rows[owner == index]
+        if len(episode) != length:
+            raise TrainingError(
+                f"{path} has {len(episode)} rows of episode {index}, meta/episodes says {length}: "
+                "copy the data set again"
+            )
+        yield f"episode {index}", episode
+
+
+def _read_info(folder: Path) -> _Info:
+    file = folder / INFO
     try:
         info = json.loads(file.read_text())
         version = info["codebase_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or repr(error)
         raise TrainingError(
-            f"{file} cannot be read ({reason}): give the folder of a LeRobot v2.1 data set"
+            f"{file} cannot be read ({reason}): give the folder of a LeRobot data set"
         ) from None
-    if version != "v2.1":
-        raise TrainingError(f"{folder} is LeRobot {version}, this reads v2.1: convert it")
-    return info
-
-
-def _read_table(path: Path, columns: int) -> np.ndarray:
+    if version not in VERSIONS:
+        raise TrainingError(
+            f"{folder} is LeRobot {version}, this reads {' and '.join(VERSIONS)}: convert it"
+        )
     try:
-        table = pyarrow.parquet.read_table(path, columns=[COLUMN])
-        rows = np.stack(table[COLUMN].to_numpy()).astype(np.float32)
+        feature = info["features"][COLUMN]
+        found = _Info(
+            folder=folder,
+            version=version,
+            rate=float(info["fps"]),
+            names=_flat(feature["names"]),
+            width=int(feature["shape"][0]),
+            data_path=str(info["data_path"]),
+            chunk_size=int(info["chunks_size"]),
+            episodes=int(info["total_episodes"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise TrainingError(f"{file} lacks {error}: not LeRobot {version}") from None
+    if found.names is not None and len(found.names) != found.width:
+        raise TrainingError(
+            f"{file} names {len(found.names)} columns of {found.width}: correct its names"
+        )
+    return found
+
+
+def _read_table(path: Path, columns: list[str]) -> pyarrow.Table:
+    try:
+        return pyarrow.parquet.read_table(path, columns=columns).select(columns)
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())[:160]
         raise TrainingError(f"{path} cannot be read ({reason}): copy the data set again") from None
-    if rows.ndim != 2 or rows.shape[1] != columns or len(rows) < 2:
-        raise TrainingError(f"{path} has shape {rows.shape}, info.json names {columns} columns")
+
+
+def _rows(table: pyarrow.Table, path: Path) -> np.ndarray:
+    try:
+        return np.stack(table[COLUMN].to_numpy()).astype(np.float32)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(f"{path} cannot be read ({reason}): copy the data set again") from None
+
+
+def _checked(rows: np.ndarray, info: _Info, name: str) -> np.ndarray:
+    where = f"{info.folder}: {name}"
+    if rows.ndim != 2 or rows.shape[1] != info.width or len(rows) < 2:
+        raise TrainingError(
+            f"{where} has shape {rows.shape}, info.json names {info.width} columns"
+        )
     if not np.isfinite(rows).all():
-        raise TrainingError(f"{path} holds NaN or infinity: remove that episode")
+        raise TrainingError(f"{where} holds NaN or infinity: remove that episode")
     return rows
 
 
-def _flat(names: object) -> list[str]:
-    """LeRobot writes names as a list, or as a list in a list."""
+def _flat(names: object) -> list[str] | None:
+    """LeRobot writes names as a list, a list in a list, a list under one key, or null."""
+    if isinstance(names, dict) and len(names) == 1:
+        names = next(iter(names.values()))
     if isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
         names = names[0]
+    if names is None:
+        return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TypeError("a list of column names")
     return names

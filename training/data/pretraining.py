@@ -5,6 +5,8 @@ its own statistics: joint 3 of one robot is not joint 3 of another, and only the
 over time is shared. Nothing pairs the sources; q(z) is used through its moments alone.
 """
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,16 @@ from torch import Tensor
 
 from ate_core.contract import Cell
 from ate_core.errors import TrainingError
+from ate_core.layout import VectorLayout
 from ate_policy.transforms import Normalise, VectorStatistics
+from training.data import lerobot_tables, qpos_folder
 from training.data.dataset import chunk_windows
-from training.data.lerobot_tables import read_motion
-from training.data.statistics import vector_statistics
+from training.data.statistics import STD_FLOOR, vector_statistics
+
+logger = logging.getLogger(__name__)
+
+CONSTANT = 1e-6
+"""Standard deviation at and below which a dimension counts as constant [rad, ratio]."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +36,13 @@ class MotionSource:
     """Which one."""
     motions: list[np.ndarray]
     """(T, D) actions per episode, in that body's own units."""
+    episodes: Sequence[str] = ()
+    """What to call each episode in messages; numbers without."""
 
 
 @dataclass(frozen=True)
 class PretrainingChunks:
-    """Normalised chunks of all sources."""
+    """Chunks of all sources, normalised unless asked otherwise."""
 
     chunks: Tensor
     """(N, H, D)."""
@@ -43,38 +53,106 @@ class PretrainingChunks:
 
 
 def load_sources(
-    cell: Cell, *, recordings: Path | None, motions: int, seed: int
+    cell: Cell, *, recordings: Sequence[Path], motions: int, seed: int
 ) -> list[MotionSource]:
     """Read the recordings and generate motion, as far as asked for."""
-    sources = []
-    if recordings is not None:
-        episodes = read_motion(recordings, cell.layout.action, cell.tick_rate)
-        sources.append(MotionSource(f"recordings {recordings.name}", episodes))
+    sources = [read_recordings(folder, cell) for folder in recordings]
     if motions:
         sources += _generate(motions, seed)
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise TrainingError(f"two sources are called {name!r}: rename one of the folders")
     return sources
 
 
-def make_chunks(sources: list[MotionSource], horizon: int) -> PretrainingChunks:
-    """Normalise each source on its own and cut it into chunks, padded as the policy's are."""
+def read_recordings(folder: Path, cell: Cell) -> MotionSource:
+    """Read one folder of motion, whichever of the known kinds it is."""
+    if not folder.is_dir():
+        raise TrainingError(f"{folder} is no folder: give one with recorded motion")
+    name, layout = f"recordings {folder.resolve().name}", cell.layout.action
+    if (folder / lerobot_tables.INFO).is_file():
+        return MotionSource(name, *lerobot_tables.read_motion(folder, layout, cell.tick_rate))
+    if qpos_folder.find_files(folder):
+        return MotionSource(name, *qpos_folder.read_folder(folder, layout))
+    raise TrainingError(
+        f"{folder} holds neither {lerobot_tables.INFO} (LeRobot) nor *.hdf5 or train/*.hdf5 "
+        "(episodes, `qpos` files): give a folder of recorded motion"
+    )
+
+
+def make_chunks(
+    sources: list[MotionSource],
+    layout: VectorLayout,
+    horizon: int,
+    *,
+    repeat_tail: bool = True,
+    normalise: bool = True,
+) -> PretrainingChunks:
+    """Normalise each source on its own and cut it into chunks.
+
+    Args:
+        sources: Bodies.
+        layout: Names of the dimensions, for messages.
+        horizon: Actions per chunk.
+        repeat_tail: Chunks reach behind an episode's end, as the policy's; or they end with it.
+        normalise: Bring each dimension to mean 0 and std 1; or keep its units.
+    """
     parts, statistics, counts = [], {}, {}
     for source in sources:
-        episodes = [motion for motion in source.motions if len(motion) >= horizon]
-        if not episodes:
-            raise TrainingError(
-                f"{source.name} has no episode of {horizon} ticks or more: shorten the horizon "
-                "or leave that source out"
-            )
-        rows = np.concatenate(episodes).astype(np.float32)
-        statistics[source.name] = vector_statistics(rows, source.name)
+        _refuse_short(source, horizon)
+        rows = np.concatenate(source.motions).astype(np.float32)
+        report_constant(rows, layout, source.name)
+        measured = vector_statistics(rows, source.name)
+        statistics[source.name] = measured if normalise else unit_statistics(measured)
         values = Normalise(statistics[source.name]).apply(torch.from_numpy(rows))
-        offsets = np.cumsum([0, *(len(e) for e in episodes[:-1])])
-        windows = np.concatenate(
-            [chunk_windows(len(e), horizon) + o for e, o in zip(episodes, offsets, strict=True)]
-        )
-        parts.append(values[torch.from_numpy(windows)])
-        counts[source.name] = len(windows)
+        windows, first = [], 0
+        for motion in source.motions:
+            count = len(motion) if repeat_tail else len(motion) - horizon + 1
+            windows.append(chunk_windows(len(motion), horizon)[:count] + first)
+            first += len(motion)
+        parts.append(values[torch.from_numpy(np.concatenate(windows))])
+        counts[source.name] = len(parts[-1])
     return PretrainingChunks(torch.cat(parts), statistics, counts)
+
+
+def unit_statistics(statistics: VectorStatistics) -> VectorStatistics:
+    """Statistics that leave values in their units; quantiles are kept for the record."""
+    size = statistics.size
+    return VectorStatistics(
+        mean=(0.0,) * size, std=(1.0,) * size, q01=statistics.q01, q99=statistics.q99
+    )
+
+
+def report_constant(rows: np.ndarray, layout: VectorLayout, name: str) -> None:
+    """Name dimensions that never change; refuse rows (N, D) in which none does."""
+    constant = rows.astype(np.float64).std(axis=0) <= CONSTANT
+    if constant.all():
+        raise TrainingError(f"{name}: nothing moves, all {len(constant)} dimensions are constant")
+    if constant.any():
+        names = ", ".join(np.array(layout.names)[constant])
+        logger.warning(
+            "%s: %s never changes; its std is taken as %g, so it carries no signal",
+            name,
+            names,
+            STD_FLOOR,
+        )
+
+
+def _refuse_short(source: MotionSource, horizon: int) -> None:
+    names = source.episodes or [f"episode {i}" for i in range(len(source.motions))]
+    lengths = [len(motion) for motion in source.motions]
+    short = [
+        f"{name} ({length})"
+        for name, length in zip(names, lengths, strict=True)
+        if length < horizon
+    ]
+    if short:
+        more = f" and {len(short) - 3} more" if len(short) > 3 else ""
+        raise TrainingError(
+            f"{source.name}: {', '.join(short[:3])}{more} of {len(lengths)} episodes are shorter "
+            f"than a chunk of {horizon} ticks: shorten --horizon to {min(lengths)} or remove them"
+        )
 
 
 def _generate(motions: int, seed: int) -> list[MotionSource]:

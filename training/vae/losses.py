@@ -4,9 +4,12 @@ L = SmoothL1(a_hat, a) + w_kl KL + w_mmd MMD, each a mean over its elements.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Distance = Literal["sum", "mean"]
 
 KERNEL_VARIANCE = 2.0
 """sigma_z^2 in the kernel's scale C = 2 d sigma_z^2, as in the released code."""
@@ -25,6 +28,10 @@ class DiagonalGaussian:
     def standard(cls, size: int) -> "DiagonalGaussian":
         """N(0, I)."""
         return cls(torch.zeros(size), torch.ones(size))
+
+    def to(self, device: torch.device) -> "DiagonalGaussian":
+        """In float32 on a device."""
+        return DiagonalGaussian(self.mean.to(device).float(), self.variance.to(device).float())
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, L)."""
@@ -47,27 +54,31 @@ def kl_from_prior(mean: Tensor, log_variance: Tensor, prior: DiagonalGaussian) -
     return 0.5 * (log_variance - prior.variance.log() + ratio - 1.0).mean()
 
 
-def mmd(x: Tensor, y: Tensor) -> Tensor:
-    """Unbiased squared MMD with WAE's inverse multiquadratic kernel.
+def mmd(x: Tensor, y: Tensor, *, distance: Distance = "sum", diagonal: bool = False) -> Tensor:
+    """Squared MMD with WAE's inverse multiquadratic kernel; unbiased without the diagonals.
 
     k(x, y) = C / (C + ||x - y||^2) with C = 2 d sigma_z^2 and the distance summed over the d
-    dimensions. A mean instead of the sum makes all kernel values nearly 1, and the loss then
-    sees first moments only.
+    dimensions. A mean instead of the sum, as in the released code, makes all kernel values nearly
+    1, and the loss then sees first moments only.
 
     Args:
         x: (B, L).
         y: (B', L), samples of the prior.
+        distance: Over the dimensions; 'mean' is for comparison.
+        diagonal: Keep k(x, x) = 1 in the means.
     """
-    return _off_diagonal_mean(x) + _off_diagonal_mean(y) - 2.0 * _kernel(x, y).mean()
+    scale = 2.0 * x.shape[1] * KERNEL_VARIANCE * (1.0 if distance == "sum" else x.shape[1])
+    own = [_mean(_kernel(points, points, scale), diagonal) for points in (x, y)]
+    return own[0] + own[1] - 2.0 * _kernel(x, y, scale).mean()
 
 
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    scale = 2.0 * x.shape[1] * KERNEL_VARIANCE
+def _kernel(x: Tensor, y: Tensor, scale: float) -> Tensor:
     squared = (x.square().sum(1)[:, None] + y.square().sum(1) - 2.0 * x @ y.T).clamp(min=0.0)
     return scale / (scale + squared)
 
 
-def _off_diagonal_mean(x: Tensor) -> Tensor:
-    count = len(x)
-    kernel = _kernel(x, x)
+def _mean(kernel: Tensor, diagonal: bool) -> Tensor:
+    count = len(kernel)
+    if diagonal:
+        return kernel.mean()
     return (kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1))

@@ -4,7 +4,7 @@ Structure after motion-latent-diffusion (Chen et al. 2023) as used by ATE: post-
 learned positions, one latent token. Four simplifications are exact, and the tests hold the result
 against the plain network of `benchmarks/plain_vae.py`:
 
-- cross-attention to one latent token has a softmax of 1: W_o (W_v z + b_v) + b_o at every position;
+- cross-attention to one latent token has a softmax of 1: W_o (W_v z + b_v) + b_o everywhere;
 - the last encoder layer is evaluated for the two latent tokens only, and projects no keys and
   values: q . (W_k x + b_k) = (W_k^T q) . x + const, and attention weights sum to 1;
 - the first decoder layer's self-attention sees the same input for every sample: once per batch;
@@ -18,8 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError
-
-LatentHead = Literal["linear", "norm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ class VaeConfig:
     """Attention heads."""
     feedforward: int = 256
     """Width of the feed-forward part."""
-    latent_head: LatentHead = "linear"
+    latent_head: Literal["linear", "norm"] = "linear"
     """linear: mean and log variance are linear maps of the normalised tokens, free in scale;
     norm: they are the normalised tokens themselves, as in the released code (latent == width)."""
 

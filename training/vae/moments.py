@@ -42,6 +42,8 @@ class MomentAccumulator:
 def aggregate_moments(vae: ActionVae, chunks: Tensor, batch: int = 512) -> DiagonalGaussian:
     """Moments over clean training chunks (N, H, D)."""
     moments = MomentAccumulator(vae.latent)
+    device = next(vae.parameters()).device
     for part in chunks.split(batch):
-        moments.add(*vae.encode(part))
+        mean, log_variance = vae.encode(part.to(device))
+        moments.add(mean.cpu(), log_variance.cpu())
     return moments.result()

@@ -1,0 +1,73 @@
+"""Joint motion from folders of HDF5 files: the released VAE code's, ALOHA's and our own.
+
+<folder>/train/*.hdf5 or <folder>/*.hdf5, one episode each, with rows in one of
+
+    action              (T, D): what policies learn; ours, ALOHA, RoboTwin, RDT
+    qpos                (n, D): the released VAE code
+    observations/qpos   (T, D): files without actions
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ate_core.contract import parse_cell_text
+from ate_core.errors import TrainingError
+from ate_core.layout import VectorLayout
+from training.data.folding import fold_rows
+
+KEYS = ("action", "qpos", "observations/qpos")
+"""Datasets that may hold the rows; the first one there is read."""
+
+
+def find_files(folder: Path) -> list[Path]:
+    """HDF5 files of the training split, or of the folder itself, in the order of their names."""
+    split = folder / "train"
+    return sorted((split if split.is_dir() else folder).glob("*.hdf5"))
+
+
+def read_folder(folder: Path, layout: VectorLayout) -> tuple[list[np.ndarray], list[str]]:
+    """Read all episodes of a folder in the layout of the cell.
+
+    Returns:
+        One (T, D) float32 per episode, and the names of their files.
+    """
+    files = find_files(folder)
+    episodes = [_read_rows(file, layout) for file in files]
+    widths = {rows.shape[1]: file.name for rows, file in zip(episodes, files, strict=True)}
+    if len(widths) > 1:
+        found = ", ".join(f"{width} ({name})" for width, name in sorted(widths.items()))
+        raise TrainingError(f"{folder} mixes widths {found}: give each kind its own folder")
+    motions = [fold_rows(rows, layout, file) for rows, file in zip(episodes, files, strict=True)]
+    return motions, [file.name for file in files]
+
+
+def _read_rows(path: Path, layout: VectorLayout) -> np.ndarray:
+    try:
+        with h5py.File(path, "r") as file:
+            key = next((key for key in KEYS if key in file), None)
+            rows = None if key is None else np.asarray(file[key][()], dtype=np.float32)
+            contract = file.attrs.get("contract")
+    except (OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(
+            f"{path} cannot be read ({reason}): copy or convert it again"
+        ) from None
+    if rows is None:
+        raise TrainingError(f"{path} has none of {', '.join(KEYS)}: give files with joint rows")
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise TrainingError(f"{path}: {key} has shape {rows.shape}, must be (rows, numbers)")
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise TrainingError(
+            f"{path}: {key} holds {rows[row, column]} at row {row}, entry {column}: remove it"
+        )
+    if contract is not None:
+        theirs = parse_cell_text(str(contract), where=str(path)).layout.action
+        if theirs != layout:
+            raise TrainingError(
+                f"{path} has another action layout ({', '.join(theirs.names[:3])} ...) than the "
+                "cell: give --cell the one it was recorded with"
+            )
+    return rows

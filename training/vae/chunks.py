@@ -1,0 +1,135 @@
+"""What each stage learns from: normalised chunks, and the prior of the second stage."""
+
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from ate_core.contract import load_cell, parse_cell_text
+from ate_core.errors import TrainingError
+from ate_policy.models.interface import Interface
+from ate_policy.transforms import ChunkTransform, Statistics
+from training.configs.train_vae import TrainVaeConfig
+from training.data.dataset import gather
+from training.data.pretraining import (
+    load_sources,
+    make_chunks,
+    report_constant,
+    unit_statistics,
+)
+from training.data.trajectory import read_trajectories
+from training.vae.model import VaeConfig
+from training.vae.recipe import Recipe
+from training.vae.storage import StoredVae, load_vae
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeData:
+    """What a stage learns from."""
+
+    chunks: Tensor
+    """(N, H, D), normalised."""
+    statistics: Statistics
+    """Of the demonstrations (stage 2), or of the first source (stage 1)."""
+    contract: str
+    """Canonical text of the cell."""
+    sources: dict[str, int]
+    """Origin of the chunks: name -> how many."""
+    about: dict = field(default_factory=dict)
+    """More on the origin, for the record."""
+
+
+def load_chunks(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
+    """The chunks of the run's stage."""
+    load = load_pretraining if config.stage == 1 else load_demonstrations
+    data = load(config, recipe)
+    if len(data.chunks) < config.batch and recipe.schedule == "epochs":
+        raise TrainingError(
+            f"{len(data.chunks)} chunks are fewer than a batch of {config.batch}, and epochs drop "
+            "the rest: lower --batch or give more motion"
+        )
+    return data
+
+
+def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
+    """Chunks of other robots; each source normalised on its own."""
+    cell = load_cell(config.cell)
+    sources = load_sources(
+        cell, recordings=config.recordings, motions=config.motions, seed=config.seed
+    )
+    made = make_chunks(
+        sources,
+        cell.layout.action,
+        config.horizon,
+        repeat_tail=recipe.tail == "repeat",
+        normalise=recipe.normalised,
+    )
+    first = next(iter(made.statistics.values()))
+    tables = {
+        name: {key: list(getattr(value, key)) for key in ("mean", "std")}
+        for name, value in made.statistics.items()
+    }
+    return VaeData(
+        chunks=made.chunks,
+        statistics=Statistics(state=first, action=first),
+        contract=cell.canonical_text(),
+        sources=made.counts,
+        about={"sources": made.counts, "source_statistics": tables},
+    )
+
+
+def load_demonstrations(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
+    """The chunks on which the policy will be trained, in the same normalisation."""
+    trajectories = read_trajectories(config.episodes, config.demonstrations)
+    data = gather(trajectories, Interface(horizon=config.horizon))
+    layout = parse_cell_text(data.contract).layout.action
+    report_constant(data.actions.numpy(), layout, f"demonstrations in {config.episodes}")
+    statistics = data.statistics(config.actions)
+    if not recipe.normalised:
+        statistics = replace(statistics, action=unit_statistics(statistics.action))
+    chunks = data.chunks(ChunkTransform(statistics))
+    if recipe.tail == "drop":  # a chunk that repeats its last row reaches behind the end
+        chunks = chunks[data.windows[:, -1] - data.windows[:, 0] == config.horizon - 1]
+    return VaeData(
+        chunks=chunks,
+        statistics=statistics,
+        contract=data.contract,
+        sources={data.task or "unnamed": len(chunks)},
+        about={"task": data.task, "demonstration_count": data.episodes},
+    )
+
+
+def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> StoredVae | None:
+    """The stage-1 VAE, if its latent and chunks fit; None where the prior is N(0, I)."""
+    if config.prior is None:
+        return None
+    stored = load_vae(config.prior)
+    own, theirs = parse_cell_text(data.contract).layout, stored.checkpoint.cell.layout
+    if own.action != theirs.action:
+        raise TrainingError(
+            f"{config.prior} has another action layout ({'; '.join(theirs.differences(own))}): "
+            "train stage 1 for this cell"
+        )
+    if stored.stage != 1:
+        raise TrainingError(f"{config.prior} is of stage {stored.stage}: give a stage-1 VAE")
+    if stored.model.latent != sizes.latent:
+        raise TrainingError(
+            f"{config.prior} has latent {stored.model.latent}, this run {sizes.latent}: give "
+            f"--latent {stored.model.latent}, or the --preset of stage 1"
+        )
+    if config.start_from_prior and stored.model.config != sizes:
+        raise TrainingError(
+            f"{config.prior} has other sizes than this run: use those of stage 1, or leave out "
+            "--start-from-prior"
+        )
+    return stored
+
+
+def vae_sizes(config: TrainVaeConfig, recipe: Recipe, data: VaeData) -> VaeConfig:
+    """Sizes of the VAE of this run."""
+    names = ("latent", "width", "encoder_layers", "decoder_layers", "heads", "feedforward")
+    return VaeConfig(
+        horizon=config.horizon,
+        action_size=data.chunks.shape[-1],
+        latent_head=recipe.latent_head,
+        **{name: config.sized(name) for name in names},
+    )
