@@ -37,6 +37,7 @@ from training.optimisation import (
 from training.policies import KIND_OF, build_policy, policy_sizes
 from training.processes import (
     agree,
+    autocast,
     exchange,
     make_accelerator,
     mean_figures,
@@ -65,7 +66,7 @@ def finetune(config: FinetuneConfig) -> int:
 def _finetune(config: FinetuneConfig) -> int:
     torch.set_num_threads(config.threads)
     recipe = config.recipe
-    accelerator = make_accelerator(config.precision)
+    accelerator = make_accelerator()
     device, main = accelerator.device, accelerator.is_main_process
     run = RunFolder(config.output, config, config.resume, main=main)
 
@@ -103,7 +104,7 @@ def _finetune(config: FinetuneConfig) -> int:
             for part in parts(accelerator, sampler.observations, config.accumulate):
                 batch = sampler.load(draw, part, eps, device)
                 with exchange(accelerator, network, part):
-                    with accelerator.autocast():
+                    with autocast(config.precision, device):
                         output = network(batch.noised.noisy, batch.noised.level, batch.inputs)
                     loss, figures = loss_of(model, objective, output, batch, step)
                     if not torch.isfinite(loss):
@@ -208,6 +209,7 @@ Trained for the cell in `contract.yaml`; a cell with another layout is refused. 
 {"averages over training steps" if config.recipe.ema_decay else "those of the last step"}. Load
 with `ate_policy.policy.load_policy`; `config.json` holds every setting of the run.
 """
+    sizes, weights = sizes.deployed(weights)
     return checkpoint_of(
         KIND_OF[config.policy],
         sizes,

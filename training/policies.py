@@ -5,7 +5,7 @@ from importlib import import_module
 
 import torch
 
-from ate_core.contract import parse_cell_text
+from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.models.interface import ChunkModel, Interface
@@ -38,19 +38,19 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
             f"{first.name} has no object poses: a state policy learns from the simulated cell; "
             "train with --variant vision"
         )
-    interface = {
+    fixed = {
         "horizon": config.horizon,
         "action_size": layout.action.size,
         "state_size": layout.state.size,
         "objects": objects,
         "cameras": (config.cameras or layout.cameras) if vision else (),
     }
+    fixed |= _options(config, parse_cell_text(first.contract))
     if config.init is None:
         sizes = import_module(KINDS[kind][0]).PRESETS[config.preset]
-        return config_class(kind)(**{**sizes, **_options(config), **interface})
+        return config_class(kind)(**{**sizes, **fixed})
     stored = load_checkpoint(config.init, kind=kind)
-    stored_sizes = config_class(kind)(**stored.model)
-    return dataclasses.replace(stored_sizes, **_options(config), **interface)
+    return dataclasses.replace(config_class(kind)(**stored.model), **fixed)
 
 
 def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> ChunkModel:
@@ -79,13 +79,29 @@ def _load_pretrained(model: ChunkModel, stored: Checkpoint, config: FinetuneConf
         raise TrainingError(f"{config.init} has other sizes than this run: {reason}") from None
 
 
-def _options(config: FinetuneConfig) -> dict[str, object]:
-    """Fields of a network's configuration that the command line decides."""
+def _options(config: FinetuneConfig, cell: Cell) -> dict[str, object]:
+    """Fields of a network's configuration that the command line or the cell decides."""
+    options: dict[str, object] = {}
+    if config.language is not None:
+        options["language"] = config.language
+    if config.policy in ("pi0", "rdt"):
+        options["gradient_checkpointing"] = config.gradient_checkpointing
     if config.policy == "pi0":
-        options: dict[str, object] = {
+        options |= {
             "train": config.pi0_train,
+            "lora_rank": config.lora_rank,
+            "lora_alpha": float(config.lora_rank),
             "freeze_vision": config.freeze_vision,
-            "gradient_checkpointing": config.gradient_checkpointing,
         }
-        return options | ({"tokenizer": str(config.tokenizer)} if config.tokenizer else {})
-    return {}
+        if config.tokenizer is not None:
+            options["tokenizer"] = str(config.tokenizer)
+    if config.policy == "rdt":
+        options |= {
+            "action_names": cell.layout.action.names,
+            "state_names": cell.layout.state.names,
+            "control_frequency": round(cell.tick_rate),
+        }
+        for name in ("text_encoder", "image_encoder"):
+            if getattr(config, name) is not None:
+                options[name] = str(getattr(config, name))
+    return options

@@ -40,9 +40,17 @@ class Part:
         return dataclasses.replace(self, begin=self.begin * rows, end=self.end * rows)
 
 
-def make_accelerator(precision: Precision) -> Accelerator:
-    """The processes that this run was started with (one, or those of `accelerate launch`)."""
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
+def make_accelerator() -> Accelerator:
+    """The processes that this run was started with (one, or those of `accelerate launch`).
+
+    The precision is not its business: it would be one for the life of the process.
+    """
+    return Accelerator(mixed_precision="no")
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Forward passes in bfloat16 where it is safe; weights stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def parts(accelerator: Accelerator, count: int, accumulate: int) -> Iterator[Part]:

@@ -12,6 +12,8 @@ from training.objectives.latent_guidance import GuidanceMode
 from training.processes import Precision
 
 Variant = Literal["state", "vision"]
+_COUNTS = ("horizon", "steps", "save_every", "log_every", "threads", "accumulate", "lora_rank")
+
 PolicyName = Literal["flow", "diffusion", "pi0", "rdt"]
 Preset = Literal["tiny", "small", "full"]
 
@@ -107,8 +109,16 @@ class FinetuneConfig:
     """What of pi0 is trained: all, the action expert, or low-rank adapters."""
     freeze_vision: bool = False
     """Keep the vision encoder of pi0 as it is."""
+    lora_rank: int = 16
+    """Rank of the adapters of `--pi0-train lora`; their scale is 1."""
+    language: bool | None = None
+    """Whether the policy reads the instruction (pi0, rdt); None: as the preset says."""
     tokenizer: Path | None = None
-    """Folder of the tokenizer (pi0, rdt); None: the checkpoint's, or bytes for small presets."""
+    """Folder of PaliGemma's tokenizer (pi0); None: the checkpoint's, or bytes in small presets."""
+    text_encoder: Path | None = None
+    """Folder of T5-v1.1-XXL (rdt, published sizes)."""
+    image_encoder: Path | None = None
+    """Folder of SigLIP so400m-patch14-384 (rdt, published sizes, cameras)."""
     demonstrations: int | None = None
     """Use only the first so many episodes; None: all."""
     cameras: tuple[str, ...] = ()
@@ -190,7 +200,7 @@ class FinetuneConfig:
             )
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"batch is {self.batch}, must be at least 1")
-        for name in ("horizon", "steps", "save_every", "log_every", "threads", "accumulate"):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
         for name in ("guidance_cap", "input_noise", "image_shift", "image_memory_gb"):

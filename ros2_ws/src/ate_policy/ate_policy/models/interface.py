@@ -6,6 +6,7 @@ the robot see the D numbers only.
 """
 
 from collections.abc import Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -65,6 +66,13 @@ class Interface:
 
     def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Interface", Mapping[str, Tensor]]:
         """The configuration and weights to store; pi0 merges its low-rank adapters here."""
+        return self, weights
+
+    def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Interface", Mapping[str, Tensor]]:
+        """What a checkpoint holds of a trained network: here, just that.
+
+        A network whose training needs more than its inference (adapters) says otherwise.
+        """
         return self, weights
 
     def require_positive(self, *names: str) -> None:

@@ -1,0 +1,135 @@
+"""Every policy through the one trainer: it resumes exactly, and what is saved runs on a robot."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ate_core.errors import TrainingError
+from ate_core.observation import Observation
+from ate_policy.checkpoint import load_checkpoint
+from ate_policy.policy import load_policy
+from training import finetune as command
+from training.configs.finetune import FinetuneConfig
+from training.data.trajectory import read_trajectories
+from training.finetune import finetune
+
+POLICIES = ("flow", "diffusion", "pi0", "rdt")
+SHORT = {"preset": "tiny", "steps": 4, "batch": 4, "log_every": 1, "save_every": 2}
+
+
+def weights(run):
+    return load_checkpoint(run).weights
+
+
+def losses(run):
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_killed_run_of_every_policy_goes_on_bit_for_bit(tmp_path, episodes, policy, monkeypatch):
+    settings = {"episodes": episodes, "policy": policy, **SHORT}
+    assert finetune(FinetuneConfig(output=tmp_path / "whole", **settings)) == 0
+    original = command.loss_of
+
+    def dies(model, objective, output, batch, step):
+        if step == 3:
+            raise ConnectionAbortedError  # as if the process were killed
+        return original(model, objective, output, batch, step)
+
+    config = FinetuneConfig(output=tmp_path / "cut", **settings)
+    monkeypatch.setattr(command, "loss_of", dies)
+    with pytest.raises(ConnectionAbortedError):
+        finetune(config)
+    monkeypatch.setattr(command, "loss_of", original)
+    assert finetune(dataclasses.replace(config, resume=True)) == 0
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_sees_through_cameras(tmp_path, write_demonstrations, cell, policy):
+    folder = write_demonstrations(tmp_path / "episodes", count=2, ticks=20, images=True)
+    config = FinetuneConfig(
+        episodes=folder,
+        output=tmp_path / "run",
+        policy=policy,
+        variant="vision",
+        **{**SHORT, "batch": 16, "steps": 1},
+    )
+    assert finetune(config) == 0
+    policy = load_policy(tmp_path / "run", cell)
+    assert len(policy.needs.cameras) == 3
+    first = read_trajectories(folder)[0]
+    images = {key: policy.decode(first.images[key][0]) for key in policy.needs.cameras}
+    observation = Observation(state=first.state[0], images=images, stamp_ns=0)
+    chunk = policy.infer(observation, 0)
+    assert chunk.shape == (20, 16) and np.isfinite(chunk).all()
+
+
+def test_adapters_are_trained_and_merged_into_the_checkpoint(tmp_path, episodes, cell):
+    settings = {"episodes": episodes, "policy": "pi0", **SHORT}
+    finetune(FinetuneConfig(output=tmp_path / "base", **settings))
+    lora = FinetuneConfig(
+        output=tmp_path / "lora", init=tmp_path / "base", pi0_train="lora", lora_rank=2, **settings
+    )
+    assert finetune(lora) == 0
+    base, tuned = weights(tmp_path / "base"), weights(tmp_path / "lora")
+    assert set(base) == set(tuned)
+    assert any(not torch.equal(base[name], tuned[name]) for name in base)
+    policy = load_policy(tmp_path / "lora", cell)
+    first = read_trajectories(episodes)[0]
+    observation = Observation(state=first.state[0], environment=first.environment[0], stamp_ns=0)
+    assert np.isfinite(policy.infer(observation, 0)).all()
+
+
+def test_relative_actions_come_back_as_joint_targets(tmp_path, episodes, cell):
+    config = FinetuneConfig(
+        episodes=episodes,
+        output=tmp_path / "run",
+        actions="relative",
+        **{**SHORT, "steps": 300, "batch": 32},
+    )
+    finetune(config)
+    policy = load_policy(tmp_path / "run", cell)
+    first = read_trajectories(episodes)[0]
+    observation = Observation(state=first.state[5], environment=first.environment[5], stamp_ns=0)
+    error = policy.infer(observation, 0) - first.action[5:25]
+    assert np.abs(error).mean() < 0.1 * np.ptp(first.action)
+
+
+def test_bf16_trains_close_to_fp32(tmp_path, episodes):
+    settings = {"episodes": episodes, "policy": "diffusion", **SHORT}
+    for precision in ("fp32", "bf16"):
+        finetune(FinetuneConfig(output=tmp_path / precision, precision=precision, **settings))
+    full, half = losses(tmp_path / "fp32"), losses(tmp_path / "bf16")
+    assert full != half
+    assert half == pytest.approx(full, rel=0.02)
+    saved = weights(tmp_path / "bf16").values()
+    assert all(value.dtype == torch.float32 for value in saved if value.is_floating_point())
+
+
+def test_figures_go_to_tensorboard_too(tmp_path, episodes):
+    config = FinetuneConfig(
+        episodes=episodes, output=tmp_path / "run", log_to=("tensorboard",), **SHORT
+    )
+    finetune(config)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [entry.step for entry in events.Scalars("loss")] == [1, 2, 3, 4]
+    values = [entry.value for entry in events.Scalars("loss")]
+    assert values == pytest.approx(losses(tmp_path / "run"), rel=1e-6)
+
+
+def test_running_out_of_memory_says_what_to_try(tmp_path, episodes, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 ...")
+
+    monkeypatch.setattr(command, "loss_of", full)
+    config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
+    with pytest.raises(TrainingError, match=r"out of memory .*--accumulate 2.*--precision bf16"):
+        finetune(config)
