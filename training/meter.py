@@ -34,8 +34,6 @@ class Meter:
         log_every: int,
         log_to: Sequence[LogTarget] = (),
     ) -> None:
-        self.stopped = False
-        """Whether a signal asked to stop; changes only in `report`, once per step."""
         self._run = run
         self._first, self._steps, self._log_every = step, steps, log_every
         self._signalled = Event()
@@ -66,12 +64,6 @@ class Meter:
     def signalled(self) -> bool:
         """Whether a signal asked to stop."""
         return self._signalled.is_set()
-
-    def report(self, step: int, figures: Mapping[str, Tensor | float]) -> None:
-        """Note that a step is done; figures are read only when they are logged."""
-        self.stopped = self.signalled
-        if self.wants(step):
-            self.log(step, figures)
 
     def wants(self, step: int) -> bool:
         """Whether the figures of a finished step are logged."""

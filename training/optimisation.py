@@ -18,14 +18,6 @@ def make_optimizer(
     return torch.optim.AdamW(trained, lr=rate, weight_decay=weight_decay, betas=betas, fused=True)
 
 
-def take_step(
-    optimizer: torch.optim.Optimizer, model: nn.Module, loss: Tensor, rate: float
-) -> Tensor:
-    """One step against the gradient of the loss; returns the gradient's norm."""
-    loss.backward()
-    return apply_gradients(optimizer, model, rate)
-
-
 def apply_gradients(optimizer: torch.optim.Optimizer, model: nn.Module, rate: float) -> Tensor:
     """Clip what was accumulated, take a step, forget it; returns the gradient's norm."""
     for group in optimizer.param_groups:

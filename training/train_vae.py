@@ -5,7 +5,14 @@ import torch
 from training.configs.train_vae import TrainVaeConfig
 from training.meter import Meter
 from training.optimisation import apply_gradients, make_optimizer
-from training.processes import agree, gather_rows, make_accelerator, mean_figures, parts
+from training.processes import (
+    agree,
+    autocast,
+    gather_rows,
+    make_accelerator,
+    mean_figures,
+    parts,
+)
 from training.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.card import describe
 from training.vae.chunks import load_chunks, load_prior, vae_sizes
@@ -24,7 +31,7 @@ def train_vae(config: TrainVaeConfig) -> int:
         0 when done, 130 when stopped by a signal (the run can be resumed).
     """
     torch.set_num_threads(config.threads)
-    accelerator = make_accelerator(config.precision)
+    accelerator = make_accelerator()
     device = accelerator.device
     run = RunFolder(config.output, config, config.resume, main=accelerator.is_main_process)
     recipe = recipe_of(config)
@@ -59,7 +66,7 @@ def train_vae(config: TrainVaeConfig) -> int:
         while step < steps and not stopped:
             actions = data.chunks[schedule.rows(step, generator)]
             batch = draw_batch(actions, prior, recipe, generator).of(part, device)
-            with accelerator.autocast():
+            with autocast(config.precision, device):
                 outputs = network(batch.seen, batch.eps)
             all_z = gather_rows(accelerator, outputs[1])
             loss, figures = vae_loss(outputs, batch, all_z, prior_there, recipe)
