@@ -7,7 +7,6 @@ from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.models.interface import Inputs
 from ate_policy.models.rdt import PRESETS, Rdt, RdtConfig
 from ate_policy.models.rdt_blocks import Attention
-from ate_policy.models.rdt_encoders import ByteText
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 SEEING = {"cameras": CAMERAS, "language": True, "image_height": 32, "image_width": 48}
@@ -88,6 +87,15 @@ def test_the_padding_of_a_short_instruction_changes_nothing():
     torch.testing.assert_close(padded[0], short[0])
 
 
+def test_keys_and_values_computed_once_change_no_sample():
+    """One step at the noisiest level gives the prediction itself."""
+    model, inputs = build(steps=1, **SEEING), observed()
+    noise = torch.randn(2, 6, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        predicted = model(noise, torch.tensor([999, 999]), inputs)
+        torch.testing.assert_close(model.sample(inputs, noise), predicted, rtol=1e-4, atol=1e-4)
+
+
 def test_the_control_frequency_reaches_the_prediction():
     model, inputs = build(), Inputs(state=torch.zeros(2, 16))
     before = predict(model, inputs)
@@ -103,8 +111,9 @@ def test_attention_normalises_queries_and_keys():
         torch.nn.init.zeros_(layer.bias)
     x, source = torch.randn(1, 2, 16), torch.randn(1, 3, 16)
     with torch.no_grad():
-        expected = 5.0 * attention(x, source)
-        torch.testing.assert_close(attention(x, 5.0 * source), expected, rtol=1e-3, atol=1e-4)
+        expected = 5.0 * attention(x, attention.pair(source))
+        scaled = attention(x, attention.pair(5.0 * source))
+    torch.testing.assert_close(scaled, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_gradient_checkpointing_changes_no_gradient():
@@ -152,13 +161,6 @@ def test_a_missing_published_encoder_is_asked_for_with_its_licence(language, opt
     message = rf"{option} is ''.*{name} \(Apache-2.0\).*local-dir"
     with pytest.raises(CheckpointError, match=message):
         predict(model, inputs)
-
-
-def test_bytes_of_an_instruction_become_tokens():
-    tokens, valid = ByteText(4, longest=5)(["abc", "", "longer"], torch.device("cpu"))
-    assert tokens.shape == (3, 5, 4)
-    assert valid.sum(1).tolist() == [3, 1, 5]  # an empty text keeps one token, a long one is cut
-    torch.testing.assert_close(tokens[1, 0], tokens[0, 4])
 
 
 @pytest.mark.parametrize(

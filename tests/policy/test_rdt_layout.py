@@ -1,7 +1,7 @@
 import pytest
 
 from ate_core.errors import LayoutError
-from ate_policy.models.rdt import TWO_ARMS
+from ate_policy.models.rdt_config import TWO_ARMS
 from ate_policy.models.rdt_layout import indices_of, object_indices
 
 

@@ -83,7 +83,13 @@ PRESETS: dict[str, dict[str, object]] = {
         "prediction": "sample",
         "steps": 5,
     },
-    "small": {"channels": (64, 128), "step_size": 64, "image_network": "small", "steps": 10},
+    "small": {
+        "channels": (64, 128),
+        "step_size": 64,
+        "image_network": "small",
+        "prediction": "sample",
+        "steps": 10,
+    },
     "full": {"image_height": 180, "image_width": 320},
 }
 """Sizes by name. full: `config/train_diffusion_unet_real_image_workspace.yaml` and the paper's

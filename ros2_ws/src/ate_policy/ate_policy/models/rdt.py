@@ -12,16 +12,17 @@ language or no images has no attention to it. Object poses of a state policy sta
 entries of the state.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ate_core.errors import CheckpointError
-from ate_policy.models.interface import Inputs, Interface
-from ate_policy.models.rdt_blocks import NORM_EPS, Block, initialise, mlp
+from ate_policy.models.interface import Inputs
+from ate_policy.models.rdt_blocks import NORM_EPS, Block, Condition, initialise, mlp
+from ate_policy.models.rdt_config import PRESETS, RdtConfig
 from ate_policy.models.rdt_encoders import (
     ByteText,
     ImageTokens,
@@ -35,8 +36,7 @@ from ate_policy.models.schedules import diffusion_process, sample_dpm_solver
 from ate_policy.models.sinusoids import sinusoids
 from ate_policy.transforms import FEATURES_PER_OBJECT
 
-Encoders = Literal["small", "published"]
-"""small: bytes and a small convolutional network, trained along; published: T5 and SigLIP."""
+__all__ = ["PRESETS", "Rdt", "RdtConfig"]
 
 PREDICTION = "sample"
 """The network predicts the clean chunk."""
@@ -47,82 +47,6 @@ STEP_SIZE = 256
 LEADING = 3
 """Tokens before the actions: diffusion step, control frequency, state."""
 
-TWO_ARMS = tuple(
-    name
-    for side in ("left", "right")
-    for name in (*(f"{side}_arm_{joint}" for joint in range(1, 8)), f"{side}_gripper")
-)
-"""Component names of the packaged cell's layout."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RdtConfig(Interface):
-    """Sizes of an RDT; the defaults are those of RDT-1B (its `configs/base.yaml`)."""
-
-    width: int = 2048
-    """Numbers per token."""
-    depth: int = 28
-    """Blocks."""
-    heads: int = 32
-    """Attention heads."""
-    train_steps: int = 1000
-    """Noise levels."""
-    steps: int = 5
-    """DPM-Solver++ steps from noise to chunk."""
-    control_frequency: int = 20
-    """Actions per second [Hz]: the cell's ticks."""
-    action_names: tuple[str, ...] = TWO_ARMS
-    """Component names of the layout's action."""
-    state_names: tuple[str, ...] = TWO_ARMS
-    """Component names of the layout's state."""
-    encoders: Encoders = "published"
-    """What turns instructions and images into tokens."""
-    text_encoder: str = ""
-    """Folder of T5-v1.1-XXL (published encoders, language)."""
-    image_encoder: str = ""
-    """Folder of siglip-so400m-patch14-384 (published encoders, cameras)."""
-    text_size: int = 64
-    """Numbers per byte of an instruction (small encoders)."""
-    longest_text: int = 1024
-    """Tokens of an instruction that are read."""
-    gradient_checkpointing: bool = False
-    """Compute each block again in the backward pass: slower, less memory."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
-        super().__post_init__()
-        for name, size in (("action_names", self.action_size), ("state_names", self.state_size)):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            if len(getattr(self, name)) != size:
-                raise CheckpointError(
-                    f"{name} has {len(getattr(self, name))} names, the layout {size} components: "
-                    "give the names of the cell's layout"
-                )
-        for name in ("width", "depth", "heads", "train_steps", "steps", "control_frequency"):
-            self.require_positive(name)
-        self.require_positive("text_size", "longest_text")
-        if self.width % (4 * self.heads):
-            raise CheckpointError(
-                f"width is {self.width}, must be a multiple of 4 heads, {4 * self.heads}"
-            )
-        if self.encoders not in get_args(Encoders):
-            raise CheckpointError(
-                f"encoders is '{self.encoders}': use {', '.join(get_args(Encoders))}"
-            )
-
-
-PRESETS: dict[str, dict[str, object]] = {
-    "tiny": {"width": 32, "depth": 2, "heads": 2, "encoders": "small", "longest_text": 32},
-    "small": {"width": 128, "depth": 4, "heads": 4, "encoders": "small", "longest_text": 64},
-    "full": {
-        "language": True,
-        "image_height": 384,  # what SigLIP was trained with
-        "image_width": 384,
-        "image_fit": "pad",
-    },
-}
-"""Sizes by name; full: RDT-1B."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
@@ -130,23 +54,10 @@ class Conditions:
 
     state: Tensor
     """(B, 1, W)."""
-    language: Tensor | None
-    """(B, L, W)."""
-    language_mask: Tensor | None
-    """(B, L), True where an instruction has a token."""
-    images: Tensor | None
-    """(B, N, W)."""
-
-    def repeat(self, repeats: int) -> "Conditions":
-        """Each condition R times in a row."""
-        if repeats == 1:
-            return self
-        return Conditions(
-            **{
-                name: None if value is None else value.repeat_interleave(repeats, dim=0)
-                for name, value in vars(self).items()
-            }
-        )
+    language: Condition | None
+    """The instruction, where the policy reads it."""
+    images: Condition | None
+    """Patches of all cameras, where the policy has any."""
 
 
 class Rdt(nn.Module):
@@ -192,23 +103,22 @@ class Rdt(nn.Module):
         """(..., 128) -> (..., D)."""
         return chunk[..., self._actions]
 
-    def conditions(self, inputs: Inputs) -> Conditions:
-        """Tokens of B observations."""
+    def conditions(self, inputs: Inputs, repeats: int = 1) -> Conditions:
+        """Tokens of B observations, each R times in a row."""
         parts = [inputs.state] + ([inputs.environment] if self._objects else [])
         state = place(torch.cat(parts, dim=-1), self._state + self._objects)
         state = torch.cat([state, self.state_mask.expand_as(state)], dim=-1)
-        language = mask = images = None
+        state = self.state_adaptor(state)[:, None]
+        language = images = None
         if self.text is not None:
             tokens, mask = self.text(inputs.instructions, state.device)
-            language = self.text_adaptor(tokens) + self.text_positions[: tokens.shape[1]]
+            tokens = self.text_adaptor(tokens) + self.text_positions[: tokens.shape[1]]
+            language = Condition(tokens=tokens, mask=mask).repeat(repeats)
         if self.images is not None:
-            images = self.image_adaptor(self.images(inputs.images)) + self.image_positions
-        return Conditions(
-            state=self.state_adaptor(state)[:, None],
-            language=language,
-            language_mask=mask,
-            images=images,
-        )
+            tokens = self.image_adaptor(self.images(inputs.images)) + self.image_positions
+            images = Condition(tokens=tokens).repeat(repeats)
+        state = state.repeat_interleave(repeats, dim=0)
+        return Conditions(state=state, language=language, images=images)
 
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
         """Predict the clean chunk (R B, H, 128).
@@ -218,14 +128,24 @@ class Rdt(nn.Module):
             level: Diffusion step (R B,).
             inputs: B observations.
         """
-        repeats = len(noisy) // len(inputs.state)
-        return self._denoise(noisy, level, self.conditions(inputs).repeat(repeats))
+        conditions = self.conditions(inputs, len(noisy) // len(inputs.state))
+        return self._denoise(noisy, level, conditions.state, self._by_block(conditions))
 
     def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
-        """Denoise (B, H, 128) into a chunk with DPM-Solver++."""
+        """Denoise (B, H, 128) into a chunk with DPM-Solver++.
+
+        Keys and values of the conditions are the same in every step and computed once: with
+        three cameras they are four fifths of a step's work at full size.
+        """
         conditions = self.conditions(inputs)
+        attended = [
+            None
+            if condition is None
+            else dataclasses.replace(condition, pair=block.cross.pair(condition.tokens))
+            for block, condition in zip(self.blocks, self._by_block(conditions), strict=True)
+        ]
         chunk = sample_dpm_solver(
-            lambda x, step: self._denoise(x, step, conditions),
+            lambda x, step: self._denoise(x, step, conditions.state, attended),
             noise,
             prediction=PREDICTION,
             train_steps=self.config.train_steps,
@@ -233,23 +153,24 @@ class Rdt(nn.Module):
         )
         return chunk * self.action_mask
 
-    def _denoise(self, noisy: Tensor, level: Tensor, conditions: Conditions) -> Tensor:
-        actions = self.state_adaptor(
-            torch.cat([noisy, self.action_mask.expand_as(noisy)], dim=-1)
-        )  # (B, H, W)
+    def _by_block(self, conditions: Conditions) -> list[Condition | None]:
+        """Blocks attend to the instruction and to the images in turn."""
+        return [(conditions.language, conditions.images)[i % 2] for i in range(len(self.blocks))]
+
+    def _denoise(
+        self, noisy: Tensor, level: Tensor, state: Tensor, attended: Sequence[Condition | None]
+    ) -> Tensor:
+        actions = torch.cat([noisy, self.action_mask.expand_as(noisy)], dim=-1)
+        actions = self.state_adaptor(actions)  # (B, H, W)
         step = self.step(sinusoids(level, STEP_SIZE))[:, None]
         hertz = torch.full_like(level, self.config.control_frequency)
         frequency = self.frequency(sinusoids(hertz, STEP_SIZE))[:, None]
-        x = torch.cat([step, frequency, conditions.state, actions], dim=1) + self.positions
-        attended = (
-            (conditions.language, conditions.language_mask),
-            (conditions.images, None),
-        )
-        for index, block in enumerate(self.blocks):
+        x = torch.cat([step, frequency, state, actions], dim=1) + self.positions
+        for block, condition in zip(self.blocks, attended, strict=True):
             if self.config.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, *attended[index % 2], use_reentrant=False)
+                x = checkpoint(block, x, condition, use_reentrant=False)
             else:
-                x = block(x, *attended[index % 2])
+                x = block(x, condition)
         return self.leave(self.leave_norm(x[:, LEADING:])) * self.action_mask
 
     def _initialise(self) -> None:

@@ -1,5 +1,6 @@
 """Parts of RDT's diffusion transformer (Liu et al. 2024, arXiv 2410.07864)."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -7,6 +8,27 @@ from torch import Tensor, nn
 
 NORM_EPS = 1e-6
 """Of every RMSNorm (published)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Something that the actions attend to."""
+
+    tokens: Tensor
+    """(B, L, W)."""
+    mask: Tensor | None = None
+    """(B, L), True where there is a token; None: everywhere."""
+    pair: tuple[Tensor, Tensor] | None = None
+    """Keys and values of one block, where they were computed before."""
+
+    def repeat(self, repeats: int) -> "Condition":
+        """Each of B conditions R times in a row."""
+        if repeats == 1:
+            return self
+        return Condition(
+            tokens=self.tokens.repeat_interleave(repeats, dim=0),
+            mask=None if self.mask is None else self.mask.repeat_interleave(repeats, dim=0),
+        )
 
 
 class Attention(nn.Module):
@@ -24,15 +46,20 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(width // heads, NORM_EPS)
         self.leave = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend from x (B, N, W) to a source (B, L, W); mask (B, L) is True where it is valid."""
-        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def pair(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values, each (B, heads, L, W / heads), of a source (B, L, W)."""
         pair = self.key_value(source).unflatten(-1, (2, self.heads, -1))
-        key, value = pair.permute(2, 0, 3, 1, 4)  # each (B, heads, L, W / heads)
+        key, value = pair.permute(2, 0, 3, 1, 4)
+        return self.key_norm(key), value
+
+    def forward(
+        self, x: Tensor, pair: tuple[Tensor, Tensor], mask: Tensor | None = None
+    ) -> Tensor:
+        """Attend from x (B, N, W) to a pair; mask (B, L) is True where it is valid."""
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         attended = nn.functional.scaled_dot_product_attention(
             self.query_norm(query),
-            self.key_norm(key),
-            value,
+            *pair,
             attn_mask=None if mask is None else mask[:, None, None, :],
         )
         return self.leave(attended.transpose(1, 2).flatten(2))
@@ -58,12 +85,13 @@ class Block(nn.Module):
         self.mlp_norm = nn.RMSNorm(width, NORM_EPS)
         self.mlp = mlp(width, width, width)
 
-    def forward(self, x: Tensor, condition: Tensor | None, mask: Tensor | None) -> Tensor:
-        """(B, N, W), (B, L, W), (B, L) -> (B, N, W)."""
+    def forward(self, x: Tensor, condition: Condition | None) -> Tensor:
+        """(B, N, W) -> (B, N, W)."""
         normed = self.attention_norm(x)
-        x = x + self.attention(normed, normed)
+        x = x + self.attention(normed, self.attention.pair(normed))
         if self.cross is not None:
-            x = x + self.cross(self.cross_norm(x), condition, mask)
+            pair = condition.pair or self.cross.pair(condition.tokens)
+            x = x + self.cross(self.cross_norm(x), pair, condition.mask)
         return x + self.mlp(self.mlp_norm(x))
 
 

@@ -99,15 +99,21 @@ class T5Text:
     @torch.no_grad()
     def _encode(self, text: str, device: torch.device) -> Tensor:
         if self._model is None:
-            from transformers import AutoTokenizer, T5EncoderModel
-
-            folder = _local(self._folder, "text_encoder", "google/t5-v1_1-xxl")
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+            self._load()
         ids = self._tokenizer(
             text, max_length=self._longest, truncation=True, return_tensors="pt"
         ).input_ids
         return self._model.to(device)(ids.to(device)).last_hidden_state[0].float()
+
+    def _load(self) -> None:
+        name = "google/t5-v1_1-xxl"
+        folder = _local(self._folder, "text_encoder", name)
+        from transformers import AutoTokenizer, T5EncoderModel
+
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+        _require("text_encoder", folder, name, "width", model.config.d_model, self.size)
+        self._model = model
 
 
 class SiglipTokens:
@@ -115,23 +121,36 @@ class SiglipTokens:
 
     size = 1152
     """Width of siglip-so400m-patch14-384."""
+    patch = 14
+    """Edge of its patches [px]."""
 
     def __init__(self, folder: str, height: int, width: int) -> None:
         self._folder = folder
+        self._edges = (height, width)
         self._model: nn.Module | None = None
-        self.count = (height // 14) * (width // 14)
+        self.count = (height // self.patch) * (width // self.patch)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """(B, K, 3, h, w) in [-0.5, 0.5] -> (B, K count, 1152)."""
         if self._model is None:
-            from transformers import SiglipVisionModel
-
-            folder = _local(self._folder, "image_encoder", "google/siglip-so400m-patch14-384")
-            self._model = SiglipVisionModel.from_pretrained(folder, local_files_only=True).eval()
+            self._load()
         pixels = 2.0 * images.flatten(0, 1)  # SigLIP reads [-1, 1]
         hidden = self._model.to(images.device)(pixel_values=pixels).last_hidden_state
         return hidden.float().unflatten(0, images.shape[:2]).flatten(1, 2)
+
+    def _load(self) -> None:
+        name = "google/siglip-so400m-patch14-384"
+        folder = _local(self._folder, "image_encoder", name)
+        from transformers import SiglipVisionModel
+
+        model = SiglipVisionModel.from_pretrained(folder, local_files_only=True).eval()
+        sizes = model.config
+        _require("image_encoder", folder, name, "width", sizes.hidden_size, self.size)
+        _require("image_encoder", folder, name, "patch size", sizes.patch_size, self.patch)
+        for edge in self._edges:
+            _require("image_encoder", folder, name, "image size", sizes.image_size, edge)
+        self._model = model
 
 
 def _local(folder: str, option: str, name: str) -> Path:
@@ -142,3 +161,11 @@ def _local(folder: str, option: str, name: str) -> Path:
             f"once with `hf download {name} --local-dir <folder>` and give that folder"
         )
     return Path(folder)
+
+
+def _require(option: str, folder: Path, name: str, what: str, found: int, wanted: int) -> None:
+    """Refuse an encoder of another size."""
+    if found != wanted:
+        raise CheckpointError(
+            f"{option} is '{folder}' with {what} {found}, the policy reads {wanted}: give {name}"
+        )
