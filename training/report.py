@@ -1,6 +1,5 @@
 """`ate report`: one self-contained HTML page of a run, from the files its stages left."""
 
-import base64
 import html
 import json
 from collections.abc import Iterable, Sequence
@@ -13,17 +12,8 @@ from rich.console import Console
 from ate_core.errors import UsageError
 from training.comparison import compare, wilson
 from training.data.episode_file import list_episodes, read_episode
+from training.html_page import image, note, page, section, table, video
 from training.report_figures import latent_figure, losses_figure, period_figure
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #222; background: #fff }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .25rem .8rem .25rem 0;
-       text-align: left; border-bottom: 1px solid #eee } td.n { text-align: right }
-img, video { max-width: 100% } .views img { width: 32% } code { font-size: .85em }
-.note { color: #666 }
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,48 +37,20 @@ def report(config: ReportConfig) -> int:
     body = [
         _heading(settings["config"]),
         _summary(run),
-        _section("Success", _success(run)),
-        _section("Demonstrations", _demonstrations(run)),
-        _section("Control loop at 20 Hz", _loops(run)),
-        _section("Training", _training(run)),
-        _section("Latent space", _latent(run)),
-        _section("Cameras", _cameras(run)),
-        _section("Video", _video(run / "rollout.mp4")),
-        _section("Stage timings", _timings(settings["stages"])),
+        section("Success", _success(run)),
+        section("Demonstrations", _demonstrations(run)),
+        section("Control loop at 20 Hz", _loops(run)),
+        section("Training", _training(run)),
+        section("Latent space", _latent(run)),
+        section("Cameras", _cameras(run)),
+        section("Video", _video(run / "rollout.mp4")),
+        section("Stage timings", _timings(settings["stages"])),
     ]
-    page = (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'>"
-        f"<title>Run report</title><style>{STYLE}</style></head><body>"
-        + "".join(body)
-        + "</body></html>\n"
-    )
+    text = page("Run report", body)
     output = config.output or run / "report.html"
-    output.write_text(page)
-    Console().print(f"report: {output} ({len(page) / 1e6:.1f} MB)")
+    output.write_text(text)
+    Console().print(f"report: {output} ({len(text) / 1e6:.1f} MB)")
     return 0
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{html.escape(title)}</h2>{content}"
-
-
-def _missing(what: str) -> str:
-    return f"<p class='note'>{html.escape(what)}</p>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
-    lines = [
-        "<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row) + "</tr>"
-        for row in rows
-    ]
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
-
-
-def _image(data: bytes, kind: str, title: str) -> str:
-    text = base64.b64encode(data).decode()
-    return f"<img alt='{html.escape(title)}' src='data:image/{kind};base64,{text}'>"
 
 
 def _read_json(path: Path) -> Any:
@@ -121,7 +83,7 @@ def _heading(settings: dict[str, str]) -> str:
 def _summary(run: Path) -> str:
     result = _read_json(run / "evaluation.json")
     if result is None:
-        return _missing("This run was not evaluated.")
+        return note("This run was not evaluated.")
     lines = [f"<b>{html.escape(name)}</b>: {_rate(trials)}" for name, trials in _policies(result)]
     return "<p>" + "<br>".join(lines) + "</p>"
 
@@ -137,7 +99,7 @@ def _rate(trials: Sequence[dict[str, Any]]) -> str:
 def _success(run: Path) -> str:
     result = _read_json(run / "evaluation.json")
     if result is None:
-        return _missing("No evaluation.json: run `ate evaluate`.")
+        return note("No evaluation.json: run `ate evaluate`.")
     rows = []
     for name, trials in _policies(result):
         scores = [t["score"] for t in trials]
@@ -152,7 +114,7 @@ def _success(run: Path) -> str:
             refused = _refused_by_node(run / f"timing_{name}.json")
             rows.append(("through the nodes", name, _rate(trials), f"{mean:.2f}", refused))
     head = ("path", "policy", "success", "mean score", "chunks refused")
-    content = _table(head, rows)
+    content = table(head, rows)
     if {"plain", "guided"} <= set(result["policies"]):
         plain = [bool(t["success"]) for t in result["policies"]["plain"]]
         guided = [bool(t["success"]) for t in result["policies"]["guided"]]
@@ -172,7 +134,7 @@ def _refused_by_node(timing: Path) -> object:
 def _demonstrations(run: Path) -> str:
     attempts = _read_lines(run / "demonstrations.jsonl")
     if not attempts:
-        return _missing("No demonstrations.jsonl.")
+        return note("No demonstrations.jsonl.")
     kept = sum(bool(a["kept"]) for a in attempts)
     total = sum(float(a["total_s"]) for a in attempts)
     reasons = sorted({a["reason"] for a in attempts if a["reason"]})
@@ -182,7 +144,7 @@ def _demonstrations(run: Path) -> str:
         f"{total / len(attempts):.1f} s per attempt.</p>"
     )
     if reasons:
-        text += _table(("why attempts failed",), [(reason,) for reason in reasons])
+        text += table(("why attempts failed",), [(reason,) for reason in reasons])
     return text
 
 
@@ -194,13 +156,13 @@ def _loops(run: Path) -> str:
         loops[f"policy node, {name}"] = document["loop"]
         loops[f"bare sleep loop beside it, {name}"] = document["sleep_loop"]
     if not loops:
-        return _missing("The policy was not deployed through the nodes.")
+        return note("The policy was not deployed through the nodes.")
     rows = [
         (name, loop["ticks"], *(f"{loop[k]:.2f}" for k in ("median_ms", "p99_ms")), loop["misses"])
         for name, loop in loops.items()
     ]
     head = ("loop", "ticks", "period median [ms]", "period p99 [ms]", "ticks missed")
-    return _table(head, rows) + _image(period_figure(loops), "png", "deviation of the period")
+    return table(head, rows) + image(period_figure(loops), "png", "deviation of the period")
 
 
 def _training(run: Path) -> str:
@@ -211,10 +173,10 @@ def _training(run: Path) -> str:
     ):
         figure = losses_figure({name: run / name for name in names})
         if figure is not None:
-            content += f"<p>{title}</p>" + _image(figure, "png", f"losses of the {title}")
+            content += f"<p>{title}</p>" + image(figure, "png", f"losses of the {title}")
     content += _sources(run / "vae_pretraining")
-    note = "Plain and guided losses have different targets: compare success, not losses."
-    return (content or _missing("No training logs.")) + f"<p class='note'>{note}</p>"
+    remark = "Plain and guided losses have different targets: compare success, not losses."
+    return (content or note("No training logs.")) + note(remark)
 
 
 def _sources(vae: Path) -> str:
@@ -224,35 +186,34 @@ def _sources(vae: Path) -> str:
     if not sources:
         return ""
     rows = [(name, count) for name, count in sources.items()]
-    return "<p>Pre-training motion of the first VAE</p>" + _table(("source", "chunks"), rows)
+    return "<p>Pre-training motion of the first VAE</p>" + table(("source", "chunks"), rows)
 
 
 def _latent(run: Path) -> str:
     folders = [run / name for name in ("vae_pretraining", "vae_adaptation", "episodes")]
     if not all(folder.is_dir() for folder in folders):
-        return _missing("No pair of VAEs.")
-    return _image(latent_figure(*folders), "png", "latent space")
+        return note("No pair of VAEs.")
+    return image(latent_figure(*folders), "png", "latent space")
 
 
 def _cameras(run: Path) -> str:
     files = list_episodes(run / "episodes") if (run / "episodes").is_dir() else []
     if not files:
-        return _missing("No episodes.")
+        return note("No episodes.")
     episode = read_episode(files[0])
     views = []
     for key, images in sorted(episode.images.items()):
         middle = bytes(images[len(images) // 2])
-        views.append(_image(middle, "jpeg", key))
+        views.append(image(middle, "jpeg", key))
     return f"<p class='views'>{''.join(views)}</p><p>from {html.escape(files[0].name)}</p>"
 
 
 def _video(path: Path) -> str:
     if not path.is_file():
-        return _missing("No video.")
-    text = base64.b64encode(path.read_bytes()).decode()
-    return f"<video controls loop src='data:video/mp4;base64,{text}'></video>"
+        return note("No video.")
+    return video(path)
 
 
 def _timings(stages: Sequence[dict[str, Any]]) -> str:
     rows = [(s["stage"], f"{s['seconds']:.0f}", "ate " + " ".join(s["words"])) for s in stages]
-    return _table(("stage", "seconds", "command"), rows)
+    return table(("stage", "seconds", "command"), rows)
