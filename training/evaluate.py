@@ -57,6 +57,8 @@ class EvaluateConfig:
     """MP4 file for the first trial of the last checkpoint; needs the EGL packages."""
     cell: Path | None = None
     """cell.yaml; default: the packaged one."""
+    device: str = "cpu"
+    """Where the policies run: cpu, cuda, auto."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,7 @@ def evaluate(config: EvaluateConfig) -> int:
         raise UsageError(f"output {config.output} is a folder: name a JSON file")
     make_folder(config.output.parent)
     cell = load_cell(config.cell, "sim")
-    policies = {_name(path): load_policy(path, cell) for path in config.checkpoints}
+    policies = {_name(path): load_policy(path, cell, config.device) for path in config.checkpoints}
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
     for name, policy in policies.items():

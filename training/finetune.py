@@ -5,7 +5,6 @@ Inference does not know about guidance: the VAE is used here and never stored wi
 
 import dataclasses
 import json
-import logging
 from collections.abc import Mapping
 
 import torch
@@ -48,8 +47,6 @@ from training.processes import (
 from training.run_folder import RunFolder, pack_state, saved_weights, unpack_state
 from training.vae.storage import load_vae, require_same_space
 
-logger = logging.getLogger(__name__)
-
 
 def finetune(config: FinetuneConfig) -> int:
     """Train a policy and write a run folder of checkpoints.
@@ -78,7 +75,8 @@ def _finetune(config: FinetuneConfig) -> int:
 
     # model
     model = build_policy(config, sizes, data.contract).to(device)
-    logger.info("%s", memory_estimate(model, recipe.ema_decay > 0.0))
+    if main:
+        print(memory_estimate(model, recipe.ema_decay > 0.0))
     optimizer = make_optimizer(model, recipe.learning_rate, recipe.weight_decay, recipe.betas)
     network, _ = accelerator.prepare(model, optimizer)
     averaged = copy_weights(model) if recipe.ema_decay else {}

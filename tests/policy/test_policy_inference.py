@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ate_core.errors import CheckpointError, LayoutError
+from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
@@ -13,6 +13,7 @@ from ate_policy.models.registry import FLOW_POLICY
 from ate_policy.policy import (
     Policy,
     checkpoint_of,
+    find_device,
     load_policy,
     restore_model,
     untrained_policy,
@@ -145,3 +146,12 @@ def test_an_untrained_policy_does_not_disturb_the_random_stream(cell):
     torch.manual_seed(1)
     untrained_policy(cell, objects=1)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_device_that_is_not_there_is_refused(saved, cell):
+    assert find_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(UsageError, match="device 'warp' is unknown"):
+        load_policy(saved, cell, "warp")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="device 'cuda' is not there"):
+            load_policy(saved, cell, "cuda")

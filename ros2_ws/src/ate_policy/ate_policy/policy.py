@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ate_core.contract import Cell, parse_cell_text
-from ate_core.errors import CheckpointError, LayoutError
+from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
@@ -166,20 +166,31 @@ class Policy:
         )
 
 
-def load_policy(
-    path: str | Path, cell: Cell | None = None, device: str | torch.device = "cpu"
-) -> Policy:
+def find_device(name: str) -> torch.device:
+    """The device of a name; `auto` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device '{name}' is unknown: use auto, cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device '{name}' is not there: use cpu, or install torch for CUDA")
+    return device
+
+
+def load_policy(path: str | Path, cell: Cell | None = None, device: str = "cpu") -> Policy:
     """Load a policy from its checkpoint folder (or from a run folder: the newest one).
 
     Args:
         path: Folder written by `ate finetune`.
         cell: The cell it shall run on; a differing layout is refused by field name.
-        device: Where the network runs.
+        device: Where the network runs: auto, cpu, cuda, ...
     """
     checkpoint = load_checkpoint(path, cell)
     return Policy(
         checkpoint.kind,
-        restore_model(checkpoint).to(device),
+        restore_model(checkpoint).to(find_device(device)),
         ChunkTransform(checkpoint.statistics),
         checkpoint.contract,
         dict(checkpoint.training),

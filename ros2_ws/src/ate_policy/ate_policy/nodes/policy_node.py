@@ -61,8 +61,9 @@ class PolicyNode(Node):
             "how overlapping chunks are used",
             ("synchronous", "temporal_ensemble"),
         )
+        device = declare_text(self, "device", "auto", "where the network runs: auto, cpu, cuda")
         torch.set_num_threads(1)
-        policy = load_policy(checkpoint, self.cell)
+        policy = load_policy(checkpoint, self.cell, device)
         warm = policy.warm_up()
         needs = policy.needs
         self._buffer = LiveBuffer(
