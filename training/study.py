@@ -5,15 +5,13 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from ate_core.errors import UsageError
-from training.configs.study import GROWS, HOW_TO_RUN, Arm, StudyConfig
+from training.configs.study import GROWS, HOW_TO_RUN, PLAIN, Arm, StudyConfig
 from training.folders import make_folder
 from training.study_report import write_report
 from training.study_stages import (
@@ -25,7 +23,18 @@ from training.study_stages import (
     train_prior,
 )
 
-Job = Callable[[], object]
+PRIOR = "action VAE, stage 1"
+"""Name of the job that all guided arms need."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A part of the study that one process does."""
+
+    run: Callable[[], object]
+    """Does what is missing of it."""
+    needs: tuple[str, ...] = ()
+    """Names of the jobs that come before."""
 
 
 def study(config: StudyConfig) -> int:
@@ -33,48 +42,46 @@ def study(config: StudyConfig) -> int:
     make_folder(config.output)
     _remember(config)
     if not config.report_only:
-        run_jobs(shared_jobs(config), config.jobs, "prior and pre-training")
-        run_jobs(seed_jobs(config), config.jobs, "demonstrations and action VAE")
-        run_jobs(arm_jobs(config), config.jobs, "fine-tuning and rollouts")
+        run_jobs(make_jobs(config), config.jobs)
     for line in write_report(config):
         print(line)
     return 0
 
 
-def shared_jobs(config: StudyConfig) -> dict[str, Job]:
-    """What all seeds share."""
-    jobs: dict[str, Job] = {}
-    if any(arm.mode != "none" for arm in config.arms):
-        jobs["action VAE, stage 1"] = partial(train_prior, config)
+def make_jobs(config: StudyConfig) -> dict[str, Job]:
+    """All jobs by name, each behind what it needs; whole seeds come first."""
+    jobs = {}
+    if any(arm.mode != PLAIN for arm in config.arms):
+        jobs[PRIOR] = Job(run=partial(train_prior, config))
     for task in config.pretrained:
-        jobs[f"pre-training for {task}"] = partial(pretrain_policy, config, task)
+        jobs[f"{task}: pre-training"] = Job(run=partial(pretrain_policy, config, task))
+    for seed in range(config.seeds):
+        for task in config.tasks:
+            jobs |= _jobs_of_seed(config, task, seed)
     return jobs
 
 
-def seed_jobs(config: StudyConfig) -> dict[str, Job]:
-    """What the arms of one seed share."""
-    return {
-        f"{task} {seed}": partial(_prepare_seed, config, task, seed)
-        for seed in range(config.seeds)
-        for task in config.tasks
-    }
+def _jobs_of_seed(config: StudyConfig, task: str, seed: int) -> dict[str, Job]:
+    name = f"{task}, seed {seed}"
+    jobs = {f"{name}: demonstrations": Job(run=partial(record_demonstrations, config, task, seed))}
+    before = [f"{name}: demonstrations"]
+    if task in config.pretrained:
+        before.append(f"{task}: pre-training")
+    for untrained in sorted({arm.untrained for arm in config.arms if arm.mode != PLAIN}):
+        jobs[_vae_job(name, untrained)] = Job(
+            run=partial(train_aligned, config, task, seed, untrained=untrained),
+            needs=(before[0], PRIOR),
+        )
+    for arm in config.arms:
+        guided = () if arm.mode == PLAIN else (_vae_job(name, arm.untrained),)
+        jobs[f"{name}: {arm.name}"] = Job(
+            run=partial(_run_arm, config, task, arm, seed), needs=(*before, *guided)
+        )
+    return jobs
 
 
-def arm_jobs(config: StudyConfig) -> dict[str, Job]:
-    """Training and rollouts of every arm; whole seeds come first, so that a part is a study."""
-    return {
-        f"{task} {arm.name} {seed}": partial(_run_arm, config, task, arm, seed)
-        for seed in range(config.seeds)
-        for task in config.tasks
-        for arm in config.arms
-    }
-
-
-def _prepare_seed(config: StudyConfig, task: str, seed: int) -> None:
-    record_demonstrations(config, task, seed)
-    guided = [arm for arm in config.arms if arm.mode != "none"]
-    for untrained in {arm.untrained for arm in guided}:
-        train_aligned(config, task, seed, untrained=untrained)
+def _vae_job(name: str, untrained: bool) -> str:
+    return f"{name}: {'untrained ' if untrained else ''}action VAE"
 
 
 def _run_arm(config: StudyConfig, task: str, arm: Arm, seed: int) -> None:
@@ -82,33 +89,44 @@ def _run_arm(config: StudyConfig, task: str, arm: Arm, seed: int) -> None:
     roll_out_checkpoints(config, task, arm, seed, run)
 
 
-def run_jobs(jobs: dict[str, Job], processes: int, label: str) -> None:
+def run_jobs(jobs: Mapping[str, Job], processes: int) -> None:
     """Run jobs, several at a time in processes of their own.
 
     Args:
-        jobs: by name; they do not depend on each other.
+        jobs: by name, each behind what it needs.
         processes: how many at a time; 1 runs them here.
-        label: for people.
     """
-    console, count = Console(), len(jobs)
     if processes == 1:
         for number, (name, job) in enumerate(jobs.items(), start=1):
-            job()
-            console.print(f"{label}: {name} ({number}/{count})", highlight=False)
+            job.run()
+            _report(name, number, len(jobs))
         return
-    with ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_be_quiet
-    ) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=_be_quiet) as pool:
         try:
-            futures = {pool.submit(job): name for name, job in jobs.items()}
-            for number, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                console.print(f"{label}: {futures[future]} ({number}/{count})", highlight=False)
+            _run_in_pool(jobs, pool)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()  # training saves a checkpoint, rollouts are repeated
             raise
+
+
+def _run_in_pool(jobs: Mapping[str, Job], pool: ProcessPoolExecutor) -> None:
+    waiting, done, running = dict(jobs), set(), {}
+    while waiting or running:
+        for name in [name for name, job in waiting.items() if done.issuperset(job.needs)]:
+            running[pool.submit(waiting.pop(name).run)] = name
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            future.result()
+            name = running.pop(future)
+            done.add(name)
+            _report(name, len(done), len(jobs))
+
+
+def _report(name: str, number: int, count: int) -> None:
+    print(f"{number}/{count}  {name}", flush=True)
 
 
 def _be_quiet() -> None:
@@ -134,7 +152,7 @@ def _remember(config: StudyConfig) -> None:
     file.write_text(json.dumps(plain, indent=2) + "\n")
 
 
-def _differing(stored: dict, wanted: dict) -> Sequence[str]:
+def _differing(stored: dict, wanted: dict) -> list[str]:
     return [
         f"{key}: {wanted.get(key)} (was {stored.get(key)})"
         for key in sorted(set(stored) | set(wanted))

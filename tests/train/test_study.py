@@ -13,7 +13,7 @@ from training import study_stages
 from training.configs.study import StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
 from training.evaluate import Trial
-from training.study import run_jobs, study
+from training.study import Job, make_jobs, run_jobs, study
 from training.study_report import BEGIN, END, fill_document, read_outcomes, tables
 from training.study_stages import as_episode, pretrain_policy, rollouts_file
 
@@ -245,8 +245,26 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         study(StudyConfig(output=tmp_path, **TINY))
 
 
-def test_jobs_of_several_processes_report_their_errors(tmp_path):
-    jobs = {"good": partial(Path.touch, tmp_path / "done"), "bad": partial(int, "x")}
+def test_jobs_of_several_processes_keep_their_order_and_report_errors(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "first" / "second"
+    jobs = {
+        "inner": Job(run=second.mkdir, needs=("outer",)),  # fails unless the outer one is there
+        "outer": Job(run=first.mkdir),
+        "broken": Job(run=partial(int, "x"), needs=("inner",)),
+    }
     with pytest.raises(ValueError, match="invalid literal"):
-        run_jobs(jobs, 2, "test")
-    assert (tmp_path / "done").exists()
+        run_jobs(jobs, 2)
+    assert second.is_dir()
+
+
+def test_arms_wait_for_what_they_need():
+    settings = {**TINY, "guidance": ("none", "paper", "paper:untrained")}
+    jobs = make_jobs(StudyConfig(output=Path("study"), pretrained=("pick_place",), **settings))
+    names = list(jobs)
+    for name, job in jobs.items():
+        assert all(names.index(need) < names.index(name) for need in job.needs)
+    shared = {"pick_place: pre-training", "pick_place, seed 0: demonstrations"}
+    assert set(jobs["pick_place, seed 0: none"].needs) == shared
+    assert set(jobs["pick_place, seed 0: paper:untrained"].needs) == shared | {
+        "pick_place, seed 0: untrained action VAE"
+    }
