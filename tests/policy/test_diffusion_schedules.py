@@ -112,17 +112,28 @@ def test_ddim_with_a_perfect_network_returns_the_clean_chunk(prediction, steps):
     torch.testing.assert_close(chunk_of, chunk, rtol=2e-3, atol=2e-3)
 
 
-def test_ddim_begins_at_the_noisiest_level_and_bounds_the_clean_estimate():
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [("epsilon", [75, 50, 25, 0]), ("sample", [99, 74, 49, 24]), ("v", [99, 74, 49, 24])],
+)
+def test_ddim_starts_where_the_prediction_can_be_used(prediction, expected):
+    """At step 99 a clean chunk is (x - eps) / 5e-4: no epsilon is good enough for that."""
     steps = []
 
-    def useless(x, step):
+    def denoiser(x, step):
         steps.append(int(step[0]))
-        return torch.full_like(x, 1e6)
+        return x
 
+    noise = torch.zeros(1, 2, 2)
+    sample_ddim(denoiser, noise, prediction=prediction, train_steps=100, steps=4, largest=3.0)
+    assert steps == expected
+
+
+def test_ddim_bounds_the_clean_estimate():
+    noise, huge = torch.zeros(1, 2, 2), torch.full((1, 2, 2), 1e6)
     chunk = sample_ddim(
-        useless, torch.zeros(1, 2, 2), prediction="sample", train_steps=100, steps=4, largest=3.0
+        lambda x, _: huge, noise, prediction="sample", train_steps=100, steps=4, largest=3.0
     )
-    assert steps == [99, 74, 49, 24]
     torch.testing.assert_close(chunk, torch.full((1, 2, 2), 3.0))
 
 
