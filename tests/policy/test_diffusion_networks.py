@@ -171,6 +171,7 @@ def test_a_checkpoint_gives_the_same_actions_again(kind, tmp_path, cell):
         ({"prediction": "velocity_pi0"}, "prediction is 'velocity_pi0'"),
         ({"image_network": "vit"}, "image_network is 'vit'"),
         ({"largest": 0.0}, "largest is 0.0"),
+        ({"language": True}, "reads no instruction"),
     ],
 )
 def test_diffusion_policies_that_cannot_be_built_are_refused(sizes, message):

@@ -65,6 +65,10 @@ class DiffusionPolicyConfig(Interface):
             raise CheckpointError(
                 f"steps is {self.steps}, must not exceed train_steps, {self.train_steps}"
             )
+        if self.language:
+            raise CheckpointError(
+                "language is on, but a Diffusion Policy reads no instruction: use rdt or pi0"
+            )
         if self.largest <= 0.0:
             raise CheckpointError(f"largest is {self.largest}, must be positive")
         for name, choice in (("prediction", DiffusionPrediction), ("image_network", ImageNetwork)):
@@ -92,9 +96,10 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     "full": {"image_height": 180, "image_width": 320},
 }
-"""Sizes by name. full: `config/train_diffusion_unet_real_image_workspace.yaml` and the paper's
-appendix for networks, schedule and DDIM steps; images as wide as the paper's real ones (320), in
-the 16:9 of our cameras."""
+"""Sizes by name. full: UNet, image network and schedule of the image policy
+(`config/train_diffusion_unet_hybrid_workspace.yaml` of real-stanford/diffusion_policy), the DDIM
+steps of its real robot (`eval_real_robot.py`) and images as wide as there (320 px), in the 16:9
+of our cameras. The narrow ones predict the chunk: 64 channels cannot carry its noise as well."""
 
 
 class DiffusionPolicy(nn.Module):
