@@ -188,6 +188,7 @@ def describe(
     training = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     training |= {"step": step, "task": data.task}
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
+    training |= {"data_sha256": data.sha256()}
     parameters = sum(p.numel() for p in model.parameters())
     sizes = model.config
     steered = f"{config.guidance}, strength {config.strength:g}, VAE {config.vae}"

@@ -1,14 +1,19 @@
 """A run folder: configuration, log, checkpoints, and all that an exact resume needs.
 
 run.json               the command's configuration
+environment.json       versions of what ran it, and the command line
 log.jsonl              one line per logged step
 step_001000/           checkpoint folders; the newest also holds training_state.safetensors
 last -> step_001000
 """
 
+import contextlib
 import dataclasses
 import json
+import platform
+import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,6 +71,8 @@ class RunFolder:
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
             make_folder(path)
             (path / "run.json").write_text(json.dumps(self.config, indent=2) + "\n")
+            environment = json.dumps(describe_environment(), indent=2)
+            (path / "environment.json").write_text(environment + "\n")
             self._log.unlink(missing_ok=True)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -139,6 +146,22 @@ class RunFolder:
                 if entry["step"] <= step:
                     kept.append(line + "\n")
         self._log.write_text("".join(kept))
+
+
+def describe_environment() -> dict[str, object]:
+    """Versions that decide whether a run can be repeated to the bit."""
+    names = ("ate-stack", "torch", "accelerate", "transformers", "diffusers", "peft", "numpy")
+    versions = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "command": sys.argv,
+    }
 
 
 def pack_state(

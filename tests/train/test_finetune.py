@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import signal
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 from ate_core.errors import EpisodeError, TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.interface import Interface
 from ate_policy.policy import load_policy
 from training import finetune as command
 from training.configs.finetune import FinetuneConfig
 from training.configs.train_vae import TrainVaeConfig
+from training.data.dataset import gather
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
 from training.train_vae import train_vae
@@ -27,26 +30,13 @@ def vae(tmp_path_factory, episodes, write_demonstrations):
     """A stage-2 VAE of the episodes, hardly trained."""
     folder = tmp_path_factory.mktemp("vae")
     motion = write_demonstrations(folder / "motion", count=2, seed=7)
-    pretend_stage_one(motion, folder / "one")
+    one = TrainVaeConfig(stage=1, output=folder / "one", recordings=(motion,), motions=0, **VAE)
+    assert train_vae(one) == 0
     config = TrainVaeConfig(
         stage=2, output=folder / "two", episodes=episodes, prior=folder / "one", **VAE
     )
     assert train_vae(config) == 0
     return folder / "two"
-
-
-def pretend_stage_one(motion, output):
-    """Stage 1 on synthetic motion in the place of generated motion."""
-    from training import train_vae as module
-    from training.data.pretraining import MotionSource
-
-    original = module.load_sources
-    actions = [trajectory.action for trajectory in read_trajectories(motion)]
-    module.load_sources = lambda *_, **__: [MotionSource("synthetic", actions)]
-    try:
-        assert train_vae(TrainVaeConfig(stage=1, output=output, **VAE)) == 0
-    finally:
-        module.load_sources = original
 
 
 def weights(run):
@@ -67,6 +57,10 @@ def test_a_run_leaves_a_policy_that_loads_for_the_cell(tmp_path, episodes, cell)
     assert policy.needs.objects == 1 and policy.horizon == 20
     assert policy.training["step"] == 6 and policy.training["task"] == "reach"
     assert len(logged(tmp_path / "run")) == 6
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["packages"]["torch"] == metadata.version("torch")
+    data = gather(read_trajectories(episodes), Interface(objects=1))
+    assert policy.training["data_sha256"] == data.sha256()
     card = load_checkpoint(tmp_path / "run").card
     assert "| demonstrations | 3 (120 ticks) |" in card
 

@@ -6,6 +6,7 @@ VAE take their chunks from here, so both see the same padding.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -67,6 +68,14 @@ class Demonstrations:
         """Instruction of each tick (B,)."""
         episodes = torch.searchsorted(self.first_ticks, rows, right=True) - 1
         return tuple(self.instructions[index] for index in episodes.tolist())
+
+    def sha256(self) -> str:
+        """Digest of what was read, images aside: which data a run was made from."""
+        digest = hashlib.sha256(self.contract.encode())
+        for values in (self.states, self.actions, self.environment):
+            if values is not None:
+                digest.update(values.numpy().tobytes())
+        return digest.hexdigest()
 
     def statistics(self, space: ActionSpace = "absolute") -> Statistics:
         """Statistics of state, action and object features.
