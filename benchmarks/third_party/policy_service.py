@@ -30,7 +30,7 @@ class PolicyService:
 
     def __call__(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer one request."""
-        name = request.get("policy")
+        name = str(request.get("policy"))
         if name not in self._policies:
             raise UsageError(f"there is no policy {name!r}; have {', '.join(self._policies)}")
         match request["command"]:

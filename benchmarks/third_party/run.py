@@ -56,6 +56,10 @@ class Task:
     """Longest trial [ticks]."""
     pretraining: str | None
     """Task whose demonstrations stage 1 of the VAE sees; None: generated motion of other arms."""
+    demonstrations: int
+    """Demonstrations, so few that plain fine-tuning neither always nor never succeeds."""
+    steps: int
+    """Optimiser steps of a policy, chosen likewise."""
 
 
 TASKS = {
@@ -65,6 +69,8 @@ TASKS = {
         instruction="push the cube to the target",
         limit=100,
         pretraining="pick_cube",
+        demonstrations=10,
+        steps=1000,
     ),
     "pick_cube": Task(
         environment="maniskill",
@@ -72,6 +78,8 @@ TASKS = {
         instruction="pick up the cube and hold it at the goal",
         limit=100,
         pretraining="push_cube",
+        demonstrations=50,
+        steps=1000,
     ),
     "two_arm_lift": Task(
         environment="robosuite",
@@ -79,6 +87,8 @@ TASKS = {
         instruction="lift the pot by its two handles",
         limit=120,
         pretraining=None,
+        demonstrations=10,
+        steps=1000,
     ),
 }
 
@@ -91,14 +101,14 @@ class RunConfig:
     """The task."""
     output: Path
     """Folder for everything that is made."""
-    demonstrations: int = 50
-    """Demonstrations of the task."""
-    motions: int = 100
+    demonstrations: int | None = None
+    """Demonstrations; None: usual for the task."""
+    motions: int = 50
     """Demonstrations, or generated motions, behind stage 1 of the VAE."""
-    vae_steps: int = 2000
+    vae_steps: int = 1000
     """Optimiser steps of each stage of the VAE."""
-    steps: int = 2000
-    """Optimiser steps of each policy."""
+    steps: int | None = None
+    """Optimiser steps of each policy; None: usual for the task."""
     guidances: tuple[str, ...] = ("none", "paper")
     """Guidance modes of `ate finetune`; the first is the one that the others are compared with."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -109,8 +119,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that make no comparison."""
         for name in ("demonstrations", "motions", "vae_steps", "steps", "trials"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}, must be at least 1")
         if not self.guidances or not self.seeds:
             raise UsageError("guidances and seeds must not be empty: give at least one of each")
 
@@ -118,10 +129,11 @@ class RunConfig:
 def run(config: RunConfig) -> int:
     """Make every step that is not done yet and print the table."""
     task, folder = TASKS[config.task], config.output
+    count, steps = config.demonstrations or task.demonstrations, config.steps or task.steps
     remember(config)
 
     # motion
-    episodes = demonstrate(folder, config.task, config.demonstrations, first_seed=0)
+    episodes = demonstrate(folder, config.task, count, first_seed=0)
     source: list[object] = ["--cell", HERE / "robots" / f"{task.robot}.yaml"]
     if task.pretraining is None:
         source += ["--motions", config.motions]
@@ -142,7 +154,7 @@ def run(config: RunConfig) -> int:
             policies[_name(guidance, seed)] = folder / "policies" / _name(guidance, seed)
             options = ["--episodes", episodes, "--guidance", guidance, "--seed", seed]
             options += [] if guidance == "none" else ["--vae", vae]
-            train("finetune", policies[_name(guidance, seed)], config.steps, options)
+            train("finetune", policies[_name(guidance, seed)], steps, options)
 
     # roll-outs
     outcomes = folder / "outcomes.json"
