@@ -38,6 +38,8 @@ class MotionSource:
     """(T, D) actions per episode, in that body's own units."""
     episodes: Sequence[str] = ()
     """What to call each episode in messages; numbers without."""
+    generated: bool = False
+    """Whether it was made here; a joint that its body lacks then stays 0 by design."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def make_chunks(
     for source in sources:
         _refuse_short(source, horizon)
         rows = np.concatenate(source.motions).astype(np.float32)
-        report_constant(rows, layout, source.name)
+        if not source.generated:
+            report_constant(rows, layout, source.name)
         measured = vector_statistics(rows, source.name)
         statistics[source.name] = measured if normalise else unit_statistics(measured)
         values = Normalise(statistics[source.name]).apply(torch.from_numpy(rows))
@@ -164,5 +167,5 @@ def _generate(motions: int, seed: int) -> list[MotionSource]:
     for index, body in enumerate(bodies):
         share = motions // len(bodies) + (index < motions % len(bodies))
         episodes = generate_motion(share, seed + index, embodiments=(body,))
-        sources.append(MotionSource(f"generated {body}", episodes))
+        sources.append(MotionSource(f"generated {body}", episodes, generated=True))
     return sources

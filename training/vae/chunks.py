@@ -1,11 +1,13 @@
 """What each stage learns from: normalised chunks, and the prior of the second stage."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 from torch import Tensor
 
 from ate_core.contract import load_cell, parse_cell_text
 from ate_core.errors import TrainingError
+from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import TrainVaeConfig
@@ -33,7 +35,9 @@ class VaeData:
     contract: str
     """Canonical text of the cell."""
     sources: dict[str, int]
-    """Origin of the chunks: name -> how many."""
+    """Origin of the chunks, in their order: name -> how many."""
+    states: Tensor | None = None
+    """(N, S) measured at the tick of each chunk (stage 2)."""
     about: dict = field(default_factory=dict)
     """More on the origin, for the record."""
 
@@ -48,6 +52,17 @@ def load_chunks(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
             "the rest: lower --batch or give more motion"
         )
     return data
+
+
+def stored_config(checkpoint: Checkpoint, **changes: object) -> TrainVaeConfig:
+    """The configuration of a finished run, so that its chunks can be made again."""
+    names = {f.name for f in fields(TrainVaeConfig)}
+    values = {k: v for k, v in checkpoint.training.items() if k in names}
+    given = values.get("recordings") or ()
+    values["recordings"] = tuple(map(Path, [given] if isinstance(given, str) else given))
+    for name in ("output", "episodes", "prior", "cell"):
+        values[name] = None if values.get(name) is None else Path(values[name])
+    return TrainVaeConfig(**values | changes)
 
 
 def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
@@ -86,14 +101,16 @@ def load_demonstrations(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     statistics = data.statistics(config.actions)
     if not recipe.normalised:
         statistics = replace(statistics, action=unit_statistics(statistics.action))
-    chunks = data.chunks(ChunkTransform(statistics))
+    chunks, states = data.chunks(ChunkTransform(statistics)), data.states
     if recipe.tail == "drop":  # a chunk that repeats its last row reaches behind the end
-        chunks = chunks[data.windows[:, -1] - data.windows[:, 0] == config.horizon - 1]
+        whole = data.windows[:, -1] - data.windows[:, 0] == config.horizon - 1
+        chunks, states = chunks[whole], states[whole]
     return VaeData(
         chunks=chunks,
         statistics=statistics,
         contract=data.contract,
         sources={data.task or "unnamed": len(chunks)},
+        states=states,
         about={"task": data.task, "demonstration_count": data.episodes},
     )
 

@@ -13,7 +13,6 @@ PAPER_SAYS = {
     "prior": "stage 1",
     "kl": "reverse",
     "mmd_distance": "sum",
-    "mmd_diagonal": True,
     "mmd_target": "prior",
     "moments": "total variance",
     "latent_head": "norm",
