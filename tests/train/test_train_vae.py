@@ -13,6 +13,7 @@ from training.train_vae import train_vae
 from training.vae import chunks as chunks_module
 from training.vae import objective
 from training.vae.moments import aggregate_moments
+from training.vae.recipe import recipe_of
 from training.vae.storage import load_vae
 
 SHORT = {"steps": 4, "batch": 8, "latent": 8, "width": 16, "log_every": 1, "save_every": 2}
@@ -147,3 +148,73 @@ def test_arguments_of_the_wrong_stage_are_refused(tmp_path):
         TrainVaeConfig(stage=1, output=tmp_path, motions=0)
     with pytest.raises(UsageError, match="at least 2 chunks"):
         TrainVaeConfig(stage=1, output=tmp_path, batch=1)
+
+
+@pytest.mark.usefixtures("motion")
+def test_the_released_behaviour_is_stored_by_name(tmp_path, episodes):
+    settings = SHORT | {"latent": 16, "match": "reference"}
+    train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **settings))
+    train_vae(
+        TrainVaeConfig(
+            stage=2, output=tmp_path / "two", episodes=episodes, prior=tmp_path / "one", **settings
+        )
+    )
+    first, second = load_vae(tmp_path / "one"), load_vae(tmp_path / "two")
+    training = second.checkpoint.training
+    assert training["recipe"]["tail"] == "drop"
+    assert training["chunks"] == 3 * (40 - 19)  # whole windows only
+    assert set(training["deviations"]) == {"kl", "mmd_distance", "mmd_target", "moments"}
+    assert "| kl | forward | reverse |" in second.checkpoint.card
+    assert "kl" not in first.checkpoint.training["deviations"]
+    clean = aggregate_moments(first.model, torch.randn(50, 20, 16))
+    assert not torch.allclose(first.moments.variance, clean.variance, rtol=0.01)
+
+
+def test_a_single_stage_has_the_standard_prior(tmp_path, episodes):
+    config = TrainVaeConfig(
+        stage=2, output=tmp_path / "two", episodes=episodes, single_stage=True, **SHORT
+    )
+    train_vae(config)
+    stored = load_vae(tmp_path / "two")
+    assert stored.stage == 2
+    assert stored.checkpoint.training["deviations"]["prior"] == "N(0, I) (paper: stage 1)"
+    with pytest.raises(UsageError, match="--single-stage to go without; not both"):
+        dataclasses.replace(config, prior=tmp_path / "one")
+
+
+def test_without_normalisation_chunks_keep_their_units(tmp_path, episodes, cell):
+    config = TrainVaeConfig(
+        stage=2,
+        output=tmp_path / "two",
+        episodes=episodes,
+        single_stage=True,
+        normalise=False,
+        **SHORT,
+    )
+    data = chunks_module.load_chunks(config, recipe_of(config))
+    assert set(data.statistics.action.std) == {1.0} and set(data.statistics.action.mean) == {0.0}
+    assert data.chunks[0, 0].tolist() == pytest.approx([0.5] * 16)  # robot units: where all begin
+
+
+@pytest.mark.usefixtures("motion")
+def test_bfloat16_trains_like_float32(tmp_path):
+    for precision in ("fp32", "bf16"):
+        settings = SHORT | {"steps": 12, "precision": precision}
+        train_vae(TrainVaeConfig(stage=1, output=tmp_path / precision, **settings))
+    exact, rounded = (logged(tmp_path / name) for name in ("fp32", "bf16"))
+    for one, other in zip(exact, rounded, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.05)
+    assert any(one["loss"] != other["loss"] for one, other in zip(exact, rounded, strict=True))
+
+
+def test_epochs_need_a_whole_batch(tmp_path, episodes):
+    config = TrainVaeConfig(
+        stage=2,
+        output=tmp_path / "two",
+        episodes=episodes,
+        single_stage=True,
+        match="reference",
+        **SHORT | {"batch": 100, "latent": 16},
+    )
+    with pytest.raises(TrainingError, match="63 chunks are fewer than a batch of 100"):
+        train_vae(config)
