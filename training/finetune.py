@@ -38,6 +38,7 @@ from training.processes import (
     agree,
     autocast,
     exchange,
+    leave,
     make_accelerator,
     mean_figures,
     memory_estimate,
@@ -123,7 +124,7 @@ def _finetune(config: FinetuneConfig) -> int:
                 state = pack_state(step, model, optimizer, generators, averaged)
                 weights = saved_weights(model, averaged)
                 run.save(step, describe(config, data, statistics, model, weights, step), state)
-    accelerator.end_training()
+    leave(accelerator)
     return 0 if step >= steps else 130
 
 

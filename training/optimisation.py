@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 GRADIENT_CLIP = 1.0
 """Largest gradient norm; only outliers reach it."""
@@ -25,7 +26,7 @@ def apply_gradients(optimizer: torch.optim.Optimizer, model: nn.Module, rate: fl
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
     optimizer.step()
     optimizer.zero_grad()
-    return norm
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def cosine_rate(

@@ -98,6 +98,12 @@ def gather_rows(accelerator: Accelerator, values: Tensor) -> Tensor:
     return torch.cat(all_gather(values))
 
 
+def leave(accelerator: Accelerator) -> None:
+    """End together: a process that leaves while another one saves would break its link."""
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
 def mean_figures(
     accelerator: Accelerator, of_parts: Sequence[Mapping[str, Tensor]]
 ) -> dict[str, Tensor]:

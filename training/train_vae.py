@@ -9,6 +9,7 @@ from training.processes import (
     agree,
     autocast,
     gather_rows,
+    leave,
     make_accelerator,
     mean_figures,
     parts,
@@ -81,5 +82,5 @@ def train_vae(config: TrainVaeConfig) -> int:
             if step % config.save_every == 0 or step == steps or stopped:
                 state = pack_state(step, vae, optimizer, {"data": generator})
                 run.save(step, describe(config, recipe, data, vae, step), state)
-    accelerator.end_training()
+    leave(accelerator)
     return 0 if step >= steps else 130

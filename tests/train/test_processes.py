@@ -2,6 +2,7 @@
 
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ate_core.errors import UsageError
 from ate_policy.checkpoint import load_checkpoint
@@ -19,6 +21,7 @@ ATE = [sys.executable, "-m", "ate_bringup.cli"]
 # the paper's rate: where a gradient is zero up to rounding, Adam still takes a step of its size
 SETTINGS = ["--log-every", "1", "--save-every", "2", "--learning-rate", "1e-4"]
 DEADLINE = 90.0
+SHARDED = Path(__file__).with_name("sharded_run.py")
 
 
 def spread(count, command):
@@ -70,6 +73,16 @@ def test_accumulated_parts_learn_what_one_batch_learns(tmp_path, episodes):
     split = run(finetune(episodes, tmp_path / "split", "--steps", "4", "--accumulate", "4"))
     assert whole.returncode == split.returncode == 0, whole.stderr + split.stderr
     assert largest_difference(tmp_path / "whole", tmp_path / "split") < 1e-5
+
+
+def test_weights_spread_over_processes_train_and_resume_alike(tmp_path):
+    shared = spread(2, ["", str(SHARDED), str(tmp_path / "two")])
+    assert shared.returncode == 0, shared.stderr
+    sharded_main = runpy.run_path(str(SHARDED))["main"]
+    sharded_main(tmp_path / "one")
+    one, two = load_file(tmp_path / "one"), load_file(tmp_path / "two")
+    assert set(one) == set(two)
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-5
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused():
