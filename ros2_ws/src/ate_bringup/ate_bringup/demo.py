@@ -39,7 +39,7 @@ class DemoConfig:
     """Trials per policy through all nodes."""
     seed: int = 0
     """Seed of the first demonstration and of all training."""
-    guidance: Literal["paper", "latent_metric"] = "paper"
+    guidance: Literal["paper", "anneal", "toward", "reference", "latent_metric"] = "paper"
     """Latent guidance compared with plain fine-tuning."""
     finetune_steps: int = 0
     """Training steps of each policy; 0: enough for the task."""
