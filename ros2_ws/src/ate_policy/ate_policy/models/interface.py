@@ -6,7 +6,6 @@ the robot see the D numbers only.
 """
 
 from collections.abc import Mapping
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -63,10 +62,6 @@ class Interface:
         if self.objects < 0:
             raise CheckpointError(f"objects is {self.objects}, must not be negative")
         object.__setattr__(self, "cameras", tuple(self.cameras))
-
-    def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Interface", Mapping[str, Tensor]]:
-        """The configuration and weights to store; pi0 merges its low-rank adapters here."""
-        return self, weights
 
     def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Interface", Mapping[str, Tensor]]:
         """What a checkpoint holds of a trained network: here, just that.
