@@ -157,8 +157,11 @@ def test_samplers_leave_the_noise_they_are_given_alone():
     assert torch.equal(noise, before)
 
 
-def test_sinusoids_of_known_numbers():
-    """size 4: frequencies 1 and 1e-4."""
-    embedded = sinusoids(torch.tensor([0, 2]), 4)
-    expected = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.909297, 2e-4, -0.416147, 1.0]])
-    torch.testing.assert_close(embedded, expected)
+@pytest.mark.parametrize(
+    ("closed", "sine", "cosine"),
+    [(True, 2e-4, 1.0), (False, 0.019999, 0.999800)],  # frequency 1e-4 or 1e-2
+)
+def test_sinusoids_of_known_numbers(closed, sine, cosine):
+    embedded = sinusoids(torch.tensor([0, 2]), 4, closed=closed)
+    expected = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.909297, sine, -0.416147, cosine]])
+    torch.testing.assert_close(embedded, expected, rtol=0.0, atol=1e-6)

@@ -10,6 +10,13 @@ def parameters(module):
     return sum(p.numel() for p in module.parameters())
 
 
+def fill(model):
+    """Weights that a formula gives, so that numbers of other code can be compared."""
+    for index, weight in enumerate(model.parameters()):
+        wave = torch.arange(weight.numel(), dtype=torch.float32) * 0.7 + index
+        weight.data = 0.3 * torch.sin(wave).view_as(weight)
+
+
 def small_unet(levels=3):
     torch.manual_seed(0)
     return UNet1d(size=2, condition=4, channels=(8, 16, 24)[:levels], kernel=5, step_size=8)
@@ -59,6 +66,25 @@ def test_the_prediction_depends_on_every_tick_the_step_and_the_condition(horizon
     assert noisy.grad.abs().amin() > 0.0
     assert condition.grad.abs().amin() > 0.0
     assert not torch.allclose(model(noisy, torch.tensor([60]), condition), out, atol=1e-3)
+
+
+def test_the_unet_computes_what_the_published_code_computes():
+    """Numbers of real-stanford/diffusion_policy's ConditionalUnet1D with the same weights.
+
+    Its FiLM multiplies by gamma, ours by 1 + gamma: its bias was one larger.
+    """
+    model = UNet1d(size=3, condition=4, channels=(8, 16), kernel=3, step_size=8)
+    fill(model)
+    condition = torch.tensor([[0.5, -0.5, 0.2, 0.1]])
+    with torch.no_grad():
+        out = model(torch.linspace(-1.0, 1.0, 12).view(1, 4, 3), torch.tensor([7]), condition)
+    expected = [
+        [-0.177540, -0.079380, 0.059164],
+        [-0.180503, -0.031899, 0.135777],
+        [-0.158497, 0.025077, 0.202147],
+        [-0.178374, -0.045158, 0.113081],
+    ]
+    torch.testing.assert_close(out[0], torch.tensor(expected), rtol=0.0, atol=2e-6)
 
 
 def test_the_published_unet_has_the_published_size():

@@ -35,6 +35,30 @@ def predict(model, inputs, noisy=None):
         return model(noisy, torch.tensor([10, 700]), inputs)
 
 
+def test_rdt_computes_what_the_published_code_computes():
+    """Numbers of thu-ml/RoboticsDiffusionTransformer's RDT with the same weights and tokens."""
+    sizes = {"width": 16, "depth": 2, "heads": 2, "encoders": "small", "longest_text": 4}
+    cameras = {"cameras": ("a", "b"), "image_height": 16, "image_width": 16}
+    model = Rdt(RdtConfig(horizon=3, language=True, **sizes, **cameras)).eval()
+    for index, weight in enumerate(model.parameters()):
+        wave = torch.arange(weight.numel(), dtype=torch.float32) * 0.7 + index
+        weight.data = 0.3 * torch.sin(wave).view_as(weight)
+    inputs = Inputs(
+        state=torch.linspace(-1.0, 1.0, 32).view(2, 16),
+        images=torch.linspace(-0.5, 0.5, 2 * 2 * 3 * 256).view(2, 2, 3, 16, 16),
+        instructions=("go", "stop"),
+    )
+    noisy = torch.linspace(-1.0, 1.0, 2 * 3 * 128).view(2, 3, 128)
+    with torch.no_grad():
+        out = model.extract(model(noisy, torch.tensor([3, 900]), inputs))
+    expected = [
+        [[0.167177, 0.046882], [0.165691, 0.052438], [0.166683, 0.048939]],
+        [[0.166355, 0.049465], [0.164715, 0.055751], [0.165970, 0.050945]],
+    ]
+    ends = out[:, :, [0, 15]]  # left joint 1 and right gripper
+    torch.testing.assert_close(ends, torch.tensor(expected), rtol=0.0, atol=2e-6)
+
+
 def test_actions_stand_in_their_entries_of_the_unified_vector():
     model = build()
     actions = torch.arange(1.0, 17.0).expand(2, 6, 16)

@@ -82,10 +82,12 @@ class Rdt(nn.Module):
         self.image_adaptor = None if self.images is None else mlp(self.images.size, width, width)
         self.positions = nn.Parameter(_token_positions(config.horizon, width))
         if self.text is not None:
-            self.text_positions = nn.Parameter(sinusoids(torch.arange(config.longest_text), width))
+            self.text_positions = nn.Parameter(
+                _positions(torch.arange(config.longest_text), width)
+            )
         if self.images is not None:
             count = len(config.cameras) * self.images.count
-            self.image_positions = nn.Parameter(sinusoids(torch.arange(count), width))
+            self.image_positions = nn.Parameter(_positions(torch.arange(count), width))
         conditioned = (self.text is not None, self.images is not None)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, conditioned=conditioned[index % 2])
@@ -162,9 +164,9 @@ class Rdt(nn.Module):
     ) -> Tensor:
         actions = torch.cat([noisy, self.action_mask.expand_as(noisy)], dim=-1)
         actions = self.state_adaptor(actions)  # (B, H, W)
-        step = self.step(sinusoids(level, STEP_SIZE))[:, None]
+        step = self.step(_waves(level))[:, None]
         hertz = torch.full_like(level, self.config.control_frequency)
-        frequency = self.frequency(sinusoids(hertz, STEP_SIZE))[:, None]
+        frequency = self.frequency(_waves(hertz))[:, None]
         x = torch.cat([step, frequency, state, actions], dim=1) + self.positions
         for block, condition in zip(self.blocks, attended, strict=True):
             if self.config.gradient_checkpointing and torch.is_grad_enabled():
@@ -187,11 +189,21 @@ def _embedder(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(STEP_SIZE, width), nn.SiLU(), nn.Linear(width, width))
 
 
+def _waves(values: Tensor) -> Tensor:
+    """(B,) -> (B, 256); cosines come first here, as published."""
+    return sinusoids(values, STEP_SIZE, closed=False).roll(STEP_SIZE // 2, dims=-1)
+
+
+def _positions(places: Tensor, width: int) -> Tensor:
+    """(N,) -> (N, W)."""
+    return sinusoids(places, width, closed=False)
+
+
 def _token_positions(horizon: int, width: int) -> Tensor:
     """First half: which kind of token; second half: which action. (3 + H, W)."""
     kind = torch.cat([torch.arange(LEADING), torch.full((horizon,), LEADING)])
-    place = torch.cat([torch.zeros(LEADING, dtype=torch.long), torch.arange(horizon)])
-    return torch.cat([sinusoids(kind, width // 2), sinusoids(place, width // 2)], dim=-1)
+    action = torch.cat([torch.zeros(LEADING, dtype=torch.long), torch.arange(horizon)])
+    return torch.cat([_positions(kind, width // 2), _positions(action, width // 2)], dim=-1)
 
 
 def _text_encoder(config: RdtConfig) -> TextEncoder | None:

@@ -127,7 +127,8 @@ class UNet1d(nn.Module):
             step: (B,), diffusion step.
             condition: (B, C).
         """
-        embedded = torch.cat([self.step(sinusoids(step, self.step_size)), condition], dim=-1)
+        waves = sinusoids(step, self.step_size, closed=True)
+        embedded = torch.cat([self.step(waves), condition], dim=-1)
         horizon = noisy.shape[1]
         x = nn.functional.pad(noisy.mT, (0, -horizon % self.multiple))  # (B, M, T)
         skips = []
