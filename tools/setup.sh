@@ -95,5 +95,5 @@ cd "$here"
 "${pip[@]}" -c "$constraints" "setuptools>=64,<80" wheel
 "${pip[@]}" -c "$constraints" "torch==$(sed -n 's/^torch==//p' constraints.txt)"
 [ ${#ros_wheels[@]} -eq 0 ] || "${pip[@]}" -c "$constraints" "${ros_wheels[@]}"
-"${pip[@]}" -c "$constraints" --no-build-isolation -e ".[dev]"
+"${pip[@]}" -c "$constraints" --use-pep517 --no-build-isolation -e ".[dev]"
 echo "environment ready: $venv ($("$venv/bin/python" --version))"
