@@ -40,11 +40,13 @@ def noised_moments(
 ) -> DiagonalGaussian:
     """E[mu] and E[sigma]^2 over noised chunks (N, H, D): the spread of the means is missing."""
     levels, total = noise_levels(), torch.zeros(2, vae.latent, dtype=torch.float64)
+    device = next(vae.parameters()).device
     for part in chunks.split(batch):
         kept = levels[torch.randint(FIRST, (len(part), 1, 1), generator=generator)]
         noise = torch.randn(part.shape, generator=generator)
-        mean, log_variance = vae.encode(kept.sqrt() * part + (1.0 - kept).sqrt() * noise)
-        total += torch.stack([mean.double().sum(0), (0.5 * log_variance).double().exp().sum(0)])
+        noised = kept.sqrt() * part + (1.0 - kept).sqrt() * noise
+        mean, log_variance = (value.double().cpu() for value in vae.encode(noised.to(device)))
+        total += torch.stack([mean.sum(0), (0.5 * log_variance).exp().sum(0)])
     mean, sigma = total / len(chunks)
     return DiagonalGaussian(mean, sigma.square())
 
