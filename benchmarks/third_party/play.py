@@ -1,4 +1,4 @@
-"""The simulator's side: collect demonstrations into files, or roll out policies over a socket.
+"""The simulator's side: collect demonstrations into files, or roll a policy out over a socket.
 
 Runs in the environment of a simulator, which has neither torch nor the stack's dependencies: it
 imports numpy, the standard library and, from the stack, only the socket's client.
@@ -148,16 +148,15 @@ def main() -> None:
             remedy="see its output",
             timeout=REPLY_TIMEOUT,
         )
-        outcomes = {}
-        for policy in options.policies:
-            service.call("hello", policy=policy, robot=describe(simulator))
-            outcomes[policy] = [
-                roll_out(simulator, service, policy, seed, options.limit, options.execute)
-                for seed in seeds
-            ]
-        document = {"simulator": describe(simulator), "policies": outcomes}
+        service.call("hello", policy=options.policy, robot=describe(simulator))
+        trials = [
+            roll_out(simulator, service, options.policy, seed, options.limit, options.execute)
+            for seed in seeds
+        ]
+        document = {"simulator": describe(simulator), "trials": trials}
         options.output.write_text(json.dumps(document, indent=1) + "\n")
-        note = f"{len(options.policies)} policies on {len(seeds)} starts"
+        wins = sum(trial["success"] for trial in trials)
+        note = f"{options.policy} {wins} of {len(trials)}"
     print(f"{options.task}: {note}, {time.monotonic() - begin:.0f} s", flush=True)
 
 
@@ -172,7 +171,7 @@ def parse() -> argparse.Namespace:
         command.add_argument("--first-seed", type=int, required=True)
         command.add_argument("--output", type=Path, required=True)
     command.add_argument("--socket", type=Path, required=True)
-    command.add_argument("--policies", nargs="+", required=True)
+    command.add_argument("--policy", required=True, help="its name at the socket")
     command.add_argument("--limit", type=int, required=True, help="longest trial [ticks]")
     command.add_argument("--execute", type=int, default=10, help="actions used of each chunk")
     return parser.parse_args()

@@ -27,6 +27,7 @@ from ate_policy.policy import load_policy
 from benchmarks.third_party.episodes import convert, load_robot
 from benchmarks.third_party.policy_service import PolicyService
 from benchmarks.third_party.results import contrast, make_table, summarise
+from benchmarks.third_party.tasks import TASKS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -40,57 +41,6 @@ PRETRAINING_SEED = 50_000
 
 class BenchmarkError(AteError):
     """A step of a benchmark failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is particular to one task."""
-
-    environment: str
-    """Environment of its simulator."""
-    robot: str
-    """Contract of its robot, in `robots/`."""
-    instruction: str
-    """The task in words."""
-    limit: int
-    """Longest trial [ticks]."""
-    pretraining: str | None
-    """Task whose demonstrations stage 1 of the VAE sees; None: generated motion of other arms."""
-    demonstrations: int
-    """Demonstrations, so few that plain fine-tuning neither always nor never succeeds."""
-    steps: int
-    """Optimiser steps of a policy, chosen likewise."""
-
-
-TASKS = {
-    "push_cube": Task(
-        environment="maniskill",
-        robot="panda",
-        instruction="push the cube to the target",
-        limit=100,
-        pretraining="pick_cube",
-        demonstrations=10,
-        steps=1000,
-    ),
-    "pick_cube": Task(
-        environment="maniskill",
-        robot="panda",
-        instruction="pick up the cube and hold it at the goal",
-        limit=100,
-        pretraining="push_cube",
-        demonstrations=50,
-        steps=1000,
-    ),
-    "two_arm_lift": Task(
-        environment="robosuite",
-        robot="two_pandas",
-        instruction="lift the pot by its two handles",
-        limit=120,
-        pretraining=None,
-        demonstrations=10,
-        steps=1000,
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +65,12 @@ class RunConfig:
     """Training seeds; each gives one policy per guidance."""
     trials: int = 50
     """Starts on which every policy is rolled out."""
+    jobs: int = 1
+    """Policies that are rolled out at once, each in a simulator of its own."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no comparison."""
-        for name in ("demonstrations", "motions", "vae_steps", "steps", "trials"):
+        for name in ("demonstrations", "motions", "vae_steps", "steps", "trials", "jobs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}, must be at least 1")
@@ -157,16 +109,15 @@ def run(config: RunConfig) -> int:
             train("finetune", policies[_name(guidance, seed)], steps, options)
 
     # roll-outs
-    outcomes = folder / "outcomes.json"
-    if not outcomes.is_file():
-        roll_out(config, policies, outcomes)
-    report(config, json.loads(outcomes.read_text()))
+    report(config, roll_out(config, policies))
     return 0
 
 
 def remember(config: RunConfig) -> None:
     """Note the configuration in the folder; refuse to mix two of them in one."""
-    text = json.dumps(dataclasses.asdict(config), indent=1, default=str) + "\n"
+    values = dataclasses.asdict(config)
+    del values["output"], values["jobs"]  # they change no number
+    text = json.dumps(values, indent=1) + "\n"
     file = config.output / "run.json"
     if file.is_file() and file.read_text() != text:
         raise UsageError(f"{file} holds another configuration: choose another --output")
@@ -197,22 +148,40 @@ def train(verb: str, output: Path, steps: int, options: Sequence[object]) -> Non
     finish(subprocess.Popen(command))
 
 
-def roll_out(config: RunConfig, folders: Mapping[str, Path], output: Path) -> None:
-    """Serve the policies to the simulator until it has played all trials."""
-    service = PolicyService({name: load_policy(folder) for name, folder in folders.items()})
+def roll_out(config: RunConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Let the simulator play all trials of the policies that have not played yet.
+
+    Returns:
+        What `play.py` wrote, by policy.
+    """
+    files = {name: config.output / "outcomes" / f"{name}.json" for name in folders}
+    waiting = [name for name, file in files.items() if not file.is_file()]
+    files[next(iter(files))].parent.mkdir(exist_ok=True)
+    service = PolicyService({name: load_policy(folders[name]) for name in waiting})
+    playing: list[subprocess.Popen[bytes]] = []
     # The kernel allows a socket's path about 100 characters: not below the output folder.
     with tempfile.TemporaryDirectory(prefix="ate-") as folder:
         socket = Path(folder) / "policies"
-        options = ["--episodes", config.trials, "--first-seed", EVALUATION_SEED]
-        options += ["--limit", TASKS[config.task].limit, "--socket", socket, "--output", output]
         with ControlServer(socket, service) as server:
-            process = simulate(config.task, "roll-out", [*options, "--policies", *folders])
             try:
-                while process.poll() is None:
+                while waiting or playing:
+                    while waiting and len(playing) < config.jobs:
+                        name = waiting.pop(0)
+                        playing.append(_play(config, name, socket, files[name]))
                     server.wait(0.2)
+                    for process in [one for one in playing if one.poll() is not None]:
+                        playing.remove(process)
+                        finish(process)
             finally:
-                process.terminate()
-            finish(process)
+                for process in playing:
+                    process.terminate()
+    return {name: json.loads(file.read_text()) for name, file in files.items()}
+
+
+def _play(config: RunConfig, name: str, socket: Path, output: Path) -> subprocess.Popen[bytes]:
+    options = ["--policy", name, "--socket", socket, "--output", output]
+    options += ["--episodes", config.trials, "--first-seed", EVALUATION_SEED]
+    return simulate(config.task, "roll-out", [*options, "--limit", TASKS[config.task].limit])
 
 
 def simulate(task: str, command: str, options: Sequence[object]) -> subprocess.Popen[bytes]:
@@ -241,7 +210,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 def report(config: RunConfig, outcomes: Mapping[str, Any]) -> None:
     """Write `results.json` and print the table."""
-    trials = outcomes["policies"]
+    trials = {name: outcome["trials"] for name, outcome in outcomes.items()}
     groups = {g: [trials[_name(g, seed)] for seed in config.seeds] for g in config.guidances}
     rates = {name: summarise(one) for name, one in trials.items()}
     pooled = {name: summarise(list(chain(*group))) for name, group in groups.items()}
@@ -249,7 +218,7 @@ def report(config: RunConfig, outcomes: Mapping[str, Any]) -> None:
     contrasts = {other: contrast(groups[first], groups[other]) for other in others}
     document = {
         "config": dataclasses.asdict(config),
-        "simulator": outcomes["simulator"],
+        "simulator": next(iter(outcomes.values()))["simulator"],
         "policies": rates,
         "guidances": pooled,
         f"against {first}": contrasts,

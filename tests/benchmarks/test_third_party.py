@@ -304,8 +304,7 @@ def test_results_are_written_with_every_policy(tmp_path, capsys):
     trial = {"success": True, "ticks": 30, "refused": 0, "seed": 0}
     config = run.RunConfig(task="push_cube", output=tmp_path, seeds=(0, 1), trials=2)
     names = [f"{guidance}_seed{seed}" for seed in (0, 1) for guidance in ("none", "paper")]
-    outcomes = {"simulator": {}, "policies": {name: [trial, trial] for name in names}}
-    run.report(config, outcomes)
+    run.report(config, {name: {"simulator": {}, "trials": [trial, trial]} for name in names})
     document = json.loads((tmp_path / "results.json").read_text())
     assert list(document["policies"]) == names
     assert document["guidances"]["paper"]["trials"] == 4
