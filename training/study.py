@@ -67,21 +67,21 @@ def _jobs_of_seed(config: StudyConfig, task: str, seed: int) -> dict[str, Job]:
     before = [f"{name}: demonstrations"]
     if task in config.pretrained:
         before.append(f"{task}: pre-training")
-    for untrained in sorted({arm.untrained for arm in config.arms if arm.mode != PLAIN}):
-        jobs[_vae_job(name, untrained)] = Job(
-            run=partial(train_aligned, config, task, seed, untrained=untrained),
+    for variant in sorted({arm.vae for arm in config.arms if arm.mode != PLAIN}):
+        jobs[_vae_job(name, variant)] = Job(
+            run=partial(train_aligned, config, task, seed, variant),
             needs=(before[0], PRIOR),
         )
     for arm in config.arms:
-        guided = () if arm.mode == PLAIN else (_vae_job(name, arm.untrained),)
+        guided = () if arm.mode == PLAIN else (_vae_job(name, arm.vae),)
         jobs[f"{name}: {arm.name}"] = Job(
             run=partial(_run_arm, config, task, arm, seed), needs=(*before, *guided)
         )
     return jobs
 
 
-def _vae_job(name: str, untrained: bool) -> str:
-    return f"{name}: {'untrained ' if untrained else ''}action VAE"
+def _vae_job(name: str, variant: str) -> str:
+    return f"{name}: action VAE {variant}".rstrip()
 
 
 def _run_arm(config: StudyConfig, task: str, arm: Arm, seed: int) -> None:

@@ -3,7 +3,7 @@
 demonstrations/<task>/seed_0/          HDF5 episodes
 pretraining/<task>/{episodes,policy}   other bodies doing other tasks, and the policy of them
 vae/prior                              stage 1 of the action VAE
-vae/<task>/seed_0                      stage 2, on the demonstrations
+vae/<task>/seed_0                      stage 2, on the demonstrations; untrained_0 etc. beside it
 policies/<task>/<arm>/seed_0           run folder with the checkpoints
 rollouts/<task>/<arm>/seed_0/step_000500.json
 """
@@ -27,7 +27,7 @@ from ate_sim.embodiments import EMBODIMENTS, FastEpisode, collect_fast
 from ate_sim.env import CellEnv
 from ate_sim.tasks import load_task
 from training.configs.finetune import FinetuneConfig
-from training.configs.study import Arm, StudyConfig
+from training.configs.study import VAES, Arm, StudyConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.episode_file import Episode, write_episode
 from training.evaluate import EvaluateConfig, Trial, roll_out
@@ -172,20 +172,26 @@ def train_prior(config: StudyConfig) -> Path:
     )
 
 
-def train_aligned(config: StudyConfig, task: str, seed: int, *, untrained: bool = False) -> Path:
-    """Stage 2 on the demonstrations of one seed; untrained: one vanishing step, for control."""
-    name = f"untrained_{seed}" if untrained else f"seed_{seed}"
+def train_aligned(config: StudyConfig, task: str, seed: int, variant: str = "") -> Path:
+    """Stage 2 on the demonstrations of one seed.
+
+    Args:
+        config: Of the study.
+        task: Whose demonstrations.
+        seed: Of the study.
+        variant: A word of `VAES`; empty: the paper's.
+    """
     settings = TrainVaeConfig(
         stage=2,
-        output=config.output / "vae" / task / name,
+        output=config.output / "vae" / task / f"{variant or 'seed'}_{seed}",
         episodes=record_demonstrations(config, task, seed),
         prior=train_prior(config),
         steps=config.vae_steps,
         seed=seed,
         threads=config.threads,
     )
-    if untrained:
-        settings = dataclasses.replace(settings, steps=1, learning_rate=0.0, weight_decay=0.0)
+    if variant:
+        settings = dataclasses.replace(settings, **VAES[variant])
     return _train(train_vae, settings)
 
 
@@ -204,7 +210,7 @@ def train_policy(config: StudyConfig, task: str, arm: Arm, seed: int) -> Path:
         threads=config.threads,
     )
     if arm.mode != "none":
-        vae = train_aligned(config, task, seed, untrained=arm.untrained)
+        vae = train_aligned(config, task, seed, arm.vae)
         key = "guidance_strength" if arm.mode == "latent_metric" else "guidance_cap"
         number = config.guidance_cap if key == "guidance_cap" else None
         number = number if arm.number is None else arm.number

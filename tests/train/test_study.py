@@ -5,17 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import load_checkpoint
 from ate_sim.embodiments import FastEpisode
 from training import study_stages
-from training.configs.study import StudyConfig, parse_arm
+from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
 from training.evaluate import Trial
 from training.study import Job, make_jobs, run_jobs, study
 from training.study_report import BEGIN, END, fill_document, read_outcomes, tables
-from training.study_stages import as_episode, pretrain_policy, rollouts_file
+from training.study_stages import as_episode, pretrain_policy, rollouts_file, train_aligned
+from training.vae.model import ActionVae
+from training.vae.storage import load_vae
 
 TINY = {
     "tasks": ("pick_place",),
@@ -127,6 +130,24 @@ def test_pretraining_uses_other_bodies_and_other_tasks(tmp_path):
     assert load_checkpoint(run).model["objects"] == 4
 
 
+def test_the_control_has_an_encoder_of_random_weights(finished):
+    trained = train_aligned(finished, "pick_place", 0)
+    untrained = train_aligned(finished, "pick_place", 0, "untrained")
+    weights, control = (load_vae(path).model for path in (trained, untrained))
+    torch.manual_seed(0)  # as the command does before it builds the network
+    fresh = ActionVae(weights.config).state_dict()
+    weights, control = weights.state_dict(), control.state_dict()
+    assert all(torch.equal(control[name], value) for name, value in fresh.items())
+    assert not all(torch.equal(weights[name], value) for name, value in fresh.items())
+
+
+@pytest.mark.parametrize("variant", [word for word in VAES if word != "untrained"])
+def test_every_ablation_of_the_vae_trains(finished, variant):
+    training = load_vae(train_aligned(finished, "pick_place", 0, variant)).checkpoint.training
+    changed = VAES[variant]
+    assert {name: training[name] for name in changed} == changed
+
+
 def made_by_hand(objects):
     state = np.zeros((3, 16), np.float32)
     state[:, 1] = [0.0, 0.1, 0.2]
@@ -210,14 +231,14 @@ def test_only_the_marked_part_of_a_page_changes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("paper", ("paper", None, False, "paper")),
-        ("toward:0.03", ("toward", 0.03, False, "toward-0.03")),
-        ("paper:0.3:untrained", ("paper", 0.3, True, "paper-0.3-untrained")),
+        ("paper", ("paper", None, "", "paper")),
+        ("toward:0.03", ("toward", 0.03, "", "toward-0.03")),
+        ("paper:0.3:untrained", ("paper", 0.3, "untrained", "paper-0.3-untrained")),
     ],
 )
 def test_an_arm_is_a_mode_with_options(text, expected):
     arm = parse_arm(text)
-    assert (arm.mode, arm.number, arm.untrained, arm.folder) == expected
+    assert (arm.mode, arm.number, arm.vae, arm.folder) == expected
 
 
 @pytest.mark.parametrize(
@@ -266,5 +287,5 @@ def test_arms_wait_for_what_they_need():
     shared = {"pick_place: pre-training", "pick_place, seed 0: demonstrations"}
     assert set(jobs["pick_place, seed 0: none"].needs) == shared
     assert set(jobs["pick_place, seed 0: paper:untrained"].needs) == shared | {
-        "pick_place, seed 0: untrained action VAE"
+        "pick_place, seed 0: action VAE untrained"
     }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ate_core.errors import UsageError
 from training.configs.finetune import PolicyName, Preset, Variant
@@ -10,8 +10,15 @@ from training.objectives.latent_guidance import GuidanceMode
 
 PLAIN = "none"
 """The arm of a study that all others are compared with."""
-UNTRAINED = "untrained"
-"""Word of an arm whose action VAE has random weights."""
+VAES: dict[str, dict[str, Any]] = {
+    "untrained": {"steps": 1, "learning_rate": 0.0, "weight_decay": 0.0},
+    "single_stage": {"single_stage": True, "prior": None},
+    "from_prior": {"start_from_prior": True},
+    "forward": {"kl": "forward"},
+    "no_mmd": {"weight_mmd": 0.0},
+}
+"""Word of an arm -> how stage 2 of its action VAE differs: a control (random weights) and
+ablations of the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +31,8 @@ class Arm:
     """Guidance of the fine-tuning."""
     number: float | None = None
     """Cap of the shift; weight of the added loss (latent_metric). None: usual."""
-    untrained: bool = False
-    """Whether the encoder has random weights: the control of what the VAE has learned."""
+    vae: str = ""
+    """A word of `VAES`; empty: the paper's stage 2."""
 
     @property
     def folder(self) -> str:
@@ -34,14 +41,14 @@ class Arm:
 
 
 def parse_arm(text: str) -> Arm:
-    """`MODE[:NUMBER][:untrained]`, for instance `paper`, `toward:0.03`, `toward:untrained`."""
+    """`MODE[:NUMBER][:VAE]`, for instance `paper`, `toward:0.03`, `toward:untrained`."""
     mode, *words = text.split(":")
     if mode not in get_args(GuidanceMode):
         raise UsageError(f"guidance is {text!r}; use one of {', '.join(get_args(GuidanceMode))}")
-    number, untrained = None, False
+    number, vae = None, ""
     for word in words:
-        if word == UNTRAINED:
-            untrained = True
+        if word in VAES:
+            vae = word
             continue
         try:
             number = float(word)
@@ -50,11 +57,11 @@ def parse_arm(text: str) -> Arm:
         if not 0.0 <= number < float("inf"):
             raise UsageError(
                 f"guidance is {text!r}: behind the mode, give a number from 0 (cap of the shift; "
-                f"weight for latent_metric), or {UNTRAINED}"
+                f"weight for latent_metric), or one of {', '.join(VAES)}"
             )
     if mode == PLAIN and words:
         raise UsageError(f"guidance is {text!r}: plain fine-tuning takes no options")
-    return Arm(name=text, mode=mode, number=number, untrained=untrained)  # type: ignore[arg-type]
+    return Arm(name=text, mode=mode, number=number, vae=vae)  # type: ignore[arg-type]
 
 
 GROWS = ("tasks", "guidance", "seeds", "rollouts", "early_rollouts")
@@ -77,8 +84,9 @@ class StudyConfig:
     tasks: tuple[str, ...] = ("pick_place", "use_toaster")
     """Tasks to learn."""
     guidance: tuple[str, ...] = ("none", "paper", "toward")
-    """What to compare with `none`: MODE, MODE:NUMBER (another cap of the shift, or weight of
-    latent_metric) or MODE:untrained (control: an action VAE with random weights)."""
+    """What to compare with `none`: MODE[:NUMBER][:VAE]. NUMBER: another cap of the shift, or
+    weight of latent_metric. VAE: untrained (control: random weights), single_stage, from_prior,
+    forward or no_mmd (ablations of stage 2)."""
     seeds: int = 3
     """Training runs per task and arm; each seed has demonstrations and starts of its own."""
     demonstrations: int = 10
