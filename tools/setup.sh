@@ -92,7 +92,7 @@ echo "installing the Python packages into $venv: some minutes the first time"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 cd "$here"
 # torch first and exactly: a local CPU build (2.13.0+cpu) then goes before the package index's CUDA build.
-"${pip[@]}" -c "$constraints" "setuptools>=64,<80" wheel
+"${pip[@]}" -c "$constraints" setuptools wheel
 "${pip[@]}" -c "$constraints" "torch==$(sed -n 's/^torch==//p' constraints.txt)"
 [ ${#ros_wheels[@]} -eq 0 ] || "${pip[@]}" -c "$constraints" "${ros_wheels[@]}"
 "${pip[@]}" -c "$constraints" --use-pep517 --no-build-isolation -e ".[dev]"
