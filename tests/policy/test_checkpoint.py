@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,19 @@ def test_the_folder_holds_the_five_files_and_nothing_executable(tmp_path, checkp
         "model.safetensors",
         "statistics.json",
     ]
+
+
+def test_a_tokenizer_travels_with_the_checkpoint(tmp_path, checkpoint):
+    source = tmp_path / "tokenizer_of_gemma"
+    source.mkdir()
+    (source / "tokenizer.json").write_text("{}")
+    named = dataclasses.replace(checkpoint, model={**checkpoint.model, "tokenizer": str(source)})
+    save_checkpoint(tmp_path / "policy", named)
+    shutil.rmtree(source)
+    (tmp_path / "policy").rename(tmp_path / "copy")
+    folder = Path(load_checkpoint(tmp_path / "copy").model["tokenizer"])
+    assert folder == tmp_path / "copy" / "tokenizer"
+    assert (folder / "tokenizer.json").read_text() == "{}"
 
 
 def test_a_cell_with_another_layout_is_refused_by_field_name(tmp_path, checkpoint, cell):

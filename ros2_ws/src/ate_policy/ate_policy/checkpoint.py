@@ -5,6 +5,7 @@
     contract.yaml       the cell it was trained for
     statistics.json     normalisation
     README.md           model card
+    tokenizer/          where the model's configuration names one
 
 A folder is written beside its final name and renamed, so that a reader sees all of it or nothing.
 """
@@ -27,6 +28,10 @@ from ate_policy.transforms import Statistics
 
 FORMAT = 1
 """Version of the folder's layout."""
+
+TRAVELLING = ("tokenizer",)
+"""Fields of a model that may name a folder of files: the folder is copied into the checkpoint, and
+the field names the copy after loading."""
 
 LATEST = "last"
 """Link in a run folder that points to its newest checkpoint."""
@@ -61,15 +66,20 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint folder; its parent must exist, a folder of that name is replaced."""
-    config = {
-        "format": FORMAT,
-        "kind": checkpoint.kind,
-        "layout_sha256": checkpoint.cell.layout.sha256,
-        "model": dict(checkpoint.model),
-        "training": dict(checkpoint.training),
-    }
+    model = dict(checkpoint.model)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
+        for name in TRAVELLING:
+            if model.get(name) and Path(str(model[name])).is_dir():
+                shutil.copytree(str(model[name]), work / name)
+                model[name] = name
+        config = {
+            "format": FORMAT,
+            "kind": checkpoint.kind,
+            "layout_sha256": checkpoint.cell.layout.sha256,
+            "model": model,
+            "training": dict(checkpoint.training),
+        }
         save_file(_contiguous(checkpoint.weights), work / "model.safetensors")
         for stem, tensors in checkpoint.extra.items():
             save_file(_contiguous(tensors), work / f"{stem}.safetensors")
@@ -79,7 +89,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             work / "statistics.json", json.dumps(checkpoint.statistics.to_dict(), indent=1) + "\n"
         )
         _write(work / "README.md", checkpoint.card or f"# {checkpoint.kind}\n")
-        for file in work.iterdir():
+        for file in work.rglob("*"):
             _flush(file)
         work.chmod(0o755)  # mkdtemp makes it private
         _replace_folder(work, folder)
@@ -115,10 +125,14 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = ""
             f"{folder} was trained for another layout (this cell against the checkpoint): "
             f"{differing}. Use the cell it was trained for, or train again"
         )
+    model = dict(config["model"])
+    for name in TRAVELLING:
+        if model.get(name) == name:
+            model[name] = str(folder / name)
     return Checkpoint(
         kind=str(config["kind"]),
         weights=read_tensors(folder / "model.safetensors"),
-        model=config["model"],
+        model=model,
         contract=contract,
         statistics=Statistics.from_dict(_read_json(folder / "statistics.json")),
         training=config["training"],
