@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.models.interface import Inputs
+from ate_policy.models.pi0_adapters import accept_merged
 from ate_policy.models.pi0_config import PRESETS, Pi0Config
 from ate_policy.models.pi0_inputs import (
     ByteTokenizer,
@@ -30,7 +31,7 @@ from ate_policy.models.pi0_inputs import (
     prompt_ids,
 )
 from ate_policy.models.pi0_layers import Prefix, encode_prefix, predict_velocity
-from ate_policy.models.pi0_network import build_network, split_adapters
+from ate_policy.models.pi0_network import build_network
 from ate_policy.models.pi0_sampler import FoldedExpert
 from ate_policy.noise import FlowProcess
 
@@ -49,7 +50,7 @@ class Pi0(nn.Module):
         self._prompt = lru_cache(maxsize=1024)(partial(prompt_ids, tokenizer))
         self._cameras = camera_order(config.cameras)
         self._expert: FoldedExpert | None = None
-        self.register_load_state_dict_pre_hook(split_adapters)
+        self.register_load_state_dict_pre_hook(accept_merged)
 
     def embed(self, actions: Tensor) -> Tensor:
         """(..., D) -> (..., 32), zeros behind."""
@@ -71,7 +72,7 @@ class Pi0(nn.Module):
         repeats = len(noisy) // len(state)
         state = state.repeat_interleave(repeats, dim=0)
         suffix = self.network.embed_action_time(state, noisy.to(state.dtype), level)
-        checkpointing = self.config.checkpointing and self.training
+        checkpointing = self.config.gradient_checkpointing and self.training
         return predict_velocity(self.network, prefix.repeat(repeats), suffix, checkpointing)
 
     @torch.no_grad()
@@ -89,7 +90,7 @@ class Pi0(nn.Module):
         state = pad_last(torch.cat(parts, dim=-1), self.config.max_state_size).to(weight.dtype)
         prompts = self._prompts(inputs, len(state), state.device)
         embeddings, mask = self._embed_prefix(prompts, inputs)
-        checkpointing = self.config.checkpointing and self.training
+        checkpointing = self.config.gradient_checkpointing and self.training
         return encode_prefix(self.network, embeddings, mask, checkpointing), state
 
     def _prompts(self, inputs: Inputs, batch: int, device: torch.device) -> Prompts:

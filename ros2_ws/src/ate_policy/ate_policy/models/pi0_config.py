@@ -1,11 +1,15 @@
 """Sizes of a pi0 and what of it is trained."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from ate_core.errors import CheckpointError
 from ate_policy.models.interface import ImageFit, Interface
+from ate_policy.models.pi0_adapters import merge_adapters
 from ate_policy.models.pi0_inputs import BYTES, ByteTokenizer
 from ate_policy.transforms import FEATURES_PER_OBJECT
 
@@ -72,8 +76,19 @@ class Pi0Config(Interface):
     """Their scale is alpha / rank."""
     freeze_vision: bool = False
     """Keep the image encoder as it is."""
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+
+    def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Pi0Config", Mapping[str, Tensor]]:
+        """Adapters are merged, so that inference needs no peft and a next run starts anew."""
+        if self.train != "lora":
+            return self, weights
+        return dataclasses.replace(self, train="all"), merge_adapters(weights, self.lora_scale)
+
+    @property
+    def lora_scale(self) -> float:
+        """Factor of the low-rank change B A."""
+        return self.lora_alpha / self.lora_rank
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""
@@ -116,7 +131,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "head_width": 16,
         "text_width": 64,
         "text_feedforward": 128,
-        "expert_width": 32,
+        "expert_width": 64,
         "expert_feedforward": 128,
         "vision_layers": 2,
         "vision_heads": 4,

@@ -1,10 +1,10 @@
 """Builds transformers' PI0 for a configuration, and says which of its parameters learn."""
 
-from collections.abc import Mapping
-
-from torch import Tensor, nn
+import torch
+from torch import nn
 from transformers import PI0Config, PI0ForConditionalGeneration
 
+from ate_policy.models.pi0_adapters import add_adapters
 from ate_policy.models.pi0_config import Pi0Config
 
 EXPERT = ("model.dit.", "embed_action_time.", "action_out_proj.")
@@ -31,14 +31,13 @@ def build_network(config: Pi0Config) -> PI0ForConditionalGeneration:
     sizes.dit_config.vocab_size = 1
     network = PI0ForConditionalGeneration(sizes)
     network.model.dit.embed_tokens = None
+    _draw_weights(network)
     if config.train == "lora":
-        _add_adapters(network, config)
+        add_adapters(network, _adapted(config), config.lora_rank, config.lora_alpha)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(_learns(name, config))
-    if config.checkpointing:
-        network.model.vlm.vision_tower.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs={"use_reentrant": False}
-        )
+    if config.gradient_checkpointing:
+        network.model.vlm.vision_tower.activation_checkpointing_enable()
     return network
 
 
@@ -89,36 +88,15 @@ def network_config(config: Pi0Config) -> PI0Config:
     )
 
 
-def merge_adapters(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """Weights with adapters -> plain weights, W + scale B A (Hu et al. 2021).
+@torch.no_grad()
+def _draw_weights(network: PI0ForConditionalGeneration) -> None:
+    """LeCun's normal for all but the image encoder, as openpi; transformers draws less than that.
 
-    Args:
-        weights: By name, of a Pi0 that trains adapters; others pass through.
-        scale: alpha / rank.
+    With its 0.02 for every width, a network of width 64 barely learns.
     """
-    merged = {}
-    for name, value in weights.items():
-        if ".lora_" in name:
-            continue
-        if ".base_layer." in name:
-            stem = name.removesuffix("base_layer.weight")
-            first = weights[f"{stem}lora_A.default.weight"].float()
-            second = weights[f"{stem}lora_B.default.weight"].float()
-            value = (value.float() + scale * second @ first).to(value.dtype)
-        merged[name.replace(".base_layer.", ".")] = value
-    return merged
-
-
-def split_adapters(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let a Pi0 with adapters load plain weights; its adapters then stay as they are."""
-    if any(".lora_" in name for name in weights):
-        return
-    for name, own in module.state_dict(prefix=prefix).items():
-        plain = name.replace(".base_layer.", ".")
-        if ".lora_" in name:
-            weights[name] = own
-        elif plain != name and plain in weights:
-            weights[name] = weights.pop(plain)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear) and not f"{name}.".startswith(VISION):
+            module.weight.normal_(std=module.in_features**-0.5)
 
 
 def _learns(name: str, config: Pi0Config) -> bool:
@@ -144,16 +122,12 @@ def _idle(name: str, config: Pi0Config) -> bool:
     return name.startswith(f"{text}norm")
 
 
-def _add_adapters(network: PI0ForConditionalGeneration, config: Pi0Config) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
+def _adapted(config: Pi0Config) -> list[str]:
+    """Linear maps of text model and expert that anything depends on."""
     names = [
         f"{part}.layers.{index}.{linear}"
         for part in ("model.vlm.language_model", "model.dit")
         for index in range(config.layers)
         for linear in LINEARS
     ]
-    used = [name for name in names if not _idle(name, config)]
-    inject_adapter_in_model(
-        LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=used), network
-    )
+    return [name for name in names if not _idle(name, config)]

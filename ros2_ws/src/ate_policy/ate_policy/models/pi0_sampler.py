@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
 
+from ate_policy.models.pi0_adapters import effective_weight
 from ate_policy.models.pi0_layers import Prefix, suffix_mask
 
 
@@ -56,7 +57,8 @@ class FoldedExpert:
         self._layers = [_fold_layer(layer) for layer in expert.layers]
         width = expert.config.hidden_size
         mix_actions, mix_time = embed.action_time_mlp_in.weight.split(width, dim=1)
-        t = 1.0 - torch.arange(steps, device=mix_time.device) / steps
+        # The fastest sine turns by 1e-4 in one fp32 rounding of t, so t is rounded only once.
+        t = torch.tensor([1.0 - step / steps for step in range(steps)], device=mix_time.device)
         time = embed.sinusoid_embeds(t).to(mix_time.dtype)  # (steps, W)
         self._enter = mix_actions @ embed.action_in_proj.weight
         self._enter_bias = embed.action_time_mlp_in(
@@ -171,27 +173,24 @@ class _Memory:
 def _fold_layer(layer: GemmaDecoderLayer) -> FoldedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     attend = torch.cat(
-        [_weight(attention.q_proj), _weight(attention.k_proj), _weight(attention.v_proj)]
+        [
+            effective_weight(attention.q_proj),
+            effective_weight(attention.k_proj),
+            effective_weight(attention.v_proj),
+        ]
     )
-    gate_up = torch.cat([_weight(mlp.gate_proj), _weight(mlp.up_proj)])
+    gate_up = torch.cat([effective_weight(mlp.gate_proj), effective_weight(mlp.up_proj)])
     return FoldedLayer(
         attend=attend * _scale(layer.input_layernorm).to(attend.dtype),
-        leave=_weight(attention.o_proj),
+        leave=effective_weight(attention.o_proj),
         gate_up=gate_up * _scale(layer.post_attention_layernorm).to(gate_up.dtype),
-        down=_weight(mlp.down_proj),
+        down=effective_weight(mlp.down_proj),
     )
 
 
 def _scale(norm: nn.Module) -> Tensor:
     """Gemma's norms multiply by 1 + weight."""
     return 1.0 + norm.weight.float()
-
-
-def _weight(linear: nn.Module) -> Tensor:
-    """Of a linear map, or of one with a low-rank change (peft)."""
-    if isinstance(linear, nn.Linear):
-        return linear.weight
-    return linear.get_base_layer().weight + linear.get_delta_weight("default")
 
 
 def _versions(network: PI0ForConditionalGeneration) -> list[tuple[int, int]]:
