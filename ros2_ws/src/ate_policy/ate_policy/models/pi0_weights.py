@@ -1,0 +1,151 @@
+"""Names of pi0's weights: those of lerobot and openpi <-> ours.
+
+openpi's PyTorch files and lerobot's differ in a leading `model.`; older lerobot files nest the
+text model differently and carry normalisation buffers. All of them name the token embedding after
+the head it is tied to.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ate_core.errors import CheckpointError
+from ate_policy.checkpoint import read_tensors
+from ate_policy.models.pi0_config import Pi0Config
+
+SOURCES = (
+    "download huggingface.co/lerobot/pi0_base (safetensors), or convert openpi's "
+    "gs://openpi-assets/checkpoints/pi0_base with its examples/convert_jax_model_to_pytorch.py; "
+    "the weights contain Gemma and stand under the Gemma licence"
+)
+"""How to get what cannot be shipped with this repository."""
+
+JOINT = "paligemma_with_expert."
+TIED_HEAD = f"{JOINT}paligemma.lm_head.weight"
+EXPERT_HEAD = f"{JOINT}gemma_expert.lm_head.weight"
+
+IMPORT = (
+    (rf"^model\.(?={re.escape(JOINT)}|action_|state_)", ""),
+    (rf"^{re.escape(TIED_HEAD)}$", "model.vlm.language_model.embed_tokens.weight"),
+    (
+        rf"^{re.escape(JOINT)}paligemma\.language_model\.lm_head\.",
+        "model.vlm.language_model.embed_tokens.",
+    ),
+    (rf"^{re.escape(JOINT)}paligemma\.language_model\.model\.", "model.vlm.language_model."),
+    (rf"^{re.escape(JOINT)}paligemma\.(model\.)?", "model.vlm."),
+    (rf"^{re.escape(JOINT)}gemma_expert\.model\.", "model.dit."),
+    (r"\.vision_tower\.vision_model\.", ".vision_tower."),
+    (
+        r"^(state_proj|action_in_proj|action_time_mlp_in|action_time_mlp_out)\.",
+        r"embed_action_time.\1.",
+    ),
+)
+"""Patterns and replacements, in this order: a name of theirs becomes one of transformers' PI0."""
+
+EXPORT = (
+    (r"^model\.vlm\.language_model\.embed_tokens\.weight$", TIED_HEAD),
+    (r"^model\.vlm\.vision_tower\.", f"{JOINT}paligemma.model.vision_tower.vision_model."),
+    (r"^model\.vlm\.", f"{JOINT}paligemma.model."),
+    (r"^model\.dit\.", f"{JOINT}gemma_expert.model."),
+    (r"^embed_action_time\.", ""),
+)
+"""The way back, to openpi's names; lerobot's begin with `model.`."""
+
+UNREAD = re.compile(
+    rf"^(model\.)?{re.escape(JOINT)}gemma_expert\.(lm_head|model\.embed_tokens)\."
+    r"|^(un)?normalize_(inputs|targets|outputs)\."
+)
+"""Weights that their files carry and nothing reads; ours do not exist."""
+
+OURS = "network."
+"""Where transformers' PI0 stands in a `Pi0`."""
+
+
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder with model.safetensors, or with shards and their index."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        files = ["model.safetensors"]
+    elif index.is_file():
+        files = sorted(set(_json(index).get("weight_map", {}).values()))
+    else:
+        raise CheckpointError(
+            f"{folder} holds no model.safetensors and no model.safetensors.index.json: {SOURCES}"
+        )
+    tensors: dict[str, Tensor] = {}
+    for name in files:
+        tensors |= read_tensors(folder / name)
+    return tensors
+
+
+def import_weights(theirs: Mapping[str, Tensor], config: Pi0Config) -> dict[str, Tensor]:
+    """Weights of lerobot or openpi -> those of a `Pi0`; nothing may be missing or left over.
+
+    Args:
+        theirs: As read from their files.
+        config: Sizes that they must have.
+    """
+    ours = {
+        OURS + _rename(name, IMPORT): value
+        for name, value in theirs.items()
+        if not UNREAD.match(name)
+    }
+    shapes = expected_shapes(config)
+    problems = {
+        "missing": [name for name in shapes if name not in ours],
+        "unexpected": [name for name in ours if name not in shapes],
+        "of another shape": [
+            f"{name} {tuple(value.shape)} instead of {tuple(shapes[name])}"
+            for name, value in ours.items()
+            if name in shapes and value.shape != shapes[name]
+        ],
+    }
+    found = [
+        f"{len(names)} {what}, for instance {names[0]}"
+        for what, names in problems.items()
+        if names
+    ]
+    if found:
+        raise CheckpointError(f"these are not the weights of this pi0: {'; '.join(found)}")
+    return ours
+
+
+def export_weights(ours: Mapping[str, Tensor], *, lerobot: bool) -> dict[str, Tensor]:
+    """Weights of a `Pi0` -> names of lerobot or openpi.
+
+    Their expert has a head over the vocabulary that nothing reads; it is written as zeros.
+    """
+    start = "model." if lerobot else ""
+    theirs = {
+        start + _rename(name.removeprefix(OURS), EXPORT): value for name, value in ours.items()
+    }
+    embedding = theirs[start + TIED_HEAD]
+    width = theirs[f"{start}action_out_proj.weight"].shape[1]
+    theirs[start + EXPERT_HEAD] = torch.zeros(len(embedding), width, dtype=embedding.dtype)
+    return theirs
+
+
+def expected_shapes(config: Pi0Config) -> dict[str, torch.Size]:
+    """Shape of every stored weight of a `Pi0`; nothing is allocated."""
+    from ate_policy.models.pi0_network import build_network
+
+    with torch.device("meta"):
+        network = build_network(config)
+    return {OURS + name: value.shape for name, value in network.state_dict().items()}
+
+
+def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in table:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _json(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy it again") from None

@@ -1,0 +1,209 @@
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ate_core.errors import CheckpointError, UsageError
+from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.interface import Inputs
+from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
+from ate_policy.models.pi0_weights import export_weights, import_weights, read_folder
+from ate_policy.policy import load_policy
+from training.configs.import_pi0 import ImportPi0Config
+from training.import_pi0 import import_pi0, read_norm_stats
+
+CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+SIZES = Pi0Config(**{**PRESETS["tiny"], "cameras": CAMERAS})
+
+GOLDEN = {
+    "state_proj.weight": "embed_action_time.state_proj.weight",
+    "action_in_proj.bias": "embed_action_time.action_in_proj.bias",
+    "action_time_mlp_in.weight": "embed_action_time.action_time_mlp_in.weight",
+    "action_time_mlp_out.weight": "embed_action_time.action_time_mlp_out.weight",
+    "action_out_proj.weight": "action_out_proj.weight",
+    "paligemma_with_expert.paligemma.lm_head.weight": (
+        "model.vlm.language_model.embed_tokens.weight"
+    ),
+    "paligemma_with_expert.paligemma.model.language_model.layers.1.mlp.up_proj.weight": (
+        "model.vlm.language_model.layers.1.mlp.up_proj.weight"
+    ),
+    "paligemma_with_expert.paligemma.model.multi_modal_projector.linear.bias": (
+        "model.vlm.multi_modal_projector.linear.bias"
+    ),
+    "paligemma_with_expert.paligemma.model.vision_tower.vision_model.encoder.layers.0"
+    ".self_attn.q_proj.bias": "model.vlm.vision_tower.encoder.layers.0.self_attn.q_proj.bias",
+    "paligemma_with_expert.gemma_expert.model.layers.0.self_attn.o_proj.weight": (
+        "model.dit.layers.0.self_attn.o_proj.weight"
+    ),
+    "paligemma_with_expert.gemma_expert.model.norm.weight": "model.dit.norm.weight",
+}
+"""Names of openpi and of transformers, written out by hand from both projects' files."""
+
+
+@pytest.fixture(scope="module")
+def ours():
+    torch.manual_seed(0)
+    return Pi0(SIZES).state_dict()
+
+
+def file_of(ours, naming):
+    """The tensors of a file in one of the namings, made without the code under test."""
+    theirs = {}
+    for name, value in ours.items():
+        name = name.removeprefix("network.").removeprefix("embed_action_time.")
+        name = re.sub(r"^model\.vlm\.language_model\.embed_tokens", "HEAD", name)
+        name = re.sub(r"^model\.vlm\.vision_tower\.", "VLM.vision_tower.vision_model.", name)
+        name = re.sub(r"^model\.vlm\.", "VLM.", name)
+        name = re.sub(r"^model\.dit\.", "paligemma_with_expert.gemma_expert.model.", name)
+        name = name.replace("HEAD", "paligemma_with_expert.paligemma.lm_head")
+        if naming == "old lerobot":
+            name = name.replace("VLM.language_model.", "VLM.language_model.model.")
+            name = name.replace("paligemma.lm_head", "paligemma.language_model.lm_head")
+            name = name.replace("VLM.", "paligemma_with_expert.paligemma.")
+        name = name.replace("VLM.", "paligemma_with_expert.paligemma.model.")
+        theirs[name if naming == "openpi" else f"model.{name}"] = value.clone()
+    start = "" if naming == "openpi" else "model."
+    theirs[f"{start}paligemma_with_expert.gemma_expert.lm_head.weight"] = torch.zeros(260, 64)
+    if naming == "old lerobot":
+        theirs["normalize_inputs.buffer_observation_state.mean"] = torch.zeros(16)
+    return theirs
+
+
+@pytest.mark.parametrize("naming", ["openpi", "lerobot", "old lerobot"])
+def test_files_of_all_namings_load_with_nothing_missing_or_left_over(ours, naming):
+    loaded = import_weights(file_of(ours, naming), SIZES)
+    assert loaded.keys() == ours.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in ours.items())
+    Pi0(SIZES).load_state_dict(loaded, strict=True)
+
+
+def test_names_are_those_of_the_projects(ours):
+    theirs = file_of(ours, "openpi")
+    loaded = import_weights({name: value + 0.5 for name, value in theirs.items()}, SIZES)
+    for name, native in GOLDEN.items():
+        assert torch.equal(loaded[f"network.{native}"], theirs[name] + 0.5)
+
+
+def test_the_names_that_transformers_converts_are_read_alike(ours, tmp_path):
+    """transformers' own conversion of a lerobot file gives the same tensors."""
+    from transformers import PI0ForConditionalGeneration
+
+    from ate_policy.models.pi0_network import network_config
+
+    theirs = file_of(ours, "lerobot")
+    save_file(theirs, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    network, report = PI0ForConditionalGeneration.from_pretrained(
+        tmp_path, config=network_config(SIZES), output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    loaded = import_weights(theirs, SIZES)
+    for name, value in network.state_dict().items():
+        if name != "model.dit.embed_tokens.weight":
+            assert torch.equal(loaded[f"network.{name}"], value)
+
+
+@pytest.mark.parametrize("naming", ["openpi", "lerobot"])
+def test_what_is_exported_is_what_was_imported(ours, naming):
+    theirs = file_of(ours, naming)
+    back = export_weights(import_weights(theirs, SIZES), lerobot=naming == "lerobot")
+    assert back.keys() == theirs.keys()
+    assert all(torch.equal(back[name], value) for name, value in theirs.items())
+
+
+def test_weights_of_another_size_are_refused_by_name(ours):
+    theirs = file_of(ours, "lerobot")
+    theirs.pop("model.paligemma_with_expert.gemma_expert.model.norm.weight")
+    theirs["model.extra"] = torch.zeros(1)
+    theirs["model.action_out_proj.bias"] = torch.zeros(3)
+    with pytest.raises(CheckpointError) as error:
+        import_weights(theirs, SIZES)
+    text = str(error.value)
+    assert "1 missing, for instance network.model.dit.norm.weight" in text
+    assert "1 unexpected, for instance network.model.extra" in text
+    assert "action_out_proj.bias (3,) instead of (32,)" in text
+
+
+def test_shards_are_read_through_their_index(ours, tmp_path):
+    theirs = file_of(ours, "openpi")
+    names = sorted(theirs)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: theirs[name] for name in part}, tmp_path / file)
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert read_folder(tmp_path).keys() == theirs.keys()
+    (tmp_path / "b.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_folder(tmp_path)
+
+
+def test_an_empty_folder_is_told_where_weights_come_from(tmp_path):
+    with pytest.raises(CheckpointError, match=r"lerobot/pi0_base.*Gemma licence") as error:
+        read_folder(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path, cell):
+    source = tmp_path / "lerobot"
+    source.mkdir()
+    save_file(file_of(ours, "lerobot"), source / "model.safetensors")
+    config = ImportPi0Config(
+        source=source, output=tmp_path / "checkpoint", language=False, preset="tiny", horizon=6
+    )
+    assert import_pi0(config) == 0
+    policy = load_policy(tmp_path / "checkpoint")
+    assert policy.needs.cameras == cell.layout.cameras and policy.horizon == 6
+    model = Pi0(Pi0Config(**{**PRESETS["tiny"], "cameras": CAMERAS, "horizon": 6})).eval()
+    model.load_state_dict(ours)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(1, 3, 3, 28, 28, generator=generator) - 0.5
+    inputs = Inputs(state=torch.randn(1, 16, generator=generator), images=images)
+    noise = torch.randn(1, 6, 32, generator=generator)
+    assert torch.equal(policy._model.sample(inputs, noise), model.sample(inputs, noise))
+
+    back = ImportPi0Config(
+        source=tmp_path / "checkpoint", output=tmp_path / "back", to_lerobot=True
+    )
+    assert import_pi0(back) == 0
+    exported = load_file(tmp_path / "back" / "model.safetensors")
+    assert exported.keys() == file_of(ours, "lerobot").keys()
+    with pytest.raises(UsageError, match="exists"):
+        import_pi0(back)
+
+
+def test_a_policy_with_language_needs_a_tokenizer(ours, tmp_path):
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
+    config = ImportPi0Config(
+        source=tmp_path, output=tmp_path / "out", preset="full", tokenizer=tmp_path
+    )
+    with pytest.raises(CheckpointError, match="accept the Gemma licence"):
+        import_pi0(config)
+
+
+def test_statistics_of_openpi_are_z_scores_with_its_epsilon(tmp_path, cell):
+    table = {"mean": [0.5] * 32, "std": [0.0] * 32, "q01": None, "q99": None}
+    file = tmp_path / "norm_stats.json"
+    file.write_text(json.dumps({"norm_stats": {"state": table, "actions": table}}))
+    statistics = read_norm_stats(file, cell, relative=True)
+    assert statistics.action.mean == (0.5,) * 16
+    assert statistics.action.std == (1e-6,) * 16
+    assert statistics.relative == (*range(7), *range(8, 15))
+    assert read_norm_stats(file, cell).relative == ()
+    short = {"mean": [0.0] * 14, "std": [1.0] * 14}
+    file.write_text(json.dumps({"norm_stats": {"state": short, "actions": short}}))
+    with pytest.raises(CheckpointError, match="14 entries, the cell's layout 16"):
+        read_norm_stats(file, cell)
+    file.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"no norm_stats\.json of openpi"):
+        read_norm_stats(file, cell)
+
+
+def test_the_checkpoint_of_an_import_says_that_it_has_no_statistics(ours, tmp_path):
+    save_file(file_of(ours, "openpi"), tmp_path / "model.safetensors")
+    output = tmp_path / "out"
+    import_pi0(ImportPi0Config(source=tmp_path, output=output, language=False, preset="tiny"))
+    stored = load_checkpoint(output)
+    assert "fine-tune before running" in stored.card and "Gemma" in stored.card
+    assert set(stored.statistics.action.std) == {1.0}

@@ -1,0 +1,50 @@
+"""Configuration of `ate import-pi0`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ate_core.errors import UsageError
+
+Preset = Literal["tiny", "small", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPi0Config:
+    """Bring the weights of a pi0 from lerobot or openpi, or take them back to lerobot.
+
+    Fine-tune the checkpoint: `ate finetune --policy pi0 --init ...`. Nothing is downloaded.
+    """
+
+    source: tyro.conf.Positional[Path]
+    """Folder with model.safetensors (or shards and their index) of lerobot or of openpi's PyTorch
+    conversion; with --to-lerobot a checkpoint of ours."""
+    output: Path
+    """Checkpoint folder to write; with --to-lerobot the folder for lerobot's model.safetensors."""
+    to_lerobot: bool = False
+    """The other way: write a checkpoint's weights with lerobot's names."""
+    cell: Path | None = None
+    """Cell that the policy is for; None: the packaged one."""
+    tokenizer: Path | None = None
+    """Folder of PaliGemma's tokenizer; None: the source folder, if it holds one."""
+    language: bool = True
+    """Whether the policy reads the instruction; without, it needs no tokenizer."""
+    statistics: Path | None = None
+    """openpi's norm_stats.json of data of this cell; None: fine-tune before running."""
+    relative: bool = False
+    """Whether these statistics are of joints as differences from the present ones, as openpi's."""
+    cameras: tuple[str, ...] = ()
+    """Keys of the images that the policy reads; () takes all of the cell."""
+    horizon: int = 20
+    """Actions per chunk [ticks]; the weights do not depend on it."""
+    preset: Preset = "full"
+    """Sizes of the network; full are the published ones."""
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that do not fit together."""
+        if self.horizon < 1:
+            raise UsageError(f"horizon is {self.horizon}, must be at least 1")
+        if self.relative and self.statistics is None:
+            raise UsageError("--relative says what --statistics are of: give them, too")

@@ -1,0 +1,167 @@
+"""`ate import-pi0`: weights of pi0 from lerobot or openpi -> a checkpoint, and back to lerobot."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from ate_core.contract import Cell, load_cell
+from ate_core.errors import CheckpointError, UsageError
+from ate_core.layout import VectorLayout
+from ate_policy.checkpoint import load_checkpoint, save_checkpoint
+from ate_policy.models.pi0_config import PRESETS, Pi0Config
+from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
+from ate_policy.models.pi0_weights import export_weights, import_weights, read_folder
+from ate_policy.policy import checkpoint_of
+from ate_policy.transforms import Statistics, VectorStatistics
+from training.configs.import_pi0 import ImportPi0Config
+
+KIND = "pi0"
+"""Kind of the checkpoint."""
+
+STD_FLOOR = 1e-6
+"""openpi divides by std + 1e-6."""
+
+NORMAL_Q99 = 2.3263
+"""99 % quantile of the standard normal, for files without quantiles."""
+
+
+def import_pi0(config: ImportPi0Config) -> int:
+    """Write a checkpoint from the weights of lerobot or openpi, or the other way."""
+    if config.output.exists() and (config.to_lerobot or not _is_checkpoint(config.output)):
+        raise UsageError(f"{config.output} exists: name a folder that does not")
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    if config.to_lerobot:
+        export_lerobot(config.source, config.output)
+        return 0
+    cell = load_cell(config.cell)
+    sizes = pi0_sizes(config, cell)
+    if sizes.language:
+        load_tokenizer(sizes.tokenizer)  # refuse a missing one before gigabytes are read
+    weights = import_weights(read_folder(config.source), sizes)
+    statistics = unit_statistics(cell)
+    if config.statistics is not None:
+        statistics = read_norm_stats(config.statistics, cell, relative=config.relative)
+    checkpoint = checkpoint_of(
+        KIND,
+        sizes,
+        weights=weights,
+        statistics=statistics,
+        contract=cell.canonical_text(),
+        training={"imported_from": str(config.source)},
+        card=_card(config, sum(value.numel() for value in weights.values())),
+    )
+    save_checkpoint(config.output, checkpoint)
+    print(f"{config.output}: {len(weights)} tensors; fine-tune it with")
+    print(f"  ate finetune --policy pi0 --init {config.output} --variant vision ...")
+    return 0
+
+
+def export_lerobot(checkpoint: Path, folder: Path) -> None:
+    """Write a checkpoint's weights as lerobot names them, without lerobot's config.json.
+
+    Args:
+        checkpoint: Folder of a pi0 of ours.
+        folder: New folder for model.safetensors and norm_stats.json.
+    """
+    stored = load_checkpoint(checkpoint, kind=KIND)
+    weights = export_weights(stored.weights, lerobot=True)
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    text = json.dumps(stored.statistics.to_dict(), indent=1)
+    (folder / "norm_stats.json").write_text(text + "\n")
+    print(f"{folder}: {len(weights)} tensors with lerobot's names, and norm_stats.json")
+
+
+def pi0_sizes(config: ImportPi0Config, cell: Cell) -> Pi0Config:
+    """The network's configuration for a cell."""
+    layout = cell.layout
+    given = config.tokenizer
+    if given is None and (config.source / "tokenizer.json").is_file():
+        given = config.source
+    sizes = {
+        **PRESETS[config.preset],
+        "language": config.language,
+        "horizon": config.horizon,
+        "action_size": layout.action.size,
+        "state_size": layout.state.size,
+        "cameras": config.cameras or layout.cameras,
+    }
+    if given is not None:
+        sizes["tokenizer"] = str(given)
+    elif not config.language:
+        sizes["tokenizer"] = BYTES
+    return Pi0Config(**sizes)
+
+
+def read_norm_stats(file: Path, cell: Cell, *, relative: bool = False) -> Statistics:
+    """Statistics from openpi's norm_stats.json; entries of its padding to 32 are dropped.
+
+    Args:
+        file: With norm_stats.state and norm_stats.actions.
+        cell: Its layout decides how many entries are ours.
+        relative: The actions' joints are differences from the present ones, grippers are not.
+    """
+    try:
+        tables = json.loads(file.read_text())["norm_stats"]
+        state = _vector(tables["state"], cell.layout.state)
+        action = _vector(tables["actions"], cell.layout.action)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is no norm_stats.json of openpi ({error!r}): it must hold norm_stats with "
+            "state and actions, each with mean and std"
+        ) from None
+    units = cell.layout.action.units
+    joints = tuple(index for index, unit in enumerate(units) if unit == "rad")
+    return Statistics(state=state, action=action, relative=joints if relative else ())
+
+
+def unit_statistics(cell: Cell) -> Statistics:
+    """Statistics that change nothing."""
+
+    def unit(size: int) -> VectorStatistics:
+        return VectorStatistics(
+            mean=(0.0,) * size,
+            std=(1.0,) * size,
+            q01=(-NORMAL_Q99,) * size,
+            q99=(NORMAL_Q99,) * size,
+        )
+
+    return Statistics(state=unit(cell.layout.state.size), action=unit(cell.layout.action.size))
+
+
+def _vector(table: dict, layout: VectorLayout) -> VectorStatistics:
+    mean, std = (np.asarray(table[name], dtype=float)[: layout.size] for name in ("mean", "std"))
+    if len(mean) < layout.size:
+        raise CheckpointError(
+            f"the statistics have {len(mean)} entries, the cell's layout {layout.size}: compute "
+            "them on data of this cell, or leave them out and fine-tune"
+        )
+    low, high = table.get("q01"), table.get("q99")
+    low = mean - NORMAL_Q99 * std if low is None else np.asarray(low, dtype=float)
+    high = mean + NORMAL_Q99 * std if high is None else np.asarray(high, dtype=float)
+    return VectorStatistics(
+        mean=tuple(mean.tolist()),
+        std=tuple((std + STD_FLOOR).tolist()),
+        q01=tuple(low[: layout.size].tolist()),
+        q99=tuple(high[: layout.size].tolist()),
+    )
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "contract.yaml").is_file()
+
+
+def _card(config: ImportPi0Config, parameters: int) -> str:
+    known = "as given" if config.statistics else "none: fine-tune before running on the cell"
+    return f"""# pi0, imported
+
+| | |
+|---|---|
+| weights | {config.source}, {parameters / 1e6:.0f} M parameters |
+| statistics | {known} |
+| licence | Gemma (ai.google.dev/gemma/terms) for the weights and the tokenizer |
+
+Fine-tune with `ate finetune --policy pi0 --init <this folder>`.
+"""
