@@ -18,11 +18,12 @@ from training.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.card import describe
 from training.vae.chunks import load_chunks, load_prior, vae_sizes
 from training.vae.losses import DiagonalGaussian
-from training.vae.model import ActionVae
+from training.vae.model import ActionVae, VaeConfig
 from training.vae.objective import draw_batch, vae_loss
-from training.vae.recipe import recipe_of
+from training.vae.recipe import Recipe, recipe_of
 from training.vae.reference import reset_weights
 from training.vae.schedule import Schedule
+from training.vae.storage import StoredVae
 
 
 def train_vae(config: TrainVaeConfig) -> int:
@@ -45,14 +46,9 @@ def train_vae(config: TrainVaeConfig) -> int:
     prior, prior_there = prior.to("cpu"), prior.to(device)
 
     # model
-    torch.manual_seed(config.seed)
-    vae = ActionVae(sizes)
-    if recipe.weights == "xavier":
-        reset_weights(vae)
-    if config.start_from_prior and stored is not None:
-        vae.load_state_dict(stored.model.state_dict())
+    vae = initial_vae(config, recipe, sizes, stored).to(device)
     schedule = Schedule(recipe=recipe, chunks=len(data.chunks), config=config)
-    optimizer = make_optimizer(vae.to(device), schedule.rate(0), config.weight_decay)
+    optimizer = make_optimizer(vae, schedule.rate(0), config.weight_decay)
     network, _ = accelerator.prepare(vae, optimizer)
     generator = torch.Generator().manual_seed(config.seed)
 
@@ -84,3 +80,16 @@ def train_vae(config: TrainVaeConfig) -> int:
                 run.save(step, describe(config, recipe, data, vae, step), state)
     leave(accelerator)
     return 0 if step >= steps else 130
+
+
+def initial_vae(
+    config: TrainVaeConfig, recipe: Recipe, sizes: VaeConfig, stored: StoredVae | None
+) -> ActionVae:
+    """The network before its first step: seeded, or stage 1's where that is asked for."""
+    torch.manual_seed(config.seed)
+    vae = ActionVae(sizes)
+    if recipe.weights == "xavier":
+        reset_weights(vae)
+    if config.start_from_prior and stored is not None:
+        vae.load_state_dict(stored.model.state_dict())
+    return vae
