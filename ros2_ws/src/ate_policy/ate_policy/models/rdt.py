@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ate_policy.models.interface import Inputs
-from ate_policy.models.rdt_blocks import NORM_EPS, Block, Condition, initialise, mlp
+from ate_policy.models.rdt_blocks import Block, Condition, RmsNorm, initialise, mlp
 from ate_policy.models.rdt_config import PRESETS, RdtConfig
 from ate_policy.models.rdt_encoders import (
     ByteText,
@@ -93,7 +93,7 @@ class Rdt(nn.Module):
             Block(width, config.heads, conditioned=conditioned[index % 2])
             for index in range(config.depth)
         )
-        self.leave_norm = nn.RMSNorm(width, NORM_EPS)
+        self.leave_norm = RmsNorm(width)
         self.leave = mlp(width, width, SIZE)
         self._initialise()
 

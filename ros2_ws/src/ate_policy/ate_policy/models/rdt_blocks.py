@@ -31,6 +31,18 @@ class Condition:
         )
 
 
+class RmsNorm(nn.Module):
+    """x / rms(x), scaled per entry; in the precision of x, so that bf16 keeps the fused kernel."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., size) -> (..., size)."""
+        return nn.functional.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), NORM_EPS)
+
+
 class Attention(nn.Module):
     """Multi-head attention with RMS-normalised queries and keys.
 
@@ -42,8 +54,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
-        self.query_norm = nn.RMSNorm(width // heads, NORM_EPS)
-        self.key_norm = nn.RMSNorm(width // heads, NORM_EPS)
+        self.query_norm = RmsNorm(width // heads)
+        self.key_norm = RmsNorm(width // heads)
         self.leave = nn.Linear(width, width)
 
     def pair(self, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,11 +90,11 @@ class Block(nn.Module):
                 no language or no images.
         """
         super().__init__()
-        self.attention_norm = nn.RMSNorm(width, NORM_EPS)
+        self.attention_norm = RmsNorm(width)
         self.attention = Attention(width, heads)
-        self.cross_norm = nn.RMSNorm(width, NORM_EPS) if conditioned else None
+        self.cross_norm = RmsNorm(width) if conditioned else None
         self.cross = Attention(width, heads) if conditioned else None
-        self.mlp_norm = nn.RMSNorm(width, NORM_EPS)
+        self.mlp_norm = RmsNorm(width)
         self.mlp = mlp(width, width, width)
 
     def forward(self, x: Tensor, condition: Condition | None) -> Tensor:
