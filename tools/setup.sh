@@ -2,8 +2,8 @@
 # Make the virtual environment that every `make` target uses.
 #   tools/setup.sh VENV [PYTHON]
 # With ROS 2 sourced, its Python packages are used; without, the ROS wheels of PyPI are installed.
-# Jazzy's messages are built for numpy 1: with ROS sourced, numpy stays below 2, and so pin at 2.7.0,
-# the newest version that its own libraries let stand beside numpy 1.
+# Jazzy's messages are built for numpy 1: with ROS sourced, numpy stays below 2, and so pin at 2.7.0
+# and pyarrow at 25.0.0, the newest versions that stand beside numpy 1.
 set -euo pipefail
 venv=$1
 wanted=${2:-}
@@ -80,9 +80,9 @@ constraints=$here/constraints.txt
 if [ -n "${ROS_DISTRO:-}" ]; then
     "$python" -m venv --system-site-packages "$venv"
     ros_wheels=()
-    grep -v -i -E '^(numpy|pin|eigenpy|coal|libcoal|libpinocchio|cmeel[a-z-]*)==' "$constraints" \
+    grep -v -i -E '^(numpy|pyarrow|pin|eigenpy|coal|libcoal|libpinocchio|cmeel[a-z-]*)==' "$constraints" \
         >"$venv/constraints.txt"
-    printf 'numpy<2\npin==2.7.0\n' >>"$venv/constraints.txt"
+    printf 'numpy<2\npin==2.7.0\npyarrow==25.0.0\n' >>"$venv/constraints.txt"
     constraints=$venv/constraints.txt
 else
     "$python" -m venv "$venv"
