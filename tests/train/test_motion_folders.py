@@ -1,5 +1,6 @@
 """Folders of motion for stage 1: whose rows, in which order, and what is refused."""
 
+import dataclasses
 import json
 
 import h5py
@@ -97,7 +98,10 @@ def test_folders_that_cannot_be_used_are_refused_in_one_line(tmp_path, cell):
     refuse(tmp_path / "cut", "a.hdf5 cannot be read")
     contract = cell.canonical_text().replace("left_gripper", "left_hand")
     write(tmp_path / "cell" / "a.hdf5", numbered(20, 16), contract=contract)
-    refuse(tmp_path / "cell", "another action layout")
+    refuse(tmp_path / "cell", "another action layout or tick rate .*left_hand")
+    contract = dataclasses.replace(cell, tick_rate=10.0).canonical_text()
+    write(tmp_path / "slow" / "a.hdf5", numbered(20, 16), contract=contract)
+    refuse(tmp_path / "slow", "another action layout or tick rate .*10")
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path, cell):

@@ -76,7 +76,7 @@ def read_recordings(folder: Path, cell: Cell) -> MotionSource:
     if (folder / lerobot_tables.INFO).is_file():
         return MotionSource(name, *lerobot_tables.read_motion(folder, layout, cell.tick_rate))
     if qpos_folder.find_files(folder):
-        return MotionSource(name, *qpos_folder.read_folder(folder, layout))
+        return MotionSource(name, *qpos_folder.read_folder(folder, cell))
     raise TrainingError(
         f"{folder} holds neither {lerobot_tables.INFO} (LeRobot) nor *.hdf5 or train/*.hdf5 "
         "(episodes, `qpos` files): give a folder of recorded motion"

@@ -12,9 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ate_core.contract import parse_cell_text
+from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
-from ate_core.layout import VectorLayout
 from training.data.folding import fold_rows
 
 KEYS = ("action", "qpos", "observations/qpos")
@@ -27,23 +26,26 @@ def find_files(folder: Path) -> list[Path]:
     return sorted((split if split.is_dir() else folder).glob("*.hdf5"))
 
 
-def read_folder(folder: Path, layout: VectorLayout) -> tuple[list[np.ndarray], list[str]]:
+def read_folder(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
     """Read all episodes of a folder in the layout of the cell.
 
     Returns:
         One (T, D) float32 per episode, and the names of their files.
     """
     files = find_files(folder)
-    episodes = [_read_rows(file, layout) for file in files]
+    episodes = [_read_rows(file, cell) for file in files]
     widths = {rows.shape[1]: file.name for rows, file in zip(episodes, files, strict=True)}
     if len(widths) > 1:
         found = ", ".join(f"{width} ({name})" for width, name in sorted(widths.items()))
         raise TrainingError(f"{folder} mixes widths {found}: give each kind its own folder")
-    motions = [fold_rows(rows, layout, file) for rows, file in zip(episodes, files, strict=True)]
+    motions = [
+        fold_rows(rows, cell.layout.action, file)
+        for rows, file in zip(episodes, files, strict=True)
+    ]
     return motions, [file.name for file in files]
 
 
-def _read_rows(path: Path, layout: VectorLayout) -> np.ndarray:
+def _read_rows(path: Path, cell: Cell) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
             key = next((key for key in KEYS if key in file), None)
@@ -64,10 +66,10 @@ def _read_rows(path: Path, layout: VectorLayout) -> np.ndarray:
             f"{path}: {key} holds {rows[row, column]} at row {row}, entry {column}: remove it"
         )
     if contract is not None:
-        theirs = parse_cell_text(str(contract), where=str(path)).layout.action
-        if theirs != layout:
+        theirs = parse_cell_text(str(contract), where=str(path)).layout
+        if (theirs.action, theirs.tick_rate) != (cell.layout.action, cell.tick_rate):
             raise TrainingError(
-                f"{path} has another action layout ({', '.join(theirs.names[:3])} ...) than the "
-                "cell: give --cell the one it was recorded with"
+                f"{path} was recorded with another action layout or tick rate "
+                f"({'; '.join(theirs.differences(cell.layout))}): give --cell that cell"
             )
     return rows
