@@ -17,7 +17,9 @@ VERBS = {
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
+    "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),
+    "import-pi0": ("training.import_pi0:import_pi0", "weights of lerobot or openpi -> checkpoint"),
     "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),
@@ -88,7 +90,7 @@ def _print_help() -> None:
         "usage: ate VERB [options]    (ate VERB --help explains each; --debug shows tracebacks)\n"
     )
     for verb, (_, description) in VERBS.items():
-        print(f"  {verb:10} {description}")
+        print(f"  {verb:13} {description}")
 
 
 if __name__ == "__main__":
