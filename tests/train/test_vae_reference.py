@@ -93,3 +93,20 @@ def test_parameter_counts_of_the_paper():
     dead = 9 * 2 * (512 * 512 + 512) + (500 - 52 + 500 - 50) * 512
     assert count(ours) == count(released) - dead == 46_874_144
     assert count(linear) == count(ours) + 2 * (512 * 512 + 512)
+
+
+def test_the_benchmark_prints_ratios_and_equal_loss_curves(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    spec = importlib.util.spec_from_file_location(
+        "vae_training", FILE.with_name("vae_training.py")
+    )
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    config = benchmark.BenchmarkConfig(
+        steps=2, batch=4, horizon=6, action_size=3, width=16, layers=3, workers=0
+    )
+    benchmark.main(config)
+    printed = capsys.readouterr().out
+    difference = float(printed.split("the losses, fp32: ")[1].split()[0])
+    assert difference < 2e-6
+    assert printed.count("ratio") == 2 and "baseline" in printed
