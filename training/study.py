@@ -149,7 +149,8 @@ def _remember(config: StudyConfig) -> None:
             )
     elif any(config.output.iterdir()):
         raise UsageError(f"{config.output} is not empty and no study: choose another output")
-    file.write_text(json.dumps(plain, indent=2) + "\n")
+    if not config.report_only:
+        file.write_text(json.dumps(plain, indent=2) + "\n")
 
 
 def _differing(stored: dict, wanted: dict) -> list[str]:

@@ -14,9 +14,6 @@ from training.evaluate import Trial
 from training.study_stages import read_trials, rollouts_file
 from training.study_statistics import ArmResult, Contrast, Difference, arm_result, contrast
 
-BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
-"""Marks of the generated part of a page."""
-
 Outcomes = dict[str, dict[str, dict[int, list[list[Trial]]]]]
 """task -> arm -> step -> rollouts of each training run."""
 
@@ -30,8 +27,10 @@ def write_report(config: StudyConfig) -> list[str]:
     (config.output / "study.md").write_text("\n".join(lines) + "\n")
     draw(outcomes, config.output / "study.svg")
     if config.document:
-        fill_document(config.document, lines)
-        draw(outcomes, config.document.with_suffix(".svg"))
+        name = config.output.name
+        fill_document(config.document, name, lines)
+        if f"({name}.svg)" in config.document.read_text():
+            draw(outcomes, config.document.parent / f"{name}.svg")
     return lines
 
 
@@ -85,6 +84,8 @@ def tables(outcomes: Outcomes) -> list[str]:
         if name != PLAIN:
             found = contrast(outcomes[task][PLAIN][step], runs)
             differences.append(_contrast_row(task, step, name, found))
+    if len(outcomes) > 1:
+        differences += _pooled_rows(outcomes)
     return lines + (differences if len(differences) > 3 else [])
 
 
@@ -96,6 +97,21 @@ def _walk(outcomes: Outcomes) -> list[tuple[str, int, str, list[list[Trial]]]]:
         for step in arms[PLAIN]
         for name in arms
     ]
+
+
+def _pooled_rows(outcomes: Outcomes) -> list[str]:
+    """Differences at the last step that all tasks have, every run of every task counted alike."""
+    steps = set.intersection(*(set(arms[PLAIN]) for arms in outcomes.values()))
+    if not steps:
+        return []
+    last = max(steps)
+    count = min(len(run) for arms in outcomes.values() for run in arms[PLAIN][last])
+
+    def runs(name: str) -> list[list[Trial]]:
+        return [run[:count] for arms in outcomes.values() for run in arms[name][last]]
+
+    names = [name for name in next(iter(outcomes.values())) if name != PLAIN]
+    return [_contrast_row("all", last, name, contrast(runs(PLAIN), runs(name))) for name in names]
 
 
 def _outcome_row(task: str, step: int, name: str, result: ArmResult) -> str:
@@ -173,14 +189,15 @@ def draw(outcomes: Outcomes, file: Path) -> None:
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 
-def fill_document(page: Path, lines: list[str]) -> None:
-    """Put the tables between the marks of a page."""
+def fill_document(page: Path, name: str, lines: list[str]) -> None:
+    """Put the tables between the marks of a page that carry the study's name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = page.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UsageError(f"{page} needs one line '{BEGIN}' and, below, one line '{END}'")
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    page.write_text(f"{head}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{tail}")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UsageError(f"{page} needs one line '{begin}' and, below, one line '{end}'")
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
+    page.write_text(f"{head}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{tail}")
 
 
 def _plain(config: StudyConfig, outcomes: Outcomes) -> dict:

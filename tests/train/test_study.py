@@ -15,7 +15,7 @@ from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
 from training.evaluate import Trial
 from training.study import Job, make_jobs, run_jobs, study
-from training.study_report import BEGIN, END, fill_document, read_outcomes, tables
+from training.study_report import fill_document, read_outcomes, tables
 from training.study_stages import as_episode, pretrain_policy, rollouts_file, train_aligned
 from training.vae.model import ActionVae
 from training.vae.storage import load_vae
@@ -212,6 +212,20 @@ def test_the_tables_say_what_was_found(tmp_path):
     )
 
 
+def test_tasks_are_pooled_run_by_run(tmp_path):
+    settings = {**TINY, "tasks": ("pick_place", "handover"), "checkpoints": ()}
+    config = StudyConfig(output=tmp_path, **settings)
+    plain, toward = config.arms
+    write_trials(config, "pick_place", plain, 0, [False, False, True])
+    write_trials(config, "pick_place", toward, 0, [True, False, False])
+    write_trials(config, "handover", plain, 0, [False, False])
+    write_trials(config, "handover", toward, 0, [True, True])
+    lines = tables(read_outcomes(config))
+    assert lines[-1].startswith(
+        "| all | 4 | toward:0.5 | +75.0 | +50, +100 | "
+    )  # 2 starts of each
+
+
 def test_a_study_without_rollouts_has_no_report(tmp_path):
     config = StudyConfig(output=tmp_path / "study", report_only=True, **TINY)
     with pytest.raises(TrainingError, match="no seed with rollouts of all arms: run the study"):
@@ -219,13 +233,21 @@ def test_a_study_without_rollouts_has_no_report(tmp_path):
 
 
 def test_only_the_marked_part_of_a_page_changes(tmp_path):
+    page, begin, end = tmp_path / "page.md", "<!-- camera: begin -->", "<!-- camera: end -->"
+    page.write_text(f"before\n\n{begin}\nold\n{end}\n\nafter\n")
+    fill_document(page, "camera", ["| new |"])
+    assert page.read_text() == f"before\n\n{begin}\n\n| new |\n\n{end}\n\nafter\n"
+    with pytest.raises(UsageError, match="needs one line '<!-- study: begin -->'"):
+        fill_document(page, "study", [])
+
+
+def test_a_page_gets_the_tables_and_the_figure_it_shows(finished, tmp_path):
+    name = finished.output.name
     page = tmp_path / "page.md"
-    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
-    fill_document(page, ["| new |"])
-    assert page.read_text() == f"before\n\n{BEGIN}\n\n| new |\n\n{END}\n\nafter\n"
-    page.write_text("nothing marked")
-    with pytest.raises(UsageError, match="needs one line"):
-        fill_document(page, [])
+    page.write_text(f"![curves]({name}.svg)\n<!-- {name}: begin -->\n<!-- {name}: end -->\n")
+    assert study(dataclasses.replace(finished, report_only=True, document=page)) == 0
+    assert (finished.output / "study.md").read_text() in page.read_text()
+    assert (tmp_path / f"{name}.svg").read_bytes() == (finished.output / "study.svg").read_bytes()
 
 
 @pytest.mark.parametrize(

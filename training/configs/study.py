@@ -130,7 +130,9 @@ class StudyConfig:
     report_only: bool = False
     """Only write the report again, from the rollouts that are there."""
     document: Path | None = None
-    """Markdown page that gets the tables between its marks, and the figure beside it."""
+    """Markdown page: its part between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`
+    becomes the tables, and NAME.svg beside it the figure if the page shows it; NAME is the last
+    part of `output`."""
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
