@@ -1,0 +1,112 @@
+"""Count what guidance adds to a training step of the published pi0, in operations.
+
+    python benchmarks/guided_step_flops.py
+
+Nothing is computed: the networks live on the meta device, where a counter sees every matrix
+product. A plain step is a forward and a backward pass of all parameters; guidance is one gradient
+of the frozen encoder's latent distance, for each chunk: two encoder passes and one way back to its
+input. Both grow alike with the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import tyro
+from torch.utils.flop_counter import FlopCounterMode
+
+from ate_policy.models.interface import Inputs
+from ate_policy.models.pi0 import Pi0, Pi0Config
+from training.objectives.latent_guidance import latent_energy
+from training.vae.model import ActionVae, VaeConfig
+
+BOUND = 0.05
+"""Largest share of a plain step that guidance may cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """Count a guided training step; defaults: the paper's networks."""
+
+    horizon: int = 50
+    """Actions per chunk."""
+    cameras: int = 3
+    """Images of 224 px per observation."""
+    prompt: int = 20
+    """Prompt tokens, start and newline included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Operations for one chunk, a multiplication and an addition counting two."""
+
+    plain: int
+    """Training step of pi0 without guidance."""
+    guidance: int
+    """Gradient of the latent distance."""
+
+    @property
+    def ratio(self) -> float:
+        """Share that guidance adds."""
+        return self.guidance / self.plain
+
+
+def main(config: BenchmarkConfig) -> int:
+    """Print both counts and their ratio; 0 where it is within the bound."""
+    result = count(config)
+    print(f"plain step  {result.plain / 1e12:8.3f} TFLOP per chunk")
+    print(f"guidance    {result.guidance / 1e12:8.3f} TFLOP per chunk")
+    print(f"ratio       {result.ratio:8.2%} (at most {BOUND:.0%})")
+    return 0 if result.ratio <= BOUND else 1
+
+
+def count(config: BenchmarkConfig) -> Result:
+    """Count on the meta device."""
+    with torch.device("meta"):
+        return Result(plain=_operations(_plain(config)), guidance=_operations(_guidance(config)))
+
+
+def _plain(config: BenchmarkConfig) -> Callable[[], None]:
+    sizes = Pi0Config(
+        horizon=config.horizon,
+        cameras=tuple(f"camera_{index}" for index in range(config.cameras)),
+        tokenizer="bytes",
+    )
+    model = Pi0(sizes)
+    inputs = Inputs(
+        state=torch.empty(1, sizes.state_size),
+        images=torch.empty(1, config.cameras, 3, sizes.image_height, sizes.image_width),
+        instructions=("a" * (config.prompt - 2),),
+    )
+    noisy = torch.empty(1, config.horizon, sizes.max_action_size)
+    return lambda: model(noisy, torch.empty(1), inputs).square().mean().backward()
+
+
+def _guidance(config: BenchmarkConfig) -> Callable[[], None]:
+    """The paper's action VAE: latent 512, 9 + 9 layers; chunks as wide as pi0's."""
+    sizes = VaeConfig(
+        horizon=config.horizon,
+        action_size=32,
+        latent=512,
+        width=512,
+        encoder_layers=9,
+        decoder_layers=9,
+        heads=4,
+        feedforward=1024,
+    )
+    encoder = ActionVae(sizes).requires_grad_(False)
+    clean, eps = torch.empty(1, config.horizon, sizes.action_size), torch.empty(1, sizes.latent)
+    noisy = torch.empty_like(clean).requires_grad_(True)
+
+    # As `guidance_gradient`, in the form that the counter and the meta device take.
+    return lambda: latent_energy(encoder, noisy, clean, eps).sum().backward()
+
+
+def _operations(function: Callable[[], None]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(tyro.cli(BenchmarkConfig, description=__doc__)))
