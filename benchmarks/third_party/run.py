@@ -154,9 +154,10 @@ def roll_out(config: RunConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
     Returns:
         What `play.py` wrote, by policy.
     """
-    files = {name: config.output / "outcomes" / f"{name}.json" for name in folders}
+    outcomes = config.output / "outcomes"
+    outcomes.mkdir(exist_ok=True)
+    files = {name: outcomes / f"{name}.json" for name in folders}
     waiting = [name for name, file in files.items() if not file.is_file()]
-    files[next(iter(files))].parent.mkdir(exist_ok=True)
     service = PolicyService({name: load_policy(folders[name]) for name in waiting})
     playing: list[subprocess.Popen[bytes]] = []
     # The kernel allows a socket's path about 100 characters: not below the output folder.

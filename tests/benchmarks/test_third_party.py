@@ -3,6 +3,7 @@
 import ast
 import json
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -263,6 +264,51 @@ def test_results_carry_intervals_and_the_paired_test():
     result = contrast([first, trials([0, 0, 0, 1])], [second, trials([1, 1, 1, 1])])
     assert (result["only_first"], result["only_second"]) == (1, 7)
     assert result["p_value"] == pytest.approx(0.0703, abs=5e-5)
+
+
+PLAYER = """
+import json, sys
+from pathlib import Path
+from ate_core.control_socket import ControlClient
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+client = ControlClient(Path(options["--socket"]), peer="-", remedy="-", timeout=30.0)
+client.call("hello", policy=options["--policy"], robot=json.loads(options["robot"]))
+trials = [options["--policy"], options["--episodes"], options["--limit"]]
+Path(options["--output"]).write_text(json.dumps({"simulator": {}, "trials": trials}))
+"""
+"""Stands in for `play.py roll-out` in the simulator's environment."""
+
+
+def play_with(monkeypatch, script):
+    started = []
+
+    def simulate(task, command, options):
+        words = [*map(str, options), "robot", json.dumps(describe(Toy()))]
+        started.append(words)
+        return subprocess.Popen([sys.executable, "-c", script, *words])
+
+    monkeypatch.setattr(run, "simulate", simulate)
+    monkeypatch.setattr(run, "load_policy", lambda folder: Knowing())
+    return started
+
+
+def test_policies_play_side_by_side_and_only_once(monkeypatch, tmp_path):
+    started = play_with(monkeypatch, PLAYER)
+    config = run.RunConfig(task="push_cube", output=tmp_path, trials=3, jobs=2)
+    folders = {name: tmp_path / name for name in ("a", "b", "c")}
+    outcomes = run.roll_out(config, folders)
+    assert {name: one["trials"] for name, one in outcomes.items()} == {
+        name: [name, "3", "100"] for name in folders
+    }
+    assert run.roll_out(config, folders) == outcomes
+    assert len(started) == 3
+
+
+def test_a_simulator_that_fails_ends_the_benchmark(monkeypatch, tmp_path):
+    play_with(monkeypatch, "raise SystemExit(3)")
+    config = run.RunConfig(task="push_cube", output=tmp_path)
+    with pytest.raises(run.BenchmarkError, match="ended with code 3"):
+        run.roll_out(config, {"a": tmp_path})
 
 
 def test_a_folder_holds_one_configuration(tmp_path):
