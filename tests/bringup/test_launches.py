@@ -25,6 +25,19 @@ def test_every_process_is_a_module_that_exists(name, runtime_dir):
 
 
 @pytest.mark.parametrize("name", LAUNCHES)
+def test_a_simulated_cell_is_not_heard_on_the_network(name, runtime_dir, monkeypatch):
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
+    ranges = {
+        spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]
+        for spec in LAUNCHES[name].processes(GIVEN[name])
+    }
+    assert ranges == {"LOCALHOST"}
+    given = {k: v for k, v in GIVEN[name].items() if k == "checkpoint"}
+    for spec in LAUNCHES[name].processes(given):  # real devices: as the user set it
+        assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in spec.environment
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
 def test_real_hardware_runs_the_same_nodes_without_the_emulators(name, runtime_dir):
     given = {k: v for k, v in GIVEN[name].items() if k == "checkpoint"}
     real = {(s.namespace, s.name): s.module for s in LAUNCHES[name].processes(given) if s.is_node}

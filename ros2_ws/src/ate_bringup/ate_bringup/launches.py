@@ -8,6 +8,9 @@ from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
 from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
 
+DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+"""How far ROS looks for other nodes."""
+
 TASKS = ("pick_place", "handover", "pick_bun", "cook_bun", "use_toaster")
 
 CELL_ARGUMENTS = (
@@ -188,7 +191,7 @@ def _dual_operator(values: Mapping[str, str]) -> list[ProcessSpec]:
             },
         )
     )
-    return _in_runtime_dir(cell, specs)
+    return _of_simulation(cell, specs)
 
 
 def _deploy(values: Mapping[str, str]) -> list[ProcessSpec]:
@@ -212,18 +215,24 @@ def _deploy(values: Mapping[str, str]) -> list[ProcessSpec]:
             ends_launch=True,
         )
     )
-    return _in_runtime_dir(cell, specs)
+    return _of_simulation(cell, specs)
 
 
-def _in_runtime_dir(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]:
-    """Give every process of a simulated cell the same runtime folder."""
+def _of_simulation(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]:
+    """Give the processes of a simulated cell one runtime folder, and keep them to this machine.
+
+    Its topics are those of the real cell: an arm elsewhere on the network must not hear them.
+    """
     if not cell.runtime_dir:
         return specs
     import dataclasses
 
-    variable = {RUNTIME_VARIABLE: cell.runtime_dir}
+    variables = {
+        RUNTIME_VARIABLE: cell.runtime_dir,
+        DISCOVERY_VARIABLE: os.environ.get(DISCOVERY_VARIABLE, "LOCALHOST"),
+    }
     return [
-        dataclasses.replace(spec, environment={**variable, **spec.environment}) for spec in specs
+        dataclasses.replace(spec, environment={**variables, **spec.environment}) for spec in specs
     ]
 
 

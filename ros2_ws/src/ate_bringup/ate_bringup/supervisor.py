@@ -32,6 +32,7 @@ def supervise(specs: list[ProcessSpec]) -> int:
             [_watcher(spec, codes) for spec in specs],
             controller=f"ipc://{folder}/control",
             pubsub_endpoint=f"ipc://{folder}/events",
+            multicast_endpoint="",  # circus would look for other circus daemons on the network
             loglevel="ERROR",
             warmup_delay=0,
             check_delay=POLL,
