@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer, apply_rotary_pos_emb
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
@@ -100,7 +101,10 @@ def encode_prefix(
         x, key, value = _call(through, checkpointing, layer, x)
         keys.append(key)
         values.append(value)
-    key, value = _keys_and_values(last, x, rotary)
+    if isinstance(last.self_attn.k_proj.weight, DTensor):  # FSDP gathers weights in `forward` only
+        _, key, value = _call(through, checkpointing, last, x)
+    else:
+        key, value = _keys_and_values(last, x, rotary)
     return Prefix(keys=(*keys, key), values=(*values, value), mask=mask)
 
 

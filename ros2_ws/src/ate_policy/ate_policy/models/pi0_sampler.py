@@ -54,17 +54,23 @@ class FoldedExpert:
         self._heads = expert.config.num_attention_heads
         self._key_heads = expert.config.num_key_value_heads
         self._eps = expert.norm.eps
+        with torch.autocast(embed.state_proj.weight.device.type, enabled=False):
+            self._fold(expert, embed)
+
+    def _fold(self, expert: nn.Module, embed: nn.Module) -> None:
         self._layers = [_fold_layer(layer) for layer in expert.layers]
         width = expert.config.hidden_size
-        mix_actions, mix_time = embed.action_time_mlp_in.weight.split(width, dim=1)
+        mix_actions = embed.action_time_mlp_in.weight[:, :width]
         # The fastest sine turns by 1e-4 in one fp32 rounding of t, so t is rounded only once.
-        t = torch.tensor([1.0 - step / steps for step in range(steps)], device=mix_time.device)
-        time = embed.sinusoid_embeds(t).to(mix_time.dtype)  # (steps, W)
+        steps = self._steps
+        t = torch.tensor([1.0 - step / steps for step in range(steps)], device=mix_actions.device)
+        time = embed.sinusoid_embeds(t).to(mix_actions.dtype)  # (steps, W)
         self._enter = mix_actions @ embed.action_in_proj.weight
         self._enter_bias = embed.action_time_mlp_in(
             torch.cat([embed.action_in_proj.bias.expand_as(time), time], dim=1)
         )  # (steps, W)
-        self._out = network.action_out_proj.weight * _scale(expert.norm).to(mix_time.dtype)
+        out = self._network.action_out_proj.weight
+        self._out = out * _scale(expert.norm).to(out.dtype)
 
     def stale(self) -> bool:
         """Whether the network's weights have changed, or moved, since they were folded."""
