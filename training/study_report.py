@@ -130,27 +130,24 @@ def _contrast_row(task: str, step: int, name: str, found: Contrast) -> str:
     each = ", ".join(f"{100 * value:+.0f}" for value in success.per_run)
     return (
         f"| {task} | {step} | {_label(name)} | {100 * success.mean:+.1f} | {each} "
-        f"| {_interval(success.bootstrap, 100)} | {_interval(success.over_runs, 100)} "
-        f"| {found.test.p_value:.2g} | {_with_interval(score)} "
+        f"| {_points(success.bootstrap)} | {_points(success.over_runs)} "
+        f"| {found.test.p_value:.2g} | {score.mean:+.2f} ({_interval(score.over_runs, '+.2f')}) "
         f"| {_ratio(jerk)} |"
     )
 
 
-def _interval(ends: tuple[float, float], scale: float) -> str:
-    low, high = ends
-    return "none" if math.isinf(low) else f"{scale * low:+.0f} to {scale * high:+.0f}"
+def _interval(ends: tuple[float, float] | None, digits: str) -> str:
+    return "none" if ends is None else f"{ends[0]:{digits}} to {ends[1]:{digits}}"
 
 
-def _with_interval(value: Difference) -> str:
-    low, high = value.over_runs
-    ends = "none" if math.isinf(low) else f"{low:+.2f} to {high:+.2f}"
-    return f"{value.mean:+.2f} ({ends})"
+def _points(ends: tuple[float, float] | None) -> str:
+    return _interval(ends and (100 * ends[0], 100 * ends[1]), "+.0f")
 
 
 def _ratio(value: Difference) -> str:
-    low, high = value.over_runs
-    ends = "none" if math.isinf(low) else f"{math.exp(low):.2f} to {math.exp(high):.2f}"
-    return f"{math.exp(value.mean):.2f} ({ends})"
+    ends = value.over_runs
+    ratios = ends and (math.exp(ends[0]), math.exp(ends[1]))
+    return f"{math.exp(value.mean):.2f} ({_interval(ratios, '.2f')})"
 
 
 def _label(name: str) -> str:
@@ -215,11 +212,7 @@ def _plain(config: StudyConfig, outcomes: Outcomes) -> dict:
         }
         if name != PLAIN:
             found = contrast(outcomes[task][PLAIN][step], runs)
-            entry["against_plain"] = json.loads(
-                json.dumps(dataclasses.asdict(found))
-                .replace("-Infinity", "null")
-                .replace("Infinity", "null")
-            )
+            entry["against_plain"] = dataclasses.asdict(found)
         entries.append(entry)
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return {"settings": settings, "entries": entries}

@@ -33,8 +33,8 @@ class Difference:
     """Mean of each run."""
     bootstrap: tuple[float, float]
     """95 % interval of the bootstrap over runs, then over pairs within them."""
-    over_runs: tuple[float, float]
-    """95 % interval of Student's t over the means of the runs; infinite for a single one."""
+    over_runs: tuple[float, float] | None
+    """95 % interval of Student's t over the means of the runs; None for a single one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +131,11 @@ def _bootstrap(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[f
     return float(low), float(high)
 
 
-def _student(means: NDArray[np.float64]) -> tuple[float, float]:
+def _student(means: NDArray[np.float64]) -> tuple[float, float] | None:
     """Mean -+ t s / sqrt(R), with R - 1 degrees of freedom."""
     count, mean = len(means), float(means.mean())
     if count < 2:
-        return -math.inf, math.inf
+        return None
     half = float(student.ppf(0.975, count - 1)) * float(means.std(ddof=1)) / math.sqrt(count)
     return mean - half, mean + half
 
