@@ -66,7 +66,7 @@ def test_the_page_gives_the_quality_that_publishers_offer():
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_and_files_that_a_page_names_exist(page):
     text = page.read_text()
-    verbs = set(re.findall(r"(?:^|`)ate ([a-z][a-z-]+)", text, re.MULTILINE))
+    verbs = set(re.findall(r"(?:^|`)ate ([a-z][a-z0-9-]+)", text, re.MULTILINE))
     assert verbs <= set(VERBS), page
     for name in re.findall(r"`([\w/]+\.(?:py|yaml))`", text):
         assert (

@@ -7,7 +7,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from ate_policy.models.schedules import diffusion_process, sample_ddim, sample_dpm_solver
 from ate_policy.models.sinusoids import sinusoids
-from ate_policy.noise import clean_estimate, cosine_alpha_bar, draw_noised, target_of
+from ate_policy.noise import clean_estimate, draw_noised, target_of
 
 PREDICTIONS = ("epsilon", "sample", "v")
 TRAIN_STEPS = 100
@@ -30,13 +30,6 @@ def test_the_noise_falls_as_a_squared_cosine():
     signal, sigma = diffusion_process(TRAIN_STEPS, "sample").coefficients(torch.tensor([0, 49]))
     assert signal.square().tolist() == pytest.approx([0.999369, 0.493844], abs=1e-5)
     torch.testing.assert_close(signal**2 + sigma**2, torch.ones(2))
-
-
-@pytest.mark.parametrize("steps", [100, 1000])
-def test_our_own_formula_of_the_schedule_is_the_library_s(steps):
-    library = DDPMScheduler(num_train_timesteps=steps, beta_schedule="squaredcos_cap_v2")
-    expected = library.alphas_cumprod.double()
-    torch.testing.assert_close(cosine_alpha_bar(steps), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_last_level_is_almost_pure_noise():

@@ -1,11 +1,10 @@
 import pytest
 import torch
 
+from ate_policy.models.schedules import diffusion_process
 from ate_policy.noise import (
-    DiffusionProcess,
     FlowProcess,
     clean_estimate,
-    cosine_alpha_bar,
     draw_noised,
     mix,
     target_of,
@@ -21,7 +20,7 @@ def draw(seed=0, shape=(6, 4, 3)):
 
 def process_of(prediction):
     if prediction in ("epsilon", "v"):
-        return DiffusionProcess(cosine_alpha_bar(100), prediction)
+        return diffusion_process(100, prediction)
     return FlowProcess(prediction=prediction)
 
 

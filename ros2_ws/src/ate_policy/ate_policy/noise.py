@@ -12,7 +12,6 @@ different function of the same three chunks:
     v               s eps - n a               diffusion (Salimans & Ho 2022)
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -171,18 +170,6 @@ def clean_estimate(
     if prediction == "sample":
         return output
     return s * noisy - n * output
-
-
-def cosine_alpha_bar(steps: int, largest_beta: float = 0.999) -> Tensor:
-    """The squared-cosine schedule (Nichol & Dhariwal 2021), (steps,) float64."""
-
-    def level(fraction: float) -> float:
-        return math.cos((fraction + 0.008) / 1.008 * math.pi / 2) ** 2
-
-    betas = [
-        min(1 - level((k + 1) / steps) / level(k / steps), largest_beta) for k in range(steps)
-    ]
-    return torch.cumprod(1.0 - torch.tensor(betas, dtype=torch.float64), dim=0)
 
 
 def _column(values: Tensor) -> Tensor:
