@@ -88,6 +88,7 @@ def roll_out(
 ) -> Trial:
     """One trial; frames of the overhead camera are appended to ``frames`` when given."""
     observation = env.reset(seed, config.difficulty)
+    instruction = told(policy, env)
     queue = ActionQueue(ChunkingConfig(execute=config.execute))
     limits = ChunkLimits.of_cell(env.cell)
     states, best, success, refused = [observation.state], 0.0, False, 0
@@ -95,6 +96,7 @@ def roll_out(
     action = observation.state.copy()
     for tick in range(ticks):
         if queue.wants_chunk(tick):
+            observation = dataclasses.replace(observation, instruction=instruction)
             chunk = policy.infer(observation, seed * ticks + tick)
             if chunk_is_safe(limits, chunk, observation.state):
                 queue.mark_requested(tick)
@@ -119,6 +121,15 @@ def roll_out(
         jerk=_jerk(np.stack(states), env.cell.tick_rate),
         refused=refused,
     )
+
+
+def told(policy: Policy, env: CellEnv) -> str:
+    """The instruction of a rollout: the one the policy was trained with, if it was only one.
+
+    Demonstrations may have been recorded with other words than the simulated task's.
+    """
+    known = policy.training.get("instructions", ())
+    return str(known[0]) if len(known) == 1 else env.instruction
 
 
 def chunk_is_safe(limits: ChunkLimits, chunk: NDArray, state: NDArray) -> bool:

@@ -190,6 +190,7 @@ def describe(
     training |= {"step": step, "task": data.task}
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     training |= {"data_sha256": data.sha256()}
+    training |= {"instructions": sorted(set(data.instructions))}
     parameters = sum(p.numel() for p in model.parameters())
     sizes = model.config
     steered = f"{config.guidance}, strength {config.strength:g}, VAE {config.vae}"

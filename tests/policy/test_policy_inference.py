@@ -155,3 +155,15 @@ def test_a_device_that_is_not_there_is_refused(saved, cell):
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="device 'cuda' is not there"):
             load_policy(saved, cell, "cuda")
+
+
+def test_a_policy_that_reads_language_is_told_what_it_was_trained_with(saved, cell):
+    policy = load_policy(saved, cell)
+    assert policy.instruction_for("") == ""  # it reads none
+    policy.needs = dataclasses.replace(policy.needs, language=True)
+    policy.training = {"instructions": ["stack the cups"]}
+    assert policy.instruction_for("") == "stack the cups"
+    assert policy.instruction_for("wave") == "wave"
+    policy.training = {"instructions": ["stack the cups", "wave"]}
+    with pytest.raises(UsageError, match=r"knows 2: give one of \['stack the cups', 'wave'\]"):
+        policy.instruction_for("")

@@ -59,6 +59,21 @@ class Policy:
         """Normalisation of states, actions and object features."""
         return self._transform.statistics
 
+    def instruction_for(self, given: str) -> str:
+        """What to tell the policy: the given text, or else the only one it was trained with.
+
+        Raises:
+            UsageError: if it reads language, nothing is given and it knows several texts.
+        """
+        if given or not self.needs.language:
+            return given
+        known = list(self.training.get("instructions", ()))
+        if len(known) != 1:
+            raise UsageError(
+                f"the policy reads an instruction and knows {len(known)}: give one of {known[:5]}"
+            )
+        return str(known[0])
+
     @torch.inference_mode()
     def infer(
         self, observation: Observation, generator: torch.Generator | int | None = None

@@ -52,7 +52,7 @@ class PolicyNode(Node):
         checkpoint = declare_text(self, "checkpoint", "", "checkpoint folder")
         if not checkpoint:
             raise UsageError("parameter checkpoint is empty: give checkpoint:=FOLDER")
-        self._instruction = declare_text(self, "instruction", "", "what to do, in words")
+        instruction = declare_text(self, "instruction", "", "what to do, in words")
         self._summary = declare_text(self, "summary", "", "JSON file for the timing at the end")
         mode = declare_text(
             self,
@@ -64,6 +64,7 @@ class PolicyNode(Node):
         device = declare_text(self, "device", "auto", "where the network runs: auto, cpu, cuda")
         torch.set_num_threads(1)
         policy = load_policy(checkpoint, self.cell, device)
+        self._instruction = policy.instruction_for(instruction)
         warm = policy.warm_up()
         needs = policy.needs
         self._buffer = LiveBuffer(
