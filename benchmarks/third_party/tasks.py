@@ -49,6 +49,6 @@ TASKS = {
         limit=120,
         pretraining=None,
         demonstrations=10,
-        steps=1000,
+        steps=500,
     ),
 }
