@@ -26,7 +26,15 @@ TOOL_FRAME = 2
 PushSink = Callable[[float, int, Any], None]
 """Receives monotonic time [s], wall time [ns] and the SDK's push structure."""
 
+PARKING_TIMEOUT = 0.05
+"""How long a push is awaited before a handle is deleted: ten periods [s]."""
+PARKED_LIMIT = 0.5
+"""Longest time that the library's receiving thread is kept from its work [s]."""
+
 _sinks: dict[bytes, PushSink] = {}
+_pass = threading.Event()
+_pass.set()
+_parked = threading.Event()
 _connecting = threading.Lock()
 
 
@@ -64,6 +72,9 @@ def _on_push(push: Any) -> None:
     sink = _sinks.get(push.arm_ip)
     if sink is not None:
         sink(time.monotonic(), time.time_ns(), push)
+    if not _pass.is_set():
+        _parked.set()
+        _pass.wait(PARKED_LIMIT)
 
 
 def open_arm(config: ArmConfig, sink: PushSink) -> Any:
@@ -84,7 +95,7 @@ def open_arm(config: ArmConfig, sink: PushSink) -> Any:
         except ValueError:  # the SDK gives NULL when all its slots are taken
             raise DeviceError(f"{where}: the SDK has no free slot, restart this process") from None
         if handle.id == -1:
-            arm.rm_delete_robot_arm()  # else the slot stays taken
+            _delete(arm)  # else the slot stays taken
             raise DeviceError(
                 f"{where} does not answer: check power, cable and the ip in the cell file"
             )
@@ -100,7 +111,23 @@ def open_arm(config: ArmConfig, sink: PushSink) -> Any:
 def close_arm(arm: Any, config: ArmConfig) -> None:
     """Disconnect; the object is of no use afterwards."""
     _sinks.pop(config.ip.encode(), None)
-    arm.rm_delete_robot_arm()
+    _delete(arm)
+
+
+def _delete(arm: Any) -> None:
+    """Delete a handle while no push is being received.
+
+    The library's receiving thread looks a handle up for every push, without a lock: a deletion at
+    that moment ends the process with a segmentation fault. So the thread is parked in our
+    callback meanwhile, where no push is being looked up; without pushes there is nothing to park.
+    """
+    _parked.clear()
+    _pass.clear()
+    try:
+        _parked.wait(PARKING_TIMEOUT)
+        arm.rm_delete_robot_arm()
+    finally:
+        _pass.set()
 
 
 def _set_up(sdk: ModuleType, arm: Any, config: ArmConfig, where: str) -> None:
