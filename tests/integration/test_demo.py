@@ -26,7 +26,13 @@ def start_demo(tmp_path, cell_file, *words):
         stderr=subprocess.STDOUT,
         start_new_session=True,
         env=os.environ | {"COLUMNS": "200"},
+        preexec_fn=heed_ctrl_c,
     )
+
+
+def heed_ctrl_c():
+    """A shell's background jobs ignore Ctrl-C, and so would all that the tests start there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_the_demo_ends_with_a_report(tmp_path, cell_file):
