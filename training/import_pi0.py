@@ -112,8 +112,7 @@ def read_norm_stats(file: Path, cell: Cell, *, relative: bool = False) -> Statis
             f"{file} is no norm_stats.json of openpi ({error!r}): it must hold norm_stats with "
             "state and actions, each with mean and std"
         ) from None
-    units = cell.layout.action.units
-    joints = tuple(index for index, unit in enumerate(units) if unit == "rad")
+    joints = cell.layout.action.columns("rad")
     return Statistics(state=state, action=action, relative=joints if relative else ())
 
 

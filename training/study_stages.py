@@ -138,10 +138,10 @@ def as_episode(made: FastEpisode, cell: Cell, objects: int | None = None) -> Epi
         )
     absent = np.zeros((ticks, missing, 7), np.float32)
     absent[..., 6] = 1.0
-    joints = [i for i, unit in enumerate(cell.layout.state.units) if unit == "rad"]
+    joints = cell.layout.state.columns("rad")
     return Episode(
         state=made.state,
-        velocity=np.gradient(made.state[:, joints], axis=0) * np.float32(cell.tick_rate),
+        velocity=np.gradient(made.state[:, list(joints)], axis=0) * np.float32(cell.tick_rate),
         wrench=np.zeros((ticks, 6 * len(cell.arms)), np.float32),
         action=made.action,
         timestamps_ns=np.round(np.arange(ticks) * 1e9 / cell.tick_rate).astype(np.int64),

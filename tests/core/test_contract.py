@@ -138,3 +138,10 @@ def test_packing_and_unpacking_are_inverse():
         layout.pack({"a": [1.0, 2.0]})
     with pytest.raises(LayoutError, match="no field 'c'"):
         layout.slice("c")
+
+
+def test_a_layout_knows_its_components_by_unit() -> None:
+    action = load_cell().layout.action
+    assert action.columns("ratio") == (7, 15)
+    assert action.columns("rad") == tuple(i for i in range(16) if i not in (7, 15))
+    assert action.columns("m") == ()

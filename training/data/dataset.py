@@ -109,7 +109,7 @@ class Demonstrations:
                 "relative actions need the same names in state and action: "
                 f"{layout.action.names} against {layout.state.names}; use --actions absolute"
             )
-        return tuple(i for i, unit in enumerate(layout.action.units) if unit == "rad")
+        return layout.action.columns("rad")
 
 
 def chunk_windows(length: int, horizon: int) -> np.ndarray:

@@ -57,6 +57,10 @@ class VectorLayout:
         """One unit per component."""
         return tuple(field.unit for field in self.fields for _ in range(field.size))
 
+    def columns(self, unit: str) -> tuple[int, ...]:
+        """Components with a unit, for instance the joints ("rad") or the grippers ("ratio")."""
+        return tuple(index for index, own in enumerate(self.units) if own == unit)
+
     def slice(self, name: str) -> slice:
         """Where a field lies in the vector.
 

@@ -291,12 +291,12 @@ def checkpoint_of(
 
 def _ratio_columns(contract: str, size: int) -> list[int]:
     """Columns of the action that are ratios, which end at 0 and 1."""
-    units = parse_cell_text(contract).layout.action.units
-    if len(units) != size:
+    layout = parse_cell_text(contract).layout.action
+    if layout.size != size:
         raise CheckpointError(
-            f"the network has {size} action entries, its contract {len(units)}: train again"
+            f"the network has {size} action entries, its contract {layout.size}: train again"
         )
-    return [index for index, unit in enumerate(units) if unit == "ratio"]
+    return list(layout.columns("ratio"))
 
 
 def _home_statistics(cell: Cell, objects: int) -> Statistics:
