@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ate_policy.images import images_to_tensor
-from ate_policy.models.interface import ChunkModel, Inputs
+from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
 from training.data.dataset import Demonstrations
@@ -84,6 +84,7 @@ class BatchSampler:
         self.observations = max(1, batch // draws)
         self._process = model.process
         self._embed = model.embed
+        self._width = action_width(model)
         self._noise = input_noise
         self._shift = image_shift
         self._data = data
@@ -104,9 +105,8 @@ class BatchSampler:
         if self._data.images is not None and self._shift:
             offsets = torch.randint(0, 2 * self._shift + 1, (count, 2), generator=generator)
         level = self._process.draw_levels(count * self.draws, generator)
-        horizon, size = self._data.windows.shape[1], self._data.actions.shape[1]
-        width = self._embed(torch.zeros(size)).shape[-1]
-        noise = torch.randn(count * self.draws, horizon, width, generator=generator)
+        horizon = self._data.windows.shape[1]
+        noise = torch.randn(count * self.draws, horizon, self._width, generator=generator)
         return Draw(
             rows=rows,
             state_noise=state_noise,

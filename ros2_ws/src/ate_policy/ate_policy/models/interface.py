@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from ate_core.errors import CheckpointError
@@ -103,3 +104,8 @@ class ChunkModel(Protocol):
 
     def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
         """Denoise; (B, H, M) standard normal -> (B, H, M) normalised actions."""
+
+
+def action_width(model: ChunkModel) -> int:
+    """Numbers per action M in the network's own space."""
+    return model.embed(torch.zeros(model.config.action_size)).shape[-1]
