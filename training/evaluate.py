@@ -88,7 +88,9 @@ def roll_out(
 ) -> Trial:
     """One trial; frames of the overhead camera are appended to ``frames`` when given."""
     observation = env.reset(seed, config.difficulty)
-    instruction = told(policy, env)
+    # demonstrations may have been recorded with other words than the simulated task's
+    known = policy.only_instruction
+    instruction = env.instruction if known is None else known
     queue = ActionQueue(ChunkingConfig(execute=config.execute))
     limits = ChunkLimits.of_cell(env.cell)
     states, best, success, refused = [observation.state], 0.0, False, 0
@@ -121,15 +123,6 @@ def roll_out(
         jerk=_jerk(np.stack(states), env.cell.tick_rate),
         refused=refused,
     )
-
-
-def told(policy: Policy, env: CellEnv) -> str:
-    """The instruction of a rollout: the one the policy was trained with, if it was only one.
-
-    Demonstrations may have been recorded with other words than the simulated task's.
-    """
-    known = policy.training.get("instructions", ())
-    return str(known[0]) if len(known) == 1 else env.instruction
 
 
 def chunk_is_safe(limits: ChunkLimits, chunk: NDArray, state: NDArray) -> bool:

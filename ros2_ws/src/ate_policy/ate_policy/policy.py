@@ -14,7 +14,7 @@ from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
-from ate_policy.models.interface import ChunkModel, Inputs, Interface
+from ate_policy.models.interface import ChunkModel, Inputs, Interface, action_width
 from ate_policy.models.registry import FLOW_POLICY, build_model, config_class
 from ate_policy.transforms import (
     ChunkTransform,
@@ -40,6 +40,7 @@ class Policy:
         """Kind of the network, see `ate_policy.models.registry`."""
         self._model = model.eval().requires_grad_(False)
         self._device = next(model.parameters()).device
+        self._width = action_width(model)
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
         self.needs: Interface = model.config
@@ -59,6 +60,12 @@ class Policy:
         """Normalisation of states, actions and object features."""
         return self._transform.statistics
 
+    @property
+    def only_instruction(self) -> str | None:
+        """The text of all demonstrations; None if they had several, or it was not recorded."""
+        known = self.training.get("instructions", ())
+        return str(known[0]) if len(known) == 1 else None
+
     def instruction_for(self, given: str) -> str:
         """What to tell the policy: the given text, or else the only one it was trained with.
 
@@ -67,12 +74,12 @@ class Policy:
         """
         if given or not self.needs.language:
             return given
-        known = list(self.training.get("instructions", ()))
-        if len(known) != 1:
+        if self.only_instruction is None:
+            known = list(self.training.get("instructions", ()))
             raise UsageError(
                 f"the policy reads an instruction and knows {len(known)}: give one of {known[:5]}"
             )
-        return str(known[0])
+        return self.only_instruction
 
     @torch.inference_mode()
     def infer(
@@ -90,8 +97,7 @@ class Policy:
         if isinstance(generator, int):
             generator = torch.Generator().manual_seed(generator)
         inputs = self._inputs(observation)
-        width = self._model.embed(torch.zeros(self.needs.action_size)).shape[-1]
-        noise = torch.randn(1, self.needs.horizon, width, generator=generator)
+        noise = torch.randn(1, self.needs.horizon, self._width, generator=generator)
         chunk = self._model.sample(inputs, noise.to(self._device))
         chunk = self._model.extract(chunk).float().cpu()
         state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))
