@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import Pi0, Pi0Config
+from training.configs.train_vae import PRESETS
 from training.objectives.latent_guidance import latent_energy
 from training.vae.model import ActionVae, VaeConfig
 
@@ -84,16 +85,7 @@ def _plain(config: BenchmarkConfig) -> Callable[[], None]:
 
 def _guidance(config: BenchmarkConfig) -> Callable[[], None]:
     """The paper's action VAE: latent 512, 9 + 9 layers; chunks as wide as pi0's."""
-    sizes = VaeConfig(
-        horizon=config.horizon,
-        action_size=32,
-        latent=512,
-        width=512,
-        encoder_layers=9,
-        decoder_layers=9,
-        heads=4,
-        feedforward=1024,
-    )
+    sizes = VaeConfig(horizon=config.horizon, action_size=32, **PRESETS["paper"].sizes())
     encoder = ActionVae(sizes).requires_grad_(False)
     clean, eps = torch.empty(1, config.horizon, sizes.action_size), torch.empty(1, sizes.latent)
     noisy = torch.empty_like(clean).requires_grad_(True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.configs.train_vae import PRESETS
 from training.vae.model import ActionVae, VaeConfig
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "plain_vae.py"
@@ -13,17 +14,7 @@ SPEC = importlib.util.spec_from_file_location("plain_vae", FILE)
 plain_vae = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(plain_vae)
 
-PAPER = VaeConfig(
-    horizon=50,
-    action_size=32,
-    latent=512,
-    width=512,
-    encoder_layers=9,
-    decoder_layers=9,
-    heads=4,
-    feedforward=1024,
-    latent_head="norm",
-)
+PAPER = VaeConfig(horizon=50, action_size=32, latent_head="norm", **PRESETS["paper"].sizes())
 SMALL = VaeConfig(
     horizon=7, action_size=5, latent=24, width=24, encoder_layers=5, decoder_layers=5, heads=2
 )

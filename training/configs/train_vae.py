@@ -1,5 +1,6 @@
 """Configuration of `ate train-vae`."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,12 @@ class Preset:
     """Width of the feed-forward part."""
     learning_rate: float
     """Peak learning rate."""
+
+    def sizes(self) -> dict[str, int]:
+        """The fields of a `VaeConfig` among them."""
+        named = dataclasses.asdict(self)
+        del named["learning_rate"]
+        return named
 
 
 PRESETS = {

@@ -10,7 +10,7 @@ from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics
-from training.configs.train_vae import TrainVaeConfig
+from training.configs.train_vae import PRESETS, TrainVaeConfig
 from training.data.dataset import gather
 from training.data.pretraining import (
     load_sources,
@@ -143,10 +143,9 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
 
 def vae_sizes(config: TrainVaeConfig, recipe: Recipe, data: VaeData) -> VaeConfig:
     """Sizes of the VAE of this run."""
-    names = ("latent", "width", "encoder_layers", "decoder_layers", "heads", "feedforward")
     return VaeConfig(
         horizon=config.horizon,
         action_size=data.chunks.shape[-1],
         latent_head=recipe.latent_head,
-        **{name: config.sized(name) for name in names},
+        **{name: config.sized(name) for name in PRESETS[config.preset].sizes()},
     )
