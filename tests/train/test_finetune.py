@@ -105,29 +105,6 @@ def test_plain_and_guided_runs_see_the_same_data(tmp_path, episodes, vae, monkey
         assert all(torch.equal(a, b) for a, b in zip(plain, guided, strict=True))
 
 
-@pytest.mark.parametrize("mode", ["none", "paper"])
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, episodes, vae, monkeypatch, mode):
-    settings = {"episodes": episodes, "vae": vae, "guidance": mode, **SHORT}
-    finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
-
-    original = command.loss_of
-
-    def dies(model, objective, output, batch, step):
-        if step == 5:
-            raise ConnectionAbortedError  # as if the process were killed in step 6
-        return original(model, objective, output, batch, step)
-
-    config = FinetuneConfig(output=tmp_path / "cut", **settings)
-    monkeypatch.setattr(command, "loss_of", dies)
-    with pytest.raises(ConnectionAbortedError):
-        finetune(config)
-    monkeypatch.setattr(command, "loss_of", original)
-    assert load_checkpoint(tmp_path / "cut").training["step"] == 3
-    assert finetune(dataclasses.replace(config, resume=True)) == 0
-    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    assert logged(tmp_path / "whole") == logged(tmp_path / "cut")
-
-
 def test_a_run_that_failed_before_its_first_checkpoint_may_start_again(tmp_path, episodes):
     config = FinetuneConfig(episodes=tmp_path / "wrong", output=tmp_path / "run", **SHORT)
     with pytest.raises(EpisodeError):

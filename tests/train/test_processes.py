@@ -1,16 +1,12 @@
-"""Runs in processes of their own: shared over two of them, and killed without warning."""
+"""Runs in processes of their own, one of them or two that share the work."""
 
 import os
-import random
 import runpy
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from ate_core.errors import UsageError
@@ -91,31 +87,3 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused():
         UsageError, match="25 observations cannot be shared equally by 2 processes"
     ):
         part_size(2, 25, 3)
-
-
-def kill_at_random(command, run_folder: Path, seed: int):
-    """Kill -9 a run at some moment after its first checkpoint."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + DEADLINE
-    target = random.Random(seed).randint(3, 8)
-    log = run_folder / "log.jsonl"
-    while time.monotonic() < deadline and process.poll() is None:
-        lines = log.read_text().count("\n") if log.exists() else 0
-        if lines >= target and (run_folder / "last").exists():
-            break
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL, "the run ended before it was killed"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, episodes, name):
-    command, steps = COMMANDS[name], ["--steps", "60"]
-    assert run(command(episodes, tmp_path / "whole", *steps)).returncode == 0
-    kill_at_random(command(episodes, tmp_path / "cut", *steps), tmp_path / "cut", seed=len(name))
-    resumed = run(command(episodes, tmp_path / "cut", *steps, "--resume"))
-    assert resumed.returncode == 0, resumed.stderr
-    whole, cut = (load_checkpoint(tmp_path / n).weights for n in ("whole", "cut"))
-    assert all(torch.equal(whole[key], cut[key]) for key in whole)
-    logs = [(tmp_path / n / "log.jsonl").read_text().count("\n") for n in ("whole", "cut")]
-    assert logs[0] == logs[1] == 60

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from ate_core.errors import TrainingError, UsageError
-from ate_policy.checkpoint import load_checkpoint
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource, make_chunks
 from training.train_vae import train_vae
 from training.vae import chunks as chunks_module
-from training.vae import objective
 from training.vae.moments import aggregate_moments
 from training.vae.recipe import recipe_of
 from training.vae.storage import load_vae
@@ -104,27 +102,6 @@ def shift_moments(run, value):
     save_file(
         {"mean": torch.full_like(moments["mean"], value), "variance": moments["variance"]}, file
     )
-
-
-@pytest.mark.usefixtures("motion")
-def test_a_stopped_vae_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
-    whole = TrainVaeConfig(stage=1, output=tmp_path / "whole", **SHORT)
-    train_vae(whole)
-    original, calls = objective.kl_to_prior, iter(range(100))
-
-    def dies(*arguments):
-        if next(calls) == 3:
-            raise ConnectionAbortedError
-        return original(*arguments)
-
-    cut = dataclasses.replace(whole, output=tmp_path / "cut")
-    monkeypatch.setattr(objective, "kl_to_prior", dies)
-    with pytest.raises(ConnectionAbortedError):
-        train_vae(cut)
-    monkeypatch.setattr(objective, "kl_to_prior", original)
-    train_vae(dataclasses.replace(cut, resume=True))
-    first, second = (load_checkpoint(tmp_path / name).weights for name in ("whole", "cut"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.usefixtures("motion")
