@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from ate_core.errors import TrainingError, UsageError
+from training.allocator import keep_freed_memory
 
 Precision = Literal["fp32", "bf16"]
 
@@ -45,7 +46,10 @@ def make_accelerator() -> Accelerator:
 
     The precision is not its business: it would be one for the life of the process.
     """
-    return Accelerator(mixed_precision="no")
+    accelerator = Accelerator(mixed_precision="no")
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    return accelerator
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
