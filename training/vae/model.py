@@ -81,12 +81,13 @@ class SelfAttention(nn.Module):
         mean of x, the other tokens need no projection.
         """
         w_q, w_k, w_v = self.project.weight.unflatten(0, (3, self.heads, -1))  # (h, W / h, W)
-        b_q, _, b_v = self.project.bias.unflatten(0, (3, self.heads, 1, -1))  # (h, 1, W / h)
-        q = x[:, None, :count] @ w_q.transpose(1, 2) + b_q  # (B, h, count, W / h)
+        b_q, _, b_v = self.project.bias.unflatten(0, (3, self.heads, -1))  # (h, W / h)
+        q = torch.einsum("bcw,hdw->bchd", x[:, :count], w_q) + b_q
+        folded = torch.einsum("bchd,hdw->bhcw", q, w_k)
         keys = x[:, None].expand(-1, self.heads, -1, -1)
-        y = attend(q @ w_k, keys, keys, scale=q.shape[-1] ** -0.5)  # (B, h, count, W)
-        y = y @ w_v.transpose(1, 2) + b_v
-        return self.out(y.transpose(1, 2).flatten(2))
+        y = attend(folded, keys, keys, scale=q.shape[-1] ** -0.5)  # (B, h, count, W)
+        y = torch.einsum("bhcw,hdw->bchd", y, w_v) + b_v
+        return self.out(y.flatten(2))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
