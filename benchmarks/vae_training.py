@@ -7,13 +7,16 @@ The baseline is written from scratch: the plain network of `plain_vae.py` (unfus
 key-padding masks, full cross-attention, all tokens through all layers), a DataLoader with worker
 processes, `torch.distributions`, kernels from expanded differences, three `.item()` per step and
 AdamW without its fused kernel. Both start from the same weights and see the same chunks and noise
-in the same order, step by step in turn; the losses must then be equal up to rounding. Both clip
-gradients, which the released code does not, so that they stay comparable.
+in the same order; the losses must then be equal up to rounding. Each trainer lives in a process
+of its own, they take turns step by step. Both clip gradients, which the released code does not,
+so that they stay comparable.
 """
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -21,8 +24,10 @@ import tyro
 from plain_vae import PlainVae, copy_weights
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
+from torch.multiprocessing import get_context
 from torch.utils.data import DataLoader, Dataset
 
+from training.allocator import keep_freed_memory
 from training.optimisation import GRADIENT_CLIP, apply_gradients, make_optimizer
 from training.vae.losses import KERNEL_VARIANCE, DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig
@@ -111,6 +116,7 @@ class OurTrainer:
     """The loop body of `ate train-vae`."""
 
     def __init__(self, vae: ActionVae, data: Windows, order: Tensor, precision: str) -> None:
+        keep_freed_memory()
         self.model = ActionVae(vae.config)
         self.model.load_state_dict(vae.state_dict())
         self.optimizer = make_optimizer(self.model, RATE, WEIGHT_DECAY)
@@ -147,30 +153,59 @@ def expanded_mmd(z: Tensor, samples: Tensor) -> Tensor:
     return own[0] + own[1] - 2.0 * kernel(samples, z).mean()
 
 
+@dataclass(frozen=True)
+class Step:
+    """One measured step."""
+
+    loss: float
+    """Of the trainer."""
+    wall: float
+    """Duration [s]."""
+    busy: float
+    """Time of the processor in it, without the baseline's workers [s]."""
+
+
 def main(config: BenchmarkConfig) -> None:
     """Take turns, then print medians, ratios and the difference of the loss curves."""
+    turns = {name: start_trainer(name, config) for name in ("baseline", "fp32", "bf16")}
+    steps: dict[str, list[Step]] = {name: [] for name in turns}
+    for index in range(config.steps + 1):
+        for name, take in turns.items():
+            steps[name].append(take(index))
+        print(f"step {index}: " + ", ".join(f"{n} {steps[n][-1].wall:.2f} s" for n in turns))
+    print_result(config, steps)
+
+
+def start_trainer(name: str, config: BenchmarkConfig) -> Callable[[int], Step]:
+    """Start a process that waits for its turns."""
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    context.Process(target=serve_steps, args=(name, config, there)).start()
+
+    def take(index: int) -> Step:
+        here.send(index)
+        return here.recv()
+
+    return take
+
+
+def serve_steps(name: str, config: BenchmarkConfig, turns: Connection) -> None:
+    """Train one step per turn; the same weights, chunks and order in every process."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(0)
     vae = ActionVae(sizes(config))
     walk = torch.randn(4000, config.action_size).cumsum(0)
     data = Windows((walk - walk.mean(0)) / walk.std(0), config.horizon)
     order = torch.randint(len(data), (config.steps + 1, config.batch))
-    trainers = {
-        "baseline": BaselineTrainer(vae, data, order, config.workers),
-        "fp32": OurTrainer(vae, data, order, "fp32"),
-        "bf16": OurTrainer(vae, data, order, "bf16"),
-    }
-    wall: dict[str, list[float]] = {name: [] for name in trainers}
-    cpu: dict[str, list[float]] = {name: [] for name in trainers}
-    losses: dict[str, list[float]] = {name: [] for name in trainers}
-    for index in range(config.steps + 1):
-        for name, trainer in trainers.items():
-            begin, begin_cpu = time.perf_counter(), time.process_time()
-            losses[name].append(trainer.step(index))
-            wall[name].append(time.perf_counter() - begin)
-            cpu[name].append(time.process_time() - begin_cpu)
-        print(f"step {index}: " + ", ".join(f"{n} {wall[n][-1]:.2f} s" for n in trainers))
-    print_result(config, wall, cpu, losses)
+    if name == "baseline":
+        trainer = BaselineTrainer(vae, data, order, config.workers)
+    else:
+        trainer = OurTrainer(vae, data, order, name)
+    for _ in range(config.steps + 1):
+        index = turns.recv()
+        begin, begin_busy = time.perf_counter(), time.process_time()
+        loss = trainer.step(index)
+        turns.send(Step(loss, time.perf_counter() - begin, time.process_time() - begin_busy))
 
 
 def sizes(config: BenchmarkConfig) -> VaeConfig:
@@ -187,33 +222,30 @@ def sizes(config: BenchmarkConfig) -> VaeConfig:
     )
 
 
-def print_result(
-    config: BenchmarkConfig,
-    wall: dict[str, list[float]],
-    cpu: dict[str, list[float]],
-    losses: dict[str, list[float]],
-) -> None:
+def print_result(config: BenchmarkConfig, steps: dict[str, list[Step]]) -> None:
     """Medians over the timed steps; ratios are medians of the ratio within a round."""
     print(
         f"\n{processor()}; {config.threads} thread(s), batch {config.batch}, {config.steps} steps"
     )
     print("trainer    s/step  CPU s/step  chunks/s   ratio  CPU ratio  target")
-    for name in wall:
-        time_, busy = statistics.median(wall[name][1:]), statistics.median(cpu[name][1:])
-        ratios = [
-            statistics.median(b / o for b, o in zip(of["baseline"][1:], of[name][1:], strict=True))
-            for of in (wall, cpu)
-        ]
+    baseline = steps["baseline"][1:]
+    for name, all_steps in steps.items():
+        timed = all_steps[1:]
+        rounds = list(zip(baseline, timed, strict=True))
+        wall = statistics.median(step.wall for step in timed)
+        busy = statistics.median(step.busy for step in timed)
+        ratio = statistics.median(theirs.wall / ours.wall for theirs, ours in rounds)
+        busy_ratio = statistics.median(theirs.busy / ours.busy for theirs, ours in rounds)
         target = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
         print(
-            f"{name:9} {time_:7.2f} {busy:11.2f} {config.batch / time_:9.2f} {ratios[0]:7.2f} "
-            f"{ratios[1]:10.2f}  {target:>6}"
+            f"{name:9} {wall:7.2f} {busy:11.2f} {config.batch / wall:9.2f} {ratio:7.2f} "
+            f"{busy_ratio:10.2f}  {target:>6}"
         )
-    first = losses["baseline"]
+    first = [step.loss for step in steps["baseline"]]
     print(f"\nlosses of the baseline: {', '.join(f'{value:.5f}' for value in first)}")
-    for name in ("fp32", "bf16"):
-        off = max(abs(a - b) for a, b in zip(first, losses[name], strict=True))
-        print(f"largest difference of the losses, {name}: {off:.1e}")
+    for name in TARGETS:
+        pairs = zip(first, (step.loss for step in steps[name]), strict=True)
+        print(f"largest difference of the losses, {name}: {max(abs(a - b) for a, b in pairs):.1e}")
 
 
 def processor() -> str:
