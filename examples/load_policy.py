@@ -4,7 +4,7 @@ import numpy as np
 
 from ate_core.errors import SafetyError
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.policy import untrained_policy
+from ate_policy.untrained import untrained_policy
 from ate_sim.env import CellEnv
 
 env = CellEnv("pick_place", seed=0)

@@ -17,7 +17,9 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import SafetyError, UsageError
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
-from ate_policy.policy import Policy, load_policy, untrained_copy
+from ate_policy.loading import Precision
+from ate_policy.policy import Policy, load_policy
+from ate_policy.untrained import untrained_copy
 from ate_sim.env import CellEnv
 from training.comparison import compare, wilson
 from training.folders import make_folder
@@ -59,6 +61,8 @@ class EvaluateConfig:
     """cell.yaml; default: the packaged one."""
     device: str = "cpu"
     """Where the policies run: cpu, cuda, auto."""
+    precision: Precision = "auto"
+    """What they compute in; auto: bf16 for pi0 and rdt on a GPU, else fp32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,10 @@ def evaluate(config: EvaluateConfig) -> int:
         raise UsageError(f"output {config.output} is a folder: name a JSON file")
     make_folder(config.output.parent)
     cell = load_cell(config.cell, "sim")
-    policies = {_name(path): load_policy(path, cell, config.device) for path in config.checkpoints}
+    policies = {
+        _name(path): load_policy(path, cell, config.device, config.precision)
+        for path in config.checkpoints
+    }
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
     for name, policy in policies.items():

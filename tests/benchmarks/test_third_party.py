@@ -13,7 +13,7 @@ import pytest
 
 from ate_core.control_socket import ControlClient, ControlServer
 from ate_core.errors import EpisodeError, LayoutError, UsageError
-from ate_policy.policy import untrained_policy
+from ate_policy.untrained import untrained_policy
 from benchmarks.third_party import run
 from benchmarks.third_party.episodes import convert, load_robot
 from benchmarks.third_party.expert import Move, Observation, nearest_face, plan

@@ -57,6 +57,18 @@ def test_the_world_and_the_scripted_people_end_the_launch(episodes, ends, runtim
     assert [spec.name for spec in specs if spec.ends_launch] == ends
 
 
+def test_a_deployment_says_where_and_in_what_precision_its_network_runs(runtime_dir):
+    given = {**GIVEN["deploy"], "device": "cuda:1", "precision": "bf16"}
+    policies = [
+        spec
+        for values in (GIVEN["deploy"], given)
+        for spec in LAUNCHES["deploy"].processes(values)
+        if spec.name == "policy"
+    ]
+    chosen = [(spec.parameters["device"], spec.parameters["precision"]) for spec in policies]
+    assert chosen == [("auto", "auto"), ("cuda:1", "bf16")]
+
+
 def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -7,7 +7,8 @@ from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
 from ate_policy.noise import draw_noised, target_of
-from ate_policy.policy import checkpoint_of, load_policy, untrained_policy
+from ate_policy.policy import checkpoint_of, load_policy
+from ate_policy.untrained import untrained_policy
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 IDLE = ("self_attn.q_proj", "self_attn.o_proj", "mlp.", "post_attention_layernorm")

@@ -8,17 +8,12 @@ import torch
 from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
+from ate_policy.loading import find_device, restore_model
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.models.registry import FLOW_POLICY
-from ate_policy.policy import (
-    Policy,
-    checkpoint_of,
-    find_device,
-    load_policy,
-    restore_model,
-    untrained_policy,
-)
+from ate_policy.policy import Policy, checkpoint_of, load_policy
 from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
+from ate_policy.untrained import untrained_policy
 
 
 def observe(cell, objects=2, cameras=()):

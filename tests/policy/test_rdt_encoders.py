@@ -6,7 +6,8 @@ import torch
 from ate_core.errors import CheckpointError
 from ate_policy.models.rdt_encoders import ByteText, SiglipTokens, SmallImageTokens, T5Text
 
-CPU = torch.device("cpu")
+FLOAT = torch.zeros(())
+"""On the CPU, float32."""
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def siglip_folder(tmp_path):
 
 
 def test_bytes_of_an_instruction_become_tokens():
-    tokens, valid = ByteText(4, longest=5)(["abc", "", "longer"], CPU)
+    tokens, valid = ByteText(4, longest=5)(["abc", "", "longer"], FLOAT)
     assert tokens.shape == (3, 5, 4)
     assert valid.sum(1).tolist() == [3, 1, 5]  # an empty text keeps one token, a long one is cut
     torch.testing.assert_close(tokens[1, 0], tokens[0, 4])
@@ -65,15 +66,18 @@ def test_t5_hidden_states_are_padded_and_masked(t5_folder, monkeypatch):
 
     monkeypatch.setattr(T5Text, "size", 16)
     encoder = T5Text(str(t5_folder), longest=4)
-    tokens, valid = encoder(["abcdef", "b"], CPU)
+    tokens, valid = encoder(["abcdef", "b"], FLOAT)
     assert valid.tolist() == [[True] * 4, [True, True, False, False]]  # cut, and 1 at the end
     model = T5EncoderModel.from_pretrained(t5_folder).eval()
     with torch.no_grad():
         expected = model(torch.tensor([[4, 1]])).last_hidden_state[0]
     torch.testing.assert_close(tokens[1, :2], expected)
     assert not tokens.requires_grad
-    again, _ = encoder(["b"], CPU)  # remembered
+    again, _ = encoder(["b"], FLOAT)  # remembered
     torch.testing.assert_close(again[0], expected)
+    halved, _ = T5Text(str(t5_folder), longest=4)(["b"], FLOAT.bfloat16())
+    assert halved.dtype == torch.bfloat16
+    torch.testing.assert_close(halved[0].float(), expected, rtol=0.02, atol=0.02)
 
 
 def test_siglip_hidden_states_follow_one_another_by_camera(siglip_folder, monkeypatch):
@@ -88,12 +92,15 @@ def test_siglip_hidden_states_follow_one_another_by_camera(siglip_folder, monkey
         expected = model(pixel_values=2.0 * images[0]).last_hidden_state  # (2, 4, 16)
     assert encoder.count == 4
     torch.testing.assert_close(tokens, expected.reshape(1, 8, 16))
+    halved = encoder(images.bfloat16())
+    assert halved.dtype == torch.bfloat16
+    torch.testing.assert_close(halved.float(), tokens, rtol=0.02, atol=0.05)
 
 
 def test_published_encoders_of_another_size_are_refused(t5_folder):
     message = "width 16, the policy reads 4096: give google/t5-v1_1-xxl"
     with pytest.raises(CheckpointError, match=message):
-        T5Text(str(t5_folder), longest=4)(["b"], CPU)
+        T5Text(str(t5_folder), longest=4)(["b"], FLOAT)
 
 
 def test_images_of_another_size_are_refused(siglip_folder, monkeypatch):

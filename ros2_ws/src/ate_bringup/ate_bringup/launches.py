@@ -210,6 +210,8 @@ def _deploy(values: Mapping[str, str]) -> list[ProcessSpec]:
                 **_cell_parameters(values),
                 "checkpoint": str(Path(values["checkpoint"]).resolve()),
                 "instruction": values["instruction"],
+                "device": values["device"],
+                "precision": values["precision"],
                 "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
             },
             ends_launch=True,
@@ -257,6 +259,17 @@ DEPLOY = Launch(
         *CELL_ARGUMENTS,
         LaunchArgument(name="checkpoint", default=None, description="checkpoint folder"),
         LaunchArgument(name="instruction", default="", description="instruction for the policy"),
+        LaunchArgument(
+            name="device",
+            default="auto",
+            description="where the network runs: auto (the GPU where there is one), cpu, cuda",
+        ),
+        LaunchArgument(
+            name="precision",
+            default="auto",
+            description="what it computes in; auto: bf16 for pi0 and rdt on a GPU, else fp32",
+            choices=("auto", "fp32", "bf16"),
+        ),
         LaunchArgument(
             name="summary", default="", description="JSON file for the timing at the end"
         ),

@@ -14,12 +14,11 @@ from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
+from ate_policy.loading import find_device, find_dtype, restore_model
 from ate_policy.models.interface import ChunkModel, Inputs, Interface, action_width
-from ate_policy.models.registry import FLOW_POLICY, build_model, config_class
 from ate_policy.transforms import (
     ChunkTransform,
     Statistics,
-    VectorStatistics,
     environment_features,
 )
 
@@ -39,7 +38,8 @@ class Policy:
         self.kind = kind
         """Kind of the network, see `ate_policy.models.registry`."""
         self._model = model.eval().requires_grad_(False)
-        self._device = next(model.parameters()).device
+        weight = next(model.parameters())
+        self._device, self._dtype = weight.device, weight.dtype
         self._width = action_width(model)
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
@@ -137,7 +137,7 @@ class Policy:
         if not np.isfinite(state).all():
             raise LayoutError(f"state entry {int(np.argmin(np.isfinite(state)))} is not finite")
         return Inputs(
-            state=self._transform.state.apply(torch.from_numpy(state))[None].to(self._device),
+            state=self._ready(self._transform.state.apply(torch.from_numpy(state))),
             environment=self._environment(observation) if self.needs.objects else None,
             images=self._images(observation) if self.needs.cameras else None,
             instructions=(observation.instruction,) if self.needs.language else (),
@@ -156,7 +156,7 @@ class Policy:
                 f"({self.needs.objects}, 7): run the task the policy was trained on"
             )
         features = torch.from_numpy(environment_features(poses))
-        return self._transform.environment.apply(features)[None].to(self._device)
+        return self._ready(self._transform.environment.apply(features))
 
     def _images(self, observation: Observation) -> Tensor:
         missing = [key for key in self.needs.cameras if key not in observation.images]
@@ -172,7 +172,11 @@ class Policy:
             )
             for key in needs.cameras
         ]
-        return images_to_tensor(torch.from_numpy(np.stack(images)).to(self._device))[None]
+        return self._ready(images_to_tensor(torch.from_numpy(np.stack(images)).to(self._device)))
+
+    def _ready(self, values: Tensor) -> Tensor:
+        """Network input as a batch of one, where the weights are and in their precision."""
+        return values[None].to(self._device, self._dtype)
 
     def _blank_observation(self) -> Observation:
         height, width = self.needs.image_height, self.needs.image_width
@@ -187,89 +191,26 @@ class Policy:
         )
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name; `auto` is the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"device '{name}' is unknown: use auto, cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device '{name}' is not there: use cpu, or install torch for CUDA")
-    return device
-
-
-def load_policy(path: str | Path, cell: Cell | None = None, device: str = "cpu") -> Policy:
+def load_policy(
+    path: str | Path, cell: Cell | None = None, device: str = "cpu", precision: str = "auto"
+) -> Policy:
     """Load a policy from its checkpoint folder (or from a run folder: the newest one).
 
     Args:
         path: Folder written by `ate finetune`.
         cell: The cell it shall run on; a differing layout is refused by field name.
         device: Where the network runs: auto, cpu, cuda, ...
+        precision: What it computes in: fp32, bf16, or auto: bf16 for pi0 and rdt on a GPU.
     """
+    place = find_device(device)
     checkpoint = load_checkpoint(path, cell)
     return Policy(
         checkpoint.kind,
-        restore_model(checkpoint).to(find_device(device)),
+        restore_model(checkpoint, place, find_dtype(precision, checkpoint.kind, place)),
         ChunkTransform(checkpoint.statistics),
         checkpoint.contract,
         dict(checkpoint.training),
     )
-
-
-def restore_model(checkpoint: Checkpoint) -> ChunkModel:
-    """The network of a checkpoint with its weights."""
-    try:
-        config = config_class(checkpoint.kind)(**checkpoint.model)
-        model = build_model(checkpoint.kind, config)
-        model.load_state_dict(dict(checkpoint.weights))
-    except (TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"weights do not fit config.json ({reason}): train again") from None
-    return model
-
-
-def untrained_policy(
-    cell: Cell,
-    *,
-    objects: int = 0,
-    cameras: tuple[str, ...] = (),
-    seed: int = 0,
-    statistics: Statistics | None = None,
-) -> Policy:
-    """A flow policy with random weights, to try the loop without training.
-
-    Args:
-        cell: The cell it shall run on.
-        objects: Object poses it reads; 0: none.
-        cameras: Image keys it reads.
-        seed: Decides the weights; torch's global random stream is left alone.
-        statistics: Normalisation of a trained policy; None: joints around the home posture with
-            a spread of 0.3.
-    """
-    config = config_class(FLOW_POLICY)(
-        action_size=cell.layout.action.size,
-        state_size=cell.layout.state.size,
-        objects=objects,
-        cameras=cameras,
-    )
-    statistics = statistics or _home_statistics(cell, objects)
-    return _random_policy(FLOW_POLICY, config, statistics, cell.canonical_text(), seed)
-
-
-def untrained_copy(policy: Policy, seed: int = 0) -> Policy:
-    """The same network with random weights, as the control that must fail."""
-    return _random_policy(policy.kind, policy.needs, policy.statistics, policy.contract, seed)
-
-
-def _random_policy(
-    kind: str, config: Interface, statistics: Statistics, contract: str, seed: int
-) -> Policy:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_model(kind, config)
-    return Policy(kind, model, ChunkTransform(statistics), contract, {"steps": 0})
 
 
 def checkpoint_of(
@@ -303,24 +244,3 @@ def _ratio_columns(contract: str, size: int) -> list[int]:
             f"the network has {size} action entries, its contract {layout.size}: train again"
         )
     return list(layout.columns("ratio"))
-
-
-def _home_statistics(cell: Cell, objects: int) -> Statistics:
-    values = {
-        **{f"{side}_arm": arm.home for side, arm in cell.arms.items()},
-        **{f"{side}_gripper": 0.5 for side in cell.grippers},
-    }
-
-    def around(mean: np.ndarray, spread: float) -> VectorStatistics:
-        return VectorStatistics(
-            mean=tuple(mean.tolist()),
-            std=(spread,) * len(mean),
-            q01=tuple((mean - 2.3 * spread).tolist()),
-            q99=tuple((mean + 2.3 * spread).tolist()),
-        )
-
-    return Statistics(
-        state=around(cell.layout.state.pack(values), 0.3),
-        action=around(cell.layout.action.pack(values), 0.3),
-        environment=around(np.zeros(6 * objects), 0.5) if objects else None,
-    )

@@ -130,7 +130,8 @@ class FlowPolicy(nn.Module):
 
     def _denoise(self, x: Tensor, tau: Tensor, condition: Tensor) -> Tensor:
         angles = tau[:, None] * self.frequencies  # (B, F)
-        hidden = self.enter(torch.cat([x.flatten(1), condition, angles.sin(), angles.cos()], 1))
+        joined = torch.cat([x.flatten(1), condition, angles.sin(), angles.cos()], 1)
+        hidden = self.enter(joined.to(self.enter.weight.dtype))
         for block in self.blocks:
             hidden = block(hidden)
         return self.leave(hidden).view_as(x)

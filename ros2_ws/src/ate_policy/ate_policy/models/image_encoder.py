@@ -27,7 +27,8 @@ class ImageEncoder(nn.Module):
             ]
             before = channels
         self.layers = nn.Sequential(*layers)
-        self.camera = nn.Parameter(torch.randn(cameras, before) * 0.02)
+        self.camera = nn.Parameter(torch.empty(cameras, before))
+        nn.init.normal_(self.camera, std=0.02)
         self.channels = before
         self.size = cameras * 3 * before
 
@@ -49,9 +50,9 @@ def spatial_soft_argmax(maps: Tensor) -> Tensor:
     It is the mean position under the softmax of the map (Levine et al. 2016).
     """
     height, width = maps.shape[-2:]
-    weight = maps.flatten(-2).softmax(-1).view_as(maps)
+    weight = maps.flatten(-2).float().softmax(-1).view_as(maps)
     rows = torch.linspace(-1.0, 1.0, height, device=maps.device)
     columns = torch.linspace(-1.0, 1.0, width, device=maps.device)
     y = (weight.sum(-1) * rows).sum(-1)
     x = (weight.sum(-2) * columns).sum(-1)
-    return torch.cat([x, y], dim=-1)
+    return torch.cat([x, y], dim=-1).to(maps.dtype)

@@ -109,11 +109,10 @@ class Rdt(nn.Module):
         """Tokens of B observations, each R times in a row."""
         parts = [inputs.state] + ([inputs.environment] if self._objects else [])
         state = place(torch.cat(parts, dim=-1), self._state + self._objects)
-        state = torch.cat([state, self.state_mask.expand_as(state)], dim=-1)
-        state = self.state_adaptor(state)[:, None]
+        state = self._adapt_vectors(state, self.state_mask)[:, None]
         language = images = None
         if self.text is not None:
-            tokens, mask = self.text(inputs.instructions, state.device)
+            tokens, mask = self.text(inputs.instructions, state)
             tokens = self.text_adaptor(tokens) + self.text_positions[: tokens.shape[1]]
             language = Condition(tokens=tokens, mask=mask).repeat(repeats)
         if self.images is not None:
@@ -162,11 +161,10 @@ class Rdt(nn.Module):
     def _denoise(
         self, noisy: Tensor, level: Tensor, state: Tensor, attended: Sequence[Condition | None]
     ) -> Tensor:
-        actions = torch.cat([noisy, self.action_mask.expand_as(noisy)], dim=-1)
-        actions = self.state_adaptor(actions)  # (B, H, W)
-        step = self.step(_waves(level))[:, None]
+        actions = self._adapt_vectors(noisy, self.action_mask)  # (B, H, W)
+        step = self.step(_waves(level).to(state.dtype))[:, None]
         hertz = torch.full_like(level, self.config.control_frequency)
-        frequency = self.frequency(_waves(hertz))[:, None]
+        frequency = self.frequency(_waves(hertz).to(state.dtype))[:, None]
         x = torch.cat([step, frequency, state, actions], dim=1) + self.positions
         for block, condition in zip(self.blocks, attended, strict=True):
             if self.config.gradient_checkpointing and torch.is_grad_enabled():
@@ -174,6 +172,11 @@ class Rdt(nn.Module):
             else:
                 x = block(x, condition)
         return self.leave(self.leave_norm(x[:, LEADING:])) * self.action_mask
+
+    def _adapt_vectors(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Unified vectors (..., 128), each beside its mask, -> tokens (..., W)."""
+        pair = torch.cat([vectors, mask.expand_as(vectors)], dim=-1)
+        return self.state_adaptor(pair.to(self.state_adaptor[0].weight.dtype))
 
     def _initialise(self) -> None:
         """As published; the last layer starts at zero, so that the first guess is the mean."""

@@ -25,8 +25,13 @@ class TextEncoder(Protocol):
     size: int
     """Numbers per token."""
 
-    def __call__(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
-        """B texts -> tokens (B, L, size), and where they are valid (B, L)."""
+    def __call__(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
+        """B texts -> tokens (B, L, size), and where they are valid (B, L).
+
+        Args:
+            texts: Of a batch.
+            like: What is made has its device, and tokens of frozen encoders its precision.
+        """
 
 
 class ImageTokens(Protocol):
@@ -50,14 +55,14 @@ class ByteText(nn.Module):
         self.longest = longest
         self.embedding = nn.Embedding(PADDING + 1, size)
 
-    def forward(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    def forward(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
         """B texts -> (B, L, size), (B, L); an empty text is one padding token."""
         rows = [list(text.encode())[: self.longest] or [PADDING] for text in texts]
         length = max(map(len, rows))
         filled = [row + [PADDING] * (length - len(row)) for row in rows]
         valid = [[True] * len(row) + [False] * (length - len(row)) for row in rows]
-        tokens = self.embedding(torch.tensor(filled, device=device))
-        return tokens, torch.tensor(valid, device=device)
+        tokens = self.embedding(torch.tensor(filled, device=like.device))
+        return tokens, torch.tensor(valid, device=like.device)
 
 
 class SmallImageTokens(nn.Module):
@@ -86,24 +91,24 @@ class T5Text:
         self._model: nn.Module | None = None
         self._known: dict[str, Tensor] = {}
 
-    def __call__(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+    def __call__(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
         """B texts -> (B, L, 4096), (B, L)."""
         for text in texts:
             if text not in self._known:
-                self._known[text] = self._encode(text, device)
-        rows = [self._known[text].to(device) for text in texts]
+                self._known[text] = self._encode(text, like)
+        rows = [self._known[text].to(like) for text in texts]
         tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        return tokens, torch.arange(tokens.shape[1], device=device) < lengths[:, None]
+        lengths = torch.tensor([len(row) for row in rows], device=like.device)
+        return tokens, torch.arange(tokens.shape[1], device=like.device) < lengths[:, None]
 
     @torch.no_grad()
-    def _encode(self, text: str, device: torch.device) -> Tensor:
+    def _encode(self, text: str, like: Tensor) -> Tensor:
         if self._model is None:
             self._load()
         ids = self._tokenizer(
             text, max_length=self._longest, truncation=True, return_tensors="pt"
         ).input_ids
-        return self._model.to(device)(ids.to(device)).last_hidden_state[0].float()
+        return self._model.to(like)(ids.to(like.device)).last_hidden_state[0].to(like)
 
     def _load(self) -> None:
         name = "google/t5-v1_1-xxl"
@@ -136,8 +141,8 @@ class SiglipTokens:
         if self._model is None:
             self._load()
         pixels = 2.0 * images.flatten(0, 1)  # SigLIP reads [-1, 1]
-        hidden = self._model.to(images.device)(pixel_values=pixels).last_hidden_state
-        return hidden.float().unflatten(0, images.shape[:2]).flatten(1, 2)
+        hidden = self._model.to(images)(pixel_values=pixels).last_hidden_state
+        return hidden.to(images).unflatten(0, images.shape[:2]).flatten(1, 2)
 
     def _load(self) -> None:
         name = "google/siglip-so400m-patch14-384"

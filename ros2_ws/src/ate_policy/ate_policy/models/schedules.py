@@ -91,9 +91,10 @@ def _denoise(
     noise: Tensor,
     steps: int,
 ) -> Tensor:
+    """Solve in the precision of the noise, whatever the denoiser computes in."""
     scheduler.set_timesteps(steps)
     x = noise
     for step in scheduler.timesteps:
-        output = denoiser(x, step.to(x.device).expand(len(x)))
+        output = denoiser(x, step.to(x.device).expand(len(x))).to(x.dtype)
         x = scheduler.step(output, step, x).prev_sample
     return x

@@ -127,10 +127,11 @@ class UNet1d(nn.Module):
             step: (B,), diffusion step.
             condition: (B, C).
         """
-        waves = sinusoids(step, self.step_size, closed=True)
+        dtype = self.leave[-1].weight.dtype
+        waves = sinusoids(step, self.step_size, closed=True).to(dtype)
         embedded = torch.cat([self.step(waves), condition], dim=-1)
         horizon = noisy.shape[1]
-        x = nn.functional.pad(noisy.mT, (0, -horizon % self.multiple))  # (B, M, T)
+        x = nn.functional.pad(noisy.mT.to(dtype), (0, -horizon % self.multiple))  # (B, M, T)
         skips = []
         for stage, shrink in zip(self.down, [*self.shrink, nn.Identity()], strict=True):
             x = stage(x, embedded)

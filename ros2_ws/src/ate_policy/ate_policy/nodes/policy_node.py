@@ -8,7 +8,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -28,6 +28,7 @@ from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.loading import Precision
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
 
@@ -62,8 +63,11 @@ class PolicyNode(Node):
             ("synchronous", "temporal_ensemble"),
         )
         device = declare_text(self, "device", "auto", "where the network runs: auto, cpu, cuda")
+        precision = declare_text(
+            self, "precision", "auto", "what the network computes in", get_args(Precision)
+        )
         torch.set_num_threads(1)
-        policy = load_policy(checkpoint, self.cell, device)
+        policy = load_policy(checkpoint, self.cell, device, precision)
         self._instruction = policy.instruction_for(instruction)
         warm = policy.warm_up()
         needs = policy.needs
