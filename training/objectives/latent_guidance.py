@@ -10,6 +10,7 @@ own, so that a guided run sees the data and noise of the plain run with the same
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -113,7 +114,31 @@ def shift_figures(g: Tensor, push: Tensor, capped: Tensor, noised: Noised) -> di
     return figures
 
 
-class ShiftedTarget:
+class LatentObjective(ABC):
+    """A loss that looks at chunks through a frozen encoder, with latent noise of its own."""
+
+    def __init__(self, encoder: ChunkEncoder, seed: int) -> None:
+        """Keep the encoder.
+
+        Args:
+            encoder: Of the stage-2 VAE.
+            seed: Of the latent noise.
+        """
+        self.generator = torch.Generator().manual_seed(seed)
+        self._encoder = encoder
+
+    def draw(self, count: int) -> Tensor:
+        """Latent noise (count, L)."""
+        return torch.randn(count, self._encoder.latent, generator=self.generator)
+
+    @abstractmethod
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch and figures for the log, as `Objective` says."""
+
+
+class ShiftedTarget(LatentObjective):
     """The paper's correction and its relatives: the regression target is moved along g.
 
     paper: against g, as the equation of the corrected loss says; anneal: the same with lambda
@@ -137,15 +162,10 @@ class ShiftedTarget:
             mode: Sign and schedule.
             steps: Optimiser steps of the run, for `anneal`.
         """
-        self.generator = torch.Generator().manual_seed(seed)
-        self._encoder = encoder
+        super().__init__(encoder, seed)
         self._bounds = bounds
         self._mode = mode
         self._steps = steps
-
-    def draw(self, count: int) -> Tensor:
-        """Latent noise (count, L)."""
-        return torch.randn(count, self._encoder.latent, generator=self.generator)
 
     def loss(
         self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
@@ -166,7 +186,7 @@ class ShiftedTarget:
         return 1.0 if self._mode == "toward" else -1.0
 
 
-class ReferenceShift:
+class ReferenceShift(LatentObjective):
     """The shift as the released code computes it, for comparison only.
 
     The energy is a mean over batch and latent, so g shrinks with the batch; w g is clamped entry
@@ -174,14 +194,9 @@ class ReferenceShift:
     """
 
     def __init__(self, encoder: ChunkEncoder, strength: float, clamp: float, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self._encoder = encoder
+        super().__init__(encoder, seed)
         self._strength = strength
         self._clamp = clamp
-
-    def draw(self, count: int) -> Tensor:
-        """Latent noise (count, L)."""
-        return torch.randn(count, self._encoder.latent, generator=self.generator)
 
     def loss(
         self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
@@ -198,7 +213,7 @@ class ReferenceShift:
         return regression_loss(output, target), figures
 
 
-class LatentMetric:
+class LatentMetric(LatentObjective):
     """Plain loss + strength * latent distance between the predicted and the clean chunk.
 
     The gradient passes through the frozen encoder to the policy. Both terms are smallest at the
@@ -206,13 +221,8 @@ class LatentMetric:
     """
 
     def __init__(self, encoder: ChunkEncoder, strength: float, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self._encoder = encoder
+        super().__init__(encoder, seed)
         self._strength = strength
-
-    def draw(self, count: int) -> Tensor:
-        """Latent noise (count, L)."""
-        return torch.randn(count, self._encoder.latent, generator=self.generator)
 
     def loss(
         self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
