@@ -1,11 +1,14 @@
 """`ate train-vae`: the action VAE, stage 1 on other robots' motion, stage 2 on demonstrations."""
 
 import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
 
 from training.configs.train_vae import TrainVaeConfig
 from training.meter import Meter
 from training.optimisation import apply_gradients, make_optimizer
 from training.processes import (
+    Precision,
     agree,
     autocast,
     gather_rows,
@@ -19,7 +22,7 @@ from training.vae.card import describe
 from training.vae.chunks import load_chunks, load_prior, vae_sizes
 from training.vae.losses import DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig
-from training.vae.objective import draw_batch, vae_loss
+from training.vae.objective import VaeBatch, draw_batch, vae_loss
 from training.vae.recipe import Recipe, recipe_of
 from training.vae.reference import reset_weights
 from training.vae.schedule import Schedule
@@ -42,8 +45,7 @@ def train_vae(config: TrainVaeConfig) -> int:
     data = load_chunks(config, recipe)
     sizes = vae_sizes(config, recipe, data)
     stored = load_prior(config, data, sizes)
-    prior = DiagonalGaussian.standard(sizes.latent) if stored is None else stored.moments
-    prior, prior_there = prior.to("cpu"), prior.to(device)
+    prior = prior_of(stored, sizes.latent)
 
     # model
     vae = initial_vae(config, recipe, sizes, stored).to(device)
@@ -53,20 +55,16 @@ def train_vae(config: TrainVaeConfig) -> int:
     generator = torch.Generator().manual_seed(config.seed)
 
     # loop
-    step, steps = 0, config.steps
+    step, steps, stopped = 0, config.steps, False
     if config.resume:
         step = unpack_state(run.load_state(), vae, optimizer, {"data": generator})
     (part,) = parts(accelerator, config.batch, 1)
     label = f"stage {config.stage}"
     with Meter(run, label, step=step, steps=steps, log_every=config.log_every) as meter:
-        stopped = False
         while step < steps and not stopped:
             actions = data.chunks[schedule.rows(step, generator)]
             batch = draw_batch(actions, prior, recipe, generator).of(part, device)
-            with autocast(config.precision, device):
-                outputs = network(batch.seen, batch.eps)
-            all_z = gather_rows(accelerator, outputs[1])
-            loss, figures = vae_loss(outputs, batch, all_z, prior_there, recipe)
+            loss, figures = loss_of(accelerator, network, batch, prior, recipe, config.precision)
             if not torch.isfinite(loss):
                 run.refuse_loss(step + 1, loss, {"actions": actions})
             accelerator.backward(loss)
@@ -80,6 +78,27 @@ def train_vae(config: TrainVaeConfig) -> int:
                 run.save(step, describe(config, recipe, data, vae, step), state)
     leave(accelerator)
     return 0 if step >= steps else 130
+
+
+def prior_of(stored: StoredVae | None, latent: int) -> DiagonalGaussian:
+    """N(0, I), or stage 1's aggregate posterior: float32 on the CPU, where batches are drawn."""
+    prior = DiagonalGaussian.standard(latent) if stored is None else stored.moments
+    return prior.to(torch.device("cpu"))
+
+
+def loss_of(
+    accelerator: Accelerator,
+    network: nn.Module,
+    batch: VaeBatch,
+    prior: DiagonalGaussian,
+    recipe: Recipe,
+    precision: Precision,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of this process's chunks; its MMD looks at the z of all processes."""
+    with autocast(precision, accelerator.device):
+        outputs = network(batch.seen, batch.eps)
+    all_z = gather_rows(accelerator, outputs[1])
+    return vae_loss(outputs, batch, all_z, prior.to(accelerator.device), recipe)
 
 
 def initial_vae(
