@@ -15,6 +15,7 @@ from ate_policy.models.interface import ChunkModel
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
+from training.data.augmentation import make_augmentation
 from training.data.dataset import Demonstrations, gather
 from training.data.sampler import Batch, BatchSampler
 from training.data.trajectory import read_trajectories
@@ -123,7 +124,8 @@ def _finetune(config: FinetuneConfig) -> int:
             if step % config.save_every == 0 or step == steps or stopped:
                 state = pack_state(step, model, optimizer, generators, averaged)
                 weights = saved_weights(model, averaged)
-                run.save(step, describe(config, data, statistics, model, weights, step), state)
+                if main:  # every process helps to collect; describing hashes all data
+                    run.save(step, describe(config, data, statistics, model, weights, step), state)
     leave(accelerator)
     return 0 if step >= steps else 130
 
@@ -151,7 +153,9 @@ def make_sampler(
         batch=config.recipe.batch,
         draws=config.recipe.draws,
         input_noise=config.input_noise,
-        image_shift=config.image_shift,
+        augmentation=make_augmentation(
+            config.augmentation, model.config.cameras, config.image_shift
+        ),
         seed=config.seed,
     )
 
