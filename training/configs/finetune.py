@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError
+from training.data.augmentation import ImageAugmentation
 from training.data.dataset import ActionSpace
 from training.meter import LogTarget
 from training.objectives.latent_guidance import GuidanceMode
@@ -147,8 +148,12 @@ class FinetuneConfig:
     """Decay of the averaged weights, the ones that are saved and run; 0: none; None: usual."""
     input_noise: float = 0.02
     """Noise added to state and object features, in units of their std."""
+    image_augmentation: ImageAugmentation | None = None
+    """How images are changed at random (vision). shift: all of a tick by a few pixels; openpi: a
+    crop of 95 % and up to 5 degrees of rotation (not of wrist cameras), brightness, contrast and
+    saturation; None: openpi for pi0 of full size, else shift."""
     image_shift: int = 3
-    """Images are shifted at random by up to so many pixels (vision)."""
+    """Largest shift of `--image-augmentation shift` [px]."""
     image_memory_gb: float = 8.0
     """Images are decoded once if that is enough, else whenever they are drawn."""
     seed: int = 0
@@ -183,6 +188,13 @@ class FinetuneConfig:
             if getattr(self, name) is not None
         }
         return dataclasses.replace(usual, **given)
+
+    @property
+    def augmentation(self) -> ImageAugmentation:
+        """How images are changed."""
+        if self.image_augmentation is not None:
+            return self.image_augmentation
+        return "openpi" if self.policy == "pi0" and self.preset == "full" else "shift"
 
     @property
     def strength(self) -> float:

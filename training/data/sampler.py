@@ -9,6 +9,7 @@ from ate_policy.images import images_to_tensor
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
+from training.data.augmentation import Augmentation
 from training.data.dataset import Demonstrations
 from training.processes import Part
 
@@ -23,8 +24,8 @@ class Draw:
     """(B, S)."""
     environment_noise: Tensor | None
     """(B, 6 n)."""
-    offsets: Tensor | None
-    """(B, 2) image shifts [px], from 0."""
+    images: Tensor | None
+    """(B, ...) changes of the images, as their augmentation draws them."""
     level: Tensor
     """(R B,) times of the noise process."""
     noise: Tensor
@@ -64,7 +65,7 @@ class BatchSampler:
         batch: int,
         draws: int = 1,
         input_noise: float = 0.0,
-        image_shift: int = 0,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         """Normalise the data.
@@ -76,7 +77,7 @@ class BatchSampler:
             batch: Chunks per optimiser step, over all processes.
             draws: Noisy chunks per observation R; more than one where observing is expensive.
             input_noise: Noise on state and object features, in units of their std.
-            image_shift: Images are shifted at random by up to so many pixels.
+            augmentation: Changes images at random; None: they stay.
             seed: Of the generator.
         """
         self.generator = torch.Generator().manual_seed(seed)
@@ -86,7 +87,7 @@ class BatchSampler:
         self._embed = model.embed
         self._width = action_width(model)
         self._noise = input_noise
-        self._shift = image_shift
+        self._augmentation = augmentation
         self._data = data
         self._transform = transform
         self._states = transform.state.apply(data.states)
@@ -99,11 +100,11 @@ class BatchSampler:
         count, generator = self.observations, self.generator
         rows = torch.randint(len(self._states), (count,), generator=generator)
         state_noise = torch.randn(count, self._states.shape[1], generator=generator)
-        environment_noise = offsets = None
+        environment_noise = images = None
         if self._environment is not None:
             environment_noise = torch.randn(count, self._environment.shape[1], generator=generator)
-        if self._data.images is not None and self._shift:
-            offsets = torch.randint(0, 2 * self._shift + 1, (count, 2), generator=generator)
+        if self._data.images is not None and self._augmentation is not None:
+            images = self._augmentation.draw(count, generator)
         level = self._process.draw_levels(count * self.draws, generator)
         horizon = self._data.windows.shape[1]
         noise = torch.randn(count * self.draws, horizon, self._width, generator=generator)
@@ -111,7 +112,7 @@ class BatchSampler:
             rows=rows,
             state_noise=state_noise,
             environment_noise=environment_noise,
-            offsets=offsets,
+            images=images,
             level=level,
             noise=noise,
         )
@@ -131,7 +132,7 @@ class BatchSampler:
         inputs = Inputs(
             state=(self._states[rows] + self._noise * part.of(draw.state_noise)).to(device),
             environment=self._objects(rows, part.of(draw.environment_noise), device),
-            images=self._images(rows, part.of(draw.offsets), device),
+            images=self._images(rows, part.of(draw.images), device),
             instructions=self._data.instructions_of(rows),
         )
         chunks = self._data.actions[self._data.windows[rows]]
@@ -145,20 +146,11 @@ class BatchSampler:
             return None
         return (self._environment[rows] + self._noise * noise).to(device)
 
-    def _images(self, rows: Tensor, offsets: Tensor | None, device: torch.device) -> Tensor | None:
-        """(B, K, 3, h, w); each observation's images move by one offset, edges are repeated."""
+    def _images(self, rows: Tensor, drawn: Tensor | None, device: torch.device) -> Tensor | None:
+        """(B, K, 3, h, w)."""
         if self._data.images is None:
             return None
         images = images_to_tensor(self._data.images.rows(rows).to(device))
-        if offsets is None:
+        if self._augmentation is None:
             return images
-        height, width = images.shape[-2:]
-        padded = torch.nn.functional.pad(
-            images.flatten(0, 1), (self._shift,) * 4, mode="replicate"
-        ).unflatten(0, images.shape[:2])
-        return torch.stack(
-            [
-                one[..., y : y + height, x : x + width]
-                for one, (y, x) in zip(padded, offsets.tolist(), strict=True)
-            ]
-        )
+        return self._augmentation.apply(images, drawn)
