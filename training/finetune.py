@@ -39,30 +39,28 @@ from training.processes import (
     agree,
     autocast,
     exchange,
+    explain_memory,
     leave,
     make_accelerator,
     mean_figures,
     memory_estimate,
-    out_of_memory,
     parts,
 )
 from training.run_folder import RunFolder, pack_state, saved_weights, unpack_state
 from training.vae.storage import load_vae, require_same_space
 
 
+@explain_memory(
+    "halve the forward pass with --accumulate 2 (or 4), or use --precision bf16, "
+    "--gradient-checkpointing, a smaller --batch, or train less of the network (pi0: "
+    "--pi0-train expert or lora)"
+)
 def finetune(config: FinetuneConfig) -> int:
     """Train a policy and write a run folder of checkpoints.
 
     Returns:
         0 when done, 130 when stopped by a signal (the run can be resumed).
     """
-    try:
-        return _finetune(config)
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(error) from None
-
-
-def _finetune(config: FinetuneConfig) -> int:
     torch.set_num_threads(config.threads)
     recipe = config.recipe
     accelerator = make_accelerator()

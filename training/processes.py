@@ -7,7 +7,7 @@ accumulated parts, up to the order of sums.
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -133,11 +133,17 @@ def memory_estimate(model: nn.Module, average: bool) -> str:
     )
 
 
-def out_of_memory(error: torch.OutOfMemoryError) -> TrainingError:
-    """The same as an error that says what to try."""
-    reason = str(error).split(".")[0]
-    return TrainingError(
-        f"out of memory ({reason}): halve the forward pass with --accumulate 2 (or 4), or use "
-        "--precision bf16, --gradient-checkpointing, a smaller --batch, or train less of the "
-        "network (pi0: --pi0-train expert or lora)"
-    )
+@contextmanager
+def explain_memory(remedy: str) -> Iterator[None]:
+    """Out of memory becomes an error that says what to try; for use as a decorator.
+
+    Args:
+        remedy: What the command offers.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+        if "out of memory" not in str(error):
+            raise
+        reason = " ".join(str(error).split(".")[0].split())[:200]
+        raise TrainingError(f"out of memory ({reason}): {remedy}") from None

@@ -220,7 +220,7 @@ def saved_weights(model: nn.Module, averaged: Mapping[str, Tensor]) -> dict[str,
 
 
 def _whole(value: Tensor) -> Tensor:
-    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+    return (value.full_tensor() if isinstance(value, DTensor) else value).cpu()
 
 
 def _like(value: Tensor, other: Tensor) -> Tensor:

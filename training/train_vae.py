@@ -11,6 +11,7 @@ from training.processes import (
     Precision,
     agree,
     autocast,
+    explain_memory,
     gather_rows,
     leave,
     make_accelerator,
@@ -29,6 +30,7 @@ from training.vae.schedule import Schedule
 from training.vae.storage import StoredVae
 
 
+@explain_memory("use --precision bf16, a smaller --batch, or fewer layers (--preset small)")
 def train_vae(config: TrainVaeConfig) -> int:
     """Train one stage and write a run folder of checkpoints.
 
