@@ -5,6 +5,8 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Runs are repeated bit for bit on a CPU; what a GPU must do stands in test_gpu.py.
+os.environ.setdefault("ACCELERATE_USE_CPU", "true")
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 # One domain per test process: parallel runs on one machine do not see each other.

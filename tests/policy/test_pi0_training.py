@@ -113,6 +113,7 @@ def test_checkpointing_changes_no_gradient():
 
 def test_layers_that_are_sharded_one_by_one_give_the_same_loss(tmp_path):
     from torch import distributed
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     model, whole = tiny(objects=2).train(), tiny(objects=2).train()
@@ -120,9 +121,10 @@ def test_layers_that_are_sharded_one_by_one_give_the_same_loss(tmp_path):
         "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
     )
     try:
+        mesh = init_device_mesh("cpu", (1,))
         inner = model.network.model
         for layer in (*inner.vlm.language_model.layers, *inner.dit.layers):
-            fully_shard(layer)
+            fully_shard(layer, mesh=mesh)
         loss = loss_of(model, *batch_of(model), torch.Generator().manual_seed(1))
         loss.backward()
     finally:

@@ -1,6 +1,8 @@
 """The VAE against the plain network: full attention, all tokens, every projection."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,18 +88,12 @@ def test_parameter_counts_of_the_paper():
     assert count(linear) == count(ours) + 2 * (512 * 512 + 512)
 
 
-def test_the_benchmark_prints_ratios_and_equal_loss_curves(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(FILE.parent))
-    spec = importlib.util.spec_from_file_location(
-        "vae_training", FILE.with_name("vae_training.py")
-    )
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    config = benchmark.BenchmarkConfig(
-        steps=2, batch=4, horizon=6, action_size=3, width=16, layers=3, workers=0
-    )
-    benchmark.main(config)
-    printed = capsys.readouterr().out
+@pytest.mark.slow  # four processes that import torch
+def test_the_benchmark_prints_ratios_and_equal_loss_curves():
+    sizes = {"steps": 2, "batch": 4, "horizon": 6, "action-size": 3, "width": 16, "layers": 3}
+    words = [word for key, value in sizes.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, FILE.with_name("vae_training.py"), *words, "--workers", "0"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     difference = float(printed.split("the losses, fp32: ")[1].split()[0])
     assert difference < 2e-6
     assert printed.count("ratio") == 2 and "baseline" in printed
