@@ -13,10 +13,8 @@ from ate_sim.embodiments import FastEpisode
 from training import study_stages
 from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
-from training.evaluate import Trial
 from training.study import Job, make_jobs, run_jobs, study
-from training.study_report import fill_document, read_outcomes, tables
-from training.study_stages import as_episode, pretrain_policy, rollouts_file, train_aligned
+from training.study_stages import as_episode, pretrain_policy, train_aligned
 from training.vae.model import ActionVae
 from training.vae.storage import load_vae
 
@@ -175,70 +173,10 @@ def test_a_task_with_too_many_objects_is_refused(cell):
         as_episode(made_by_hand(3), cell, objects=2)
 
 
-def write_trials(config, task, arm, seed, successes):
-    file = rollouts_file(config, task, arm, seed, config.steps)
-    file.parent.mkdir(parents=True)
-    trials = [
-        Trial(seed=seed * 100 + i, success=s, score=float(s), duration=1.0, jerk=8.0, refused=0)
-        for i, s in enumerate(successes)
-    ]
-    file.write_text(json.dumps([dataclasses.asdict(trial) for trial in trials]))
-
-
-def test_an_unfinished_study_reports_the_pairs_that_are_there(tmp_path):
-    config = StudyConfig(output=tmp_path, **{**TINY, "seeds": 2, "checkpoints": ()})
-    plain, toward = config.arms
-    write_trials(config, "pick_place", plain, 0, [True, False])
-    write_trials(config, "pick_place", toward, 0, [True])
-    write_trials(config, "pick_place", plain, 1, [True, False])
-    outcomes = read_outcomes(config)
-    lengths = {
-        arm: [len(run) for run in steps[4]] for arm, steps in outcomes["pick_place"].items()
-    }
-    assert lengths == {"none": [1], "toward:0.5": [1]}
-
-
-def test_the_tables_say_what_was_found(tmp_path):
-    config = StudyConfig(output=tmp_path, **{**TINY, "seeds": 2, "checkpoints": ()})
-    plain, toward = config.arms
-    for seed in (0, 1):
-        write_trials(config, "pick_place", plain, seed, [True, False])
-        write_trials(config, "pick_place", toward, seed, [True, True])
-    lines = tables(read_outcomes(config))
-    assert lines[2] == "| pick_place | 4 | plain | 2/4 = 50 % (15–85) | 50, 50 | 0.50 | 8 | 0.0 |"
-    assert lines[-1].startswith("| pick_place | 4 | toward:0.5 | +50.0 | +50, +50 | ")
-    assert lines[-1].endswith(
-        "| +50 to +50 | 0.5 | +0.50 (+0.50 to +0.50) | 1.00 (1.00 to 1.00) |"
-    )
-
-
-def test_tasks_are_pooled_run_by_run(tmp_path):
-    settings = {**TINY, "tasks": ("pick_place", "handover"), "checkpoints": ()}
-    config = StudyConfig(output=tmp_path, **settings)
-    plain, toward = config.arms
-    write_trials(config, "pick_place", plain, 0, [False, False, True])
-    write_trials(config, "pick_place", toward, 0, [True, False, False])
-    write_trials(config, "handover", plain, 0, [False, False])
-    write_trials(config, "handover", toward, 0, [True, True])
-    lines = tables(read_outcomes(config))
-    assert lines[-1].startswith(
-        "| all | 4 | toward:0.5 | +75.0 | +50, +100 | "
-    )  # 2 starts of each
-
-
 def test_a_study_without_rollouts_has_no_report(tmp_path):
     config = StudyConfig(output=tmp_path / "study", report_only=True, **TINY)
     with pytest.raises(TrainingError, match="no seed with rollouts of all arms: run the study"):
         study(config)
-
-
-def test_only_the_marked_part_of_a_page_changes(tmp_path):
-    page, begin, end = tmp_path / "page.md", "<!-- camera: begin -->", "<!-- camera: end -->"
-    page.write_text(f"before\n\n{begin}\nold\n{end}\n\nafter\n")
-    fill_document(page, "camera", ["| new |"])
-    assert page.read_text() == f"before\n\n{begin}\n\n| new |\n\n{end}\n\nafter\n"
-    with pytest.raises(UsageError, match="needs one line '<!-- study: begin -->'"):
-        fill_document(page, "study", [])
 
 
 def test_a_page_gets_the_tables_and_the_figure_it_shows(finished, tmp_path):
