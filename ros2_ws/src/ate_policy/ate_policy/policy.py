@@ -13,6 +13,7 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.graphed import GraphedSampler
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
 from ate_policy.loading import find_device, find_dtype, restore_model
 from ate_policy.models.interface import ChunkModel, Inputs, Interface, action_width
@@ -40,6 +41,8 @@ class Policy:
         self._model = model.eval().requires_grad_(False)
         weight = next(model.parameters())
         self._device, self._dtype = weight.device, weight.dtype
+        graphed = self._device.type == "cuda"
+        self._sample = GraphedSampler(model.sample) if graphed else model.sample
         self._width = action_width(model)
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
@@ -98,7 +101,7 @@ class Policy:
             generator = torch.Generator().manual_seed(generator)
         inputs = self._inputs(observation)
         noise = torch.randn(1, self.needs.horizon, self._width, generator=generator)
-        chunk = self._model.sample(inputs, noise.to(self._device))
+        chunk = self._sample(inputs, noise.to(self._device))
         chunk = self._model.extract(chunk).float().cpu()
         state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))
         actions = self._transform.decode_chunk(chunk, state[None])[0]
@@ -113,8 +116,12 @@ class Policy:
         """
         return decode_jpeg(data, self.needs.image_height, self.needs.image_width)
 
-    def warm_up(self, repeats: int = 3) -> float:
+    def warm_up(self, instruction: str = "", repeats: int = 3) -> float:
         """Infer from a made-up observation, so that the first real chunk is not late.
+
+        Args:
+            instruction: The one that will be given.
+            repeats: Inferences; the first ones take longer.
 
         Returns:
             Duration of the last inference [s].
@@ -122,7 +129,7 @@ class Policy:
         duration = 0.0
         for _ in range(repeats):
             begin = time.perf_counter()
-            self.infer(self._blank_observation(), 0)
+            self.infer(self._blank_observation(instruction), 0)
             duration = time.perf_counter() - begin
         return duration
 
@@ -178,7 +185,7 @@ class Policy:
         """Network input as a batch of one, where the weights are and in their precision."""
         return values[None].to(self._device, self._dtype)
 
-    def _blank_observation(self) -> Observation:
+    def _blank_observation(self, instruction: str = "") -> Observation:
         height, width = self.needs.image_height, self.needs.image_width
         poses = np.zeros((self.needs.objects, 7), np.float32)
         poses[:, 6] = 1.0
@@ -186,7 +193,7 @@ class Policy:
             state=np.asarray(self._transform.statistics.state.mean, dtype=np.float32),
             images={key: np.zeros((height, width, 3), np.uint8) for key in self.needs.cameras},
             environment=poses if self.needs.objects else None,
-            instruction="",
+            instruction=instruction,
             stamp_ns=0,
         )
 

@@ -69,7 +69,7 @@ class PolicyNode(Node):
         torch.set_num_threads(1)
         policy = load_policy(checkpoint, self.cell, device, precision)
         self._instruction = policy.instruction_for(instruction)
-        warm = policy.warm_up()
+        warm = policy.warm_up(self._instruction)
         needs = policy.needs
         self._buffer = LiveBuffer(
             self.cell,
