@@ -142,16 +142,16 @@ def build(config: BenchmarkConfig) -> tuple[Pi0, Inputs, Tensor]:
 
 def as_transformers(model: Pi0, inputs: Inputs) -> dict[str, Tensor]:
     """The observation as `sample_actions` takes it; one prompt, so nothing is padded."""
-    tokens = 3 * (model.config.image_height // model.config.patch) ** 2
-    text = torch.tensor([prompt_ids(ByteTokenizer(), *inputs.instructions)])
-    image = torch.full((1, tokens), model.config.vocabulary)
-    ids = torch.cat([image, text], dim=1)
+    state = model.encode(inputs)[1]
+    tokens = len(model.config.cameras) * (model.config.image_height // model.config.patch) ** 2
+    text = torch.tensor([prompt_ids(ByteTokenizer(), *inputs.instructions)], device=state.device)
+    ids = torch.cat([text.new_full((1, tokens), model.config.vocabulary), text], dim=1)
     return {
-        "state": model.encode(inputs)[1],
+        "state": state,
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
         "pixel_values": 2.0 * inputs.images,
-        "pixel_attention_mask": torch.ones(1, 3, dtype=torch.bool),
+        "pixel_attention_mask": ids.new_ones(1, len(model.config.cameras)).bool(),
     }
 
 
