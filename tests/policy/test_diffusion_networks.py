@@ -11,7 +11,6 @@ from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.diffusion_policy import DiffusionPolicyConfig
 from ate_policy.models.interface import Inputs
 from ate_policy.models.registry import KINDS, build_model, config_class
-from ate_policy.noise import draw_noised, target_of
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -96,30 +95,6 @@ def test_a_chunk_depends_on_nothing_but_inputs_and_noise(kind):
         torch.manual_seed(4)
         assert torch.equal(model.sample(inputs, noise), first)
         assert not torch.allclose(model.sample(inputs, -noise), first, atol=1e-3)
-
-
-@pytest.mark.parametrize("kind", DIFFUSION)
-def test_it_learns_one_batch_by_heart(kind):
-    model = build(kind)
-    generator = torch.Generator().manual_seed(5)
-    start = 6.0 * torch.rand(2, 1, 16, generator=generator)
-    chunks = torch.sin(start + torch.linspace(0.0, 2.0, 8)[None, :, None])  # range 2
-    inputs, steps, peak = observed("state", 2), 400, 1e-2
-    actions = model.embed(chunks).repeat_interleave(8, dim=0)
-    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=True)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = peak * (1.0 - step / steps)
-        noised = draw_noised(model.process, actions, generator)
-        output = model.extract(model(noised.noisy, noised.level, inputs))
-        target = model.extract(target_of(model.process.prediction, noised))
-        loss = (output - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 1e-4
-    with torch.no_grad():
-        sampled = model.extract(model.sample(inputs, noise_for(model, 2)))
-    assert (sampled - chunks).abs().max() < 0.01 * 2.0
 
 
 @pytest.mark.parametrize("kind", DIFFUSION)
