@@ -7,7 +7,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from ate_policy.models.schedules import diffusion_process, sample_ddim, sample_dpm_solver
 from ate_policy.models.sinusoids import sinusoids
-from ate_policy.noise import clean_estimate, draw_noised, target_of
+from ate_policy.noise import clean_estimate, mix, target_of
 
 PREDICTIONS = ("epsilon", "sample", "v")
 TRAIN_STEPS = 100
@@ -17,7 +17,9 @@ def drawn(prediction, count=64):
     """A batch of noised chunks of (5 ticks, 3 numbers)."""
     generator = torch.Generator().manual_seed(0)
     actions = torch.randn(count, 5, 3, generator=generator)
-    return draw_noised(diffusion_process(TRAIN_STEPS, prediction), actions, generator)
+    process = diffusion_process(TRAIN_STEPS, prediction)
+    level = process.draw_levels(count, generator)
+    return mix(process, actions, level, torch.randn(actions.shape, generator=generator))
 
 
 @pytest.fixture(scope="module")

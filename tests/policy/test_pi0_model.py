@@ -6,7 +6,7 @@ import torch
 from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
-from ate_policy.noise import Noised, draw_noised, target_of
+from ate_policy.noise import Noised, mix, target_of
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
@@ -73,7 +73,8 @@ def test_the_plain_loss_over_all_numbers_is_that_of_transformers():
     model = tiny(cameras=CAMERAS, language=True)
     inputs = observations(model)
     a = model.embed(torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(1)))
-    noised = draw_noised(model.process, a, torch.Generator().manual_seed(2))
+    noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(2))
+    noised = mix(model.process, a, torch.tensor([0.3, 0.9]), noise)
     theirs = model.network(
         actions=a, noise=noised.noise, timestep=noised.level, **transformers_inputs(model, inputs)
     ).loss

@@ -2,13 +2,7 @@ import pytest
 import torch
 
 from ate_policy.models.schedules import diffusion_process
-from ate_policy.noise import (
-    FlowProcess,
-    clean_estimate,
-    draw_noised,
-    mix,
-    target_of,
-)
+from ate_policy.noise import FlowProcess, clean_estimate, mix, target_of
 from training.objectives.denoising import moved_target, target_weight
 
 PREDICTIONS = ("velocity_paper", "velocity_pi0", "epsilon", "sample", "v")
@@ -95,9 +89,11 @@ def test_pi0_draws_its_times_towards_the_noise():
     assert (t > 0.95).float().mean().item() == pytest.approx(0.074, abs=0.003)
 
 
-def test_a_drawn_batch_is_a_mixture():
-    a = draw().float()
-    noised = draw_noised(FlowProcess(), a, torch.Generator().manual_seed(3))
-    level = noised.level[:, None, None]
-    torch.testing.assert_close(noised.noisy, level * a + (1.0 - level) * noised.noise)
-    assert (noised.level >= 0.0).all() and (noised.level < 1.0).all()
+def test_flow_times_are_uniform_and_mix_chunk_and_noise():
+    tau = FlowProcess().draw_levels(100_000, torch.Generator().manual_seed(0))
+    assert tau.min() >= 0.0 and tau.max() < 1.0
+    assert tau.mean().item() == pytest.approx(0.5, abs=0.003)
+    assert tau.var().item() == pytest.approx(1.0 / 12.0, abs=0.001)
+    a, eps, tau = draw(), draw(seed=1), tau[:6].double()
+    mixed = tau[:, None, None] * a + (1.0 - tau)[:, None, None] * eps
+    torch.testing.assert_close(mix(FlowProcess(), a, tau, eps).noisy, mixed)

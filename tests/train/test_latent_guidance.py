@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ate_policy.noise import FlowProcess, draw_noised, mix
+from ate_policy.noise import FlowProcess, mix
 from training.objectives.denoising import PlainDenoising, regression_loss
 from training.objectives.latent_guidance import (
     LatentMetric,
@@ -39,7 +39,9 @@ def vae():
 
 def batch_of(count=6, seed=0):
     actions = torch.randn(count, 4, 3, generator=torch.Generator().manual_seed(seed))
-    return draw_noised(FlowProcess(), actions, torch.Generator().manual_seed(seed + 1))
+    generator = torch.Generator().manual_seed(seed + 1)
+    tau = torch.rand(count, generator=generator)
+    return mix(FlowProcess(), actions, tau, torch.randn(actions.shape, generator=generator))
 
 
 def loss_of(objective, output, batch, step=0):

@@ -109,18 +109,6 @@ class DiffusionProcess:
         return signal.to(level.device), sigma.to(level.device)
 
 
-def draw_noised(process: NoiseProcess, actions: Tensor, generator: torch.Generator) -> Noised:
-    """Noise a batch: levels first, then eps, both drawn on the CPU.
-
-    Args:
-        process: Of the network.
-        actions: (B, H, M), in the model's action space.
-        generator: Source of both; a CPU generator, so that every device sees the same numbers.
-    """
-    level = process.draw_levels(len(actions), generator)
-    return mix(process, actions, level, torch.randn(actions.shape, generator=generator))
-
-
 def mix(process: NoiseProcess, actions: Tensor, level: Tensor, noise: Tensor) -> Noised:
     """Noise a batch with given levels (B,) and eps (B, H, M), on the device of the actions."""
     signal, sigma = process.coefficients(level)
