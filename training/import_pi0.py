@@ -7,15 +7,16 @@ import numpy as np
 from safetensors.torch import save_file
 
 from ate_core.contract import Cell, load_cell
-from ate_core.errors import CheckpointError, UsageError
+from ate_core.errors import CheckpointError
 from ate_core.layout import VectorLayout
-from ate_policy.checkpoint import load_checkpoint, save_checkpoint
+from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.foreign_weights import read_folder
 from ate_policy.models.pi0_config import PRESETS, Pi0Config
 from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
-from ate_policy.models.pi0_weights import export_weights, import_weights, read_folder
-from ate_policy.policy import checkpoint_of
+from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.transforms import Statistics, VectorStatistics
 from training.configs.import_pi0 import ImportPi0Config
+from training.imported import NORMAL_Q99, identity_statistics, make_parent, save_imported
 
 KIND = "pi0"
 """Kind of the checkpoint."""
@@ -23,15 +24,10 @@ KIND = "pi0"
 STD_FLOOR = 1e-6
 """openpi divides by std + 1e-6."""
 
-NORMAL_Q99 = 2.3263
-"""99 % quantile of the standard normal, for files without quantiles."""
-
 
 def import_pi0(config: ImportPi0Config) -> int:
     """Write a checkpoint from the weights of lerobot or openpi, or the other way."""
-    if config.output.exists() and (config.to_lerobot or not _is_checkpoint(config.output)):
-        raise UsageError(f"{config.output} exists: name a folder that does not")
-    config.output.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(config.output, replace=not config.to_lerobot)
     if config.to_lerobot:
         export_lerobot(config.source, config.output)
         return 0
@@ -39,20 +35,20 @@ def import_pi0(config: ImportPi0Config) -> int:
     sizes = pi0_sizes(config, cell)
     if sizes.language:
         load_tokenizer(sizes.tokenizer)  # refuse a missing one before gigabytes are read
-    weights = import_weights(read_folder(config.source), sizes)
-    statistics = unit_statistics(cell)
+    weights = import_weights(read_folder(config.source, SOURCES), sizes)
+    statistics = identity_statistics(cell)
     if config.statistics is not None:
         statistics = read_norm_stats(config.statistics, cell, relative=config.relative)
-    checkpoint = checkpoint_of(
+    save_imported(
+        config.output,
         KIND,
         sizes,
-        weights=weights,
+        weights,
+        source=config.source,
         statistics=statistics,
-        contract=cell.canonical_text(),
-        training={"imported_from": str(config.source)},
+        cell=cell,
         card=_card(config, sum(value.numel() for value in weights.values())),
     )
-    save_checkpoint(config.output, checkpoint)
     print(f"{config.output}: {len(weights)} tensors; fine-tune it with")
     print(f"  ate finetune --policy pi0 --init {config.output} --variant vision ...")
     return 0
@@ -116,20 +112,6 @@ def read_norm_stats(file: Path, cell: Cell, *, relative: bool = False) -> Statis
     return Statistics(state=state, action=action, relative=joints if relative else ())
 
 
-def unit_statistics(cell: Cell) -> Statistics:
-    """Statistics that change nothing."""
-
-    def unit(size: int) -> VectorStatistics:
-        return VectorStatistics(
-            mean=(0.0,) * size,
-            std=(1.0,) * size,
-            q01=(-NORMAL_Q99,) * size,
-            q99=(NORMAL_Q99,) * size,
-        )
-
-    return Statistics(state=unit(cell.layout.state.size), action=unit(cell.layout.action.size))
-
-
 def _vector(table: dict, layout: VectorLayout) -> VectorStatistics:
     mean, std = (np.asarray(table[name], dtype=float)[: layout.size] for name in ("mean", "std"))
     if len(mean) < layout.size:
@@ -146,10 +128,6 @@ def _vector(table: dict, layout: VectorLayout) -> VectorStatistics:
         q01=tuple(low[: layout.size].tolist()),
         q99=tuple(high[: layout.size].tolist()),
     )
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and (folder / "contract.yaml").is_file()
 
 
 def _card(config: ImportPi0Config, parameters: int) -> str:

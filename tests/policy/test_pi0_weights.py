@@ -7,9 +7,10 @@ from safetensors.torch import load_file, save_file
 
 from ate_core.errors import CheckpointError, UsageError
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.foreign_weights import read_folder
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
-from ate_policy.models.pi0_weights import export_weights, import_weights, read_folder
+from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.policy import load_policy
 from training.configs.import_pi0 import ImportPi0Config
 from training.import_pi0 import import_pi0, read_norm_stats
@@ -133,15 +134,15 @@ def test_shards_are_read_through_their_index(ours, tmp_path):
         save_file({name: theirs[name] for name in part}, tmp_path / file)
     index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert read_folder(tmp_path).keys() == theirs.keys()
+    assert read_folder(tmp_path, SOURCES).keys() == theirs.keys()
     (tmp_path / "b.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_folder(tmp_path)
+        read_folder(tmp_path, SOURCES)
 
 
 def test_an_empty_folder_is_told_where_weights_come_from(tmp_path):
     with pytest.raises(CheckpointError, match=r"lerobot/pi0_base.*Gemma licence") as error:
-        read_folder(tmp_path)
+        read_folder(tmp_path, SOURCES)
     assert "\n" not in str(error.value)
 
 

@@ -5,16 +5,13 @@ text model differently and carry normalisation buffers. All of them name the tok
 the head it is tied to.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ate_core.errors import CheckpointError
-from ate_policy.checkpoint import read_tensors
+from ate_policy.models.foreign_weights import rename, require_fit
 from ate_policy.models.pi0_config import Pi0Config
 
 SOURCES = (
@@ -44,7 +41,7 @@ IMPORT = (
         r"embed_action_time.\1.",
     ),
 )
-"""Patterns and replacements, in this order: a name of theirs becomes one of transformers' PI0."""
+"""A name of theirs becomes one of transformers' PI0."""
 
 EXPORT = (
     (r"^model\.vlm\.language_model\.embed_tokens\.weight$", TIED_HEAD),
@@ -65,23 +62,6 @@ OURS = "network."
 """Where transformers' PI0 stands in a `Pi0`."""
 
 
-def read_folder(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder with model.safetensors, or with shards and their index."""
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        files = ["model.safetensors"]
-    elif index.is_file():
-        files = sorted(set(_json(index).get("weight_map", {}).values()))
-    else:
-        raise CheckpointError(
-            f"{folder} holds no model.safetensors and no model.safetensors.index.json: {SOURCES}"
-        )
-    tensors: dict[str, Tensor] = {}
-    for name in files:
-        tensors |= read_tensors(folder / name)
-    return tensors
-
-
 def import_weights(theirs: Mapping[str, Tensor], config: Pi0Config) -> dict[str, Tensor]:
     """Weights of lerobot or openpi -> those of a `Pi0`; nothing may be missing or left over.
 
@@ -90,27 +70,11 @@ def import_weights(theirs: Mapping[str, Tensor], config: Pi0Config) -> dict[str,
         config: Sizes that they must have.
     """
     ours = {
-        OURS + _rename(name, IMPORT): value
+        OURS + rename(name, IMPORT): value
         for name, value in theirs.items()
         if not UNREAD.match(name)
     }
-    shapes = expected_shapes(config)
-    problems = {
-        "missing": [name for name in shapes if name not in ours],
-        "unexpected": [name for name in ours if name not in shapes],
-        "of another shape": [
-            f"{name} {tuple(value.shape)} instead of {tuple(shapes[name])}"
-            for name, value in ours.items()
-            if name in shapes and value.shape != shapes[name]
-        ],
-    }
-    found = [
-        f"{len(names)} {what}, for instance {names[0]}"
-        for what, names in problems.items()
-        if names
-    ]
-    if found:
-        raise CheckpointError(f"these are not the weights of this pi0: {'; '.join(found)}")
+    require_fit(ours, expected_shapes(config), "pi0")
     return ours
 
 
@@ -121,7 +85,7 @@ def export_weights(ours: Mapping[str, Tensor], *, lerobot: bool) -> dict[str, Te
     """
     start = "model." if lerobot else ""
     theirs = {
-        start + _rename(name.removeprefix(OURS), EXPORT): value for name, value in ours.items()
+        start + rename(name.removeprefix(OURS), EXPORT): value for name, value in ours.items()
     }
     embedding = theirs[start + TIED_HEAD]
     width = theirs[f"{start}action_out_proj.weight"].shape[1]
@@ -136,16 +100,3 @@ def expected_shapes(config: Pi0Config) -> dict[str, torch.Size]:
     with torch.device("meta"):
         network = build_network(config)
     return {OURS + name: value.shape for name, value in network.state_dict().items()}
-
-
-def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in table:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def _json(file: Path) -> dict:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}): copy it again") from None
