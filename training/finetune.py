@@ -71,7 +71,7 @@ def finetune(config: FinetuneConfig) -> int:
     trajectories = read_trajectories(config.episodes, config.demonstrations)
     sizes = policy_sizes(config, trajectories[0])
     data = gather(trajectories, sizes, image_memory_gb=config.image_memory_gb)
-    statistics = data.statistics(config.actions)
+    statistics = data.statistics(config.actions, normalise=config.normalise)
 
     # model
     model = build_policy(config, sizes, data.contract).to(device)

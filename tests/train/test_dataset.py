@@ -99,6 +99,19 @@ def test_relative_chunks_are_differences_from_the_state_and_come_back(episodes):
     torch.testing.assert_close(transform.decode_chunk(chunks, data.states), plain)
 
 
+def test_statistics_may_leave_robot_units(episodes):
+    data = gather(read_trajectories(episodes), Interface(objects=1))
+    measured, units = data.statistics(), data.statistics(normalise=False)
+    transform = ChunkTransform(units)
+    chunks = data.actions[data.windows]
+    assert torch.equal(transform.encode_chunk(chunks, data.states), chunks)
+    assert torch.equal(transform.state.apply(data.states), data.states)
+    assert units.action.q99 == measured.action.q99 and units.environment == measured.environment
+    relative = data.statistics("relative", normalise=False)
+    joint = ChunkTransform(relative).encode_chunk(chunks, data.states)[5, 3, 0]
+    assert joint == chunks[5, 3, 0] - data.states[5, 0]
+
+
 def test_every_tick_knows_its_instruction(episodes):
     first, *rest = read_trajectories(episodes)
     data = gather([dataclasses.replace(first, instruction="stack"), *rest], Interface())

@@ -92,6 +92,9 @@ class FinetuneConfig:
     """state: reads object poses (simulated cell only); vision: reads the cameras."""
     actions: ActionSpace = "absolute"
     """absolute: joint targets; relative: differences from the present joints (pi0's weights)."""
+    normalise: bool = True
+    """Learn states and actions of mean 0 and deviation 1; without: robot units, which RDT-1B's
+    weights expect. The VAE must be trained with the same word."""
     guidance: GuidanceMode = "none"
     """none: plain. paper: the target is shifted by the latent gradient; anneal: the same, fading
     out; toward: the opposite sign; reference: as the released code computes it. latent_metric:

@@ -20,7 +20,7 @@ from ate_core.errors import LayoutError, TrainingError
 from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics, environment_features
 from training.data.images import ImageStore
-from training.data.statistics import vector_statistics
+from training.data.statistics import unit_statistics, vector_statistics
 from training.data.trajectory import Trajectory, check_trajectories
 
 ActionSpace = Literal["absolute", "relative"]
@@ -77,11 +77,21 @@ class Demonstrations:
                 digest.update(values.numpy().tobytes())
         return digest.hexdigest()
 
-    def statistics(self, space: ActionSpace = "absolute") -> Statistics:
+    def statistics(self, space: ActionSpace = "absolute", *, normalise: bool = True) -> Statistics:
         """Statistics of state, action and object features.
 
-        Those of relative actions are taken over whole chunks, after the state was subtracted.
+        Args:
+            space: Those of relative actions are taken over whole chunks, after the state was
+                subtracted.
+            normalise: Without, those of state and action leave them in robot units.
         """
+        measured = self._measured(space)
+        if normalise:
+            return measured
+        units = {name: unit_statistics(getattr(measured, name)) for name in ("state", "action")}
+        return dataclasses.replace(measured, **units)
+
+    def _measured(self, space: ActionSpace) -> Statistics:
         environment = self.environment
         statistics = Statistics(
             state=vector_statistics(self.states.numpy(), "state"),

@@ -20,7 +20,7 @@ from ate_core.layout import VectorLayout
 from ate_policy.transforms import Normalise, VectorStatistics
 from training.data import lerobot_tables, qpos_folder
 from training.data.dataset import chunk_windows
-from training.data.statistics import STD_FLOOR, vector_statistics
+from training.data.statistics import STD_FLOOR, unit_statistics, vector_statistics
 
 logger = logging.getLogger(__name__)
 
@@ -117,14 +117,6 @@ def make_chunks(
         parts.append(values[torch.from_numpy(np.concatenate(windows))])
         counts[source.name] = len(parts[-1])
     return PretrainingChunks(torch.cat(parts), statistics, counts)
-
-
-def unit_statistics(statistics: VectorStatistics) -> VectorStatistics:
-    """Statistics that leave values in their units; quantiles are kept for the record."""
-    size = statistics.size
-    return VectorStatistics(
-        mean=(0.0,) * size, std=(1.0,) * size, q01=statistics.q01, q99=statistics.q99
-    )
 
 
 def report_constant(rows: np.ndarray, layout: VectorLayout, name: str) -> None:

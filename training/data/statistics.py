@@ -9,6 +9,14 @@ STD_FLOOR = 0.01
 """Smallest std [rad, ratio or m]: an idle arm must not turn its sensor noise into a signal."""
 
 
+def unit_statistics(statistics: VectorStatistics) -> VectorStatistics:
+    """Statistics that leave values in their units; quantiles are kept for the record."""
+    size = statistics.size
+    return VectorStatistics(
+        mean=(0.0,) * size, std=(1.0,) * size, q01=statistics.q01, q99=statistics.q99
+    )
+
+
 def vector_statistics(values: np.ndarray, name: str) -> VectorStatistics:
     """Mean, floored std and quantiles over rows, in float64.
 

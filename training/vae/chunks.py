@@ -12,12 +12,8 @@ from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import PRESETS, TrainVaeConfig
 from training.data.dataset import gather
-from training.data.pretraining import (
-    load_sources,
-    make_chunks,
-    report_constant,
-    unit_statistics,
-)
+from training.data.pretraining import load_sources, make_chunks, report_constant
+from training.data.statistics import unit_statistics
 from training.data.trajectory import read_trajectories
 from training.vae.model import VaeConfig
 from training.vae.recipe import Recipe
