@@ -20,6 +20,7 @@ VERBS = {
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),
     "import-pi0": ("training.import_pi0:import_pi0", "weights of lerobot or openpi -> checkpoint"),
+    "import-rdt": ("training.import_rdt:import_rdt", "published weights of RDT-1B -> checkpoint"),
     "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),

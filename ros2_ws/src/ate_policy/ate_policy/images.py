@@ -8,6 +8,9 @@ from torch import Tensor
 from ate_core.errors import LayoutError
 from ate_policy.models.interface import ImageFit
 
+GREY = 127
+"""SigLIP's mean, with which RDT pads."""
+
 
 def decode_jpeg(data: bytes, height: int, width: int) -> np.ndarray:
     """Decode a JPEG no larger than needed: the decoder halves while (height, width) still fits.
@@ -32,11 +35,11 @@ def fit_image(image: np.ndarray, height: int, width: int, fit: ImageFit) -> np.n
         height: Wanted height [px].
         width: Wanted width [px].
         fit: stretch: area averaging, the aspect is not kept; pad: bilinear, the aspect is kept
-            and the rest is black, centred (openpi's resize_with_pad).
+            and the rest is black, centred (openpi's resize_with_pad); pad_grey: the rest is grey.
     """
     if fit == "stretch":
         return resize_image(image, height, width)
-    return pad_image(image, height, width)
+    return pad_image(image, height, width, GREY if fit == "pad_grey" else 0)
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -56,8 +59,8 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return _interpolate(image, height, width, mode="area")
 
 
-def pad_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize with its aspect kept and centre it on black, (height, width, 3) uint8."""
+def pad_image(image: np.ndarray, height: int, width: int, level: int = 0) -> np.ndarray:
+    """Resize with its aspect kept and centre it on one level, (height, width, 3) uint8."""
     _check(image)
     ratio = max(image.shape[0] / height, image.shape[1] / width)
     inner = max(1, int(image.shape[0] / ratio)), max(1, int(image.shape[1] / ratio))
@@ -65,7 +68,7 @@ def pad_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[:2] != inner:
         small = _interpolate(image, *inner, mode="bilinear", antialias=ratio > 1.0)
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    padded = np.zeros((height, width, 3), np.uint8)
+    padded = np.full((height, width, 3), level, np.uint8)
     padded[top : top + inner[0], left : left + inner[1]] = small
     return padded
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from ate_core.errors import CheckpointError
 from ate_policy.noise import NoiseProcess
 
-ImageFit = Literal["stretch", "pad"]
-"""stretch: resize to the wanted size; pad: keep the aspect and fill with black (openpi)."""
+ImageFit = Literal["stretch", "pad", "pad_grey"]
+"""stretch: resize to the wanted size; pad: keep the aspect and fill with black (openpi); pad_grey:
+the same with mid-grey (RDT)."""
 
 
 @dataclass(frozen=True, kw_only=True)

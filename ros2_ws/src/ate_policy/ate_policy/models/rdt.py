@@ -6,8 +6,9 @@ the entries that this robot has. Blocks attend in turn to the instruction and to
 the network predicts the clean chunk. All 128 entries are noised; those that the robot lacks are
 zero in every clean chunk, so the prediction is masked. Chunks are sampled with DPM-Solver++.
 
-What differs from the published policy: images of the present tick only, z-scored joints and
-trainable position tables for all tokens that start as plain sinusoids. A policy that reads no
+What differs from the published policy: images of the present tick only (for its weights they stand
+for the tick before, too), z-scored joints unless asked otherwise, and trainable position tables
+for all tokens that start as plain sinusoids. A policy that reads no
 language or no images has no attention to it. Object poses of a state policy stand in reserved
 entries of the state.
 """
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ate_policy.models.interface import Inputs
-from ate_policy.models.rdt_blocks import Block, Condition, RmsNorm, initialise, mlp
+from ate_policy.models.rdt_blocks import NORMS, Block, Condition, initialise, mlp
 from ate_policy.models.rdt_config import PRESETS, RdtConfig
 from ate_policy.models.rdt_encoders import (
     ByteText,
@@ -86,14 +87,15 @@ class Rdt(nn.Module):
                 _positions(torch.arange(config.longest_text), width)
             )
         if self.images is not None:
-            count = len(config.cameras) * self.images.count
+            count = config.image_ticks * len(config.cameras) * self.images.count
             self.image_positions = nn.Parameter(_positions(torch.arange(count), width))
+        norm = NORMS[config.norm]
         conditioned = (self.text is not None, self.images is not None)
         self.blocks = nn.ModuleList(
-            Block(width, config.heads, conditioned=conditioned[index % 2])
+            Block(width, config.heads, conditioned=conditioned[index % 2], norm=norm)
             for index in range(config.depth)
         )
-        self.leave_norm = RmsNorm(width)
+        self.leave_norm = norm(width)
         self.leave = mlp(width, width, SIZE)
         self._initialise()
 
@@ -116,7 +118,8 @@ class Rdt(nn.Module):
             tokens = self.text_adaptor(tokens) + self.text_positions[: tokens.shape[1]]
             language = Condition(tokens=tokens, mask=mask).repeat(repeats)
         if self.images is not None:
-            tokens = self.image_adaptor(self.images(inputs.images)) + self.image_positions
+            tokens = self.image_adaptor(self.images(inputs.images))
+            tokens = tokens.repeat(1, self.config.image_ticks, 1) + self.image_positions
             images = Condition(tokens=tokens).repeat(repeats)
         state = state.repeat_interleave(repeats, dim=0)
         return Conditions(state=state, language=language, images=images)

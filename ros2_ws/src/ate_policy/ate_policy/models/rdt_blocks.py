@@ -1,5 +1,6 @@
 """Parts of RDT's diffusion transformer (Liu et al. 2024, arXiv 2410.07864)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,19 +44,43 @@ class RmsNorm(nn.Module):
         return nn.functional.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), NORM_EPS)
 
 
+class DeviationNorm(nn.Module):
+    """x / std(x), scaled per entry; x keeps its mean.
+
+    RDT-1B learned with this one: its code asks timm 1.0.3 for an RMSNorm, and until 1.0.12 that
+    divided by the (unbiased) standard deviation instead of the root mean square.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., size) -> (..., size)."""
+        variance = x.float().var(-1, keepdim=True)
+        return x * torch.rsqrt(variance + NORM_EPS).to(x.dtype) * self.weight.to(x.dtype)
+
+
+MakeNorm = Callable[[int], nn.Module]
+"""Size -> norm."""
+
+NORMS: dict[str, MakeNorm] = {"rms": RmsNorm, "deviation": DeviationNorm}
+"""Norms by the name that stands in a configuration."""
+
+
 class Attention(nn.Module):
-    """Multi-head attention with RMS-normalised queries and keys.
+    """Multi-head attention with normalised queries and keys.
 
     Without the normalisation large models on raw robot data become unstable (section 4.1).
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, norm: MakeNorm = RmsNorm) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
-        self.query_norm = RmsNorm(width // heads)
-        self.key_norm = RmsNorm(width // heads)
+        self.query_norm = norm(width // heads)
+        self.key_norm = norm(width // heads)
         self.leave = nn.Linear(width, width)
 
     def pair(self, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +105,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Self-attention, attention to one condition, and an MLP; each adds to x."""
 
-    def __init__(self, width: int, heads: int, *, conditioned: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, *, conditioned: bool, norm: MakeNorm = RmsNorm
+    ) -> None:
         """Build it.
 
         Args:
@@ -88,13 +115,14 @@ class Block(nn.Module):
             heads: Attention heads.
             conditioned: False leaves out the attention to a condition, for a policy that reads
                 no language or no images.
+            norm: Of tokens, queries and keys.
         """
         super().__init__()
-        self.attention_norm = RmsNorm(width)
-        self.attention = Attention(width, heads)
-        self.cross_norm = RmsNorm(width) if conditioned else None
-        self.cross = Attention(width, heads) if conditioned else None
-        self.mlp_norm = RmsNorm(width)
+        self.attention_norm = norm(width)
+        self.attention = Attention(width, heads, norm)
+        self.cross_norm = norm(width) if conditioned else None
+        self.cross = Attention(width, heads, norm) if conditioned else None
+        self.mlp_norm = norm(width)
         self.mlp = mlp(width, width, width)
 
     def forward(self, x: Tensor, condition: Condition | None) -> Tensor:

@@ -9,6 +9,9 @@ from ate_policy.models.interface import Interface
 Encoders = Literal["small", "published"]
 """small: bytes and a small convolutional network, trained along; published: T5 and SigLIP."""
 
+Norm = Literal["rms", "deviation"]
+"""What tokens, queries and keys are divided by."""
+
 TWO_ARMS = tuple(
     name
     for side in ("left", "right")
@@ -37,6 +40,12 @@ class RdtConfig(Interface):
     """Component names of the layout's action."""
     state_names: tuple[str, ...] = TWO_ARMS
     """Component names of the layout's state."""
+    norm: Norm = "rms"
+    """rms: root mean square, as the paper says; deviation: standard deviation, which is what the
+    published weights learned with."""
+    image_ticks: int = 1
+    """How often each image stands among the tokens, each time with positions of its own. RDT-1B
+    sees the images of two ticks; with 2, those of the present one stand for both."""
     encoders: Encoders = "published"
     """What turns instructions and images into tokens."""
     text_encoder: str = ""
@@ -62,15 +71,16 @@ class RdtConfig(Interface):
                 )
         for name in ("width", "depth", "heads", "train_steps", "steps", "control_frequency"):
             self.require_positive(name)
-        self.require_positive("text_size", "longest_text")
+        self.require_positive("text_size", "longest_text", "image_ticks")
         if self.width % (4 * self.heads):
             raise CheckpointError(
                 f"width is {self.width}, must be a multiple of 4 heads, {4 * self.heads}"
             )
-        if self.encoders not in get_args(Encoders):
-            raise CheckpointError(
-                f"encoders is '{self.encoders}': use {', '.join(get_args(Encoders))}"
-            )
+        for name, choice in (("encoders", Encoders), ("norm", Norm)):
+            if getattr(self, name) not in get_args(choice):
+                raise CheckpointError(
+                    f"{name} is '{getattr(self, name)}': use {', '.join(get_args(choice))}"
+                )
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -80,7 +90,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "language": True,
         "image_height": 384,  # what SigLIP was trained with
         "image_width": 384,
-        "image_fit": "pad",
+        "image_fit": "pad_grey",
     },
 }
 """Sizes by name; full: RDT-1B."""
