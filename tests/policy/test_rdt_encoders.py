@@ -1,5 +1,7 @@
 """The encoders of RDT; the published ones as tiny copies with random weights."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -95,6 +97,27 @@ def test_siglip_hidden_states_follow_one_another_by_camera(siglip_folder, monkey
     halved = encoder(images.bfloat16())
     assert halved.dtype == torch.bfloat16
     torch.testing.assert_close(halved.float(), tokens, rtol=0.02, atol=0.05)
+
+
+def test_encoders_are_found_below_ate_models_on_another_machine(
+    siglip_folder, tmp_path_factory, monkeypatch
+):
+    monkeypatch.setattr(SiglipTokens, "size", 16)
+    models = tmp_path_factory.mktemp("models")
+    shutil.copytree(siglip_folder, models / "siglip")
+    shutil.copytree(siglip_folder, models / "siglip-so400m-patch14-384")
+    gone, images = models / "not_here" / "siglip", torch.zeros(1, 1, 3, 28, 28)
+    monkeypatch.delenv("ATE_MODELS", raising=False)
+    message = rf"image_encoder is '{gone}' and ATE_MODELS is '': .*set ATE_MODELS .* siglip,"
+    with pytest.raises(CheckpointError, match=message):
+        SiglipTokens(str(gone), 28, 28)(images)
+    expected = SiglipTokens(str(siglip_folder), 28, 28)(images)
+    monkeypatch.setenv("ATE_MODELS", str(models))
+    for stored in (str(gone), ""):  # without a folder, by the published name
+        assert torch.equal(SiglipTokens(stored, 28, 28)(images), expected)
+    shutil.rmtree(models / "siglip")
+    with pytest.raises(CheckpointError, match="nor siglip in ATE_MODELS holds"):
+        SiglipTokens(str(gone), 28, 28)(images)
 
 
 def test_published_encoders_of_another_size_are_refused(t5_folder):

@@ -2,9 +2,11 @@
 
 Small encoders are trained with the policy and stored with it. The published ones, T5-v1.1-XXL and
 SigLIP, stay frozen: they are read from local folders when first used, never downloaded, and
-belong neither to the policy's parameters nor to its checkpoint.
+belong neither to the policy's parameters nor to its checkpoint. On another machine, ATE_MODELS
+says where they are.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +16,10 @@ from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError
 from ate_policy.models.image_encoder import ImageEncoder
+
+MODELS_VARIABLE = "ATE_MODELS"
+"""Names the folder that holds this machine's encoders: they are too large for a checkpoint, and
+where they lay on the machine that trained means nothing on another."""
 
 PADDING = 256
 """Byte token that fills short texts."""
@@ -159,13 +165,24 @@ class SiglipTokens:
 
 
 def _local(folder: str, option: str, name: str) -> Path:
-    """The folder of a published encoder, or how to get it."""
-    if not folder or not (Path(folder) / "config.json").is_file():
-        raise CheckpointError(
-            f"{option} is '{folder}', which holds no config.json: download {name} (Apache-2.0) "
-            f"once with `hf download {name} --local-dir <folder>` and give that folder"
-        )
-    return Path(folder)
+    """The folder of a published encoder: the given one, or its namesake in $ATE_MODELS.
+
+    Args:
+        folder: As given in training, perhaps on another machine; may be empty.
+        option: Field of the configuration that holds it.
+        name: Of the published encoder.
+    """
+    models = os.environ.get(MODELS_VARIABLE, "")
+    namesake = Path(models) / Path(folder or name).name
+    for place in ([Path(folder)] if folder else []) + ([namesake] if models else []):
+        if (place / "config.json").is_file():
+            return place
+    raise CheckpointError(
+        f"{option} is '{folder}' and {MODELS_VARIABLE} is '{models}': neither that folder nor "
+        f"{namesake.name} in {MODELS_VARIABLE} holds a config.json; set {MODELS_VARIABLE} to the "
+        f"folder that holds {namesake.name}, or download {name} (Apache-2.0) once with "
+        f"`hf download {name} --local-dir <folder>` and give that folder in training"
+    )
 
 
 def _require(option: str, folder: Path, name: str, what: str, found: int, wanted: int) -> None:
