@@ -15,7 +15,7 @@ PICKLED = "pytorch_model.bin"
 """What torch.save wrote; reading it may execute what it holds."""
 
 CONVERT = (
-    "python -c \"import torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in "
+    'python -c "import torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in '
     f"torch.load('{PICKLED}', map_location='cpu', weights_only=True).items()}}, "
     "'model.safetensors')\""
 )
