@@ -23,6 +23,7 @@ from training.meter import Meter
 from training.objectives.denoising import Objective, PlainDenoising
 from training.objectives.latent_guidance import (
     LatentMetric,
+    RandomShift,
     ReferenceShift,
     ShiftBounds,
     ShiftedTarget,
@@ -176,6 +177,9 @@ def build_objective(
         tau_floor=config.guidance_tau_floor,
         cap=config.guidance_cap,
     )
+    if config.guidance == "random":
+        entries = config.horizon * len(statistics.action.mean)
+        return RandomShift(encoder, bounds, config.seed, entries)
     return ShiftedTarget(encoder, bounds, config.seed, config.guidance, config.steps)
 
 

@@ -7,6 +7,7 @@ from ate_policy.noise import FlowProcess, mix
 from training.objectives.denoising import PlainDenoising, regression_loss
 from training.objectives.latent_guidance import (
     LatentMetric,
+    RandomShift,
     ReferenceShift,
     ShiftBounds,
     ShiftedTarget,
@@ -128,6 +129,7 @@ def objectives(vae, strength):
         "paper": ShiftedTarget(vae, bounds, seed=0),
         "anneal": ShiftedTarget(vae, bounds, seed=0, mode="anneal", steps=10),
         "toward": ShiftedTarget(vae, bounds, seed=0, mode="toward"),
+        "random": RandomShift(vae, bounds, seed=0, entries=12),
         "reference": ReferenceShift(vae, strength, 0.1, seed=0),
         "latent_metric": LatentMetric(vae, strength, seed=0),
     }
@@ -155,6 +157,19 @@ def test_paper_pulls_the_target_against_g_and_toward_along_it(vae):
     ahead = batch.actions + 1e-3 * g
     made = objectives(vae, 1.0)
     assert loss_of(made["paper"], ahead, batch)[0] > loss_of(made["toward"], ahead, batch)[0]
+
+
+def test_a_random_shift_is_as_large_as_the_papers_and_points_anywhere(vae):
+    batch = batch_of(count=400)
+    made = {name: objectives(vae, 1.0)[name] for name in ("paper", "random")}
+    eps = made["random"].draw(400)
+    losses, figures = {}, {}
+    for name, own in (("paper", eps[:, :8]), ("random", eps)):
+        losses[name], figures[name] = made[name].loss("sample", batch.actions, batch, own, 0)
+    torch.testing.assert_close(losses["random"], losses["paper"])
+    for key in ("cap_fraction", "shift_ratio"):
+        torch.testing.assert_close(figures["random"][key], figures["paper"][key])
+    assert abs(figures["random"]["cosine"].item()) < 0.05 < figures["paper"]["cosine"].item()
 
 
 def test_annealed_guidance_fades_to_plain(vae):

@@ -97,8 +97,9 @@ class FinetuneConfig:
     weights expect. The VAE must be trained with the same word."""
     guidance: GuidanceMode = "none"
     """none: plain. paper: the target is shifted by the latent gradient; anneal: the same, fading
-    out; toward: the opposite sign; reference: as the released code computes it. latent_metric:
-    the latent distance of the predicted chunk is added to the loss: the optimum stays unbiased."""
+    out; toward: the opposite sign; random: no direction at all (control); reference: as the
+    released code computes it. latent_metric: the latent distance of the predicted chunk is added
+    to the loss: the optimum stays unbiased."""
     vae: Path | None = None
     """Stage-2 action VAE trained on these episodes; needed for every guidance but none."""
     guidance_strength: float | None = None

@@ -20,7 +20,7 @@ from torch import Tensor
 from ate_policy.noise import Noised, Prediction, clean_estimate, target_of
 from training.objectives.denoising import moved_target, regression_loss, target_weight
 
-GuidanceMode = Literal["none", "paper", "reference", "anneal", "toward", "latent_metric"]
+GuidanceMode = Literal["none", "paper", "reference", "anneal", "toward", "latent_metric", "random"]
 
 SMALL = 1e-12
 """Keeps divisions by a norm finite."""
@@ -174,16 +174,51 @@ class ShiftedTarget(LatentObjective):
         target = target_of(prediction, noised)
         if self._bounds.strength == 0.0:  # bit-identical to plain training
             return regression_loss(output, target), {}
-        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps)
+        g = self._direction(noised, eps)
         push, capped = bounded_push(g, noised, self._bounds)
         push = push * self._sign_at(step)
         moved = moved_target(prediction, target, push, noised.signal, noised.sigma)
         return regression_loss(output, moved), shift_figures(g, push, capped, noised)
 
+    def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
+        """Where the target may move along or against, (B, H, D)."""
+        return guidance_gradient(self._encoder, noised.noisy, noised.actions, eps)
+
     def _sign_at(self, step: int) -> float:
         if self._mode == "anneal":
             return -0.5 * (1.0 + math.cos(math.pi * step / self._steps))
         return 1.0 if self._mode == "toward" else -1.0
+
+
+class RandomShift(ShiftedTarget):
+    """Control: a shift as large as the paper's, in a direction that knows nothing.
+
+    What it does too is not due to the latent space.
+    """
+
+    def __init__(
+        self, encoder: ChunkEncoder, bounds: ShiftBounds, seed: int, entries: int
+    ) -> None:
+        """Keep the frozen encoder.
+
+        Args:
+            encoder: Of the stage-2 VAE; decides the size of the shift.
+            bounds: Lambda, floor and cap.
+            seed: Of latent noise and directions.
+            entries: Numbers in a chunk, H D.
+        """
+        super().__init__(encoder, bounds, seed)
+        self._entries = entries
+
+    def draw(self, count: int) -> Tensor:
+        """Latent noise and a direction for each chunk, (count, L + H D)."""
+        size = self._encoder.latent + self._entries
+        return torch.randn(count, size, generator=self.generator)
+
+    def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
+        eps, direction = eps.split([self._encoder.latent, self._entries], dim=1)
+        norm = super()._direction(noised, eps).flatten(1).norm(dim=1, keepdim=True)
+        return (norm * torch.nn.functional.normalize(direction, dim=1)).view_as(noised.actions)
 
 
 class ReferenceShift(LatentObjective):
