@@ -51,6 +51,20 @@ def test_an_aloha_file_prefers_actions_and_lacks_the_seventh_joints(tmp_path, ce
     np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
+def test_measured_states_beside_the_actions_are_read_when_asked_for(tmp_path, cell):
+    path = write(tmp_path / "episode_0.hdf5", numbered(20, 14), "action")
+    assert read_recordings(tmp_path, cell, measured=True).states is None
+    with h5py.File(path, "a") as file:
+        file["observations/qpos"] = numbered(20, 14) - 0.5
+    assert read_recordings(tmp_path, cell).states is None
+    source = read_recordings(tmp_path, cell, measured=True)
+    present = [column for column in range(16) if column not in (6, 14)]  # ALOHA has six axes
+    difference = source.motions[0] - source.states[0]
+    np.testing.assert_allclose(difference[:, present], 0.5, atol=1e-5)
+    write(tmp_path / "episode_1.hdf5", numbered(20, 14), "action")
+    assert read_recordings(tmp_path, cell, measured=True).states is None  # not in all files
+
+
 def test_rows_of_the_unified_vector_are_picked_by_field(cell):
     row = np.arange(128) @ fold_by_width(128, cell.layout.action)
     assert row.tolist() == [50, 51, 52, 53, 54, 55, 56, 60, 0, 1, 2, 3, 4, 5, 6, 10]
@@ -173,6 +187,21 @@ def test_tables_of_version_three_that_do_not_agree_are_refused(tables, cell):
     write_index(tables, (21, 31, 41), ((0, 0), (0, 0), (0, 7)))
     with pytest.raises(TrainingError, match=r"file-007.parquet cannot be read"):
         read_recordings(tables, cell)
+
+
+def test_measured_states_of_a_table_are_its_own_column(tables, cell):
+    file = tables / "meta" / "info.json"
+    info = json.loads(file.read_text())
+    info["features"]["observation.state"] = info["features"]["action"]
+    file.write_text(json.dumps(info))
+    for path in tables.glob("data/chunk-000/*.parquet"):
+        table = pyarrow.parquet.read_table(path)
+        values = np.stack(table["action"].to_numpy()) - 0.5
+        states = pyarrow.array(values.tolist(), type=table["action"].type)
+        pyarrow.parquet.write_table(table.append_column("observation.state", states), path)
+    source = read_recordings(tables, cell, measured=True)
+    for actions, states in zip(source.motions, source.states, strict=True):
+        np.testing.assert_allclose(actions - states, 0.5, atol=1e-5)
 
 
 def test_columns_without_names_are_told_by_their_width(tables, cell):

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from ate_core.errors import TrainingError, UsageError
+from training.configs.finetune import FinetuneConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource, make_chunks
+from training.finetune import finetune
 from training.train_vae import train_vae
 from training.vae import chunks as chunks_module
 from training.vae.moments import aggregate_moments
@@ -36,7 +38,7 @@ def logged(run):
 def test_each_source_is_normalised_on_its_own(motion, cell):
     made = make_chunks(motion, cell.layout.action, 20)
     assert made.counts == {"small": 60, "large": 60}
-    assert made.statistics["large"].mean[0] == pytest.approx(2.0, abs=0.5)
+    assert made.statistics["large"].action.mean[0] == pytest.approx(2.0, abs=0.5)
     for part in made.chunks.split(60):
         assert abs(part[:10].mean().item()) < 0.2
         assert part[:10].std().item() == pytest.approx(1.0, abs=0.2)
@@ -57,6 +59,51 @@ def test_dimensions_that_never_change_are_named(cell, caplog):
     assert made.chunks[..., 2].abs().max() < 1e-5
     with pytest.raises(TrainingError, match="nothing moves"):
         make_chunks([MotionSource("idle", [np.ones((30, 16))])], cell.layout.action, 20)
+
+
+def test_relative_chunks_are_differences_from_the_measured_state(cell):
+    layout = cell.layout.action
+    joints, grippers = list(layout.columns("rad")), list(layout.columns("ratio"))
+    rows = np.random.default_rng(0).normal(size=(30, 16)).cumsum(axis=0)
+    states = rows - 0.25
+    source = MotionSource("robot", [rows], states=[states])
+    raw = make_chunks([source], layout, 20, space="relative", normalise=False).chunks.numpy()
+    np.testing.assert_allclose(raw[3, 5, joints], (rows[8] - states[3])[joints], rtol=1e-5)
+    np.testing.assert_allclose(raw[3, 5, grippers], rows[8, grippers], rtol=1e-5)
+    scaled = make_chunks([source], layout, 20, space="relative").chunks.flatten(0, 1)
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(16), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(16), atol=1e-4, rtol=0.0)
+    bare = make_chunks([MotionSource("robot", [rows])], layout, 20, space="relative")
+    assert bare.chunks[:, 0, joints].std(0).max() < 1e-5  # all begin at their own first action
+    cut = MotionSource("robot", [rows], ["a.hdf5"], states=[states[1:]])
+    with pytest.raises(TrainingError, match=r"a\.hdf5 has 29 states for 30 actions"):
+        make_chunks([cut], layout, 20, space="relative")
+
+
+@pytest.mark.usefixtures("motion")
+def test_both_stages_and_the_policy_share_the_space_of_actions(tmp_path, episodes, cell):
+    for space in ("absolute", "relative"):
+        train_vae(TrainVaeConfig(stage=1, output=tmp_path / space, actions=space, **SHORT))
+    first = load_vae(tmp_path / "relative").checkpoint
+    assert first.statistics.relative == cell.layout.action.columns("rad")
+    assert set(first.training["relative_to"].values()) == {"first action"}
+    config = TrainVaeConfig(
+        stage=2,
+        output=tmp_path / "two",
+        episodes=episodes,
+        prior=tmp_path / "absolute",
+        actions="relative",
+        **SHORT,
+    )
+    with pytest.raises(TrainingError, match="was trained on absolute actions, this run on rel"):
+        train_vae(config)
+    assert train_vae(dataclasses.replace(config, prior=tmp_path / "relative")) == 0
+    policy = FinetuneConfig(
+        episodes=episodes, output=tmp_path / "run", guidance="paper", vae=tmp_path / "two", steps=2
+    )
+    with pytest.raises(TrainingError, match="trained on relative actions, the policy on absolute"):
+        finetune(policy)
+    assert finetune(dataclasses.replace(policy, actions="relative")) == 0
 
 
 @pytest.mark.usefixtures("motion")

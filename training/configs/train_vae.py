@@ -93,7 +93,7 @@ class TrainVaeConfig:
     demonstrations: int | None = None
     """Use only the first so many episodes (stage 2); None: all."""
     actions: ActionSpace = "absolute"
-    """Space of the chunks, as the policy will be trained in it (stage 2)."""
+    """Space of the chunks, one for both stages and the policy; see `ate finetune --actions`."""
     horizon: int = 20
     """Actions per chunk [ticks]."""
     steps: int = 2000

@@ -20,11 +20,16 @@ from ate_core.errors import LayoutError, TrainingError
 from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics, environment_features
 from training.data.images import ImageStore
-from training.data.statistics import unit_statistics, vector_statistics
+from training.data.statistics import relative_statistics, unit_statistics, vector_statistics
 from training.data.trajectory import Trajectory, check_trajectories
 
 ActionSpace = Literal["absolute", "relative"]
 """relative: joint angles of a chunk are differences from the state at its tick (openpi)."""
+
+
+def action_space(statistics: Statistics) -> ActionSpace:
+    """The space that statistics were taken in."""
+    return "relative" if statistics.relative else "absolute"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +107,8 @@ class Demonstrations:
         )
         if space == "absolute":
             return statistics
-        relative = dataclasses.replace(statistics, relative=self._relative_columns())
-        chunks = ChunkTransform(relative).to_relative(self.actions[self.windows], self.states)
-        action = vector_statistics(chunks.flatten(0, 1).numpy(), "relative action")
-        return dataclasses.replace(relative, action=action)
+        columns, chunks = self._relative_columns(), self.actions[self.windows]
+        return relative_statistics(statistics, columns, chunks, self.states, "relative action")
 
     def chunks(self, transform: ChunkTransform) -> Tensor:
         """All chunks in model units, (N, H, D)."""

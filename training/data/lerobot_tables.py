@@ -13,8 +13,11 @@ from ate_core.errors import TrainingError
 from ate_core.layout import VectorLayout
 from training.data.folding import fold_by_names, fold_rows
 
-COLUMN = "action"
-"""The table column that is read: policies are trained on actions, not on measured joints."""
+ACTION = "action"
+"""The column of motion: policies are trained on actions, not on measured joints."""
+
+STATE = "observation.state"
+"""The column of measured joints, from which relative actions start."""
 
 VERSIONS = ("v2.1", "v3.0")
 """Layouts of files that are read."""
@@ -28,6 +31,7 @@ class _Info:
     """What is needed of meta/info.json."""
 
     folder: Path
+    column: str
     version: str
     rate: float
     names: list[str] | None
@@ -37,16 +41,27 @@ class _Info:
     episodes: int
 
 
+def has_states(folder: Path) -> bool:
+    """Whether measured joints were recorded."""
+    return STATE in _read_json(folder).get("features", ())
+
+
 def read_motion(
-    folder: Path, layout: VectorLayout, tick_rate: float
+    folder: Path, layout: VectorLayout, tick_rate: float, column: str = ACTION
 ) -> tuple[list[np.ndarray], list[str]]:
     """Read all episodes in the layout of this cell, resampled to its ticks.
+
+    Args:
+        folder: Of the data set.
+        layout: Of the cell's action.
+        tick_rate: Of the cell [Hz].
+        column: What is read.
 
     Returns:
         One (T, D) float32 per episode, joints in the other robot's own angles [rad]; and what to
         call each episode.
     """
-    info = _read_info(folder)
+    info = _read_info(folder, column)
     fold = None if info.names is None else fold_by_names(info.names, layout)
     motions, names = [], []
     for name, rows in _episodes_v2(info) if info.version == "v2.1" else _episodes_v3(info):
@@ -74,7 +89,7 @@ def _episodes_v2(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         path = info.folder / info.data_path.format(
             episode_chunk=index // info.chunk_size, episode_index=index
         )
-        yield path.name, _rows(_read_table(path, [COLUMN]), path)
+        yield path.name, _rows(_read_table(path, [info.column]), path)
 
 
 def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
@@ -93,7 +108,7 @@ def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         if opened != (chunk, file):
             opened = (chunk, file)
             path = info.folder / info.data_path.format(chunk_index=chunk, file_index=file)
-            table = _read_table(path, [COLUMN, "episode_index"])
+            table = _read_table(path, [info.column, "episode_index"])
             rows, owner = _rows(table, path), table["episode_index"].to_numpy()
         episode = rows[owner == index]
         if len(episode) != length:
@@ -104,7 +119,7 @@ def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         yield f"episode {index}", episode
 
 
-def _read_info(folder: Path) -> _Info:
+def _read_json(folder: Path) -> dict:
     file = folder / INFO
     try:
         info = json.loads(file.read_text())
@@ -118,10 +133,17 @@ def _read_info(folder: Path) -> _Info:
         raise TrainingError(
             f"{folder} is LeRobot {version}, this reads {' and '.join(VERSIONS)}: convert it"
         )
+    return info
+
+
+def _read_info(folder: Path, column: str) -> _Info:
+    file, info = folder / INFO, _read_json(folder)
+    version = info["codebase_version"]
     try:
-        feature = info["features"][COLUMN]
+        feature = info["features"][column]
         found = _Info(
             folder=folder,
+            column=column,
             version=version,
             rate=float(info["fps"]),
             names=_flat(feature["names"]),
@@ -149,7 +171,7 @@ def _read_table(path: Path, columns: list[str]) -> pyarrow.Table:
 
 def _rows(table: pyarrow.Table, path: Path) -> np.ndarray:
     try:
-        return np.stack(table[COLUMN].to_numpy()).astype(np.float32)
+        return np.stack(table[0].to_numpy()).astype(np.float32)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise TrainingError(f"{path} cannot be read ({reason}): copy the data set again") from None

@@ -3,11 +3,15 @@
 Each source - a set of recordings, or the generated motion of one embodiment - is normalised with
 its own statistics: joint 3 of one robot is not joint 3 of another, and only the shape of motion
 over time is shared. Nothing pairs the sources; q(z) is used through its moments alone.
+
+Relative chunks are differences from the state measured at their tick; where none was recorded,
+from their own first action.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +21,15 @@ from torch import Tensor
 from ate_core.contract import Cell
 from ate_core.errors import TrainingError
 from ate_core.layout import VectorLayout
-from ate_policy.transforms import Normalise, VectorStatistics
+from ate_policy.transforms import ChunkTransform, Statistics
 from training.data import lerobot_tables, qpos_folder
-from training.data.dataset import chunk_windows
-from training.data.statistics import STD_FLOOR, unit_statistics, vector_statistics
+from training.data.dataset import ActionSpace, chunk_windows
+from training.data.statistics import (
+    STD_FLOOR,
+    relative_statistics,
+    unit_statistics,
+    vector_statistics,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +49,8 @@ class MotionSource:
     """What to call each episode in messages; numbers without."""
     generated: bool = False
     """Whether it was made here; a joint that its body lacks then stays 0 by design."""
+    states: list[np.ndarray] | None = None
+    """(T, D) measured at the tick of each action, in the same units; None: not recorded."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +59,17 @@ class PretrainingChunks:
 
     chunks: Tensor
     """(N, H, D)."""
-    statistics: dict[str, VectorStatistics]
+    statistics: dict[str, Statistics]
     """Of each source."""
     counts: dict[str, int]
     """Chunks of each source."""
 
 
 def load_sources(
-    cell: Cell, *, recordings: Sequence[Path], motions: int, seed: int
+    cell: Cell, *, recordings: Sequence[Path], motions: int, seed: int, measured: bool = False
 ) -> list[MotionSource]:
-    """Read the recordings and generate motion, as far as asked for."""
-    sources = [read_recordings(folder, cell) for folder in recordings]
+    """Read the recordings, if asked with the measured states, and generate motion."""
+    sources = [read_recordings(folder, cell, measured=measured) for folder in recordings]
     if motions:
         sources += _generate(motions, seed)
     names = [source.name for source in sources]
@@ -68,19 +79,32 @@ def load_sources(
     return sources
 
 
-def read_recordings(folder: Path, cell: Cell) -> MotionSource:
-    """Read one folder of motion, whichever of the known kinds it is."""
+def read_recordings(folder: Path, cell: Cell, *, measured: bool = False) -> MotionSource:
+    """Read one folder of motion, whichever of the known kinds it is.
+
+    Args:
+        folder: With recordings.
+        cell: Whose action layout they are brought into.
+        measured: Read the states too, where there are any.
+    """
     if not folder.is_dir():
         raise TrainingError(f"{folder} is no folder: give one with recorded motion")
     name, layout = f"recordings {folder.resolve().name}", cell.layout.action
     if (folder / lerobot_tables.INFO).is_file():
-        return MotionSource(name, *lerobot_tables.read_motion(folder, layout, cell.tick_rate))
-    if qpos_folder.find_files(folder):
-        return MotionSource(name, *qpos_folder.read_folder(folder, cell))
-    raise TrainingError(
-        f"{folder} holds neither {lerobot_tables.INFO} (LeRobot) nor *.hdf5 or train/*.hdf5 "
-        "(episodes, `qpos` files): give a folder of recorded motion"
-    )
+        read = partial(lerobot_tables.read_motion, folder, layout, cell.tick_rate)
+        states, there = lerobot_tables.STATE, lerobot_tables.has_states
+    elif qpos_folder.find_files(folder):
+        read = partial(qpos_folder.read_folder, folder, cell)
+        states, there = (qpos_folder.STATES,), qpos_folder.has_states
+    else:
+        raise TrainingError(
+            f"{folder} holds neither {lerobot_tables.INFO} (LeRobot) nor *.hdf5 or train/*.hdf5 "
+            "(episodes, `qpos` files): give a folder of recorded motion"
+        )
+    motions, episodes = read()
+    if not measured or not there(folder):
+        return MotionSource(name, motions, episodes)
+    return MotionSource(name, motions, episodes, states=read(states)[0])
 
 
 def make_chunks(
@@ -88,6 +112,7 @@ def make_chunks(
     layout: VectorLayout,
     horizon: int,
     *,
+    space: ActionSpace = "absolute",
     repeat_tail: bool = True,
     normalise: bool = True,
 ) -> PretrainingChunks:
@@ -97,6 +122,7 @@ def make_chunks(
         sources: Bodies.
         layout: Names of the dimensions, for messages.
         horizon: Actions per chunk.
+        space: Of the chunks.
         repeat_tail: Chunks reach behind an episode's end, as the policy's; or they end with it.
         normalise: Bring each dimension to mean 0 and std 1; or keep its units.
     """
@@ -106,16 +132,23 @@ def make_chunks(
         rows = np.concatenate(source.motions).astype(np.float32)
         if not source.generated:
             report_constant(rows, layout, source.name)
-        measured = vector_statistics(rows, source.name)
-        statistics[source.name] = measured if normalise else unit_statistics(measured)
-        values = Normalise(statistics[source.name]).apply(torch.from_numpy(rows))
         windows, first = [], 0
         for motion in source.motions:
             count = len(motion) if repeat_tail else len(motion) - horizon + 1
             windows.append(chunk_windows(len(motion), horizon)[:count] + first)
             first += len(motion)
-        parts.append(values[torch.from_numpy(np.concatenate(windows))])
-        counts[source.name] = len(parts[-1])
+        windows = np.concatenate(windows)
+        actions = torch.from_numpy(rows[windows])
+        states = torch.from_numpy(_start_states(source, rows)[windows[:, 0]])
+        measured = vector_statistics(rows, source.name)
+        found = Statistics(state=measured, action=measured)
+        if space == "relative":
+            columns = layout.columns("rad")
+            found = relative_statistics(found, columns, actions, states, source.name)
+        if not normalise:
+            found = replace(found, action=unit_statistics(found.action))
+        parts.append(ChunkTransform(found).encode_chunk(actions, states))
+        statistics[source.name], counts[source.name] = found, len(actions)
     return PretrainingChunks(torch.cat(parts), statistics, counts)
 
 
@@ -132,6 +165,20 @@ def report_constant(rows: np.ndarray, layout: VectorLayout, name: str) -> None:
             names,
             STD_FLOOR,
         )
+
+
+def _start_states(source: MotionSource, rows: np.ndarray) -> np.ndarray:
+    """What the chunk of each of the rows (N, D) starts from, alike."""
+    if source.states is None:
+        return rows
+    lengths = ([len(one) for one in part] for part in (source.motions, source.states))
+    for index, (actions, states) in enumerate(zip(*lengths, strict=True)):
+        if actions != states:
+            name = source.episodes[index] if source.episodes else f"episode {index}"
+            raise TrainingError(
+                f"{source.name}: {name} has {states} states for {actions} actions: remove it"
+            )
+    return np.concatenate(source.states).astype(np.float32)
 
 
 def _refuse_short(source: MotionSource, horizon: int) -> None:

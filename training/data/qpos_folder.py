@@ -4,9 +4,10 @@
 
     action              (T, D): what policies learn; ours, ALOHA, RoboTwin, RDT
     qpos                (n, D): the released VAE code
-    observations/qpos   (T, D): files without actions
+    observations/qpos   (T, D): files without actions; beside them, the measured state
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,10 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
 from training.data.folding import fold_rows
 
-KEYS = ("action", "qpos", "observations/qpos")
+STATES = "observations/qpos"
+"""Dataset of measured joints."""
+
+KEYS = ("action", "qpos", STATES)
 """Datasets that may hold the rows; the first one there is read."""
 
 
@@ -26,14 +30,30 @@ def find_files(folder: Path) -> list[Path]:
     return sorted((split if split.is_dir() else folder).glob("*.hdf5"))
 
 
-def read_folder(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
+def has_states(folder: Path) -> bool:
+    """Whether all files hold the measured state beside the actions."""
+    for path in find_files(folder):
+        with h5py.File(path, "r") as file:
+            if KEYS[0] not in file or STATES not in file:
+                return False
+    return True
+
+
+def read_folder(
+    folder: Path, cell: Cell, keys: Sequence[str] = KEYS
+) -> tuple[list[np.ndarray], list[str]]:
     """Read all episodes of a folder in the layout of the cell.
+
+    Args:
+        folder: With HDF5 files.
+        cell: Whose layout it is.
+        keys: Datasets that may hold the rows.
 
     Returns:
         One (T, D) float32 per episode, and the names of their files.
     """
     files = find_files(folder)
-    episodes = [_read_rows(file, cell) for file in files]
+    episodes = [_read_rows(file, cell, keys) for file in files]
     widths = {rows.shape[1]: file.name for rows, file in zip(episodes, files, strict=True)}
     if len(widths) > 1:
         found = ", ".join(f"{width} ({name})" for width, name in sorted(widths.items()))
@@ -45,10 +65,10 @@ def read_folder(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
     return motions, [file.name for file in files]
 
 
-def _read_rows(path: Path, cell: Cell) -> np.ndarray:
+def _read_rows(path: Path, cell: Cell, keys: Sequence[str]) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
-            key = next((key for key in KEYS if key in file), None)
+            key = next((key for key in keys if key in file), None)
             rows = None if key is None else np.asarray(file[key][()], dtype=np.float32)
             contract = file.attrs.get("contract")
     except (OSError, TypeError, ValueError) as error:
@@ -57,7 +77,7 @@ def _read_rows(path: Path, cell: Cell) -> np.ndarray:
             f"{path} cannot be read ({reason}): copy or convert it again"
         ) from None
     if rows is None:
-        raise TrainingError(f"{path} has none of {', '.join(KEYS)}: give files with joint rows")
+        raise TrainingError(f"{path} has none of {', '.join(keys)}: give files with joint rows")
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise TrainingError(f"{path}: {key} has shape {rows.shape}, must be (rows, numbers)")
     if not np.isfinite(rows).all():

@@ -1,9 +1,12 @@
 """Statistics of the training data, from which the transforms are made."""
 
+import dataclasses
+
 import numpy as np
+from torch import Tensor
 
 from ate_core.errors import TrainingError
-from ate_policy.transforms import VectorStatistics
+from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
 
 STD_FLOOR = 0.01
 """Smallest std [rad, ratio or m]: an idle arm must not turn its sensor noise into a signal."""
@@ -41,3 +44,23 @@ def vector_statistics(values: np.ndarray, name: str) -> VectorStatistics:
         q01=tuple(q01.tolist()),
         q99=tuple(q99.tolist()),
     )
+
+
+def relative_statistics(
+    absolute: Statistics, columns: tuple[int, ...], chunks: Tensor, states: Tensor, name: str
+) -> Statistics:
+    """Statistics of actions of which some columns are differences from the state.
+
+    They are taken over whole chunks, after the state was subtracted.
+
+    Args:
+        absolute: Of the same data.
+        columns: Those that become differences.
+        chunks: (N, H, D), in robot units.
+        states: (N, D), measured at the tick of each chunk.
+        name: What the actions are of, for the error message.
+    """
+    relative = dataclasses.replace(absolute, relative=columns)
+    differences = ChunkTransform(relative).to_relative(chunks, states)
+    action = vector_statistics(differences.flatten(0, 1).numpy(), name)
+    return dataclasses.replace(relative, action=action)

@@ -11,7 +11,7 @@ from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import Interface
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import PRESETS, TrainVaeConfig
-from training.data.dataset import gather
+from training.data.dataset import action_space, gather
 from training.data.pretraining import load_sources, make_chunks, report_constant
 from training.data.statistics import unit_statistics
 from training.data.trajectory import read_trajectories
@@ -64,27 +64,38 @@ def stored_config(checkpoint: Checkpoint, **changes: object) -> TrainVaeConfig:
 def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     """Chunks of other robots; each source normalised on its own."""
     cell = load_cell(config.cell)
+    relative = config.actions == "relative"
     sources = load_sources(
-        cell, recordings=config.recordings, motions=config.motions, seed=config.seed
+        cell,
+        recordings=config.recordings,
+        motions=config.motions,
+        seed=config.seed,
+        measured=relative,
     )
     made = make_chunks(
         sources,
         cell.layout.action,
         config.horizon,
+        space=config.actions,
         repeat_tail=recipe.tail == "repeat",
         normalise=recipe.normalised,
     )
     first = next(iter(made.statistics.values()))
     tables = {
-        name: {key: list(getattr(value, key)) for key in ("mean", "std")}
+        name: {key: list(getattr(value.action, key)) for key in ("mean", "std")}
         for name, value in made.statistics.items()
     }
+    about = {"sources": made.counts, "source_statistics": tables}
+    if relative:
+        about["relative_to"] = {
+            one.name: "first action" if one.states is None else "measured state" for one in sources
+        }
     return VaeData(
         chunks=made.chunks,
-        statistics=Statistics(state=first, action=first),
+        statistics=first,
         contract=cell.canonical_text(),
         sources=made.counts,
-        about={"sources": made.counts, "source_statistics": tables},
+        about=about,
     )
 
 
@@ -124,6 +135,12 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
         )
     if stored.stage != 1:
         raise TrainingError(f"{config.prior} is of stage {stored.stage}: give a stage-1 VAE")
+    own, theirs = (action_space(s) for s in (data.statistics, stored.checkpoint.statistics))
+    if own != theirs:
+        raise TrainingError(
+            f"{config.prior} was trained on {theirs} actions, this run on {own} ones: give both "
+            "stages the same --actions"
+        )
     if stored.model.latent != sizes.latent:
         raise TrainingError(
             f"{config.prior} has latent {stored.model.latent}, this run {sizes.latent}: give "

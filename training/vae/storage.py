@@ -14,6 +14,7 @@ from ate_policy.checkpoint import (
     resolve_checkpoint,
 )
 from ate_policy.transforms import Statistics
+from training.data.dataset import action_space
 from training.vae.losses import DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig
 
@@ -93,9 +94,11 @@ def require_same_space(vae: StoredVae, statistics: Statistics, horizon: int) -> 
             f"the VAE's chunks have {vae.model.config.horizon} actions, the policy's {horizon}: "
             "use one horizon for both"
         )
-    if vae.checkpoint.statistics.relative != statistics.relative:
+    own, theirs = action_space(statistics), action_space(vae.checkpoint.statistics)
+    if own != theirs:
         raise TrainingError(
-            "the VAE and the policy disagree about relative actions: give both the same --actions"
+            f"the VAE was trained on {theirs} actions, the policy on {own} ones: give both, and "
+            "stage 1 of the VAE, the same --actions"
         )
     if vae.checkpoint.statistics.action != statistics.action:
         raise TrainingError(
