@@ -1,6 +1,7 @@
 """Networks for `ate finetune`: sizes from a preset and the data, weights fresh or pre-trained."""
 
 import dataclasses
+from contextlib import nullcontext
 from importlib import import_module
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.loading import without_weights
 from ate_policy.models.interface import ChunkModel, Interface
 from ate_policy.models.registry import FLOW_POLICY, KINDS, build_model, config_class
 from training.configs.finetune import FinetuneConfig
@@ -57,26 +59,31 @@ def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> Chu
     """A fresh network, or the pre-trained one of `init`."""
     kind = KIND_OF[config.policy]
     torch.manual_seed(config.seed)
-    model = build_model(kind, sizes)
-    if config.init is not None:
-        _load_pretrained(
-            model, load_checkpoint(config.init, parse_cell_text(contract), kind), config
-        )
+    if config.init is None:
+        return build_model(kind, sizes)
+    stored = load_checkpoint(config.init, parse_cell_text(contract), kind)
+    adapters = getattr(sizes, "train", "") == "lora"  # these are drawn, the rest is not
+    with nullcontext() if adapters else without_weights():
+        model = build_model(kind, sizes)
+    weights = {
+        name: value.to(torch.float32, copy=True) if value.is_floating_point() else value.clone()
+        for name, value in stored.weights.items()
+    }
+    try:
+        model.load_state_dict(weights, assign=not adapters)
+    except RuntimeError as error:
+        differing = _differing_sizes(stored, sizes)
+        reason = "; ".join(differing) or " ".join(str(error).split())[:200]
+        raise TrainingError(f"{config.init} has other sizes than this run: {reason}") from None
     return model
 
 
-def _load_pretrained(model: ChunkModel, stored: Checkpoint, config: FinetuneConfig) -> None:
-    try:
-        model.load_state_dict(dict(stored.weights))
-    except RuntimeError as error:
-        sizes = dataclasses.asdict(model.config)
-        differing = [
-            f"{name} {stored.model.get(name)} against {value}"
-            for name, value in sizes.items()
-            if stored.model.get(name) != (list(value) if isinstance(value, tuple) else value)
-        ]
-        reason = "; ".join(differing) or " ".join(str(error).split())[:200]
-        raise TrainingError(f"{config.init} has other sizes than this run: {reason}") from None
+def _differing_sizes(stored: Checkpoint, sizes: Interface) -> list[str]:
+    return [
+        f"{name} {stored.model.get(name)} against {value}"
+        for name, value in dataclasses.asdict(sizes).items()
+        if stored.model.get(name) != (list(value) if isinstance(value, tuple) else value)
+    ]
 
 
 def _options(config: FinetuneConfig, cell: Cell) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Every policy through the one trainer: what is saved runs on a robot."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 
 from ate_core.errors import TrainingError
 from ate_core.observation import Observation
-from ate_policy.checkpoint import load_checkpoint
+from ate_policy.checkpoint import load_checkpoint, save_checkpoint
 from ate_policy.policy import load_policy
 from training import finetune as command
 from training.configs.finetune import FinetuneConfig
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
+from training.policies import build_policy, policy_sizes
 
 POLICIES = ("flow", "diffusion", "pi0", "rdt")
 SHORT = {"preset": "tiny", "steps": 4, "batch": 4, "log_every": 1, "save_every": 2}
@@ -61,6 +63,24 @@ def test_adapters_are_trained_and_merged_into_the_checkpoint(tmp_path, episodes,
     first = read_trajectories(episodes)[0]
     observation = Observation(state=first.state[0], environment=first.environment[0], stamp_ns=0)
     assert np.isfinite(policy.infer(observation, 0)).all()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_training_goes_on_from_half_precision_weights_in_fp32(tmp_path, episodes, policy):
+    settings = {"episodes": episodes, "policy": policy, **SHORT}
+    finetune(FinetuneConfig(output=tmp_path / "first", **settings))
+    half = {name: value.bfloat16() for name, value in weights(tmp_path / "first").items()}
+    stored = load_checkpoint(tmp_path / "first")
+    save_checkpoint(tmp_path / "half", dataclasses.replace(stored, weights=half))
+    config = FinetuneConfig(output=tmp_path / "again", init=tmp_path / "half", **settings)
+    fresh = FinetuneConfig(output=tmp_path / "fresh", **settings)
+    sizes = policy_sizes(config, read_trajectories(episodes)[0])
+    given, drawn = (build_policy(c, sizes, stored.contract) for c in (config, fresh))
+    for name, parameter in given.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert torch.equal(parameter, half[name].float())
+        assert parameter.requires_grad == drawn.get_parameter(name).requires_grad
+    assert finetune(config) == 0
 
 
 def test_relative_actions_come_back_as_joint_targets(tmp_path, episodes, cell):
