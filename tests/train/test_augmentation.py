@@ -143,7 +143,8 @@ def test_none_changes_nothing_and_draws_nothing():
 
 def test_pi0_of_full_size_is_trained_as_openpi_does(tmp_path):
     def chosen(**fields):
-        return FinetuneConfig(episodes=tmp_path, output=tmp_path, **fields).augmentation
+        config = FinetuneConfig(episodes=tmp_path, output=tmp_path, variant="vision", **fields)
+        return config.augmentation
 
     assert chosen(policy="pi0", preset="full") == "openpi"
     assert chosen(policy="pi0") == chosen(policy="rdt", preset="full") == "shift"

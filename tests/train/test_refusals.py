@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ate_core.errors import AteError
+from ate_core.errors import AteError, UsageError
 from training.configs.finetune import FinetuneConfig
 from training.convert_bags import ConvertConfig, convert
 from training.evaluate import EvaluateConfig, evaluate
@@ -50,3 +50,42 @@ def test_a_report_needs_the_folder_of_a_run(tmp_path: Path, content, words) -> N
     if content is not None:
         (tmp_path / "timings.json").write_text(content)
     assert words in refusal(report, ReportConfig(run=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pi0_train": "expert"}, "--policy pi0"),
+        ({"policy": "rdt", "freeze_vision": True}, "--policy pi0"),
+        ({"policy": "pi0", "lora_rank": 4}, "--pi0-train lora"),
+        ({"text_encoder": Path("t5")}, "--policy rdt"),
+        ({"policy": "diffusion", "gradient_checkpointing": True}, "--policy pi0 or rdt"),
+        ({"vae": Path("vae")}, "--guidance paper"),
+        ({"guidance_strength": 2.0}, "--guidance paper"),
+        ({"guidance": "latent_metric", "vae": Path("v"), "guidance_cap": 0.5}, "or reference"),
+        ({"guidance": "reference", "vae": Path("v"), "guidance_tau_floor": 0.5}, "anneal"),
+        ({"cameras": ("cam_high",)}, "--variant vision"),
+        ({"variant": "vision", "image_augmentation": "openpi", "image_shift": 5}, "shift"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, fields, words) -> None:
+    *_, name = fields
+    with pytest.raises(UsageError, match=f"{name} is .* would ignore: .*{words}"):
+        FinetuneConfig(episodes=tmp_path, output=tmp_path, **fields)
+
+
+def test_an_option_that_acts_is_taken(tmp_path: Path) -> None:
+    for fields in (
+        {"policy": "pi0", "pi0_train": "lora", "lora_rank": 4, "freeze_vision": True},
+        {"guidance": "latent_metric", "vae": Path("vae"), "guidance_strength": 2.0},
+        {"guidance": "toward", "vae": Path("vae"), "guidance_cap": 0.5},
+        {"variant": "vision", "cameras": ("cam_high",), "image_shift": 5},
+    ):
+        FinetuneConfig(episodes=tmp_path, output=tmp_path, **fields)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "final_rate", "warmup", "weight_decay"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_numbers_that_cannot_train_are_refused(tmp_path: Path, name, value) -> None:
+    with pytest.raises(UsageError, match=f"{name} is"):
+        FinetuneConfig(episodes=tmp_path, output=tmp_path, **{name: value})

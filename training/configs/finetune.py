@@ -1,11 +1,13 @@
 """Configuration of `ate finetune`."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError
+from training.configs.applicability import FINETUNE, refuse_without_effect
 from training.data.augmentation import ImageAugmentation
 from training.data.dataset import ActionSpace
 from training.meter import LogTarget
@@ -222,11 +224,17 @@ class FinetuneConfig:
         for name in ("guidance_cap", "input_noise", "image_shift", "image_memory_gb"):
             if not getattr(self, name) >= 0.0:
                 raise UsageError(f"{name} is {getattr(self, name)}, must not be negative")
-        if not self.strength >= 0.0:
-            raise UsageError(f"guidance_strength is {self.strength}, must not be negative")
+        if not 0.0 <= self.strength < math.inf:
+            raise UsageError(f"guidance_strength is {self.strength}, must be finite and >= 0")
         if not 0.0 < self.guidance_tau_floor <= 1.0:
             raise UsageError(f"guidance_tau_floor is {self.guidance_tau_floor}, must be in (0, 1]")
+        if not 0.0 < self.recipe.learning_rate < math.inf:
+            raise UsageError(f"learning_rate is {self.recipe.learning_rate}, must be above 0")
+        for name in ("final_rate", "warmup", "weight_decay"):
+            if not 0.0 <= getattr(self.recipe, name) < math.inf:
+                raise UsageError(f"{name} is {getattr(self.recipe, name)}, must not be negative")
         if not 0.0 <= self.recipe.ema_decay < 1.0:
             raise UsageError(f"ema_decay is {self.recipe.ema_decay}, must be in [0, 1)")
         if self.demonstrations is not None and self.demonstrations < 1:
             raise UsageError(f"demonstrations is {self.demonstrations}, must be at least 1")
+        refuse_without_effect(self, FINETUNE)
