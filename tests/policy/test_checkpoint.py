@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_a_run_folder_stands_for_its_newest_checkpoint(tmp_path, checkpoint):
     assert resolve_checkpoint(tmp_path) == (tmp_path / "step_2").resolve()
 
 
+def test_a_full_disk_is_named_and_spares_what_is_there(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(CheckpointError, match=r"model.safetensors \(.* GB\).*free some disk"):
+            save_checkpoint(tmp_path / "policy", dataclasses.replace(checkpoint, training={}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_checkpoint(tmp_path / "policy").training == {"steps": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["policy"]
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "contract.yaml", "statistics.json"])
 def test_an_incomplete_folder_is_refused_by_file_name(tmp_path, checkpoint, name):
     save_checkpoint(tmp_path / "policy", checkpoint)
@@ -126,7 +140,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(tmp_path, checkpoin
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_checkpoint(tmp_path)
     save_checkpoint(tmp_path / "policy", checkpoint)
-    with pytest.raises(CheckpointError, match="holds a flow_policy, not a action_vae"):
+    with pytest.raises(CheckpointError, match="of kind flow_policy, must be action_vae"):
         load_checkpoint(tmp_path / "policy", kind="action_vae")
     cut = tmp_path / "cut"
     shutil.copytree(tmp_path / "policy", cut)

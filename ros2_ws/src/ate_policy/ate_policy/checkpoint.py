@@ -80,9 +80,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             "model": model,
             "training": dict(checkpoint.training),
         }
-        save_file(_contiguous(checkpoint.weights), work / "model.safetensors")
+        _write_tensors(work / "model.safetensors", checkpoint.weights)
         for stem, tensors in checkpoint.extra.items():
-            save_file(_contiguous(tensors), work / f"{stem}.safetensors")
+            _write_tensors(work / f"{stem}.safetensors", tensors)
         _write(work / "config.json", json.dumps(config, indent=2) + "\n")
         _write(work / "contract.yaml", checkpoint.contract)
         _write(
@@ -110,7 +110,7 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = ""
     config = _read_config(folder)
     if kind and config["kind"] != kind:
         raise CheckpointError(
-            f"{folder} holds a {config['kind']}, not a {kind}: give the folder of a {kind}"
+            f"{folder} is of kind {config['kind']}, must be {kind}: give a folder of that kind"
         )
     contract = (folder / "contract.yaml").read_text()
     layout = parse_cell_text(contract, where=f"{folder}/contract.yaml").layout
@@ -194,8 +194,16 @@ def _read_json(file: Path) -> dict:
     return value
 
 
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    try:
+        save_file(whole, file)
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        gigabytes = sum(value.nbytes for value in whole.values()) * 1e-9
+        raise CheckpointError(
+            f"{file.name} ({gigabytes:.2f} GB) cannot be written below {file.parent.parent} "
+            f"({error}): free some disk; checkpoints that are there already are untouched"
+        ) from None
 
 
 def _write(file: Path, text: str) -> None:
