@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -43,6 +44,9 @@ from training.folders import make_folder
 STATE = "training_state"
 """Stem of the file with optimiser, raw weights and random generators."""
 
+HOW_TO_RUN = ("resume", "output", "log_to")
+"""Settings that change no result: a run may be moved, and resumed with others."""
+
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Whole tensors by parameter name, whatever processes they are spread over."""
 
@@ -74,6 +78,9 @@ class RunFolder:
             environment = json.dumps(describe_environment(), indent=2)
             (path / "environment.json").write_text(environment + "\n")
             self._log.unlink(missing_ok=True)
+        if main:
+            for unfinished in path.glob(".step_*"):  # a kill while a checkpoint was written
+                shutil.rmtree(unfinished)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Append one line to the log."""
@@ -122,11 +129,17 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} holds no run with a checkpoint to resume: run without --resume"
             )
-        stored = json.loads(file.read_text())
+        try:
+            stored = json.loads(file.read_text())
+        except ValueError as error:
+            raise UsageError(
+                f"{file} cannot be read ({error}): choose another output, and give its newest "
+                "checkpoint as --init"
+            ) from None
         differing = [
             f"{key}: {config.get(key)} (was {stored.get(key)})"
-            for key in sorted(set(stored) | set(config))
-            if key != "resume" and stored.get(key) != config.get(key)
+            for key in sorted((set(stored) | set(config)).difference(HOW_TO_RUN))
+            if stored.get(key) != config.get(key)
         ]
         if differing:
             raise UsageError(
@@ -139,13 +152,12 @@ class RunFolder:
         kept = []
         if self._log.is_file():
             for line in self._log.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                if entry["step"] <= step:
-                    kept.append(line + "\n")
-        self._log.write_text("".join(kept))
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+        whole = self._log.with_suffix(".tmp")
+        whole.write_text("".join(kept))
+        whole.replace(self._log)
 
 
 def describe_environment() -> dict[str, object]:

@@ -139,6 +139,21 @@ def test_resume_and_output_are_checked(tmp_path, episodes):
         finetune(dataclasses.replace(config, resume=True, learning_rate=0.5))
 
 
+def test_a_run_that_was_moved_resumes_and_forgets_what_a_kill_left(tmp_path, episodes):
+    config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
+    finetune(config)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    (moved / ".step_000009-half").mkdir()
+    with (moved / "log.jsonl").open("a") as file:
+        file.write('{"loss": 1}\n{"ste')
+    assert finetune(dataclasses.replace(config, output=moved, resume=True)) == 0
+    assert len(logged(moved)) == 6
+    assert not (moved / ".step_000009-half").exists()
+    (moved / "run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run.json cannot be read .*--init"):
+        finetune(dataclasses.replace(config, output=moved, resume=True))
+
+
 def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
     tmp_path, episodes, monkeypatch
 ):
