@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ate_core.errors import UsageError
+from ate_sim.embodiments import EMBODIMENTS
+from ate_sim.tasks import load_task
 from training.configs.study import GROWS, HOW_TO_RUN, PLAIN, Arm, StudyConfig
 from training.folders import make_folder
 from training.study_report import write_report
@@ -39,6 +41,7 @@ class Job:
 
 def study(config: StudyConfig) -> int:
     """Run what is missing of a study, then write its table and figure."""
+    _check_names(config)
     make_folder(config.output)
     _remember(config)
     if not config.report_only:
@@ -46,6 +49,15 @@ def study(config: StudyConfig) -> int:
     for line in write_report(config):
         print(line)
     return 0
+
+
+def _check_names(config: StudyConfig) -> None:
+    """Refuse tasks and bodies that do not exist before anything is trained."""
+    for task in (*config.tasks, *config.pretraining_tasks):
+        load_task(task)
+    for body in config.pretraining_bodies:
+        if body not in EMBODIMENTS:
+            raise UsageError(f"body is {body!r}; use some of {', '.join(EMBODIMENTS)}")
 
 
 def make_jobs(config: StudyConfig) -> dict[str, Job]:

@@ -249,3 +249,29 @@ def test_arms_wait_for_what_they_need():
     assert set(jobs["pick_place, seed 0: paper:untrained"].needs) == shared | {
         "pick_place, seed 0: action VAE untrained"
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"tasks": ("juggle",)}, "task is 'juggle'; use one of pick_place"),
+        ({"pretraining_bodies": ("octopus",)}, "body is 'octopus'; use some of six_axes"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused_before_any_work(tmp_path, fields, words):
+    with pytest.raises(UsageError, match=words):
+        study(StudyConfig(output=tmp_path / "study", **{**TINY, **fields}))
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"limit": 0.0}, "limit is 0.0 s"),
+        ({"vae_steps": 0}, "vae_steps is 0"),
+        ({"policy": "pi0", "preset": "full"}, "needs published ones"),
+    ],
+)
+def test_settings_that_cannot_run_are_refused(tmp_path, fields, words):
+    with pytest.raises(UsageError, match=words):
+        StudyConfig(output=tmp_path, **{**TINY, **fields})

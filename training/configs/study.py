@@ -64,6 +64,20 @@ def parse_arm(text: str) -> Arm:
     return Arm(name=text, mode=mode, number=number, vae=vae)  # type: ignore[arg-type]
 
 
+COUNTS = (
+    "seeds",
+    "demonstrations",
+    "steps",
+    "rollouts",
+    "early_rollouts",
+    "pretraining_demonstrations",
+    "pretraining_steps",
+    "vae_motions",
+    "vae_steps",
+    "jobs",
+    "threads",
+)
+"""Fields that are at least 1."""
 GROWS = ("tasks", "guidance", "seeds", "rollouts", "early_rollouts")
 """Fields that a study may be taken up again with more of."""
 HOW_TO_RUN = ("output", "jobs", "threads", "report_only", "document")
@@ -143,9 +157,16 @@ class StudyConfig:
         if PLAIN not in self.guidance:
             raise UsageError(f"guidance is {self.guidance}: add {PLAIN}, the one compared with")
         _ = self.arms  # parsing refuses what is misspelt
-        for name in ("seeds", "demonstrations", "steps", "rollouts", "early_rollouts", "jobs"):
+        for name in COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not self.limit > 0.0:
+            raise UsageError(f"limit is {self.limit} s, must be above 0")
+        if self.preset == "full" and self.policy in ("pi0", "rdt"):
+            raise UsageError(
+                f"a study trains from random weights, {self.policy} of full size needs published "
+                "ones: give --preset small, or compare two runs of `ate finetune --init`"
+            )
         if self.early_rollouts > self.rollouts:
             raise UsageError(
                 f"early_rollouts is {self.early_rollouts}, must be at most rollouts "
