@@ -10,7 +10,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError
 from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import load_checkpoint
-from ate_policy.models.foreign_weights import read_folder
+from ate_policy.models.foreign_weights import read_folder, weight_files
 from ate_policy.models.pi0_config import PRESETS, Pi0Config
 from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
@@ -32,6 +32,7 @@ def import_pi0(config: ImportPi0Config) -> int:
         export_lerobot(config.source, config.output)
         return 0
     cell = load_cell(config.cell)
+    weight_files(config.source, SOURCES)
     sizes = pi0_sizes(config, cell)
     if sizes.language:
         load_tokenizer(sizes.tokenizer)  # refuse a missing one before gigabytes are read
@@ -47,10 +48,14 @@ def import_pi0(config: ImportPi0Config) -> int:
         source=config.source,
         statistics=statistics,
         cell=cell,
+        preset=config.preset,
         card=_card(config, sum(value.numel() for value in weights.values())),
     )
     print(f"{config.output}: {len(weights)} tensors; fine-tune it with")
-    print(f"  ate finetune --policy pi0 --init {config.output} --variant vision ...")
+    print(
+        f"  ate finetune --policy pi0 --preset {config.preset} --init {config.output} "
+        f"--variant vision --horizon {config.horizon} ..."
+    )
     return 0
 
 
@@ -140,5 +145,5 @@ def _card(config: ImportPi0Config, parameters: int) -> str:
 | statistics | {known} |
 | licence | Gemma (ai.google.dev/gemma/terms) for the weights and the tokenizer |
 
-Fine-tune with `ate finetune --policy pi0 --init <this folder>`.
+Fine-tune with `ate finetune --policy pi0 --preset {config.preset} --init <this folder>`.
 """

@@ -40,6 +40,7 @@ def import_rdt(config: ImportRdtConfig) -> int:
         source=config.source,
         statistics=identity_statistics(cell),
         cell=cell,
+        preset="full",
         card=_card(config, sizes, sum(value.numel() for value in weights.values())),
     )
     print(f"{config.output}: {len(weights)} tensors; fine-tune it with")

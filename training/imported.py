@@ -50,6 +50,7 @@ def save_imported(
     source: Path,
     statistics: Statistics,
     cell: Cell,
+    preset: str,
     card: str,
 ) -> None:
     """Write the checkpoint of imported weights.
@@ -62,6 +63,7 @@ def save_imported(
         source: Where they came from.
         statistics: Normalisation.
         cell: That the policy is for.
+        preset: That sets how it is usually fine-tuned.
         card: Model card.
     """
     checkpoint = checkpoint_of(
@@ -70,7 +72,7 @@ def save_imported(
         weights=weights,
         statistics=statistics,
         contract=cell.canonical_text(),
-        training={"imported_from": str(source)},
+        training={"imported_from": str(source), "preset": preset},
         card=card,
     )
     save_checkpoint(output, checkpoint)

@@ -7,7 +7,7 @@ from importlib import import_module
 import torch
 
 from ate_core.contract import Cell, parse_cell_text
-from ate_core.errors import TrainingError
+from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.loading import without_weights
 from ate_policy.models.interface import ChunkModel, Interface
@@ -52,6 +52,12 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
         sizes = import_module(KINDS[kind][0]).PRESETS[config.preset]
         return config_class(kind)(**{**sizes, **fixed})
     stored = load_checkpoint(config.init, kind=kind)
+    preset = stored.training.get("preset", config.preset)
+    if preset != config.preset:
+        raise UsageError(
+            f"{config.init} is of preset {preset}, this run of {config.preset}: give --preset "
+            f"{preset}, which also decides learning rate, batch and augmentation"
+        )
     return dataclasses.replace(config_class(kind)(**stored.model), **fixed)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ate_core.errors import CheckpointError, LayoutError
+from ate_policy.models import pi0
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
 from ate_policy.noise import Noised, mix, target_of
@@ -213,3 +214,12 @@ def test_one_instruction_is_needed_per_observation():
     inputs = dataclasses.replace(observations(model), instructions=("go",))
     with pytest.raises(LayoutError, match="1 instructions for 2 observations"):
         model.sample(inputs, torch.zeros(2, 6, 32))
+
+
+def test_a_missing_tokenizer_is_refused_before_weights_are_drawn(monkeypatch):
+    def drawn(_):
+        raise AssertionError("weights were drawn first")
+
+    monkeypatch.setattr(pi0, "build_network", drawn)
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        Pi0(Pi0Config(cameras=CAMERAS))

@@ -175,10 +175,12 @@ def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path,
 
 
 def test_a_policy_with_language_needs_a_tokenizer(ours, tmp_path):
-    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
     config = ImportPi0Config(
         source=tmp_path, output=tmp_path / "out", preset="full", tokenizer=tmp_path
     )
+    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors"):
+        import_pi0(config)  # a wrong folder is not blamed on the tokenizer
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="accept the Gemma licence"):
         import_pi0(config)
 
@@ -206,5 +208,6 @@ def test_the_checkpoint_of_an_import_says_that_it_has_no_statistics(ours, tmp_pa
     output = tmp_path / "out"
     import_pi0(ImportPi0Config(source=tmp_path, output=output, language=False, preset="tiny"))
     stored = load_checkpoint(output)
+    assert stored.training["preset"] == "tiny" and "--preset tiny" in stored.card
     assert "fine-tune before running" in stored.card and "Gemma" in stored.card
     assert set(stored.statistics.action.std) == {1.0}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ate_core.errors import TrainingError
+from ate_core.errors import TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint, save_checkpoint
 from ate_policy.policy import load_policy
@@ -81,6 +81,16 @@ def test_training_goes_on_from_half_precision_weights_in_fp32(tmp_path, episodes
         assert torch.equal(parameter, half[name].float())
         assert parameter.requires_grad == drawn.get_parameter(name).requires_grad
     assert finetune(config) == 0
+
+
+def test_a_start_of_another_preset_is_refused(tmp_path, episodes):
+    base = FinetuneConfig(episodes=episodes, output=tmp_path / "base", **SHORT)
+    finetune(base)
+    other = {"init": tmp_path / "base", "output": tmp_path / "on", "preset": "full"}
+    with pytest.raises(
+        UsageError, match="is of preset tiny, this run of full: give --preset tiny"
+    ):
+        finetune(dataclasses.replace(base, **other))
 
 
 def test_relative_actions_come_back_as_joint_targets(tmp_path, episodes, cell):

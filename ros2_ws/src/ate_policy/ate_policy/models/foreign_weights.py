@@ -26,7 +26,15 @@ Renaming = Sequence[tuple[str, str]]
 
 
 def read_folder(folder: Path, sources: str) -> dict[str, Tensor]:
-    """All tensors of a folder with model.safetensors, or with shards and their index.
+    """All tensors of a folder, see `weight_files`."""
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(folder, sources):
+        tensors |= read_tensors(file)
+    return tensors
+
+
+def weight_files(folder: Path, sources: str) -> list[Path]:
+    """model.safetensors of a folder, or the shards that its index names.
 
     Args:
         folder: As downloaded.
@@ -46,10 +54,7 @@ def read_folder(folder: Path, sources: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{folder} holds no model.safetensors and no model.safetensors.index.json: {sources}"
         )
-    tensors: dict[str, Tensor] = {}
-    for name in files:
-        tensors |= read_tensors(folder / name)
-    return tensors
+    return [folder / name for name in files]
 
 
 def rename(name: str, table: Renaming) -> str:

@@ -45,8 +45,9 @@ class Pi0(nn.Module):
         super().__init__()
         self.config = config
         self.process = FlowProcess(prediction="velocity_pi0", beta=(1.5, 1.0))
-        self.network = build_network(config)
+        # first: a missing one is refused before gigabytes are drawn
         tokenizer = load_tokenizer(config.tokenizer) if config.language else ByteTokenizer()
+        self.network = build_network(config)
         self._prompt = lru_cache(maxsize=1024)(partial(prompt_ids, tokenizer))
         self._cameras = camera_order(config.cameras)
         self._expert: FoldedExpert | None = None
