@@ -1,5 +1,6 @@
 import dataclasses
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -179,3 +180,12 @@ def test_mixed_layouts_are_refused_by_field(episodes):
 def test_a_folder_without_episodes_is_refused(tmp_path):
     with pytest.raises(EpisodeError, match="ate convert"):
         read_trajectories(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["action", "observations/qpos"])
+def test_a_file_with_nan_is_named_with_its_tick(tmp_path, write_demonstrations, key):
+    folder = write_demonstrations(tmp_path, count=2)
+    with h5py.File(folder / "episode_000001.hdf5", "r+") as file:
+        file[key][5, 2] = np.nan
+    with pytest.raises(EpisodeError, match=r"episode_000001\.hdf5: .* is nan at tick 5, entry 2"):
+        read_trajectories(folder)

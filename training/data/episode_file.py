@@ -134,7 +134,11 @@ class Episode:
             if values.shape != shape:
                 raise EpisodeError(f"{name} has shape {values.shape}, its contract wants {shape}")
             if not np.all(np.isfinite(values)):
-                raise EpisodeError(f"{name} holds a value that is not finite; convert it again")
+                tick, entry = np.argwhere(~np.isfinite(values))[0]
+                raise EpisodeError(
+                    f"{name} is {values[tick, entry]} at tick {tick}, entry {entry}: convert its "
+                    "bag again, or remove it"
+                )
         for key, images in self.images.items():
             if len(images) != ticks:
                 raise EpisodeError(f"{key} has {len(images)} images for {ticks} ticks")
@@ -205,15 +209,18 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
     if layout is not None and stored != layout.sha256:
         layout.require(cell.layout, str(path))
     del attributes["compress"], attributes["format"], attributes["sim"], attributes["tick_rate"]
-    return Episode(
-        **arrays,
-        images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
-        cell=cell,
-        object_names=tuple(json.loads(attributes.pop("object_names"))),
-        streams=json.loads(attributes.pop("streams")),
-        seed=int(attributes.pop("seed")),
-        **attributes,
-    )
+    try:
+        return Episode(
+            **arrays,
+            images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
+            cell=cell,
+            object_names=tuple(json.loads(attributes.pop("object_names"))),
+            streams=json.loads(attributes.pop("streams")),
+            seed=int(attributes.pop("seed")),
+            **attributes,
+        )
+    except EpisodeError as error:
+        raise EpisodeError(f"{path}: {error}") from None
 
 
 def read_source_hash(path: Path) -> str | None:
