@@ -148,23 +148,13 @@ def evaluate(config: EvaluateConfig) -> int:
     """Roll out every policy on the same seeds and write all outcomes."""
     if config.episodes < 1:
         raise UsageError(f"episodes is {config.episodes}; need at least 1")
+    if not config.limit > 0.0:
+        raise UsageError(f"limit is {config.limit} s, must be above 0")
     if config.output.is_dir():
         raise UsageError(f"output {config.output} is a folder: name a JSON file")
     make_folder(config.output.parent)
     cell = load_cell(config.cell, "sim")
-    policies = {
-        _name(path): load_policy(path, cell, config.device, config.precision)
-        for path in config.checkpoints
-    }
-    if len(policies) != len(config.checkpoints):
-        raise UsageError("two checkpoints have the same name: rename one of the folders")
-    for name, policy in policies.items():
-        trained_on = policy.training.get("task")
-        if trained_on and trained_on != config.task:
-            raise UsageError(
-                f"{name} was trained on {trained_on}, not on {config.task}: "
-                f"give --task {trained_on}"
-            )
+    policies = _load_policies(config, cell)
     last = list(policies)[-1]
     if config.untrained:
         policies[UNTRAINED] = untrained_copy(policies[last])
@@ -189,6 +179,29 @@ def evaluate(config: EvaluateConfig) -> int:
     _write(config, outcomes)
     _print(outcomes)
     return 0
+
+
+def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
+    """Policies by name, each fit for the task and the chunks asked for."""
+    policies = {
+        _name(path): load_policy(path, cell, config.device, config.precision)
+        for path in config.checkpoints
+    }
+    if len(policies) != len(config.checkpoints):
+        raise UsageError("two checkpoints have the same name: rename one of the folders")
+    for name, policy in policies.items():
+        if config.execute > policy.horizon:
+            raise UsageError(
+                f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
+                "give no more"
+            )
+        trained_on = policy.training.get("task")
+        if trained_on and trained_on != config.task:
+            raise UsageError(
+                f"{name} was trained on {trained_on}, not on {config.task}: "
+                f"give --task {trained_on}"
+            )
+    return policies
 
 
 def _name(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Commands refuse what cannot work in one line, before they spend time on it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,15 @@ def test_an_option_that_acts_is_taken(tmp_path: Path) -> None:
 def test_numbers_that_cannot_train_are_refused(tmp_path: Path, name, value) -> None:
     with pytest.raises(UsageError, match=f"{name} is"):
         FinetuneConfig(episodes=tmp_path, output=tmp_path, **{name: value})
+
+
+def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, episodes) -> None:
+    run = tmp_path / "run"
+    finetune(FinetuneConfig(episodes=episodes, output=run, preset="tiny", steps=1, batch=2))
+    settings = EvaluateConfig(checkpoints=(run,), output=tmp_path / "e.json", task="reach")
+    for field, value, words in (
+        ("limit", 0.0, "limit is 0.0 s, must be above 0"),
+        ("execute", 21, "execute is 21 ticks, chunks of run have 20"),
+        ("task", "pick_place", "run was trained on reach, not on pick_place"),
+    ):
+        assert words in refusal(evaluate, dataclasses.replace(settings, **{field: value}))
