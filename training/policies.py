@@ -50,7 +50,7 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
     fixed |= _options(config, parse_cell_text(first.contract))
     if config.init is None:
         sizes = import_module(KINDS[kind][0]).PRESETS[config.preset]
-        return config_class(kind)(**{**sizes, **fixed})
+        return _reading_all(config, config_class(kind)(**{**sizes, **fixed}))
     stored = load_checkpoint(config.init, kind=kind)
     preset = stored.training.get("preset", config.preset)
     if preset != config.preset:
@@ -58,7 +58,23 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
             f"{config.init} is of preset {preset}, this run of {config.preset}: give --preset "
             f"{preset}, which also decides learning rate, batch and augmentation"
         )
-    return dataclasses.replace(config_class(kind)(**stored.model), **fixed)
+    return _reading_all(config, dataclasses.replace(config_class(kind)(**stored.model), **fixed))
+
+
+def _reading_all(config: FinetuneConfig, sizes: Interface) -> Interface:
+    """The sizes, unless something was given for an input that the policy does not read."""
+    for name, reads, remedy in (
+        ("tokenizer", sizes.language, "--language True"),
+        ("text_encoder", sizes.language, "--language True"),
+        ("image_encoder", sizes.cameras, "--variant vision"),
+        ("freeze_vision", sizes.cameras, "--variant vision"),
+    ):
+        if getattr(config, name) and not reads:
+            raise UsageError(
+                f"{name} is {getattr(config, name)}, which this policy does not read: leave it "
+                f"out, or give {remedy}"
+            )
+    return sizes
 
 
 def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> ChunkModel:

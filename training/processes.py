@@ -72,7 +72,8 @@ def part_size(processes: int, count: int, accumulate: int) -> int:
     if rest or size == 0:
         raise UsageError(
             f"a batch of {count} observations cannot be shared equally by {processes} processes "
-            f"x {accumulate} accumulated parts: choose a multiple of {processes * accumulate}"
+            f"x {accumulate} accumulated parts: choose --batch so that it has a multiple of "
+            f"{processes * accumulate}"
         )
     return size
 

@@ -83,6 +83,18 @@ def test_training_goes_on_from_half_precision_weights_in_fp32(tmp_path, episodes
     assert finetune(config) == 0
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"policy": "pi0", "tokenizer": "bytes"}, "tokenizer is bytes, .* --language True"),
+        ({"policy": "pi0", "freeze_vision": True}, "freeze_vision is True, .* --variant vision"),
+    ],
+)
+def test_what_the_policy_would_not_read_is_refused(tmp_path, episodes, fields, words):
+    with pytest.raises(UsageError, match=words):
+        finetune(FinetuneConfig(episodes=episodes, output=tmp_path, **fields, **SHORT))
+
+
 def test_a_start_of_another_preset_is_refused(tmp_path, episodes):
     base = FinetuneConfig(episodes=episodes, output=tmp_path / "base", **SHORT)
     finetune(base)

@@ -59,7 +59,7 @@ def test_a_report_needs_the_folder_of_a_run(tmp_path: Path, content, words) -> N
         ({"pi0_train": "expert"}, "--policy pi0"),
         ({"policy": "rdt", "freeze_vision": True}, "--policy pi0"),
         ({"policy": "pi0", "lora_rank": 4}, "--pi0-train lora"),
-        ({"text_encoder": Path("t5")}, "--policy rdt"),
+        ({"policy": "rdt", "text_encoder": Path("t5")}, "--policy rdt --preset full"),
         ({"policy": "diffusion", "gradient_checkpointing": True}, "--policy pi0 or rdt"),
         ({"vae": Path("vae")}, "--guidance paper"),
         ({"guidance_strength": 2.0}, "--guidance paper"),
@@ -83,6 +83,12 @@ def test_an_option_that_acts_is_taken(tmp_path: Path) -> None:
         {"variant": "vision", "cameras": ("cam_high",), "image_shift": 5},
     ):
         FinetuneConfig(episodes=tmp_path, output=tmp_path, **fields)
+
+
+def test_a_batch_is_never_rounded(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="batch is 20, must be a multiple of 8"):
+        FinetuneConfig(episodes=tmp_path, output=tmp_path, variant="vision", batch=20)
+    FinetuneConfig(episodes=tmp_path, output=tmp_path, batch=20)
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "final_rate", "warmup", "weight_decay"])

@@ -36,8 +36,8 @@ FINETUNE = (
     ),
     Use(
         options=("text_encoder", "image_encoder"),
-        where=lambda run: run.policy == "rdt",
-        words="--policy rdt",
+        where=lambda run: run.policy == "rdt" and run.preset == "full",
+        words="--policy rdt --preset full",
     ),
     Use(
         options=("gradient_checkpointing", "language"),

@@ -135,7 +135,8 @@ class FinetuneConfig:
     steps: int = 4000
     """Optimiser steps."""
     batch: int | None = None
-    """Noisy chunks per step over all processes; None: usual for the policy."""
+    """Noisy chunks per step over all processes; None: usual for the policy. With cameras and
+    small presets a multiple of 8: each observation is used with 8 noises."""
     accumulate: int = 1
     """Forward passes per step and process; more need less memory."""
     precision: Precision = "fp32"
@@ -216,8 +217,9 @@ class FinetuneConfig:
                 f"guidance '{self.guidance}' needs an action VAE: give --vae, made by "
                 "`ate train-vae --stage 2` on these episodes"
             )
-        if self.batch is not None and self.batch < 1:
-            raise UsageError(f"batch is {self.batch}, must be at least 1")
+        batch, draws = self.recipe.batch, self.recipe.draws
+        if batch < 1 or batch % draws:
+            raise UsageError(f"batch is {batch}, must be a multiple of {draws}, and at least that")
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")

@@ -74,7 +74,7 @@ class BatchSampler:
             data: Demonstrations in robot units.
             transform: Of the policy.
             model: Gives the noise process and the action space.
-            batch: Chunks per optimiser step, over all processes.
+            batch: Chunks per optimiser step, over all processes; a multiple of `draws`.
             draws: Noisy chunks per observation R; more than one where observing is expensive.
             input_noise: Noise on state and object features, in units of their std.
             augmentation: Changes images at random; None: they stay.
@@ -82,7 +82,7 @@ class BatchSampler:
         """
         self.generator = torch.Generator().manual_seed(seed)
         self.draws = draws
-        self.observations = max(1, batch // draws)
+        self.observations = batch // draws
         self._process = model.process
         self._embed = model.embed
         self._width = action_width(model)
