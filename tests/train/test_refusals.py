@@ -7,6 +7,7 @@ import pytest
 
 from ate_core.errors import AteError, UsageError
 from training.configs.finetune import FinetuneConfig
+from training.configs.train_vae import TrainVaeConfig
 from training.convert_bags import ConvertConfig, convert
 from training.evaluate import EvaluateConfig, evaluate
 from training.finetune import finetune
@@ -108,3 +109,18 @@ def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, episodes) -> N
         ("task", "pick_place", "run was trained on reach, not on pick_place"),
     ):
         assert words in refusal(evaluate, dataclasses.replace(settings, **{field: value}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"stage": 1, "learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"stage": 1, "weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"stage": 1, "demonstrations": 3}, "demonstrations is a choice of stage 2"),
+        ({"stage": 1, "start_from_prior": True}, "start_from_prior is a choice of stage 2"),
+        ({"stage": 2, "episodes": Path("e"), "cell": Path("c")}, "--cell to stage 1"),
+    ],
+)
+def test_an_action_vae_refuses_what_it_would_ignore(tmp_path: Path, fields, words) -> None:
+    with pytest.raises(UsageError, match=words):
+        TrainVaeConfig(output=tmp_path, **fields)

@@ -55,7 +55,7 @@ def test_each_ablation_is_one_option(tmp_path, option, choice):
 
 def test_stage_one_always_takes_the_kl_to_its_standard_prior(tmp_path):
     assert recipe_of(TrainVaeConfig(stage=1, output=tmp_path, match="reference")).kl == "reverse"
-    with pytest.raises(UsageError, match="choices of stage 2"):
+    with pytest.raises(UsageError, match="is a choice of stage 2"):
         TrainVaeConfig(stage=1, output=tmp_path, kl="forward")
 
 

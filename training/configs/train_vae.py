@@ -1,6 +1,7 @@
 """Configuration of `ate train-vae`."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -156,8 +157,9 @@ class TrainVaeConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
         if self.batch < 2:
             raise UsageError(f"batch is {self.batch}: the MMD needs at least 2 chunks")
-        if self.motions < 0 or self.weight_kl < 0.0 or self.weight_mmd < 0.0:
-            raise UsageError("motions, weight_kl and weight_mmd must not be negative")
+        for name in ("motions", "weight_kl", "weight_mmd", "weight_decay"):
+            self._require_not_negative(name, getattr(self, name))
+        self._require_not_negative("learning_rate", self.sized("learning_rate"))
         if not 0.0 <= self.input_noise <= 1.0:
             raise UsageError(f"input_noise is {self.input_noise}, must lie in 0..1")
 
@@ -166,17 +168,25 @@ class TrainVaeConfig:
         value = getattr(self, name)
         return getattr(PRESETS[self.preset], name) if value is None else value
 
+    def _require_not_negative(self, name: str, value: float) -> None:
+        if not 0.0 <= value < math.inf:
+            raise UsageError(f"{name} is {value}, must be finite and not negative")
+
     def _check_pretraining(self) -> None:
         if self.episodes is not None or self.prior is not None:
             raise UsageError("stage 1 takes --recordings and --motions, not --episodes or --prior")
         if not self.recordings and self.motions == 0:
             raise UsageError("stage 1 has no data: give --recordings, or --motions above 0")
-        if self.kl is not None or self.single_stage:
-            raise UsageError("--kl and --single-stage are choices of stage 2: leave them out")
+        for name in ("kl", "single_stage", "start_from_prior", "demonstrations"):
+            if getattr(self, name):
+                raise UsageError(f"{name} is a choice of stage 2: leave it out")
 
     def _check_adaptation(self) -> None:
-        if self.recordings:
-            raise UsageError("stage 2 learns from --episodes: give --recordings to stage 1")
+        if self.recordings or self.cell is not None:
+            raise UsageError(
+                "stage 2 learns from --episodes, of their own cell: give --recordings and --cell "
+                "to stage 1"
+            )
         if self.episodes is None:
             raise UsageError("stage 2 needs --episodes (demonstrations)")
         if self.single_stage == (self.prior is not None):

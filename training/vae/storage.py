@@ -102,6 +102,7 @@ def require_same_space(vae: StoredVae, statistics: Statistics, horizon: int) -> 
         )
     if vae.checkpoint.statistics.action != statistics.action:
         raise TrainingError(
-            "the VAE was trained on other episodes (its action statistics differ): run "
-            "`ate train-vae --stage 2` on the episodes of this run"
+            "the VAE was trained on other episodes, or on more or fewer of them, or only one of "
+            "both with --no-normalise (its action statistics differ): run `ate train-vae --stage "
+            "2` with the --episodes, --demonstrations and --no-normalise of this run"
         )
