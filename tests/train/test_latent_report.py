@@ -148,5 +148,7 @@ def test_reports_that_cannot_be_made_say_what_to_give(tmp_path, runs):
         latent_report(LatentReportConfig(vae=two, output=output, episodes=tmp_path / "none"))
     with pytest.raises(UsageError, match="give it with --prior"):
         latent_report(LatentReportConfig(vae=two, output=output, prior=tmp_path / "none"))
+    with pytest.raises(UsageError, match="name an HTML file"):
+        LatentReportConfig(vae=two, output=tmp_path / "page.json")
     with pytest.raises(UsageError, match="fewer than 10"):
         LatentReportConfig(vae=two, chunks=3)

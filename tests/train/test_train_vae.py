@@ -157,6 +157,10 @@ def test_a_prior_that_does_not_fit_is_refused(tmp_path, episodes):
     settings = {"stage": 2, "episodes": episodes, "prior": tmp_path / "one"}
     with pytest.raises(TrainingError, match="has latent 8, this run 4: give --latent 8"):
         train_vae(TrainVaeConfig(output=tmp_path / "a", **settings, **SHORT | {"latent": 4}))
+    with pytest.raises(TrainingError, match="chunks of 20 actions, this run on 10: give both"):
+        train_vae(TrainVaeConfig(output=tmp_path / "c", horizon=10, **settings, **SHORT))
+    with pytest.raises(TrainingError, match=r"only one of .* has --no-normalise"):
+        train_vae(TrainVaeConfig(output=tmp_path / "d", normalise=False, **settings, **SHORT))
     train_vae(TrainVaeConfig(output=tmp_path / "two", **settings, **SHORT))
     settings["prior"] = tmp_path / "two"
     with pytest.raises(TrainingError, match="is of stage 2: give a stage-1"):

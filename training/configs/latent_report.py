@@ -33,6 +33,8 @@ class LatentReportConfig:
 
     def __post_init__(self) -> None:
         """Refuse arguments that cannot work."""
+        if self.output.suffix in ("", ".json", ".mp4"):
+            raise UsageError(f"output is {self.output}: name an HTML file, for instance psi.html")
         if self.chunks < 10:
             raise UsageError(f"chunks is {self.chunks}: fewer than 10 say nothing")
         if self.motions < 0:

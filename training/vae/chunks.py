@@ -141,6 +141,17 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
             f"{config.prior} was trained on {theirs} actions, this run on {own} ones: give both "
             "stages the same --actions"
         )
+    horizon = stored.model.config.horizon
+    if horizon != sizes.horizon:
+        raise TrainingError(
+            f"{config.prior} was trained on chunks of {horizon} actions, this run on "
+            f"{sizes.horizon}: give both stages the same --horizon"
+        )
+    if stored.checkpoint.training.get("normalise", True) != config.normalise:
+        raise TrainingError(
+            f"only one of {config.prior} and this run has --no-normalise: give it to both stages "
+            "or to none"
+        )
     if stored.model.latent != sizes.latent:
         raise TrainingError(
             f"{config.prior} has latent {stored.model.latent}, this run {sizes.latent}: give "
