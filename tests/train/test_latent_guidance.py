@@ -196,6 +196,9 @@ def test_the_reference_shrinks_with_the_batch_and_is_clamped(vae):
     loss, figures = loss_of(clamped, batch.actions, batch)
     assert loss.item() <= (3.0 * 1e-6) ** 2 * 1.001
     assert figures["cap_fraction"] > 0.5
+    target = batch.actions.flatten(1).norm(dim=1)
+    assert figures["shift_ratio"] <= (3.0 * 1e-6 * 12**0.5 / target).mean() * 1.001
+    assert figures["cosine"] > 0.0 and "shift_ratio_3" in figures
 
 
 def test_the_latent_metric_is_smallest_at_the_clean_chunk(vae):

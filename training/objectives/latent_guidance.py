@@ -95,14 +95,24 @@ def bounded_push(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor
     return scale[:, None, None] * raw, norm > limit
 
 
-def shift_figures(g: Tensor, push: Tensor, capped: Tensor, noised: Noised) -> dict[str, Tensor]:
+def shift_figures(
+    g: Tensor, shift: Tensor, capped: Tensor, noised: Noised, target: Tensor | None = None
+) -> dict[str, Tensor]:
     """Figures for the log: how large the shift is, how often capped, where g points.
 
-    `shift_ratio_k` is the mean of ||push|| / ||v|| among samples of the k-th bin of the noise
-    share, 0 the cleanest; NaN where the batch has none.
+    `shift_ratio_k` is the mean of ||shift|| / ||target|| among samples of the k-th bin of the
+    noise share, 0 the cleanest; NaN where the batch has none.
+
+    Args:
+        g: (B, H, D).
+        shift: (B, H, D).
+        capped: Whether, or which share of it, was cut, (B,).
+        noised: Where g was taken.
+        target: What is shifted, (B, H, D); None: the velocity v.
     """
     velocity = _velocity(noised)
-    ratio = push.flatten(1).norm(dim=1) / velocity.norm(dim=1).clamp(min=SMALL)
+    whole = velocity if target is None else target.flatten(1)
+    ratio = shift.flatten(1).norm(dim=1) / whole.norm(dim=1).clamp(min=SMALL)
     share = noised.sigma / (noised.signal + noised.sigma)
     bins = (share * LEVEL_BINS).long().clamp(max=LEVEL_BINS - 1)
     figures = {
@@ -240,12 +250,11 @@ class ReferenceShift(LatentObjective):
         g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps) / eps.numel()
         weight = target_weight(prediction, noised.signal, noised.sigma, SMALL)
         shift = (weight * g).clamp(-self._clamp, self._clamp)
-        target = target_of(prediction, noised) - self._strength * shift
-        figures = {
-            "cap_fraction": (shift.abs() >= self._clamp).float().mean(),
-            "shift_ratio": self._strength * shift.norm() / target.norm().clamp(min=SMALL),
-        }
-        return regression_loss(output, target), figures
+        capped = (shift.abs() >= self._clamp).float().mean((1, 2))
+        shift = self._strength * shift
+        target = target_of(prediction, noised)
+        figures = shift_figures(g, shift, capped, noised, target)
+        return regression_loss(output, target - shift), figures
 
 
 class LatentMetric(LatentObjective):
