@@ -69,7 +69,7 @@ class RunFolder:
         self.config = _plain(config)
         """Of the command, as JSON values."""
         if resume:
-            self._check_resumable(self.config)
+            self._check_resumable(self.config, _defaults(config))
         elif main:
             if path.is_dir() and any(path.iterdir()) and not self._never_saved():
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
@@ -123,14 +123,15 @@ class RunFolder:
         """Whether a run began here and ended before its first checkpoint: nothing is lost."""
         return (self.path / "run.json").is_file() and not (self.path / LATEST).exists()
 
-    def _check_resumable(self, config: dict) -> None:
+    def _check_resumable(self, config: dict, defaults: dict) -> None:
+        """Refuse other settings; options that a run is too old to know had their defaults."""
         file = self.path / "run.json"
         if not file.is_file() or not (self.path / LATEST).exists():
             raise UsageError(
                 f"{self.path} holds no run with a checkpoint to resume: run without --resume"
             )
         try:
-            stored = json.loads(file.read_text())
+            stored = {**defaults, **json.loads(file.read_text())}
         except ValueError as error:
             raise UsageError(
                 f"{file} cannot be read ({error}): choose another output, and give its newest "
@@ -244,6 +245,12 @@ def _like(value: Tensor, other: Tensor) -> Tensor:
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
+
+
+def _defaults(config: object) -> dict:
+    """JSON values of the options that need not be given."""
+    fields = [f for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING]
+    return json.loads(json.dumps({f.name: f.default for f in fields}, default=str))
 
 
 def _plain(config: object) -> dict:

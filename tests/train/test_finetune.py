@@ -139,6 +139,18 @@ def test_resume_and_output_are_checked(tmp_path, episodes):
         finetune(dataclasses.replace(config, resume=True, learning_rate=0.5))
 
 
+def test_a_run_older_than_an_option_had_its_default(tmp_path, episodes):
+    config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
+    finetune(config)
+    file = tmp_path / "run" / "run.json"
+    settings = json.loads(file.read_text())
+    del settings["normalise"]
+    file.write_text(json.dumps(settings))
+    assert finetune(dataclasses.replace(config, resume=True)) == 0
+    with pytest.raises(UsageError, match=r"normalise: False \(was True\)"):
+        finetune(dataclasses.replace(config, resume=True, normalise=False))
+
+
 def test_a_run_that_was_moved_resumes_and_forgets_what_a_kill_left(tmp_path, episodes):
     config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
     finetune(config)
