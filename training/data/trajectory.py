@@ -57,6 +57,11 @@ def read_trajectories(folder: Path, limit: int | None = None) -> list[Trajectory
         logger.info("%s: left out %d episodes that are no success", folder, failed)
     if not trajectories:
         raise TrainingError(f"none of the {failed} episodes in {folder} is a success: record more")
+    if limit is not None and len(trajectories) < limit:
+        raise TrainingError(
+            f"demonstrations is {limit}, {folder} has {len(trajectories)} successful ones: record "
+            "more, or ask for fewer"
+        )
     return trajectories
 
 
