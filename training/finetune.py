@@ -67,24 +67,22 @@ def finetune(config: FinetuneConfig) -> int:
     accelerator = make_accelerator()
     device, main = accelerator.device, accelerator.is_main_process
     run = RunFolder(config.output, config, config.resume, main=main)
+    shares = list(parts(accelerator, recipe.observations, config.accumulate))
 
     # data
     trajectories = read_trajectories(config.episodes, config.demonstrations)
     sizes = policy_sizes(config, trajectories[0])
     data = gather(trajectories, sizes, image_memory_gb=config.image_memory_gb)
     statistics = data.statistics(config.actions, normalise=config.normalise)
+    objective = build_objective(config, statistics, device)
 
     # model
     model = build_policy(config, sizes, data.contract).to(device)
-    if main:
-        print(memory_estimate(model, recipe.ema_decay > 0.0))
+    accelerator.print(memory_estimate(model, recipe.ema_decay > 0.0))
     optimizer = make_optimizer(model, recipe.learning_rate, recipe.weight_decay, recipe.betas)
     network, _ = accelerator.prepare(model, optimizer)
     averaged = copy_weights(model) if recipe.ema_decay else {}
-
-    # batches and objective
     sampler = make_sampler(config, data, statistics, model)
-    objective = build_objective(config, statistics, device)
     generators = {"data": sampler.generator, "guidance": objective.generator}
 
     # loop
@@ -100,7 +98,7 @@ def finetune(config: FinetuneConfig) -> int:
             draw = sampler.draw()
             eps = objective.draw(len(draw.level))
             of_parts = []
-            for part in parts(accelerator, sampler.observations, config.accumulate):
+            for part in shares:
                 batch = sampler.load(draw, part, eps, device)
                 with exchange(accelerator, network, part):
                     with autocast(config.precision, device):

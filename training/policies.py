@@ -11,6 +11,8 @@ from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.loading import without_weights
 from ate_policy.models.interface import ChunkModel, Interface
+from ate_policy.models.rdt_config import RdtConfig
+from ate_policy.models.rdt_encoders import require_encoders
 from ate_policy.models.registry import FLOW_POLICY, KINDS, build_model, config_class
 from training.configs.finetune import FinetuneConfig
 from training.data.trajectory import Trajectory
@@ -62,7 +64,7 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
 
 
 def _reading_all(config: FinetuneConfig, sizes: Interface) -> Interface:
-    """The sizes, unless something was given for an input that the policy does not read."""
+    """The sizes, unless something was given that they do not read, or lacks that they do."""
     for name, reads, remedy in (
         ("tokenizer", sizes.language, "--language True"),
         ("text_encoder", sizes.language, "--language True"),
@@ -74,6 +76,8 @@ def _reading_all(config: FinetuneConfig, sizes: Interface) -> Interface:
                 f"{name} is {getattr(config, name)}, which this policy does not read: leave it "
                 f"out, or give {remedy}"
             )
+    if isinstance(sizes, RdtConfig):
+        require_encoders(sizes)  # before gigabytes are drawn
     return sizes
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ate_core.errors import TrainingError, UsageError
+from ate_core.errors import CheckpointError, TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint, save_checkpoint
 from ate_policy.policy import load_policy
 from training import finetune as command
+from training import policies
 from training.configs.finetune import FinetuneConfig
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
@@ -103,6 +104,17 @@ def test_a_start_of_another_preset_is_refused(tmp_path, episodes):
         UsageError, match="is of preset tiny, this run of full: give --preset tiny"
     ):
         finetune(dataclasses.replace(base, **other))
+
+
+def test_encoders_that_are_missing_are_named_before_weights_are_drawn(
+    tmp_path, episodes, monkeypatch
+):
+    monkeypatch.setattr(policies, "build_model", None)
+    config = FinetuneConfig(
+        episodes=episodes, output=tmp_path / "run", policy="rdt", preset="full", steps=1
+    )
+    with pytest.raises(CheckpointError, match="text_encoder is ''"):
+        finetune(config)
 
 
 def test_relative_actions_come_back_as_joint_targets(tmp_path, episodes, cell):

@@ -42,6 +42,11 @@ class Recipe:
     draws: int = 1
     """Noisy chunks per observation."""
 
+    @property
+    def observations(self) -> int:
+        """Observations per step."""
+        return self.batch // self.draws
+
 
 SCRATCH = Recipe(batch=128, learning_rate=1e-3)
 """Small networks from random weights."""

@@ -16,10 +16,14 @@ from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError
 from ate_policy.models.image_encoder import ImageEncoder
+from ate_policy.models.rdt_config import RdtConfig
 
 MODELS_VARIABLE = "ATE_MODELS"
 """Names the folder that holds this machine's encoders: they are too large for a checkpoint, and
 where they lay on the machine that trained means nothing on another."""
+
+T5, SIGLIP = "google/t5-v1_1-xxl", "google/siglip-so400m-patch14-384"
+"""Published encoders."""
 
 PADDING = 256
 """Byte token that fills short texts."""
@@ -117,13 +121,12 @@ class T5Text:
         return _beside(self._model, like)(ids.to(like.device)).last_hidden_state[0].to(like)
 
     def _load(self) -> None:
-        name = "google/t5-v1_1-xxl"
-        folder = _local(self._folder, "text_encoder", name)
+        folder = _local(self._folder, "text_encoder", T5)
         from transformers import AutoTokenizer, T5EncoderModel
 
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
-        _require("text_encoder", folder, name, "width", model.config.d_model, self.size)
+        _require("text_encoder", folder, T5, "width", model.config.d_model, self.size)
         self._model = model
 
 
@@ -151,16 +154,15 @@ class SiglipTokens:
         return hidden.to(images).unflatten(0, images.shape[:2]).flatten(1, 2)
 
     def _load(self) -> None:
-        name = "google/siglip-so400m-patch14-384"
-        folder = _local(self._folder, "image_encoder", name)
+        folder = _local(self._folder, "image_encoder", SIGLIP)
         from transformers import SiglipVisionModel
 
         model = SiglipVisionModel.from_pretrained(folder, local_files_only=True).eval()
         sizes = model.config
-        _require("image_encoder", folder, name, "width", sizes.hidden_size, self.size)
-        _require("image_encoder", folder, name, "patch size", sizes.patch_size, self.patch)
+        _require("image_encoder", folder, SIGLIP, "width", sizes.hidden_size, self.size)
+        _require("image_encoder", folder, SIGLIP, "patch size", sizes.patch_size, self.patch)
         for edge in self._edges:
-            _require("image_encoder", folder, name, "image size", sizes.image_size, edge)
+            _require("image_encoder", folder, SIGLIP, "image size", sizes.image_size, edge)
         self._model = model
 
 
@@ -170,6 +172,15 @@ def _beside(model: nn.Module, like: Tensor) -> nn.Module:
     if (weight.device, weight.dtype) != (like.device, like.dtype):
         model.to(like)
     return model
+
+
+def require_encoders(config: RdtConfig) -> None:
+    """Refuse a configuration whose frozen encoders are not on this machine."""
+    if config.encoders == "published":
+        if config.language:
+            _local(config.text_encoder, "text_encoder", T5)
+        if config.cameras:
+            _local(config.image_encoder, "image_encoder", SIGLIP)
 
 
 def _local(folder: str, option: str, name: str) -> Path:
