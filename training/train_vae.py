@@ -16,6 +16,7 @@ from training.processes import (
     leave,
     make_accelerator,
     mean_figures,
+    memory_estimate,
     parts,
 )
 from training.run_folder import RunFolder, pack_state, unpack_state
@@ -52,6 +53,7 @@ def train_vae(config: TrainVaeConfig) -> int:
     # model
     vae = initial_vae(config, recipe, sizes, stored).to(device)
     schedule = Schedule(recipe=recipe, chunks=len(data.chunks), config=config)
+    accelerator.print(memory_estimate(vae, average=False))
     optimizer = make_optimizer(vae, schedule.rate(0), config.weight_decay)
     network, _ = accelerator.prepare(vae, optimizer)
     generator = torch.Generator().manual_seed(config.seed)

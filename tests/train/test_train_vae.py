@@ -107,8 +107,9 @@ def test_both_stages_and_the_policy_share_the_space_of_actions(tmp_path, episode
 
 
 @pytest.mark.usefixtures("motion")
-def test_stage_one_leaves_a_vae_with_its_moments(tmp_path):
+def test_stage_one_leaves_a_vae_with_its_moments(tmp_path, capsys):
     assert train_vae(TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT)) == 0
+    assert "GB for weights, gradients, Adam's moments" in capsys.readouterr().out
     stored = load_vae(tmp_path / "one")
     assert stored.stage == 1
     assert stored.checkpoint.training["sources"] == {"small": 60, "large": 60}
