@@ -57,7 +57,7 @@ def test_nothing_is_left_out_of_an_episode_without_motion():
 def test_failed_episodes_are_left_out(tmp_path, write_demonstrations):
     folder = write_demonstrations(tmp_path, count=3, change={"outcome": "failure"})
     assert len(read_trajectories(folder)) == len(read_trajectories(folder, 2)) == 2
-    with pytest.raises(TrainingError, match="demonstrations is 3, .* has 2 successful ones"):
+    with pytest.raises(TrainingError, match=r"demonstrations is 3, .* has 2 successful ones"):
         read_trajectories(folder, 3)
     for path in sorted(folder.glob("*.hdf5"))[:2]:
         path.unlink()
