@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -172,6 +173,8 @@ def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path,
     assert exported.keys() == file_of(ours, "lerobot").keys()
     with pytest.raises(UsageError, match="exists"):
         import_pi0(back)
+    with pytest.raises(UsageError, match="horizon is 6, which this run would ignore"):
+        dataclasses.replace(back, horizon=6)
 
 
 def test_a_policy_with_language_needs_a_tokenizer(ours, tmp_path):

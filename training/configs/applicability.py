@@ -72,6 +72,24 @@ FINETUNE = (
 )
 """Options of `ate finetune` that not every run uses."""
 
+IMPORT_PI0 = (
+    Use(
+        options=(
+            "cell",
+            "tokenizer",
+            "language",
+            "statistics",
+            "relative",
+            "cameras",
+            "horizon",
+            "preset",
+        ),
+        where=lambda run: not run.to_lerobot,
+        words="no --to-lerobot: a checkpoint already has its own",
+    ),
+)
+"""Options of `ate import-pi0` that not every run uses."""
+
 
 def refuse_without_effect(config: Any, uses: tuple[Use, ...]) -> None:
     """Refuse options that were given to a run which would ignore them.

@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from ate_core.errors import UsageError
+from training.configs.applicability import IMPORT_PI0, refuse_without_effect
 
 Preset = Literal["tiny", "small", "full"]
 
@@ -48,3 +49,4 @@ class ImportPi0Config:
             raise UsageError(f"horizon is {self.horizon}, must be at least 1")
         if self.relative and self.statistics is None:
             raise UsageError("--relative says what --statistics are of: give them, too")
+        refuse_without_effect(self, IMPORT_PI0)
