@@ -101,8 +101,10 @@ def encode_prefix(
         x, key, value = _call(through, checkpointing, layer, x)
         keys.append(key)
         values.append(value)
-    if isinstance(last.self_attn.k_proj.weight, DTensor):  # FSDP gathers weights in `forward` only
-        _, key, value = _call(through, checkpointing, last, x)
+    if isinstance(last.self_attn.k_proj.weight, DTensor):
+        # FSDP gathers weights in `forward`, and again when a gradient of its output arrives.
+        x, key, value = _call(through, checkpointing, last, x)
+        value = value + 0.0 * x.mean()
     else:
         key, value = _keys_and_values(last, x, rotary)
     return Prefix(keys=(*keys, key), values=(*values, value), mask=mask)
