@@ -5,9 +5,10 @@
 
 Weights and data are random: time and memory do not depend on them. Plain and guided steps take
 turns on one network; a step is forward, backward, clipping and AdamW, in bfloat16 autocast, with
-the action VAE of the paper. Chunks are sampled one at a time, as on the robot, in both
-precisions, pi0 also with transformers' own loop. Loading of data is left out, and RDT gets its
-image and text tokens from small encoders: the published ones are frozen and not shipped.
+the action VAE of the paper. Chunks are sampled one at a time, in both precisions, eagerly and as
+the robot's policy does it on a GPU, as one CUDA graph; pi0 also with transformers' own loop.
+Loading of data is left out, and RDT gets its image and text tokens from small encoders: the
+published ones are frozen and not shipped.
 """
 
 import statistics
@@ -22,6 +23,7 @@ from pi0_sampler import as_transformers
 from torch import Tensor
 
 from ate_core.contract import load_cell
+from ate_policy.graphed import GraphedSampler
 from ate_policy.loading import find_device, find_dtype
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.models.pi0 import Pi0
@@ -201,7 +203,10 @@ def time_sampling(
 
 def samplers(model: ChunkModel, inputs: Inputs, noise: Tensor) -> dict[str, Callable[[], Tensor]]:
     """Ways to a chunk: ours, and for pi0 the loop of transformers on the same weights."""
-    found: dict[str, Callable[[], Tensor]] = {"ours": lambda: model.sample(inputs, noise)}
+    found: dict[str, Callable[[], Tensor]] = {"eager": lambda: model.sample(inputs, noise)}
+    if noise.device.type == "cuda":
+        graphed = GraphedSampler(model.sample)
+        found["as deployed"] = lambda: graphed(inputs, noise)
     if isinstance(model, Pi0):
         words = as_transformers(model, inputs)
         noise_of_theirs, steps = noise.to(inputs.state.dtype), model.config.steps

@@ -26,13 +26,13 @@ def test_a_prompt_has_at_most_48_tokens():
 
 
 def test_prompts_are_padded_on_the_right():
-    prompts = pad_prompts([(2, 14), (2, 7, 8, 14)], torch.device("cpu"))
+    prompts = pad_prompts(((2, 14), (2, 7, 8, 14)), torch.device("cpu"))
     assert prompts.ids.tolist() == [[2, 14, 0, 0], [2, 7, 8, 14]]
     assert prompts.mask.tolist() == [[True, True, False, False], [True] * 4]
 
 
 def test_prompts_of_one_length_need_no_mask():
-    assert pad_prompts([(2, 14), (2, 14)], torch.device("cpu")).mask is None
+    assert pad_prompts(((2, 14), (2, 14)), torch.device("cpu")).mask is None
 
 
 def test_cameras_stand_as_pi0_learned_them():

@@ -13,6 +13,7 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.graphed import GraphedSampler
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
 from ate_policy.loading import find_device, find_dtype, restore_model
 from ate_policy.models.interface import ChunkModel, Inputs, Interface, action_width
@@ -40,6 +41,8 @@ class Policy:
         self._model = model.eval().requires_grad_(False)
         weight = next(model.parameters())
         self._device, self._dtype = weight.device, weight.dtype
+        graphed = self._device.type == "cuda"
+        self._sample = GraphedSampler(model.sample) if graphed else model.sample
         self._width = action_width(model)
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
@@ -98,7 +101,7 @@ class Policy:
             generator = torch.Generator().manual_seed(generator)
         inputs = self._inputs(observation)
         noise = torch.randn(1, self.needs.horizon, self._width, generator=generator)
-        chunk = self._model.sample(inputs, noise.to(self._device))
+        chunk = self._sample(inputs, noise.to(self._device))
         chunk = self._model.extract(chunk).float().cpu()
         state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))
         actions = self._transform.decode_chunk(chunk, state[None])[0]

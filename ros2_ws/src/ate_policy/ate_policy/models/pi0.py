@@ -100,14 +100,15 @@ class Pi0(nn.Module):
             raise LayoutError(
                 f"{len(texts)} instructions for {batch} observations, must be one for each"
             )
-        return pad_prompts([self._prompt(text) for text in texts], device)
+        return pad_prompts(tuple(self._prompt(text) for text in texts), device)
 
     def _embed_prefix(self, prompts: Prompts, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         """Image and prompt tokens (B, P, W) and which of them count (B, P)."""
         model, count = self.network.model, len(self._cameras)
         if not count:
             return model.vlm.get_input_embeddings()(prompts.ids), prompts.mask
-        pixels = 2.0 * inputs.images[:, self._cameras]  # [-0.5, 0.5] -> [-1, 1]
+        pixels = torch.stack([inputs.images[:, index] for index in self._cameras], dim=1)
+        pixels = 2.0 * pixels  # [-0.5, 0.5] -> [-1, 1]
         batch, tokens = len(pixels), count * (self.config.image_height // self.config.patch) ** 2
         image = prompts.ids.new_full((batch, tokens), self.config.vocabulary)
         present = torch.ones(batch, count, dtype=torch.bool, device=pixels.device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -105,8 +106,10 @@ def prompt_ids(tokenizer: Tokenizer, instruction: str) -> tuple[int, ...]:
     return (tokenizer.start, *tokenizer.encode(text), tokenizer.newline)[:MAX_PROMPT]
 
 
-def pad_prompts(prompts: Sequence[Sequence[int]], device: torch.device) -> Prompts:
-    """Bring prompts to the length of the longest."""
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # what is kept may be trained with later
+def pad_prompts(prompts: tuple[tuple[int, ...], ...], device: torch.device) -> Prompts:
+    """Bring prompts to the length of the longest; recent batches stay on the device."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts])
     if min(map(len, prompts)) == longest:

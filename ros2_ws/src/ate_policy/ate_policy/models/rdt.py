@@ -72,7 +72,9 @@ class Rdt(nn.Module):
         self._state = list(indices_of(config.state_names))
         self._objects = list(object_indices(FEATURES_PER_OBJECT * config.objects))
         self.register_buffer("action_mask", mask_of(self._actions), persistent=False)
-        self.register_buffer("state_mask", mask_of(self._state + self._objects), persistent=False)
+        read = self._state + self._objects
+        self.register_buffer("state_mask", mask_of(read), persistent=False)
+        self.register_buffer("state_entries", torch.tensor(read), persistent=False)
         width = config.width
         self.state_adaptor = mlp(2 * SIZE, width, width, width)
         self.step = _embedder(width)
@@ -110,7 +112,7 @@ class Rdt(nn.Module):
     def conditions(self, inputs: Inputs, repeats: int = 1) -> Conditions:
         """Tokens of B observations, each R times in a row."""
         parts = [inputs.state] + ([inputs.environment] if self._objects else [])
-        state = place(torch.cat(parts, dim=-1), self._state + self._objects)
+        state = place(torch.cat(parts, dim=-1), self.state_entries)
         state = self._adapt_vectors(state, self.state_mask)[:, None]
         language = images = None
         if self.text is not None:

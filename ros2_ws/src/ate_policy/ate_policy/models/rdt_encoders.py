@@ -8,6 +8,7 @@ says where they are.
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -67,12 +68,19 @@ class ByteText(nn.Module):
 
     def forward(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
         """B texts -> (B, L, size), (B, L); an empty text is one padding token."""
-        rows = [list(text.encode())[: self.longest] or [PADDING] for text in texts]
-        length = max(map(len, rows))
-        filled = [row + [PADDING] * (length - len(row)) for row in rows]
-        valid = [[True] * len(row) + [False] * (length - len(row)) for row in rows]
-        tokens = self.embedding(torch.tensor(filled, device=like.device))
-        return tokens, torch.tensor(valid, device=like.device)
+        rows, valid = byte_rows(tuple(texts), self.longest, like.device)
+        return self.embedding(rows), valid
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # what is kept may be trained with later
+def byte_rows(texts: tuple[str, ...], longest: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """UTF-8 bytes of B texts (B, L), and where they are valid; recent ones stay on the device."""
+    rows = [list(text.encode())[:longest] or [PADDING] for text in texts]
+    length = max(map(len, rows))
+    filled = [row + [PADDING] * (length - len(row)) for row in rows]
+    valid = [[True] * len(row) + [False] * (length - len(row)) for row in rows]
+    return torch.tensor(filled, device=device), torch.tensor(valid, device=device)
 
 
 class SmallImageTokens(nn.Module):
@@ -108,8 +116,8 @@ class T5Text:
                 self._known[text] = self._encode(text, like)
         rows = [self._known[text].to(like) for text in texts]
         tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows], device=like.device)
-        return tokens, torch.arange(tokens.shape[1], device=like.device) < lengths[:, None]
+        places = torch.arange(tokens.shape[1], device=like.device)
+        return tokens, torch.stack([places < len(row) for row in rows])
 
     @torch.no_grad()
     def _encode(self, text: str, like: Tensor) -> Tensor:

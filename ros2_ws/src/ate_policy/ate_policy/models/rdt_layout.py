@@ -65,11 +65,14 @@ def object_indices(count: int) -> tuple[int, ...]:
     return tuple(range(begin, begin + count))
 
 
-def place(values: Tensor, indices: Sequence[int]) -> Tensor:
-    """Put numbers into their entries: (..., n) -> (..., 128), zero elsewhere."""
+def place(values: Tensor, indices: Sequence[int] | Tensor) -> Tensor:
+    """Put numbers into their entries: (..., n) -> (..., 128), zero elsewhere.
+
+    Indices that are a tensor are where the values are: nothing is copied to a GPU for them.
+    """
     vector = values.new_zeros(*values.shape[:-1], SIZE)
-    vector[..., list(indices)] = values
-    return vector
+    indices = torch.as_tensor(indices, device=values.device)
+    return vector.index_copy(-1, indices, values)
 
 
 def mask_of(indices: Sequence[int]) -> Tensor:

@@ -95,6 +95,7 @@ def _denoise(
     scheduler.set_timesteps(steps)
     x = noise
     for step in scheduler.timesteps:
-        output = denoiser(x, step.to(x.device).expand(len(x))).to(x.dtype)
+        level = torch.full((len(x),), int(step), device=x.device)
+        output = denoiser(x, level).to(x.dtype)
         x = scheduler.step(output, step, x).prev_sample
     return x
