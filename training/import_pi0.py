@@ -51,11 +51,6 @@ def import_pi0(config: ImportPi0Config) -> int:
         preset=config.preset,
         card=_card(config, sum(value.numel() for value in weights.values())),
     )
-    print(f"{config.output}: {len(weights)} tensors; fine-tune it with")
-    print(
-        f"  ate finetune --policy pi0 --preset {config.preset} --init {config.output} "
-        f"--variant vision --horizon {config.horizon} ..."
-    )
     return 0
 
 

@@ -42,11 +42,7 @@ def import_rdt(config: ImportRdtConfig) -> int:
         cell=cell,
         preset="full",
         card=_card(config, sizes, sum(value.numel() for value in weights.values())),
-    )
-    print(f"{config.output}: {len(weights)} tensors; fine-tune it with")
-    print(
-        f"  ate finetune --policy rdt --preset full --init {config.output} --variant vision "
-        f"--horizon {sizes.horizon} --no-normalise ..."
+        options="--no-normalise ",
     )
     return 0
 

@@ -52,8 +52,9 @@ def save_imported(
     cell: Cell,
     preset: str,
     card: str,
+    options: str = "",
 ) -> None:
-    """Write the checkpoint of imported weights.
+    """Write the checkpoint of imported weights, and say how to fine-tune it.
 
     Args:
         output: Its folder.
@@ -65,6 +66,7 @@ def save_imported(
         cell: That the policy is for.
         preset: That sets how it is usually fine-tuned.
         card: Model card.
+        options: Of `ate finetune` that these weights want, besides the usual ones.
     """
     checkpoint = checkpoint_of(
         kind,
@@ -76,6 +78,11 @@ def save_imported(
         card=card,
     )
     save_checkpoint(output, checkpoint)
+    print(f"{output}: {len(weights)} tensors; fine-tune it with")
+    print(
+        f"  ate finetune --policy {kind} --preset {preset} --init {output} --variant vision "
+        f"--horizon {sizes.horizon} {options}..."
+    )
 
 
 def _is_checkpoint(folder: Path) -> bool:
