@@ -1,6 +1,7 @@
 """Small synthetic demonstrations: arms that follow their objects along straight paths."""
 
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
@@ -8,9 +9,27 @@ import simplejpeg
 import torch
 
 from ate_core.contract import load_cell
+from training import finetune as command
 from training.data.episode_file import Episode, write_episode
 
 TICKS = 40
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """A function that makes fine-tuning receive SIGTERM in a step."""
+
+    def stop(step):
+        original = command.loss_of
+
+        def interrupted(model, objective, output, batch, current):
+            if current == step:
+                signal.raise_signal(signal.SIGTERM)
+            return original(model, objective, output, batch, current)
+
+        monkeypatch.setattr(command, "loss_of", interrupted)
+
+    return stop
 
 
 @pytest.fixture(autouse=True)

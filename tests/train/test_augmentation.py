@@ -1,12 +1,10 @@
 import dataclasses
 import math
-import signal
 
 import pytest
 import torch
 
 from ate_policy.checkpoint import load_checkpoint
-from training import finetune as command
 from training.configs.finetune import FinetuneConfig
 from training.data.augmentation import Openpi, Shift, crop_and_turn, jitter, make_augmentation
 from training.finetune import finetune
@@ -152,7 +150,7 @@ def test_pi0_of_full_size_is_trained_as_openpi_does(tmp_path):
     assert chosen(policy="pi0", preset="full", image_augmentation="shift") == "shift"
 
 
-def test_a_resumed_run_sees_the_same_changes(tmp_path, write_demonstrations, monkeypatch):
+def test_a_resumed_run_sees_the_same_changes(tmp_path, write_demonstrations, stop_at):
     folder = write_demonstrations(tmp_path / "episodes", count=2, ticks=20, images=True)
     settings = {
         "episodes": folder,
@@ -164,14 +162,7 @@ def test_a_resumed_run_sees_the_same_changes(tmp_path, write_demonstrations, mon
     finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
     plain = {**settings, "image_augmentation": "none"}
     finetune(FinetuneConfig(output=tmp_path / "plain", **plain))
-    original = command.loss_of
-
-    def interrupted(model, objective, output, batch, step):
-        if step == 1:
-            signal.raise_signal(signal.SIGTERM)
-        return original(model, objective, output, batch, step)
-
-    monkeypatch.setattr(command, "loss_of", interrupted)
+    stop_at(1)
     config = FinetuneConfig(output=tmp_path / "cut", **settings)
     assert finetune(config) == 130
     assert finetune(dataclasses.replace(config, resume=True)) == 0

@@ -255,18 +255,11 @@ def test_the_policy_overfits_one_demonstration(tmp_path, write_demonstrations, c
     assert np.abs(error).mean() < 0.01 * spread
 
 
-def test_a_signal_ends_the_run_with_a_checkpoint_that_resumes(tmp_path, episodes, monkeypatch):
+def test_a_signal_ends_the_run_with_a_checkpoint_that_resumes(tmp_path, episodes, stop_at):
     settings = {"episodes": episodes, **SHORT}
     finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
-    original = command.loss_of
-
-    def interrupted(model, objective, output, batch, step):
-        if step == 3:
-            signal.raise_signal(signal.SIGTERM)
-        return original(model, objective, output, batch, step)
-
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(command, "loss_of", interrupted)
+    stop_at(3)
     config = FinetuneConfig(output=tmp_path / "cut", **settings)
     assert finetune(config) == 130
     assert signal.getsignal(signal.SIGTERM) is before
