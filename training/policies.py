@@ -9,7 +9,7 @@ import torch
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
-from ate_policy.loading import without_weights
+from ate_policy.loading import placed_weights, without_weights
 from ate_policy.models.interface import ChunkModel, Interface
 from ate_policy.models.rdt_config import RdtConfig
 from ate_policy.models.rdt_encoders import require_encoders
@@ -91,10 +91,7 @@ def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> Chu
     adapters = getattr(sizes, "train", "") == "lora"  # these are drawn, the rest is not
     with nullcontext() if adapters else without_weights():
         model = build_model(kind, sizes)
-    weights = {
-        name: value.to(torch.float32, copy=True) if value.is_floating_point() else value.clone()
-        for name, value in stored.weights.items()
-    }
+    weights = placed_weights(stored.weights, torch.device("cpu"), torch.float32)
     try:
         model.load_state_dict(weights, assign=not adapters)
     except RuntimeError as error:

@@ -4,12 +4,12 @@ In bf16 every weight is cast once. Tables of frequencies and masks are not weigh
 stay in fp32 and only change device. So does the chunk that a sampler integrates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ate_core.errors import CheckpointError, UsageError
@@ -54,9 +54,6 @@ def restore_model(
 ) -> ChunkModel:
     """The network of a checkpoint with its weights.
 
-    Every weight goes from the file, which is mapped into memory, to its device by itself. It is
-    copied on the CPU, too: a file may be overwritten, and its numbers lie unaligned.
-
     Args:
         checkpoint: As loaded.
         device: Where the network shall run.
@@ -66,15 +63,30 @@ def restore_model(
         config = config_class(checkpoint.kind)(**checkpoint.model)
         with without_weights():
             model = build_model(checkpoint.kind, config)
-        weights = {
-            name: value.to(device, dtype if value.is_floating_point() else value.dtype, copy=True)
-            for name, value in checkpoint.weights.items()
-        }
-        model.load_state_dict(weights, assign=True)
+        model.load_state_dict(placed_weights(checkpoint.weights, device, dtype), assign=True)
     except (TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"weights do not fit config.json ({reason}): train again") from None
     return model.to(device)
+
+
+def placed_weights(
+    weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Weights of a checkpoint, ready to be assigned to a network.
+
+    Each goes from the file, which is mapped into memory, to its device by itself. It is copied on
+    the CPU, too: a file may be overwritten, and its numbers lie unaligned.
+
+    Args:
+        weights: By name.
+        device: Where the network shall be.
+        dtype: Of its numbers; integers stay what they are.
+    """
+    return {
+        name: value.to(device, dtype if value.is_floating_point() else value.dtype, copy=True)
+        for name, value in weights.items()
+    }
 
 
 @contextmanager
