@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ate_core.errors import CheckpointError
+from ate_policy.models.token_rows import pad_rows
 
 MAX_PROMPT = 48
 """Longest prompt [tokens], start and newline included; the rest is cut (openpi)."""
@@ -106,17 +106,11 @@ def prompt_ids(tokenizer: Tokenizer, instruction: str) -> tuple[int, ...]:
     return (tokenizer.start, *tokenizer.encode(text), tokenizer.newline)[:MAX_PROMPT]
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(mode=False)  # what is kept may be trained with later
 def pad_prompts(prompts: tuple[tuple[int, ...], ...], device: torch.device) -> Prompts:
-    """Bring prompts to the length of the longest; recent batches stay on the device."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts])
-    if min(map(len, prompts)) == longest:
-        return Prompts(ids=ids.to(device), mask=None)
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    mask = torch.arange(longest) < lengths[:, None]
-    return Prompts(ids=ids.to(device), mask=mask.to(device))
+    """Bring prompts to the length of the longest."""
+    ids, valid = pad_rows(prompts, 0, device)
+    equal = len(set(map(len, prompts))) == 1
+    return Prompts(ids=ids, mask=None if equal else valid)
 
 
 def camera_order(cameras: Sequence[str]) -> list[int]:

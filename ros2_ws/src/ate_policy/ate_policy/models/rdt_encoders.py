@@ -8,7 +8,6 @@ says where they are.
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from ate_core.errors import CheckpointError
 from ate_policy.models.image_encoder import ImageEncoder
 from ate_policy.models.rdt_config import RdtConfig
+from ate_policy.models.token_rows import pad_rows
 
 MODELS_VARIABLE = "ATE_MODELS"
 """Names the folder that holds this machine's encoders: they are too large for a checkpoint, and
@@ -68,19 +68,9 @@ class ByteText(nn.Module):
 
     def forward(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
         """B texts -> (B, L, size), (B, L); an empty text is one padding token."""
-        rows, valid = byte_rows(tuple(texts), self.longest, like.device)
-        return self.embedding(rows), valid
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(mode=False)  # what is kept may be trained with later
-def byte_rows(texts: tuple[str, ...], longest: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """UTF-8 bytes of B texts (B, L), and where they are valid; recent ones stay on the device."""
-    rows = [list(text.encode())[:longest] or [PADDING] for text in texts]
-    length = max(map(len, rows))
-    filled = [row + [PADDING] * (length - len(row)) for row in rows]
-    valid = [[True] * len(row) + [False] * (length - len(row)) for row in rows]
-    return torch.tensor(filled, device=device), torch.tensor(valid, device=device)
+        rows = tuple(tuple(text.encode())[: self.longest] or (PADDING,) for text in texts)
+        ids, valid = pad_rows(rows, PADDING, like.device)
+        return self.embedding(ids), valid
 
 
 class SmallImageTokens(nn.Module):
