@@ -33,11 +33,11 @@ from training.configs.finetune import FULL, PolicyName, Preset
 from training.configs.train_vae import PRESETS
 from training.data.sampler import Batch
 from training.finetune import loss_of
+from training.loop.optimisation import apply_gradients, make_optimizer
+from training.loop.policies import KIND_OF
+from training.loop.processes import autocast, memory_estimate
 from training.objectives.denoising import Objective, PlainDenoising
 from training.objectives.latent_guidance import ShiftBounds, ShiftedTarget
-from training.optimisation import apply_gradients, make_optimizer
-from training.policies import KIND_OF
-from training.processes import autocast, memory_estimate
 from training.vae.model import ActionVae, VaeConfig
 
 PROMPT = "put the slice into the toaster and press the button"

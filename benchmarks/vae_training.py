@@ -27,8 +27,8 @@ from torch.distributions import Normal, kl_divergence
 from torch.multiprocessing import get_context
 from torch.utils.data import DataLoader, Dataset
 
-from training.allocator import keep_freed_memory
-from training.optimisation import GRADIENT_CLIP, apply_gradients, make_optimizer
+from training.loop.allocator import keep_freed_memory
+from training.loop.optimisation import GRADIENT_CLIP, apply_gradients, make_optimizer
 from training.vae.losses import KERNEL_VARIANCE, DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig
 from training.vae.objective import draw_batch, vae_loss

@@ -21,9 +21,9 @@ from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
 from ate_policy.untrained import untrained_copy
 from ate_sim.env import CellEnv
-from training.comparison import compare, wilson
-from training.folders import make_folder
-from training.video import write_video
+from training.data.folders import make_folder
+from training.reporting.video import write_video
+from training.studies.comparison import compare, wilson
 
 UNTRAINED = "untrained"
 """Name of the control: the same network with random weights."""

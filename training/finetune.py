@@ -19,24 +19,15 @@ from training.data.augmentation import make_augmentation
 from training.data.dataset import Demonstrations, gather
 from training.data.sampler import Batch, BatchSampler
 from training.data.trajectory import read_trajectories
-from training.meter import Meter
-from training.objectives.denoising import Objective, PlainDenoising
-from training.objectives.latent_guidance import (
-    LatentMetric,
-    RandomShift,
-    ReferenceShift,
-    ShiftBounds,
-    ShiftedTarget,
-)
-from training.optimisation import (
+from training.loop.optimisation import (
     apply_gradients,
     average_weights,
     copy_weights,
     cosine_rate,
     make_optimizer,
 )
-from training.policies import KIND_OF, build_policy, policy_sizes
-from training.processes import (
+from training.loop.policies import KIND_OF, build_policy, policy_sizes
+from training.loop.processes import (
     agree,
     autocast,
     exchange,
@@ -47,7 +38,16 @@ from training.processes import (
     memory_estimate,
     parts,
 )
-from training.run_folder import RunFolder, pack_state, saved_weights, unpack_state
+from training.loop.progress import Meter
+from training.loop.run_folder import RunFolder, pack_state, saved_weights, unpack_state
+from training.objectives.denoising import Objective, PlainDenoising
+from training.objectives.latent_guidance import (
+    LatentMetric,
+    RandomShift,
+    ReferenceShift,
+    ShiftBounds,
+    ShiftedTarget,
+)
 from training.vae.storage import load_vae, require_same_space
 
 

@@ -16,7 +16,12 @@ from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.transforms import Statistics, VectorStatistics
 from training.configs.import_pi0 import ImportPi0Config
-from training.imported import NORMAL_Q99, identity_statistics, make_parent, save_imported
+from training.pretrained.imported import (
+    NORMAL_Q99,
+    identity_statistics,
+    make_parent,
+    save_imported,
+)
 
 KIND = "pi0"
 """Kind of the checkpoint."""

@@ -19,7 +19,7 @@ from ate_policy.models.rdt_weights import (
     published_sizes,
 )
 from training.configs.import_rdt import ImportRdtConfig
-from training.imported import identity_statistics, make_parent, save_imported
+from training.pretrained.imported import identity_statistics, make_parent, save_imported
 
 KIND = "rdt"
 """Kind of the checkpoint."""

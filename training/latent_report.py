@@ -12,10 +12,10 @@ from torch import Tensor
 from ate_core.errors import AteError, DeviceError, TrainingError, UsageError
 from ate_policy.transforms import ChunkTransform
 from training.configs.latent_report import LatentReportConfig
-from training.folders import make_folder
-from training.html_page import image, note, page, section, table, video
-from training.latent_figures import error_figure, plane_figure
-from training.latent_video import play
+from training.data.folders import make_folder
+from training.reporting.html_page import image, note, page, section, table, video
+from training.reporting.latent_figures import error_figure, plane_figure
+from training.reporting.latent_video import play
 from training.vae.chunks import VaeData, load_chunks, stored_config
 from training.vae.losses import DiagonalGaussian
 from training.vae.measures import active_units, dimension_errors, overlap, tool_errors

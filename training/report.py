@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from ate_core.errors import UsageError
-from training.comparison import compare, wilson
 from training.data.episode_file import list_episodes, read_episode
-from training.html_page import image, note, page, section, table, video
-from training.report_figures import latent_figure, losses_figure, period_figure
+from training.reporting.figures import latent_figure, losses_figure, period_figure
+from training.reporting.html_page import image, note, page, section, table, video
+from training.studies.comparison import compare, wilson
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from ate_core.errors import UsageError
 from ate_sim.embodiments import EMBODIMENTS
 from ate_sim.tasks import load_task
 from training.configs.study import GROWS, HOW_TO_RUN, PLAIN, Arm, StudyConfig
-from training.folders import make_folder
-from training.study_report import write_report
-from training.study_stages import (
+from training.data.folders import make_folder
+from training.studies.report import write_report
+from training.studies.stages import (
     pretrain_policy,
     record_demonstrations,
     roll_out_checkpoints,

@@ -5,9 +5,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training.configs.train_vae import TrainVaeConfig
-from training.meter import Meter
-from training.optimisation import apply_gradients, make_optimizer
-from training.processes import (
+from training.loop.optimisation import apply_gradients, make_optimizer
+from training.loop.processes import (
     Precision,
     agree,
     autocast,
@@ -19,7 +18,8 @@ from training.processes import (
     memory_estimate,
     parts,
 )
-from training.run_folder import RunFolder, pack_state, unpack_state
+from training.loop.progress import Meter
+from training.loop.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.card import describe
 from training.vae.chunks import load_chunks, load_prior, vae_sizes
 from training.vae.losses import DiagonalGaussian

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from training.comparison import compare, wilson
+from training.studies.comparison import compare, wilson
 
 Trials = Sequence[Mapping[str, Any]]
 """What `play.roll_out` gives, in the order of the seeds."""

@@ -15,8 +15,13 @@ from torch.distributed.fsdp import fully_shard
 
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.models.interface import Inputs
-from training.optimisation import apply_gradients, average_weights, copy_weights, make_optimizer
-from training.run_folder import pack_state, saved_weights, unpack_state
+from training.loop.optimisation import (
+    apply_gradients,
+    average_weights,
+    copy_weights,
+    make_optimizer,
+)
+from training.loop.run_folder import pack_state, saved_weights, unpack_state
 
 
 def build(mesh):

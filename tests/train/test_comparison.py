@@ -3,7 +3,7 @@
 import pytest
 
 from ate_core.errors import UsageError
-from training.comparison import compare, wilson
+from training.studies.comparison import compare, wilson
 
 
 def test_wilson_interval_agrees_with_published_values():

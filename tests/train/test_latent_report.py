@@ -12,9 +12,9 @@ from training import latent_report as command
 from training.configs.latent_report import LatentReportConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource
-from training.latent_figures import principal_plane
 from training.latent_report import farthest_pair, latent_report
-from training.latent_video import APPROACH, approach
+from training.reporting.latent_figures import principal_plane
+from training.reporting.latent_video import APPROACH, approach
 from training.train_vae import train_vae
 from training.vae import chunks as chunks_module
 from training.vae.losses import DiagonalGaussian

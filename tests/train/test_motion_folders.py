@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from ate_core.errors import TrainingError
-from training.data.folding import fold_by_names, fold_by_width
+from training.data.column_mapping import fold_by_names, fold_by_width
 from training.data.pretraining import load_sources, read_recordings
 
 

@@ -12,11 +12,11 @@ from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint, save_checkpoint
 from ate_policy.policy import load_policy
 from training import finetune as command
-from training import policies
 from training.configs.finetune import FinetuneConfig
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
-from training.policies import build_policy, policy_sizes
+from training.loop import policies
+from training.loop.policies import build_policy, policy_sizes
 
 POLICIES = ("flow", "diffusion", "pi0", "rdt")
 SHORT = {"preset": "tiny", "steps": 4, "batch": 4, "log_every": 1, "save_every": 2}

@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from ate_core.errors import TrainingError
-from training.data.folding import fold_by_names
+from training.data.column_mapping import fold_by_names
 from training.data.lerobot_tables import read_motion, resample
 from training.data.pretraining import load_sources
 

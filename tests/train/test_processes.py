@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from ate_core.errors import UsageError
 from ate_policy.checkpoint import load_checkpoint
-from training.processes import part_size
+from training.loop.processes import part_size
 
 ATE = [sys.executable, "-m", "ate_bringup.cli"]
 # the paper's rate: where a gradient is zero up to rounding, Adam still takes a step of its size

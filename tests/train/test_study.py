@@ -10,11 +10,10 @@ import torch
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import load_checkpoint
 from ate_sim.embodiments import FastEpisode
-from training import study_stages
 from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
+from training.studies.stages import as_episode, pretrain_policy, train_aligned
 from training.study import Job, make_jobs, run_jobs, study
-from training.study_stages import as_episode, pretrain_policy, train_aligned
 from training.vae.model import ActionVae
 from training.vae.storage import load_vae
 
@@ -77,7 +76,7 @@ def test_a_finished_study_repeats_nothing(finished, monkeypatch):
         raise AssertionError("a finished stage ran again")
 
     for name in ("finetune", "train_vae", "collect_fast", "roll_out"):
-        monkeypatch.setattr(study_stages, name, refuse)
+        monkeypatch.setattr(stages, name, refuse)
     before = (finished.output / "results.json").read_bytes()
     assert study(finished) == 0
     assert (finished.output / "results.json").read_bytes() == before
@@ -85,7 +84,7 @@ def test_a_finished_study_repeats_nothing(finished, monkeypatch):
 
 def test_a_killed_study_ends_with_the_same_result(finished, tmp_path, monkeypatch):
     config = dataclasses.replace(finished, output=tmp_path / "study")
-    original, calls = study_stages.roll_out, []
+    original, calls = stages.roll_out, []
 
     def dies(*arguments):
         calls.append(arguments)
@@ -93,7 +92,7 @@ def test_a_killed_study_ends_with_the_same_result(finished, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(study_stages, "roll_out", dies)
+    monkeypatch.setattr(stages, "roll_out", dies)
     with pytest.raises(KeyboardInterrupt):
         study(config)
     monkeypatch.undo()

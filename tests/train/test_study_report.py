@@ -8,8 +8,8 @@ import pytest
 from ate_core.errors import UsageError
 from training.configs.study import StudyConfig
 from training.evaluate import Trial
-from training.study_report import fill_document, read_outcomes, tables
-from training.study_stages import rollouts_file
+from training.studies.report import fill_document, read_outcomes, tables
+from training.studies.stages import rollouts_file
 
 TWO_RUNS = {
     "tasks": ("pick_place",),

@@ -5,7 +5,7 @@ import pytest
 
 from ate_core.errors import UsageError
 from training.evaluate import Trial
-from training.study_statistics import arm_result, contrast, paired_difference
+from training.studies.statistics import arm_result, contrast, paired_difference
 
 
 def trial(seed, success, *, score=None, jerk=100.0):

@@ -10,9 +10,9 @@ from ate_core.errors import UsageError
 from training.configs.applicability import FINETUNE, refuse_without_effect
 from training.data.augmentation import ImageAugmentation
 from training.data.dataset import ActionSpace
-from training.meter import LogTarget
+from training.loop.processes import Precision
+from training.loop.progress import LogTarget
 from training.objectives.latent_guidance import GuidanceMode
-from training.processes import Precision
 
 Variant = Literal["state", "vision"]
 _COUNTS = ("horizon", "steps", "save_every", "log_every", "threads", "accumulate", "lora_rank")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ate_core.errors import UsageError
 from training.data.dataset import ActionSpace
-from training.processes import Precision
+from training.loop.processes import Precision
 
 KlDirection = Literal["reverse", "forward"]
 LatentHead = Literal["linear", "norm"]

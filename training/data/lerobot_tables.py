@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from ate_core.errors import TrainingError
 from ate_core.layout import VectorLayout
-from training.data.folding import fold_by_names, fold_rows
+from training.data.column_mapping import fold_by_names, fold_rows
 
 ACTION = "action"
 """The column of motion: policies are trained on actions, not on measured joints."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
-from training.data.folding import fold_rows
+from training.data.column_mapping import fold_rows
 
 STATES = "observations/qpos"
 """Dataset of measured joints."""

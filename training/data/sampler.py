@@ -11,7 +11,7 @@ from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
 from training.data.augmentation import Augmentation
 from training.data.dataset import Demonstrations
-from training.processes import Part
+from training.loop.processes import Part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

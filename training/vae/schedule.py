@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from training.configs.train_vae import TrainVaeConfig
-from training.optimisation import cosine_rate
+from training.loop.optimisation import cosine_rate
 from training.vae.recipe import Recipe
 from training.vae.reference import epoch_rate, epoch_rows
 

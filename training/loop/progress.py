@@ -12,7 +12,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from ate_core.errors import UsageError
-from training.run_folder import RunFolder
+from training.loop.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a run after the present step, with a checkpoint."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
-from training.video import write_video
+from training.reporting.video import write_video
 
 VIDEO_SIZE = (270, 480)
 """Height and width of the video [px]."""

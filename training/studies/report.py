@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ate_core.errors import TrainingError, UsageError
 from training.configs.study import PLAIN, Arm, StudyConfig
 from training.evaluate import Trial
-from training.study_stages import read_trials, rollouts_file
-from training.study_statistics import ArmResult, Contrast, Difference, arm_result, contrast
+from training.studies.stages import read_trials, rollouts_file
+from training.studies.statistics import ArmResult, Contrast, Difference, arm_result, contrast
 
 Outcomes = dict[str, dict[str, dict[int, list[list[Trial]]]]]
 """task -> arm -> step -> rollouts of each training run."""

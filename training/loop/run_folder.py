@@ -39,7 +39,7 @@ from ate_policy.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
-from training.folders import make_folder
+from training.data.folders import make_folder
 
 STATE = "training_state"
 """Stem of the file with optimiser, raw weights and random generators."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from ate_core.errors import TrainingError, UsageError
-from training.allocator import keep_freed_memory
+from training.loop.allocator import keep_freed_memory
 
 Precision = Literal["fp32", "bf16"]
 

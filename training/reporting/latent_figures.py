@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.report_figures import png
+from training.reporting.figures import png
 
 COLOURS = ("0.55", "tab:orange", "tab:blue", "tab:green")
 """Of the groups, in their order."""

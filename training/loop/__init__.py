@@ -1,0 +1,1 @@
+"""One training run: loop, progress, processes, run folder."""
