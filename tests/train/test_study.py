@@ -12,6 +12,7 @@ from ate_policy.checkpoint import load_checkpoint
 from ate_sim.embodiments import FastEpisode
 from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
+from training.studies import stages
 from training.studies.stages import as_episode, pretrain_policy, train_aligned
 from training.study import Job, make_jobs, run_jobs, study
 from training.vae.model import ActionVae
