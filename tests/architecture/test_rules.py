@@ -16,7 +16,7 @@ ALLOWED = {
     "ate_description": {"ate_core"},
     # The simulated cell hosts the drivers' emulators and plays the operators' devices.
     "ate_sim": SHARED | {"ate_teleop", "realman_driver", "omnipicker_driver"},
-    "ate_bringup": SHARED | {"ate_teleop"},
+    "ate_bringup": SHARED | {"ate_teleop", "ate_sim"},  # of ate_sim the names of tasks
     "training": SHARED | {"ate_policy", "ate_sim", "training"},
 }
 

@@ -91,7 +91,7 @@ def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
         (["ate_teleop", "dual_operator.launch.py", "cell:=none.yaml"], "cannot be read"),
         (
             ["ate_teleop", "dual_operator.launch.py", "hardware:=sim", "task:=fly"],
-            "need one of pick_place",
+            "known are pick_place",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from ate_core.errors import UsageError
 from ate_sim.env import CellEnv, ExpertPlayer
-from ate_sim.experts import ExpertConfig
+from ate_sim.motion_plan import ExpertConfig
 from ate_sim.tasks import TASKS
 
 
@@ -17,7 +17,7 @@ def play(env: CellEnv, seed: int, config: ExpertConfig | None = None) -> np.ndar
     return np.stack(states)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASKS.names())
 def test_expert_does_the_task_within_the_safety_limits(task: str) -> None:
     env = CellEnv(task)
     env.reset(0)
@@ -38,7 +38,7 @@ def test_expert_succeeds_with_the_aim_of_a_human() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASKS.names())
 def test_expert_succeeds_from_twenty_starts(task: str) -> None:
     env = CellEnv(task)
     failed = []
@@ -50,7 +50,7 @@ def test_expert_succeeds_from_twenty_starts(task: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASKS.names())
 def test_expert_with_aiming_noise_fails_at_most_once_in_twenty(task: str) -> None:
     env = CellEnv(task)
     failed = []

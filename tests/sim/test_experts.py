@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from ate_core.errors import UsageError
-from ate_sim.cell_model import SimWorld
 from ate_sim.embodiments import EMBODIMENTS, collect_fast, generate_motion
-from ate_sim.experts import Expert, ExpertConfig, minimum_jerk, tool_down
+from ate_sim.experts import Expert
 from ate_sim.ik import ToolTracker
-from ate_sim.tasks import TASKS
+from ate_sim.motion_plan import ExpertConfig, minimum_jerk, tool_down
+from ate_sim.tasks import TASKS, load_task
+from ate_sim.world.sim_world import SimWorld
 
 
 def test_minimum_jerk_starts_and_ends_at_rest() -> None:
@@ -20,10 +21,10 @@ def test_minimum_jerk_starts_and_ends_at_rest() -> None:
     assert 1.0 - minimum_jerk(1.0 - step) < 1e-10
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASKS.names())
 def test_plan_is_continuous_and_returns_home(task: str) -> None:
-    world = SimWorld(task)
-    expert = Expert(world, seed=0)
+    world = SimWorld(load_task(task))
+    expert = Expert(world.scene, world, seed=0)
     for side in ("left", "right"):
         poses = [
             expert.tool_target(side, time)[0][:3, 3]
@@ -36,8 +37,8 @@ def test_plan_is_continuous_and_returns_home(task: str) -> None:
 
 
 def test_arm_without_work_stands_still() -> None:
-    world = SimWorld("pick_place")
-    expert = Expert(world, seed=0)
+    world = SimWorld(load_task("pick_place"))
+    expert = Expert(world.scene, world, seed=0)
     for time in np.linspace(0.0, expert.duration, 20):
         pose, opening = expert.tool_target("right", time)
         assert np.array_equal(pose, world.tool_pose("right"))
@@ -45,19 +46,20 @@ def test_arm_without_work_stands_still() -> None:
 
 
 def test_pace_stretches_the_episode_and_noise_moves_the_aim() -> None:
-    world = SimWorld("pick_place")
-    quick, slow = (Expert(world, 0, ExpertConfig(pace=pace)) for pace in (0.7, 1.0))
+    world = SimWorld(load_task("pick_place"))
+    quick, slow = (Expert(world.scene, world, 0, ExpertConfig(pace=pace)) for pace in (0.7, 1.0))
     assert slow.duration > quick.duration
-    noisy = Expert(world, 0, ExpertConfig(aim_noise=0.003))
+    noisy = Expert(world.scene, world, 0, ExpertConfig(aim_noise=0.003))
     moment = 0.5 * quick.duration
     offset = noisy.tool_target("left", moment)[0] - quick.tool_target("left", moment)[0]
     assert 0.0 < np.abs(offset).max() < 0.02
-    repeated = Expert(world, 0, ExpertConfig(aim_noise=0.003)).tool_target("left", moment)[0]
-    assert np.array_equal(noisy.tool_target("left", moment)[0], repeated)
+    repeated = Expert(world.scene, world, 0, ExpertConfig(aim_noise=0.003))
+    poses = [expert.tool_target("left", moment)[0] for expert in (noisy, repeated)]
+    assert np.array_equal(*poses)
 
 
 def test_tracker_reaches_a_pose_and_keeps_the_elbow_bent() -> None:
-    world = SimWorld("pick_place")
+    world = SimWorld(load_task("pick_place"))
     tracker = ToolTracker(world, "left")
     start = world.tool_pose("left")
     goal = tool_down([0.30, 0.20, 0.08], yaw=0.5)
@@ -85,7 +87,7 @@ def test_other_bodies_do_the_task_with_the_same_expert(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TASKS.names())
 @pytest.mark.parametrize("name", EMBODIMENTS)
 def test_other_bodies_do_every_task(name: str, task: str) -> None:
     episodes = collect_fast(task, range(4), embodiment=EMBODIMENTS[name])

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
+from ate_core.contract import SIDES
 from ate_core.errors import DeviceError, UsageError
 from ate_core.geometry import inverse, pose_to_matrix
-from ate_sim import engine
-from ate_sim.cell_model import SIDES, SimWorld
 from ate_sim.env import CellEnv, ExpertPlayer
 from ate_sim.ik import ToolTracker
-from ate_sim.renderer import CellRenderer
+from ate_sim.tasks import load_task
+from ate_sim.world import engine
 from ate_sim.world.cell import CAMERAS
+from ate_sim.world.renderer import CellRenderer
+from ate_sim.world.sim_world import SimWorld
 
 
 def needs_graphics() -> None:
@@ -21,7 +23,7 @@ def needs_graphics() -> None:
 
 
 def test_tool_pose_agrees_with_the_description() -> None:
-    world = SimWorld("pick_place")
+    world = SimWorld(load_task("pick_place"))
     rng = np.random.default_rng(0)
     transform_tool_to_flange = pose_to_matrix([0.0, 0.0, 0.16, 0.0, 0.0, 0.0, 1.0])
     for side in SIDES:
@@ -36,7 +38,7 @@ def test_tool_pose_agrees_with_the_description() -> None:
 
 
 def test_arms_stay_where_they_are_told() -> None:
-    world = SimWorld("pick_place")
+    world = SimWorld(load_task("pick_place"))
     target = world.arm_q("left") + np.array([0.2, 0.1, 0.2, -0.3, 0.2, 0.2, 0.2])
     world.set_arm_target("left", target)
     world.step(500)
@@ -46,14 +48,14 @@ def test_arms_stay_where_they_are_told() -> None:
 
 
 def test_motors_carry_the_weight_of_the_arm() -> None:
-    world = SimWorld("pick_place")
+    world = SimWorld(load_task("pick_place"))
     torque = world.arm_torque("left")
     assert abs(torque[3]) > 2.0
     assert torque[[0, 6]] == pytest.approx(np.zeros(2), abs=0.05)
 
 
 def test_wrench_shows_the_gripper_and_what_presses_on_it() -> None:
-    world = SimWorld("pick_place")
+    world = SimWorld(load_task("pick_place"))
     world.set_gripper_target("left", 0.0)
     world.step(500)
     weight = world.wrench("left")
@@ -97,7 +99,7 @@ def test_held_object_slips_less_than_a_millimetre_in_ten_seconds(
 
 
 def test_physics_state_carries_everything_a_picture_needs() -> None:
-    world, copy = SimWorld("use_toaster"), SimWorld("use_toaster")
+    world, copy = SimWorld(load_task("use_toaster")), SimWorld(load_task("use_toaster"))
     world.reset(7, "hard")
     world.set_arm_target("left", world.arm_q("left") + 0.1)
     world.step(50)
@@ -110,7 +112,7 @@ def test_physics_state_carries_everything_a_picture_needs() -> None:
 
 def test_camera_pictures_repeat_and_show_the_scene() -> None:
     needs_graphics()
-    world = SimWorld("pick_place")
+    world = SimWorld(load_task("pick_place"))
     renderer = CellRenderer(world)
     for key, role in CAMERAS.items():
         picture = renderer.render(key, 72, 128)
@@ -136,9 +138,9 @@ def test_missing_graphics_library_is_named_with_its_packages(
 ) -> None:
     monkeypatch.setattr(engine, "_MISSING", ["EGL"])
     with pytest.raises(DeviceError, match="EGL is missing; install it with: apt-get install"):
-        CellRenderer(SimWorld("pick_place")).render("cam_high", 72, 128)
+        CellRenderer(SimWorld(load_task("pick_place"))).render("cam_high", 72, 128)
 
 
 def test_arm_target_of_wrong_length_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\(6,\)"):
-        SimWorld("pick_place").set_arm_target("left", np.zeros(6))
+        SimWorld(load_task("pick_place")).set_arm_target("left", np.zeros(6))

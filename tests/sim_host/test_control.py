@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from ate_core.errors import DeviceError
-from ate_sim.host.control import SimControl
-from ate_sim.host.process import claim
+from ate_sim.realtime.control import SimControl
+from ate_sim.realtime.process import claim
 
 
 def test_without_a_world_the_error_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match=r"start ate_sim\.host\.world"):
+    with pytest.raises(DeviceError, match=r"start ate_sim\.realtime\.world"):
         SimControl(tmp_path).state()
 
 
@@ -29,7 +29,7 @@ def test_a_second_owner_of_a_role_is_refused(tmp_path: Path) -> None:
 
 def test_a_killed_owner_does_not_block_the_next(tmp_path: Path) -> None:
     code = (
-        "import os, sys, pathlib; from ate_sim.host.process import claim\n"
+        "import os, sys, pathlib; from ate_sim.realtime.process import claim\n"
         "with claim(pathlib.Path(sys.argv[1]), 'world'): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=30)

@@ -29,7 +29,7 @@ def cell_file(tmp_path: Path) -> Path:
 def test_devices_are_up_and_hands_at_rest_until_stopped(
     start, stop, runtime_dir: Path, cell_file: Path, eventually: Callable[..., None], number: int
 ) -> None:
-    process = start("ate_sim.host.operators", "--cell", str(cell_file))
+    process = start("ate_sim.people.operators", "--cell", str(cell_file))
     operators = load_cell(cell_file, "sim").operators
     for operator in operators.values():
         reader = VisionProReader(VisionProConfig(ip=operator.headset_ip, hand=operator.hand))
@@ -57,7 +57,7 @@ def test_without_a_world_the_people_give_up_with_one_line(
     start, runtime_dir: Path, cell_file: Path
 ) -> None:
     arguments = ("--cell", str(cell_file), "--episodes", "1", "--start-timeout", "0.3")
-    process = start("ate_sim.host.operators", *arguments)
+    process = start("ate_sim.people.operators", *arguments)
     began = time.monotonic()
     _, errors = process.communicate(timeout=30.0)
     assert process.returncode == 1

@@ -9,9 +9,9 @@ import pytest
 from ate_core.contract import load_cell
 from ate_core.errors import DeviceError
 from ate_core.shared_state import SharedBlock, frame_dtype
-from ate_sim.engine import require_graphics
-from ate_sim.host.control import SimControl
-from ate_sim.host.renderer import Camera
+from ate_sim.realtime.control import SimControl
+from ate_sim.realtime.renderer import Camera
+from ate_sim.world.engine import require_graphics
 
 
 def test_late_pictures_are_skipped_not_queued(tmp_path: Path) -> None:
@@ -35,8 +35,8 @@ def test_frames_come_with_rising_sequence_and_stop_with_the_process(
         require_graphics()
     except DeviceError as error:
         pytest.skip(str(error))
-    start("ate_sim.host.world")
-    renderer = start("ate_sim.host.renderer")
+    start("ate_sim.realtime.world")
+    renderer = start("ate_sim.realtime.renderer")
     cameras = load_cell(None, "sim").cameras
     with SimControl(runtime_dir) as control:
         control.wait_until_up(time.monotonic() + 30.0)

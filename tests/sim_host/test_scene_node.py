@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ate_sim.host.control import SimControl
+from ate_sim.realtime.control import SimControl
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def listener() -> Iterator[dict[str, list]]:
 def test_poses_and_names_follow_the_world(
     start, stop, runtime_dir: Path, listener, eventually: Callable[..., None]
 ) -> None:
-    start("ate_sim.host.world", "--task", "pick_place")
+    start("ate_sim.realtime.world", "--task", "pick_place")
     with SimControl(runtime_dir) as control:
         control.wait_until_up(time.monotonic() + 30.0)
         node = start(

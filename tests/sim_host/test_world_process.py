@@ -20,7 +20,7 @@ from ate_core.shared_state import (
     SharedBlock,
     new_record,
 )
-from ate_sim.host.control import SimControl
+from ate_sim.realtime.control import SimControl
 
 FIRST_JOINT = np.eye(7)[0]
 
@@ -44,7 +44,7 @@ while True:
 
 @pytest.fixture
 def world(start, runtime_dir: Path) -> Iterator[SimControl]:
-    start("ate_sim.host.world", "--task", "pick_place", "--seed", "0")
+    start("ate_sim.realtime.world", "--task", "pick_place", "--seed", "0")
     with SimControl(runtime_dir) as control:
         control.wait_until_up(time.monotonic() + 30.0)
         yield control
@@ -163,7 +163,7 @@ def test_bad_requests_are_refused_and_the_world_goes_on(world: SimControl) -> No
 def test_the_world_ends_within_a_second_and_removes_its_files(
     start, stop, runtime_dir: Path, number: int
 ) -> None:
-    process = start("ate_sim.host.world")
+    process = start("ate_sim.realtime.world")
     with SimControl(runtime_dir) as control:
         control.wait_until_up(time.monotonic() + 30.0)
     assert stop(process, number) < 1.0
@@ -171,7 +171,7 @@ def test_the_world_ends_within_a_second_and_removes_its_files(
 
 
 def test_a_second_world_is_refused_in_one_line(world: SimControl, start) -> None:
-    second = start("ate_sim.host.world")
+    second = start("ate_sim.realtime.world")
     _, errors = second.communicate(timeout=30.0)
     assert second.returncode == 1
     assert "in use by another world" in errors

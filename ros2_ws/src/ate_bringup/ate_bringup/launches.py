@@ -7,11 +7,10 @@ from pathlib import Path
 from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
 from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
+from ate_sim.tasks import TASKS
 
 DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 """How far ROS looks for other nodes."""
-
-TASKS = ("pick_place", "handover", "pick_bun", "cook_bun", "use_toaster")
 
 CELL_ARGUMENTS = (
     LaunchArgument(name="cell", default="", description="cell.yaml; empty: the packaged one"),
@@ -24,7 +23,7 @@ CELL_ARGUMENTS = (
     LaunchArgument(
         name="task",
         default="pick_place",
-        description="name of the task; sim: one of " + ", ".join(TASKS),
+        description="name of the task; sim: one of " + ", ".join(TASKS.names()),
     ),
     LaunchArgument(
         name="seed", default="0", description="sim: seed of the first start", is_count=True
@@ -100,15 +99,12 @@ def device_nodes(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
 
 def simulated_cell(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
     """World, renderer and the emulators of arms and grippers."""
-    if values["task"] not in TASKS:
-        raise UsageError(
-            f"task:={values['task']} is not simulated; need one of {', '.join(TASKS)}"
-        )
+    TASKS.require(values["task"])
     where = _cell_arguments(values)
     world = ("--task", values["task"], "--seed", values["seed"])
-    specs = [_process("world", "ate_sim.host.world", (*where, *world), ends=True)]
+    specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]
     if values["cameras"] == "true":
-        specs.append(_process("renderer", "ate_sim.host.renderer", where))
+        specs.append(_process("renderer", "ate_sim.realtime.renderer", where))
     for side in cell.arms:
         side_of = ("--side", side, *where)
         specs.append(_process(f"arm_{side}", "realman_driver.emulator", side_of, respawn=True))
@@ -161,7 +157,7 @@ def _dual_operator(values: Mapping[str, str]) -> list[ProcessSpec]:
     environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
     if values["hardware"] == "sim":
         specs = simulated_cell(cell, values) + specs
-        specs.append(_scripted("ate_sim.host.operators", "people", values))
+        specs.append(_scripted("ate_sim.people.operators", "people", values))
         paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
         environment |= {
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),

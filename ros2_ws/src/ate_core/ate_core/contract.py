@@ -23,7 +23,8 @@ from ate_core.strict import build, merge, require
 from ate_core.topics import Topics
 
 Hardware = Literal["real", "sim"]
-SIDES = ("left", "right")
+Side = Literal["left", "right"]
+SIDES: tuple[Side, Side] = ("left", "right")
 RUNTIME_VARIABLE = "ATE_RUNTIME_DIR"
 """Environment variable that moves the runtime folder of a simulated cell."""
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ate_core.errors import UsageError
 from ate_description import Embodiment
 from ate_sim.env import CellEnv, ExpertPlayer
-from ate_sim.experts import ExpertConfig
-from ate_sim.tasks.task import Difficulty
+from ate_sim.motion_plan import ExpertConfig
+from ate_sim.world.sim_world import Difficulty
 
 EMBODIMENTS: dict[str, Embodiment] = {
     embodiment.name: embodiment

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ate_core.contract import Cell, load_cell
+from ate_core.contract import SIDES, Cell, Side, load_cell
 from ate_core.errors import UsageError
 from ate_core.observation import Observation
 from ate_core.safety import JointCommand, SafetyFilter
 from ate_description import Embodiment
-from ate_sim.cell_model import SIDES, Side, SimWorld
-from ate_sim.experts import Expert, ExpertConfig
+from ate_sim.experts import Expert
 from ate_sim.ik import ToolTracker
-from ate_sim.renderer import CellRenderer
-from ate_sim.tasks.task import Difficulty, Task
+from ate_sim.motion_plan import ExpertConfig
+from ate_sim.tasks import load_task
+from ate_sim.tasks.task import Task
 from ate_sim.world.cell import CAMERAS
+from ate_sim.world.renderer import CellRenderer
+from ate_sim.world.sim_world import Difficulty, SimWorld
 
 Array = NDArray[np.float64]
 
@@ -49,7 +51,8 @@ class CellEnv:
             if key not in CAMERAS:
                 raise UsageError(f"camera is {key!r}; use one of {', '.join(CAMERAS)}")
         self.cell = cell or load_cell(hardware="sim")
-        self.world = SimWorld(task, embodiment, timestep, self.cell)
+        self.task = load_task(task) if isinstance(task, str) else task
+        self.world = SimWorld(self.task, embodiment, timestep, self.cell)
         self.cameras = tuple(cameras)
         self.image_size = image_size
         self.period = 1.0 / self.cell.tick_rate
@@ -60,7 +63,7 @@ class CellEnv:
     @property
     def instruction(self) -> str:
         """What to do, in words."""
-        return self.world.task.instruction
+        return self.task.instruction
 
     def reset(self, seed: int, difficulty: Difficulty = "normal") -> Observation:
         """Start the episode of ``seed``."""
@@ -140,7 +143,7 @@ class ExpertPlayer:
 
     def __init__(self, env: CellEnv, seed: int, config: ExpertConfig | None = None) -> None:
         """Plan from the environment's present state."""
-        self.expert = Expert(env.world, seed, config)
+        self.expert = Expert(env.task, env.world, seed, config)
         self._period = env.period
         self._layout = env.cell.layout.action
         self._trackers = {side: ToolTracker(env.world, side) for side in SIDES}

@@ -1,15 +1,12 @@
 """Damped least-squares inverse kinematics for the fast environment and its experts."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import Side
 from ate_core.geometry import rotation_log
-from ate_sim.engine import mujoco
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import Side, SimWorld
+from ate_sim.world.engine import mujoco
+from ate_sim.world.sim_world import SimWorld
 
 Array = NDArray[np.float64]
 
@@ -25,7 +22,7 @@ _LEAST_ELBOW = 0.1  # J4 [rad]: nearer to straight the elbow flips
 class ToolTracker:
     """Follows tool poses with one arm, each solution starting from the last one."""
 
-    def __init__(self, world: "SimWorld", side: "Side") -> None:
+    def __init__(self, world: SimWorld, side: Side) -> None:
         """Start from the arm's present posture."""
         self._model = world.model
         self._data = mujoco.MjData(world.model)  # kinematics only; the world is not touched

@@ -25,7 +25,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError, DeviceError
 from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
 from ate_core.nodes.runner import spinning
-from ate_sim.host.control import SimControl
+from ate_sim.realtime.control import SimControl
 
 START_TIMEOUT = 60.0
 """Longest wait for the other nodes at the start [s]."""

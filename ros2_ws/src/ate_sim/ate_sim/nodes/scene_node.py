@@ -14,8 +14,8 @@ from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.shared_state import WORLD_DTYPE
-from ate_sim.host.blocks import BlockReader
-from ate_sim.host.control import SimControl
+from ate_sim.realtime.blocks import BlockReader
+from ate_sim.realtime.control import SimControl
 
 RATE = 30.0
 """Rate of /scene/objects [Hz], that of an object tracker on a camera."""

@@ -1,12 +1,11 @@
 """Cook bun: the left arm opens the steamer, the right one puts the bun in, the left closes it."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ate_sim.engine import mujoco
+from ate_sim.motion_plan import Plan
 from ate_sim.tasks.steamer import bun_is_inside, bun_lies_on, lid_is_on
 from ate_sim.tasks.task import Array, pose_on_table, within_disc, yaw_of
+from ate_sim.world.engine import mujoco
 from ate_sim.world.shapes import (
     BUN_HEIGHT,
     KNOB_GRASP,
@@ -18,10 +17,7 @@ from ate_sim.world.shapes import (
     add_plate,
     add_steamer,
 )
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
-    from ate_sim.experts import Plan
+from ate_sim.world.sim_world import SimWorld
 
 _LID_ASIDE = np.array([-0.02, 0.235])  # from the steamer [m]
 _LID_LIFT = 0.06
@@ -54,7 +50,7 @@ class CookBun:
             "lid": pose_on_table(steamer, STEAMER_HEIGHT, rng.uniform(-0.3, 0.3)),
         }
 
-    def score(self, world: "SimWorld") -> float:
+    def score(self, world: SimWorld) -> float:
         """0.25 bun off its plate, 0.5 in the steamer, 1 and the lid back on."""
         bun, lid, steamer, plate = world.object_poses()
         if bun_is_inside(bun, steamer):
@@ -62,7 +58,7 @@ class CookBun:
             return 1.0 if closed else 0.5
         return 0.0 if bun_lies_on(bun, plate, PLATE_HEIGHT) else 0.25
 
-    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+    def plan(self, world: SimWorld, plan: Plan) -> None:
         """Lid aside and bun up at once; bun in; lid back."""
         bun, lid, steamer, _ = world.object_poses()
         aside = steamer[:2] + _LID_ASIDE

@@ -1,17 +1,12 @@
 """Handover: the right hand passes a bar to the left one, which puts it on the plate."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ate_sim.engine import mujoco
-from ate_sim.experts import tool_down
+from ate_sim.motion_plan import Plan, tool_down
 from ate_sim.tasks.task import Array, pose_on_table, within_disc, yaw_of
+from ate_sim.world.engine import mujoco
 from ate_sim.world.shapes import BLUE, PLATE_HEIGHT, add_plate, box, movable
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
-    from ate_sim.experts import Plan
+from ate_sim.world.sim_world import SimWorld
 
 _HALF_LENGTH = 0.090
 _HALF = 0.012  # half width and half height [m]
@@ -41,7 +36,7 @@ class Handover:
             "plate": pose_on_table(plate, 0.0),
         }
 
-    def score(self, world: "SimWorld") -> float:
+    def score(self, world: SimWorld) -> float:
         """0.25 bar lifted, 0.5 in the left hand alone, 1 on the plate and let go."""
         bar, plate = world.object_poses()
         left = world.gripper_blocked("left")
@@ -52,7 +47,7 @@ class Handover:
             return 0.0
         return 0.5 if left and not world.gripper_blocked("right") else 0.25
 
-    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+    def plan(self, world: SimWorld, plan: Plan) -> None:
         """Right picks and presents, left takes and places."""
         bar, plate = world.object_poses()
         yaw = yaw_of(bar)

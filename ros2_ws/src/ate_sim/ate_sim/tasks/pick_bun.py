@@ -1,12 +1,11 @@
 """Pick bun: the left arm takes the lid off, puts the bun on the plate and the lid back."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ate_sim.engine import mujoco
+from ate_sim.motion_plan import Plan
 from ate_sim.tasks.steamer import bun_lies_on, lid_is_off, lid_is_on
 from ate_sim.tasks.task import Array, draw_apart, pose_on_table, within_disc, yaw_of
+from ate_sim.world.engine import mujoco
 from ate_sim.world.shapes import (
     BUN_HEIGHT,
     KNOB_GRASP,
@@ -18,10 +17,7 @@ from ate_sim.world.shapes import (
     add_plate,
     add_steamer,
 )
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
-    from ate_sim.experts import Plan
+from ate_sim.world.sim_world import SimWorld
 
 _LID_ASIDE = np.array([-0.05, 0.222])  # from the steamer [m]
 _LID_LIFT = 0.06
@@ -59,7 +55,7 @@ class PickBun:
             "lid": pose_on_table(steamer, STEAMER_HEIGHT, rng.uniform(-0.3, 0.3)),
         }
 
-    def score(self, world: "SimWorld") -> float:
+    def score(self, world: SimWorld) -> float:
         """0.25 lid off, 0.5 bun on the plate, 1 and the lid back on."""
         bun, lid, steamer, plate = world.object_poses()
         plated = bun_lies_on(bun, plate, PLATE_HEIGHT)
@@ -69,7 +65,7 @@ class PickBun:
             return 0.5
         return 0.25 if lid_is_off(lid, steamer) else 0.0
 
-    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+    def plan(self, world: SimWorld, plan: Plan) -> None:
         """Lid aside, bun to the plate, lid back."""
         bun, lid, steamer, plate = world.object_poses()
         aside = steamer[:2] + _LID_ASIDE

@@ -1,16 +1,12 @@
 """Pick and place: the left arm puts a cube on a plate."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ate_sim.engine import mujoco
+from ate_sim.motion_plan import Plan
 from ate_sim.tasks.task import Array, draw_apart, pose_on_table, within_disc, yaw_of
+from ate_sim.world.engine import mujoco
 from ate_sim.world.shapes import PLATE_HEIGHT, RED, add_plate, box, movable
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
-    from ate_sim.experts import Plan
+from ate_sim.world.sim_world import SimWorld
 
 _HALF = 0.020  # half edge of the cube [m]
 
@@ -41,7 +37,7 @@ class PickPlace:
             "plate": pose_on_table(plate, 0.0),
         }
 
-    def score(self, world: "SimWorld") -> float:
+    def score(self, world: SimWorld) -> float:
         """0.25 cube lifted, 0.5 above the plate, 1 on the plate and let go."""
         cube, plate = world.object_pose("cube"), world.object_pose("plate")
         near = np.linalg.norm(cube[:2] - plate[:2]) < 0.045
@@ -52,7 +48,7 @@ class PickPlace:
             return 0.0
         return 0.5 if near else 0.25
 
-    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+    def plan(self, world: SimWorld, plan: Plan) -> None:
         """Pick, carry, put down."""
         cube, plate = world.object_pose("cube"), world.object_pose("plate")
         left = plan.side("left")

@@ -1,47 +1,26 @@
 """What a task is, and helpers to draw start positions."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.errors import UsageError
-from ate_sim.engine import mujoco
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
-    from ate_sim.experts import Plan
+from ate_sim.motion_plan import Plan
+from ate_sim.world.sim_world import Scene, SimWorld
 
 Array = NDArray[np.float64]
-Difficulty = Literal["normal", "hard"]
 
 
-class Task(Protocol):
-    """One task: its objects, their start, how well it was done and how an expert does it."""
-
-    @property
-    def name(self) -> str:
-        """Name on the command line."""
+class Task(Scene, Protocol):
+    """One task: a scene with its instruction and how an expert does it."""
 
     @property
     def instruction(self) -> str:
         """What to do, in words for a policy."""
 
-    @property
-    def object_names(self) -> tuple[str, ...]:
-        """Bodies whose poses are observed, in this order."""
-
-    def build(self, spec: mujoco.MjSpec) -> None:
-        """Add the objects to the model."""
-
-    def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
-        """Draw start poses (7,) by body name; ``radius`` [m] is the spread of each object."""
-
-    def score(self, world: "SimWorld") -> float:
-        """Grade the present state, 0..1; 1 is success."""
-
-    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+    def plan(self, world: SimWorld, plan: Plan) -> None:
         """Write the expert's way-points from the objects' present poses."""
 
 

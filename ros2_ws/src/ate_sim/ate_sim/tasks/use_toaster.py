@@ -1,18 +1,13 @@
 """Use toaster: the left arm puts a slice into the slot, the right one presses the button."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ate_core.geometry import quaternion_to_matrix
-from ate_sim.engine import mujoco
-from ate_sim.experts import tool_down
+from ate_sim.motion_plan import Plan, tool_down
 from ate_sim.tasks.task import Array, pose_on_table, upright, within_disc, yaw_of
+from ate_sim.world.engine import mujoco
 from ate_sim.world.shapes import BLACK, DARK_BAMBOO, RED, STEEL, TOAST, box, fixture, movable
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
-    from ate_sim.experts import Plan
+from ate_sim.world.sim_world import SimWorld
 
 _SLICE = (0.040, 0.007, 0.045)  # half sizes [m]
 _FLOOR = 0.010  # of the slot [m]
@@ -72,7 +67,7 @@ class UseToaster:
             "slice": pose_on_table(rack, _SLICE[2], yaw),
         }
 
-    def score(self, world: "SimWorld") -> float:
+    def score(self, world: SimWorld) -> float:
         """0.25 slice out of the rack, 0.5 in the slot, 1 and the button pressed."""
         bread, toaster, rack, _ = world.object_poses()
         if self._in_slot(bread, toaster):
@@ -80,7 +75,7 @@ class UseToaster:
         away = bread[2] > _SLICE[2] + 0.03 or np.linalg.norm(bread[:2] - rack[:2]) > 0.06
         return 0.25 if away else 0.0
 
-    def plan(self, world: "SimWorld", plan: "Plan") -> None:
+    def plan(self, world: SimWorld, plan: Plan) -> None:
         """Left carries the slice over; right presses."""
         bread, toaster, _, button = world.object_poses()
         left, right = plan.side("left"), plan.side("right")

@@ -1,1 +1,1 @@
-"""Builders of the MuJoCo model: arms, grippers, table, cameras and object shapes."""
+"""The MuJoCo model: arms, grippers, table, cameras, objects; its physics and its pictures."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_sim.engine import mujoco
 from ate_sim.world.arm import JOINTS
+from ate_sim.world.engine import mujoco
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

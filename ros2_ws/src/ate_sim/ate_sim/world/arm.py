@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ate_core.geometry import matrix_to_quaternion
 from ate_core.kinematics import Joint, SerialChain
-from ate_sim.engine import mujoco
+from ate_sim.world.engine import mujoco
 
 Array = NDArray[np.float64]
 

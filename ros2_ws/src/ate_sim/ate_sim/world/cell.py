@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ate_core.kinematics import SerialChain
-from ate_sim.engine import mujoco
 from ate_sim.world.arm import ArmPlacement, add_arm, look_at, wxyz
+from ate_sim.world.engine import mujoco
 
 CAMERAS = {
     "cam_high": "overhead",

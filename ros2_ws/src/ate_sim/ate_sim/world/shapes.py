@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ate_sim.engine import mujoco
+from ate_sim.world.engine import mujoco
 
 Colour = tuple[float, float, float, float]
 

@@ -15,11 +15,11 @@ from ate_core.shared_state import (
     SharedBlock,
     new_record,
 )
-from ate_sim.cell_model import SimWorld
-from ate_sim.host.blocks import BlockReader
-from ate_sim.host.pacing import PacingConfig, RealTimePacer
-from ate_sim.host.posture import Posture
-from ate_sim.host.ramp import TargetRamp
+from ate_sim.realtime.blocks import BlockReader
+from ate_sim.realtime.posture import Posture
+from ate_sim.realtime.ramp import TargetRamp
+from ate_sim.realtime.scheduler import SchedulerConfig, StepScheduler
+from ate_sim.world.sim_world import SimWorld
 
 LOG = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ STEPS_PER_SCORE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Start:
     """What decides where the objects are."""
 
     task: str
@@ -43,22 +43,22 @@ class WorldHost:
     """Advance one `SimWorld` and exchange the shared blocks of the cell."""
 
     def __init__(
-        self, scene: Scene, runtime_dir: Path, make_world: Callable[[str], SimWorld], now: float
+        self, start: Start, runtime_dir: Path, make_world: Callable[[str], SimWorld], now: float
     ) -> None:
         """Build the world and create `world.state`.
 
         Args:
-            scene: First task and placement.
+            start: First task and placement.
             runtime_dir: Folder of the blocks.
             make_world: Builds the world of a task.
             now: Monotonic time [s].
         """
         self._make_world = make_world
-        self._scene = scene
-        self._world = make_world(scene.task)
-        self._world.reset(scene.seed, scene.difficulty)
+        self._start = start
+        self._world = make_world(start.task)
+        self._world.reset(start.seed, start.difficulty)
         self._epoch = 1
-        self._pacer = RealTimePacer(PacingConfig(), now)
+        self._scheduler = StepScheduler(SchedulerConfig(), now)
         self._arms = {
             side: BlockReader(runtime_dir / f"arm_{side}.target", ARM_TARGET_DTYPE)
             for side in SIDES
@@ -85,11 +85,11 @@ class WorldHost:
 
     def cycle(self, now: float) -> None:
         """Step up to monotonic time `now` [s] and publish."""
-        due = self._pacer.steps_due(now)
+        due = self._scheduler.steps_due(now)
         if due == 0:
             return
         self._read_targets(now)
-        step = self._pacer.step
+        step = self._scheduler.step
         for _ in range(due):
             self._time += step
             for side, ramp in self._ramps.items():
@@ -144,24 +144,24 @@ class WorldHost:
         if unknown:
             raise UsageError(f"unknown argument {sorted(unknown)[0]!r} of reset")
         started = time.monotonic()
-        scene = Scene(
-            task=str(request.get("task", self._scene.task)),
-            seed=_integer(request.get("seed", self._scene.seed)),
-            difficulty=str(request.get("difficulty", self._scene.difficulty)),
+        start = Start(
+            task=str(request.get("task", self._start.task)),
+            seed=_integer(request.get("seed", self._start.seed)),
+            difficulty=str(request.get("difficulty", self._start.difficulty)),
         )
         posture = Posture.of(self._world)
         world = self._world
-        if scene.task != self._scene.task:
-            world = self._make_world(scene.task)
-        world.reset(scene.seed, scene.difficulty)
+        if start.task != self._start.task:
+            world = self._make_world(start.task)
+        world.reset(start.seed, start.difficulty)
         posture.restore(world)
         self._world = world
-        self._scene = scene
+        self._start = start
         self._epoch += 1
         self._judge()
         self._publish()
-        self._pacer.resume(started, time.monotonic())
-        LOG.info("%s, seed %d, %s", scene.task, scene.seed, scene.difficulty)
+        self._scheduler.resume(started, time.monotonic())
+        LOG.info("%s, seed %d, %s", start.task, start.seed, start.difficulty)
         return self._describe()
 
     def _judge(self) -> None:
@@ -170,7 +170,7 @@ class WorldHost:
 
     def _describe(self) -> dict[str, object]:
         return {
-            **asdict(self._scene),
+            **asdict(self._start),
             "epoch": self._epoch,
             "sim_time": self._time,
             "objects": list(self._world.object_names),
@@ -179,7 +179,7 @@ class WorldHost:
         }
 
     def _timing(self) -> dict[str, object]:
-        report = self._pacer.report(time.monotonic())
+        report = self._scheduler.report(time.monotonic())
         return {
             "real_time_factor": report.factor,
             "wall_s": report.wall,

@@ -1,16 +1,12 @@
 """Camera pictures of a world."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.errors import UsageError
-from ate_sim.engine import mujoco, require_graphics
 from ate_sim.world.cell import CAMERAS, LARGEST_IMAGE
-
-if TYPE_CHECKING:
-    from ate_sim.cell_model import SimWorld
+from ate_sim.world.engine import mujoco, require_graphics
+from ate_sim.world.sim_world import SimWorld
 
 
 class CellRenderer:
@@ -20,7 +16,7 @@ class CellRenderer:
     made at the first picture, so worlds that are never drawn need no graphics.
     """
 
-    def __init__(self, world: "SimWorld") -> None:
+    def __init__(self, world: SimWorld) -> None:
         self._world = world
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
 

@@ -1,13 +1,14 @@
-"""The simulated cell as the scripted people use it: new scenes, and plans from what is seen."""
+"""What the scripted people are told: new scenes, and plans from what is seen."""
 
 from ate_core.contract import Cell
-from ate_sim.cell_model import SimWorld
 from ate_sim.experts import Expert
-from ate_sim.host.control import SimControl
-from ate_sim.host.view import WorldView
+from ate_sim.people.view import WorldView
+from ate_sim.realtime.control import SimControl
+from ate_sim.tasks import load_task
+from ate_sim.world.sim_world import SimWorld
 
 
-class SimulatedStage:
+class SimDirector:
     """Resets the world over its control socket and plans in a private copy of it."""
 
     def __init__(
@@ -17,7 +18,8 @@ class SimulatedStage:
         self._difficulty = difficulty
         self._control = control
         self._view = view
-        self._copy = SimWorld(task, cell=cell)
+        self._todo = load_task(task)
+        self._copy = SimWorld(self._todo, cell=cell)
 
     def reset(self, seed: int) -> int:
         """Place the objects of this seed; returns the epoch in which they stand."""
@@ -27,4 +29,4 @@ class SimulatedStage:
     def plan(self, seed: int) -> Expert:
         """Plan from the state of the world that is seen now."""
         self._copy.load_physics_state(self._view.physics_state)
-        return Expert(self._copy, seed)
+        return Expert(self._todo, self._copy, seed)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.geometry import inverse
-from ate_sim.host.pace import Pace, PaceConfig
-from ate_sim.host.person import Person
-from ate_sim.host.script import AttemptFailed, Script, pause, wait_for
-from ate_sim.host.view import WorldView
+from ate_sim.people.person import Person
+from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
+from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
+from ate_sim.people.view import WorldView
 from ate_teleop.retarget import HandMapping, hand_pose_for_tool_motion
 
 LOG = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class PerformanceConfig:
     """How long they release it before [s]."""
     timeout: float = 90.0
     """For the whole motion [s]."""
-    pace: PaceConfig = field(default_factory=PaceConfig)
+    clock: PlanClockConfig = field(default_factory=PlanClockConfig)
     """When people wait for the robot."""
 
 
@@ -67,7 +67,7 @@ class Performance:
         self._view = view
         self._plan = plan
         self._starts: dict[str, tuple[Array, Array]] = {}
-        self._pace = Pace(config.pace)
+        self._clock = PlanClock(config.clock)
         self._fingers_under_way: set[str] = set()
         self.regrips = 0
         """How often a clutch had to be squeezed again."""
@@ -88,13 +88,13 @@ class Performance:
         """Go through the plan.
 
         Raises:
-            AttemptFailed: It took too long, or a clutch let go too often.
+            EpisodeFailed: It took too long, or a clutch let go too often.
         """
         started = last = yield
-        while self._pace.time < self._plan.duration:
+        while self._clock.time < self._plan.duration:
             now = yield
             if now - started > self._config.timeout:
-                raise AttemptFailed(f"motion: not done within {self._config.timeout:g} s")
+                raise EpisodeFailed(f"motion: not done within {self._config.timeout:g} s")
             lost = [side for side, person in self._people.items() if not person.lamp(CLUTCH_LAMP)]
             if lost:
                 yield from self._regrip(lost)
@@ -103,7 +103,7 @@ class Performance:
             dt, last = now - last, now
             self._advance(dt)
             for side, person in self._people.items():
-                tool, opening = self._plan.tool_target(side, self._pace.time)
+                tool, opening = self._plan.tool_target(side, self._clock.time)
                 person.reach(self._hand_for(side, tool), dt)
                 if person.hold(TRIGGER[side], opening < 0.5):
                     self._fingers_under_way.add(side)
@@ -112,7 +112,7 @@ class Performance:
         self.regrips += 1
         LOG.info("clutch of the %s operator let go: squeezing again", " and ".join(sides))
         if self.regrips > self._config.regrips:
-            raise AttemptFailed(f"clutch of the {sides[0]} operator lets go again and again")
+            raise EpisodeFailed(f"clutch of the {sides[0]} operator lets go again and again")
         for side in sides:
             self._people[side].hold(CLUTCH[side], down=False)
         yield from pause(self._config.regrip_pause)
@@ -121,15 +121,15 @@ class Performance:
     def _advance(self, dt: float) -> None:
         lag, switching, moving = 0.0, False, False
         for side in self._people:
-            tool, opening = self._plan.tool_target(side, self._pace.time)
-            next_tool, next_opening = self._plan.tool_target(side, self._pace.time + dt)
+            tool, opening = self._plan.tool_target(side, self._clock.time)
+            next_tool, next_opening = self._plan.tool_target(side, self._clock.time + dt)
             lag = max(lag, float(np.linalg.norm(self._view.tool(side)[:3, 3] - tool[:3, 3])))
             switching |= (opening < 0.5) != (next_opening < 0.5)
             if self._fingers_done(side, opening):
                 self._fingers_under_way.discard(side)
             leaving = not np.array_equal(tool, next_tool)
             moving |= leaving and side in self._fingers_under_way
-        self._pace.advance(dt, lag, switching, moving)
+        self._clock.advance(dt, lag, switching, moving)
 
     def _fingers_done(self, side: str, opening: float) -> bool:
         """Whether the fingers have done what the trigger says: opened, closed, or on an object."""

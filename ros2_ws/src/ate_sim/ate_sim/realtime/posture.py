@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import SIDES
-from ate_sim.cell_model import SimWorld
-from ate_sim.engine import mujoco
+from ate_sim.world.engine import mujoco
+from ate_sim.world.sim_world import SimWorld
 
 PARTS = (*(f"joint{number}" for number in range(1, 8)), "finger_a", "finger_b")
 """Joints of one arm with its gripper in the model, without the side."""

@@ -1,7 +1,7 @@
 """MuJoCo, imported once with the graphics settings every process of the cell needs.
 
 ``MUJOCO_GL`` and the Mesa variables are read when the libraries load, so they must be set before
-``import mujoco``. All other modules write ``from ate_sim.engine import mujoco``.
+``import mujoco``. All other modules write ``from ate_sim.world.engine import mujoco``.
 """
 
 import ctypes.util

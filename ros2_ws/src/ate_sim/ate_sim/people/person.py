@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.geometry import interpolate_pose, rotation_log, rpy_to_matrix, transform
-from ate_sim.host.tremor import Tremor
+from ate_sim.people.tremor import Tremor
 
 Array = NDArray[np.float64]
 

@@ -24,7 +24,7 @@ class SimControl:
         self._client = ControlClient(
             Path(runtime_dir) / SOCKET_NAME,
             peer="the world",
-            remedy="start ate_sim.host.world with the same ATE_RUNTIME_DIR",
+            remedy="start ate_sim.realtime.world with the same ATE_RUNTIME_DIR",
             timeout=timeout,
         )
 

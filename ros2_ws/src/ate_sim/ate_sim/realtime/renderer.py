@@ -1,4 +1,4 @@
-"""The cameras of the simulated cell: `python -m ate_sim.host.renderer`.
+"""The cameras of the simulated cell: `python -m ate_sim.realtime.renderer`.
 
 A process of its own, because drawing in the physics process delays it by milliseconds.
 """
@@ -18,12 +18,13 @@ from ate_core.contract import Cell, load_cell
 from ate_core.devices import CameraConfig
 from ate_core.errors import DeviceError
 from ate_core.shared_state import WORLD_DTYPE, SharedBlock, frame_dtype, new_record
-from ate_sim.cell_model import SimWorld
-from ate_sim.engine import require_graphics
-from ate_sim.host.blocks import BlockReader
-from ate_sim.host.control import SimControl
-from ate_sim.host.process import claim, run_process
-from ate_sim.renderer import CellRenderer
+from ate_sim.realtime.blocks import BlockReader
+from ate_sim.realtime.control import SimControl
+from ate_sim.realtime.process import claim, run_process
+from ate_sim.tasks import load_task
+from ate_sim.world.engine import require_graphics
+from ate_sim.world.renderer import CellRenderer
+from ate_sim.world.sim_world import SimWorld
 
 LOG = logging.getLogger(__name__)
 
@@ -116,10 +117,10 @@ class SceneMirror:
             return False
         if state["epoch"] != epoch:
             return False
-        if self._world is None or self._world.task.name != state["task"]:
+        if self._world is None or self._world.scene.name != state["task"]:
             if self.pictures is not None:
                 self.pictures.close()
-            self._world = SimWorld(str(state["task"]), cell=self._cell)
+            self._world = SimWorld(load_task(str(state["task"])), cell=self._cell)
             self.pictures = CellRenderer(self._world)
         self._epoch = epoch
         return True

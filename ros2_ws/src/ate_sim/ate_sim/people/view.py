@@ -12,7 +12,7 @@ from ate_core.geometry import pose_to_matrix, transform
 from ate_core.kinematics import SerialChain
 from ate_core.shared_state import WORLD_DTYPE
 from ate_description import load_chain
-from ate_sim.host.blocks import BlockReader
+from ate_sim.realtime.blocks import BlockReader
 
 HOME_TOLERANCE = 0.02
 """Largest joint error of an arm that is at home [rad]."""

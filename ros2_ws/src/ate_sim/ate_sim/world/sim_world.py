@@ -2,25 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ate_core.contract import Cell, load_cell
+from ate_core.contract import SIDES, Cell, Side, load_cell
 from ate_core.errors import UsageError
 from ate_core.geometry import transform
 from ate_description import Embodiment, load_chain
-from ate_sim.engine import mujoco
-from ate_sim.tasks import load_task
-from ate_sim.tasks.task import Difficulty, Task
 from ate_sim.world.addresses import ArmAddresses, find_addresses
 from ate_sim.world.arm import GRIP_FORCE, JOINTS, STROKE, ArmPlacement, slot_of, wxyz
 from ate_sim.world.cell import build_cell
+from ate_sim.world.engine import mujoco
 
 Array = NDArray[np.float64]
-Side = Literal["left", "right"]
-SIDES: tuple[Side, Side] = ("left", "right")
+Difficulty = Literal["normal", "hard"]
 
 GRIPPER_SPEED = 364.0 / 255.0
 """Opening ratio per second at full speed (OmniPicker: 364 counts/s)."""
@@ -43,15 +40,36 @@ class _GripperDrive:
     speed: float = 1.0
 
 
+class Scene(Protocol):
+    """The objects on the table: what they are, where they start, how well they lie."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        """Bodies whose poses are observed, in this order."""
+
+    def build(self, spec: mujoco.MjSpec) -> None:
+        """Add the objects to the model."""
+
+    def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
+        """Draw start poses (7,) by body name; ``radius`` [m] is the spread of each object."""
+
+    def score(self, world: "SimWorld") -> float:
+        """Grade the present state, 0..1; 1 is success."""
+
+
 class SimWorld:
-    """Two arms, their grippers and the objects of one task.
+    """Two arms, their grippers and the objects of one scene.
 
     Deterministic: one seed and one sequence of calls give bit-identical states.
     """
 
     def __init__(
         self,
-        task: str | Task,
+        scene: Scene,
         embodiment: Embodiment | None = None,
         timestep: float = 0.002,
         cell: Cell | None = None,
@@ -59,12 +77,12 @@ class SimWorld:
         """Build the model and reset it with seed 0.
 
         Args:
-            task: name of a task, or the task.
+            scene: the objects, for instance a task.
             embodiment: body of both arms; the RM75-6F when None.
             timestep: physics step [s]; 2 ms and 4 ms hold a grasp.
             cell: source of base poses and tool length; the packaged one when None.
         """
-        self.task = load_task(task) if isinstance(task, str) else task
+        self.scene = scene
         self.chain = load_chain(embodiment)
         self.cell = cell or load_cell(hardware="sim")
         placements = [
@@ -72,10 +90,10 @@ class SimWorld:
             for side, arm in ((side, self.cell.arms[side]) for side in SIDES)
         ]
         spec = build_cell(self.chain, timestep, self.cell.arms["left"].tool_length, placements)
-        self.task.build(spec)
+        self.scene.build(spec)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
-        self.object_names: tuple[str, ...] = self.task.object_names
+        self.object_names: tuple[str, ...] = self.scene.object_names
         slots = [slot_of(joint) for joint in self.chain.joints]
         self._arms = {side: find_addresses(self.model, side, slots) for side in SIDES}
         self._home = {side: np.array(self.cell.arms[side].home)[slots] for side in SIDES}
@@ -98,7 +116,7 @@ class SimWorld:
             raise UsageError(f"difficulty is {difficulty!r}; use 'normal' or 'hard'")
         mujoco.mj_resetData(self.model, self.data)
         rng = np.random.default_rng([seed, int(difficulty == "hard")])
-        self._place(self.task.sample(rng, 0.065 if difficulty == "hard" else 0.035))
+        self._place(self.scene.sample(rng, 0.065 if difficulty == "hard" else 0.035))
         self._grippers = {side: _GripperDrive() for side in SIDES}
         for side, arm in self._arms.items():
             self.set_gripper_target(side, 1.0)
@@ -121,7 +139,7 @@ class SimWorld:
             mujoco.mj_step(self.model, self.data, nstep=steps)
             count -= steps
         if self.data.time >= self._next_score:
-            self._best_score = max(self._best_score, self.task.score(self))
+            self._best_score = max(self._best_score, self.scene.score(self))
             self._next_score = self.data.time + _SCORE_PERIOD
 
     def set_arm_target(self, side: Side, q: ArrayLike) -> None:
@@ -215,12 +233,12 @@ class SimWorld:
 
     def score(self) -> float:
         """Graded result 0..1: the best stage reached since the reset."""
-        self._best_score = max(self._best_score, self.task.score(self))
+        self._best_score = max(self._best_score, self.scene.score(self))
         return self._best_score
 
     def success(self) -> bool:
         """Whether the task is done now."""
-        return self.task.score(self) >= 1.0
+        return self.scene.score(self) >= 1.0
 
     def physics_state(self) -> Array:
         """All that a renderer needs (n,)."""

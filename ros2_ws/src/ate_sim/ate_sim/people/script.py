@@ -13,7 +13,7 @@ T = TypeVar("T")
 Script = Generator[None, float, T]
 
 
-class AttemptFailed(AteError):
+class EpisodeFailed(AteError):
     """Something the script waited for did not come in time."""
 
 
@@ -21,12 +21,12 @@ def wait_for(what: str, condition: Callable[[], bool], timeout: float) -> Script
     """Wait until `condition` holds; returns how long it took [s].
 
     Raises:
-        AttemptFailed: It did not hold within `timeout` [s].
+        EpisodeFailed: It did not hold within `timeout` [s].
     """
     started = now = yield
     while not condition():
         if now - started > timeout:
-            raise AttemptFailed(f"{what}: not within {timeout:g} s")
+            raise EpisodeFailed(f"{what}: not within {timeout:g} s")
         now = yield
     return now - started
 

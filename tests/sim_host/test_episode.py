@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from ate_core.contract import load_cell
 from ate_core.geometry import inverse, pose_to_matrix, rotation_exp, transform
-from ate_sim.host.attempt import Attempt, AttemptConfig, AttemptResult
-from ate_sim.host.pace import Pace, PaceConfig
-from ate_sim.host.person import Person
-from ate_sim.host.tremor import Tremor, TremorConfig
+from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
+from ate_sim.people.person import Person
+from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
+from ate_sim.people.tremor import Tremor, TremorConfig
 from ate_teleop.retarget import operator_mapping, tool_pose_for_hand_motion
 
 SIDES = ("left", "right")
@@ -165,14 +165,14 @@ class FakePlan:
         return tool, 0.0 if share > 0.8 else 1.0
 
 
-def attempt_in(cell: FakeCell, **changes: float) -> Attempt:
-    return Attempt(AttemptConfig(**changes), cell.people, cell.mappings, cell, cell)
+def demonstrator_in(cell: FakeCell, **changes: float) -> Demonstrator:
+    return Demonstrator(DemonstratorConfig(**changes), cell.people, cell.mappings, cell, cell)
 
 
-def test_a_good_attempt_is_recorded_and_kept() -> None:
+def test_a_good_episode_is_recorded_and_kept() -> None:
     cell = FakeCell()
-    result = cell.run(attempt_in(cell).run(seed=5))
-    assert isinstance(result, AttemptResult)
+    result = cell.run(demonstrator_in(cell).run(seed=5))
+    assert isinstance(result, EpisodeOutcome)
     assert result.success, result.reason
     assert result.kept
     assert cell.episodes == ["kept"]
@@ -185,7 +185,7 @@ def test_a_good_attempt_is_recorded_and_kept() -> None:
 
 def test_the_tool_follows_the_plan_through_the_hand() -> None:
     cell = FakeCell()
-    cell.run(attempt_in(cell).run(seed=0))
+    cell.run(demonstrator_in(cell).run(seed=0))
     wanted, _ = FakePlan().tool_target("left", 2.0)
     np.testing.assert_allclose(cell.tools["left"], wanted, atol=0.01)
 
@@ -200,16 +200,16 @@ def test_only_the_operator_with_work_squeezes_the_clutch() -> None:
         engaged.append(tuple(cell.start))
 
     cell.teleoperate = teleoperate
-    cell.run(attempt_in(cell).run(seed=0))
+    cell.run(demonstrator_in(cell).run(seed=0))
     assert ("left",) in engaged
     assert not any("right" in sides for sides in engaged)
 
 
-def test_a_failed_attempt_is_discarded_with_its_reason() -> None:
+def test_a_failed_episode_is_discarded_with_its_reason() -> None:
     cell = FakeCell()
-    attempt = Attempt(AttemptConfig(), cell.people, cell.mappings, cell, cell)
+    demonstrator = Demonstrator(DemonstratorConfig(), cell.people, cell.mappings, cell, cell)
     cell.plan = lambda seed: _Short()
-    result = cell.run(attempt.run(seed=0))
+    result = cell.run(demonstrator.run(seed=0))
     assert not result.success
     assert not result.kept
     assert result.reason == "task not done"
@@ -221,9 +221,9 @@ class _Short(FakePlan):
         return super().tool_target(side, 0.5 * time)
 
 
-def test_a_missing_recorder_ends_the_attempt_with_a_reason() -> None:
+def test_a_missing_recorder_ends_the_episode_with_a_reason() -> None:
     cell = FakeCell(recorder=False)
-    result = cell.run(attempt_in(cell, lamp_timeout=0.5).run(seed=0))
+    result = cell.run(demonstrator_in(cell, lamp_timeout=0.5).run(seed=0))
     assert result.reason == "recording lamp on: not within 0.5 s"
     assert cell.episodes == []
 
@@ -244,14 +244,14 @@ def test_a_clutch_that_lets_go_is_squeezed_again() -> None:
         original()
 
     cell.teleoperate = teleoperate
-    result = cell.run(attempt_in(cell).run(seed=0))
+    result = cell.run(demonstrator_in(cell).run(seed=0))
     assert result.kept, result.reason
     assert result.regrips == 1
     wanted, _ = FakePlan().tool_target("left", 2.0)
     np.testing.assert_allclose(cell.tools["left"], wanted, atol=0.01)
 
 
-def test_a_clutch_that_keeps_letting_go_ends_the_attempt_and_discards_it() -> None:
+def test_a_clutch_that_keeps_letting_go_ends_the_episode_and_discards_it() -> None:
     cell = FakeCell()
     original = cell.teleoperate
 
@@ -260,7 +260,7 @@ def test_a_clutch_that_keeps_letting_go_ends_the_attempt_and_discards_it() -> No
         original()
 
     cell.teleoperate = teleoperate
-    result = cell.run(attempt_in(cell).run(seed=0))
+    result = cell.run(demonstrator_in(cell).run(seed=0))
     assert result.reason == "clutch lamp of the left operator: not within 3 s"
     assert cell.episodes == ["discarded"]
     assert not cell.controllers["left"].held
@@ -283,7 +283,7 @@ def test_a_refused_homing_is_asked_for_again() -> None:
             cell.tools["left"] = away
 
     cell.teleoperate = teleoperate
-    result = cell.run(attempt_in(cell).run(seed=0))
+    result = cell.run(demonstrator_in(cell).run(seed=0))
     assert result.kept, result.reason
     assert presses.count(True) >= 2
 
@@ -301,25 +301,25 @@ def test_people_wait_until_the_teleoperation_answers() -> None:
         original()
 
     cell.teleoperate = teleoperate
-    cell.run(attempt_in(cell).wait_until_ready())
+    cell.run(demonstrator_in(cell).wait_until_ready())
     assert ticks > 300
     assert not any(controller.held for controller in cell.controllers.values())
 
 
 def test_the_plan_waits_for_a_lagging_arm() -> None:
-    pace = Pace(PaceConfig())
-    pace.advance(0.01, lag=0.0, switching=False, fingers_moving=False)
-    assert pace.time == pytest.approx(0.01)
-    pace.advance(0.01, lag=1.0, switching=False, fingers_moving=False)
-    assert pace.time == pytest.approx(0.01)
+    clock = PlanClock(PlanClockConfig())
+    clock.advance(0.01, lag=0.0, switching=False, fingers_moving=False)
+    assert clock.time == pytest.approx(0.01)
+    clock.advance(0.01, lag=1.0, switching=False, fingers_moving=False)
+    assert clock.time == pytest.approx(0.01)
 
 
 def test_nobody_grasps_before_the_tool_has_settled_or_the_patience_is_over() -> None:
-    config = PaceConfig(settle_timeout=0.5)
-    pace = Pace(config)
+    config = PlanClockConfig(settle_timeout=0.5)
+    clock = PlanClock(config)
     for _ in range(60):
-        pace.advance(0.01, lag=0.02, switching=True, fingers_moving=False)
-    assert 0.0 < pace.time < 0.15
+        clock.advance(0.01, lag=0.02, switching=True, fingers_moving=False)
+    assert 0.0 < clock.time < 0.15
 
 
 def test_hands_do_not_jump_even_where_the_plan_does() -> None:

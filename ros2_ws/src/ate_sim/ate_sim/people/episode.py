@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Protocol, TypeVar
 
-from ate_sim.host.performance import CLUTCH, CLUTCH_LAMP, Performance, PerformanceConfig, Plan
-from ate_sim.host.person import Person
-from ate_sim.host.script import AttemptFailed, Script, pause, wait_for
-from ate_sim.host.view import WorldView
+from ate_sim.people.performance import CLUTCH, CLUTCH_LAMP, Performance, PerformanceConfig, Plan
+from ate_sim.people.person import Person
+from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
+from ate_sim.people.view import WorldView
 from ate_teleop.retarget import HandMapping
 
 LOG = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ KEEP, DISCARD = ("right", "plus"), ("left", "minus")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptConfig:
+class DemonstratorConfig:
     """Deadlines and habits of the scripted people."""
 
     ready_timeout: float = 60.0
@@ -45,8 +45,8 @@ class AttemptConfig:
     """How they move."""
 
 
-class Stage(Protocol):
-    """What an attempt can ask for beside hands and buttons."""
+class Director(Protocol):
+    """What an episode needs beside hands and buttons."""
 
     def reset(self, seed: int) -> int:
         """Place the objects anew; returns the epoch of the world in which they stand."""
@@ -56,7 +56,7 @@ class Stage(Protocol):
 
 
 @dataclass(kw_only=True)
-class AttemptResult:
+class EpisodeOutcome:
     """One line of the report."""
 
     seed: int
@@ -76,28 +76,28 @@ class AttemptResult:
         return {**asdict(self), "durations": rounded, "total_s": round(total, 3)}
 
 
-class Attempt:
+class Demonstrator:
     """The scripted people, their view of the world, and what they do for one demonstration."""
 
     def __init__(
         self,
-        config: AttemptConfig,
+        config: DemonstratorConfig,
         people: Mapping[str, Person],
         mappings: Mapping[str, HandMapping],
         view: WorldView,
-        stage: Stage,
+        director: Director,
     ) -> None:
         self._config = config
         self._people = people
         self._mappings = mappings
         self._view = view
-        self._stage = stage
+        self._director = director
 
     def wait_until_ready(self) -> Script[None]:
         """Squeeze the clutches until both lamps answer: headsets, Joy-Cons and arms are there.
 
         Raises:
-            AttemptFailed: They were not within `ready_timeout`.
+            EpisodeFailed: They were not within `ready_timeout`.
         """
         for side, person in self._people.items():
             yield from wait_for(
@@ -122,9 +122,9 @@ class Attempt:
 
         return lit
 
-    def run(self, seed: int) -> Script[AttemptResult]:
-        """Do one attempt; a missed deadline ends it with its reason, never with an exception."""
-        result = AttemptResult(seed=seed)
+    def run(self, seed: int) -> Script[EpisodeOutcome]:
+        """Do one episode; a missed deadline ends it with its reason, never with an exception."""
+        result = EpisodeOutcome(seed=seed)
         try:
             yield from self._timed(result, "home", self._go_home())
             plan = yield from self._timed(result, "look", self._look(seed))
@@ -140,13 +140,13 @@ class Attempt:
             button = KEEP if result.success else DISCARD
             yield from self._timed(result, "stop", self._tap_until_lamp(button, lit=False))
             result.kept = result.success
-        except AttemptFailed as failure:
+        except EpisodeFailed as failure:
             result.success, result.reason = False, str(failure)
             LOG.warning("seed %d: %s", seed, failure)
             yield from self._give_up()
         return result
 
-    def _timed(self, result: AttemptResult, phase: str, script: Script[T]) -> Script[T]:
+    def _timed(self, result: EpisodeOutcome, phase: str, script: Script[T]) -> Script[T]:
         started = yield
         value = yield from script
         result.durations[phase] = (yield) - started
@@ -160,7 +160,7 @@ class Attempt:
         while away := [side for side in self._people if not self._view.at_home(side)]:
             if now - started > self._config.home_timeout:
                 timeout = self._config.home_timeout
-                raise AttemptFailed(f"{away[0]} arm at home: not within {timeout:g} s")
+                raise EpisodeFailed(f"{away[0]} arm at home: not within {timeout:g} s")
             if any(self._view.moving(side) for side in away):
                 still_since = now
             if now - still_since > self._config.home_patience:
@@ -169,18 +169,18 @@ class Attempt:
             now = yield
 
     def _look(self, seed: int) -> Script[Plan]:
-        epoch = self._stage.reset(seed)
+        epoch = self._director.reset(seed)
         timeout = self._config.rest_timeout
         yield from wait_for("the new scene", lambda: self._view.epoch == epoch, timeout)
         yield from wait_for("objects at rest", self._view.objects_rest, timeout)
-        return self._stage.plan(seed)
+        return self._director.plan(seed)
 
-    def _judge(self, result: AttemptResult) -> Script[None]:
+    def _judge(self, result: EpisodeOutcome) -> Script[None]:
         try:
             yield from wait_for(
                 "task done", lambda: self._view.outcome["success"] > 0, self._config.judge_timeout
             )
-        except AttemptFailed:
+        except EpisodeFailed:
             result.reason = "task not done"
         result.success = self._view.outcome["success"] > 0
         result.score = self._view.outcome["score"]
@@ -203,7 +203,7 @@ class Attempt:
                     self._config.lamp_timeout,
                 )
                 return
-            except AttemptFailed as failure:
+            except EpisodeFailed as failure:
                 missed = failure
         raise missed
 
@@ -216,5 +216,5 @@ class Attempt:
         if any(person.lamp(RECORDING_LAMP) for person in self._people.values()):
             try:
                 yield from self._tap_until_lamp(DISCARD, lit=False)
-            except AttemptFailed as failure:
+            except EpisodeFailed as failure:
                 LOG.warning("discarding: %s", failure)

@@ -1,4 +1,4 @@
-"""Headsets, Joy-Cons and the scripted people who use them: `python -m ate_sim.host.operators`."""
+"""Headsets, Joy-Cons and the people who use them: `python -m ate_sim.people.operators`."""
 
 import json
 import logging
@@ -15,14 +15,14 @@ from ate_core.contract import SIDES, Cell, load_cell
 from ate_core.errors import UsageError
 from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
-from ate_sim.host.attempt import Attempt, AttemptConfig, AttemptResult
-from ate_sim.host.control import SimControl
-from ate_sim.host.person import Person
-from ate_sim.host.process import claim, run_process
-from ate_sim.host.script import Script, wait_for
-from ate_sim.host.stage import SimulatedStage
-from ate_sim.host.tremor import Tremor, TremorConfig
-from ate_sim.host.view import WorldView
+from ate_sim.people.director import SimDirector
+from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
+from ate_sim.people.person import Person
+from ate_sim.people.script import Script, wait_for
+from ate_sim.people.tremor import Tremor, TremorConfig
+from ate_sim.people.view import WorldView
+from ate_sim.realtime.control import SimControl
+from ate_sim.realtime.process import claim, run_process
 from ate_teleop.devices.joycon_emulator import JoyConEmulator
 from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator
 from ate_teleop.retarget import operator_mapping
@@ -42,17 +42,17 @@ class OperatorsConfig:
     task: str = "pick_place"
     """Task to demonstrate."""
     episodes: int = 0
-    """Attempts to make; 0 keeps the devices up with resting hands until stopped."""
+    """Episodes to demonstrate; 0 keeps the devices up with resting hands until stopped."""
     first_seed: int = 0
-    """Seed of the first attempt; the next ones count up."""
+    """Seed of the first episode; the next ones count up."""
     difficulty: str = "normal"
     """Spread of the object placement."""
     report: Path | None = None
-    """File that gets one JSON line per attempt."""
+    """File that gets one JSON line per episode."""
     tremor: bool = True
     """Whether hands tremble like human ones."""
     start_timeout: float = 60.0
-    """Longest wait for world and arms before the first attempt [s]."""
+    """Longest wait for world and arms before the first episode [s]."""
 
     def __post_init__(self) -> None:
         if self.episodes < 0:
@@ -60,7 +60,7 @@ class OperatorsConfig:
 
 
 def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
-    """Run until the attempts are done or `stop` is set; returns the exit code."""
+    """Run until the episodes are done or `stop` is set; returns the exit code."""
     cell = load_cell(config.cell, "sim")
     with ExitStack() as stack:
         stack.enter_context(claim(Path(cell.runtime_dir), "operators"))
@@ -108,16 +108,16 @@ def _demonstrate(
     control = stack.enter_context(SimControl(cell.runtime_dir))
     yield from wait_for("the world", lambda: view.seen, config.start_timeout)
     mappings = {side: operator_mapping(cell.operators[side], cell.arms[side]) for side in SIDES}
-    stage = SimulatedStage(config.task, config.difficulty, cell, control, view)
-    attempt = Attempt(AttemptConfig(), people, mappings, view, stage)
-    yield from attempt.wait_until_ready()
+    director = SimDirector(config.task, config.difficulty, cell, control, view)
+    demonstrator = Demonstrator(DemonstratorConfig(), people, mappings, view, director)
+    yield from demonstrator.wait_until_ready()
     done = 0
     for number in range(config.episodes):
-        result = yield from attempt.run(config.first_seed + number)
+        result = yield from demonstrator.run(config.first_seed + number)
         done += result.success
         _write(config, result)
         LOG.info(
-            "attempt %d of %d, seed %d: %s (%d of %d so far)",
+            "episode %d of %d, seed %d: %s (%d of %d so far)",
             number + 1,
             config.episodes,
             result.seed,
@@ -128,7 +128,7 @@ def _demonstrate(
     return 0
 
 
-def _write(config: OperatorsConfig, result: AttemptResult) -> None:
+def _write(config: OperatorsConfig, result: EpisodeOutcome) -> None:
     if config.report is not None:
         with config.report.open("a") as file:
             file.write(json.dumps({"task": config.task, **result.line()}) + "\n")

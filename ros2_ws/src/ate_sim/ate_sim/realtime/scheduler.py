@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class PacingConfig:
+class SchedulerConfig:
     """Real-time behaviour of the world."""
 
     step: float = 0.002
@@ -18,8 +18,8 @@ class PacingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PacingReport:
-    """What the pacer has seen since it was made."""
+class TimingReport:
+    """What the scheduler has seen since it was made."""
 
     wall: float
     """Time on the clock, pauses left out [s]."""
@@ -36,10 +36,10 @@ class PacingReport:
         return self.simulated / self.wall if self.wall > 0.0 else 1.0
 
 
-class RealTimePacer:
+class StepScheduler:
     """Turn readings of a monotonic clock into numbers of steps."""
 
-    def __init__(self, config: PacingConfig, now: float) -> None:
+    def __init__(self, config: SchedulerConfig, now: float) -> None:
         self._config = config
         self._anchor = now
         self._steps_since_anchor = 0
@@ -73,9 +73,9 @@ class RealTimePacer:
         self._anchor = now
         self._steps_since_anchor = 0
 
-    def report(self, now: float) -> PacingReport:
+    def report(self, now: float) -> TimingReport:
         """Return the totals at time `now` [s]."""
-        return PacingReport(
+        return TimingReport(
             wall=self._wall_before_anchor + now - self._anchor,
             simulated=self._steps * self._config.step,
             dropped=self._dropped,

@@ -3,42 +3,42 @@
 import numpy as np
 import pytest
 
-from ate_sim.host.pacing import PacingConfig, RealTimePacer
-from ate_sim.host.ramp import LONGEST_PERIOD, TargetRamp
+from ate_sim.realtime.ramp import LONGEST_PERIOD, TargetRamp
+from ate_sim.realtime.scheduler import SchedulerConfig, StepScheduler
 
 
 def test_steps_never_run_ahead_of_the_clock() -> None:
-    pacer = RealTimePacer(PacingConfig(step=0.002), now=10.0)
+    scheduler = StepScheduler(SchedulerConfig(step=0.002), now=10.0)
     random = np.random.default_rng(0)
     now, steps = 10.0, 0
     for wait in random.uniform(0.0, 0.01, 500):
         now += wait
-        steps += pacer.steps_due(now)
+        steps += scheduler.steps_due(now)
         assert 0.0 <= (now - 10.0) - steps * 0.002 < 0.002 + 1e-9
 
 
 def test_a_short_lag_is_caught_up() -> None:
-    pacer = RealTimePacer(PacingConfig(step=0.002), now=0.0)
-    assert pacer.steps_due(0.15) == 75
-    assert pacer.report(0.15).drops == 0
+    scheduler = StepScheduler(SchedulerConfig(step=0.002), now=0.0)
+    assert scheduler.steps_due(0.15) == 75
+    assert scheduler.report(0.15).drops == 0
 
 
 def test_a_long_lag_is_dropped_and_counted() -> None:
-    pacer = RealTimePacer(PacingConfig(step=0.002, largest_debt=0.2), now=0.0)
-    assert pacer.steps_due(0.5) == 0
-    assert pacer.steps_due(0.6) == 50
-    report = pacer.report(0.6)
+    scheduler = StepScheduler(SchedulerConfig(step=0.002, largest_debt=0.2), now=0.0)
+    assert scheduler.steps_due(0.5) == 0
+    assert scheduler.steps_due(0.6) == 50
+    report = scheduler.report(0.6)
     assert report.drops == 1
     assert report.dropped == pytest.approx(0.5)
     assert report.factor == pytest.approx(0.1 / 0.6)
 
 
 def test_the_time_of_a_rebuild_is_left_out() -> None:
-    pacer = RealTimePacer(PacingConfig(step=0.002), now=0.0)
-    assert pacer.steps_due(0.1) == 50
-    pacer.resume(paused_at=0.1, now=1.0)
-    assert pacer.steps_due(1.1) == 50
-    report = pacer.report(1.1)
+    scheduler = StepScheduler(SchedulerConfig(step=0.002), now=0.0)
+    assert scheduler.steps_due(0.1) == 50
+    scheduler.resume(paused_at=0.1, now=1.0)
+    assert scheduler.steps_due(1.1) == 50
+    report = scheduler.report(1.1)
     assert report.wall == pytest.approx(0.2)
     assert report.factor == pytest.approx(1.0)
     assert report.drops == 0

@@ -1,4 +1,4 @@
-"""The MuJoCo world of the simulated cell, in real time: `python -m ate_sim.host.world`."""
+"""The MuJoCo world of the simulated cell, in real time: `python -m ate_sim.realtime.world`."""
 
 import threading
 import time
@@ -10,10 +10,11 @@ import tyro
 from ate_core.contract import load_cell
 from ate_core.control_socket import ControlServer
 from ate_core.priority import CONTROL
-from ate_sim.cell_model import SimWorld
-from ate_sim.host.control import SOCKET_NAME
-from ate_sim.host.process import claim, run_process
-from ate_sim.host.world_host import Scene, WorldHost
+from ate_sim.realtime.control import SOCKET_NAME
+from ate_sim.realtime.process import claim, run_process
+from ate_sim.realtime.world_host import Start, WorldHost
+from ate_sim.tasks import load_task
+from ate_sim.world.sim_world import SimWorld
 
 CYCLE = 0.004
 """Time between two wake-ups: two physics steps, so state goes out at 250 Hz [s]."""
@@ -37,10 +38,10 @@ def run_world(config: WorldConfig, stop: threading.Event) -> int:
     """Run until `stop` is set or a client asks to quit; returns the exit code."""
     cell = load_cell(config.cell, "sim")
     runtime_dir = Path(cell.runtime_dir)
-    scene = Scene(task=config.task, seed=config.seed, difficulty=config.difficulty)
+    start = Start(task=config.task, seed=config.seed, difficulty=config.difficulty)
     with claim(runtime_dir, "world"):
         host = WorldHost(
-            scene, runtime_dir, lambda task: SimWorld(task, cell=cell), time.monotonic()
+            start, runtime_dir, lambda task: SimWorld(load_task(task), cell=cell), time.monotonic()
         )
         try:
             with ControlServer(runtime_dir / SOCKET_NAME, host.handle) as server:

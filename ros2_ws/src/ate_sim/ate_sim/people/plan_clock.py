@@ -1,10 +1,10 @@
-"""How fast people go: they slow down when the arm lags and watch the fingers close."""
+"""The clock of a plan: people slow down when the arm lags and watch the fingers close."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaceConfig:
+class PlanClockConfig:
     """When the scripted people wait for the robot."""
 
     free_lag: float = 0.03
@@ -19,10 +19,10 @@ class PaceConfig:
     """Longest wait for fingers to close on an object or to open [s]."""
 
 
-class Pace:
+class PlanClock:
     """The clock of one performance: at most real time, held while the robot is not ready."""
 
-    def __init__(self, config: PaceConfig) -> None:
+    def __init__(self, config: PlanClockConfig) -> None:
         self._config = config
         self.time = 0.0
         """Time on the plan [s]."""

@@ -1,1 +1,0 @@
-"""Processes of the simulated cell: world, renderer, scripted operators."""

@@ -1,0 +1,1 @@
+"""The scripted people: two operators with emulated headsets and Joy-Cons."""
