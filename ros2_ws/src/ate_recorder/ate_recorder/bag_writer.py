@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from rosbags.interfaces import (
     Connection,
@@ -20,6 +21,7 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
@@ -68,7 +70,7 @@ class BagWriter:
         self.file = folder / f"{folder.name}_0.mcap"
         self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
-        storage = self._writer.storage
+        storage = cast(McapWriter, self._writer.storage)
         # The stream stays open across the rename; metadata.yaml takes the name from ``path``.
         self._storage = storage
         storage.path.rename(self.file)

@@ -142,6 +142,7 @@ class EpisodeWriter:
 
     def _run(self) -> None:
         checkpoint = time.monotonic() + self._chunk_interval
+        item: tuple[StreamSpec, bytes, int] | tuple[()] | None
         while True:
             try:
                 item = self._queue.get(timeout=self._chunk_interval)

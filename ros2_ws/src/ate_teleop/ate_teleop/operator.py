@@ -251,7 +251,7 @@ class OperatorController:
         if moving:
             self._last_target = now
         self._home_wanted = (self._home_wanted or Event.HOME in wishes) and not shoulder
-        events = [event for event in wishes if event is not Event.HOME]
+        events: list[Event] = [event for event in wishes if event is not Event.HOME]
         if self._home_wanted and now - self._last_target >= self._settings.home_delay:
             self._home_wanted = False
             events.append(Event.HOME)

@@ -96,7 +96,8 @@ class RecorderNode(Node):
 
     def _declare(self, name: str, default: float | bool, description: str) -> float | bool:
         descriptor = ParameterDescriptor(description=description, read_only=True)
-        return self.declare_parameter(name, default, descriptor).value
+        value: float | bool = self.declare_parameter(name, default, descriptor).value
+        return value
 
     def _answer(
         self, command: Callable[[int], str]

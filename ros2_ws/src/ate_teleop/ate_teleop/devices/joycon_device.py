@@ -27,7 +27,7 @@ _SPI_READ = b"\x10"
 _SET_MODE = b"\x03"
 
 
-class SerialJoyCon(pyjoycon.JoyCon):
+class SerialJoyCon(pyjoycon.JoyCon):  # type: ignore[misc]  # pyjoycon carries no types
     """A controller opened by serial number, whose reads end, and whose loss is told.
 
     Construction talks to the controller and raises OSError when it does not answer.
