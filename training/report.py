@@ -152,9 +152,7 @@ def _loops(run: Path) -> str:
     loops = {}
     for file in sorted(run.glob("timing_*.json")):
         document = _read_json(file)
-        name = file.stem.removeprefix("timing_")
-        loops[f"policy node, {name}"] = document["loop"]
-        loops[f"bare sleep loop beside it, {name}"] = document["sleep_loop"]
+        loops[f"policy node, {file.stem.removeprefix('timing_')}"] = document["loop"]
     if not loops:
         return note("The policy was not deployed through the nodes.")
     rows = [

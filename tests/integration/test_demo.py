@@ -43,7 +43,7 @@ def test_the_demo_ends_with_a_report(tmp_path, cell_file):
         stop(process)
     run = tmp_path / "runs" / "demo"
     page = (run / "report.html").read_text()
-    for words in ("Success", "through the nodes", "bare sleep loop", "data:video/mp4", "plain"):
+    for words in ("Success", "through the nodes", "policy node", "data:video/mp4", "plain"):
         assert words in page
     assert page.count("data:image/jpeg") == 3
     assert "http://" not in page and "https://" not in page  # self-contained

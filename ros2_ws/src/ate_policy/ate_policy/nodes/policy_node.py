@@ -87,12 +87,8 @@ class PolicyNode(Node):
         self._tick = 0
         self._make_interfaces()
         self._loop = FixedRateLoop(self.cell.tick_rate, self._stop)
-        self._threads = [threading.Thread(target=self._control, name="control")]
-        self._sleep_loop = SleepLoop(self.cell.tick_rate, self._stop)
-        if self._summary:
-            self._threads.append(threading.Thread(target=self._sleep_loop.run, name="sleep"))
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._control, name="control")
+        self._thread.start()
         self._publish_status("ready", "")
         logger.info("policy ready: inference %.1f ms, chunk %d", 1e3 * warm, policy.horizon)
 
@@ -199,8 +195,7 @@ class PolicyNode(Node):
         """Fall silent, so the drivers hold, then say in one sentence how it went."""
         self._running.clear()
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
         self._runtime.close()
         stats, loop = self._runtime.stats(self._tick), self._loop.stats()
         logger.info(
@@ -216,36 +211,12 @@ class PolicyNode(Node):
 
     def _write_summary(self, loop: LoopStats) -> None:
         stats = self._runtime.stats(self._tick)
-        summary = {
-            "loop": vars(loop),
-            "sleep_loop": vars(self._sleep_loop.stats()),
-            "runtime": vars(stats),
-        }
+        summary = {"loop": vars(loop), "runtime": vars(stats)}
         path = Path(self._summary)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(summary, indent=2))
         temporary.replace(path)
-
-
-class SleepLoop:
-    """The naive loop, `sleep(period)` after the work, measured beside ours for the summary."""
-
-    def __init__(self, rate_hz: float, stop: threading.Event) -> None:
-        """Prepare a loop at ``rate_hz`` that ends when ``stop`` is set."""
-        self._period = 1.0 / rate_hz
-        self._stop = stop
-        self._times_ns: list[int] = []
-
-    def run(self) -> None:
-        """Sleep and note the time until stopped."""
-        while not self._stop.is_set():
-            self._times_ns.append(time.monotonic_ns())
-            time.sleep(self._period)
-
-    def stats(self) -> LoopStats:
-        """Periods, and the ticks it lost against the wanted rate by drifting."""
-        return LoopStats.of_times(self._times_ns, 1e3 * self._period)
 
 
 def main(args: list[str] | None = None) -> int:
