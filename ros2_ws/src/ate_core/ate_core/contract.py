@@ -25,6 +25,8 @@ from ate_core.topics import Topics
 Hardware = Literal["real", "sim"]
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
+TICK_RATES = (5.0, 60.0)
+"""Slowest and fastest tick [Hz]: policies and drivers were tried in this range."""
 RUNTIME_VARIABLE = "ATE_RUNTIME_DIR"
 """Environment variable that moves the runtime folder of a simulated cell."""
 
@@ -115,7 +117,11 @@ class Cell:
     """Folder of the emulated devices' endpoints; empty on the real cell."""
 
     def __post_init__(self) -> None:
-        require(self.tick_rate > 0, f"tick_rate is {self.tick_rate} Hz; need > 0")
+        low, high = TICK_RATES
+        require(
+            low <= self.tick_rate <= high,
+            f"tick_rate is {self.tick_rate} Hz; need {low:g} to {high:g}",
+        )
         arms = tuple(self.arms)
         require(
             arms in (SIDES, SIDES[:1], SIDES[1:]),

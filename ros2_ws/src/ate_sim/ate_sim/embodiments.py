@@ -36,7 +36,7 @@ EMBODIMENTS: dict[str, Embodiment] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FastEpisode:
-    """One demonstration from the fast environment, on 20 Hz ticks."""
+    """One demonstration from the fast environment, on the ticks of the cell."""
 
     task: str
     """Name of the task."""

@@ -1,5 +1,6 @@
-"""The fast, in-process environment: one call per 20 Hz tick, faster than real time."""
+"""The fast, in-process environment: one call per tick, faster than real time."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +16,16 @@ from ate_sim.ik import ToolTracker
 from ate_sim.motion_plan import ExpertConfig
 from ate_sim.tasks import load_task
 from ate_sim.tasks.task import Task
+from ate_sim.tick_timing import TickTiming
 from ate_sim.world.cell import CAMERAS
 from ate_sim.world.renderer import CellRenderer
 from ate_sim.world.sim_world import Difficulty, SimWorld
 
 Array = NDArray[np.float64]
+
+
+_LAG = 0.2
+"""Time after its plan in which an expert's arms come to rest [s]."""
 
 
 class CellEnv:
@@ -56,6 +62,12 @@ class CellEnv:
         self.cameras = tuple(cameras)
         self.image_size = image_size
         self.period = 1.0 / self.cell.tick_rate
+        """Time between two ticks [s]."""
+        self._timing = TickTiming(
+            tick_rate=self.cell.tick_rate,
+            stream_rate=self.cell.rates.arm_stream,
+            timestep=self.world.timestep,
+        )
         self._layout = self.cell.layout.action
         self._renderer = CellRenderer(self.world)
         self.reset(seed)
@@ -69,6 +81,7 @@ class CellEnv:
         """Start the episode of ``seed``."""
         self.world.reset(seed, difficulty)
         self._tick = 0
+        self._steps = 0
         self.refusals = 0
         """Commands of this episode that the safety filter refused."""
         self._filters = {side: self._make_filter(side) for side in SIDES}
@@ -90,15 +103,14 @@ class CellEnv:
             opening = float(parts[f"{side}_gripper"][0])
             if np.isfinite(opening):
                 self.world.set_gripper_target(side, opening)
-        pieces = max(1, round(self.period * self.cell.rates.arm_stream))
-        steps = round(self.period / self.world.timestep)
-        for piece in range(1, pieces + 1):
+        for offset in self._timing.stream_offsets(self._tick):
             for side, safety in self._filters.items():
-                output = safety.step(now + self.period * piece / pieces, self.world.arm_q(side))
+                output = safety.step(now + offset, self.world.arm_q(side))
                 if output.target is not None:
                     self.world.set_arm_target(side, output.target)
-            self.world.step(steps * piece // pieces - steps * (piece - 1) // pieces)
+            self._advance_to(self._timing.steps_at(now + offset))
         self._tick += 1
+        self._advance_to(self._timing.steps_at(self._tick * self.period))
         return self.observe()
 
     def observe(self) -> Observation:
@@ -133,6 +145,11 @@ class CellEnv:
         """Release the graphics context."""
         self._renderer.close()
 
+    def _advance_to(self, steps: int) -> None:
+        """Step until the episode has this many physics steps behind it."""
+        self.world.step(steps - self._steps)
+        self._steps = steps
+
     def _make_filter(self, side: Side) -> SafetyFilter:
         arm = self.cell.arms[side]
         return SafetyFilter(self.cell.safety, arm.joint_lower, arm.joint_upper, arm.joint_speed)
@@ -147,7 +164,7 @@ class ExpertPlayer:
         self._period = env.period
         self._layout = env.cell.layout.action
         self._trackers = {side: ToolTracker(env.world, side) for side in SIDES}
-        self.ticks = int(np.ceil(self.expert.duration / env.period)) + 4
+        self.ticks = math.ceil(self.expert.duration / env.period) + math.ceil(_LAG / env.period)
         """Ticks of the episode, with the lag of the arms at the end."""
 
     def action(self, tick: int) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class SchedulerConfig:
     """Real-time behaviour of the world."""
 
-    step: float = 0.002
+    step: float
     """Physics step [s]."""
     largest_debt: float = 0.2
     """Lag behind the clock from which the lost time is dropped instead of caught up [s]."""

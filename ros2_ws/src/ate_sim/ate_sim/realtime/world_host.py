@@ -23,8 +23,8 @@ from ate_sim.world.sim_world import SimWorld
 
 LOG = logging.getLogger(__name__)
 
-STEPS_PER_SCORE = 20
-"""Physics steps between two judgements of the task: 25 Hz, people do not see faster."""
+JUDGEMENT_PERIOD = 0.04
+"""Time between two judgements of the task [s]; people do not see faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class WorldHost:
         self._world = make_world(start.task)
         self._world.reset(start.seed, start.difficulty)
         self._epoch = 1
-        self._scheduler = StepScheduler(SchedulerConfig(), now)
+        self._scheduler = StepScheduler(SchedulerConfig(step=self._world.timestep), now)
         self._arms = {
             side: BlockReader(runtime_dir / f"arm_{side}.target", ARM_TARGET_DTYPE)
             for side in SIDES
@@ -69,8 +69,8 @@ class WorldHost:
         }
         self._ramps = {side: TargetRamp(self._world.arm_q(side)) for side in SIDES}
         self._record = new_record(WORLD_DTYPE)
-        self._steps = 0
         self._time = 0.0
+        self._next_judgement = 0.0
         self._block = SharedBlock(runtime_dir / "world.state", WORLD_DTYPE, create=True)
         self.quit_requested = False
         self._judge()
@@ -95,9 +95,8 @@ class WorldHost:
             for side, ramp in self._ramps.items():
                 self._world.set_arm_target(side, ramp.at(self._time))
             self._world.step(1)
-        if self._steps // STEPS_PER_SCORE != (self._steps + due) // STEPS_PER_SCORE:
+        if self._time >= self._next_judgement:
             self._judge()
-        self._steps += due
         self._publish()
 
     def handle(self, request: Mapping[str, object]) -> dict[str, object]:
@@ -165,6 +164,7 @@ class WorldHost:
         return self._describe()
 
     def _judge(self) -> None:
+        self._next_judgement = self._time + JUDGEMENT_PERIOD
         self._record["score"] = self._world.score()
         self._record["success"] = int(self._world.success())
 
