@@ -15,8 +15,10 @@ ALLOWED = {
     "ate_core": set(),
     "ate_description": {"ate_core"},
     # The simulated cell hosts the drivers' emulators and plays the operators' devices.
-    "ate_sim": SHARED | {"ate_teleop", "realman_driver", "omnipicker_driver"},
-    "ate_bringup": SHARED | {"ate_teleop", "ate_sim"},  # of ate_sim the names of tasks
+    "ate_sim": SHARED | {"operator_devices", "realman_driver", "omnipicker_driver"},
+    "ate_teleop": SHARED | {"operator_devices"},
+    # The launches name drivers, emulators and the simulated cell; they import none of them.
+    "ate_bringup": {"ate_core"},
     "training": SHARED | {"ate_policy", "ate_sim", "training"},
 }
 

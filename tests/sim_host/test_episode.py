@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ate_core.contract import load_cell
 from ate_core.geometry import inverse, pose_to_matrix, rotation_exp, transform
+from ate_core.hand_mapping import operator_mapping, tool_pose_for_hand_motion
 from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
 from ate_sim.people.person import Person
 from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
 from ate_sim.people.tremor import Tremor, TremorConfig
-from ate_teleop.retarget import operator_mapping, tool_pose_for_hand_motion
 
 SIDES = ("left", "right")
 TICK = 1.0 / 90.0

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ate_core.contract import load_cell, packaged_cell
-from ate_teleop.devices.vision_pro import VisionProConfig, VisionProReader
+from operator_devices.vision_pro import VisionProConfig, VisionProReader
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import pytest
 
 from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, transform
+from ate_core.hand_mapping import hand_pose_for_tool_motion, operator_mapping
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop.buttons import Event
 from ate_teleop.clutch import ClutchState
-from ate_teleop.devices.hand_pose import HandSample
-from ate_teleop.devices.joycon_report import BUTTONS, JoyConState
 from ate_teleop.ik import ArmIK, arm_ik_config
 from ate_teleop.operator import OperatorController, operator_settings
-from ate_teleop.retarget import hand_pose_for_tool_motion, operator_mapping
+from operator_devices.hand_pose import HandSample
+from operator_devices.joycon_report import BUTTONS, JoyConState
 
 TICK_NS = 11_111_111
 HAND = transform(rotation_exp([0.4, -0.3, 0.9]), [0.2, 0.4, 1.1])

@@ -24,15 +24,15 @@ from std_srvs.srv import Trigger  # noqa: E402
 
 from ate_core.contract import load_cell, packaged_cell  # noqa: E402
 from ate_core.geometry import rotation_exp, transform  # noqa: E402
-from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
-from ate_teleop.devices.joycon_emulator import JoyConEmulator, standin_path  # noqa: E402
-from ate_teleop.devices.joycon_report import BUTTONS  # noqa: E402
-from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator  # noqa: E402
-from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
-from ate_teleop.retarget import (  # noqa: E402
+from ate_core.hand_mapping import (  # noqa: E402
     hand_pose_for_tool_motion,
     operator_mapping,
 )
+from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
+from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
+from operator_devices.joycon_emulator import JoyConEmulator, standin_path  # noqa: E402
+from operator_devices.joycon_report import BUTTONS  # noqa: E402
+from operator_devices.vision_pro_emulator import HeadsetEmulator  # noqa: E402
 
 HAND = transform(rotation_exp([0.2, -0.1, 0.4]), [0.2, 0.4, 1.1])
 

@@ -8,13 +8,12 @@ import pytest
 
 from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, rotation_log, transform
-from ate_teleop.retarget import (
-    Retargeter,
+from ate_core.hand_mapping import (
     hand_pose_for_tool_motion,
-    mean_pose,
     operator_mapping,
     tool_pose_for_hand_motion,
 )
+from ate_teleop.retarget import Retargeter, mean_pose
 
 
 def random_pose(rng):

@@ -1,5 +1,7 @@
 """The launches of the cell. Both `ros2 launch` and `ate launch` are fed from here."""
 
+import importlib
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +9,6 @@ from pathlib import Path
 from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
 from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
-from ate_sim.tasks import TASKS
 
 DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 """How far ROS looks for other nodes."""
@@ -23,7 +24,7 @@ CELL_ARGUMENTS = (
     LaunchArgument(
         name="task",
         default="pick_place",
-        description="name of the task; sim: one of " + ", ".join(TASKS.names()),
+        description="name of the task; sim: one that ate_sim knows",
     ),
     LaunchArgument(
         name="seed", default="0", description="sim: seed of the first start", is_count=True
@@ -43,11 +44,27 @@ CELL_ARGUMENTS = (
 )
 
 
+def package_folder(package: str) -> Path:
+    """Folder of a package that a launch names and does not import.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"package {package} is not installed: build it, or run `make setup`")
+    return Path(spec.submodule_search_locations[0])
+
+
 def standin_hid_folder() -> Path:
     """Folder of the stand-in module ``hid`` through which emulated Joy-Cons are reached."""
-    from ate_teleop.devices.joycon_emulator import standin_path
+    return package_folder("operator_devices") / "joycon_emulator" / "standin"
 
-    return standin_path()
+
+def _require_simulated_task(name: str) -> None:
+    """Refuse a task that the simulated cell does not know; loaded only for a simulated cell."""
+    package_folder("ate_sim")
+    importlib.import_module("ate_sim.tasks").TASKS.require(name)
 
 
 def _cell_parameters(values: Mapping[str, str]) -> dict[str, str]:
@@ -99,7 +116,7 @@ def device_nodes(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
 
 def simulated_cell(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
     """World, renderer and the emulators of arms and grippers."""
-    TASKS.require(values["task"])
+    _require_simulated_task(values["task"])
     where = _cell_arguments(values)
     world = ("--task", values["task"], "--seed", values["seed"])
     specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Set
 from enum import Enum
 from types import MappingProxyType
 
-from ate_teleop.devices.joycon_report import BUTTONS, JoyConState
+from operator_devices.joycon_report import BUTTONS, JoyConState
 
 
 class Event(Enum):

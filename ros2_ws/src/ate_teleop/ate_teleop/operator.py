@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
+from ate_core.hand_mapping import HandMapping, operator_mapping
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
 from ate_teleop.buttons import ButtonEdges, Event
 from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
-from ate_teleop.devices.hand_pose import HandSample
-from ate_teleop.devices.joycon_report import JoyConState
 from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
 from ate_teleop.ik import ArmIK, IkConfig, IkResult, arm_ik_config
-from ate_teleop.retarget import HandMapping, Retargeter, operator_mapping
+from ate_teleop.retarget import Retargeter
+from operator_devices.hand_pose import HandSample
+from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Protocol, TypeVar
 
+from ate_core.hand_mapping import HandMapping
 from ate_sim.people.performance import CLUTCH, CLUTCH_LAMP, Performance, PerformanceConfig, Plan
 from ate_sim.people.person import Person
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
-from ate_teleop.retarget import HandMapping
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,6 +13,7 @@ import tyro
 
 from ate_core.contract import SIDES, Cell, load_cell
 from ate_core.errors import UsageError
+from ate_core.hand_mapping import operator_mapping
 from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
 from ate_sim.people.director import SimDirector
@@ -23,9 +24,8 @@ from ate_sim.people.tremor import Tremor, TremorConfig
 from ate_sim.people.view import WorldView
 from ate_sim.realtime.control import SimControl
 from ate_sim.realtime.process import claim, run_process
-from ate_teleop.devices.joycon_emulator import JoyConEmulator
-from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator
-from ate_teleop.retarget import operator_mapping
+from operator_devices.joycon_emulator import JoyConEmulator
+from operator_devices.vision_pro_emulator import HeadsetEmulator
 
 LOG = logging.getLogger(__name__)
 

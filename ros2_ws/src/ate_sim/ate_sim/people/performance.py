@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.geometry import inverse
+from ate_core.hand_mapping import HandMapping, hand_pose_for_tool_motion
 from ate_sim.people.person import Person
 from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
-from ate_teleop.retarget import HandMapping, hand_pose_for_tool_motion
 
 LOG = logging.getLogger(__name__)
 Array = NDArray[np.float64]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 
-from ate_teleop.devices.joycon_report import JoyConState
 from ate_teleop.operator import OperatorStatus
+from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]
 

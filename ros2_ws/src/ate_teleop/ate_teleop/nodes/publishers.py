@@ -10,10 +10,10 @@ from std_msgs.msg import String
 
 from ate_core.contract import Cell
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
-from ate_teleop.devices.hand_pose import HandSample
-from ate_teleop.devices.joycon_report import JoyConState
 from ate_teleop.nodes import messages
 from ate_teleop.operator import OperatorOutput, OperatorStatus
+from operator_devices.hand_pose import HandSample
+from operator_devices.joycon_report import JoyConState
 
 COMMANDER = "teleop"
 """Name of this commander in the header of its commands."""

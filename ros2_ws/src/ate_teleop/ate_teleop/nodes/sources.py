@@ -3,10 +3,10 @@
 from typing import Protocol
 
 from ate_core.devices import OperatorConfig
-from ate_teleop.devices.hand_pose import HandSample
-from ate_teleop.devices.joycon import JoyConConfig, JoyConReader
-from ate_teleop.devices.joycon_report import JoyConState
-from ate_teleop.devices.vision_pro import VisionProConfig, VisionProReader
+from operator_devices.hand_pose import HandSample
+from operator_devices.joycon import JoyConConfig, JoyConReader
+from operator_devices.joycon_report import JoyConState
+from operator_devices.vision_pro import VisionProConfig, VisionProReader
 
 
 class HandSource(Protocol):

@@ -1,6 +1,6 @@
 """One operator's devices, emulated, to try a teleoperation node alone.
 
-Usage: python -m ate_teleop.devices.emulator --operator left
+Usage: python -m operator_devices.emulator --operator left
 
 The hand goes round on a slow circle; in every lap the clutch is let go once and the gripper is
 closed once.
@@ -22,10 +22,10 @@ from ate_core.devices import OperatorConfig
 from ate_core.errors import AteError
 from ate_core.geometry import pose_to_matrix
 from ate_core.loop import FixedRateLoop
-from ate_teleop.devices.hand_pose import Matrix
-from ate_teleop.devices.joycon_emulator import JoyConEmulator, standin_path
-from ate_teleop.devices.joycon_report import SHOULDER, TRIGGER
-from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator
+from operator_devices.hand_pose import Matrix
+from operator_devices.joycon_emulator import JoyConEmulator, standin_path
+from operator_devices.joycon_report import SHOULDER, TRIGGER
+from operator_devices.vision_pro_emulator import HeadsetEmulator
 
 _logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class OperatorEmulator:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs until Ctrl-C; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m ate_teleop.devices.emulator", description=__doc__
+        prog="python -m operator_devices.emulator", description=__doc__
     )
     parser.add_argument("--operator", default="left", help="operator in cell.yaml (left)")
     parser.add_argument("--cell", default=None, help="path of a cell.yaml (the packaged one)")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from ate_core.contract import load_cell, packaged_cell
-from ate_teleop.devices.emulator import CircleMotion
-from ate_teleop.devices.joycon_emulator import standin_path
-from ate_teleop.devices.vision_pro import VisionProConfig, VisionProReader
+from operator_devices.emulator import CircleMotion
+from operator_devices.joycon_emulator import standin_path
+from operator_devices.vision_pro import VisionProConfig, VisionProReader
 
 BUTTON_READER = """
 import sys, time
-from ate_teleop.devices.joycon import SHOULDER, JoyConConfig, JoyConReader
+from operator_devices.joycon import SHOULDER, JoyConConfig, JoyConReader
 serial, side = sys.argv[1:]
 reader = JoyConReader(JoyConConfig(serial=serial, side=side))
 reader.start()
@@ -54,7 +54,7 @@ def cell_file(tmp_path: Path) -> Path:
 
 def test_hand_and_buttons_are_seen_from_other_processes(cell_file: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "ATE_RUNTIME_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "ate_teleop.devices.emulator", "--period", "1.5"]
+    command = [sys.executable, "-m", "operator_devices.emulator", "--period", "1.5"]
     emulator = subprocess.Popen(
         [*command, "--operator", "left", "--cell", str(cell_file)], env=environment
     )
@@ -85,7 +85,7 @@ def test_hand_and_buttons_are_seen_from_other_processes(cell_file: Path, tmp_pat
 
 
 def test_an_unknown_operator_is_named(cell_file: Path) -> None:
-    command = [sys.executable, "-m", "ate_teleop.devices.emulator", "--operator", "middle"]
+    command = [sys.executable, "-m", "operator_devices.emulator", "--operator", "middle"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=20.0, check=False)
     assert result.returncode == 1
     assert "no operator 'middle'" in result.stderr

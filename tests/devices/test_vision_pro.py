@@ -11,9 +11,9 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 from ate_core.errors import DeviceError
-from ate_teleop.devices import headset_protocol as protocol
-from ate_teleop.devices.vision_pro import VisionProConfig, VisionProReader
-from ate_teleop.devices.vision_pro_emulator import HeadsetEmulator, HeadsetEmulatorConfig
+from operator_devices import headset_protocol as protocol
+from operator_devices.vision_pro import VisionProConfig, VisionProReader
+from operator_devices.vision_pro_emulator import HeadsetEmulator, HeadsetEmulatorConfig
 
 PORT = 12345
 

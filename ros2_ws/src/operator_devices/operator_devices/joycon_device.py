@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pyjoycon
 
-from ate_teleop.devices import joycon_report as report_format
-from ate_teleop.devices.joycon_report import Side, StickCalibration
+from operator_devices import joycon_report as report_format
+from operator_devices.joycon_report import Side, StickCalibration
 
 _logger = logging.getLogger(__name__)
 

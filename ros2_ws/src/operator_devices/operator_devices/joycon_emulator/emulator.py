@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ate_core.errors import DeviceError
-from ate_teleop.devices import joycon_report as report_format
-from ate_teleop.devices.joycon_emulator.model import JoyConModel
-from ate_teleop.devices.joycon_report import Side
+from operator_devices import joycon_report as report_format
+from operator_devices.joycon_emulator.model import JoyConModel
+from operator_devices.joycon_report import Side
 
 _REPORT_PERIOD = 0.015
 """Spacing of full reports [s]."""

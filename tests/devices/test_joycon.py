@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ate_core.errors import DeviceError
-from ate_teleop.devices import joycon
-from ate_teleop.devices.joycon_emulator import JoyConEmulator, standin_path
+from operator_devices import joycon
+from operator_devices.joycon_emulator import JoyConEmulator, standin_path
 
 SERIAL = "02:00:00:00:0a:01"
 OTHER = "02:00:00:00:0a:02"
@@ -235,7 +235,7 @@ def test_without_the_stand_in_pyjoycon_gets_hidraw() -> None:
     pytest.importorskip("hidraw", reason="hidapi is not installed")
     program = (
         "import sys, warnings; warnings.simplefilter('error')\n"
-        "from ate_teleop.devices.joycon import load_device_class\n"
+        "from operator_devices.joycon import load_device_class\n"
         "load_device_class(); import hid, pyjoycon; print(hid.__name__)"
     )
     path = [entry for entry in sys.path if entry != str(standin_path())]

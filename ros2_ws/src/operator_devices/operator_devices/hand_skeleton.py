@@ -6,8 +6,8 @@ so that a client that does read them finds plausible ones.
 
 import numpy as np
 
-from ate_teleop.devices import headset_protocol as protocol
-from ate_teleop.devices.hand_pose import Matrix
+from operator_devices import headset_protocol as protocol
+from operator_devices.hand_pose import Matrix
 
 _FRAMES = 16
 """Different joint lists that are sent in turn."""

@@ -17,13 +17,13 @@ import grpc
 import numpy as np
 
 from ate_core.errors import DeviceError
-from ate_teleop.devices import headset_protocol as protocol
-from ate_teleop.devices.hand_pose import (
+from operator_devices import headset_protocol as protocol
+from operator_devices.hand_pose import (
     TRANSFORM_ARKIT_TO_HEADSET,
     TRANSFORM_HEADSET_TO_ARKIT,
     Matrix,
 )
-from ate_teleop.devices.hand_skeleton import skeleton_frames
+from operator_devices.hand_skeleton import skeleton_frames
 
 Hand = Literal["left", "right"]
 HANDS: tuple[Hand, Hand] = ("left", "right")

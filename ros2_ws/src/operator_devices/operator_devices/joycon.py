@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ate_core.errors import DeviceError
-from ate_teleop.devices.joycon_report import (
+from operator_devices.joycon_report import (
     AXES,
     BUTTONS,
     PRODUCT_IDS,
@@ -26,7 +26,7 @@ from ate_teleop.devices.joycon_report import (
 )
 
 if TYPE_CHECKING:
-    from ate_teleop.devices.joycon_device import SerialJoyCon
+    from operator_devices.joycon_device import SerialJoyCon
 
 __all__ = [
     "AXES",
@@ -239,7 +239,7 @@ def load_device_class() -> "type[SerialJoyCon]":
     for category in (DeprecationWarning, PendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=category, module=r"pyjoycon\b")
     try:
-        from ate_teleop.devices.joycon_device import SerialJoyCon
+        from operator_devices.joycon_device import SerialJoyCon
     except ImportError as error:
         raise DeviceError(
             f"cannot load the Joy-Con libraries ({error}); pip install joycon-python hidapi PyGLM"
@@ -249,7 +249,7 @@ def load_device_class() -> "type[SerialJoyCon]":
 
 def _stand_in_is_first() -> bool:
     """Whether `import hid` would find the emulator's stand-in, first on the path."""
-    from ate_teleop.devices.joycon_emulator import standin_path
+    from operator_devices.joycon_emulator import standin_path
 
     spec = importlib.util.find_spec("hid")
     return bool(spec and spec.origin and Path(spec.origin).parent == standin_path())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from ate_teleop.devices.hand_pose import Matrix
+from operator_devices.hand_pose import Matrix
 
 PORT = 12345
 """TCP port of the app; it cannot be told another one."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ate_core.errors import EpisodeError
 from ate_core.geometry import rpy_to_matrix
 from ate_core.kinematics import Joint, SerialChain
-from ate_teleop.devices.hand_pose import HandSample, HandTracker, Matrix, TrackingConfig
+from operator_devices.hand_pose import HandSample, HandTracker, Matrix, TrackingConfig
 
 _LOG_PERIOD = 0.002
 """Step of the public logs, fitted from their positions and velocities [s]."""

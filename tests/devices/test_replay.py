@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ate_core.errors import EpisodeError
-from ate_teleop.devices.hand_pose import is_rigid
-from ate_teleop.devices.replay import (
+from operator_devices.hand_pose import is_rigid
+from operator_devices.replay import (
     HandRecording,
     ReplaySource,
     load_recording,

@@ -7,7 +7,7 @@ one packet per report.
 
 from pathlib import Path
 
-from ate_teleop.devices.joycon_emulator.emulator import JoyConEmulator
+from operator_devices.joycon_emulator.emulator import JoyConEmulator
 
 __all__ = ["JoyConEmulator", "standin_path"]
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import grpc
 
-from ate_teleop.devices import headset_protocol as protocol
-from ate_teleop.devices.hand_pose import (
+from operator_devices import headset_protocol as protocol
+from operator_devices.hand_pose import (
     TRANSFORM_ARKIT_TO_HEADSET,
     TRANSFORM_HEADSET_TO_ARKIT,
     HandSample,

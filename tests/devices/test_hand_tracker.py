@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ate_teleop.devices.hand_pose import (
+from operator_devices.hand_pose import (
     TRANSFORM_ARKIT_TO_HEADSET,
     HandTracker,
     TrackingConfig,
