@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 import tyro
@@ -27,14 +26,13 @@ from ate_policy.graphed import GraphedSampler
 from ate_policy.loading import find_device, find_dtype
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.models.pi0 import Pi0
-from ate_policy.models.registry import KINDS, build_model, config_class
+from ate_policy.models.registry import build_model, config_class, policy_entry
 from ate_policy.noise import mix
 from training.configs.finetune import FULL, PolicyName, Preset
 from training.configs.train_vae import PRESETS
 from training.data.sampler import Batch
 from training.finetune import loss_of
 from training.loop.optimisation import apply_gradients, make_optimizer
-from training.loop.policies import KIND_OF
 from training.loop.processes import autocast, memory_estimate
 from training.objectives.denoising import Objective, PlainDenoising
 from training.objectives.latent_guidance import ShiftBounds, ShiftedTarget
@@ -95,8 +93,8 @@ def time_policy(name: PolicyName, config: BenchmarkConfig, device: torch.device)
 
 def build(name: PolicyName, config: BenchmarkConfig) -> ChunkModel:
     """The network with random weights, reading three cameras."""
-    kind, layout = KIND_OF[name], load_cell().layout
-    sizes = dict(import_module(KINDS[kind][0]).PRESETS[config.preset])
+    layout = load_cell().layout
+    sizes = dict(policy_entry(name).preset(config.preset).sizes)
     sizes |= {
         "horizon": config.horizon,
         "action_size": layout.action.size,
@@ -114,7 +112,7 @@ def build(name: PolicyName, config: BenchmarkConfig) -> ChunkModel:
             "action_names": layout.action.names,
             "state_names": layout.state.names,
         }
-    return build_model(kind, config_class(kind)(**sizes))
+    return build_model(name, config_class(name)(**sizes))
 
 
 def time_training(

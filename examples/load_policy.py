@@ -10,7 +10,7 @@ from ate_sim.env import CellEnv
 env = CellEnv("pick_place", seed=0)
 observation = env.reset(seed=0)
 policy = untrained_policy(env.cell, objects=len(observation.environment), seed=0)
-print(f"policy reads {policy.needs.objects} object poses, a chunk has {policy.horizon} actions")
+print(f"policy reads {policy.config.objects} object poses, a chunk has {policy.horizon} actions")
 
 # A trained one comes from `load_policy("runs/plain", env.cell)`; the rest is the same.
 chunk = policy.infer(observation, 0)  # (20, 16): row i belongs to tick k + 1 + i

@@ -209,13 +209,13 @@ def _name(path: Path) -> str:
 
 
 def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
-    needs = policy.needs
-    if not needs.cameras:
+    reads = policy.config
+    if not reads.cameras:
         return CellEnv(task, cell)
     # At the cameras' own size: the policy shrinks it by the same averaging as recorded images.
-    camera = next(camera for camera in cell.cameras.values() if camera.key == needs.cameras[0])
+    camera = next(camera for camera in cell.cameras.values() if camera.key == reads.cameras[0])
     size = (camera.height, camera.width)
-    return CellEnv(task, cell, cameras=needs.cameras, image_size=size)
+    return CellEnv(task, cell, cameras=reads.cameras, image_size=size)
 
 
 def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:

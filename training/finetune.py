@@ -26,7 +26,7 @@ from training.loop.optimisation import (
     cosine_rate,
     make_optimizer,
 )
-from training.loop.policies import KIND_OF, build_policy, policy_sizes
+from training.loop.policies import build_policy, policy_sizes
 from training.loop.processes import (
     agree,
     autocast,
@@ -216,7 +216,7 @@ with `ate_policy.policy.load_policy`; `config.json` holds every setting of the r
 """
     sizes, weights = sizes.deployed(weights)
     return checkpoint_of(
-        KIND_OF[config.policy],
+        config.policy,
         sizes,
         weights=weights,
         statistics=statistics,

@@ -11,7 +11,8 @@ from ate_core.errors import CheckpointError
 from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.models.foreign_weights import read_folder, weight_files
-from ate_policy.models.pi0_config import PRESETS, Pi0Config
+from ate_policy.models.pi0_config import Pi0Config
+from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.transforms import Statistics, VectorStatistics
@@ -82,7 +83,7 @@ def pi0_sizes(config: ImportPi0Config, cell: Cell) -> Pi0Config:
     if given is None and (config.source / "tokenizer.json").is_file():
         given = config.source
     sizes = {
-        **PRESETS[config.preset],
+        **PRESETS[config.preset].sizes,
         "language": config.language,
         "horizon": config.horizon,
         "action_size": layout.action.size,

@@ -10,7 +10,8 @@ from torch import Tensor
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 from ate_policy.models.foreign_weights import read_folder
-from ate_policy.models.rdt_config import PRESETS, RdtConfig
+from ate_policy.models.rdt_config import RdtConfig
+from ate_policy.models.rdt_entry import PRESETS
 from ate_policy.models.rdt_weights import (
     SOURCES,
     TICKS,
@@ -60,7 +61,7 @@ def rdt_sizes(config: ImportRdtConfig, cell: Cell, theirs: Mapping[str, Tensor])
     cameras = config.cameras or layout.cameras
     camera_slots(cameras)
     return RdtConfig(
-        **{**PRESETS["full"], **published, "horizon": horizon},
+        **{**PRESETS["full"].sizes, **published, "horizon": horizon},
         action_size=layout.action.size,
         state_size=layout.state.size,
         action_names=layout.action.names,

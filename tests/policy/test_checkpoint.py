@@ -16,7 +16,6 @@ from ate_policy.checkpoint import (
     save_checkpoint,
 )
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
-from ate_policy.models.registry import FLOW_POLICY
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -27,7 +26,7 @@ def checkpoint(cell):
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(width=16, blocks=1))
     return checkpoint_of(
-        FLOW_POLICY,
+        "flow",
         model.config,
         weights=model.state_dict(),
         statistics=Statistics(state=table, action=table),
@@ -140,7 +139,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(tmp_path, checkpoin
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_checkpoint(tmp_path)
     save_checkpoint(tmp_path / "policy", checkpoint)
-    with pytest.raises(CheckpointError, match="of kind flow_policy, must be action_vae"):
+    with pytest.raises(CheckpointError, match="of kind flow, must be action_vae"):
         load_checkpoint(tmp_path / "policy", kind="action_vae")
     cut = tmp_path / "cut"
     shutil.copytree(tmp_path / "policy", cut)

@@ -1,7 +1,5 @@
 """What Diffusion Policy and RDT must both do."""
 
-from importlib import import_module
-
 import pytest
 import torch
 
@@ -10,11 +8,11 @@ from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.diffusion_policy import DiffusionPolicyConfig
 from ate_policy.models.interface import Inputs
-from ate_policy.models.registry import KINDS, build_model, config_class
+from ate_policy.models.registry import build_model, config_class, policy_entry
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.transforms import Statistics, VectorStatistics
 
-DIFFUSION = ("diffusion_policy", "rdt")
+DIFFUSION = ("diffusion", "rdt")
 SCENES = {
     "state": {"objects": 2},
     "vision": {"cameras": ("cam_high", "cam_left_wrist"), "image_height": 24, "image_width": 32},
@@ -23,8 +21,8 @@ SCENES = {
 
 def build(kind, scene="state", preset="tiny", **sizes):
     torch.manual_seed(0)
-    presets = import_module(KINDS[kind][0]).PRESETS
-    sizes = {"horizon": 8, **presets[preset], **SCENES[scene], **sizes}
+    presets = policy_entry(kind).presets
+    sizes = {"horizon": 8, **presets[preset].sizes, **SCENES[scene], **sizes}
     model = build_model(kind, config_class(kind)(**sizes))
     for weight in model.parameters():  # zero-initialised layers would hide everything
         if weight.abs().max() == 0.0:
@@ -120,7 +118,7 @@ def test_a_checkpoint_gives_the_same_actions_again(kind, tmp_path, cell):
         state=torch.linspace(-0.5, 0.5, 16).numpy(), images={}, environment=poses, stamp_ns=0
     )
     policy = load_policy(tmp_path / "policy", cell)
-    assert policy.needs == model.config
+    assert policy.config == model.config
     again = load_policy(tmp_path / "policy", cell).infer(observation, 0)
     assert (policy.infer(observation, 0) == again).all()
     generator = torch.Generator().manual_seed(0)
@@ -164,8 +162,8 @@ def test_the_published_diffusion_policy_can_be_built():
 
 
 def build_full():
-    presets = import_module(KINDS["diffusion_policy"][0]).PRESETS
+    presets = policy_entry("diffusion").presets
     cameras = ("cam_high", "cam_left_wrist", "cam_right_wrist")
     return build_model(
-        "diffusion_policy", DiffusionPolicyConfig(cameras=cameras, **presets["full"])
+        "diffusion", DiffusionPolicyConfig(cameras=cameras, **presets["full"].sizes)
     )

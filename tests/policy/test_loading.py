@@ -1,7 +1,6 @@
 """Every kind of network comes back from its checkpoint, in any precision, without drawing."""
 
 import dataclasses
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -14,8 +13,8 @@ from ate_policy.loading import find_dtype, restore_model, without_weights
 from ate_policy.models import schedules
 from ate_policy.models.interface import Inputs, action_width
 from ate_policy.models.pi0 import Pi0, Pi0Config
-from ate_policy.models.pi0_config import PRESETS
-from ate_policy.models.registry import KINDS, build_model, config_class
+from ate_policy.models.pi0_entry import PRESETS
+from ate_policy.models.registry import POLICIES, build_model, config_class, policy_entry
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -26,7 +25,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 def make_checkpoint(kind, cell):
     """A tiny policy that sees and, where it can, reads; its weights are as if trained."""
-    sizes = dict(import_module(KINDS[kind][0]).PRESETS["tiny"])
+    sizes = dict(policy_entry(kind).preset("tiny").sizes)
     sizes |= {"horizon": 8, "cameras": CAMERAS, "language": kind in ("pi0", "rdt")}
     if kind != "pi0":
         sizes |= {"image_height": 32, "image_width": 48}
@@ -55,7 +54,7 @@ def observe():
     )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=POLICIES.builtin)
 def made(request, cell):
     """A network and its checkpoint, of every kind."""
     return make_checkpoint(request.param, cell)
@@ -113,7 +112,7 @@ def sampled_in_bf16(kind, cell):
         return model.sample(inputs, noise)
 
 
-@pytest.mark.parametrize("kind", ["flow_policy", "pi0"])
+@pytest.mark.parametrize("kind", ["flow", "pi0"])
 def test_a_flow_is_integrated_in_fp32(kind, cell):
     chunk = sampled_in_bf16(kind, cell)
     assert chunk.dtype == torch.float32 and not torch.equal(chunk, chunk.bfloat16().float())
@@ -121,7 +120,7 @@ def test_a_flow_is_integrated_in_fp32(kind, cell):
 
 @pytest.mark.parametrize(
     ("kind", "solver"),
-    [("diffusion_policy", "DDIMScheduler"), ("rdt", "DPMSolverMultistepScheduler")],
+    [("diffusion", "DDIMScheduler"), ("rdt", "DPMSolverMultistepScheduler")],
 )
 def test_a_diffusion_is_solved_in_fp32(kind, solver, cell, monkeypatch):
     solver, types = getattr(schedules, solver), []
@@ -137,7 +136,7 @@ def test_a_diffusion_is_solved_in_fp32(kind, solver, cell, monkeypatch):
 
 
 def test_bf16_files_run_in_fp32_when_asked(cell):
-    _, checkpoint = make_checkpoint("flow_policy", cell)
+    _, checkpoint = make_checkpoint("flow", cell)
     halved = {name: value.bfloat16() for name, value in checkpoint.weights.items()}
     model = restore_model(dataclasses.replace(checkpoint, weights=halved))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
@@ -149,7 +148,7 @@ def test_the_published_pi0_is_built_without_a_number_drawn_or_kept():
         model = Pi0(Pi0Config(tokenizer="bytes", cameras=CAMERAS))
     assert sum(p.numel() for p in model.parameters()) == 3_501_372_176 - 257152 * 1024
     assert all(p.is_meta for p in model.parameters())
-    small = Pi0(Pi0Config(**{**PRESETS["tiny"], "head_width": 256, "expert_width": 1024}))
+    small = Pi0(Pi0Config(**{**PRESETS["tiny"].sizes, "head_width": 256, "expert_width": 1024}))
     tables, own = dict(model.named_buffers()), dict(small.named_buffers())
     assert len(tables) == len(own) == 7
     time = "network.embed_action_time.sinusoid_embeds.sinusoid_freq"
@@ -169,10 +168,10 @@ def test_networks_are_built_with_numbers_again_afterwards():
     [
         ("auto", "pi0", GPU, torch.bfloat16),
         ("auto", "rdt", GPU, torch.bfloat16),
-        ("auto", "diffusion_policy", GPU, torch.float32),
+        ("auto", "diffusion", GPU, torch.float32),
         ("auto", "pi0", CPU, torch.float32),
         ("fp32", "pi0", GPU, torch.float32),
-        ("bf16", "flow_policy", CPU, torch.bfloat16),
+        ("bf16", "flow", CPU, torch.bfloat16),
     ],
 )
 def test_auto_is_bf16_where_it_pays(precision, kind, device, dtype):

@@ -6,7 +6,8 @@ import torch
 from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.models import pi0
 from ate_policy.models.interface import Inputs
-from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
+from ate_policy.models.pi0 import Pi0, Pi0Config
+from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.noise import Noised, mix, target_of
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -15,7 +16,7 @@ CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 def tiny(**fields):
     """A tiny pi0 whose weights are large enough for every part to matter."""
     torch.manual_seed(0)
-    model = Pi0(Pi0Config(**{**PRESETS["tiny"], "horizon": 6, **fields})).eval()
+    model = Pi0(Pi0Config(**{**PRESETS["tiny"].sizes, "horizon": 6, **fields})).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
@@ -206,7 +207,7 @@ def test_a_cast_of_the_inner_network_is_noticed():
 )
 def test_sizes_that_cannot_be_built_are_refused(fields, message):
     with pytest.raises(CheckpointError, match=message):
-        Pi0Config(**{**PRESETS["tiny"], **fields})
+        Pi0Config(**{**PRESETS["tiny"].sizes, **fields})
 
 
 def test_one_instruction_is_needed_per_observation():

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ate_policy.models.interface import Inputs
-from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
+from ate_policy.models.pi0 import Pi0, Pi0Config
+from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_layers import encode_prefix
 from ate_policy.models.pi0_sampler import FoldedExpert
 
@@ -15,7 +16,7 @@ NOISE = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(2))
 def tiny(**fields):
     """A tiny pi0 with three cameras whose weights are large enough for every part to matter."""
     torch.manual_seed(0)
-    sizes = {**PRESETS["tiny"], "horizon": 6, "cameras": CAMERAS, **fields}
+    sizes = {**PRESETS["tiny"].sizes, "horizon": 6, "cameras": CAMERAS, **fields}
     model = Pi0(Pi0Config(**sizes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -5,7 +5,8 @@ import torch
 
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.interface import Inputs
-from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
+from ate_policy.models.pi0 import Pi0, Pi0Config
+from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.noise import mix, target_of
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.untrained import untrained_policy
@@ -17,7 +18,7 @@ IDLE = ("self_attn.q_proj", "self_attn.o_proj", "mlp.", "post_attention_layernor
 
 def tiny(**fields):
     torch.manual_seed(0)
-    return Pi0(Pi0Config(**{**PRESETS["tiny"], "horizon": 6, **fields}))
+    return Pi0(Pi0Config(**{**PRESETS["tiny"].sizes, "horizon": 6, **fields}))
 
 
 def batch_of(model, size=4):

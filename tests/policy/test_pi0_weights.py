@@ -10,14 +10,15 @@ from ate_core.errors import CheckpointError, UsageError
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.models.foreign_weights import read_folder
 from ate_policy.models.interface import Inputs
-from ate_policy.models.pi0 import PRESETS, Pi0, Pi0Config
+from ate_policy.models.pi0 import Pi0, Pi0Config
+from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.policy import load_policy
 from training.configs.import_pi0 import ImportPi0Config
 from training.import_pi0 import import_pi0, read_norm_stats
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
-SIZES = Pi0Config(**{**PRESETS["tiny"], "cameras": CAMERAS})
+SIZES = Pi0Config(**{**PRESETS["tiny"].sizes, "cameras": CAMERAS})
 
 GOLDEN = {
     "state_proj.weight": "embed_action_time.state_proj.weight",
@@ -156,8 +157,8 @@ def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path,
     )
     assert import_pi0(config) == 0
     policy = load_policy(tmp_path / "checkpoint")
-    assert policy.needs.cameras == cell.layout.cameras and policy.horizon == 6
-    model = Pi0(Pi0Config(**{**PRESETS["tiny"], "cameras": CAMERAS, "horizon": 6})).eval()
+    assert policy.config.cameras == cell.layout.cameras and policy.horizon == 6
+    model = Pi0(Pi0Config(**{**PRESETS["tiny"].sizes, "cameras": CAMERAS, "horizon": 6})).eval()
     model.load_state_dict(ours)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(1, 3, 3, 28, 28, generator=generator) - 0.5

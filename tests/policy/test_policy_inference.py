@@ -10,7 +10,6 @@ from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.loading import find_device, restore_model
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
-from ate_policy.models.registry import FLOW_POLICY
 from ate_policy.policy import Policy, checkpoint_of, load_policy
 from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
 from ate_policy.untrained import untrained_policy
@@ -41,7 +40,7 @@ def checkpoint(cell):
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(objects=2))
     return checkpoint_of(
-        FLOW_POLICY,
+        "flow",
         model.config,
         weights=model.state_dict(),
         statistics=Statistics(state=table, action=table, environment=objects),
@@ -78,7 +77,7 @@ def test_a_seed_decides_the_chunk(saved, cell):
 
 def test_a_loaded_policy_infers_what_the_saved_one_did(saved, checkpoint, cell):
     transform = ChunkTransform(checkpoint.statistics)
-    original = Policy(FLOW_POLICY, restore_model(checkpoint), transform, checkpoint.contract, {})
+    original = Policy("flow", restore_model(checkpoint), transform, checkpoint.contract, {})
     expected = original.infer(observe(cell), 1)
     for loaded in (load_policy(saved), load_policy(saved, cell)):
         np.testing.assert_array_equal(loaded.infer(observe(cell), 1), expected)
@@ -98,9 +97,9 @@ def test_a_policy_says_what_it_needs(cell):
         untrained_policy(cell, objects=3),
         untrained_policy(cell, cameras=("cam_high",)),
     )
-    assert state.needs.objects == 3 and not state.needs.cameras
-    assert camera.needs.cameras == ("cam_high",) and not camera.needs.objects
-    assert (camera.needs.image_height, camera.needs.image_width) == (72, 128)
+    assert state.config.objects == 3 and not state.config.cameras
+    assert camera.config.cameras == ("cam_high",) and not camera.config.objects
+    assert (camera.config.image_height, camera.config.image_width) == (72, 128)
 
 
 def test_a_camera_policy_takes_images_of_any_size(cell):
@@ -155,7 +154,7 @@ def test_a_device_that_is_not_there_is_refused(saved, cell):
 def test_a_policy_that_reads_language_is_told_what_it_was_trained_with(saved, cell):
     policy = load_policy(saved, cell)
     assert policy.instruction_for("") == ""  # it reads none
-    policy.needs = dataclasses.replace(policy.needs, language=True)
+    policy.config = dataclasses.replace(policy.config, language=True)
     policy.training = {"instructions": ["stack the cups"]}
     assert policy.instruction_for("") == "stack the cups"
     assert policy.instruction_for("wave") == "wave"

@@ -5,8 +5,9 @@ import torch
 
 from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.models.interface import Inputs
-from ate_policy.models.rdt import PRESETS, Rdt, RdtConfig
+from ate_policy.models.rdt import Rdt, RdtConfig
 from ate_policy.models.rdt_blocks import Attention
+from ate_policy.models.rdt_entry import PRESETS
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 SEEING = {"cameras": CAMERAS, "language": True, "image_height": 32, "image_width": 48}
@@ -15,7 +16,7 @@ OURS = [*range(50, 57), 60, *range(7), 10]
 
 def build(**sizes):
     torch.manual_seed(0)
-    model = Rdt(RdtConfig(horizon=6, **{**PRESETS["tiny"], **sizes})).eval()
+    model = Rdt(RdtConfig(horizon=6, **{**PRESETS["tiny"].sizes, **sizes})).eval()
     torch.nn.init.normal_(model.leave[-1].weight, std=0.1)  # as if trained
     return model
 
@@ -151,7 +152,7 @@ def test_gradient_checkpointing_changes_no_gradient():
 
 def test_the_published_size_is_built_from_the_published_parts():
     """RDT-1B has 1.2 B weights; W = 2048, 28 blocks, 64 actions, 1024 text tokens."""
-    config = RdtConfig(cameras=CAMERAS, horizon=64, **PRESETS["full"])
+    config = RdtConfig(cameras=CAMERAS, horizon=64, **PRESETS["full"].sizes)
     with torch.device("meta"):
         model = Rdt(config)
 
@@ -179,7 +180,7 @@ def test_the_published_size_is_built_from_the_published_parts():
     ],
 )
 def test_a_missing_published_encoder_is_asked_for_with_its_licence(language, option, name):
-    sizes = {**PRESETS["tiny"], "encoders": "published", "language": language}
+    sizes = {**PRESETS["tiny"].sizes, "encoders": "published", "language": language}
     model = Rdt(RdtConfig(horizon=6, cameras=CAMERAS, **sizes))
     inputs = dataclasses.replace(observed(), images=torch.zeros(2, 3, 3, 28, 28))
     message = rf"{option} is ''.*{name} \(Apache-2.0\).*local-dir"

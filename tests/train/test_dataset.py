@@ -8,7 +8,7 @@ import torch
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
 from ate_core.layout import Field
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform
 from training.data.dataset import chunk_windows, gather
 from training.data.episode_file import read_episode, write_episode
@@ -22,7 +22,7 @@ def test_a_chunk_starts_with_its_own_row_and_repeats_the_last():
 
 def test_chunks_never_cross_episodes(episodes):
     trajectories = read_trajectories(episodes)
-    data = gather(trajectories, Interface(objects=1))
+    data = gather(trajectories, PolicyConfig(objects=1))
     assert len(data) == sum(len(t.action) for t in trajectories) == 120
     assert data.objects == 1 and data.episodes == 3 and data.task == "reach"
     chunks = data.actions[data.windows]
@@ -46,7 +46,7 @@ def test_the_wait_before_the_first_motion_is_left_out(tmp_path, write_demonstrat
     before, after = to_trajectory(moving, "moving"), to_trajectory(waiting, "waiting")
     assert after.first_image == before.first_image + 15
     np.testing.assert_array_equal(after.action, before.action[: len(after.action)])
-    data = gather(read_trajectories(folder), Interface(cameras=("cam_high",)))
+    data = gather(read_trajectories(folder), PolicyConfig(cameras=("cam_high",)))
     assert len(data.images) == len(data) < 80
 
 
@@ -68,7 +68,7 @@ def test_failed_episodes_are_left_out(tmp_path, write_demonstrations):
 def test_images_are_read_in_the_order_of_the_cameras(tmp_path, write_demonstrations):
     folder = write_demonstrations(tmp_path, count=2, images=True, ticks=20)
     keys = ("cam_right_wrist", "cam_high")
-    needs = Interface(cameras=keys, image_height=9, image_width=16)
+    needs = PolicyConfig(cameras=keys, image_height=9, image_width=16)
     every = torch.arange(40)
     images = gather(read_trajectories(folder), needs).images
     assert images.rows(every).shape == images.shape == (40, 2, 9, 16, 3)
@@ -79,7 +79,7 @@ def test_images_are_read_in_the_order_of_the_cameras(tmp_path, write_demonstrati
 
 def test_images_are_the_same_decoded_at_once_or_when_drawn(tmp_path, write_demonstrations):
     folder = write_demonstrations(tmp_path, count=2, images=True, ticks=20)
-    needs = Interface(cameras=("cam_high",), image_height=9, image_width=16, image_fit="pad")
+    needs = PolicyConfig(cameras=("cam_high",), image_height=9, image_width=16, image_fit="pad")
     trajectories = read_trajectories(folder)
     memory = gather(trajectories, needs).images
     drawn = gather(trajectories, needs, image_memory_gb=0.0).images
@@ -89,7 +89,7 @@ def test_images_are_the_same_decoded_at_once_or_when_drawn(tmp_path, write_demon
 
 
 def test_relative_chunks_are_differences_from_the_state_and_come_back(episodes):
-    data = gather(read_trajectories(episodes), Interface())
+    data = gather(read_trajectories(episodes), PolicyConfig())
     statistics = data.statistics("relative")
     assert statistics.relative == tuple(i for i in range(16) if i not in (7, 15))
     transform = ChunkTransform(statistics)
@@ -103,7 +103,7 @@ def test_relative_chunks_are_differences_from_the_state_and_come_back(episodes):
 
 
 def test_statistics_may_leave_robot_units(episodes):
-    data = gather(read_trajectories(episodes), Interface(objects=1))
+    data = gather(read_trajectories(episodes), PolicyConfig(objects=1))
     measured, units = data.statistics(), data.statistics(normalise=False)
     transform = ChunkTransform(units)
     chunks = data.actions[data.windows]
@@ -117,7 +117,7 @@ def test_statistics_may_leave_robot_units(episodes):
 
 def test_every_tick_knows_its_instruction(episodes):
     first, *rest = read_trajectories(episodes)
-    data = gather([dataclasses.replace(first, instruction="stack"), *rest], Interface())
+    data = gather([dataclasses.replace(first, instruction="stack"), *rest], PolicyConfig())
     assert data.instructions_of(torch.tensor([0, 39, 40, 119])) == (
         "stack",
         "stack",
@@ -152,20 +152,20 @@ def test_episodes_that_do_not_fit_are_refused_by_name(episodes):
         return [*trajectories[:2], dataclasses.replace(trajectories[2], **change)]
 
     with pytest.raises(EpisodeError, match=r"episode_000000.hdf5 has 40 ticks, a chunk has 50"):
-        gather(trajectories, Interface(horizon=50))
+        gather(trajectories, PolicyConfig(horizon=50))
     with pytest.raises(EpisodeError, match=r"episode_000002\.hdf5 has no object"):
-        gather(with_last(environment=None), Interface(objects=1))
+        gather(with_last(environment=None), PolicyConfig(objects=1))
     two = np.zeros((40, 2, 7), np.float32)
     with pytest.raises(EpisodeError, match=r"has 2 objects, episode_000000\.hdf5 has 1"):
-        gather(with_last(environment=two), Interface(objects=1))
+        gather(with_last(environment=two), PolicyConfig(objects=1))
     bad = trajectories[2].action.copy()
     bad[3, 3] = np.inf
     with pytest.raises(EpisodeError, match="action holds NaN"):
-        gather(with_last(action=bad), Interface())
+        gather(with_last(action=bad), PolicyConfig())
     with pytest.raises(EpisodeError, match="no images"):
-        gather(trajectories, Interface(cameras=("cam_high",)))
+        gather(trajectories, PolicyConfig(cameras=("cam_high",)))
     with pytest.raises(TrainingError, match="no demonstrations"):
-        gather([], Interface())
+        gather([], PolicyConfig())
 
 
 def test_mixed_layouts_are_refused_by_field(episodes):
@@ -176,7 +176,7 @@ def test_mixed_layouts_are_refused_by_field(episodes):
     other = dataclasses.replace(cell, vectors=vectors).canonical_text()
     mixed = [*trajectories[:2], dataclasses.replace(trajectories[2], contract=other)]
     with pytest.raises(LayoutError, match=r"episode_000002.*right_gripper \[m\]"):
-        gather(mixed, Interface())
+        gather(mixed, PolicyConfig())
 
 
 def test_a_folder_without_episodes_is_refused(tmp_path):

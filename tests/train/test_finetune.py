@@ -12,7 +12,7 @@ import torch
 from ate_core.errors import EpisodeError, TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from ate_policy.policy import load_policy
 from training import finetune as command
 from training.configs.finetune import FinetuneConfig
@@ -56,12 +56,12 @@ def logged(run, key="loss"):
 def test_a_run_leaves_a_policy_that_loads_for_the_cell(tmp_path, episodes, cell):
     assert finetune(FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)) == 0
     policy = load_policy(tmp_path / "run", cell)
-    assert policy.needs.objects == 1 and policy.horizon == 20
+    assert policy.config.objects == 1 and policy.horizon == 20
     assert policy.training["step"] == 6 and policy.training["task"] == "reach"
     assert len(logged(tmp_path / "run")) == 6
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["packages"]["torch"] == metadata.version("torch")
-    data = gather(read_trajectories(episodes), Interface(objects=1))
+    data = gather(read_trajectories(episodes), PolicyConfig(objects=1))
     assert policy.training["data_sha256"] == data.sha256()
     card = load_checkpoint(tmp_path / "run").card
     assert "| demonstrations | 3 (120 ticks) |" in card
@@ -232,7 +232,7 @@ def test_a_vision_policy_learns_from_images(tmp_path, write_demonstrations, cell
     )
     assert finetune(config) == 0
     policy = load_policy(tmp_path / "run", cell)
-    assert policy.needs.cameras == ("cam_high",) and not policy.needs.objects
+    assert policy.config.cameras == ("cam_high",) and not policy.config.objects
     first = read_trajectories(folder)[0]
     image = policy.decode(first.images["cam_high"][0])
     observation = Observation(state=first.state[0], images={"cam_high": image}, stamp_ns=0)

@@ -42,9 +42,9 @@ def test_every_policy_sees_through_cameras(tmp_path, write_demonstrations, cell,
     )
     assert finetune(config) == 0
     policy = load_policy(tmp_path / "run", cell)
-    assert len(policy.needs.cameras) == 3
+    assert len(policy.config.cameras) == 3
     first = read_trajectories(folder)[0]
-    images = {key: policy.decode(first.images[key][0]) for key in policy.needs.cameras}
+    images = {key: policy.decode(first.images[key][0]) for key in policy.config.cameras}
     observation = Observation(state=first.state[0], images=images, stamp_ns=0)
     chunk = policy.infer(observation, 0)
     assert chunk.shape == (20, 16) and np.isfinite(chunk).all()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import LayoutError, TrainingError
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics, environment_features
 from training.data.images import ImageStore
 from training.data.statistics import relative_statistics, unit_statistics, vector_statistics
@@ -136,31 +136,31 @@ def chunk_windows(length: int, horizon: int) -> np.ndarray:
 
 
 def gather(
-    trajectories: Iterable[Trajectory], needs: Interface, *, image_memory_gb: float = 8.0
+    trajectories: Iterable[Trajectory], config: PolicyConfig, *, image_memory_gb: float = 8.0
 ) -> Demonstrations:
     """Put demonstrations into tensors and check that they fit together.
 
     Args:
         trajectories: Of one layout.
-        needs: What the policy reads (horizon, whether objects, which cameras).
+        config: What the policy reads (horizon, whether objects, which cameras).
         image_memory_gb: Images are decoded once if that is enough, else when they are drawn.
     """
     trajectories = list(trajectories)
     if not trajectories:
         raise TrainingError("there are no demonstrations: give a folder of episodes")
-    check_trajectories(trajectories, needs)
+    check_trajectories(trajectories, config)
     windows, first_ticks, offset = [], [], 0
     for trajectory in trajectories:
-        windows.append(chunk_windows(len(trajectory.action), needs.horizon) + offset)
+        windows.append(chunk_windows(len(trajectory.action), config.horizon) + offset)
         first_ticks.append(offset)
         offset += len(trajectory.action)
     return Demonstrations(
         states=_stack([t.state for t in trajectories]),
         actions=_stack([t.action for t in trajectories]),
         environment=_stack([environment_features(t.environment) for t in trajectories])
-        if needs.objects
+        if config.objects
         else None,
-        images=_images(trajectories, needs, image_memory_gb) if needs.cameras else None,
+        images=_images(trajectories, config, image_memory_gb) if config.cameras else None,
         windows=torch.from_numpy(np.concatenate(windows)),
         contract=trajectories[0].contract,
         task=", ".join(sorted({t.task for t in trajectories} - {""})),
@@ -173,12 +173,12 @@ def _stack(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
 
 
-def _images(trajectories: list[Trajectory], needs: Interface, memory_gb: float) -> ImageStore:
+def _images(trajectories: list[Trajectory], config: PolicyConfig, memory_gb: float) -> ImageStore:
     return ImageStore(
-        [[t.images[key] for key in needs.cameras] for t in trajectories],
+        [[t.images[key] for key in config.cameras] for t in trajectories],
         [t.first_image for t in trajectories],
-        height=needs.image_height,
-        width=needs.image_width,
-        fit=needs.image_fit,
+        height=config.image_height,
+        width=config.image_width,
+        fit=config.image_fit,
         memory_gb=memory_gb,
     )

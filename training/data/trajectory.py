@@ -9,7 +9,7 @@ import numpy as np
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from training.data.episode_file import Episode, list_episodes, read_episode
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def first_motion(action: np.ndarray) -> int:
     return max(0, int(np.argmax(moved)) - 1)
 
 
-def check_trajectories(trajectories: Sequence[Trajectory], needs: Interface) -> None:
+def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig) -> None:
     """Refuse demonstrations that do not fit together or lack what the policy reads."""
     first = trajectories[0]
     layout = parse_cell_text(first.contract, where=first.name).layout
@@ -115,17 +115,17 @@ def check_trajectories(trajectories: Sequence[Trajectory], needs: Interface) -> 
                 f"{one.name}: action has shape {one.action.shape}, must be "
                 f"{(length, layout.action.size)}: convert it again"
             )
-        if length < needs.horizon:
+        if length < config.horizon:
             raise EpisodeError(
-                f"{one.name} has {length} ticks, a chunk has {needs.horizon}: remove it or "
+                f"{one.name} has {length} ticks, a chunk has {config.horizon}: remove it or "
                 "shorten the horizon"
             )
         for name in ("state", "action"):
             if not np.isfinite(getattr(one, name)).all():
                 raise EpisodeError(f"{one.name}: {name} holds NaN or infinity: convert it again")
-        if needs.objects:
+        if config.objects:
             _check_environment(one, first)
-        missing = [key for key in needs.cameras if key not in one.images]
+        missing = [key for key in config.cameras if key not in one.images]
         if missing:
             raise EpisodeError(
                 f"{one.name} has no images {missing}, it has {sorted(one.images)}: choose "

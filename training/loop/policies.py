@@ -2,7 +2,6 @@
 
 import dataclasses
 from contextlib import nullcontext
-from importlib import import_module
 
 import torch
 
@@ -10,30 +9,22 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.loading import placed_weights, without_weights
-from ate_policy.models.interface import ChunkModel, Interface
+from ate_policy.models.interface import ChunkModel, PolicyConfig
 from ate_policy.models.rdt_config import RdtConfig
 from ate_policy.models.rdt_encoders import require_encoders
-from ate_policy.models.registry import FLOW_POLICY, KINDS, build_model, config_class
+from ate_policy.models.registry import build_model, config_class, policy_entry
 from training.configs.finetune import FinetuneConfig
 from training.data.trajectory import Trajectory
 
-KIND_OF = {
-    "flow": FLOW_POLICY,
-    "diffusion": "diffusion_policy",
-    "pi0": "pi0",
-    "rdt": "rdt",
-}
-"""Name on the command line -> kind of checkpoint."""
 
-
-def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
+def policy_sizes(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
     """Sizes of the policy: of the preset or the pre-trained one, with the data's interface.
 
     Args:
         config: Of the run.
         first: A demonstration; the others are checked against it.
     """
-    kind = KIND_OF[config.policy]
+    kind = config.policy
     layout = parse_cell_text(first.contract).layout
     vision = config.variant == "vision"
     objects = 0 if vision or first.environment is None else first.environment.shape[1]
@@ -51,7 +42,7 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
     }
     fixed |= _options(config, parse_cell_text(first.contract))
     if config.init is None:
-        sizes = import_module(KINDS[kind][0]).PRESETS[config.preset]
+        sizes = policy_entry(kind).preset(config.preset).sizes
         return _reading_all(config, config_class(kind)(**{**sizes, **fixed}))
     stored = load_checkpoint(config.init, kind=kind)
     preset = stored.training.get("preset", config.preset)
@@ -63,7 +54,7 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> Interface:
     return _reading_all(config, dataclasses.replace(config_class(kind)(**stored.model), **fixed))
 
 
-def _reading_all(config: FinetuneConfig, sizes: Interface) -> Interface:
+def _reading_all(config: FinetuneConfig, sizes: PolicyConfig) -> PolicyConfig:
     """The sizes, unless something was given that they do not read, or lacks that they do."""
     for name, reads, remedy in (
         ("tokenizer", sizes.language, "--language True"),
@@ -81,9 +72,9 @@ def _reading_all(config: FinetuneConfig, sizes: Interface) -> Interface:
     return sizes
 
 
-def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> ChunkModel:
+def build_policy(config: FinetuneConfig, sizes: PolicyConfig, contract: str) -> ChunkModel:
     """A fresh network, or the pre-trained one of `init`."""
-    kind = KIND_OF[config.policy]
+    kind = config.policy
     torch.manual_seed(config.seed)
     if config.init is None:
         return build_model(kind, sizes)
@@ -101,7 +92,7 @@ def build_policy(config: FinetuneConfig, sizes: Interface, contract: str) -> Chu
     return model
 
 
-def _differing_sizes(stored: Checkpoint, sizes: Interface) -> list[str]:
+def _differing_sizes(stored: Checkpoint, sizes: PolicyConfig) -> list[str]:
     return [
         f"{name} {stored.model.get(name)} against {value}"
         for name, value in dataclasses.asdict(sizes).items()

@@ -7,7 +7,7 @@ from torch import Tensor
 from ate_core.contract import Cell
 from ate_core.errors import UsageError
 from ate_policy.checkpoint import save_checkpoint
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -44,7 +44,7 @@ def identity_statistics(cell: Cell) -> Statistics:
 def save_imported(
     output: Path,
     kind: str,
-    sizes: Interface,
+    sizes: PolicyConfig,
     weights: dict[str, Tensor],
     *,
     source: Path,

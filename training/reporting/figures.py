@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from training.data.dataset import gather
 from training.data.trajectory import read_trajectories
 from training.vae.storage import StoredVae, load_vae
@@ -87,7 +87,7 @@ def _prior_samples(vae: StoredVae) -> NDArray[np.float32]:
 @torch.inference_mode()
 def _means(encoder: StoredVae, space: StoredVae, episodes: Path) -> NDArray[np.float32]:
     """Latent means of demonstration chunks, normalised as the policy's (``space``)."""
-    data = gather(read_trajectories(episodes), Interface(horizon=encoder.model.config.horizon))
+    data = gather(read_trajectories(episodes), PolicyConfig(horizon=encoder.model.config.horizon))
     rows = torch.linspace(0, len(data.windows) - 1, min(SAMPLES, len(data.windows))).long()
     chunks = data.actions[data.windows[rows]]
     statistics = space.checkpoint.statistics.action

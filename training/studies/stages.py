@@ -248,9 +248,9 @@ def _end(seed: int, count: int) -> int:
 def _roll_out(config: StudyConfig, task: str, checkpoint: Path, starts: range) -> Iterator[Trial]:
     cell = load_cell(hardware="sim")
     policy = load_policy(checkpoint, cell)
-    needs = policy.needs
-    size = (needs.image_height, needs.image_width)
-    env = CellEnv(task, cell, cameras=needs.cameras, image_size=size)
+    reads = policy.config
+    size = (reads.image_height, reads.image_width)
+    env = CellEnv(task, cell, cameras=reads.cameras, image_size=size)
     settings = EvaluateConfig(
         checkpoints=(checkpoint,), output=config.output, task=task, limit=config.limit
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from ate_core.contract import load_cell, parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import PRESETS, TrainVaeConfig
 from training.data.dataset import action_space, gather
@@ -102,7 +102,7 @@ def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
 def load_demonstrations(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     """The chunks on which the policy will be trained, in the same normalisation."""
     trajectories = read_trajectories(config.episodes, config.demonstrations)
-    data = gather(trajectories, Interface(horizon=config.horizon))
+    data = gather(trajectories, PolicyConfig(horizon=config.horizon))
     layout = parse_cell_text(data.contract).layout.action
     report_constant(data.actions.numpy(), layout, f"demonstrations in {config.episodes}")
     statistics = data.statistics(config.actions)

@@ -1,7 +1,7 @@
 """A checkpoint is a folder; nothing in it can execute code.
 
     model.safetensors   weights
-    config.json         kind, format, layout hash, sizes of the model, how it was trained
+    config.json         kind, format, layout hash, the network's configuration, how it was trained
     contract.yaml       the cell it was trained for
     statistics.json     normalisation
     README.md           model card
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError
+from ate_policy.models.registry import RENAMED
 from ate_policy.transforms import Statistics
 
 FORMAT = 1
@@ -42,11 +43,11 @@ class Checkpoint:
     """What a checkpoint folder holds."""
 
     kind: str
-    """What the weights are, for instance 'flow_policy' or 'action_vae'."""
+    """What the weights are, for instance 'flow' or 'action_vae'."""
     weights: Mapping[str, Tensor]
     """Parameters by name."""
     model: Mapping[str, object]
-    """Sizes from which the network is rebuilt."""
+    """Configuration from which the network is rebuilt."""
     contract: str
     """Canonical text of the cell."""
     statistics: Statistics
@@ -181,6 +182,7 @@ def _read_config(folder: Path) -> dict:
         raise CheckpointError(
             f"{folder} has format {config['format']}, this version reads {FORMAT}: update"
         )
+    config["kind"] = RENAMED.get(config["kind"], config["kind"])
     return config
 
 

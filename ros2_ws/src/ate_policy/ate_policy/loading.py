@@ -15,13 +15,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from ate_core.errors import CheckpointError, UsageError
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import ChunkModel
-from ate_policy.models.registry import build_model, config_class
+from ate_policy.models.registry import policy_entry
 
 Precision = Literal["auto", "fp32", "bf16"]
 """What a network computes in; auto: bf16 where that pays."""
-
-LARGE = ("pi0", "rdt")
-"""Kinds whose weights take longer to read from a GPU's memory than to compute with."""
 
 
 def find_device(name: str) -> torch.device:
@@ -43,7 +40,7 @@ def find_dtype(precision: str, kind: str, device: torch.device) -> torch.dtype:
         known = ", ".join(get_args(Precision))
         raise UsageError(f"precision '{precision}' is unknown: use {known}")
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and kind in LARGE else "fp32"
+        precision = "bf16" if device.type == "cuda" and policy_entry(kind).large else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
@@ -59,10 +56,11 @@ def restore_model(
         device: Where the network shall run.
         dtype: Of its weights.
     """
+    entry = policy_entry(checkpoint.kind)
     try:
-        config = config_class(checkpoint.kind)(**checkpoint.model)
+        config = entry.config(**checkpoint.model)
         with without_weights():
-            model = build_model(checkpoint.kind, config)
+            model = entry.build(config)
         model.load_state_dict(placed_weights(checkpoint.weights, device, dtype), assign=True)
     except (TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

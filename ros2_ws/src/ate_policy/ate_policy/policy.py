@@ -16,7 +16,7 @@ from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.graphed import GraphedSampler
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
 from ate_policy.loading import find_device, find_dtype, restore_model
-from ate_policy.models.interface import ChunkModel, Inputs, Interface, action_width
+from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig, action_width
 from ate_policy.transforms import (
     ChunkTransform,
     Statistics,
@@ -46,8 +46,8 @@ class Policy:
         self._width = action_width(model)
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
-        self.needs: Interface = model.config
-        """What an observation must hold: objects, cameras and their size, language."""
+        self.config: PolicyConfig = model.config
+        """Of the network, with what it reads: objects, cameras and their size, language."""
         self.contract = contract
         """Canonical text of the cell the policy was trained for."""
         self.training = training
@@ -75,7 +75,7 @@ class Policy:
         Raises:
             UsageError: if it reads language, nothing is given and it knows several texts.
         """
-        if given or not self.needs.language:
+        if given or not self.config.language:
             return given
         if self.only_instruction is None:
             known = list(self.training.get("instructions", ()))
@@ -100,7 +100,7 @@ class Policy:
         if isinstance(generator, int):
             generator = torch.Generator().manual_seed(generator)
         inputs = self._inputs(observation)
-        noise = torch.randn(1, self.needs.horizon, self._width, generator=generator)
+        noise = torch.randn(1, self.config.horizon, self._width, generator=generator)
         chunk = self._sample(inputs, noise.to(self._device))
         chunk = self._model.extract(chunk).float().cpu()
         state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))
@@ -114,7 +114,7 @@ class Policy:
         Returns:
             (H, W, 3) uint8 RGB, to be passed in `Observation.images`.
         """
-        return decode_jpeg(data, self.needs.image_height, self.needs.image_width)
+        return decode_jpeg(data, self.config.image_height, self.config.image_width)
 
     def warm_up(self, instruction: str = "", repeats: int = 3) -> float:
         """Infer from a made-up observation, so that the first real chunk is not late.
@@ -136,48 +136,50 @@ class Policy:
     def _inputs(self, observation: Observation) -> Inputs:
         """Observation in robot units -> network inputs, batch of one."""
         state = np.asarray(observation.state, dtype=np.float32)
-        if state.shape != (self.needs.state_size,):
+        if state.shape != (self.config.state_size,):
             raise LayoutError(
                 f"state has shape {state.shape}, the policy reads "
-                f"({self.needs.state_size},): use the layout it was trained with"
+                f"({self.config.state_size},): use the layout it was trained with"
             )
         if not np.isfinite(state).all():
             raise LayoutError(f"state entry {int(np.argmin(np.isfinite(state)))} is not finite")
         return Inputs(
             state=self._ready(self._transform.state.apply(torch.from_numpy(state))),
-            environment=self._environment(observation) if self.needs.objects else None,
-            images=self._images(observation) if self.needs.cameras else None,
-            instructions=(observation.instruction,) if self.needs.language else (),
+            environment=self._environment(observation) if self.config.objects else None,
+            images=self._images(observation) if self.config.cameras else None,
+            instructions=(observation.instruction,) if self.config.language else (),
         )
 
     def _environment(self, observation: Observation) -> Tensor:
         if observation.environment is None:
             raise LayoutError(
-                f"observation has no object poses, the policy reads {self.needs.objects}: a state "
-                "policy runs only where object poses are published (the simulated cell)"
+                f"observation has no object poses, the policy reads {self.config.objects}: a "
+                "state policy runs only where object poses are published (the simulated cell)"
             )
         poses = np.asarray(observation.environment, dtype=np.float32)
-        if poses.shape != (self.needs.objects, 7) or not np.isfinite(poses).all():
+        if poses.shape != (self.config.objects, 7) or not np.isfinite(poses).all():
             raise LayoutError(
                 f"object poses have shape {poses.shape}, must be finite and "
-                f"({self.needs.objects}, 7): run the task the policy was trained on"
+                f"({self.config.objects}, 7): run the task the policy was trained on"
             )
         features = torch.from_numpy(environment_features(poses))
         return self._ready(self._transform.environment.apply(features))
 
     def _images(self, observation: Observation) -> Tensor:
-        missing = [key for key in self.needs.cameras if key not in observation.images]
+        missing = [key for key in self.config.cameras if key not in observation.images]
         if missing:
             raise LayoutError(
                 f"observation has no image {missing}, it has {sorted(observation.images)}: "
                 "start these cameras"
             )
-        needs = self.needs
         images = [
             fit_image(
-                observation.images[key], needs.image_height, needs.image_width, needs.image_fit
+                observation.images[key],
+                self.config.image_height,
+                self.config.image_width,
+                self.config.image_fit,
             )
-            for key in needs.cameras
+            for key in self.config.cameras
         ]
         return self._ready(images_to_tensor(torch.from_numpy(np.stack(images)).to(self._device)))
 
@@ -186,13 +188,13 @@ class Policy:
         return values[None].to(self._device, self._dtype)
 
     def _blank_observation(self, instruction: str = "") -> Observation:
-        height, width = self.needs.image_height, self.needs.image_width
-        poses = np.zeros((self.needs.objects, 7), np.float32)
+        height, width = self.config.image_height, self.config.image_width
+        poses = np.zeros((self.config.objects, 7), np.float32)
         poses[:, 6] = 1.0
         return Observation(
             state=np.asarray(self._transform.statistics.state.mean, dtype=np.float32),
-            images={key: np.zeros((height, width, 3), np.uint8) for key in self.needs.cameras},
-            environment=poses if self.needs.objects else None,
+            images={key: np.zeros((height, width, 3), np.uint8) for key in self.config.cameras},
+            environment=poses if self.config.objects else None,
             instruction=instruction,
             stamp_ns=0,
         )
@@ -222,7 +224,7 @@ def load_policy(
 
 def checkpoint_of(
     kind: str,
-    config: Interface,
+    config: PolicyConfig,
     *,
     weights: Mapping[str, Tensor],
     statistics: Statistics,

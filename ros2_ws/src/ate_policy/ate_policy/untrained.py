@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from ate_core.contract import Cell
-from ate_policy.models.interface import Interface
-from ate_policy.models.registry import FLOW_POLICY, build_model, config_class
+from ate_policy.models.flow_policy import FlowPolicyConfig
+from ate_policy.models.interface import PolicyConfig
+from ate_policy.models.registry import build_model
 from ate_policy.policy import Policy
 from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
 
@@ -28,23 +29,23 @@ def untrained_policy(
         statistics: Normalisation of a trained policy; None: joints around the home posture with
             a spread of 0.3.
     """
-    config = config_class(FLOW_POLICY)(
+    config = FlowPolicyConfig(
         action_size=cell.layout.action.size,
         state_size=cell.layout.state.size,
         objects=objects,
         cameras=cameras,
     )
     statistics = statistics or _home_statistics(cell, objects)
-    return _random_policy(FLOW_POLICY, config, statistics, cell.canonical_text(), seed)
+    return _random_policy("flow", config, statistics, cell.canonical_text(), seed)
 
 
 def untrained_copy(policy: Policy, seed: int = 0) -> Policy:
     """The same network with random weights, as the control that must fail."""
-    return _random_policy(policy.kind, policy.needs, policy.statistics, policy.contract, seed)
+    return _random_policy(policy.kind, policy.config, policy.statistics, policy.contract, seed)
 
 
 def _random_policy(
-    kind: str, config: Interface, statistics: Statistics, contract: str, seed: int
+    kind: str, config: PolicyConfig, statistics: Statistics, contract: str, seed: int
 ) -> Policy:
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ate_core.errors import CheckpointError
+from ate_policy.models.entry import PolicyEntry, PolicyOptions, PolicyPreset, Recipe
 from ate_policy.models.image_encoder import ImageEncoder
-from ate_policy.models.interface import Inputs, Interface
+from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig
 from ate_policy.models.resnet import ResNetEncoder
 from ate_policy.models.schedules import DiffusionPrediction, diffusion_process, sample_ddim
 from ate_policy.models.unet1d import GROUPS, UNet1d
@@ -29,7 +30,7 @@ ImageNetwork = Literal["small", "resnet18"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionPolicyConfig(Interface):
+class DiffusionPolicyConfig(PolicyConfig):
     """Sizes of a Diffusion Policy; the defaults are those of its published image policy."""
 
     channels: tuple[int, ...] = (512, 1024, 2048)
@@ -78,23 +79,46 @@ class DiffusionPolicyConfig(Interface):
                 )
 
 
-PRESETS: dict[str, dict[str, object]] = {
-    "tiny": {
-        "channels": (32, 32),
-        "kernel": 3,
-        "step_size": 16,
-        "image_network": "small",
-        "prediction": "sample",
-        "steps": 5,
-    },
-    "small": {
-        "channels": (64, 128),
-        "step_size": 64,
-        "image_network": "small",
-        "prediction": "sample",
-        "steps": 10,
-    },
-    "full": {"image_height": 180, "image_width": 320},
+@dataclass(frozen=True, kw_only=True)
+class DiffusionOptions(PolicyOptions):
+    """Diffusion Policy: a FiLM-conditioned 1-D UNet."""
+
+
+# the ATE paper's; betas and decay as in diffusion_policy's image configuration
+PUBLISHED = Recipe(
+    batch=128,
+    learning_rate=1e-4,
+    warmup=500,
+    betas=(0.95, 0.999),
+    weight_decay=1e-6,
+    ema_decay=0.9999,
+)
+
+PRESETS = {
+    "tiny": PolicyPreset(
+        sizes={
+            "channels": (32, 32),
+            "kernel": 3,
+            "step_size": 16,
+            "image_network": "small",
+            "prediction": "sample",
+            "steps": 5,
+        }
+    ),
+    "small": PolicyPreset(
+        sizes={
+            "channels": (64, 128),
+            "step_size": 64,
+            "image_network": "small",
+            "prediction": "sample",
+            "steps": 10,
+        }
+    ),
+    "full": PolicyPreset(
+        sizes={"image_height": 180, "image_width": 320},
+        recipe=PUBLISHED,
+        recipe_cameras=PUBLISHED,
+    ),
 }
 """Sizes by name. full: UNet, image network and schedule of the image policy
 (`config/train_diffusion_unet_hybrid_workspace.yaml` of real-stanford/diffusion_policy), the DDIM
@@ -102,8 +126,10 @@ steps of its real robot (`eval_real_robot.py`) and images as wide as there (320 
 of our cameras. The narrow ones predict the chunk: 64 channels cannot carry its noise as well."""
 
 
-class DiffusionPolicy(nn.Module):
+class DiffusionPolicy(ChunkModel):
     """Chunk of normalised actions from a normalised state and objects or images."""
+
+    config: DiffusionPolicyConfig
 
     def __init__(self, config: DiffusionPolicyConfig) -> None:
         super().__init__()
@@ -163,3 +189,11 @@ def _image_network(config: DiffusionPolicyConfig) -> ImageEncoder | ResNetEncode
     if config.image_network == "small":
         return ImageEncoder(len(config.cameras))
     return ResNetEncoder(len(config.cameras))
+
+
+ENTRY = PolicyEntry(
+    config=DiffusionPolicyConfig,
+    build=DiffusionPolicy,
+    options=DiffusionOptions,
+    presets=PRESETS,
+)

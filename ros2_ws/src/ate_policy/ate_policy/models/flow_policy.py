@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ate_policy.models.entry import SCRATCH, PolicyEntry, PolicyOptions, PolicyPreset
 from ate_policy.models.image_encoder import ImageEncoder
-from ate_policy.models.interface import Inputs, Interface
+from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig
 from ate_policy.noise import FlowProcess
 from ate_policy.transforms import FEATURES_PER_OBJECT
 
@@ -26,7 +27,7 @@ TIME_FREQUENCIES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowPolicyConfig(Interface):
+class FlowPolicyConfig(PolicyConfig):
     """Sizes of a flow policy; stored in its checkpoint."""
 
     width: int = 256
@@ -42,12 +43,17 @@ class FlowPolicyConfig(Interface):
         self.require_positive("width", "blocks", "steps")
 
 
-PRESETS: dict[str, dict[str, object]] = {
-    "tiny": {"width": 64, "blocks": 1},
-    "small": {},
-    "full": {},
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions(PolicyOptions):
+    """Small flow-matching network of residual blocks: the quickest to train."""
+
+
+PRESETS = {
+    "tiny": PolicyPreset(sizes={"width": 64, "blocks": 1}),
+    "small": PolicyPreset(),
+    "full": PolicyPreset(recipe_cameras=SCRATCH),
 }
-"""Fields of the configuration by size."""
+"""No size of it is published: full is small, trained with one noise per observation."""
 
 
 class ResidualBlock(nn.Module):
@@ -64,8 +70,10 @@ class ResidualBlock(nn.Module):
         return x + self.outer(nn.functional.silu(self.inner(self.norm(x))))
 
 
-class FlowPolicy(nn.Module):
+class FlowPolicy(ChunkModel):
     """Chunk of normalised actions from a normalised state and objects or images."""
+
+    config: FlowPolicyConfig
 
     def __init__(self, config: FlowPolicyConfig) -> None:
         super().__init__()
@@ -146,3 +154,8 @@ def velocity(a_hat: Tensor, x: Tensor, tau: Tensor) -> Tensor:
         tau: (B,).
     """
     return (a_hat - x) / (1.0 - tau).clamp(min=MIN_REMAINING)[:, None, None]
+
+
+ENTRY = PolicyEntry(
+    config=FlowPolicyConfig, build=FlowPolicy, options=FlowOptions, presets=PRESETS
+)

@@ -1,16 +1,17 @@
-"""What every chunk policy's network has in common: its inputs, its sizes and three functions.
+"""What every chunk policy's network has in common: inputs, configuration and four functions.
 
 A network lives in its own action space of M numbers per action (pi0: 32, RDT: 128). `embed` puts
 the D numbers of the cell's layout there, `extract` takes them out again; losses, guidance and
 the robot see the D numbers only.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError
 from ate_policy.noise import NoiseProcess
@@ -35,8 +36,8 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interface:
-    """Sizes that every network has; its own configuration adds to them and is stored with it."""
+class PolicyConfig:
+    """What every network is built from; its own class adds to it and is stored with it."""
 
     horizon: int = 20
     """Actions per chunk H [ticks]."""
@@ -65,7 +66,9 @@ class Interface:
             raise CheckpointError(f"objects is {self.objects}, must not be negative")
         object.__setattr__(self, "cameras", tuple(self.cameras))
 
-    def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Interface", Mapping[str, Tensor]]:
+    def deployed(
+        self, weights: Mapping[str, Tensor]
+    ) -> tuple["PolicyConfig", Mapping[str, Tensor]]:
         """What a checkpoint holds of a trained network: here, just that.
 
         A network whose training needs more than its inference (adapters) says otherwise.
@@ -79,18 +82,23 @@ class Interface:
                 raise CheckpointError(f"{name} is {getattr(self, name)}, must be at least 1")
 
 
-class ChunkModel(Protocol):
-    """A torch module that learns chunks by denoising."""
+class ChunkModel(nn.Module, ABC):
+    """A network that learns chunks by denoising."""
 
-    config: Interface
+    config: PolicyConfig
+    """What it was built from."""
     process: NoiseProcess
+    """How its chunks are noised, and what it predicts."""
 
+    @abstractmethod
     def embed(self, actions: Tensor) -> Tensor:
         """(..., D) normalised actions -> (..., M); what the layout lacks is zero."""
 
+    @abstractmethod
     def extract(self, chunk: Tensor) -> Tensor:
         """(..., M) -> (..., D), the inverse of `embed`."""
 
+    @abstractmethod
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
         """Predict what `process.prediction` names.
 
@@ -103,6 +111,7 @@ class ChunkModel(Protocol):
             (R B, H, M).
         """
 
+    @abstractmethod
     def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
         """Denoise; (B, H, M) standard normal -> (B, H, M) normalised actions."""
 

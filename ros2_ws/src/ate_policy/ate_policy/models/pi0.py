@@ -15,12 +15,12 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ate_core.errors import CheckpointError, LayoutError
-from ate_policy.models.interface import Inputs
+from ate_policy.models.interface import ChunkModel, Inputs
 from ate_policy.models.pi0_adapters import accept_merged
-from ate_policy.models.pi0_config import PRESETS, Pi0Config
+from ate_policy.models.pi0_config import Pi0Config
 from ate_policy.models.pi0_inputs import (
     ByteTokenizer,
     Prompts,
@@ -35,11 +35,13 @@ from ate_policy.models.pi0_network import build_network
 from ate_policy.models.pi0_sampler import FoldedExpert
 from ate_policy.noise import FlowProcess
 
-__all__ = ["PRESETS", "Pi0", "Pi0Config"]
+__all__ = ["Pi0", "Pi0Config"]
 
 
-class Pi0(nn.Module):
+class Pi0(ChunkModel):
     """Chunk of normalised actions from state, images and an instruction."""
+
+    config: Pi0Config
 
     def __init__(self, config: Pi0Config) -> None:
         super().__init__()

@@ -8,9 +8,8 @@ from typing import Literal
 from torch import Tensor
 
 from ate_core.errors import CheckpointError
-from ate_policy.models.interface import ImageFit, Interface
+from ate_policy.models.interface import ImageFit, PolicyConfig
 from ate_policy.models.pi0_adapters import merge_adapters
-from ate_policy.models.pi0_inputs import BYTES, ByteTokenizer
 from ate_policy.transforms import FEATURES_PER_OBJECT
 
 Train = Literal["all", "expert", "lora"]
@@ -18,7 +17,7 @@ Train = Literal["all", "expert", "lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pi0Config(Interface):
+class Pi0Config(PolicyConfig):
     """Sizes of a pi0, by default the published ones; stored in its checkpoint."""
 
     horizon: int = 50
@@ -117,45 +116,3 @@ class Pi0Config(Interface):
             )
         if self.train not in ("all", "expert", "lora"):
             raise CheckpointError(f"train is '{self.train}', must be all, expert or lora")
-
-
-PRESETS: dict[str, dict[str, object]] = {
-    "tiny": {
-        "image_height": 28,
-        "image_width": 28,
-        "language": False,
-        "tokenizer": BYTES,
-        "vocabulary": ByteTokenizer.size,
-        "layers": 2,
-        "heads": 4,
-        "head_width": 16,
-        "text_width": 64,
-        "text_feedforward": 128,
-        "expert_width": 64,
-        "expert_feedforward": 128,
-        "vision_layers": 2,
-        "vision_heads": 4,
-        "vision_width": 48,
-        "vision_feedforward": 96,
-    },
-    "small": {
-        "image_height": 56,
-        "image_width": 56,
-        "language": False,
-        "tokenizer": BYTES,
-        "vocabulary": ByteTokenizer.size,
-        "layers": 4,
-        "heads": 4,
-        "head_width": 32,
-        "text_width": 128,
-        "text_feedforward": 256,
-        "expert_width": 128,
-        "expert_feedforward": 512,
-        "vision_layers": 2,
-        "vision_heads": 4,
-        "vision_width": 64,
-        "vision_feedforward": 128,
-    },
-    "full": {},
-}
-"""tiny: for tests; small: trained on a CPU in minutes; full: the published sizes."""

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ate_policy.models.interface import Inputs
+from ate_policy.models.interface import ChunkModel, Inputs
 from ate_policy.models.rdt_blocks import NORMS, Block, Condition, initialise, mlp
-from ate_policy.models.rdt_config import PRESETS, RdtConfig
+from ate_policy.models.rdt_config import RdtConfig
 from ate_policy.models.rdt_encoders import (
     ByteText,
     ImageTokens,
@@ -37,7 +37,7 @@ from ate_policy.models.schedules import diffusion_process, sample_dpm_solver
 from ate_policy.models.sinusoids import sinusoids
 from ate_policy.transforms import FEATURES_PER_OBJECT
 
-__all__ = ["PRESETS", "Rdt", "RdtConfig"]
+__all__ = ["Rdt", "RdtConfig"]
 
 PREDICTION = "sample"
 """The network predicts the clean chunk."""
@@ -61,8 +61,10 @@ class Conditions:
     """Patches of all cameras, where the policy has any."""
 
 
-class Rdt(nn.Module):
+class Rdt(ChunkModel):
     """Chunk of normalised actions in RDT's unified vector."""
+
+    config: RdtConfig
 
     def __init__(self, config: RdtConfig) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ate_core.errors import CheckpointError
-from ate_policy.models.interface import Interface
+from ate_policy.models.interface import PolicyConfig
 
 Encoders = Literal["small", "published"]
 """small: bytes and a small convolutional network, trained along; published: T5 and SigLIP."""
@@ -21,7 +21,7 @@ TWO_ARMS = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RdtConfig(Interface):
+class RdtConfig(PolicyConfig):
     """Sizes of an RDT; the defaults are those of RDT-1B (its `configs/base.yaml`)."""
 
     width: int = 2048
@@ -81,16 +81,3 @@ class RdtConfig(Interface):
                 raise CheckpointError(
                     f"{name} is '{getattr(self, name)}': use {', '.join(get_args(choice))}"
                 )
-
-
-PRESETS: dict[str, dict[str, object]] = {
-    "tiny": {"width": 32, "depth": 2, "heads": 2, "encoders": "small", "longest_text": 32},
-    "small": {"width": 128, "depth": 4, "heads": 4, "encoders": "small", "longest_text": 64},
-    "full": {
-        "language": True,
-        "image_height": 384,  # what SigLIP was trained with
-        "image_width": 384,
-        "image_fit": "pad_grey",
-    },
-}
-"""Sizes by name; full: RDT-1B."""

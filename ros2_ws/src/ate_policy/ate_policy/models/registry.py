@@ -1,39 +1,63 @@
-"""Kinds of policies by the name that stands in a checkpoint; imported when first asked for."""
-
-from importlib import import_module
-
-from torch import nn
+"""Kinds of policies by name; a network is imported when it is first asked for."""
 
 from ate_core.errors import CheckpointError
-from ate_policy.models.interface import Interface
+from ate_core.registry import Registry
+from ate_policy.models.entry import PolicyEntry, PolicyOptions
+from ate_policy.models.interface import ChunkModel, PolicyConfig
 
-FLOW_POLICY = "flow_policy"
-"""Kind of the small flow-matching policy."""
+POLICIES = Registry(
+    what="policy",
+    group="ate.policies",
+    builtin={
+        "flow": "ate_policy.models.flow_policy:ENTRY",
+        "diffusion": "ate_policy.models.diffusion_policy:ENTRY",
+        "pi0": "ate_policy.models.pi0_entry:ENTRY",
+        "rdt": "ate_policy.models.rdt_entry:ENTRY",
+    },
+    error=CheckpointError,
+)
+"""Name on the command line and in checkpoints -> `PolicyEntry`."""
 
-KINDS = {
-    FLOW_POLICY: ("ate_policy.models.flow_policy", "FlowPolicyConfig", "FlowPolicy"),
-    "diffusion_policy": (
-        "ate_policy.models.diffusion_policy",
-        "DiffusionPolicyConfig",
-        "DiffusionPolicy",
-    ),
-    "pi0": ("ate_policy.models.pi0", "Pi0Config", "Pi0"),
-    "rdt": ("ate_policy.models.rdt", "RdtConfig", "Rdt"),
-}
-"""Kind -> module, configuration class, network class."""
+RENAMED = {"flow_policy": "flow", "diffusion_policy": "diffusion"}
+"""Kinds of older checkpoints -> name."""
 
 
-def config_class(kind: str) -> type[Interface]:
+def policy_entry(name: str) -> PolicyEntry:
+    """The entry of a kind of policy.
+
+    Raises:
+        CheckpointError: there is no such kind; the message lists the known ones.
+    """
+    entry = POLICIES.load(name)
+    if not isinstance(entry, PolicyEntry):
+        raise CheckpointError(
+            f"policy {name!r} is {POLICIES.require(name)}, a {type(entry).__name__}: it must be a "
+            "PolicyEntry"
+        )
+    return entry
+
+
+def entry_of(options: PolicyOptions) -> tuple[str, PolicyEntry]:
+    """Name and entry of the network whose command-line options these are.
+
+    Raises:
+        CheckpointError: no network has options of this class.
+    """
+    for name in POLICIES.names():
+        entry = policy_entry(name)
+        if entry.options is type(options):
+            return name, entry
+    raise CheckpointError(
+        f"{type(options).__name__} are the options of no network: use those of an entry, for "
+        f"instance of {', '.join(POLICIES.names())}"
+    )
+
+
+def config_class(kind: str) -> type[PolicyConfig]:
     """The configuration class of a kind of policy."""
-    return getattr(_module(kind), KINDS[kind][1])
+    return policy_entry(kind).config
 
 
-def build_model(kind: str, config: Interface) -> nn.Module:
-    """A network with fresh weights (a `ChunkModel`)."""
-    return getattr(_module(kind), KINDS[kind][2])(config)
-
-
-def _module(kind: str) -> object:
-    if kind not in KINDS:
-        raise CheckpointError(f"'{kind}' is no kind of policy: there are {', '.join(KINDS)}")
-    return import_module(KINDS[kind][0])
+def build_model(kind: str, config: PolicyConfig) -> ChunkModel:
+    """A network with fresh weights."""
+    return policy_entry(kind).build(config)

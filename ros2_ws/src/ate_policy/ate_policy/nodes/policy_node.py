@@ -70,12 +70,11 @@ class PolicyNode(Node):
         policy = load_policy(checkpoint, self.cell, device, precision)
         self._instruction = policy.instruction_for(instruction)
         warm = policy.warm_up(self._instruction)
-        needs = policy.needs
         self._buffer = LiveBuffer(
             self.cell,
-            cameras=needs.cameras,
-            decoder=policy.decode if needs.cameras else None,
-            use_environment=needs.objects > 0,
+            cameras=policy.config.cameras,
+            decoder=policy.decode if policy.config.cameras else None,
+            use_environment=policy.config.objects > 0,
         )
         self._runtime = PolicyRuntime(
             policy.infer,
