@@ -23,7 +23,7 @@ from ate_policy.untrained import untrained_copy
 from ate_sim.env import CellEnv
 from training.data.folders import make_folder
 from training.reporting.video import write_video
-from training.studies.comparison import compare, wilson
+from training.studies.comparison import compare, success_rate
 
 UNTRAINED = "untrained"
 """Name of the control: the same network with random weights."""
@@ -238,7 +238,7 @@ def _print(outcomes: dict[str, list[Trial]]) -> None:
     for name, trials in outcomes.items():
         table.add_row(
             name,
-            str(wilson(sum(t.success for t in trials), len(trials))),
+            str(success_rate(sum(t.success for t in trials), len(trials))),
             f"{np.mean([t.score for t in trials]):.2f}",
             f"{np.median([t.duration for t in trials]):.1f}",
             f"{np.median([t.jerk for t in trials]):.0f}",

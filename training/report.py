@@ -13,7 +13,7 @@ from ate_core.errors import UsageError
 from training.data.episode_file import list_episodes, read_episode
 from training.reporting.figures import latent_figure, losses_figure, period_figure
 from training.reporting.html_page import image, note, page, section, table, video
-from training.studies.comparison import compare, wilson
+from training.studies.comparison import compare, success_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def _policies(result: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]
 
 
 def _rate(trials: Sequence[dict[str, Any]]) -> str:
-    return str(wilson(sum(bool(t["success"]) for t in trials), len(trials)))
+    return str(success_rate(sum(bool(t["success"]) for t in trials), len(trials)))
 
 
 def _success(run: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from training.studies.comparison import compare, wilson
+from training.studies.comparison import compare, success_rate
 
 Trials = Sequence[Mapping[str, Any]]
 """What `play.roll_out` gives, in the order of the seeds."""
@@ -13,7 +13,7 @@ Trials = Sequence[Mapping[str, Any]]
 
 def summarise(trials: Trials) -> dict[str, Any]:
     """Success rate with its 95 % Wilson interval, and how long successes took."""
-    rate = wilson(sum(trial["success"] for trial in trials), len(trials))
+    rate = success_rate(sum(trial["success"] for trial in trials), len(trials))
     ticks = sorted(trial["ticks"] for trial in trials if trial["success"])
     return {
         "successes": rate.successes,

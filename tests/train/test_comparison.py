@@ -3,20 +3,20 @@
 import pytest
 
 from ate_core.errors import UsageError
-from training.studies.comparison import compare, wilson
+from training.studies.comparison import compare, success_rate
 
 
 def test_wilson_interval_agrees_with_published_values():
     # Newcombe (1998), table I, method 3: 81/263 gives 0.2553-0.3662; 0/20 gives 0-0.1611.
-    rate = wilson(81, 263)
+    rate = success_rate(81, 263)
     assert rate.low == pytest.approx(0.2553, abs=5e-5)
     assert rate.high == pytest.approx(0.3662, abs=5e-5)
-    none = wilson(0, 20)
+    none = success_rate(0, 20)
     assert none.low == 0.0 and none.high == pytest.approx(0.1611, abs=5e-5)
 
 
 def test_intervals_are_mirrored_for_failures():
-    a, b = wilson(3, 20), wilson(17, 20)
+    a, b = success_rate(3, 20), success_rate(17, 20)
     assert a.low == pytest.approx(1 - b.high)
     assert a.high == pytest.approx(1 - b.low)
 
@@ -35,6 +35,6 @@ def test_equal_outcomes_show_nothing():
 
 def test_impossible_counts_are_refused():
     with pytest.raises(UsageError):
-        wilson(5, 4)
+        success_rate(5, 4)
     with pytest.raises(UsageError):
         compare([True], [True, False])

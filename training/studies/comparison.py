@@ -1,10 +1,9 @@
 """Success rates with intervals, and paired comparisons over equal seeds."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from ate_core.errors import UsageError
 
@@ -29,20 +28,16 @@ class Rate:
         )
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
-    """Wilson score interval of a binomial proportion (Wilson, 1927)."""
+def success_rate(successes: int, trials: int, confidence: float = 0.95) -> Rate:
+    """Share of trials that succeeded, with its Wilson score interval (Wilson, 1927)."""
     if trials < 1 or not 0 <= successes <= trials:
         raise UsageError(
             f"{successes} successes of {trials} trials: need 0 <= successes <= trials"
         )
-    z = float(norm.ppf(0.5 + confidence / 2))
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    low = 0.0 if successes == 0 else (centre - half) / scale
-    high = 1.0 if successes == trials else (centre + half) / scale
-    return Rate(successes=successes, trials=trials, low=low, high=high)
+    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Rate(
+        successes=successes, trials=trials, low=float(interval.low), high=float(interval.high)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

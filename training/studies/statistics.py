@@ -17,7 +17,7 @@ from scipy.stats import t as student
 
 from ate_core.errors import UsageError
 from training.evaluate import Trial
-from training.studies.comparison import PairedComparison, Rate, compare, wilson
+from training.studies.comparison import PairedComparison, Rate, compare, success_rate
 
 RESAMPLES = 4000
 """Of the bootstrap; its percentiles then vary by less than half a point."""
@@ -71,7 +71,7 @@ def arm_result(runs: Sequence[Sequence[Trial]]) -> ArmResult:
     """Pool the rollouts of one arm's training runs."""
     trials = [trial for run in runs for trial in run]
     return ArmResult(
-        rate=wilson(sum(trial.success for trial in trials), len(trials)),
+        rate=success_rate(sum(trial.success for trial in trials), len(trials)),
         per_run=tuple(float(np.mean([trial.success for trial in run])) for run in runs),
         score=float(np.mean([trial.score for trial in trials])),
         jerk=float(np.median([trial.jerk for trial in trials])),
