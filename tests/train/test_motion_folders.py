@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from ate_core.errors import TrainingError
-from training.data.column_mapping import fold_by_names, fold_by_width
+from training.data.column_mapping import mapping_by_names, mapping_by_width
 from training.data.pretraining import load_sources, read_recordings
 
 
@@ -66,7 +66,7 @@ def test_measured_states_beside_the_actions_are_read_when_asked_for(tmp_path, ce
 
 
 def test_rows_of_the_unified_vector_are_picked_by_field(cell):
-    row = np.arange(128) @ fold_by_width(128, cell.layout.action)
+    row = np.arange(128) @ mapping_by_width(128, cell.layout.action)
     assert row.tolist() == [50, 51, 52, 53, 54, 55, 56, 60, 0, 1, 2, 3, 4, 5, 6, 10]
 
 
@@ -213,8 +213,8 @@ def test_columns_without_names_are_told_by_their_width(tables, cell):
 
 
 def test_grippers_and_joints_are_told_by_their_names(cell):
-    row = np.arange(16) @ fold_by_names(NAMES, cell.layout.action)
+    row = np.arange(16) @ mapping_by_names(NAMES, cell.layout.action)
     assert row.tolist() == list(range(16))
     six = [name for name in NAMES if "joint7" not in name]
-    row = np.arange(1, 15) @ fold_by_names(six, cell.layout.action)
+    row = np.arange(1, 15) @ mapping_by_names(six, cell.layout.action)
     assert row.tolist() == [1, 2, 3, 4, 5, 6, 0, 7, 8, 9, 10, 11, 12, 13, 0, 14]

@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from ate_core.errors import TrainingError
-from training.data.column_mapping import fold_by_names
+from training.data.column_mapping import mapping_by_names
 from training.data.lerobot_tables import read_motion, resample
 from training.data.pretraining import load_sources
 
@@ -57,8 +57,8 @@ def write_table(folder, index, rows):
 
 
 def test_joints_keep_their_order_and_fingers_become_one_opening(cell):
-    fold = fold_by_names(NAMES, cell.layout.action)
-    row = np.arange(26, dtype=np.float32) @ fold
+    mapping = mapping_by_names(NAMES, cell.layout.action)
+    row = np.arange(26, dtype=np.float32) @ mapping
     assert row[:7].tolist() == list(range(7))
     assert row[8:15].tolist() == list(range(7, 14))
     assert row[7] == pytest.approx(np.mean([14, 15, 16, 17]))

@@ -18,13 +18,13 @@ UNIFIED_STARTS = {"left_arm": 50, "left_gripper": 60, "right_arm": 0, "right_gri
 """Where our fields begin in RDT's unified vector (its configs/state_vec.py)."""
 
 
-def fold_by_names(names: Sequence[str], layout: VectorLayout) -> np.ndarray:
+def mapping_by_names(names: Sequence[str], layout: VectorLayout) -> np.ndarray:
     """Joints by order; a gripper is its column, or the mean of the fingers.
 
     Returns:
         (columns, D) float32.
     """
-    fold = np.zeros((len(names), layout.size), np.float32)
+    mapping = np.zeros((len(names), layout.size), np.float32)
     for side in ("left", "right"):
         mine = [i for i, name in enumerate(names) if side in name.lower()]
         grips = [i for i in mine if "gripper" in names[i].lower()]
@@ -38,13 +38,13 @@ def fold_by_names(names: Sequence[str], layout: VectorLayout) -> np.ndarray:
                 f"the recordings have {len(joints)} {side} arm joints and {len(grips)} gripper or "
                 f"finger columns, need {size} (or {size - 1}) and at least 1: use another data set"
             )
-        fold[joints, np.arange(arm.start, arm.start + len(joints))] = 1.0
-        fold[grips, layout.slice(f"{side}_gripper").start] = 1.0 / len(grips)
-    return fold
+        mapping[joints, np.arange(arm.start, arm.start + len(joints))] = 1.0
+        mapping[grips, layout.slice(f"{side}_gripper").start] = 1.0 / len(grips)
+    return mapping
 
 
-def fold_by_width(width: int, layout: VectorLayout) -> np.ndarray:
-    """The map for rows without names, whose meaning their width tells.
+def mapping_by_width(width: int, layout: VectorLayout) -> np.ndarray:
+    """The mapping for rows without names, whose width says what they are.
 
     The cell's own width is kept; 14 is ALOHA's (our seventh joints stay 0), 128 RDT's unified
     vector, and a wider one is taken for zero-padded, as pi0's 32.
@@ -52,34 +52,34 @@ def fold_by_width(width: int, layout: VectorLayout) -> np.ndarray:
     Returns:
         (width, D) float32.
     """
-    fold = np.zeros((width, layout.size), np.float32)
+    mapping = np.zeros((width, layout.size), np.float32)
     if width == UNIFIED:
         for name, start in UNIFIED_STARTS.items():
             ours = layout.slice(name)
             size = ours.stop - ours.start
-            fold[range(start, start + size), range(ours.start, ours.stop)] = 1.0
+            mapping[range(start, start + size), range(ours.start, ours.stop)] = 1.0
     elif width == SIX_AXES and layout.size == SIX_AXES + 2:
         for start, side in ((0, "left"), (7, "right")):
             arm = layout.slice(f"{side}_arm").start
-            fold[range(start, start + 6), range(arm, arm + 6)] = 1.0
-            fold[start + 6, layout.slice(f"{side}_gripper").start] = 1.0
+            mapping[range(start, start + 6), range(arm, arm + 6)] = 1.0
+            mapping[start + 6, layout.slice(f"{side}_gripper").start] = 1.0
     elif width >= layout.size:
-        fold[range(layout.size), range(layout.size)] = 1.0
+        mapping[range(layout.size), range(layout.size)] = 1.0
     else:
         raise TrainingError(
             f"rows have {width} numbers, the cell's action has {layout.size}: give rows of "
             f"{layout.size}, {SIX_AXES} (ALOHA) or {UNIFIED} (RDT's unified vector)"
         )
-    return fold
+    return mapping
 
 
-def fold_rows(rows: np.ndarray, layout: VectorLayout, where: object) -> np.ndarray:
-    """(T, width) without names -> (T, D), by `fold_by_width`; padding must be empty."""
+def map_rows(rows: np.ndarray, layout: VectorLayout, where: object) -> np.ndarray:
+    """(T, width) without names -> (T, D), by `mapping_by_width`; padding must be empty."""
     width = rows.shape[1]
-    fold = fold_by_width(width, layout)
+    mapping = mapping_by_width(width, layout)
     if width not in (SIX_AXES, UNIFIED) and rows[:, layout.size :].any():
         raise TrainingError(
             f"{where}: rows have {width} numbers and those from {layout.size} on are not all 0: "
             "give rows in the cell's layout, zero-padded at most"
         )
-    return rows @ fold
+    return rows @ mapping

@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from ate_core.errors import TrainingError
 from ate_core.layout import VectorLayout
-from training.data.column_mapping import fold_by_names, fold_rows
+from training.data.column_mapping import map_rows, mapping_by_names
 
 ACTION = "action"
 """The column of motion: policies are trained on actions, not on measured joints."""
@@ -62,12 +62,12 @@ def read_motion(
         call each episode.
     """
     info = _read_info(folder, column)
-    fold = None if info.names is None else fold_by_names(info.names, layout)
+    mapping = None if info.names is None else mapping_by_names(info.names, layout)
     motions, names = [], []
     for name, rows in _episodes_v2(info) if info.version == "v2.1" else _episodes_v3(info):
         rows = _checked(rows, info, name)
-        folded = fold_rows(rows, layout, name) if fold is None else rows @ fold
-        motions.append(resample(folded, info.rate, tick_rate))
+        mapped = map_rows(rows, layout, name) if mapping is None else rows @ mapping
+        motions.append(resample(mapped, info.rate, tick_rate))
         names.append(name)
     if not motions:
         raise TrainingError(f"{folder} holds no episodes: copy the data set again")

@@ -15,7 +15,7 @@ import numpy as np
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
-from training.data.column_mapping import fold_rows
+from training.data.column_mapping import map_rows
 
 STATES = "observations/qpos"
 """Dataset of measured joints."""
@@ -59,7 +59,7 @@ def read_folder(
         found = ", ".join(f"{width} ({name})" for width, name in sorted(widths.items()))
         raise TrainingError(f"{folder} mixes widths {found}: give each kind its own folder")
     motions = [
-        fold_rows(rows, cell.layout.action, file)
+        map_rows(rows, cell.layout.action, file)
         for rows, file in zip(episodes, files, strict=True)
     ]
     return motions, [file.name for file in files]
