@@ -30,15 +30,15 @@ from training.loop.policies import build_policy, policy_sizes
 from training.loop.processes import (
     agree,
     autocast,
-    exchange,
     explain_memory,
     leave,
     make_accelerator,
-    mean_figures,
+    mean_metrics,
     memory_estimate,
-    parts,
+    micro_batches,
+    no_sync,
 )
-from training.loop.progress import Meter
+from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder, pack_state, saved_weights, unpack_state
 from training.objectives.denoising import Objective, PlainDenoising
 from training.objectives.latent_guidance import (
@@ -67,7 +67,7 @@ def finetune(config: FinetuneConfig) -> int:
     accelerator = make_accelerator()
     device, main = accelerator.device, accelerator.is_main_process
     run = RunFolder(config.output, config, config.resume, main=main)
-    shares = list(parts(accelerator, recipe.observations, config.accumulate))
+    shares = list(micro_batches(accelerator, recipe.observations, config.accumulate))
 
     # data
     trajectories = read_trajectories(config.episodes, config.demonstrations)
@@ -90,34 +90,34 @@ def finetune(config: FinetuneConfig) -> int:
     if config.resume:
         step = unpack_state(run.load_state(), model, optimizer, generators, averaged)
     label = f"finetune {config.policy} {config.guidance}"
-    with Meter(
+    with Progress(
         run, label, step=step, steps=steps, log_every=config.log_every, log_to=config.log_to
-    ) as meter:
+    ) as progress:
         stopped = False
         while step < steps and not stopped:
             draw = sampler.draw()
             eps = objective.draw(len(draw.level))
-            of_parts = []
-            for part in shares:
-                batch = sampler.load(draw, part, eps, device)
-                with exchange(accelerator, network, part):
+            collected = []
+            for micro_batch in shares:
+                batch = sampler.load(draw, micro_batch, eps, device)
+                with no_sync(accelerator, network, micro_batch):
                     with autocast(config.precision, device):
                         output = network(batch.noised.noisy, batch.noised.level, batch.inputs)
-                    loss, figures = loss_of(model, objective, output, batch, step)
+                    loss, metrics = loss_of(model, objective, output, batch, step)
                     if not torch.isfinite(loss):
                         run.refuse_loss(step + 1, loss, batch.tensors())
                     accelerator.backward(loss / config.accumulate)
-                of_parts.append({"loss": loss, **figures})
+                collected.append({"loss": loss, **metrics})
             rate = cosine_rate(
                 recipe.learning_rate, step, steps, warmup=recipe.warmup, final=recipe.final_rate
             )
             norm = apply_gradients(optimizer, model, rate)
             step += 1
             average_weights(averaged, model, recipe.ema_decay, step)
-            if meter.wants(step):
-                figures = mean_figures(accelerator, of_parts)
-                meter.log(step, {**figures, "gradient_norm": norm, "learning_rate": rate})
-            stopped = agree(accelerator, meter.signalled)
+            if progress.is_due(step):
+                metrics = mean_metrics(accelerator, collected)
+                progress.log(step, {**metrics, "gradient_norm": norm, "learning_rate": rate})
+            stopped = agree(accelerator, progress.signalled)
             if step % config.save_every == 0 or step == steps or stopped:
                 state = pack_state(step, model, optimizer, generators, averaged)
                 weights = saved_weights(model, averaged)

@@ -14,11 +14,11 @@ from training.loop.processes import (
     gather_rows,
     leave,
     make_accelerator,
-    mean_figures,
+    mean_metrics,
     memory_estimate,
-    parts,
+    micro_batches,
 )
-from training.loop.progress import Meter
+from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.card import describe
 from training.vae.chunks import load_chunks, load_prior, vae_sizes
@@ -62,21 +62,21 @@ def train_vae(config: TrainVaeConfig) -> int:
     step, steps, stopped = 0, config.steps, False
     if config.resume:
         step = unpack_state(run.load_state(), vae, optimizer, {"data": generator})
-    (part,) = parts(accelerator, config.batch, 1)
+    (share,) = micro_batches(accelerator, config.batch, 1)
     label = f"stage {config.stage}"
-    with Meter(run, label, step=step, steps=steps, log_every=config.log_every) as meter:
+    with Progress(run, label, step=step, steps=steps, log_every=config.log_every) as progress:
         while step < steps and not stopped:
             actions = data.chunks[schedule.rows(step, generator)]
-            batch = draw_batch(actions, prior, recipe, generator).of(part, device)
-            loss, figures = loss_of(accelerator, network, batch, prior, recipe, config.precision)
+            batch = draw_batch(actions, prior, recipe, generator).of(share, device)
+            loss, metrics = loss_of(accelerator, network, batch, prior, recipe, config.precision)
             if not torch.isfinite(loss):
                 run.refuse_loss(step + 1, loss, {"actions": actions})
             accelerator.backward(loss)
             apply_gradients(optimizer, vae, schedule.rate(step))
             step += 1
-            if meter.wants(step):
-                meter.log(step, mean_figures(accelerator, [{"loss": loss, **figures}]))
-            stopped = agree(accelerator, meter.signalled)
+            if progress.is_due(step):
+                progress.log(step, mean_metrics(accelerator, [{"loss": loss, **metrics}]))
+            stopped = agree(accelerator, progress.signalled)
             if step % config.save_every == 0 or step == steps or stopped:
                 state = pack_state(step, vae, optimizer, {"data": generator})
                 run.save(step, describe(config, recipe, data, vae, step), state)

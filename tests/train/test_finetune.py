@@ -172,8 +172,8 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
     original = command.loss_of
 
     def poisoned(model, objective, output, batch, step):
-        loss, figures = original(model, objective, output, batch, step)
-        return (loss * math.nan if step == 4 else loss), figures
+        loss, metrics = original(model, objective, output, batch, step)
+        return (loss * math.nan if step == 4 else loss), metrics
 
     monkeypatch.setattr(command, "loss_of", poisoned)
     run = tmp_path / "run"

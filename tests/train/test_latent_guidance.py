@@ -13,7 +13,7 @@ from training.objectives.latent_guidance import (
     ShiftedTarget,
     bounded_push,
     guidance_gradient,
-    shift_figures,
+    shift_metrics,
 )
 from training.vae.model import ActionVae, VaeConfig
 
@@ -114,11 +114,11 @@ def test_the_log_tells_the_shift_by_noise_level():
     noised = at_levels(torch.tensor([0.1, 0.2, 0.6, 0.9]))
     push = 0.5 * (noised.actions - noised.noise)
     capped = torch.tensor([True, False, False, False])
-    figures = shift_figures(push, push, capped, noised)
-    assert figures["cap_fraction"] == 0.25
-    assert figures["shift_ratio"].item() == pytest.approx(0.5)
-    assert figures["cosine"].item() == pytest.approx(1.0)
-    ratios = [figures[f"shift_ratio_{k}"].item() for k in range(4)]
+    metrics = shift_metrics(push, push, capped, noised)
+    assert metrics["cap_fraction"] == 0.25
+    assert metrics["shift_ratio"].item() == pytest.approx(0.5)
+    assert metrics["cosine"].item() == pytest.approx(1.0)
+    ratios = [metrics[f"shift_ratio_{k}"].item() for k in range(4)]
     assert ratios[0] == ratios[1] == ratios[3] == pytest.approx(0.5)
     assert math.isnan(ratios[2])  # no sample has a noise share between 0.5 and 0.75
 
@@ -163,13 +163,13 @@ def test_a_random_shift_is_as_large_as_the_papers_and_points_anywhere(vae):
     batch = batch_of(count=400)
     made = {name: objectives(vae, 1.0)[name] for name in ("paper", "random")}
     eps = made["random"].draw(400)
-    losses, figures = {}, {}
+    losses, metrics = {}, {}
     for name, own in (("paper", eps[:, :8]), ("random", eps)):
-        losses[name], figures[name] = made[name].loss("sample", batch.actions, batch, own, 0)
+        losses[name], metrics[name] = made[name].loss("sample", batch.actions, batch, own, 0)
     torch.testing.assert_close(losses["random"], losses["paper"])
     for key in ("cap_fraction", "shift_ratio"):
-        torch.testing.assert_close(figures["random"][key], figures["paper"][key])
-    assert abs(figures["random"]["cosine"].item()) < 0.05 < figures["paper"]["cosine"].item()
+        torch.testing.assert_close(metrics["random"][key], metrics["paper"][key])
+    assert abs(metrics["random"]["cosine"].item()) < 0.05 < metrics["paper"]["cosine"].item()
 
 
 def test_annealed_guidance_fades_to_plain(vae):
@@ -193,12 +193,12 @@ def test_the_reference_shrinks_with_the_batch_and_is_clamped(vae):
     expected = (1e6 * weight[:1] * g[:1] / 8).square().mean()
     torch.testing.assert_close(one, expected, rtol=1e-4, atol=0.0)
     clamped = ReferenceShift(vae, 3.0, 1e-6, seed=0)
-    loss, figures = loss_of(clamped, batch.actions, batch)
+    loss, metrics = loss_of(clamped, batch.actions, batch)
     assert loss.item() <= (3.0 * 1e-6) ** 2 * 1.001
-    assert figures["cap_fraction"] > 0.5
+    assert metrics["cap_fraction"] > 0.5
     target = batch.actions.flatten(1).norm(dim=1)
-    assert figures["shift_ratio"] <= (3.0 * 1e-6 * 12**0.5 / target).mean() * 1.001
-    assert figures["cosine"] > 0.0 and "shift_ratio_3" in figures
+    assert metrics["shift_ratio"] <= (3.0 * 1e-6 * 12**0.5 / target).mean() * 1.001
+    assert metrics["cosine"] > 0.0 and "shift_ratio_3" in metrics
 
 
 def test_the_latent_metric_is_smallest_at_the_clean_chunk(vae):

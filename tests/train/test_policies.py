@@ -143,7 +143,7 @@ def test_bf16_trains_close_to_fp32(tmp_path, episodes):
     assert all(value.dtype == torch.float32 for value in saved if value.is_floating_point())
 
 
-def test_figures_go_to_tensorboard_too(tmp_path, episodes):
+def test_metrics_go_to_tensorboard_too(tmp_path, episodes):
     config = FinetuneConfig(
         episodes=episodes, output=tmp_path / "run", log_to=("tensorboard",), **SHORT
     )

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from ate_core.errors import UsageError
 from ate_policy.checkpoint import load_checkpoint
-from training.loop.processes import part_size
+from training.loop.processes import micro_batch_size
 
 ATE = [sys.executable, "-m", "ate_bringup.cli"]
 # the paper's rate: where a gradient is zero up to rounding, Adam still takes a step of its size
@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, episodes, name):
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
 
 
-def test_accumulated_parts_learn_what_one_batch_learns(tmp_path, episodes):
+def test_micro_batches_learn_what_one_batch_learns(tmp_path, episodes):
     whole = run(finetune(episodes, tmp_path / "whole", "--steps", "4"))
     split = run(finetune(episodes, tmp_path / "split", "--steps", "4", "--accumulate", "4"))
     assert whole.returncode == split.returncode == 0, whole.stderr + split.stderr
@@ -82,8 +82,8 @@ def test_weights_spread_over_processes_train_and_resume_alike(tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused():
-    assert part_size(2, 24, 3) == 4
+    assert micro_batch_size(2, 24, 3) == 4
     with pytest.raises(
         UsageError, match="25 observations cannot be shared equally by 2 processes"
     ):
-        part_size(2, 25, 3)
+        micro_batch_size(2, 25, 3)

@@ -7,7 +7,7 @@ import torch
 
 from ate_core.errors import UsageError
 from training.configs.train_vae import TrainVaeConfig
-from training.loop.processes import Part
+from training.loop.processes import MicroBatch
 from training.vae import reference
 from training.vae.losses import DiagonalGaussian, kl_from_prior, kl_to_prior, mmd
 from training.vae.model import ActionVae, VaeConfig
@@ -151,7 +151,7 @@ def test_the_loss_follows_the_recipe():
     prior = DiagonalGaussian(torch.full((16,), 0.7), torch.full((16,), 1.8))
     for recipe, divergence in ((Recipe(), kl_to_prior), (REFERENCE, kl_from_prior)):
         batch, outputs = batch_and_outputs(recipe, prior)
-        loss, parts = vae_loss(outputs, batch, outputs[1], prior, recipe)
+        loss, terms = vae_loss(outputs, batch, outputs[1], prior, recipe)
         a_hat, z, mean, log_variance = outputs
         kl = divergence(mean, log_variance, prior)
         target = prior if recipe.mmd_target == "prior" else DiagonalGaussian.standard(16)
@@ -161,7 +161,7 @@ def test_the_loss_follows_the_recipe():
         expected = mmd(z, target.sample(8, generator), **kernel)
         off = (a_hat - batch.actions).abs()
         smooth = torch.where(off < 1.0, 0.5 * off**2, off - 0.5).mean()
-        torch.testing.assert_close(parts["kl"], kl)
+        torch.testing.assert_close(terms["kl"], kl)
         torch.testing.assert_close(loss, smooth + 7.5e-5 * kl + expected)
 
 
@@ -169,9 +169,9 @@ def test_without_mmd_the_loss_has_none():
     prior = DiagonalGaussian.standard(16)
     recipe = Recipe(weight_mmd=0.0)
     batch, outputs = batch_and_outputs(recipe, prior)
-    loss, parts = vae_loss(outputs, batch, outputs[1], prior, recipe)
-    assert "mmd" not in parts
-    torch.testing.assert_close(loss, parts["reconstruction"] + 7.5e-5 * parts["kl"])
+    loss, terms = vae_loss(outputs, batch, outputs[1], prior, recipe)
+    assert "mmd" not in terms
+    torch.testing.assert_close(loss, terms["reconstruction"] + 7.5e-5 * terms["kl"])
 
 
 def test_input_noise_reaches_what_the_encoder_sees_only():
@@ -188,7 +188,7 @@ def test_input_noise_reaches_what_the_encoder_sees_only():
 
 def test_a_process_takes_its_part_but_compares_all_of_z():
     batch = draw_batch(torch.zeros(8, 6, 3), DiagonalGaussian.standard(4), Recipe(), seeded())
-    mine = batch.of(Part(4, 8, True), torch.device("cpu"))
+    mine = batch.of(MicroBatch(4, 8, True), torch.device("cpu"))
     assert torch.equal(mine.eps, batch.eps[4:]) and len(mine.actions) == 4
     assert torch.equal(mine.samples, batch.samples)
 
@@ -201,8 +201,8 @@ def test_bfloat16_keeps_losses_in_float32_and_close():
     with torch.autocast("cpu", torch.bfloat16):
         outputs = vae(batch.seen, batch.eps)
     assert outputs[0].dtype == torch.bfloat16
-    loss, parts = vae_loss(outputs, batch, outputs[1], prior, Recipe())
-    assert loss.dtype == torch.float32 and all(p.dtype == torch.float32 for p in parts.values())
+    loss, terms = vae_loss(outputs, batch, outputs[1], prior, Recipe())
+    assert loss.dtype == torch.float32 and all(p.dtype == torch.float32 for p in terms.values())
     expected, _ = vae_loss(exact, batch, exact[1], prior, Recipe())
     assert loss.item() == pytest.approx(expected.item(), rel=0.02)
     loss.backward()

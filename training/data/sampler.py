@@ -11,7 +11,7 @@ from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
 from training.data.augmentation import Augmentation
 from training.data.dataset import Demonstrations
-from training.loop.processes import Part
+from training.loop.processes import MicroBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,22 +117,24 @@ class BatchSampler:
             noise=noise,
         )
 
-    def load(self, draw: Draw, part: Part, eps: Tensor | None, device: torch.device) -> Batch:
-        """Observations and noisy chunks of one part of a draw, on a device.
+    def load(
+        self, draw: Draw, micro_batch: MicroBatch, eps: Tensor | None, device: torch.device
+    ) -> Batch:
+        """Observations and noisy chunks of one micro-batch of a draw, on a device.
 
         Args:
             draw: Of this step.
-            part: Observations of this forward pass.
+            micro_batch: Observations of this forward pass.
             eps: The objective's noise of this step, (R B, L), or None.
             device: Where the network is.
         """
-        rows = part.of(draw.rows)
-        chunk_part = part.times(self.draws)
-        level, noise, eps = (chunk_part.of(v) for v in (draw.level, draw.noise, eps))
+        rows = micro_batch.of(draw.rows)
+        rows_of_chunks = micro_batch.times(self.draws)
+        level, noise, eps = (rows_of_chunks.of(v) for v in (draw.level, draw.noise, eps))
         inputs = Inputs(
-            state=(self._states[rows] + self._noise * part.of(draw.state_noise)).to(device),
-            environment=self._objects(rows, part.of(draw.environment_noise), device),
-            images=self._images(rows, part.of(draw.images), device),
+            state=(self._states[rows] + self._noise * micro_batch.of(draw.state_noise)).to(device),
+            environment=self._objects(rows, micro_batch.of(draw.environment_noise), device),
+            images=self._images(rows, micro_batch.of(draw.images), device),
             instructions=self._data.instructions_of(rows),
         )
         chunks = self._data.actions[self._data.windows[rows]]

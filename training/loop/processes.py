@@ -2,7 +2,7 @@
 
 Every process draws the whole global batch of a step, rows and noise, from the same generators,
 and trains on its share. What is learned then does not depend on the number of processes or of
-accumulated parts, up to the order of sums.
+micro-batches, up to the order of sums.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class MicroBatch:
     """A slice of the global batch that is trained on in one forward pass."""
 
     begin: int
@@ -30,14 +30,14 @@ class Part:
     end: int
     """Behind the last observation."""
     last: bool
-    """Whether gradients are exchanged and the step is taken after it."""
+    """Whether it ends the step: then processes average their gradients and the optimiser moves."""
 
     def of(self, values: Tensor | None) -> Tensor | None:
-        """Rows of this part."""
+        """Rows of this micro-batch."""
         return values if values is None else values[self.begin : self.end]
 
-    def times(self, rows: int) -> "Part":
-        """The same part of values with several rows per observation."""
+    def times(self, rows: int) -> "MicroBatch":
+        """The same slice of values with several rows per observation."""
         return dataclasses.replace(self, begin=self.begin * rows, end=self.end * rows)
 
 
@@ -57,32 +57,32 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def parts(accelerator: Accelerator, count: int, accumulate: int) -> Iterator[Part]:
-    """This process's share of a global batch of `count` observations, in `accumulate` parts."""
-    size = part_size(accelerator.num_processes, count, accumulate)
+def micro_batches(accelerator: Accelerator, count: int, accumulate: int) -> Iterator[MicroBatch]:
+    """This process's share of a batch of `count` observations, in `accumulate` micro-batches."""
+    size = micro_batch_size(accelerator.num_processes, count, accumulate)
     first = accelerator.process_index * accumulate
     for index in range(first, first + accumulate):
         last = index == first + accumulate - 1
-        yield Part(index * size, (index + 1) * size, last)
+        yield MicroBatch(index * size, (index + 1) * size, last)
 
 
-def part_size(processes: int, count: int, accumulate: int) -> int:
-    """Observations per forward pass; equal everywhere, so that means of parts are the mean."""
+def micro_batch_size(processes: int, count: int, accumulate: int) -> int:
+    """Observations per forward pass; equal everywhere, so that the mean of means is the mean."""
     size, rest = divmod(count, processes * accumulate)
     if rest or size == 0:
         raise UsageError(
             f"a batch of {count} observations cannot be shared equally by {processes} processes "
-            f"x {accumulate} accumulated parts: choose --batch so that it has a multiple of "
+            f"x {accumulate} micro-batches: choose --batch so that it has a multiple of "
             f"{processes * accumulate}"
         )
     return size
 
 
-def exchange(
-    accelerator: Accelerator, network: nn.Module, part: Part
+def no_sync(
+    accelerator: Accelerator, network: nn.Module, micro_batch: MicroBatch
 ) -> AbstractContextManager[None]:
-    """Gradients are exchanged between processes in the backward pass of the last part only."""
-    return nullcontext() if part.last else accelerator.no_sync(network)
+    """Gradients stay on their process, but for the last micro-batch: its backward averages."""
+    return nullcontext() if micro_batch.last else accelerator.no_sync(network)
 
 
 def agree(accelerator: Accelerator, flag: bool) -> bool:
@@ -96,7 +96,7 @@ def gather_rows(accelerator: Accelerator, values: Tensor) -> Tensor:
     """Rows of all processes (B', ...) -> (P B', ...), differentiable.
 
     For losses that are no mean over samples. Every process computes the whole loss; the backward
-    pass sums the processes' gradients and the exchange takes their mean, which is the gradient.
+    pass sums the processes' gradients and averaging them afterwards gives the gradient.
     """
     if accelerator.num_processes == 1:
         return values
@@ -109,16 +109,16 @@ def leave(accelerator: Accelerator) -> None:
     accelerator.end_training()
 
 
-def mean_figures(
-    accelerator: Accelerator, of_parts: Sequence[Mapping[str, Tensor]]
+def mean_metrics(
+    accelerator: Accelerator, metrics: Sequence[Mapping[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Means over accumulated parts and processes; every process must call it.
+    """Means over micro-batches and processes; every process must call it.
 
-    NaN stands for a figure that a part had no sample for, and is left out of the mean.
+    NaN stands for a metric that a micro-batch had no sample for, and is left out of the mean.
     """
-    values = torch.stack([torch.stack([f[name].detach().float() for name in f]) for f in of_parts])
+    values = torch.stack([torch.stack([m[name].detach().float() for name in m]) for m in metrics])
     values = accelerator.gather(values)
-    return dict(zip(of_parts[0], values.nanmean(dim=0), strict=True))
+    return dict(zip(metrics[0], values.nanmean(dim=0), strict=True))
 
 
 def memory_estimate(model: nn.Module, average: bool) -> str:

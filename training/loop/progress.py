@@ -8,7 +8,8 @@ from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import Literal, Self
 
-from rich.progress import Progress
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
+from rich import progress as bars
 from torch import Tensor
 
 from ate_core.errors import UsageError
@@ -18,11 +19,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a run after the present step, with a checkpoint."""
 
 LogTarget = Literal["tensorboard", "wandb"]
-"""Where figures go besides log.jsonl."""
+"""Where metrics go besides log.jsonl."""
 
 
-class Meter:
-    """Counts steps of one run; use it in a `with` block around the loop."""
+class Progress:
+    """Follows the steps of one run; use it in a `with` block around the loop."""
 
     def __init__(
         self,
@@ -37,26 +38,29 @@ class Meter:
         self._run = run
         self._first, self._steps, self._log_every = step, steps, log_every
         self._signalled = Event()
-        self._progress = Progress(transient=True, disable=not run.main)
-        self._bar = self._progress.add_task(label, total=steps, completed=step)
+        self._bar = bars.Progress(transient=True, disable=not run.main)
+        self._task = self._bar.add_task(label, total=steps, completed=step)
         self._label = label
         self._begin = 0.0
         self._handlers: dict[int, object] = {}
-        self._writers = [_WRITERS[target](run, step) for target in log_to] if run.main else []
+        self._log_to = tuple(log_to) if run.main else ()
+        self._trackers: list[GeneralTracker] = []
 
     def __enter__(self) -> Self:
-        """Show the bar and listen to signals."""
+        """Show the bar, open the logs and listen to signals."""
+        for name in self._log_to:
+            self._trackers.append(_start_tracker(name, self._run, self._first))
         if current_thread() is main_thread():
             self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        self._progress.start()
+        self._bar.start()
         self._begin = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take the bar away and restore the signal handlers."""
-        self._progress.stop()
-        for writer in self._writers:
-            writer.close()
+        self._bar.stop()
+        for tracker in self._trackers:
+            tracker.finish()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -65,63 +69,46 @@ class Meter:
         """Whether a signal asked to stop."""
         return self._signalled.is_set()
 
-    def wants(self, step: int) -> bool:
-        """Whether the figures of a finished step are logged."""
+    def is_due(self, step: int) -> bool:
+        """Whether the metrics of a finished step are logged."""
         return step % self._log_every == 0 or step == self._steps
 
-    def log(self, step: int, figures: Mapping[str, Tensor | float]) -> None:
-        """Log figures (scalars); NaN stands for none and is left out."""
+    def log(self, step: int, metrics: Mapping[str, Tensor | float]) -> None:
+        """Log metrics (scalars); NaN stands for none and is left out."""
         rate = (step - self._first) / (time.monotonic() - self._begin)
-        values = {name: float(value) for name, value in figures.items()}
+        values = {name: float(value) for name, value in metrics.items()}
         values = {name: value for name, value in values.items() if not math.isnan(value)}
         values["steps_per_s"] = round(rate, 2)
         self._run.log(step, values)
-        for writer in self._writers:
-            writer.write(step, values)
+        for tracker in self._trackers:
+            tracker.log(values, step=step)
         text = f"{self._label}  loss {values['loss']:.4f}"
-        self._progress.update(self._bar, completed=step, description=text)
+        self._bar.update(self._task, completed=step, description=text)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled.set()
 
 
-class _TensorBoard:
-    """Event files in the run folder."""
+def _start_tracker(name: LogTarget, run: RunFolder, step: int) -> GeneralTracker:
+    """A log of accelerate's that a resumed run goes on with.
 
-    def __init__(self, run: RunFolder, step: int) -> None:
-        from torch.utils.tensorboard import (
-            SummaryWriter,
-        )  # a second to import: only when asked for
-
-        self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step or None)
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _WeightsAndBiases:
-    """A wandb run; the account and its settings are the user's."""
-
-    def __init__(self, run: RunFolder, step: int) -> None:
-        try:
-            import wandb
-        except ModuleNotFoundError:
-            raise UsageError(
-                "--log-to wandb needs the package wandb: run `pip install wandb`, or leave it out"
-            ) from None
-        self._run = wandb.init(
-            dir=run.path, name=run.path.name, id=run.path.name, resume="allow", config=run.config
+    Args:
+        name: Which one.
+        run: Whose it is; TensorBoard's files lie in its folder.
+        step: The step the run begins or goes on at; what TensorBoard has of later ones is void.
+    """
+    tracker: GeneralTracker
+    if name == "tensorboard":
+        tracker = TensorBoardTracker("tensorboard", run.path, purge_step=step or None)
+    else:  # without a project's name: account and project are the user's settings
+        label = run.path.name
+        tracker = WandBTracker(
+            None, dir=run.path, name=label, id=label, resume="allow", config=run.config
         )
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-_WRITERS = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+    try:
+        tracker.start()
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"--log-to {name} needs the package {name}: run `pip install {name}`, or leave it out"
+        ) from None
+    return tracker

@@ -82,12 +82,12 @@ class RunFolder:
             for unfinished in path.glob(".step_*"):  # a kill while a checkpoint was written
                 shutil.rmtree(unfinished)
 
-    def log(self, step: int, figures: Mapping[str, float]) -> None:
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line to the log."""
         if not self.main:
             return
         with self._log.open("a") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     def save(self, step: int, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> Path:
         """Write a checkpoint and make it the newest; older ones keep their weights only."""

@@ -33,7 +33,7 @@ class Objective(Protocol):
     def loss(
         self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor | None, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch and figures for the log (scalars, without gradient).
+        """Loss of a batch and metrics for the log (scalars, without gradient).
 
         Args:
             prediction: What the output is.

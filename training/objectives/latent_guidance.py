@@ -95,10 +95,10 @@ def bounded_push(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor
     return scale[:, None, None] * raw, norm > limit
 
 
-def shift_figures(
+def shift_metrics(
     g: Tensor, shift: Tensor, capped: Tensor, noised: Noised, target: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Figures for the log: how large the shift is, how often capped, where g points.
+    """Metrics for the log: how large the shift is, how often capped, where g points.
 
     `shift_ratio_k` is the mean of ||shift|| / ||target|| among samples of the k-th bin of the
     noise share, 0 the cleanest; NaN where the batch has none.
@@ -115,13 +115,13 @@ def shift_figures(
     ratio = shift.flatten(1).norm(dim=1) / whole.norm(dim=1).clamp(min=SMALL)
     share = noised.sigma / (noised.signal + noised.sigma)
     bins = (share * LEVEL_BINS).long().clamp(max=LEVEL_BINS - 1)
-    figures = {
+    metrics = {
         "cap_fraction": capped.float().mean(),
         "shift_ratio": ratio.mean(),
         "cosine": torch.nn.functional.cosine_similarity(g.flatten(1), velocity, dim=1).mean(),
     }
-    figures |= {f"shift_ratio_{k}": ratio[bins == k].mean() for k in range(LEVEL_BINS)}
-    return figures
+    metrics |= {f"shift_ratio_{k}": ratio[bins == k].mean() for k in range(LEVEL_BINS)}
+    return metrics
 
 
 class LatentObjective(ABC):
@@ -145,7 +145,7 @@ class LatentObjective(ABC):
     def loss(
         self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch and figures for the log, as `Objective` says."""
+        """Loss of a batch and metrics for the log, as `Objective` says."""
 
 
 class ShiftedTarget(LatentObjective):
@@ -188,7 +188,7 @@ class ShiftedTarget(LatentObjective):
         push, capped = bounded_push(g, noised, self._bounds)
         push = push * self._sign_at(step)
         moved = moved_target(prediction, target, push, noised.signal, noised.sigma)
-        return regression_loss(output, moved), shift_figures(g, push, capped, noised)
+        return regression_loss(output, moved), shift_metrics(g, push, capped, noised)
 
     def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
         """Where the target may move along or against, (B, H, D)."""
@@ -253,8 +253,8 @@ class ReferenceShift(LatentObjective):
         capped = (shift.abs() >= self._clamp).float().mean((1, 2))
         shift = self._strength * shift
         target = target_of(prediction, noised)
-        figures = shift_figures(g, shift, capped, noised, target)
-        return regression_loss(output, target - shift), figures
+        metrics = shift_metrics(g, shift, capped, noised, target)
+        return regression_loss(output, target - shift), metrics
 
 
 class LatentMetric(LatentObjective):
@@ -281,8 +281,8 @@ class LatentMetric(LatentObjective):
         with torch.autocast(output.device.type, enabled=False):
             energy = latent_energy(self._encoder, a_hat, noised.actions, eps)
         distance = energy.mean() / self._encoder.latent
-        figures = {"latent_distance": distance.detach(), "plain_loss": plain.detach()}
-        return plain + self._strength * distance, figures
+        metrics = {"latent_distance": distance.detach(), "plain_loss": plain.detach()}
+        return plain + self._strength * distance, metrics
 
 
 def _velocity(noised: Noised) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from training.loop.processes import Part
+from training.loop.processes import MicroBatch
 from training.vae.losses import DiagonalGaussian, kl_from_prior, kl_to_prior, mmd
 from training.vae.recipe import Recipe
 
@@ -27,9 +27,11 @@ class VaeBatch:
     samples: Tensor
     """(B, L) of the MMD's target."""
 
-    def of(self, part: Part, device: torch.device) -> "VaeBatch":
+    def of(self, micro_batch: MicroBatch, device: torch.device) -> "VaeBatch":
         """The chunks of one process; the MMD compares all of z with all samples."""
-        shared = (part.of(value).to(device) for value in (self.actions, self.seen, self.eps))
+        shared = (
+            micro_batch.of(value).to(device) for value in (self.actions, self.seen, self.eps)
+        )
         return VaeBatch(*shared, self.samples.to(device))
 
 
@@ -59,7 +61,7 @@ def vae_loss(
     prior: DiagonalGaussian,
     recipe: Recipe,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss in float32, and its parts for the log.
+    """Loss in float32, and its terms for the log.
 
     Args:
         outputs: a_hat, z, mu, log sigma^2 of `ActionVae`; bfloat16 is allowed.
@@ -70,13 +72,13 @@ def vae_loss(
     """
     a_hat, _, mean, log_variance = (value.float() for value in outputs)
     divergence = kl_to_prior if recipe.kl == "reverse" else kl_from_prior
-    parts = {
+    terms = {
         "reconstruction": smooth_l1_loss(a_hat, batch.actions),
         "kl": divergence(mean, log_variance, prior),
     }
-    loss = parts["reconstruction"] + recipe.weight_kl * parts["kl"]
+    loss = terms["reconstruction"] + recipe.weight_kl * terms["kl"]
     if recipe.weight_mmd > 0.0:
         kernel = {"distance": recipe.mmd_distance, "diagonal": recipe.mmd_diagonal}
-        parts["mmd"] = mmd(all_z.float(), batch.samples, **kernel)
-        loss = loss + recipe.weight_mmd * parts["mmd"]
-    return loss, {**parts, "sigma": log_variance.mul(0.5).exp().mean()}
+        terms["mmd"] = mmd(all_z.float(), batch.samples, **kernel)
+        loss = loss + recipe.weight_mmd * terms["mmd"]
+    return loss, {**terms, "sigma": log_variance.mul(0.5).exp().mean()}

@@ -1,0 +1,82 @@
+"""What a run logs besides its own log file."""
+
+import dataclasses
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from ate_core.errors import UsageError
+from training.loop.processes import make_accelerator
+from training.loop.progress import Progress
+from training.loop.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    steps: int = 4
+
+
+@pytest.fixture(autouse=True)
+def processes():
+    """What both commands make first; accelerate's trackers ask it who is who."""
+    make_accelerator()
+
+
+def progress(run, **settings):
+    return Progress(run, "a run", **{"step": 0, "steps": 4, "log_every": 2, **settings})
+
+
+def test_wandb_gets_the_settings_and_metrics_of_a_run_that_it_can_go_on_with(
+    tmp_path, monkeypatch
+):
+    started, logged, finished = [], [], []
+    tracked = SimpleNamespace(
+        log=lambda values, step: logged.append((step, values["loss"])),
+        finish=lambda: finished.append(True),
+    )
+    wandb = SimpleNamespace(init=lambda **settings: started.append(settings) or tracked)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    run = RunFolder(tmp_path / "towel", Config(), resume=False)
+    with progress(run, log_to=("wandb",), step=2) as followed:
+        followed.log(4, {"loss": 0.5})
+    assert started == [
+        {
+            "project": None,  # of the user's settings
+            "dir": run.path,
+            "name": "towel",
+            "id": "towel",
+            "resume": "allow",
+            "config": {"steps": 4},
+        }
+    ]
+    assert logged == [(4, 0.5)] and finished == [True]
+
+
+def test_a_log_whose_package_is_absent_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run = RunFolder(tmp_path / "run", Config(), resume=False)
+    with pytest.raises(UsageError, match=r"--log-to wandb needs .*pip install wandb"):
+        progress(run, log_to=("wandb",)).__enter__()
+
+
+def test_only_the_main_process_logs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run = RunFolder(tmp_path / "run", Config(), resume=False, main=False)
+    with progress(run, log_to=("wandb",)) as followed:
+        followed.log(2, {"loss": 0.5})
+    assert not run.path.exists()
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = RunFolder(tmp_path / "run", Config(), resume=False)
+    with progress(run, log_to=("tensorboard",)) as followed:
+        for step in (1, 2, 3):
+            followed.log(step, {"loss": float(step)})
+    with progress(run, log_to=("tensorboard",), step=2) as followed:
+        followed.log(3, {"loss": 30.0})
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    assert [(entry.step, entry.value) for entry in events.Scalars("loss")][-1] == (3, 30.0)
+    assert [entry.step for entry in events.Scalars("loss")].count(3) == 1
