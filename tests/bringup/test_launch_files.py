@@ -10,14 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from ate_bringup.launches import LAUNCHES
+from ate_bringup.launches import CELL_FILES, LAUNCHES, find_cell_launch
 
-SOURCE = Path(__file__).parents[2] / "ros2_ws" / "src"
+ROOT = Path(__file__).parents[2]
 GIVEN = {
     "dual_operator": [{}, {"hardware": "sim", "episodes": "2"}],
     "deploy": [{"checkpoint": "x"}, {"checkpoint": "x", "hardware": "sim", "episodes": "1"}],
+    "robot": [{}, {"hardware": "sim", "task": "handover", "cameras": "false"}],
 }
-CASES = [(name, given) for name, cases in GIVEN.items() for given in cases]
+FILES = {ROOT / "launch" / f"{name}.launch.py": launch for name, launch in CELL_FILES.items()}
+FILES |= {
+    ROOT / "ros2_ws" / "src" / launch.package / "launch" / launch.file: launch
+    for launch in LAUNCHES.values()
+    if launch.package
+}
+CASES = [(file, given) for file, launch in FILES.items() for given in GIVEN[launch.name]]
 
 
 @pytest.fixture
@@ -32,11 +39,11 @@ def launch_double(monkeypatch):
             del sys.modules[name]
 
 
-def actions_of(launch, given):
-    from launch import LaunchContext
+def actions_of(file, given):
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-    file = SOURCE / launch.package / "launch" / launch.file
+    from launch import LaunchContext
+
     spec = importlib.util.spec_from_file_location("launch_file", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -50,13 +57,19 @@ def actions_of(launch, given):
     return start.execute(context)
 
 
-@pytest.mark.parametrize(("name", "given"), CASES)
+def test_every_launch_file_is_known_to_ate_launch():
+    found = {*ROOT.glob("launch/*.launch.py"), *ROOT.glob("ros2_ws/src/*/launch/*.launch.py")}
+    assert found == set(FILES)
+    for file in ROOT.glob("launch/*.launch.py"):
+        assert find_cell_launch(file) is FILES[file]
+
+
+@pytest.mark.parametrize(("file", "given"), CASES, ids=str)
 def test_launch_file_and_ate_launch_run_the_same_processes(
-    name, given, launch_double, runtime_dir
+    file, given, launch_double, runtime_dir
 ):
-    launch = LAUNCHES[name]
-    specs = launch.processes(given)
-    actions = actions_of(launch, given)
+    specs = FILES[file].processes(given)
+    actions = actions_of(file, given)
     assert len(actions) == len(specs)
     for spec, action in zip(specs, actions, strict=True):
         assert action.name == spec.name

@@ -2,6 +2,7 @@
 
 import importlib.util
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from ate_core.errors import UsageError
 GIVEN = {
     "dual_operator": {"hardware": "sim", "episodes": "3", "report": "r.jsonl"},
     "deploy": {"hardware": "sim", "checkpoint": "runs/x", "episodes": "2"},
+    "robot": {"hardware": "sim"},
 }
 
 
@@ -82,7 +84,11 @@ def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ate_teleop", "none.launch.py"], "no launch"),
+        (["ate_teleop", "none.launch.py"], "known: ate_teleop dual_operator.launch.py"),
+        (["ate_policy", "deply.launch.py"], "did you mean ate_policy deploy.launch.py?"),
+        (["launch/none.launch.py"], "launch/none.launch.py does not exist; known: "),
+        (["tests/conftest.launch.py"], "does not exist"),
+        (["ate_policy"], "names no file"),
         (["ate_policy", "deploy.launch.py"], "needs checkpoint:="),
         (["ate_teleop", "dual_operator.launch.py", "hardware:=moon"], "need one of real, sim"),
         (["ate_teleop", "dual_operator.launch.py", "episodes:=x"], "episodes:=x is not allowed"),
@@ -102,9 +108,28 @@ def test_wrong_launch_arguments_are_one_line_and_a_code(words, message, capsys):
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
+def test_a_launch_by_path_starts_the_drivers_alone(runtime_dir, capsys):
+    file = Path(__file__).parents[2] / "launch" / "robot.launch.py"
+    assert main(["launch", str(file), "hardware:=sim", "--print"]) == 0
+    started = capsys.readouterr().out
+    assert "/left/arm_driver" in started and "ate_sim.realtime.world" in started
+    assert "operator" not in started and "recorder" not in started and "policy" not in started
+
+
+def test_a_cell_is_given_by_path_or_by_packaged_name(runtime_dir, tmp_path, monkeypatch):
+    from ate_bringup.processes import cell_parameters
+
+    monkeypatch.chdir(tmp_path)
+    cells = ("", "six_axis", "mine.yaml", "cells/mine")
+    given = [cell_parameters({"cell": cell, "hardware": "real"})["cell"] for cell in cells]
+    assert given == ["", "six_axis", f"{tmp_path}/mine.yaml", f"{tmp_path}/cells/mine"]
+
+
 def test_unknown_verbs_are_refused(capsys):
     assert main(["fly"]) == 2
-    assert "no `ate fly`" in capsys.readouterr().err
+    assert "no `ate fly`; see `ate --help`" in capsys.readouterr().err
+    assert main(["fine-tune"]) == 2
+    assert "did you mean `ate finetune`?" in capsys.readouterr().err
 
 
 def test_a_traceback_appears_only_with_debug(capsys):

@@ -1,5 +1,6 @@
 """The one console command. Each verb is a function of the package that it belongs to."""
 
+import difflib
 import importlib
 import signal
 import sys
@@ -41,7 +42,9 @@ def main(words: list[str] | None = None) -> int:
         return 0
     verb, *rest = words
     if verb not in VERBS:
-        print(f"error: there is no `ate {verb}`; see `ate --help`", file=sys.stderr)
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean `ate {close[0]}`?" if close else "see `ate --help`"
+        print(f"error: there is no `ate {verb}`; {hint}", file=sys.stderr)
         return EXIT_USAGE
     signal.signal(signal.SIGTERM, _interrupt)
     try:

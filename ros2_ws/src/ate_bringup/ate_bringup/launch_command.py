@@ -1,16 +1,23 @@
 """`ate launch`: start a launch where ROS's launch tool is not installed."""
 
 import sys
+from pathlib import Path
 
-from ate_bringup.launches import DUAL_OPERATOR, LAUNCHES, find_launch
+from ate_bringup.launches import (
+    DUAL_OPERATOR,
+    find_cell_launch,
+    find_launch,
+    known_launches,
+)
 from ate_bringup.preflight import check_addresses
 from ate_bringup.specs import Launch
 from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 
 HELP = """usage: ate launch PACKAGE FILE [name:=value ...] [--show-args] [--print]
+       ate launch PATH [name:=value ...] [--show-args] [--print]
 
-Starts the same processes as `ros2 launch PACKAGE FILE name:=value ...`.
+Starts the same processes as `ros2 launch` with the same words.
 --show-args lists the arguments; --print shows the processes and starts nothing.
 
 launches:"""
@@ -22,16 +29,14 @@ def launch(words: list[str]) -> int:
     plain = [word for word in words if word not in flags]
     if flags & {"-h", "--help"} or not plain:
         print(HELP)
-        for known in LAUNCHES.values():
-            print(f"  {known.package} {known.file:28} {known.description}")
+        for words_of, known in known_launches().items():
+            print(f"  {words_of:36} {known.description}")
         return 0
     unknown = flags - {"--show-args", "--print"}
     if unknown:
         raise UsageError(f"ate launch has no option {sorted(unknown)[0]}; see ate launch --help")
-    if len(plain) < 2:
-        raise UsageError(f"ate launch {plain[0]} names no file; see ate launch --help")
-    chosen = find_launch(plain[0], plain[1])
-    given = _parse(plain[2:])
+    chosen, rest = _find(plain)
+    given = _parse(rest)
     if "--show-args" in flags:
         return _show(chosen)
     specs = chosen.processes(given)
@@ -45,6 +50,15 @@ def launch(words: list[str]) -> int:
     from ate_bringup.supervisor import supervise
 
     return supervise(specs)
+
+
+def _find(words: list[str]) -> tuple[Launch, list[str]]:
+    """The launch that the first words name, and the words behind them."""
+    if words[0].endswith(".launch.py"):
+        return find_cell_launch(Path(words[0])), words[1:]
+    if len(words) < 2:
+        raise UsageError(f"ate launch {words[0]} names no file; see ate launch --help")
+    return find_launch(words[0], words[1]), words[2:]
 
 
 def _parse(words: list[str]) -> dict[str, str]:

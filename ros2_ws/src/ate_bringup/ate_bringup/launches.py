@@ -1,26 +1,26 @@
 """The launches of the cell. Both `ros2 launch` and `ate launch` are fed from here."""
 
-import importlib
-import importlib.util
-import os
-from collections.abc import Mapping
+import difflib
 from pathlib import Path
 
+from ate_bringup import processes
+from ate_bringup.processes import Values
 from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
-from ate_core.contract import RUNTIME_VARIABLE, Cell, load_cell, require_both_arms
+from ate_core.contract import Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
 
-DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
-"""How far ROS looks for other nodes."""
-
-CELL_ARGUMENTS = (
-    LaunchArgument(name="cell", default="", description="cell.yaml; empty: the packaged one"),
-    LaunchArgument(
-        name="hardware",
-        default="real",
-        description="real devices, or sim: the emulated ones",
-        choices=("real", "sim"),
-    ),
+CELL = LaunchArgument(
+    name="cell", default="", description="cell.yaml or a packaged name; empty: the packaged cell"
+)
+HARDWARE = LaunchArgument(
+    name="hardware",
+    default="real",
+    description="real devices, or sim: the emulated ones",
+    choices=("real", "sim"),
+)
+DEVICE_ARGUMENTS = (
+    CELL,
+    HARDWARE,
     LaunchArgument(
         name="task",
         default="pick_place",
@@ -30,6 +30,12 @@ CELL_ARGUMENTS = (
         name="seed", default="0", description="sim: seed of the first start", is_count=True
     ),
     LaunchArgument(
+        name="cameras", default="true", description="run the cameras", choices=("true", "false")
+    ),
+)
+"""What every launch with drivers takes."""
+EPISODE_ARGUMENTS = (
+    LaunchArgument(
         name="episodes",
         default="0",
         description="sim: scripted episodes, then stop; 0: for ever",
@@ -38,225 +44,59 @@ CELL_ARGUMENTS = (
     LaunchArgument(
         name="report", default="", description="sim: JSON-lines file with one line per episode"
     ),
-    LaunchArgument(
-        name="cameras", default="true", description="run the cameras", choices=("true", "false")
-    ),
 )
+"""What a launch with scripted episodes takes."""
 
 
-def package_folder(package: str) -> Path:
-    """Folder of a package that a launch names and does not import.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise UsageError(f"package {package} is not installed: build it, or run `make setup`")
-    return Path(spec.submodule_search_locations[0])
-
-
-def standin_hid_folder() -> Path:
-    """Folder of the stand-in module ``hid`` through which emulated Joy-Cons are reached."""
-    return package_folder("operator_devices") / "joycon_emulator" / "standin"
-
-
-def _require_simulated_task(name: str) -> None:
-    """Refuse a task that the simulated cell does not know; loaded only for a simulated cell."""
-    package_folder("ate_sim")
-    importlib.import_module("ate_sim.tasks").TASKS.require(name)
-
-
-def _cell_parameters(values: Mapping[str, str]) -> dict[str, str]:
-    cell = str(Path(values["cell"]).resolve()) if values["cell"] else ""
-    return {"cell": cell, "hardware": values["hardware"]}
-
-
-def _load(values: Mapping[str, str]) -> Cell:
+def _load(values: Values) -> Cell:
     cell = load_cell(values["cell"] or None, values["hardware"])  # type: ignore[arg-type]
     require_both_arms(cell, "a launch")
     return cell
 
 
-def device_nodes(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
-    """Drivers of arms, grippers and cameras."""
-    shared = _cell_parameters(values)
-    specs = []
-    for side, arm in cell.arms.items():
-        specs.append(
-            ProcessSpec(
-                name="arm_driver",
-                module="realman_driver.nodes.driver_node",
-                namespace=arm.namespace,
-                parameters={**shared, "arm": side},
-                respawn=True,
-            )
-        )
-        specs.append(
-            ProcessSpec(
-                name="gripper_driver",
-                module="omnipicker_driver.nodes.gripper_node",
-                namespace=cell.grippers[side].namespace,
-                parameters={**shared, "arm": side},
-                respawn=True,
-            )
-        )
-    if values["cameras"] == "true":
-        specs += [
-            ProcessSpec(
-                name=f"camera_{role}",
-                module="realsense_camera.nodes.camera_node",
-                parameters={**shared, "role": role},
-                respawn=True,
-            )
-            for role in cell.cameras
-        ]
-    return specs
-
-
-def simulated_cell(cell: Cell, values: Mapping[str, str]) -> list[ProcessSpec]:
-    """World, renderer and the emulators of arms and grippers."""
-    _require_simulated_task(values["task"])
-    where = _cell_arguments(values)
-    world = ("--task", values["task"], "--seed", values["seed"])
-    specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]
-    if values["cameras"] == "true":
-        specs.append(_process("renderer", "ate_sim.realtime.renderer", where))
-    for side in cell.arms:
-        side_of = ("--side", side, *where)
-        specs.append(_process(f"arm_{side}", "realman_driver.emulator", side_of, respawn=True))
-        specs.append(
-            _process(f"gripper_{side}", "omnipicker_driver.emulator", side_of, respawn=True)
-        )
-    specs.append(
-        ProcessSpec(
-            name="scene", module="ate_sim.nodes.scene_node", parameters=_cell_parameters(values)
-        )
-    )
-    return specs
-
-
-def _cell_arguments(values: Mapping[str, str]) -> tuple[str, ...]:
-    cell = _cell_parameters(values)["cell"]
-    return ("--cell", cell) if cell else ()
-
-
-def _process(
-    name: str,
-    module: str,
-    arguments: tuple[str, ...],
-    *,
-    respawn: bool = False,
-    ends: bool = False,
-) -> ProcessSpec:
-    return ProcessSpec(
-        name=name,
-        module=module,
-        is_node=False,
-        arguments=arguments,
-        respawn=respawn,
-        ends_launch=ends,
-    )
-
-
-def _scripted(module: str, name: str, values: Mapping[str, str]) -> ProcessSpec:
-    arguments = [*_cell_arguments(values), "--task", values["task"]]
-    arguments += ["--first-seed", values["seed"], "--episodes", values["episodes"]]
-    if values["report"]:
-        arguments += ["--report", str(Path(values["report"]).resolve())]
-    return _process(name, module, tuple(arguments), ends=int(values["episodes"]) > 0)
-
-
-def _dual_operator(values: Mapping[str, str]) -> list[ProcessSpec]:
+def _robot(values: Values) -> list[ProcessSpec]:
     cell = _load(values)
-    shared = _cell_parameters(values)
-    specs = device_nodes(cell, values)
-    environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
-    if values["hardware"] == "sim":
-        specs = simulated_cell(cell, values) + specs
-        specs.append(_scripted("ate_sim.people.operators", "people", values))
-        paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
-        environment |= {
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "ATE_HID_DIR": str(cell.runtime_path("hid")),
-        }
-    for side, operator in cell.operators.items():
-        specs.append(
-            ProcessSpec(
-                name="operator",
-                module="ate_teleop.nodes.operator_node",
-                namespace=cell.arms[operator.arm].namespace,
-                parameters={**shared, "operator": side},
-                environment=environment,
-            )
-        )
-    specs.append(
-        ProcessSpec(
-            name="recorder",
-            module="ate_recorder.nodes.recorder_node",
-            parameters={
-                **shared,
-                "output": str(Path(values["output"]).resolve()),
-                "task": values["task"],
-                "instruction": values["instruction"],
-                "operator": values["operator"],
-                "require_images": values["cameras"] == "true",
-            },
-        )
-    )
-    return _of_simulation(cell, specs)
+    return processes.within_simulation(cell, _devices(cell, values))
 
 
-def _deploy(values: Mapping[str, str]) -> list[ProcessSpec]:
+def _devices(cell: Cell, values: Values) -> list[ProcessSpec]:
+    emulated = processes.simulated_cell(cell, values) if values["hardware"] == "sim" else []
+    return emulated + processes.device_nodes(cell, values)
+
+
+def _dual_operator(values: Values) -> list[ProcessSpec]:
     cell = _load(values)
-    specs = device_nodes(cell, values)
+    specs = _devices(cell, values)
     if values["hardware"] == "sim":
-        specs = simulated_cell(cell, values) + specs
-        if int(values["episodes"]) > 0:
-            rollouts = _scripted("ate_sim.nodes.rollouts", "rollouts", values)
-            specs.append(rollouts)
-    specs.append(
-        ProcessSpec(
-            name="policy",
-            module="ate_policy.nodes.policy_node",
-            parameters={
-                **_cell_parameters(values),
-                "checkpoint": str(Path(values["checkpoint"]).resolve()),
-                "instruction": values["instruction"],
-                "device": values["device"],
-                "precision": values["precision"],
-                "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
-            },
-            ends_launch=True,
-        )
-    )
-    return _of_simulation(cell, specs)
+        specs.append(processes.scripted("ate_sim.people.operators", "people", values))
+    specs += [*processes.operator_nodes(cell, values), processes.recorder_node(values)]
+    return processes.within_simulation(cell, specs)
 
 
-def _of_simulation(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]:
-    """Give the processes of a simulated cell one runtime folder, and keep them to this machine.
+def _deploy(values: Values) -> list[ProcessSpec]:
+    cell = _load(values)
+    specs = _devices(cell, values)
+    if values["hardware"] == "sim" and int(values["episodes"]) > 0:
+        specs.append(processes.scripted("ate_sim.nodes.rollouts", "rollouts", values))
+    specs.append(processes.policy_node(values))
+    return processes.within_simulation(cell, specs)
 
-    Its topics are those of the real cell: an arm elsewhere on the network must not hear them.
-    """
-    if not cell.runtime_dir:
-        return specs
-    import dataclasses
 
-    variables = {
-        RUNTIME_VARIABLE: cell.runtime_dir,
-        DISCOVERY_VARIABLE: os.environ.get(DISCOVERY_VARIABLE, "LOCALHOST"),
-    }
-    return [
-        dataclasses.replace(spec, environment={**variables, **spec.environment}) for spec in specs
-    ]
-
+ROBOT = Launch(
+    name="robot",
+    package="",
+    description="the drivers of arms, grippers and cameras, and nothing else",
+    arguments=DEVICE_ARGUMENTS,
+    make_processes=_robot,
+)
 
 DUAL_OPERATOR = Launch(
     name="dual_operator",
     package="ate_teleop",
     description="two operators teleoperate the cell and record episodes",
     arguments=(
-        *CELL_ARGUMENTS,
+        *DEVICE_ARGUMENTS,
+        *EPISODE_ARGUMENTS,
         LaunchArgument(name="output", default="runs/bags", description="folder for the bags"),
         LaunchArgument(name="instruction", default="", description="what the operators are asked"),
         LaunchArgument(name="operator", default="", description="who operates, kept in the bags"),
@@ -269,7 +109,8 @@ DEPLOY = Launch(
     package="ate_policy",
     description="a policy drives the cell at the tick rate",
     arguments=(
-        *CELL_ARGUMENTS,
+        *DEVICE_ARGUMENTS,
+        *EPISODE_ARGUMENTS,
         LaunchArgument(name="checkpoint", default=None, description="checkpoint folder"),
         LaunchArgument(name="instruction", default="", description="instruction for the policy"),
         LaunchArgument(
@@ -290,7 +131,10 @@ DEPLOY = Launch(
     make_processes=_deploy,
 )
 
-LAUNCHES = {launch.name: launch for launch in (DUAL_OPERATOR, DEPLOY)}
+LAUNCHES = {launch.name: launch for launch in (DUAL_OPERATOR, DEPLOY, ROBOT)}
+
+CELL_FILES = {"robot": ROBOT, "record": DUAL_OPERATOR, "deploy": DEPLOY}
+"""Launch files of the folder ``launch/``, started by their path -> what they launch."""
 
 
 def find_launch(package: str, file: str) -> Launch:
@@ -300,7 +144,32 @@ def find_launch(package: str, file: str) -> Launch:
         UsageError: there is none.
     """
     for launch in LAUNCHES.values():
-        if launch.package == package and launch.file == file:
+        if (launch.package, launch.file) == (package, file):
             return launch
-    known = "; ".join(f"{launch.package} {launch.file}" for launch in LAUNCHES.values())
-    raise UsageError(f"there is no launch {package} {file}; known: {known}")
+    raise UsageError(f"there is no launch {package} {file}; {_known(f'{package} {file}')}")
+
+
+def find_cell_launch(path: Path) -> Launch:
+    """The launch that ``ros2 launch path`` would start.
+
+    Raises:
+        UsageError: there is no such file, or it is none of ours.
+    """
+    name = path.name.removesuffix(".launch.py")
+    if not path.is_file() or name not in CELL_FILES:
+        problem = "does not exist" if not path.is_file() else "is not a launch file of the cell"
+        raise UsageError(f"{path} {problem}; {_known(f'launch/{path.name}')}")
+    return CELL_FILES[name]
+
+
+def known_launches() -> dict[str, Launch]:
+    """The words behind ``ate launch`` or ``ros2 launch`` -> what they start."""
+    packaged = {f"{one.package} {one.file}": one for one in LAUNCHES.values() if one.package}
+    return packaged | {f"launch/{name}.launch.py": one for name, one in CELL_FILES.items()}
+
+
+def _known(words: str) -> str:
+    known = list(known_launches())
+    close = difflib.get_close_matches(words, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"known: {'; '.join(known)}{hint}"

@@ -91,7 +91,7 @@ class Launch:
     name: str
     """Name of the launch, for instance ``dual_operator``."""
     package: str
-    """Package whose launch folder holds the file."""
+    """Package whose launch folder holds the file; empty: the folder ``launch/`` on top."""
     description: str
     """One line for people."""
     arguments: tuple[LaunchArgument, ...]

@@ -1,0 +1,224 @@
+"""The processes of a cell, each list once: drivers, emulators, operators, recorder, policy.
+
+Packages are named here and never imported. The driver of an arm names a package by convention: its
+node is ``<package>.nodes.driver_node``, its emulated controller ``<package>.emulator``.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ate_bringup.specs import ProcessSpec
+from ate_core.contract import RUNTIME_VARIABLE, Cell
+from ate_core.devices import ArmConfig
+from ate_core.errors import UsageError
+
+DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+"""How far ROS looks for other nodes."""
+
+Values = Mapping[str, str]
+"""Argument of a launch -> its value."""
+
+
+def package_folder(package: str) -> Path:
+    """Folder of a package that a launch names and does not import.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"package {package} is not installed: build it, or run `make setup`")
+    return Path(spec.submodule_search_locations[0])
+
+
+def standin_hid_folder() -> Path:
+    """Folder of the stand-in module ``hid`` through which emulated Joy-Cons are reached."""
+    return package_folder("operator_devices") / "joycon_emulator" / "standin"
+
+
+def _require_simulated_task(name: str) -> None:
+    """Refuse a task that the simulated cell does not know; loaded only for a simulated cell."""
+    package_folder("ate_sim")
+    importlib.import_module("ate_sim.tasks").TASKS.require(name)
+
+
+def driver_package(arm: ArmConfig) -> str:
+    """Package that drives an arm."""
+    return "realman_driver"
+
+
+def cell_parameters(values: Values) -> dict[str, str]:
+    """Parameters that every node of ours takes."""
+    return {"cell": _cell_argument(values["cell"]), "hardware": values["hardware"]}
+
+
+def _cell_argument(cell: str) -> str:
+    """The path of a cell made absolute; the name of a packaged one as it is."""
+    is_path = os.sep in cell or Path(cell).suffix in (".yaml", ".yml")
+    return str(Path(cell).resolve()) if is_path else cell
+
+
+def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
+    """Drivers of arms, grippers and cameras."""
+    shared = cell_parameters(values)
+    specs = []
+    for side, arm in cell.arms.items():
+        specs.append(
+            ProcessSpec(
+                name="arm_driver",
+                module=f"{driver_package(arm)}.nodes.driver_node",
+                namespace=arm.namespace,
+                parameters={**shared, "arm": side},
+                respawn=True,
+            )
+        )
+        specs.append(
+            ProcessSpec(
+                name="gripper_driver",
+                module="omnipicker_driver.nodes.gripper_node",
+                namespace=cell.grippers[side].namespace,
+                parameters={**shared, "arm": side},
+                respawn=True,
+            )
+        )
+    if values["cameras"] == "true":
+        specs += [
+            ProcessSpec(
+                name=f"camera_{role}",
+                module="realsense_camera.nodes.camera_node",
+                parameters={**shared, "role": role},
+                respawn=True,
+            )
+            for role in cell.cameras
+        ]
+    return specs
+
+
+def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
+    """World, renderer and the emulators of arms and grippers."""
+    _require_simulated_task(values["task"])
+    where = _cell_arguments(values)
+    world = ("--task", values["task"], "--seed", values["seed"])
+    specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]
+    if values["cameras"] == "true":
+        specs.append(_process("renderer", "ate_sim.realtime.renderer", where))
+    for side, arm in cell.arms.items():
+        side_of = ("--side", side, *where)
+        specs.append(
+            _process(f"arm_{side}", f"{driver_package(arm)}.emulator", side_of, respawn=True)
+        )
+        specs.append(
+            _process(f"gripper_{side}", "omnipicker_driver.emulator", side_of, respawn=True)
+        )
+    specs.append(
+        ProcessSpec(
+            name="scene", module="ate_sim.nodes.scene_node", parameters=cell_parameters(values)
+        )
+    )
+    return specs
+
+
+def _cell_arguments(values: Values) -> tuple[str, ...]:
+    cell = _cell_argument(values["cell"])
+    return ("--cell", cell) if cell else ()
+
+
+def _process(
+    name: str,
+    module: str,
+    arguments: tuple[str, ...],
+    *,
+    respawn: bool = False,
+    ends: bool = False,
+) -> ProcessSpec:
+    return ProcessSpec(
+        name=name,
+        module=module,
+        is_node=False,
+        arguments=arguments,
+        respawn=respawn,
+        ends_launch=ends,
+    )
+
+
+def scripted(module: str, name: str, values: Values) -> ProcessSpec:
+    """The scripted people, or the rollouts of a policy; the launch ends with the last episode."""
+    arguments = [*_cell_arguments(values), "--task", values["task"]]
+    arguments += ["--first-seed", values["seed"], "--episodes", values["episodes"]]
+    if values["report"]:
+        arguments += ["--report", str(Path(values["report"]).resolve())]
+    return _process(name, module, tuple(arguments), ends=int(values["episodes"]) > 0)
+
+
+def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
+    """Teleoperation, one node per operator; simulated, with the emulated devices in reach."""
+    environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
+    if values["hardware"] == "sim":
+        paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
+        environment |= {
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "ATE_HID_DIR": str(cell.runtime_path("hid")),
+        }
+    return [
+        ProcessSpec(
+            name="operator",
+            module="ate_teleop.nodes.operator_node",
+            namespace=cell.arms[operator.arm].namespace,
+            parameters={**cell_parameters(values), "operator": side},
+            environment=environment,
+        )
+        for side, operator in cell.operators.items()
+    ]
+
+
+def recorder_node(values: Values) -> ProcessSpec:
+    """The recorder of episodes."""
+    return ProcessSpec(
+        name="recorder",
+        module="ate_recorder.nodes.recorder_node",
+        parameters={
+            **cell_parameters(values),
+            "output": str(Path(values["output"]).resolve()),
+            "task": values["task"],
+            "instruction": values["instruction"],
+            "operator": values["operator"],
+            "require_images": values["cameras"] == "true",
+        },
+    )
+
+
+def policy_node(values: Values) -> ProcessSpec:
+    """The policy; the launch ends with it."""
+    return ProcessSpec(
+        name="policy",
+        module="ate_policy.nodes.policy_node",
+        parameters={
+            **cell_parameters(values),
+            "checkpoint": str(Path(values["checkpoint"]).resolve()),
+            "instruction": values["instruction"],
+            "device": values["device"],
+            "precision": values["precision"],
+            "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
+        },
+        ends_launch=True,
+    )
+
+
+def within_simulation(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]:
+    """Give the processes of a simulated cell one runtime folder, and keep them to this machine.
+
+    Its topics are those of the real cell: an arm elsewhere on the network must not hear them.
+    """
+    if not cell.runtime_dir:
+        return specs
+    variables = {
+        RUNTIME_VARIABLE: cell.runtime_dir,
+        DISCOVERY_VARIABLE: os.environ.get(DISCOVERY_VARIABLE, "LOCALHOST"),
+    }
+    return [
+        dataclasses.replace(spec, environment={**variables, **spec.environment}) for spec in specs
+    ]
