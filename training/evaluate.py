@@ -90,7 +90,7 @@ def roll_out(
     config: EvaluateConfig,
     frames: list[NDArray[np.uint8]] | None = None,
 ) -> Trial:
-    """One trial; frames of the overhead camera are appended to ``frames`` when given."""
+    """One trial; frames of the cell's first camera are appended to ``frames`` when given."""
     observation = env.reset(seed, config.difficulty)
     # demonstrations may have been recorded with other words than the simulated task's
     known = policy.only_instruction
@@ -114,7 +114,7 @@ def roll_out(
         observation = env.step(action)
         states.append(observation.state)
         if frames is not None:
-            frames.append(env.render("cam_high", *VIDEO_SIZE))
+            frames.append(env.overview(*VIDEO_SIZE))
         best = max(best, env.score())
         if env.success():
             success = True
@@ -213,9 +213,7 @@ def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
     if not reads.cameras:
         return CellEnv(task, cell)
     # At the cameras' own size: the policy shrinks it by the same averaging as recorded images.
-    camera = next(camera for camera in cell.cameras.values() if camera.key == reads.cameras[0])
-    size = (camera.height, camera.width)
-    return CellEnv(task, cell, cameras=reads.cameras, image_size=size)
+    return CellEnv(task, cell, cameras=reads.cameras, image_size=None)
 
 
 def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:

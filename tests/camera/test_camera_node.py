@@ -155,7 +155,7 @@ def check_messages(watcher: Watcher) -> None:
         HEIGHT,
         "left_wrist_color_optical_frame",
     )
-    assert info.k[4] == pytest.approx(0.5 * HEIGHT / np.tan(np.radians(31.0)))
+    assert info.k[4] == pytest.approx(0.5 * HEIGHT / np.tan(np.radians(29.0)))
 
 
 def test_node_with_an_unknown_role_ends_with_one_line(environment: None) -> None:

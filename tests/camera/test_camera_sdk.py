@@ -38,6 +38,7 @@ def settings(tmp_path: Path) -> CameraSettings:
         width=WIDTH,
         height=HEIGHT,
         fps=30,
+        fovy=48.0,
         frame_path=tmp_path / "frame_overhead.image",
     )
 

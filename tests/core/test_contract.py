@@ -62,7 +62,7 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
         (lambda v: v.update(tick_rate="fast"), "need a float"),
         (lambda v: v.update(tick_rate=float("nan")), "finite"),
         (lambda v: v["safety"].update(max_step=0.0), "max_step is 0.0"),
-        (lambda v: v["cameras"]["overhead"].update(backend="webcam"), "need one of realsense"),
+        (lambda v: v["cameras"]["overhead"].update(backend="webcam"), "known are realsense"),
         (lambda v: v["arms"]["left"].update(udp_cycle_ms=7), "multiple of 5"),
         (lambda v: v["grippers"]["left"].update(force=0), "force is 0; need 1 to 255"),
         (lambda v: v["cameras"]["overhead"].update(fps=0), "fps is 0; need > 0"),

@@ -10,7 +10,6 @@ from ate_sim.env import CellEnv, ExpertPlayer
 from ate_sim.ik import ToolTracker
 from ate_sim.tasks import load_task
 from ate_sim.world import engine
-from ate_sim.world.cell import CAMERAS
 from ate_sim.world.renderer import CellRenderer
 from ate_sim.world.sim_world import SimWorld
 
@@ -114,8 +113,8 @@ def test_camera_pictures_repeat_and_show_the_scene() -> None:
     needs_graphics()
     world = SimWorld(load_task("pick_place"))
     renderer = CellRenderer(world)
-    for key, role in CAMERAS.items():
-        picture = renderer.render(key, 72, 128)
+    for role, camera in world.cell.cameras.items():
+        picture = renderer.render(camera.key, 72, 128)
         assert picture.shape == (72, 128, 3)
         assert picture.std() > 5.0
         assert np.array_equal(picture, renderer.render(role, 72, 128))

@@ -31,11 +31,11 @@ def play(chunks: NDArray[np.float64], cell: Cell, path: Path, *, task: str, seed
     env = CellEnv(task, cell, seed=seed)
     try:
         action = env.reset(seed).state.astype(np.float64)
-        frames = [env.render("cam_high", *VIDEO_SIZE)]
+        frames = [env.overview(*VIDEO_SIZE)]
         for chunk in chunks.astype(np.float64):
             for row in [*approach(action, chunk[0], env.period), *chunk]:
                 env.step(row)
-                frames.append(env.render("cam_high", *VIDEO_SIZE))
+                frames.append(env.overview(*VIDEO_SIZE))
             action = chunk[-1]
     finally:
         env.close()

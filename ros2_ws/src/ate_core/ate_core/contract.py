@@ -16,7 +16,14 @@ from typing import Any, Literal
 
 import yaml
 
-from ate_core.devices import ArmConfig, CameraConfig, GripperConfig, OperatorConfig
+from ate_core.camera_config import (
+    WORLD_MOUNT,
+    CameraConfig,
+    check_backends,
+    check_camera_names,
+    check_simulated_cameras,
+)
+from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.errors import ContractError
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, require
@@ -137,6 +144,7 @@ class Cell:
             f"operators are {list(drivers)}, arms {list(arms)}; need one for each, in order, or "
             "none for a robot that is only read from files",
         )
+        check_camera_names(self.cameras)
         ports = [arm.udp_port for arm in self.arms.values()]
         require(
             len(set(ports)) == len(ports),
@@ -206,11 +214,16 @@ def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Ce
                 f"{file} has no section 'simulation': add it, or use hardware real"
             )
         values = merge(values, simulation, "simulation")
+        if path is not None:
+            _add_packaged_views(values)
         _settle_runtime_dir(values)
     values["hardware"] = hardware
     cell = build(Cell, values, file.name)
+    check_backends(cell.cameras)
     if hardware == "sim":
         require_both_arms(cell, "the simulated cell")
+        mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in cell.arms))
+        check_simulated_cameras(cell.cameras, mounts)
     return cell
 
 
@@ -237,6 +250,15 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ContractError(f"{where} holds {type(values).__name__}; need a mapping of sections")
     return values
+
+
+def _add_packaged_views(values: dict[str, Any]) -> None:
+    """Let the packaged cell's cameras look from where they do in files that do not say."""
+    packaged = load_cell(None, "sim").cameras
+    for role, camera in values.get("cameras", {}).items():
+        view = packaged[role].view if role in packaged else None
+        if isinstance(camera, dict) and view is not None:
+            camera.setdefault("view", dataclasses.asdict(view))
 
 
 def _settle_runtime_dir(values: dict[str, Any]) -> None:

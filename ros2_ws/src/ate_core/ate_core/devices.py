@@ -1,4 +1,4 @@
-"""What ``cell.yaml`` says of one arm, gripper, camera or operator."""
+"""What ``cell.yaml`` says of one arm, gripper or operator."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -87,35 +87,6 @@ class GripperConfig:
             require(
                 1 <= value <= 255, f"gripper {self.namespace}: {name} is {value}; need 1 to 255"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraConfig:
-    """One colour camera."""
-
-    key: str
-    """Name in files and policies, for instance ``cam_high``."""
-    serial: str
-    """Serial number, or the device path for v4l2."""
-    backend: Literal["realsense", "v4l2", "software"]
-    """Library that reads it."""
-    width: int
-    """Image width [pixel]."""
-    height: int
-    """Image height [pixel]."""
-    fps: int
-    """Images per second [Hz]."""
-    jpeg_quality: int = 90
-    """JPEG quality, 1..100."""
-
-    def __post_init__(self) -> None:
-        for name in ("width", "height", "fps"):
-            value = getattr(self, name)
-            require(value > 0, f"camera {self.key}: {name} is {value}; need > 0")
-        require(
-            1 <= self.jpeg_quality <= 100,
-            f"camera {self.key}: jpeg_quality is {self.jpeg_quality}; need 1 to 100",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,7 +102,7 @@ def collect_fast(
     config: ExpertConfig | None = None,
     difficulty: Difficulty = "normal",
     cameras: Sequence[str] = (),
-    image_size: tuple[int, int] = (72, 128),
+    image_size: tuple[int, int] | None = (72, 128),
     embodiment: Embodiment | None = None,
 ) -> list[FastEpisode]:
     """Let the expert play a task in the fast environment, one episode per seed.
@@ -113,7 +113,7 @@ def collect_fast(
         config: pace and noise of the expert; 3 mm of aiming noise when None.
         difficulty: spread of the starts.
         cameras: keys of cameras to record.
-        image_size: height and width of pictures [pixels].
+        image_size: height and width of pictures [pixels]; None: each camera's own.
         embodiment: body of both arms; the RM75-6F when None.
     """
     config = config or ExpertConfig(aim_noise=0.003)

@@ -17,7 +17,6 @@ from ate_sim.motion_plan import ExpertConfig
 from ate_sim.tasks import load_task
 from ate_sim.tasks.task import Task
 from ate_sim.tick_timing import TickTiming
-from ate_sim.world.cell import CAMERAS
 from ate_sim.world.renderer import CellRenderer
 from ate_sim.world.sim_world import Difficulty, SimWorld
 
@@ -39,7 +38,7 @@ class CellEnv:
         seed: int = 0,
         embodiment: Embodiment | None = None,
         cameras: Sequence[str] = (),
-        image_size: tuple[int, int] = (72, 128),
+        image_size: tuple[int, int] | None = (72, 128),
         timestep: float = 0.002,
     ) -> None:
         """Build the world and reset it.
@@ -50,17 +49,20 @@ class CellEnv:
             seed: of the first episode.
             embodiment: body of both arms; the RM75-6F when None.
             cameras: keys of the cameras in observations, for instance ``cam_high``.
-            image_size: height and width of their images [pixels].
+            image_size: height and width of their images [pixels]; None: each camera's own.
             timestep: physics step [s].
         """
-        for key in cameras:
-            if key not in CAMERAS:
-                raise UsageError(f"camera is {key!r}; use one of {', '.join(CAMERAS)}")
         self.cell = cell or load_cell(hardware="sim")
+        known = {
+            camera.key: (camera.height, camera.width) for camera in self.cell.cameras.values()
+        }
+        for key in cameras:
+            if key not in known:
+                raise UsageError(f"camera is {key!r}; use one of {', '.join(known)}")
         self.task = load_task(task) if isinstance(task, str) else task
         self.world = SimWorld(self.task, embodiment, timestep, self.cell)
         self.cameras = tuple(cameras)
-        self.image_size = image_size
+        self._image_sizes = {key: image_size or known[key] for key in cameras}
         self.period = 1.0 / self.cell.tick_rate
         """Time between two ticks [s]."""
         self._timing = TickTiming(
@@ -123,7 +125,7 @@ class CellEnv:
         )
         return Observation(
             state=np.asarray(state, dtype=np.float32),
-            images={key: self.render(key, *self.image_size) for key in self.cameras},
+            images={key: self.render(key, *size) for key, size in self._image_sizes.items()},
             environment=self.world.object_poses().astype(np.float32),
             instruction=self.instruction,
             stamp_ns=round(self._tick * self.period * 1e9),
@@ -132,6 +134,10 @@ class CellEnv:
     def render(self, key: str, height: int, width: int) -> NDArray[np.uint8]:
         """Image (height, width, 3) RGB of the camera with this key."""
         return self._renderer.render(key, height, width)
+
+    def overview(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Image (height, width, 3) RGB of the cell's first camera, to watch an episode."""
+        return self.render(next(iter(self.cell.cameras)), height, width)
 
     def success(self) -> bool:
         """Whether the task is done now."""

@@ -21,7 +21,7 @@ class CameraSettings:
     serial: str
     """Serial number; for v4l2 the path of the video device."""
     backend: str
-    """"realsense", "v4l2" or "software"."""
+    """A name of `ate_core.camera_config.CAMERA_BACKENDS`."""
     width: int
     """Image width [pixel]."""
     height: int
@@ -32,6 +32,8 @@ class CameraSettings:
     """JPEG quality, 1..100."""
     frame_path: Path | None = None
     """Shared block with the pictures of a simulated camera."""
+    fovy: float = 60.0
+    """Vertical field of view of a simulated camera [deg]."""
 
     @classmethod
     def from_cell(cls, cell: Cell, role: str) -> "CameraSettings":
@@ -53,6 +55,7 @@ class CameraSettings:
             fps=camera.fps,
             jpeg_quality=camera.jpeg_quality,
             frame_path=path,
+            fovy=camera.view.fovy if camera.view is not None else cls.fovy,
         )
 
 

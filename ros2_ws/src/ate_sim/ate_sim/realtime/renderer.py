@@ -14,8 +14,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from ate_core.camera_config import CameraConfig
 from ate_core.contract import Cell, load_cell
-from ate_core.devices import CameraConfig
 from ate_core.errors import DeviceError
 from ate_core.shared_state import WORLD_DTYPE, SharedBlock, frame_dtype, new_record
 from ate_sim.realtime.blocks import BlockReader

@@ -58,7 +58,7 @@ def slot_of(joint: Joint) -> int:
 def add_arm(
     spec: mujoco.MjSpec, placement: ArmPlacement, chain: SerialChain, tool_length: float
 ) -> None:
-    """Add an arm, its servos, gripper, wrist camera and force sensor to the model.
+    """Add an arm, its servos, gripper and force sensor to the model.
 
     Args:
         spec: model under construction.
@@ -156,7 +156,6 @@ def _add_gripper(
         _box(finger, (0.0, sign * 0.006, 0.117), (0.009, 0.006, 0.025), 0.03, _FINGER_COLOUR)
         _add_pad(finger, sign)
     _add_finger_drive(spec, side)
-    _add_wrist_camera(gripper, side, tool_length)
     return gripper
 
 
@@ -198,17 +197,6 @@ def _add_finger_drive(spec: mujoco.MjSpec, side: str) -> None:
     actuator.set_to_position(kp=600.0, kv=30.0)
 
 
-def _add_wrist_camera(gripper: mujoco.MjsBody, side: str, tool_length: float) -> None:
-    position = np.array([0.090, 0.0, 0.060])
-    target = np.array([0.0, 0.0, tool_length])
-    gripper.add_camera(
-        name=f"{side}_wrist",
-        pos=position,
-        quat=wxyz(look_at(position, target, up=np.array([1.0, 0.0, 0.0]))),
-        fovy=58.0,  # RealSense D405
-    )
-
-
 def _exclude_neighbours(spec: mujoco.MjSpec, side: str, names: list[str]) -> None:
     """Ignore contacts between bodies up to two apart: their shapes overlap at folded postures."""
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 : i + 3]]
@@ -216,15 +204,6 @@ def _exclude_neighbours(spec: mujoco.MjSpec, side: str, names: list[str]) -> Non
     pairs += [(name, finger) for name in names[-2:] for finger in fingers]
     for first, second in pairs:
         spec.add_exclude(bodyname1=first, bodyname2=second)
-
-
-def look_at(position: Array, target: Array, up: Array) -> Array:
-    """Quaternion xyzw of a camera (looking along -z, y up) at ``position`` facing ``target``."""
-    backward = position - target
-    backward = backward / np.linalg.norm(backward)
-    right = np.cross(up, backward)
-    right = right / np.linalg.norm(right)
-    return matrix_to_quaternion(np.stack([right, np.cross(backward, right), backward], axis=1))
 
 
 def _box(

@@ -1,22 +1,12 @@
-"""The cell without its task: two arms, table, light, overhead camera and solver settings."""
+"""The cell without its task: two arms, cameras, table, light and solver settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
+from ate_core.camera_config import CameraConfig
 from ate_core.kinematics import SerialChain
-from ate_sim.world.arm import ArmPlacement, add_arm, look_at, wxyz
+from ate_sim.world.arm import ArmPlacement, add_arm
+from ate_sim.world.cameras import add_camera
 from ate_sim.world.engine import mujoco
-
-CAMERAS = {
-    "cam_high": "overhead",
-    "cam_left_wrist": "left_wrist",
-    "cam_right_wrist": "right_wrist",
-}
-"""Camera key of observations -> camera of the model, which is named after its role."""
-
-LARGEST_IMAGE = (960, 960)
-"""Height and width of the off-screen buffer [pixels]."""
 
 _TABLE_COLOUR = (0.42, 0.40, 0.37, 1.0)  # a bright table saturates and hides white plates
 _FLOOR_COLOUR = (0.26, 0.28, 0.31, 1.0)
@@ -27,6 +17,7 @@ def build_cell(
     timestep: float,
     tool_length: float,
     placements: Sequence[ArmPlacement],
+    cameras: Mapping[str, CameraConfig],
 ) -> mujoco.MjSpec:
     """Make the model of the cell, ready for task objects.
 
@@ -35,6 +26,7 @@ def build_cell(
         timestep: physics step [s].
         tool_length: flange to grasp point [m].
         placements: sides and base poses, left first.
+        cameras: by role; those without a view are left out.
     """
     spec = mujoco.MjSpec()
     spec.modelname = "cell"
@@ -45,6 +37,9 @@ def build_cell(
     for placement in placements:
         add_arm(spec, placement, chain, tool_length)
         _add_wrench_sensor(spec, placement.side)
+    for role, camera in cameras.items():
+        if camera.view is not None:
+            add_camera(spec, role, camera.view)
     return spec
 
 
@@ -66,7 +61,6 @@ def _set_graphics(spec: mujoco.MjSpec) -> None:
     # Multisampling and shadows cost 13 times the rest of a frame on a CPU.
     spec.visual.quality.offsamples = 0
     spec.visual.quality.shadowsize = 512
-    spec.visual.global_.offheight, spec.visual.global_.offwidth = LARGEST_IMAGE
     spec.visual.headlight.ambient = [0.38, 0.38, 0.38]
     spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
@@ -99,13 +93,6 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         diffuse=[0.5, 0.5, 0.5],
         specular=[0.1, 0.1, 0.1],
         castshadow=False,
-    )
-    position, target = np.array([0.08, 0.0, 1.05]), np.array([0.24, 0.0, 0.0])
-    world.add_camera(
-        name="overhead",
-        pos=position,
-        quat=wxyz(look_at(position, target, up=np.array([0.0, 0.0, 1.0]))),
-        fovy=43.0,  # RealSense L515, colour
     )
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.camera_config import LARGEST_IMAGE
 from ate_core.errors import UsageError
-from ate_sim.world.cell import CAMERAS, LARGEST_IMAGE
 from ate_sim.world.engine import mujoco, require_graphics
 from ate_sim.world.sim_world import SimWorld
 
@@ -31,9 +31,7 @@ class CellRenderer:
         Raises:
             DeviceError: the graphics libraries are missing.
         """
-        role = CAMERAS.get(camera, camera)
-        if role not in CAMERAS.values():
-            raise UsageError(f"camera is {camera!r}; use one of {', '.join(CAMERAS)}")
+        role = self._role(camera)
         renderer = self._renderer(height, width)
         renderer.update_scene(self._world.data, camera=role)
         # update_scene resets the flags of the scene.
@@ -48,10 +46,24 @@ class CellRenderer:
             renderer.close()
         self._renderers.clear()
 
+    def _role(self, camera: str) -> str:
+        """Name of a camera in the model."""
+        cameras = self._world.cell.cameras
+        drawn = {config.key: role for role, config in cameras.items() if config.view is not None}
+        role = drawn.get(camera, camera)
+        if role not in drawn.values():
+            raise UsageError(f"camera is {camera!r}; use one of {', '.join(drawn) or 'none'}")
+        return role
+
     def _renderer(self, height: int, width: int) -> mujoco.Renderer:
         if (height, width) not in self._renderers:
             require_graphics()
-            if height > LARGEST_IMAGE[0] or width > LARGEST_IMAGE[1]:
-                raise UsageError(f"image is {height}x{width}, at most {LARGEST_IMAGE}")
-            self._renderers[height, width] = mujoco.Renderer(self._world.model, height, width)
+            if not 0 < min(height, width) <= max(height, width) <= LARGEST_IMAGE:
+                raise UsageError(
+                    f"image is {height}x{width}; need sides of 1 to {LARGEST_IMAGE} pixels"
+                )
+            model = self._world.model
+            # Each renderer makes a buffer of this size, which must hold its image.
+            model.vis.global_.offheight, model.vis.global_.offwidth = height, width
+            self._renderers[height, width] = mujoco.Renderer(model, height, width)
         return self._renderers[height, width]

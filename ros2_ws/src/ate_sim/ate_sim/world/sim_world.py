@@ -89,7 +89,9 @@ class SimWorld:
             ArmPlacement(side=side, position=arm.base_pose[:3], quaternion=arm.base_pose[3:])
             for side, arm in ((side, self.cell.arms[side]) for side in SIDES)
         ]
-        spec = build_cell(self.chain, timestep, self.cell.arms["left"].tool_length, placements)
+        spec = build_cell(
+            self.chain, timestep, self.cell.arms["left"].tool_length, placements, self.cell.cameras
+        )
         self.scene.build(spec)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)

@@ -19,10 +19,6 @@ from realsense_camera.camera import CameraSettings, FrameHandler, Intrinsics
 
 log = logging.getLogger(__name__)
 
-VERTICAL_FOV = {"overhead": 48.0}
-"""Vertical field of view of the simulated cameras [deg]; must equal the simulated cell's model."""
-WRIST_VERTICAL_FOV = 62.0
-"""The same for the other roles [deg]."""
 _POLL = 0.002
 """Time between two looks at a block whose next picture is due [s]."""
 _IDLE_POLL = 0.02
@@ -115,8 +111,7 @@ class SoftwareColorDevice:
         self.device.register_info(sdk.camera_info.name, "Simulated camera")
         self.device.register_info(sdk.camera_info.serial_number, settings.serial)
         self.sensor = self.device.add_sensor("RGB Camera")
-        fov = VERTICAL_FOV.get(settings.role, WRIST_VERTICAL_FOV)
-        self.profile = self.sensor.add_video_stream(self._describe(settings, fov))
+        self.profile = self.sensor.add_video_stream(self._describe(settings))
         self._video_profile = self.profile.as_video_stream_profile()
 
     def inject(self, record: NDArray[np.void]) -> None:
@@ -133,13 +128,13 @@ class SoftwareColorDevice:
         frame.pixels = record["image"]
         self.sensor.on_video_frame(frame)
 
-    def _describe(self, settings: CameraSettings, vertical_fov: float) -> Any:
+    def _describe(self, settings: CameraSettings) -> Any:
         stream = self._sdk.video_stream()
         stream.type, stream.fmt = self._sdk.stream.color, self._sdk.format.rgb8
         stream.index, stream.uid = 0, 1
         stream.width, stream.height = settings.width, settings.height
         stream.fps, stream.bpp = settings.fps, _BYTES_PER_PIXEL
-        ideal = pinhole(settings.width, settings.height, vertical_fov)
+        ideal = pinhole(settings.width, settings.height, settings.fovy)
         intrinsics = self._sdk.intrinsics()
         intrinsics.width, intrinsics.height = settings.width, settings.height
         intrinsics.fx, intrinsics.fy = ideal.fx, ideal.fy

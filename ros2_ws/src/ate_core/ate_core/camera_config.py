@@ -1,0 +1,181 @@
+"""What ``cell.yaml`` says of one camera, and where it looks from when it is simulated."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ate_core.errors import ContractError
+from ate_core.registry import Registry
+from ate_core.strict import require
+
+CAMERA_BACKENDS = Registry(
+    what="camera back end",
+    group="ate.camera_backends",
+    builtin={
+        "realsense": "realsense_camera.backends.realsense:RealsenseBackend",
+        "v4l2": "realsense_camera.backends.v4l2:V4l2Backend",
+        "software": "realsense_camera.backends.software:SoftwareBackend",
+    },
+    error=ContractError,
+)
+"""Libraries that read cameras. Each is imported only by the process of a camera that uses it."""
+
+LARGEST_IMAGE = 4096
+"""Largest height or width that is drawn [pixel]: software graphics promise this much."""
+WORLD_MOUNT = "world"
+"""Mount of a camera that stands in the cell."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # part of a topic, and a data set in HDF5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraView:
+    """Where a camera is and what it sees; coordinates are those of its mount [m]."""
+
+    mount: str
+    """What carries it: ``world``, ``left_flange`` or ``right_flange`` (z along the tool)."""
+    position: tuple[float, ...]
+    """Optical centre, x y z [m]."""
+    look_at: tuple[float, ...] = ()
+    """Point in the middle of the image, x y z [m]."""
+    up: tuple[float, ...] = (0.0, 0.0, 1.0)
+    """Direction that is up in the image, with ``look_at``."""
+    quaternion: tuple[float, ...] = ()
+    """In place of ``look_at``: rotation xyzw of the optical frame (x right, y down, z forward)."""
+    fovy: float
+    """Vertical field of view [deg]."""
+
+    def check(self, where: str) -> None:
+        """Refuse a view that cannot be drawn; ``where`` names the camera in messages.
+
+        Raises:
+            ContractError: what, the value and what is needed.
+        """
+        for name, size in (("position", 3), ("up", 3), ("look_at", 3), ("quaternion", 4)):
+            value = getattr(self, name)
+            optional = name in ("look_at", "quaternion") and not value
+            require(
+                optional or len(value) == size, f"{where}: {name} is {value}; need {size} numbers"
+            )
+        require(
+            bool(self.look_at) != bool(self.quaternion),
+            f"{where}: give either look_at or quaternion",
+        )
+        require(1.0 <= self.fovy <= 170.0, f"{where}: fovy is {self.fovy} deg; need 1 to 170")
+        if self.quaternion:
+            norm = float(np.linalg.norm(self.quaternion))
+            require(
+                abs(norm - 1.0) < 1e-3, f"{where}: quaternion has the length {norm:.3f}; need 1"
+            )
+            return
+        forward = np.subtract(self.look_at, self.position)
+        sideways = float(np.linalg.norm(np.cross(forward, self.up)))
+        require(
+            sideways > 1e-6,
+            f"{where}: up is {self.up}, along the line of sight from {self.position} to "
+            f"{self.look_at}; give another direction or point",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig:
+    """One colour camera."""
+
+    key: str
+    """Name in files and policies, for instance ``cam_high``."""
+    serial: str
+    """Serial number, or the device path for v4l2."""
+    backend: str
+    """Library that reads it, a name of `CAMERA_BACKENDS`."""
+    width: int
+    """Image width [pixel]."""
+    height: int
+    """Image height [pixel]."""
+    fps: int
+    """Images per second [Hz]."""
+    jpeg_quality: int = 90
+    """JPEG quality, 1..100."""
+    view: CameraView | None = None
+    """Where it is; a simulated camera is drawn from there."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "fps"):
+            value = getattr(self, name)
+            require(value > 0, f"camera {self.key}: {name} is {value}; need > 0")
+        require(
+            1 <= self.jpeg_quality <= 100,
+            f"camera {self.key}: jpeg_quality is {self.jpeg_quality}; need 1 to 100",
+        )
+        if self.view is not None:
+            self.view.check(f"camera {self.key}: view")
+
+
+def check_camera_names(cameras: Mapping[str, CameraConfig]) -> None:
+    """Refuse names that topics and files cannot carry, and two cameras of one key.
+
+    Raises:
+        ContractError: what, the value and what is needed.
+    """
+    roles: dict[str, str] = {}
+    for role, camera in cameras.items():
+        for what, name in (("role", role), ("key", camera.key)):
+            require(
+                _NAME.fullmatch(name) is not None,
+                f"camera {role}: {what} is {name!r}; need a letter, then letters, digits and _",
+            )
+        other = roles.setdefault(camera.key, role)
+        require(
+            other == role,
+            f"cameras {other} and {role} share the key {camera.key!r}: give each its own, or one "
+            "would overwrite the other in files",
+        )
+
+
+def check_backends(cameras: Mapping[str, CameraConfig]) -> None:
+    """Refuse a camera whose back end nobody offers.
+
+    Raises:
+        ContractError: the name, with the known ones.
+    """
+    for role, camera in cameras.items():
+        try:
+            CAMERA_BACKENDS.require(camera.backend)
+        except ContractError as error:
+            raise ContractError(f"camera {role}: {error}") from None
+
+
+def check_simulated_cameras(cameras: Mapping[str, CameraConfig], mounts: tuple[str, ...]) -> None:
+    """Refuse cameras that the simulated cell cannot draw.
+
+    Args:
+        cameras: by role.
+        mounts: what can carry a camera.
+
+    Raises:
+        ContractError: what, the value and the remedy.
+    """
+    for role, camera in cameras.items():
+        require(
+            camera.backend not in ("realsense", "v4l2"),
+            f"camera {role}: backend {camera.backend} opens a real camera; set backend: software "
+            f"in simulation.cameras.{role}",
+        )
+        view = camera.view
+        if view is None:
+            raise ContractError(
+                f"camera {role} has no view, so it cannot be drawn: say where it is in "
+                f"simulation.cameras.{role}, for instance view: {{mount: world, position: "
+                "[0.3, -0.6, 0.5], look_at: [0.3, 0.0, 0.1], fovy: 45}"
+            )
+        require(
+            view.mount in mounts,
+            f"camera {role}: mount is {view.mount!r}; need one of {', '.join(mounts)}",
+        )
+        for name, size in (("width", camera.width), ("height", camera.height)):
+            require(
+                size <= LARGEST_IMAGE,
+                f"camera {role}: {name} is {size}; at most {LARGEST_IMAGE} pixels are drawn, set "
+                f"less in simulation.cameras.{role}",
+            )
