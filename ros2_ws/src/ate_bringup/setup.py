@@ -11,7 +11,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['setuptools'],
+    install_requires=['circus', 'rich', 'setuptools', 'tyro'],
     extras_require={'test': ['pytest']},
     entry_points={'console_scripts': ['ate = ate_bringup.cli:main']},
     zip_safe=False,

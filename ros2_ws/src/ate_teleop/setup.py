@@ -15,9 +15,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
         ("share/" + package_name + "/launch", glob("launch/*.launch.py")),
     ],
-    # pinocchio (pin), daqp, grpcio, protobuf, joycon-python have no or other rosdep keys:
-    # the constraints file of the repository names their versions.
-    install_requires=["setuptools"],
+    install_requires=["daqp", "numpy", "pin", "setuptools"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="ATE stack maintainers",

@@ -11,7 +11,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "Robotic_Arm"],
+    install_requires=["numpy", "Robotic_Arm", "setuptools"],
     extras_require={"test": ["pytest"]},
     zip_safe=True,
     maintainer="ATE stack maintainers",
