@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Runs are repeated bit for bit on a CPU; what a GPU must do stands in test_gpu.py.
@@ -26,6 +27,32 @@ def runtime_dir(tmp_path, monkeypatch):
     with tempfile.TemporaryDirectory(prefix="ate-") as folder:
         monkeypatch.setenv("ATE_RUNTIME_DIR", folder)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def seven_cameras(tmp_path_factory):
+    """File of the packaged cell with its first camera renamed and four more: one on a flange."""
+    from ate_core.contract import packaged_cell
+
+    values = yaml.safe_load(packaged_cell().read_text())
+    real, simulated = values["cameras"], values["simulation"]["cameras"]
+    for section in (real, simulated):
+        section["table"] = section.pop("overhead")
+    real["table"]["key"] = "cam_table"
+    views = {
+        "front": {"mount": "world", "position": [0.95, 0, 0.45], "look_at": [0.25, 0, 0.05]},
+        "side": {"mount": "world", "position": [0.3, -0.9, 0.4], "look_at": [0.3, 0, 0.1]},
+        "back": {"mount": "world", "position": [0.3, 0.0, 0.9], "quaternion": [1, 0, 0, 0]},
+        "palm": {"mount": "left_flange", "position": [0, 0.09, 0.06], "look_at": [0, 0, 0.16]},
+    }
+    size = {"width": 128, "height": 72, "fps": 10}
+    for role, view in views.items():
+        real[role] = {"key": f"cam_{role}", "serial": "", "backend": "realsense", **size}
+        real[role]["view"] = {**view, "fovy": 50.0}
+        simulated[role] = {"backend": "software", "serial": role}
+    file = tmp_path_factory.mktemp("seven") / "cell.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return file
 
 
 def pytest_collection_modifyitems(items):

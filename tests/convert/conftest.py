@@ -32,8 +32,12 @@ CELL = load_cell(None, "sim")
 
 @functools.cache
 def make_messages(seconds: float = 2.0, seed: int = 0) -> tuple[Sent, ...]:
+    """Messages of the packaged cell, see `messages_of`."""
+    return messages_of(CELL, seconds, seed)
+
+
+def messages_of(cell: Cell, seconds: float = 2.0, seed: int = 0) -> tuple[Sent, ...]:
     """Messages of all value streams with jittered stamps and delays, in order of receipt."""
-    cell = CELL
     rng = np.random.default_rng(seed)
     rates = {"ratio": 50.0, "image": 15.0, "poses": 30.0}
     sent = []
@@ -96,11 +100,15 @@ def _scene(cell: Cell) -> Sent:
 
 
 def record(
-    folder: Path, messages: Sequence[Sent], outcome: str = "success", **config: object
+    folder: Path,
+    messages: Sequence[Sent],
+    outcome: str = "success",
+    cell: Cell = CELL,
+    **config: object,
 ) -> Path:
     """Record messages as the next episode of a folder and return its bag."""
     recorder = EpisodeRecorder(
-        CELL, RecorderConfig(output=folder, min_free_gb=0.0, instruction="put it down", **config)
+        cell, RecorderConfig(output=folder, min_free_gb=0.0, instruction="put it down", **config)
     )
     for spec in recorder.required():
         recorder.receive(spec.topic, b"", START_NS - 10**6)
@@ -118,6 +126,7 @@ class Studio:
     cell: Cell = CELL
     start_ns: int = START_NS
     messages = staticmethod(make_messages)
+    messages_of = staticmethod(messages_of)
     record = staticmethod(record)
     encode = staticmethod(encode)
 

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ate_core.contract import load_cell
 from ate_core.errors import EpisodeError, LayoutError, UsageError
 from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
 from training.convert_bags import ConvertConfig, convert, convert_episode
@@ -51,6 +52,19 @@ def test_what_is_finished_is_not_made_again_until_its_bag_or_an_option_changes(s
     assert convert_episode(bag, again).result == "converted"
     stricter = dataclasses.replace(config, max_image_age=0.4)
     assert convert_episode(bag, stricter).result == "converted"
+
+
+def test_seven_cameras_are_recorded_and_converted_under_their_own_keys(
+    studio, config, seven_cameras
+):
+    cell = load_cell(seven_cameras, "sim")
+    bag = studio.record(config.bags, studio.messages_of(cell), cell=cell)
+    assert convert(config) == 0
+    episode = read_episode(config.output / "episode_000000.hdf5", cell.layout)
+    assert sorted(episode.images) == sorted(camera.key for camera in cell.cameras.values())
+    assert len(episode.images) == 7 and "cam_table" in episode.images
+    sent = read_episode_bag(bag).images
+    assert all(set(images) <= set(sent[key]) for key, images in episode.images.items())
 
 
 def test_jpeg_bytes_pass_through_unchanged(studio, config):

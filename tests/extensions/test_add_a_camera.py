@@ -34,27 +34,6 @@ def cell_with(tmp_path: Path) -> Callable[..., Cell]:
     return load
 
 
-def seven(values: dict[str, Any]) -> None:
-    """Rename the first camera and add four, one of them on a flange, one by quaternion."""
-    for section in (values["cameras"], values["simulation"]["cameras"]):
-        section["table"] = section.pop("overhead")
-    values["cameras"]["table"]["key"] = "cam_table"
-    views = {
-        "front": {"mount": "world", "position": [0.95, 0, 0.45], "look_at": [0.25, 0, 0.05]},
-        "side": {"mount": "world", "position": [0.3, -0.9, 0.4], "look_at": [0.3, 0, 0.1]},
-        "back": {"mount": "world", "position": [0.3, 0.0, 0.9], "quaternion": [1, 0, 0, 0]},
-        "palm": {"mount": "left_flange", "position": [0, 0.09, 0.06], "look_at": [0, 0, 0.16]},
-    }
-    for role, view in views.items():
-        values["cameras"][role] = {
-            "key": f"cam_{role}", "serial": "", "backend": "realsense",
-            "width": 960, "height": 540, "fps": 30, "view": {**view, "fovy": 50.0},
-        }  # fmt: skip
-        values["simulation"]["cameras"][role] = {
-            "backend": "software", "serial": role, "width": 128, "height": 72, "fps": 10
-        }  # fmt: skip
-
-
 def needs_graphics() -> None:
     try:
         require_graphics()
@@ -62,9 +41,9 @@ def needs_graphics() -> None:
         pytest.skip(str(error))
 
 
-def test_seven_cameras_are_drawn_each_from_where_it_is(cell_with: Callable[..., Cell]) -> None:
+def test_seven_cameras_are_drawn_each_from_where_it_is(seven_cameras: Path) -> None:
     needs_graphics()
-    cell = cell_with(seven)
+    cell = load_cell(seven_cameras, "sim")
     keys = [camera.key for camera in cell.cameras.values()]
     assert len(keys) == 7
     env = CellEnv("pick_place", cell, cameras=keys)
@@ -78,18 +57,18 @@ def test_seven_cameras_are_drawn_each_from_where_it_is(cell_with: Callable[..., 
     env.close()
 
 
-def test_each_camera_can_be_drawn_at_its_own_size(cell_with: Callable[..., Cell]) -> None:
+def test_each_camera_can_be_drawn_at_its_own_size(seven_cameras: Path) -> None:
     needs_graphics()
-    env = CellEnv(
-        "pick_place", cell_with(seven), cameras=["cam_front", "cam_left_wrist"], image_size=None
-    )
+    cell = load_cell(seven_cameras, "sim")
+    env = CellEnv("pick_place", cell, cameras=["cam_front", "cam_left_wrist"], image_size=None)
     assert [image.shape[:2] for image in env.observe().images.values()] == [(72, 128), (270, 480)]
     env.close()
 
 
-def test_a_camera_on_a_flange_moves_with_the_arm(cell_with: Callable[..., Cell]) -> None:
+def test_a_camera_on_a_flange_moves_with_the_arm(seven_cameras: Path) -> None:
     needs_graphics()
-    env = CellEnv("pick_place", cell_with(seven), cameras=["cam_palm", "cam_front"])
+    cell = load_cell(seven_cameras, "sim")
+    env = CellEnv("pick_place", cell, cameras=["cam_palm", "cam_front"])
     action = env.observe().state.astype(float)
     palm = env.observe().images["cam_palm"].astype(int)
     for _ in range(20):
@@ -99,8 +78,8 @@ def test_a_camera_on_a_flange_moves_with_the_arm(cell_with: Callable[..., Cell])
     env.close()
 
 
-def test_a_renamed_camera_is_known_by_its_new_names_only(cell_with: Callable[..., Cell]) -> None:
-    cell = cell_with(seven)
+def test_a_renamed_camera_is_known_by_its_new_names_only(seven_cameras: Path) -> None:
+    cell = load_cell(seven_cameras, "sim")
     assert cell.topics.camera_image("table") == "/cameras/table/image_raw/compressed"
     assert "cam_table" in cell.layout.cameras
     with pytest.raises(UsageError, match=r"camera is 'cam_high'; use one of .*cam_table"):

@@ -28,16 +28,17 @@ def test_late_pictures_are_skipped_not_queued(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_come_with_rising_sequence_and_stop_with_the_process(
-    start, stop, runtime_dir: Path, eventually: Callable[..., None]
+def test_frames_of_seven_cameras_come_with_rising_sequence_and_stop_with_the_process(
+    start, stop, runtime_dir: Path, eventually: Callable[..., None], seven_cameras: Path
 ) -> None:
     try:
         require_graphics()
     except DeviceError as error:
         pytest.skip(str(error))
-    start("ate_sim.realtime.world")
-    renderer = start("ate_sim.realtime.renderer")
-    cameras = load_cell(None, "sim").cameras
+    start("ate_sim.realtime.world", "--cell", str(seven_cameras))
+    renderer = start("ate_sim.realtime.renderer", "--cell", str(seven_cameras))
+    cameras = load_cell(seven_cameras, "sim").cameras
+    assert len(cameras) == 7
     with SimControl(runtime_dir) as control:
         control.wait_until_up(time.monotonic() + 30.0)
     files = {role: runtime_dir / f"frame_{role}.image" for role in cameras}
