@@ -24,7 +24,7 @@ DEVICE_ARGUMENTS = (
     LaunchArgument(
         name="task",
         default="pick_place",
-        description="name of the task; sim: one that ate_sim knows",
+        description="name of the task; sim: one of " + ", ".join(processes.simulated_tasks()),
     ),
     LaunchArgument(
         name="seed", default="0", description="sim: seed of the first start", is_count=True

@@ -40,6 +40,14 @@ def standin_hid_folder() -> Path:
     return package_folder("operator_devices") / "joycon_emulator" / "standin"
 
 
+def simulated_tasks() -> tuple[str, ...]:
+    """Names of the tasks that can be simulated here; none without the simulated cell."""
+    if importlib.util.find_spec("ate_sim") is None:
+        return ()
+    names: tuple[str, ...] = importlib.import_module("ate_sim.tasks").TASKS.names()
+    return names
+
+
 def _require_simulated_task(name: str) -> None:
     """Refuse a task that the simulated cell does not know; loaded only for a simulated cell."""
     package_folder("ate_sim")
