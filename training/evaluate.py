@@ -16,7 +16,7 @@ from rich.table import Table
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import SafetyError, UsageError
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.chunking import EXECUTED_SECONDS, ActionQueue, ChunkingConfig, ticks_in
 from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
 from ate_policy.untrained import untrained_copy
@@ -29,8 +29,6 @@ UNTRAINED = "untrained"
 """Name of the control: the same network with random weights."""
 VIDEO_SIZE = (270, 480)
 """Height and width of the video [px]."""
-VIDEO_RATE = 20
-"""Frames per second of the video, one per tick."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +49,8 @@ class EvaluateConfig:
     """Spread of the starts."""
     limit: float = 20.0
     """Longest trial [s]."""
-    execute: int = 10
-    """Actions executed of each chunk [ticks]."""
+    execute: int | None = None
+    """Actions executed of each chunk [ticks]; None: those of half a second."""
     untrained: bool = True
     """Roll out an untrained network too: the control that must fail."""
     video: Path | None = None
@@ -63,6 +61,12 @@ class EvaluateConfig:
     """Where the policies run: cpu, cuda, auto."""
     precision: Precision = "auto"
     """What they compute in; auto: bf16 for pi0 and rdt on a GPU, else fp32."""
+
+    def executed(self, cell: Cell) -> int:
+        """Actions executed of each chunk on a cell."""
+        if self.execute is None:
+            return ticks_in(EXECUTED_SECONDS, cell.tick_rate)
+        return self.execute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,7 @@ def roll_out(
     # demonstrations may have been recorded with other words than the simulated task's
     known = policy.only_instruction
     instruction = env.instruction if known is None else known
-    queue = ActionQueue(ChunkingConfig(execute=config.execute))
+    queue = ActionQueue(ChunkingConfig(execute=config.executed(env.cell)))
     limits = ChunkLimits.of_cell(env.cell)
     states, best, success, refused = [observation.state], 0.0, False, 0
     ticks = round(config.limit * env.cell.tick_rate)
@@ -124,7 +128,7 @@ def roll_out(
         success=success,
         score=best,
         duration=(tick + 1) / env.cell.tick_rate,
-        jerk=_jerk(np.stack(states), env.cell.tick_rate),
+        jerk=jerk(np.stack(states), env.cell.tick_rate),
         refused=refused,
     )
 
@@ -138,7 +142,8 @@ def chunk_is_safe(limits: ChunkLimits, chunk: NDArray, state: NDArray) -> bool:
     return True
 
 
-def _jerk(states: NDArray[np.float32], rate: float) -> float:
+def jerk(states: NDArray[np.floating], rate: float) -> float:
+    """Root mean square of the third derivative of states (T, D) on ticks [1/s] -> [unit/s^3]."""
     if len(states) < 4:
         return 0.0
     return float(np.sqrt(np.mean((np.diff(states, n=3, axis=0) * rate**3) ** 2)))
@@ -175,7 +180,7 @@ def evaluate(config: EvaluateConfig) -> int:
         ]
     env.close()
     if config.video:
-        write_video(config.video, frames, VIDEO_RATE)
+        write_video(config.video, frames, cell.tick_rate)  # one frame per tick
     _write(config, outcomes)
     _print(outcomes)
     return 0
@@ -190,10 +195,11 @@ def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
     for name, policy in policies.items():
-        if config.execute > policy.horizon:
+        execute = config.executed(cell)
+        if execute > policy.horizon:
             raise UsageError(
-                f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
-                "give no more"
+                f"execute is {execute} ticks, chunks of {name} have {policy.horizon}: "
+                f"give --execute {policy.horizon} or less"
             )
         trained_on = policy.training.get("task")
         if trained_on and trained_on != config.task:

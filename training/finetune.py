@@ -26,7 +26,7 @@ from training.loop.optimisation import (
     cosine_rate,
     make_optimizer,
 )
-from training.loop.policies import build_policy, policy_sizes
+from training.loop.policies import build_policy, horizon_of, policy_sizes
 from training.loop.processes import (
     agree,
     autocast,
@@ -63,6 +63,7 @@ def finetune(config: FinetuneConfig) -> int:
         0 when done, 130 when stopped by a signal (the run can be resumed).
     """
     torch.set_num_threads(config.threads)
+    config = dataclasses.replace(config, horizon=horizon_of(config))
     recipe = config.recipe
     accelerator = make_accelerator()
     device, main = accelerator.device, accelerator.is_main_process
@@ -74,7 +75,7 @@ def finetune(config: FinetuneConfig) -> int:
     sizes = policy_sizes(config, trajectories[0])
     data = gather(trajectories, sizes, image_memory_gb=config.image_memory_gb)
     statistics = data.statistics(config.actions, normalise=config.normalise)
-    objective = build_objective(config, statistics, device)
+    objective = build_objective(config, statistics, sizes.horizon, device)
 
     # model
     model = build_policy(config, sizes, data.contract).to(device)
@@ -158,13 +159,13 @@ def make_sampler(
 
 
 def build_objective(
-    config: FinetuneConfig, statistics: Statistics, device: torch.device
+    config: FinetuneConfig, statistics: Statistics, horizon: int, device: torch.device
 ) -> Objective:
     """The objective of the chosen guidance mode."""
     if config.guidance == "none":
         return PlainDenoising()
     vae = load_vae(config.vae)
-    require_same_space(vae, statistics, config.horizon)
+    require_same_space(vae, statistics, horizon)
     encoder = vae.model.to(device)
     if config.guidance == "latent_metric":
         return LatentMetric(encoder, config.strength, config.seed)
@@ -176,7 +177,7 @@ def build_objective(
         cap=config.guidance_cap,
     )
     if config.guidance == "random":
-        entries = config.horizon * len(statistics.action.mean)
+        entries = horizon * len(statistics.action.mean)
         return RandomShift(encoder, bounds, config.seed, entries)
     return ShiftedTarget(encoder, bounds, config.seed, config.guidance, config.steps)
 
@@ -203,7 +204,7 @@ def describe(
 | | |
 |---|---|
 | input | {config.variant}: {"object poses" if sizes.objects else ", ".join(sizes.cameras)} |
-| output | chunks of {config.horizon} {config.actions} actions |
+| output | chunks of {sizes.horizon} {config.actions} actions |
 | parameters | {parameters / 1e6:.2f} M, preset {config.preset} |
 | started from | {config.init or "random weights"} |
 | demonstrations | {data.episodes} ({len(data)} ticks) |

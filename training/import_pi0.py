@@ -10,6 +10,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError
 from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.chunking import CHUNK_SECONDS, ticks_in
 from ate_policy.models.foreign_weights import read_folder, weight_files
 from ate_policy.models.pi0_config import Pi0Config
 from ate_policy.models.pi0_entry import PRESETS
@@ -85,7 +86,7 @@ def pi0_sizes(config: ImportPi0Config, cell: Cell) -> Pi0Config:
     sizes = {
         **PRESETS[config.preset].sizes,
         "language": config.language,
-        "horizon": config.horizon,
+        "horizon": config.horizon or ticks_in(CHUNK_SECONDS, cell.tick_rate),
         "action_size": layout.action.size,
         "state_size": layout.state.size,
         "cameras": config.cameras or layout.cameras,

@@ -39,7 +39,7 @@ def report(config: ReportConfig) -> int:
         _summary(run),
         section("Success", _success(run)),
         section("Demonstrations", _demonstrations(run)),
-        section("Control loop at 20 Hz", _loops(run)),
+        section("Control loop", _loops(run)),
         section("Training", _training(run)),
         section("Latent space", _latent(run)),
         section("Cameras", _cameras(run)),

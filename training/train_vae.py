@@ -1,5 +1,7 @@
 """`ate train-vae`: the action VAE, stage 1 on other robots' motion, stage 2 on demonstrations."""
 
+import dataclasses
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from training.loop.processes import (
 from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder, pack_state, unpack_state
 from training.vae.card import describe
-from training.vae.chunks import load_chunks, load_prior, vae_sizes
+from training.vae.chunks import horizon_of, load_chunks, load_prior, vae_sizes
 from training.vae.losses import DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig
 from training.vae.objective import VaeBatch, draw_batch, vae_loss
@@ -39,6 +41,7 @@ def train_vae(config: TrainVaeConfig) -> int:
         0 when done, 130 when stopped by a signal (the run can be resumed).
     """
     torch.set_num_threads(config.threads)
+    config = dataclasses.replace(config, horizon=horizon_of(config))
     accelerator = make_accelerator()
     device = accelerator.device
     run = RunFolder(config.output, config, config.resume, main=accelerator.is_main_process)

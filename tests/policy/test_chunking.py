@@ -11,7 +11,7 @@ def chunk(observed, horizon=20):
 
 
 def queue(**settings):
-    return ActionQueue(ChunkingConfig(**settings))
+    return ActionQueue(ChunkingConfig(**{"execute": 10, **settings}))
 
 
 def test_an_empty_queue_means_hold():
@@ -105,4 +105,4 @@ def test_wrong_chunks_and_settings_are_refused():
     with pytest.raises(UsageError, match="execute is 0"):
         ChunkingConfig(execute=0)
     with pytest.raises(UsageError, match="chunk mode is 'rtc'"):
-        ChunkingConfig(mode="rtc")
+        ChunkingConfig(mode="rtc", execute=10)

@@ -45,7 +45,7 @@ def make_runtime():
     made = []
 
     def make(infer):
-        made.append(PolicyRuntime(infer, LIMITS, ActionQueue(ChunkingConfig())))
+        made.append(PolicyRuntime(infer, LIMITS, ActionQueue(ChunkingConfig(execute=10))))
         return made[-1]
 
     yield make

@@ -9,6 +9,7 @@ import simplejpeg
 import torch
 
 from ate_core.contract import load_cell
+from ate_core.resample import tick_period_ns
 from training import finetune as command
 from training.data.episode_file import Episode, write_episode
 
@@ -47,7 +48,7 @@ def cell():
     return load_cell(hardware="sim")
 
 
-def reach(cell, rng, *, ticks=TICKS, objects=1, images=False):
+def reach(cell, rng, *, ticks=TICKS, objects=1, images=False, task="reach"):
     """One demonstration: both arms move from a middle posture to where their object tells."""
     phase = np.linspace(0.0, 1.0, ticks)[:, None]
     goal = rng.uniform(-0.5, 0.5, 16)
@@ -65,19 +66,20 @@ def reach(cell, rng, *, ticks=TICKS, objects=1, images=False):
         velocity=np.zeros((ticks, 14), np.float32),
         wrench=np.zeros((ticks, 12), np.float32),
         action=action,
-        timestamps_ns=np.arange(ticks, dtype=np.int64) * 50_000_000,
+        timestamps_ns=np.arange(ticks, dtype=np.int64) * tick_period_ns(cell.tick_rate),
         environment=poses if objects else None,
         images=encoded,
         cell=cell,
-        task="reach",
+        task=task,
     )
 
 
 @pytest.fixture(scope="session")
 def write_demonstrations(cell):
     """Write `count` seeded demonstrations into a folder; returns the folder."""
+    packaged = cell
 
-    def write(folder, count=3, seed=0, change=None, **settings):
+    def write(folder, count=3, seed=0, change=None, cell=packaged, **settings):
         rng = np.random.default_rng(seed)
         for index in range(count):
             episode = reach(cell, rng, **settings)

@@ -29,7 +29,7 @@ def test_an_output_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "episode_000000").mkdir()
     commands = [
         (convert, ConvertConfig(bags=tmp_path, output=file / "x")),
-        (finetune, FinetuneConfig(episodes=tmp_path, output=file)),
+        (finetune, FinetuneConfig(episodes=tmp_path, output=file, horizon=20)),
         (evaluate, EvaluateConfig(checkpoints=(tmp_path,), output=file / "x.json")),
     ]
     for command, config in commands:

@@ -135,8 +135,8 @@ class FinetuneConfig:
     """Use only the first so many episodes; None: all."""
     cameras: tuple[str, ...] = ()
     """Image keys of a vision policy; empty: all cameras of the layout."""
-    horizon: int = 20
-    """Actions per chunk [ticks]."""
+    horizon: int | None = None
+    """Actions per chunk [ticks]; None: those of one second at the tick rate of the episodes."""
     steps: int = 4000
     """Optimiser steps."""
     batch: int | None = None
@@ -226,8 +226,9 @@ class FinetuneConfig:
         if batch < 1 or batch % draws:
             raise UsageError(f"batch is {batch}, must be a multiple of {draws}, and at least that")
         for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}, must be at least 1")
         for name in ("guidance_cap", "input_noise", "image_shift", "image_memory_gb"):
             if not getattr(self, name) >= 0.0:
                 raise UsageError(f"{name} is {getattr(self, name)}, must not be negative")

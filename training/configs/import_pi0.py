@@ -38,14 +38,15 @@ class ImportPi0Config:
     """Whether these statistics are of joints as differences from the present ones, as openpi's."""
     cameras: tuple[str, ...] = ()
     """Keys of the images that the policy reads; () takes all of the cell."""
-    horizon: int = 20
-    """Actions per chunk [ticks]; the weights do not depend on it."""
+    horizon: int | None = None
+    """Actions per chunk [ticks], on which the weights do not depend; None: those of one second
+    at the cell's tick rate."""
     preset: Preset = "full"
     """Sizes of the network; full are the published ones."""
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
-        if self.horizon < 1:
+        if self.horizon is not None and self.horizon < 1:
             raise UsageError(f"horizon is {self.horizon}, must be at least 1")
         if self.relative and self.statistics is None:
             raise UsageError("--relative says what --statistics are of: give them, too")

@@ -95,8 +95,8 @@ class TrainVaeConfig:
     """Use only the first so many episodes (stage 2); None: all."""
     actions: ActionSpace = "absolute"
     """Space of the chunks, one for both stages and the policy; see `ate finetune --actions`."""
-    horizon: int = 20
-    """Actions per chunk [ticks]."""
+    horizon: int | None = None
+    """Actions per chunk [ticks]; None: those of one second at the tick rate of the data's cell."""
     steps: int = 2000
     """Optimiser steps."""
     batch: int = 64
@@ -153,8 +153,9 @@ class TrainVaeConfig:
         else:
             self._check_adaptation()
         for name in ("horizon", "steps", "batch", "save_every", "log_every", "threads"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}, must be at least 1")
         if self.batch < 2:
             raise UsageError(f"batch is {self.batch}: the MMD needs at least 2 chunks")
         for name in ("motions", "weight_kl", "weight_mmd", "weight_decay"):

@@ -244,6 +244,14 @@ def list_episodes(folder: Path) -> list[Path]:
     return paths
 
 
+def read_cell(folder: Path) -> Cell:
+    """The cell that the episodes of a folder were recorded on, from the first of them."""
+    path = list_episodes(folder)[0]
+    with _open(path) as file:
+        contract = _read_attributes(path, file)["contract"]
+    return parse_cell_text(contract, f"contract of {path.name}")
+
+
 def _attributes(episode: Episode) -> dict[str, Any]:
     cell = episode.cell
     return {

@@ -71,7 +71,7 @@ def load_sources(
     """Read the recordings, if asked with the measured states, and generate motion."""
     sources = [read_recordings(folder, cell, measured=measured) for folder in recordings]
     if motions:
-        sources += _generate(motions, seed)
+        sources += _generate(cell, motions, seed)
     names = [source.name for source in sources]
     for name in names:
         if names.count(name) > 1:
@@ -197,7 +197,7 @@ def _refuse_short(source: MotionSource, horizon: int) -> None:
         )
 
 
-def _generate(motions: int, seed: int) -> list[MotionSource]:
+def _generate(cell: Cell, motions: int, seed: int) -> list[MotionSource]:
     """Scripted motion of bodies other than the cell's arms, one source per body."""
     from ate_sim.embodiments import EMBODIMENTS, generate_motion  # loads the physics engine
 
@@ -205,6 +205,6 @@ def _generate(motions: int, seed: int) -> list[MotionSource]:
     sources = []
     for index, body in enumerate(bodies):
         share = motions // len(bodies) + (index < motions % len(bodies))
-        episodes = generate_motion(share, seed + index, embodiments=(body,))
+        episodes = generate_motion(share, seed + index, embodiments=(body,), cell=cell)
         sources.append(MotionSource(f"generated {body}", episodes, generated=True))
     return sources

@@ -8,13 +8,22 @@ import torch
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.chunking import CHUNK_SECONDS, ticks_in
 from ate_policy.loading import placed_weights, without_weights
 from ate_policy.models.interface import ChunkModel, PolicyConfig
 from ate_policy.models.rdt_config import RdtConfig
 from ate_policy.models.rdt_encoders import require_encoders
 from ate_policy.models.registry import build_model, config_class, policy_entry
 from training.configs.finetune import FinetuneConfig
+from training.data.episode_file import read_cell
 from training.data.trajectory import Trajectory
+
+
+def horizon_of(config: FinetuneConfig) -> int:
+    """Actions per chunk: as given, or those of one second at the tick rate of the episodes."""
+    if config.horizon is not None:
+        return config.horizon
+    return ticks_in(CHUNK_SECONDS, read_cell(config.episodes).tick_rate)
 
 
 def policy_sizes(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
@@ -34,7 +43,7 @@ def policy_sizes(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
             "train with --variant vision"
         )
     fixed = {
-        "horizon": config.horizon,
+        "horizon": horizon_of(config),
         "action_size": layout.action.size,
         "state_size": layout.state.size,
         "objects": objects,

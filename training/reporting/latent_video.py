@@ -39,7 +39,7 @@ def play(chunks: NDArray[np.float64], cell: Cell, path: Path, *, task: str, seed
             action = chunk[-1]
     finally:
         env.close()
-    write_video(path, frames, round(cell.tick_rate))
+    write_video(path, frames, cell.tick_rate)
     return len(frames)
 
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from ate_core.errors import UsageError
 
 
-def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], rate: int) -> None:
+def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], rate: float) -> None:
     """Write an H.264 MP4.
 
     Args:
         path: file to write.
         frames: RGB images (height, width, 3) of equal, even size.
-        rate: frames per second.
+        rate: frames per second [Hz].
     """
     import av
 
@@ -25,7 +25,9 @@ def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], rate: int) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "28"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(rate).limit_denominator(1000), options={"crf": "28"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

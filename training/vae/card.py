@@ -64,7 +64,7 @@ def _card(
 
 | | |
 |---|---|
-| chunks of {config.horizon} {config.actions} actions | {origin} |
+| chunks of {vae.config.horizon} {config.actions} actions | {origin} |
 | latent | {vae.latent}, mean sigma of q(z) {moments.variance.sqrt().mean():.3f} |
 | parameters | {parameters / 1e6:.2f} M |
 | steps | {step} of {config.steps}, seed {config.seed}, {config.precision} |

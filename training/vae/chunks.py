@@ -8,10 +8,12 @@ from torch import Tensor
 from ate_core.contract import load_cell, parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint
+from ate_policy.chunking import CHUNK_SECONDS, ticks_in
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import PRESETS, TrainVaeConfig
 from training.data.dataset import action_space, gather
+from training.data.episode_file import read_cell
 from training.data.pretraining import load_sources, make_chunks, report_constant
 from training.data.statistics import unit_statistics
 from training.data.trajectory import read_trajectories
@@ -50,6 +52,14 @@ def load_chunks(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     return data
 
 
+def horizon_of(config: TrainVaeConfig) -> int:
+    """Actions per chunk: as given, or those of one second at the tick rate of the data's cell."""
+    if config.horizon is not None:
+        return config.horizon
+    cell = load_cell(config.cell) if config.episodes is None else read_cell(config.episodes)
+    return ticks_in(CHUNK_SECONDS, cell.tick_rate)
+
+
 def stored_config(checkpoint: Checkpoint, **changes: object) -> TrainVaeConfig:
     """The configuration of a finished run, so that its chunks can be made again."""
     names = {f.name for f in fields(TrainVaeConfig)}
@@ -75,7 +85,7 @@ def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     made = make_chunks(
         sources,
         cell.layout.action,
-        config.horizon,
+        horizon_of(config),
         space=config.actions,
         repeat_tail=recipe.tail == "repeat",
         normalise=recipe.normalised,
@@ -102,7 +112,7 @@ def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
 def load_demonstrations(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     """The chunks on which the policy will be trained, in the same normalisation."""
     trajectories = read_trajectories(config.episodes, config.demonstrations)
-    data = gather(trajectories, PolicyConfig(horizon=config.horizon))
+    data = gather(trajectories, PolicyConfig(horizon=horizon_of(config)))
     layout = parse_cell_text(data.contract).layout.action
     report_constant(data.actions.numpy(), layout, f"demonstrations in {config.episodes}")
     statistics = data.statistics(config.actions)
@@ -110,7 +120,7 @@ def load_demonstrations(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
         statistics = replace(statistics, action=unit_statistics(statistics.action))
     chunks, states = data.chunks(ChunkTransform(statistics)), data.states
     if recipe.tail == "drop":  # a chunk that repeats its last row reaches behind the end
-        whole = data.windows[:, -1] - data.windows[:, 0] == config.horizon - 1
+        whole = data.windows[:, -1] - data.windows[:, 0] == data.windows.shape[1] - 1
         chunks, states = chunks[whole], states[whole]
     return VaeData(
         chunks=chunks,
@@ -168,7 +178,7 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
 def vae_sizes(config: TrainVaeConfig, recipe: Recipe, data: VaeData) -> VaeConfig:
     """Sizes of the VAE of this run."""
     return VaeConfig(
-        horizon=config.horizon,
+        horizon=data.chunks.shape[1],
         action_size=data.chunks.shape[-1],
         latent_head=recipe.latent_head,
         **{name: config.sized(name) for name in PRESETS[config.preset].sizes()},

@@ -14,6 +14,21 @@ from ate_core.errors import LayoutError, UsageError
 
 ChunkMode = Literal["synchronous", "temporal_ensemble"]
 
+CHUNK_SECONDS = 1.0
+"""Time that a chunk covers where no number of actions is given [s]."""
+EXECUTED_SECONDS = 0.5
+"""Time between the observations of two chunks where no number is given [s]: half a chunk."""
+
+
+def ticks_in(seconds: float, tick_rate: float) -> int:
+    """Ticks of a duration, at least one.
+
+    Args:
+        seconds: The duration [s].
+        tick_rate: Of the cell [Hz].
+    """
+    return max(1, round(seconds * tick_rate))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkingConfig:
@@ -21,7 +36,7 @@ class ChunkingConfig:
 
     mode: ChunkMode = "synchronous"
     """synchronous: the newest chunk alone; temporal_ensemble: weighted mean of all chunks."""
-    execute: int = 10
+    execute: int
     """Actions executed between the observations of two chunks [ticks]."""
     ensemble_decay: float = 0.01
     """Weight exp(-decay * i) of the i-th oldest chunk, as in ACT (temporal_ensemble only)."""

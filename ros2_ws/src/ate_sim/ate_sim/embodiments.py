@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import Cell
 from ate_core.errors import UsageError
 from ate_description import Embodiment
 from ate_sim.env import CellEnv, ExpertPlayer
@@ -59,6 +60,7 @@ def generate_motion(
     seed: int,
     tasks: Sequence[str] = ("pick_place", "handover", "pick_bun"),
     embodiments: Sequence[str] = tuple(EMBODIMENTS),
+    cell: Cell | None = None,
 ) -> list[NDArray[np.float32]]:
     """Commands of experts with other bodies, for pre-training.
 
@@ -70,6 +72,7 @@ def generate_motion(
         seed: of all draws.
         tasks: names of tasks.
         embodiments: names from :data:`EMBODIMENTS`.
+        cell: whose ticks and layout they are for; the packaged one when None.
 
     Returns:
         Commanded vectors (T, 16) at the tick rate, one array per episode; a joint that the body
@@ -84,7 +87,7 @@ def generate_motion(
     rng = np.random.default_rng(seed)
     episodes: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * n_episodes
     for first, (task, name) in enumerate(pairs[:n_episodes]):
-        env = CellEnv(task, embodiment=EMBODIMENTS[name])
+        env = CellEnv(task, cell, embodiment=EMBODIMENTS[name])
         for index in range(first, n_episodes, len(pairs)):
             draw = int(rng.integers(2**31))
             env.reset(draw, "hard" if rng.uniform() < 0.5 else "normal")

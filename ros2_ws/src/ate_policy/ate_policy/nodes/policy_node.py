@@ -27,7 +27,7 @@ from ate_core.observation import LiveBuffer
 from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.chunking import EXECUTED_SECONDS, ActionQueue, ChunkingConfig, ticks_in
 from ate_policy.loading import Precision
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
@@ -76,10 +76,11 @@ class PolicyNode(Node):
             decoder=policy.decode if policy.config.cameras else None,
             use_environment=policy.config.objects > 0,
         )
+        execute = ticks_in(EXECUTED_SECONDS, self.cell.tick_rate)
         self._runtime = PolicyRuntime(
             policy.infer,
             ChunkLimits.of_cell(self.cell),
-            ActionQueue(ChunkingConfig(mode=mode)),  # type: ignore[arg-type]
+            ActionQueue(ChunkingConfig(mode=mode, execute=execute)),  # type: ignore[arg-type]
         )
         self._running = threading.Event()
         self._stop = threading.Event()
@@ -119,7 +120,7 @@ class PolicyNode(Node):
         self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message))
 
     def _control(self) -> None:
-        """20 Hz on the monotonic clock; the tick index counts skipped ticks too."""
+        """The cell's ticks on the monotonic clock; the tick index counts skipped ticks too."""
         start: int | None = None
         for due in self._loop:
             start = due if start is None else start
