@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from ate_core.arm_model import load_arm_model
 from ate_core.geometry import matrix_to_pose
-from ate_description import load_chain
 
-chain = load_chain()
+chain = load_arm_model("rm75_6f").chain()
 q = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0])
 pose = matrix_to_pose(chain.fk(q))
 print("flange at", np.round(pose[:3], 4), "m, quaternion xyzw", np.round(pose[3:], 4))

@@ -12,8 +12,8 @@ SOURCE = ROOT / "ros2_ws" / "src"
 PACKAGES = sorted(path.name for path in SOURCE.iterdir() if (path / "package.xml").is_file())
 SHARED = {"ate_core", "ate_description"}
 ALLOWED = {
-    "ate_core": set(),
-    "ate_description": {"ate_core"},
+    "ate_core": {"ate_description"},
+    "ate_description": set(),
     # The simulated cell hosts the drivers' emulators and plays the operators' devices.
     "ate_sim": SHARED | {"operator_devices", "realman_driver", "omnipicker_driver"},
     "ate_teleop": SHARED | {"operator_devices"},

@@ -3,7 +3,9 @@
 import pytest
 import yaml
 
-from ate_core.contract import load_cell, packaged_cell, parse_cell_text
+from ate_core.arm_model import load_arm_model
+from ate_core.contract import cell_file, load_cell, packaged_cell, parse_cell_text
+from ate_core.devices import Guard
 from ate_core.errors import ContractError, LayoutError
 from ate_core.layout import Field, VectorLayout
 
@@ -53,7 +55,16 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
     [
         (lambda v: v["arms"]["left"].update(ipp="1.2.3.4"), "unknown key 'ipp'"),
         (lambda v: v["arms"]["left"].pop("ip"), "lacks the field 'ip'"),
-        (lambda v: v["arms"]["right"].update(home=[0.0] * 6), "6 entries, the RM75 has 7"),
+        (
+            lambda v: v["arms"]["right"].update(home=[0.0] * 6),
+            "6 entries, the model rm75_6f",
+        ),
+        (lambda v: v["arms"]["left"].update(driver="realmen"), "known are realman, ros2_control"),
+        (lambda v: v["arms"]["left"].update(model="rm76"), "known are rm75_6f, six_axis"),
+        (lambda v: v["arms"]["left"].update(model="none.yaml"), "cannot be read"),
+        (lambda v: v["arms"]["right"].update(model="six_axis"), r"right_arm 7 numbers.*6 joints"),
+        (lambda v: v["safety"].update(min_elbow=0.2), "unknown key 'min_elbow'"),
+        (lambda v: v["arms"]["left"].update(guards={"joint4": {"lower": 0.2}}), "guards name"),
         (lambda v: v["arms"]["right"].update(home=[9.0] + [0.0] * 6), "outside"),
         (lambda v: v["arms"].pop("right"), r"grippers are \['left', 'right'\], arms \['left'\]"),
         (lambda v: v["operators"].pop("left"), r"operators are \['right'\]"),
@@ -119,11 +130,11 @@ def test_cell_without_a_simulation_section_cannot_be_simulated(tmp_path):
 def test_differing_layouts_are_named_field_by_field(tmp_path):
     def edit(values):
         values["vectors"]["state"] = [dict(f) for f in values["vectors"]["state"]]
-        values["vectors"]["state"][0]["size"] = 6
+        values["vectors"]["state"][0]["unit"] = "deg"
         values["tick_rate"] = 30.0
 
     other = load_cell(edited_cell(tmp_path, edit))
-    with pytest.raises(LayoutError, match=r"left_arm \[rad\] x 7 against left_arm \[rad\] x 6"):
+    with pytest.raises(LayoutError, match=r"left_arm \[rad\] x 7 against left_arm \[deg\] x 7"):
         load_cell().layout.require(other.layout, "checkpoint x")
     assert len(load_cell().layout.differences(other.layout)) == 2
 
@@ -145,3 +156,56 @@ def test_a_layout_knows_its_components_by_unit() -> None:
     assert action.columns("ratio") == (7, 15)
     assert action.columns("rad") == tuple(i for i in range(16) if i not in (7, 15))
     assert action.columns("m") == ()
+
+
+def test_a_packaged_cell_is_found_by_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cell = load_cell("six_axis", "sim")
+    assert cell == load_cell(cell_file("six_axis"), "sim")
+    assert cell.layout.action.size == 14
+    assert [arm.driver for arm in cell.arms.values()] == ["ros2_control"] * 2
+    with pytest.raises(ContractError, match=r"seven_axis cannot be read .* \(six_axis\)"):
+        load_cell("seven_axis")
+
+
+def test_joints_come_from_the_model_and_home_may_be_the_cells_own(tmp_path):
+    home = [0.1, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0]
+    file = edited_cell(tmp_path, lambda v: v["arms"]["left"].update(home=home))
+    arm = load_cell(file).arms["left"]
+    assert arm.home == tuple(home)
+    assert arm.joint_names[:2] == ("left_joint1", "left_joint2")
+    assert arm.joint_upper == load_arm_model("rm75_6f").upper
+    assert arm.guards == {"left_joint4": Guard(lower=0.1)}
+
+
+def test_a_guard_bounds_commands_inside_the_limits_without_a_margin():
+    arm = load_cell().arms["left"]
+    lower, upper = arm.bounds(0.02)
+    elbow = arm.joint_names.index("left_joint4")
+    assert lower[elbow] == 0.1
+    assert upper == pytest.approx([limit - 0.02 for limit in arm.joint_upper])
+
+
+def old_text(smallest):
+    """The canonical text of a cell from before arms named driver and model."""
+    values = yaml.safe_load(load_cell().canonical_text())
+    for arm in values["arms"].values():
+        for key in ("driver", "model", "guards", "options"):
+            del arm[key]
+    values["safety"]["min_elbow"] = smallest
+    return yaml.safe_dump(values, sort_keys=True)
+
+
+def test_files_from_before_arms_named_their_model_are_read():
+    old = parse_cell_text(old_text(0.1))
+    assert old == load_cell()
+    assert not old.layout.differences(load_cell().layout)
+    other = parse_cell_text(old_text(0.3))
+    assert other.arms["right"].guards == {"right_joint4": Guard(lower=0.3)}
+
+
+def test_embedded_text_needs_neither_the_model_nor_the_driver():
+    values = yaml.safe_load(load_cell().canonical_text())
+    values["arms"]["left"] |= {"driver": "gone", "model": "/gone/model.yaml"}
+    arm = parse_cell_text(yaml.safe_dump(values)).arms["left"]
+    assert arm.bounds() == load_cell().arms["left"].bounds()

@@ -1,16 +1,18 @@
 """Every rule of the safety filter, with time as an argument."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from ate_core.contract import SafetyConfig
+from ate_core.contract import SafetyConfig, load_cell
 from ate_core.errors import SafetyError
-from ate_core.safety import FilterState, JointCommand, SafetyFilter, Verdict
+from ate_core.safety import CommandVerdict, FilterState, JointCommand, SafetyFilter
 
 CONFIG = SafetyConfig()
-LOWER = np.array([-3.1, -2.268, -3.1, -2.355, -3.1, -2.233, -6.28])
-UPPER = -LOWER
-SPEED = np.array([3.14, 3.14, 3.92, 3.92, 3.92, 3.92, 3.92])
+ARM = load_cell().arms["left"]
+UPPER = np.array(ARM.joint_upper)
+SPEED = np.array(ARM.joint_speed)
 START = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.49, 0.0])
 TICK = 0.01
 
@@ -19,7 +21,7 @@ class Cell:
     """An arm that follows its set point at once, and the clock of the test."""
 
     def __init__(self, start: np.ndarray = START) -> None:
-        self.filter = SafetyFilter(CONFIG, LOWER, UPPER, SPEED)
+        self.filter = SafetyFilter(CONFIG, ARM)
         self.now = 100.0
         self.measured = np.array(start)
         self.trace = [self.measured.copy()]
@@ -27,7 +29,7 @@ class Cell:
 
     def command(
         self, position: np.ndarray, commander: str = "teleop", age: float = 0.0
-    ) -> Verdict:
+    ) -> CommandVerdict:
         return self.filter.submit(
             JointCommand(commander=commander, position=position, stamp=self.now - age), self.now
         )
@@ -114,14 +116,14 @@ def test_elbow_stays_above_its_bound() -> None:
     start = moved(3, 0.2 - START[3])
     cell = Cell(start)
     cell.drive(moved(3, -0.3, start), 0.8)
-    assert cell.trace[-1][3] == pytest.approx(CONFIG.min_elbow, abs=1e-6)
+    assert cell.trace[-1][3] == pytest.approx(ARM.guards["left_joint4"].lower, abs=1e-6)
 
 
 def test_arm_that_stands_outside_the_limits_comes_in_smoothly() -> None:
     start = moved(3, -START[3])  # stretched out: elbow at 0, below its bound
     cell = Cell(start)
     cell.drive(start, 0.5)
-    assert cell.trace[-1][3] == pytest.approx(CONFIG.min_elbow, abs=1e-6)
+    assert cell.trace[-1][3] == pytest.approx(ARM.guards["left_joint4"].lower, abs=1e-6)
     assert np.abs(np.diff(cell.velocities(), axis=0)).max() <= 15 * TICK + 1e-9
 
 
@@ -296,5 +298,8 @@ def test_twenty_hertz_steps_reach_each_target_one_period_later() -> None:
 
 
 def test_limits_that_leave_no_room_are_named() -> None:
-    with pytest.raises(SafetyError, match="joint 2 no room"):
-        SafetyFilter(CONFIG, [-1.0, 0.0, -1, -1, -1, -1, -1], [1.0, 0.03, 1, 1, 1, 1, 1], SPEED)
+    narrow = dataclasses.replace(
+        ARM, joint_lower=(-1.0, -0.36, *ARM.joint_lower[2:]), joint_upper=(1.0, -0.34, *UPPER[2:])
+    )
+    with pytest.raises(SafetyError, match="left_joint2 no room"):
+        SafetyFilter(CONFIG, narrow)

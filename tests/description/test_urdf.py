@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ate_core.arm_model import Embodiment, load_arm_model
 from ate_core.contract import load_cell
 from ate_core.errors import ContractError
 from ate_core.geometry import quaternion_to_matrix, rotation_log
-from ate_description import Embodiment, load_chain, parse_chain, urdf_variant
+from ate_description import model_names
 
 TRUTH = Path(__file__).parent / "rm75_fk_truth.json"
 
 
 def test_flange_agrees_with_the_vendors_kinematics_in_all_postures():
-    chain = load_chain()
+    chain = load_arm_model().chain()
     samples = json.loads(TRUTH.read_text())["samples"]
     assert len(samples) == 30
     for sample in samples:
@@ -27,19 +28,18 @@ def test_flange_agrees_with_the_vendors_kinematics_in_all_postures():
 
 
 def test_limits_of_the_cell_are_those_of_the_urdf():
-    chain = load_chain()
+    chain = load_arm_model().chain()
     for arm in load_cell().arms.values():
         np.testing.assert_array_equal(arm.joint_lower, chain.lower)
         np.testing.assert_array_equal(arm.joint_upper, chain.upper)
         np.testing.assert_array_equal(arm.joint_speed, chain.speed)
 
 
-def test_every_link_inertia_is_physical():
+@pytest.mark.parametrize("model", model_names())
+def test_every_link_inertia_is_physical(model):
     import xml.etree.ElementTree as ET
 
-    from ate_description import load_urdf_text
-
-    for inertia in ET.fromstring(load_urdf_text()).iter("inertia"):
+    for inertia in ET.fromstring(load_arm_model(model).urdf).iter("inertia"):
         xx, yy, zz, xy, xz, yz = (
             float(inertia.get(key)) for key in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
         )
@@ -48,7 +48,7 @@ def test_every_link_inertia_is_physical():
 
 
 def test_jacobian_agrees_with_finite_differences():
-    chain = load_chain()
+    chain = load_arm_model().chain()
     rng = np.random.default_rng(0)
     for _ in range(5):
         q = rng.uniform(-1.5, 1.5, 7)
@@ -64,9 +64,9 @@ def test_jacobian_agrees_with_finite_differences():
 
 def test_another_embodiment_has_fewer_joints_and_other_lengths():
     embodiment = Embodiment(
-        name="six_axes", upper_arm_scale=1.15, forearm_scale=0.92, locked_joints=("joint3",)
+        name="six_axes", scale={"joint3": 1.15, "joint5": 0.92}, locked_joints=("joint3",)
     )
-    chain = parse_chain(urdf_variant(embodiment))
+    chain = load_arm_model().chain(embodiment)
     assert len(chain.joints) == 6
     height = 0.2405 + 0.256 * 1.15 + 0.210 * 0.92 + 0.1725
     np.testing.assert_allclose(chain.fk(np.zeros(6))[:3, 3], [0, 0, height], atol=1e-12)
@@ -74,4 +74,4 @@ def test_another_embodiment_has_fewer_joints_and_other_lengths():
 
 def test_locking_an_unknown_joint_is_refused():
     with pytest.raises(ContractError, match="joint9"):
-        urdf_variant(Embodiment(name="odd", locked_joints=("joint9",)))
+        load_arm_model().chain(Embodiment(name="odd", locked_joints=("joint9",)))

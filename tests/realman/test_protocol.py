@@ -5,6 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
+from ate_core.arm_model import load_arm_model
 from realman_driver.emulator import wire
 from realman_driver.emulator.model import RM75_LIMITS, tip_pose
 from realman_driver.protocol import PARSE_ERROR, joints_to_degrees, sample_from_push
@@ -93,7 +94,7 @@ def test_faults_are_named() -> None:
 
 
 def test_emulated_flange_agrees_with_the_robot_description() -> None:
-    kinematics = pytest.importorskip("ate_description").load_chain()
+    kinematics = load_arm_model().chain()
     rng = np.random.default_rng(1)
     for q in rng.uniform(RM75_LIMITS.lower, RM75_LIMITS.upper, size=(30, 7)):
         position, (w, x, y, z), _ = tip_pose(q)

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from ate_core.arm_model import load_arm_model
 from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 from ate_core.geometry import rotation_exp, transform
-from ate_description import load_chain
-from ate_teleop.ik import ELBOW, ArmIK, arm_ik_config
+from ate_teleop.ik import ArmIK, arm_ik_config
 
 DT = 1 / 90
+ELBOW = load_arm_model().joints.index("joint4")
 MIDDLE = np.array([0.1, 0.2, 0.0, 1.75, 0.1, 1.1, 0.0])
 
 
@@ -46,7 +47,7 @@ def ik_config(ik):
 
 def test_the_tool_pose_agrees_with_the_description(ik, cell):
     tool = transform(np.eye(3), [0, 0, cell.arms["left"].tool_length])
-    chain = load_chain().with_tip(tool)
+    chain = load_arm_model().chain().with_tip(tool)
     rng = np.random.default_rng(0)
     for _ in range(20):
         q = rng.uniform(-2, 2, 7)

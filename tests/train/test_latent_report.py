@@ -74,11 +74,11 @@ def test_the_tool_moves_on_a_circle_around_the_first_joint(cell):
     home[..., :7] = [0.0, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0]
     turned = home.copy()
     turned[..., 0] = 0.1
-    from ate_description import load_chain
+    from ate_core.arm_model import load_arm_model
 
     tool = np.eye(4)
     tool[2, 3] = cell.arms["left"].tool_length
-    radius = np.linalg.norm(load_chain().with_tip(tool).fk(home[0, 0, :7])[:2, 3])
+    radius = np.linalg.norm(load_arm_model().chain().with_tip(tool).fk(home[0, 0, :7])[:2, 3])
     found = tool_errors(turned, home, cell)
     assert found["left"]["mean"] == pytest.approx(2000.0 * radius * np.sin(0.05), rel=1e-6)
     assert found["right"]["largest"] == 0.0

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ate_core.arm_model import tool_chain
 from ate_core.contract import Cell
 from ate_core.kinematics import SerialChain
 from ate_core.layout import VectorLayout
-from ate_description import load_chain
 from training.vae.losses import DiagonalGaussian, mmd
 
 ACTIVE = 0.01
@@ -95,9 +95,7 @@ def tool_errors(made: np.ndarray, true: np.ndarray, cell: Cell) -> dict[str, dic
     """Distance between the tools of two sets of chunks (N, H, D) [mm], by arm."""
     found = {}
     for side, arm in cell.arms.items():
-        tool = np.eye(4)
-        tool[2, 3] = arm.tool_length
-        chain = load_chain().with_tip(tool)
+        chain = tool_chain(arm)
         columns = cell.layout.action.slice(f"{side}_arm")
         places = [_tool_positions(chain, chunks[..., columns]) for chunks in (made, true)]
         distance = 1000.0 * np.linalg.norm(places[0] - places[1], axis=-1)
@@ -110,5 +108,5 @@ def tool_errors(made: np.ndarray, true: np.ndarray, cell: Cell) -> dict[str, dic
 
 
 def _tool_positions(chain: SerialChain, q: np.ndarray) -> np.ndarray:
-    """(N, H, 7) [rad] -> (N H, 3) [m], in the arm's base frame."""
+    """(N, H, n) [rad] -> (N H, 3) [m], in the arm's base frame."""
     return np.stack([chain.fk(row)[:3, 3] for row in q.reshape(-1, q.shape[-1])])

@@ -14,6 +14,7 @@ from pathlib import Path
 from ate_bringup.specs import ProcessSpec
 from ate_core.contract import RUNTIME_VARIABLE, Cell
 from ate_core.devices import ArmConfig
+from ate_core.drivers import ARM_DRIVERS
 from ate_core.errors import UsageError
 
 DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
@@ -56,7 +57,7 @@ def _require_simulated_task(name: str) -> None:
 
 def driver_package(arm: ArmConfig) -> str:
     """Package that drives an arm."""
-    return "realman_driver"
+    return ARM_DRIVERS.require(arm.driver)
 
 
 def cell_parameters(values: Values) -> dict[str, str]:

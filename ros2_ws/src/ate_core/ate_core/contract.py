@@ -23,6 +23,7 @@ from ate_core.camera_config import (
     check_camera_names,
     check_simulated_cameras,
 )
+from ate_core.cell_arms import settle_arms, translate_elbow
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.errors import ContractError
 from ate_core.layout import Field, Layout, VectorLayout
@@ -50,8 +51,6 @@ class SafetyConfig:
     """Age of a command's stamp above which it is dropped [s]."""
     position_margin: float = 0.02
     """Distance kept from every joint limit [rad]."""
-    min_elbow: float = 0.1
-    """Smallest angle of joint 4: keeps the elbow away from its singularity [rad]."""
     max_joint_speed: float = 2.0
     """Largest joint speed ever commanded [rad/s]."""
     max_joint_acceleration: float = 15.0
@@ -145,11 +144,23 @@ class Cell:
             "none for a robot that is only read from files",
         )
         check_camera_names(self.cameras)
-        ports = [arm.udp_port for arm in self.arms.values()]
+        ports = [arm.udp_port for arm in self.arms.values() if arm.udp_port]
         require(
             len(set(ports)) == len(ports),
-            f"the arms share UDP port {ports[0]}: give each arm its own, or one starves",
+            f"the arms share UDP port {min(ports, default=0)}: give each arm its own, or one "
+            "starves",
         )
+        for side, arm in self.arms.items():
+            self._check_joint_count(side, len(arm.joint_names))
+
+    def _check_joint_count(self, side: str, joints: int) -> None:
+        for vector in ("state", "action"):
+            for entry in getattr(self.vectors, vector):
+                require(
+                    entry.name != f"{side}_arm" or entry.size == joints,
+                    f"vectors.{vector} gives {entry.name} {entry.size} numbers, the model of that "
+                    f"arm ({self.arms[side].model}) has {joints} joints: make them equal",
+                )
 
     @property
     def layout(self) -> Layout:
@@ -183,28 +194,54 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+_CONFIG = importlib.resources.files("ate_core") / "config"
+
+
 def packaged_cell() -> Path:
     """Path of the packaged cell description."""
-    return Path(str(importlib.resources.files("ate_core") / "config" / "cell.yaml"))
+    return Path(str(_CONFIG / "cell.yaml"))
 
 
-def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Cell:
+def packaged_cells() -> dict[str, Path]:
+    """Further packaged cells by name, for instance ``six_axis``."""
+    files = [Path(str(entry)) for entry in _CONFIG.iterdir()]
+    ending = "_cell.yaml"
+    return {
+        file.name.removesuffix(ending): file
+        for file in sorted(files)
+        if file.name.endswith(ending)
+    }
+
+
+def cell_file(cell: str | Path | None = None) -> Path:
+    """Absolute path of a cell description.
+
+    Args:
+        cell: YAML file, or the name of a packaged cell; None or nothing takes the packaged one.
+    """
+    if not cell or str(cell) == ".":
+        return packaged_cell()
+    return packaged_cells().get(str(cell), Path(cell).absolute())
+
+
+def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Cell:
     """Read a cell description.
 
     Args:
-        path: YAML file; None takes the packaged one.
+        cell: YAML file, or the name of a packaged cell; None takes the packaged one.
         hardware: ``sim`` lays the section ``simulation`` over the rest.
 
     Raises:
         ContractError: the file is missing, does not describe a cell, or asks to simulate a cell
             that has one arm.
     """
-    file = Path(path) if path is not None else packaged_cell()
+    file = cell_file(cell)
     try:
         text = file.read_text()
     except OSError as error:
         raise ContractError(
-            f"cell file {file} cannot be read ({error.strerror}): give an existing YAML file"
+            f"cell file {cell or file} cannot be read ({error.strerror}): give an existing YAML "
+            f"file or a packaged cell ({', '.join(packaged_cells())})"
         ) from None
     values = _parse_yaml(text, str(file))
     simulation = values.pop("simulation", None)
@@ -214,17 +251,17 @@ def load_cell(path: str | Path | None = None, hardware: Hardware = "real") -> Ce
                 f"{file} has no section 'simulation': add it, or use hardware real"
             )
         values = merge(values, simulation, "simulation")
-        if path is not None:
+        if file != packaged_cell():
             _add_packaged_views(values)
         _settle_runtime_dir(values)
     values["hardware"] = hardware
-    cell = build(Cell, values, file.name)
-    check_backends(cell.cameras)
+    settled = build(Cell, settle_arms(translate_elbow(values), file), file.name)
+    check_backends(settled.cameras)
     if hardware == "sim":
-        require_both_arms(cell, "the simulated cell")
-        mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in cell.arms))
-        check_simulated_cameras(cell.cameras, mounts)
-    return cell
+        require_both_arms(settled, "the simulated cell")
+        mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in settled.arms))
+        check_simulated_cameras(settled.cameras, mounts)
+    return settled
 
 
 def require_both_arms(cell: Cell, what: str) -> None:
@@ -238,7 +275,7 @@ def require_both_arms(cell: Cell, what: str) -> None:
 
 def parse_cell_text(text: str, where: str = "contract") -> Cell:
     """Rebuild a cell from its canonical text, as embedded in files."""
-    return build(Cell, _parse_yaml(text, where), where)
+    return build(Cell, translate_elbow(_parse_yaml(text, where)), where)
 
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:

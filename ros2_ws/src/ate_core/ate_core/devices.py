@@ -1,53 +1,78 @@
 """What ``cell.yaml`` says of one arm, gripper or operator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ate_core.strict import require
 
-JOINTS = 7
+POSE_SIZE = 7
+"""Numbers of a pose: x, y, z [m], qx, qy, qz, qw."""
+DEFAULT_DRIVER = "realman"
+"""Driver of an arm in files written before arms named theirs."""
+DEFAULT_MODEL = "rm75_6f"
+"""Model of an arm in files written before arms named theirs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Bounds of the commands to one joint, inside its limits: away from a singular posture."""
+
+    lower: float | None = None
+    """Smallest angle ever commanded; None: the limit decides [rad]."""
+    upper: float | None = None
+    """Largest angle ever commanded; None: the limit decides [rad]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmConfig:
-    """One RM75 arm."""
+    """One arm. Joints, limits, guards and home come from its model when a cell file is read."""
 
+    driver: str = DEFAULT_DRIVER
+    """Name of its driver, from `ate_core.drivers`."""
+    model: str = DEFAULT_MODEL
+    """Name of its model, or the path of the model's YAML file."""
     namespace: str
     """ROS namespace, for instance ``/left``."""
-    ip: str
-    """Address of the controller."""
+    ip: str = ""
+    """Address of the controller; realman."""
     tcp_port: int = 8080
-    """Command port of the controller."""
-    udp_port: int
-    """Local port for the state push; one per arm and process."""
+    """Command port of the controller; realman."""
+    udp_port: int = 0
+    """Local port for the state push; one per arm and process; realman."""
     udp_cycle_ms: int = 5
-    """Period of the state push [ms], a multiple of 5."""
+    """Period of the state push [ms], a multiple of 5; realman."""
+    options: dict[str, str] = field(default_factory=dict)
+    """What its driver is told besides, by name; the driver's README lists them."""
     base_pose: tuple[float, ...]
     """Base in the world: x, y, z [m], qx, qy, qz, qw."""
     home: tuple[float, ...]
     """Resting posture [rad]."""
     joint_names: tuple[str, ...]
-    """Names in joint states and commands."""
+    """Names in joint states and commands, base first."""
     joint_lower: tuple[float, ...]
     """Lower limits [rad]."""
     joint_upper: tuple[float, ...]
     """Upper limits [rad]."""
     joint_speed: tuple[float, ...]
     """Largest speeds of the arm [rad/s]."""
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """Name from ``joint_names`` -> bounds inside the limits."""
     tool_length: float = 0.16
     """Flange to grasp point along the flange's z [m]."""
     payload_kg: float = 0.43
     """Mass at the flange [kg]."""
 
     def __post_init__(self) -> None:
-        for name in ("home", "joint_names", "joint_lower", "joint_upper", "joint_speed"):
+        joints = len(self.joint_names)
+        for name in ("home", "joint_lower", "joint_upper", "joint_speed"):
             count = len(getattr(self, name))
             require(
-                count == JOINTS,
-                f"arm {self.namespace}: {name} has {count} entries, the RM75 has {JOINTS} joints",
+                count == joints,
+                f"arm {self.namespace}: {name} has {count} entries, the model {self.model} has "
+                f"{joints} joints",
             )
         require(
-            len(self.base_pose) == 7,
+            len(self.base_pose) == POSE_SIZE,
             f"arm {self.namespace}: base_pose has {len(self.base_pose)} numbers, need x y z "
             "qx qy qz qw",
         )
@@ -60,6 +85,28 @@ class ArmConfig:
                 low <= home <= high,
                 f"arm {self.namespace}: home angle {home} rad lies outside [{low}, {high}]",
             )
+        for name in self.guards:
+            require(
+                name in self.joint_names,
+                f"arm {self.namespace}: guards name the joint {name!r}; it has "
+                f"{', '.join(self.joint_names)}",
+            )
+
+    def bounds(self, margin: float = 0.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Smallest and largest angles to command: limits less a margin, and the guards [rad].
+
+        Args:
+            margin: distance kept from every joint limit; a guard needs none [rad].
+        """
+        lower, upper = [], []
+        for name, low, high in zip(
+            self.joint_names, self.joint_lower, self.joint_upper, strict=True
+        ):
+            guard = self.guards.get(name, Guard())
+            low, high = low + margin, high - margin
+            lower.append(low if guard.lower is None else max(low, guard.lower))
+            upper.append(high if guard.upper is None else min(high, guard.upper))
+        return tuple(lower), tuple(upper)
 
 
 @dataclass(frozen=True, kw_only=True)

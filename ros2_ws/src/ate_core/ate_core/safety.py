@@ -13,8 +13,8 @@ age                a stamp older than ``stamp_max_age`` (or as far ahead) is ref
                    one that is not newer than the last one taken: a repeated target is not new
 lease              one commander at a time; another is refused until the first was silent for
                    ``LEASE_SILENCE`` or released the arm
-position           the target is clipped to the limits less ``position_margin``; joint 4 stays
-                   above ``min_elbow``
+position           the target is clipped to the limits less ``position_margin``, and to the guards
+                   of the arm's model (the RM75's elbow stays above 0.1 rad)
 jump               a target further than ``max_step`` from the set point is refused
 interpolation      targets are joined by straight lines and played about one command period
                    later (`TargetPlayback`), so 20 Hz and 90 Hz commands both move smoothly
@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ate_core.contract import SafetyConfig
+from ate_core.devices import ArmConfig
 from ate_core.errors import SafetyError
 from ate_core.motion_limits import MotionLimits
 from ate_core.playback import TargetPlayback
@@ -49,8 +50,6 @@ RESEED_TOLERANCE = 0.02
 """Servo droop that is no reason to move the set point when resuming after a hold [rad]."""
 LONGEST_STEP = 0.060
 """A later step moves the arm as if this much time had passed [s]."""
-ELBOW = 3
-"""Index of joint 4."""
 AT_REST = 1e-9
 """Speed below which the set point stands [rad/s]."""
 
@@ -78,7 +77,7 @@ class JointCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CommandVerdict:
     """Whether a command was taken."""
 
     accepted: bool
@@ -104,32 +103,27 @@ class FilterOutput:
 class SafetyFilter:
     """Decide on commands (`submit`) and produce the set point (`step`) of one arm."""
 
-    def __init__(
-        self, config: SafetyConfig, lower: ArrayLike, upper: ArrayLike, speed: ArrayLike
-    ) -> None:
+    def __init__(self, config: SafetyConfig, arm: ArmConfig) -> None:
         """Prepare; the first `step` with measured joints seeds the set point.
 
         Args:
             config: limits of the cell.
-            lower: lower joint limits (n,) [rad].
-            upper: upper joint limits (n,) [rad].
-            speed: largest joint speeds of the arm (n,) [rad/s].
+            arm: joints, their limits and guards.
 
         Raises:
             SafetyError: the limits leave a joint no room.
         """
-        margin = config.position_margin
+        lower, upper = arm.bounds(config.position_margin)
         limits = MotionLimits(
-            lower=np.asarray(lower, dtype=np.float64) + margin,
-            upper=np.asarray(upper, dtype=np.float64) - margin,
-            speed=np.minimum(np.asarray(speed, dtype=np.float64), config.max_joint_speed),
+            lower=np.array(lower),
+            upper=np.array(upper),
+            speed=np.minimum(arm.joint_speed, config.max_joint_speed),
             acceleration=config.max_joint_acceleration,
         )
-        limits.lower[ELBOW] = max(limits.lower[ELBOW], config.min_elbow)
         if not np.all(limits.lower < limits.upper):
             joint = int(np.argmin(limits.upper - limits.lower))
             raise SafetyError(
-                f"limits leave joint {joint + 1} no room ({limits.lower[joint]:.3f} to "
+                f"limits leave {arm.joint_names[joint]} no room ({limits.lower[joint]:.3f} to "
                 f"{limits.upper[joint]:.3f} rad): widen them or shrink position_margin"
             )
         self._config = config
@@ -146,7 +140,7 @@ class SafetyFilter:
         self._playback: TargetPlayback | None = None
         self._state = FilterState.IDLE
 
-    def submit(self, command: JointCommand, now: float) -> Verdict:
+    def submit(self, command: JointCommand, now: float) -> CommandVerdict:
         """Check a command; when accepted it is the new target.
 
         Args:
@@ -155,7 +149,7 @@ class SafetyFilter:
         """
         self._hold_reason, target = self._check(command, now)
         if target is None:
-            return Verdict(accepted=False, reason=self._hold_reason)
+            return CommandVerdict(accepted=False, reason=self._hold_reason)
         if self._playback is None or self._state is not FilterState.TRACKING:
             assert self._setpoint is not None
             self._playback = TargetPlayback(self._setpoint, now, now - command.stamp)
@@ -164,7 +158,7 @@ class SafetyFilter:
         self._last_accepted = now
         self._last_stamp = command.stamp
         self._state = FilterState.TRACKING
-        return Verdict(accepted=True)
+        return CommandVerdict(accepted=True)
 
     def release(self, commander: str) -> None:
         """Give the lease back; the arm then comes to rest."""

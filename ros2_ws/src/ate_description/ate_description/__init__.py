@@ -1,11 +1,5 @@
-"""The robot description: one URDF that kinematics, simulation and viewers read."""
+"""Arm models: one YAML and one URDF each, read by kinematics, simulation and viewers."""
 
-from ate_description.model import (
-    Embodiment,
-    load_chain,
-    load_urdf_text,
-    parse_chain,
-    urdf_variant,
-)
+from ate_description.loader import model_file, model_names
 
-__all__ = ["Embodiment", "load_chain", "load_urdf_text", "parse_chain", "urdf_variant"]
+__all__ = ["model_file", "model_names"]

@@ -6,32 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.arm_model import Embodiment, load_arm_model
 from ate_core.contract import Cell
 from ate_core.errors import UsageError
-from ate_description import Embodiment
 from ate_sim.env import CellEnv, ExpertPlayer
 from ate_sim.motion_plan import ExpertConfig
 from ate_sim.world.sim_world import Difficulty
 
-EMBODIMENTS: dict[str, Embodiment] = {
-    embodiment.name: embodiment
-    for embodiment in (
-        Embodiment(name="six_axes", locked_joints=("joint3",)),
-        Embodiment(
-            name="six_axes_short",
-            upper_arm_scale=0.92,
-            forearm_scale=0.92,
-            locked_joints=("joint3",),
-        ),
-        Embodiment(
-            name="six_axes_long",
-            upper_arm_scale=1.15,
-            forearm_scale=1.15,
-            locked_joints=("joint3",),
-        ),
-        Embodiment(name="seven_axes_long", upper_arm_scale=1.25, forearm_scale=1.25),
-    )
-}
+EMBODIMENTS = load_arm_model().variants
 """Bodies that do the tasks with the same experts. All have the RM75's wrist."""
 
 

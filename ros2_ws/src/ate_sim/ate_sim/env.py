@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ate_core.arm_model import Embodiment
 from ate_core.contract import SIDES, Cell, Side, load_cell
 from ate_core.errors import UsageError
 from ate_core.observation import Observation
 from ate_core.safety import JointCommand, SafetyFilter
-from ate_description import Embodiment
 from ate_sim.experts import Expert
 from ate_sim.ik import ToolTracker
 from ate_sim.motion_plan import ExpertConfig
@@ -157,8 +157,7 @@ class CellEnv:
         self._steps = steps
 
     def _make_filter(self, side: Side) -> SafetyFilter:
-        arm = self.cell.arms[side]
-        return SafetyFilter(self.cell.safety, arm.joint_lower, arm.joint_upper, arm.joint_speed)
+        return SafetyFilter(self.cell.safety, self.cell.arms[side])
 
 
 class ExpertPlayer:

@@ -16,7 +16,6 @@ _DAMPING_GROWTH = 0.5  # damping per unit of error: beyond the reach it stops th
 _ACCURACY = 2e-4  # [m], [rad]
 _LARGEST_STEP = 0.25  # per iteration [rad]
 _POSTURE_PULL = 0.02  # share of the way to the home posture per iteration
-_LEAST_ELBOW = 0.1  # J4 [rad]: nearer to straight the elbow flips
 
 
 class ToolTracker:
@@ -30,9 +29,9 @@ class ToolTracker:
         self._arm = world.arm_addresses(side)
         self._q = world.data.qpos[self._arm.qpos].copy()
         self._rest = self._q.copy()
-        self._lower = world.chain.lower.copy()
-        self._upper = world.chain.upper
-        self._lower[[joint.name == "joint4" for joint in world.chain.joints]] = _LEAST_ELBOW
+        lower, upper = world.cell.arms[side].bounds()
+        self._lower = np.array(lower)[self._arm.slots]
+        self._upper = np.array(upper)[self._arm.slots]
         self._jacobian = np.zeros((6, world.model.nv))
 
     def solve(self, pose: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Differential inverse kinematics of one RM75: a QP in a box, by pinocchio and DAQP.
+"""Differential inverse kinematics of one arm: a QP in a box, by pinocchio and DAQP.
 
 With e the pose error of the tool (linear first, axes of the base), J its Jacobian, W weights,
 
@@ -8,7 +8,7 @@ With e the pose error of the tool (linear first, axes of the base), J its Jacobi
 The box is the intersection of the position limits with the speed limits times the step. The
 damping grows with the error (after Sugihara, "Solvability-unconcerned inverse kinematics", T-RO
 2011): without it the elbow chatters at full speed when the target is out of reach. dq_rest is a
-slow pull to a resting posture that decides the seventh degree of freedom.
+slow pull to a resting posture that decides what the pose leaves free.
 """
 
 import math
@@ -19,32 +19,30 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import ArrayLike, NDArray
 
+from ate_core.arm_model import load_arm_model
 from ate_core.contract import SafetyConfig
-from ate_core.devices import ArmConfig
+from ate_core.devices import DEFAULT_MODEL, ArmConfig
 from ate_core.errors import ContractError, UsageError
-from ate_description import load_urdf_text
 
 Array = NDArray[np.float64]
-ELBOW = 3
-"""Index of joint 4, which is straight at zero."""
 _SOLVED = 1
 """DAQP's exit flag for an optimal solution."""
-_NO_ROWS = np.zeros((0, 7))
-_NO_SENSE = np.zeros(7, dtype=np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IkConfig:
     """Limits and weights of the solver for one arm."""
 
+    model: str = DEFAULT_MODEL
+    """Name or YAML file of the arm's model."""
     lower: tuple[float, ...]
-    """Smallest angles commanded (7) [rad]."""
+    """Smallest angles commanded (n) [rad]."""
     upper: tuple[float, ...]
-    """Largest angles commanded (7) [rad]."""
+    """Largest angles commanded (n) [rad]."""
     speed: tuple[float, ...]
-    """Largest speeds commanded (7) [rad/s]."""
+    """Largest speeds commanded (n) [rad/s]."""
     rest: tuple[float, ...]
-    """Posture the free degree of freedom is pulled to (7) [rad]."""
+    """Posture the free degree of freedom is pulled to (n) [rad]."""
     tool_length: float
     """Flange to tool along the flange's z [m]."""
     rotation_weight: float = 0.3
@@ -67,9 +65,12 @@ class IkConfig:
     """Weighted error at which no further QP is solved in this tick [m]."""
 
     def __post_init__(self) -> None:
-        for name in ("lower", "upper", "speed", "rest"):
-            if len(getattr(self, name)) != 7:
-                raise UsageError(f"ik {name} has {len(getattr(self, name))} entries; need 7")
+        for name in ("upper", "speed", "rest"):
+            if len(getattr(self, name)) != len(self.lower):
+                raise UsageError(
+                    f"ik {name} has {len(getattr(self, name))} entries, lower has "
+                    f"{len(self.lower)}; need one per joint"
+                )
         if any(low > high for low, high in zip(self.lower, self.upper, strict=True)):
             raise UsageError(f"ik limits cross: lower {self.lower}, upper {self.upper}")
 
@@ -80,12 +81,11 @@ SLACK = 1e-3
 
 def arm_ik_config(arm: ArmConfig, safety: SafetyConfig) -> IkConfig:
     """The limits that the cell gives, kept just inside those of the safety filter."""
-    margin = safety.position_margin + SLACK
-    lower = [limit + margin for limit in arm.joint_lower]
-    lower[ELBOW] = max(lower[ELBOW], safety.min_elbow + SLACK)
+    lower, upper = arm.bounds(safety.position_margin)
     return IkConfig(
-        lower=tuple(lower),
-        upper=tuple(limit - margin for limit in arm.joint_upper),
+        model=arm.model,
+        lower=tuple(limit + SLACK for limit in lower),
+        upper=tuple(limit - SLACK for limit in upper),
         speed=tuple(0.98 * min(limit, safety.max_joint_speed) for limit in arm.joint_speed),
         rest=arm.home,
         tool_length=arm.tool_length,
@@ -97,15 +97,15 @@ class IkResult:
     """One tick's answer."""
 
     q: Array
-    """Joint target (7,) [rad]."""
+    """Joint target (n,) [rad]."""
     position_error: float
     """Distance between target and answer [m]."""
     rotation_error: float
     """Angle between target and answer [rad]."""
     at_limit: tuple[int, ...]
-    """Joints (0..6) held by a position limit."""
+    """Joints (from 0) held by a position limit."""
     at_speed: tuple[int, ...]
-    """Joints (0..6) held by a speed limit."""
+    """Joints (from 0) held by a speed limit."""
     solved: bool
     """Whether the solver succeeded; if not, q is the seed."""
 
@@ -113,14 +113,21 @@ class IkResult:
 class ArmIK:
     """Follows a tool target tick by tick, from the last commanded posture."""
 
-    def __init__(self, config: IkConfig, urdf_text: str | None = None) -> None:
-        """Build the model; `urdf_text` replaces the RM75-6F's."""
+    def __init__(self, config: IkConfig) -> None:
+        """Build the solver of an arm."""
         self._config = config
-        self._model = pin.buildModelFromXML(urdf_text or load_urdf_text())
-        if self._model.nq != 7:
-            raise ContractError(f"the URDF has {self._model.nq} joint angles; the solver needs 7")
-        flange = self._model.getFrameId("flange")
-        wrist = self._model.njoints - 1  # the last joint carries the flange
+        model = load_arm_model(config.model)
+        self._model = pin.buildModelFromXML(model.urdf)
+        joints = self._model.nq
+        if joints != len(config.lower):
+            raise ContractError(
+                f"the URDF of {model.name} has {joints} joint angles, the limits name "
+                f"{len(config.lower)}: give those of this arm"
+            )
+        self._no_rows = np.zeros((0, joints))
+        self._no_sense = np.zeros(joints, dtype=np.int32)
+        flange = self._model.getFrameId(model.tip)
+        wrist = self._model.frames[flange].parentJoint
         tool = pin.SE3(np.eye(3), np.array([0.0, 0.0, config.tool_length]))
         placement = self._model.frames[flange].placement * tool
         self._tool = self._model.addFrame(
@@ -137,18 +144,18 @@ class ArmIK:
 
     @property
     def q(self) -> Array:
-        """Last answer or seed (7,) [rad]."""
+        """Last answer or seed (n,) [rad]."""
         return self._q.copy()
 
     def seed(self, q: ArrayLike) -> None:
-        """Start from a measured posture (7,) [rad]; it may lie outside the limits."""
+        """Start from a measured posture (n,) [rad]; it may lie outside the limits."""
         q = np.asarray(q, dtype=np.float64)
-        if q.shape != (7,) or not np.isfinite(q).all():
-            raise UsageError(f"ik seed is {q}; need 7 finite angles")
+        if q.shape != self._rest.shape or not np.isfinite(q).all():
+            raise UsageError(f"ik seed is {q}; need {self._rest.size} finite angles")
         self._place(q.copy())
 
     def tool_pose(self, q: ArrayLike) -> Array:
-        """Transform (4, 4) from the tool to the base at a posture (7,) [rad]."""
+        """Transform (4, 4) from the tool to the base at a posture (n,) [rad]."""
         pin.framesForwardKinematics(self._model, self._data, np.asarray(q, dtype=np.float64))
         return np.array(self._data.oMf[self._tool].homogeneous)
 
@@ -173,7 +180,7 @@ class ArmIK:
         return self._report(start, error, solved, dt)
 
     def _box(self, start: Array, dt: float) -> tuple[Array, Array]:
-        """Bounds (7,) of this tick's motion; lower <= upper even from outside the limits."""
+        """Bounds (n,) of this tick's motion; lower <= upper even from outside the limits."""
         reach = self._speed * dt
         recovery = np.minimum(self._config.recovery_speed * dt, reach)
         return (
@@ -182,7 +189,7 @@ class ArmIK:
         )
 
     def _place(self, q: Array) -> None:
-        """Make `q` (7,) the present posture, with its tool pose and Jacobian (6, 7)."""
+        """Make `q` (n,) the present posture, with its tool pose and Jacobian (6, n)."""
         # These three calls, in this order: computeFrameJacobian leaves joint placements stale.
         pin.computeJointJacobians(self._model, self._data, q)
         pose = pin.updateFramePlacement(self._model, self._data, self._tool)
@@ -203,7 +210,7 @@ class ArmIK:
     def _solve(
         self, error: Array, start: Array, lower: Array, upper: Array, dt: float
     ) -> Array | None:
-        """Step (7,) of one QP from the present posture, or None when the solver fails."""
+        """Step (n,) of one QP from the present posture, or None when the solver fails."""
         config = self._config
         weighted_error = error * self._weights
         weighted_jacobian = self._jacobian * self._weights[:, None]
@@ -214,10 +221,10 @@ class ArmIK:
         rest_step = rest_speed * dt - done
         damping = config.damping + config.error_damping * float(weighted_error @ weighted_error)
         hessian = weighted_jacobian.T @ weighted_jacobian
-        hessian.flat[::8] += damping + config.posture_weight
+        hessian.flat[:: len(hessian) + 1] += damping + config.posture_weight
         gradient = -(weighted_jacobian.T @ weighted_error) - config.posture_weight * rest_step
         dq, _, flag, _ = daqp.solve(
-            hessian, gradient, _NO_ROWS, upper - done, lower - done, _NO_SENSE
+            hessian, gradient, self._no_rows, upper - done, lower - done, self._no_sense
         )
         return dq if flag == _SOLVED and np.isfinite(dq).all() else None
 

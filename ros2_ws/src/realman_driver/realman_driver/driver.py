@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError
-from ate_core.safety import FilterOutput, FilterState, JointCommand, SafetyFilter, Verdict
+from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
 from realman_driver.homing import HomePath
 from realman_driver.protocol import ArmSample
 
@@ -95,7 +95,7 @@ class ArmDriver:
         self._arm = arm
         self._safety = safety
         self._client = client
-        self._filter = SafetyFilter(safety, arm.joint_lower, arm.joint_upper, arm.joint_speed)
+        self._filter = SafetyFilter(safety, arm)
         self._lock = threading.Lock()
         self._session = 0
         self._reported = 0
@@ -109,7 +109,7 @@ class ArmDriver:
     def command(
         self, names: Sequence[str], position: Sequence[float], commander: str, stamp: float,
         now: float,
-    ) -> Verdict:  # fmt: skip
+    ) -> CommandVerdict:  # fmt: skip
         """Take a command of another node; joints may come in any order.
 
         Args:
@@ -123,7 +123,7 @@ class ArmDriver:
         if ordered is None or not commander or commander == HOME:
             what = f"joints {list(names)}" if ordered is None else f"commander {commander!r}"
             need = list(self._arm.joint_names) if ordered is None else "a name in frame_id"
-            verdict = Verdict(accepted=False, reason=f"command has {what}, need {need}")
+            verdict = CommandVerdict(accepted=False, reason=f"command has {what}, need {need}")
         else:
             command = JointCommand(commander=commander, position=ordered, stamp=stamp)
             with self._lock:

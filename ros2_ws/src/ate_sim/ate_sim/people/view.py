@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.arm_model import tool_chain
 from ate_core.contract import SIDES, Cell
-from ate_core.geometry import pose_to_matrix, transform
-from ate_core.kinematics import SerialChain
+from ate_core.geometry import pose_to_matrix
 from ate_core.shared_state import WORLD_DTYPE
-from ate_description import load_chain
 from ate_sim.realtime.blocks import BlockReader
 
 HOME_TOLERANCE = 0.02
@@ -33,7 +32,7 @@ class WorldView:
         self._record: NDArray[np.void] | None = None
         self._positions: deque[tuple[float, NDArray[np.float64]]] = deque()
         self._bases = {side: pose_to_matrix(cell.arms[side].base_pose) for side in SIDES}
-        self._chains = {side: _tool_chain(cell.arms[side].tool_length) for side in SIDES}
+        self._chains = {side: tool_chain(cell.arms[side]) for side in SIDES}
 
     def update(self, now: float) -> None:
         """Look at the world at monotonic time `now` [s]."""
@@ -117,7 +116,3 @@ class WorldView:
         if self._record is None:
             raise RuntimeError("update() has not seen the world yet")
         return self._record
-
-
-def _tool_chain(tool_length: float) -> SerialChain:
-    return load_chain().with_tip(transform(np.eye(3), [0.0, 0.0, tool_length]))

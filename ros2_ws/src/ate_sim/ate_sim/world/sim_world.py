@@ -7,10 +7,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ate_core.arm_model import Embodiment, load_arm_model
 from ate_core.contract import SIDES, Cell, Side, load_cell
 from ate_core.errors import UsageError
 from ate_core.geometry import transform
-from ate_description import Embodiment, load_chain
 from ate_sim.world.addresses import ArmAddresses, find_addresses
 from ate_sim.world.arm import GRIP_FORCE, JOINTS, STROKE, ArmPlacement, slot_of, wxyz
 from ate_sim.world.cell import build_cell
@@ -83,8 +83,8 @@ class SimWorld:
             cell: source of base poses and tool length; the packaged one when None.
         """
         self.scene = scene
-        self.chain = load_chain(embodiment)
         self.cell = cell or load_cell(hardware="sim")
+        self.chain = load_arm_model(self.cell.arms["left"].model).chain(embodiment)
         placements = [
             ArmPlacement(side=side, position=arm.base_pose[:3], quaternion=arm.base_pose[3:])
             for side, arm in ((side, self.cell.arms[side]) for side in SIDES)

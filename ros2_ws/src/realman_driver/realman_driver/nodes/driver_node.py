@@ -15,6 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from ate_core.arm_model import tool_chain
 from ate_core.contract import Cell
 from ate_core.geometry import matrix_to_pose, pose_to_matrix
 from ate_core.loop import FixedRateLoop
@@ -22,7 +23,6 @@ from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
-from ate_description import load_chain
 from realman_driver.client import ArmClient
 from realman_driver.driver import ArmDriver, DriverStatus
 from realman_driver.nodes import messages
@@ -43,8 +43,7 @@ class DriverNode(Node):
         self._side = side
         self._client = ArmClient(self._arm)
         self._driver = ArmDriver(self._arm, cell.safety, self._client)
-        tool = pose_to_matrix([0.0, 0.0, self._arm.tool_length, 0.0, 0.0, 0.0, 1.0])
-        self._chain = load_chain().with_tip(tool)
+        self._chain = tool_chain(self._arm)
         self._transform_base_to_world = pose_to_matrix(self._arm.base_pose)
         self._status: DriverStatus | None = None
         self._status_at = 0.0

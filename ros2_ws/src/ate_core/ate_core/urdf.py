@@ -1,8 +1,7 @@
-"""Load the URDF, read its chain of joints and derive other embodiments from it."""
+"""Read the chain of joints of a URDF, and change the lengths and joints of one."""
 
-import importlib.resources
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,44 +13,14 @@ from ate_core.kinematics import Joint, SerialChain
 FLANGE = "flange"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Embodiment:
-    """How another arm differs from the RM75; used to make pre-training motion."""
-
-    name: str
-    """Name of the embodiment."""
-    upper_arm_scale: float = 1.0
-    """Length of the upper arm, shoulder to elbow, over the RM75's."""
-    forearm_scale: float = 1.0
-    """Length of the forearm, elbow to wrist, over the RM75's."""
-    locked_joints: tuple[str, ...] = ()
-    """Joints that this arm does not have; they stay at zero."""
-
-
-def load_urdf_text(version: str = "rm75_6f") -> str:
-    """URDF text of an arm version.
-
-    Raises:
-        ContractError: there is no such version.
-    """
-    file = importlib.resources.files("ate_description") / "urdf" / f"{version}.urdf"
-    if not file.is_file():
-        raise ContractError(f"there is no arm description {version!r}; known: rm75_6f")
-    return file.read_text()
-
-
-def load_chain(embodiment: Embodiment | None = None) -> SerialChain:
-    """Chain of an arm from its base to the flange; the RM75-6F unless told otherwise."""
-    return parse_chain(load_urdf_text() if embodiment is None else urdf_variant(embodiment))
-
-
 def parse_chain(urdf_text: str, tip: str = FLANGE) -> SerialChain:
     """Chain of movable joints from the root link to ``tip`` of a URDF text.
 
     Raises:
-        ContractError: the URDF has no such link or a joint type other than revolute and fixed.
+        ContractError: it is no URDF, has no such link, or a joint type other than revolute and
+            fixed.
     """
-    by_child = {_link(joint, "child"): joint for joint in ET.fromstring(urdf_text).iter("joint")}
+    by_child = {_link(joint, "child"): joint for joint in _parse(urdf_text).iter("joint")}
     path: list[ET.Element] = []
     link = tip
     while link in by_child:
@@ -70,26 +39,45 @@ def parse_chain(urdf_text: str, tip: str = FLANGE) -> SerialChain:
     return SerialChain(joints=tuple(joints), tip=pending)
 
 
-def urdf_variant(embodiment: Embodiment) -> str:
-    """URDF text of another embodiment: scaled arm lengths, locked joints made fixed."""
-    root = ET.fromstring(load_urdf_text())
-    scales = {"joint3": embodiment.upper_arm_scale, "joint5": embodiment.forearm_scale}
-    names = {joint.get("name", "") for joint in root.iter("joint")}
-    for name in embodiment.locked_joints:
-        if name not in names:
-            raise ContractError(f"embodiment {embodiment.name!r} locks {name!r}: no such joint")
-    for joint in root.iter("joint"):
-        name = joint.get("name", "")
-        origin = joint.find("origin")
-        if name in scales and origin is not None:
-            xyz = _numbers(origin, "xyz", "0 0 0") * scales[name]
+def change_lengths(
+    urdf_text: str, name: str, scale: Mapping[str, float], locked: Collection[str]
+) -> str:
+    """URDF text of a similar arm.
+
+    Args:
+        urdf_text: the arm it is made from.
+        name: name of the new robot.
+        scale: joint -> length of the link before it, over its own length.
+        locked: joints that become fixed, at zero.
+
+    Raises:
+        ContractError: there is no such joint.
+    """
+    root = _parse(urdf_text)
+    joints = {joint.get("name", ""): joint for joint in root.iter("joint")}
+    for joint in (*scale, *locked):
+        if joint not in joints:
+            raise ContractError(
+                f"{name!r} changes the joint {joint!r}, which is not in the URDF: it has "
+                f"{', '.join(joints)}"
+            )
+    for joint, factor in scale.items():
+        origin = joints[joint].find("origin")
+        if origin is not None:
+            xyz = _numbers(origin, "xyz", "0 0 0") * factor
             origin.set("xyz", " ".join(repr(float(value)) for value in xyz))
-        if name in embodiment.locked_joints:
-            joint.set("type", "fixed")
-    for link, scale in (("link2", scales["joint3"]), ("link4", scales["joint5"])):
-        _scale_link(root, link, scale)
-    root.set("name", embodiment.name)
+        _scale_link(root, _link(joints[joint], "parent"), factor)
+    for joint in locked:
+        joints[joint].set("type", "fixed")
+    root.set("name", name)
     return ET.tostring(root, encoding="unicode")
+
+
+def _parse(urdf_text: str) -> ET.Element:
+    try:
+        return ET.fromstring(urdf_text)
+    except ET.ParseError as error:
+        raise ContractError(f"the URDF is not valid XML ({error}): mend it") from None
 
 
 def _scale_link(root: ET.Element, name: str, scale: float) -> None:

@@ -1,0 +1,189 @@
+"""Models of arms: joints, limits, home, guards and simulation data, by name.
+
+A model is one YAML file and the URDF it names. The packaged ones lie in `ate_description`; a cell
+may name a YAML file of its own instead. docs/adding_an_arm.md shows one.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ate_core.devices import DEFAULT_MODEL, ArmConfig, Guard
+from ate_core.errors import ContractError
+from ate_core.geometry import transform
+from ate_core.kinematics import SerialChain
+from ate_core.strict import build, require
+from ate_core.urdf import FLANGE, change_lengths, parse_chain
+from ate_description import model_file, model_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embodiment:
+    """How another arm differs from a model; used to make pre-training motion."""
+
+    name: str
+    """Name of the embodiment."""
+    scale: Mapping[str, float] = field(default_factory=dict)
+    """Joint -> length of the link before it, over the model's."""
+    locked_joints: tuple[str, ...] = ()
+    """Joints that this arm does not have; they stay at zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servos:
+    """What the simulated world needs of an arm, one number per joint, base first."""
+
+    servo_gain: tuple[float, ...]
+    """Stiffness of the position servo [N m/rad]."""
+    armature: tuple[float, ...]
+    """Inertia of the motor behind its gear [kg m2]."""
+    radius: tuple[float, ...]
+    """Radius of the link behind the joint [m]."""
+    link_mass: tuple[float, ...]
+    """Mass of that link [kg]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmModel:
+    """One kind of arm."""
+
+    name: str
+    """Packaged name, or the path of its YAML file."""
+    urdf: str
+    """Text of its URDF."""
+    tip: str
+    """Link of the URDF that carries the gripper."""
+    joints: tuple[str, ...]
+    """Names of the joints, base first, without a side."""
+    lower: tuple[float, ...]
+    """Lower limits [rad]."""
+    upper: tuple[float, ...]
+    """Upper limits [rad]."""
+    speed: tuple[float, ...]
+    """Largest speeds [rad/s]."""
+    home: tuple[float, ...]
+    """Resting posture [rad]."""
+    guards: Mapping[str, Guard]
+    """Joint -> bounds of commands, where the limits do not suffice."""
+    simulation: Servos | None
+    """Data of the simulated arm; None for an arm that is not simulated."""
+    variants: Mapping[str, Embodiment]
+    """Other bodies made from this one, by name."""
+
+    def chain(self, embodiment: Embodiment | None = None) -> SerialChain:
+        """Chain from the base to the flange, of this arm or of a body made from it."""
+        return parse_chain(self.urdf_text(embodiment), self.tip)
+
+    def urdf_text(self, embodiment: Embodiment | None = None) -> str:
+        """URDF of this arm or of a body made from it.
+
+        Raises:
+            ContractError: the body changes a joint that this arm does not have.
+        """
+        if embodiment is None:
+            return self.urdf
+        return change_lengths(
+            self.urdf, embodiment.name, embodiment.scale, embodiment.locked_joints
+        )
+
+
+@functools.cache
+def load_arm_model(name: str = DEFAULT_MODEL) -> ArmModel:
+    """Read a model.
+
+    Args:
+        name: packaged name, or the path of a YAML file.
+
+    Raises:
+        ContractError: there is no such model, or its files do not describe an arm.
+    """
+    file = model_file(name) if name in model_names() else Path(name)
+    if file.suffix not in (".yaml", ".yml"):
+        raise ContractError(
+            f"there is no arm model {name!r}: known are {', '.join(model_names())}, or give the "
+            "path of a model's YAML file"
+        )
+    values = build(_ModelFile, _read_yaml(file), file.name)
+    urdf = _read(file.parent / values.urdf)
+    chain = parse_chain(urdf, values.tip)
+    joints = tuple(joint.name for joint in chain.joints)
+    _check(values, joints, file.name)
+    return ArmModel(
+        name=name,
+        urdf=urdf,
+        tip=values.tip,
+        joints=joints,
+        lower=tuple(joint.lower for joint in chain.joints),
+        upper=tuple(joint.upper for joint in chain.joints),
+        speed=tuple(joint.speed for joint in chain.joints),
+        home=values.home,
+        guards=values.guards,
+        simulation=values.simulation,
+        variants={
+            key: Embodiment(name=key, scale=variant.scale, locked_joints=variant.locked)
+            for key, variant in values.variants.items()
+        },
+    )
+
+
+def tool_chain(arm: ArmConfig) -> SerialChain:
+    """Chain from the base of a cell's arm to its grasp point."""
+    tool = transform(np.eye(3), [0.0, 0.0, arm.tool_length])
+    return load_arm_model(arm.model).chain().with_tip(tool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Variant:
+    scale: dict[str, float] = field(default_factory=dict)
+    locked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModelFile:
+    """What the YAML file of a model says."""
+
+    urdf: str
+    tip: str = FLANGE
+    home: tuple[float, ...]
+    guards: dict[str, Guard] = field(default_factory=dict)
+    simulation: Servos | None = None
+    variants: dict[str, _Variant] = field(default_factory=dict)
+
+
+def _check(values: _ModelFile, joints: tuple[str, ...], where: str) -> None:
+    lists: dict[str, tuple[float, ...]] = {"home": values.home}
+    if values.simulation is not None:
+        lists |= {f"simulation.{key}": entry for key, entry in vars(values.simulation).items()}
+    for key, entries in lists.items():
+        require(
+            len(entries) == len(joints),
+            f"{where}: {key} has {len(entries)} entries, the URDF has {len(joints)} joints",
+        )
+    for joint in values.guards:
+        require(
+            joint in joints,
+            f"{where}: guards name the joint {joint!r}; the URDF has {', '.join(joints)}",
+        )
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise ContractError(
+            f"{file} of an arm model cannot be read ({error.strerror}): give an existing file, "
+            f"or one of the packaged models {', '.join(model_names())}"
+        ) from None
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return yaml.safe_load(_read(file))
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise ContractError(f"{file} is not valid YAML: {line}") from None

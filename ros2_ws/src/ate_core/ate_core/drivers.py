@@ -1,0 +1,21 @@
+"""Drivers of arms by the name in ``cell.yaml``.
+
+The name stands for a package with the module ``nodes.driver_node`` (the node) and, for
+``hardware:=sim``, the module ``emulator`` (``python -m``, with ``--side`` and ``--cell``).
+"""
+
+from collections.abc import Mapping
+
+from ate_core.errors import ContractError
+from ate_core.registry import Registry
+
+ARM_DRIVERS = Registry(
+    what="arm driver",
+    group="ate.arm_drivers",
+    builtin={"realman": "realman_driver", "ros2_control": "ros2_control_driver"},
+    error=ContractError,
+)
+"""Name -> package."""
+
+NEEDED_ENTRIES: Mapping[str, tuple[str, ...]] = {"realman": ("ip", "udp_port")}
+"""Entries of an arm in ``cell.yaml`` that a driver cannot do without."""
