@@ -109,8 +109,12 @@ def test_no_test_folder_shadows_a_package():
     assert not names & {*PACKAGES, "training"}
 
 
-def test_nothing_in_the_tree_names_a_machine():
-    words = ("/ro" + "ot/", "/wo" + "rk/", "/tm" + "p/bash")
-    for path in [*python_files(SOURCE), *python_files(ROOT / "training"), *ROOT.glob("*.md")]:
+def test_nothing_in_the_tree_names_a_machine_or_a_folder_of_its_own():
+    words = ("/ro" + "ot/", "/wo" + "rk/", "/tm" + "p/bash", "sha" + "red/data", "../sha" + "red")
+    tree = [
+        path for kind in ("py", "md", "yaml", "sh") for path in ROOT.glob(f"[!.]*/**/*.{kind}")
+    ]
+    tracked = [path for path in tree if not {"build", "runs", "install"} & set(path.parts)]
+    for path in [*tracked, *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]:
         text = path.read_text()
         assert not any(word in text for word in words), path

@@ -1,14 +1,15 @@
 """The demo types commands that exist, in an order in which each finds its input."""
 
 import typing
+from pathlib import Path
 
 import pytest
 import tyro
 
 from ate_bringup.cli import VERBS, _load
-from ate_bringup.demo import DemoConfig, DemoError, Stage, _run, _run_folder, plan
+from ate_bringup.demo import DemoConfig, DemoError, Stage, _run, _run_folder, demo, plan
 from ate_bringup.launches import find_launch
-from ate_core.errors import UsageError
+from ate_core.errors import AteError, UsageError
 
 CONFIGS = [
     DemoConfig(),
@@ -35,11 +36,38 @@ def test_every_stage_is_a_command_that_parses(config, tmp_path, runtime_dir):
         tyro.cli(config_type, args=words)  # exits when an option does not exist
 
 
-def test_real_recordings_are_used_when_they_are_there(tmp_path):
-    with_them = DemoConfig(recordings=tmp_path)
-    without = DemoConfig(recordings=tmp_path / "none")
-    assert any("--recordings" in stage.words for stage in stages_of(with_them, tmp_path))
-    assert not any("--recordings" in stage.words for stage in stages_of(without, tmp_path))
+def test_recordings_are_used_when_they_are_given(tmp_path):
+    folders = (tmp_path / "one", tmp_path / "two")
+    words = {s.name: s.words for s in stages_of(DemoConfig(recordings=folders), tmp_path)}
+    stage1 = words["VAE on pre-training motion"]
+    first = stage1.index("--recordings")
+    assert stage1[first + 1 : first + 3] == tuple(map(str, folders))
+    assert not any("--recordings" in s.words for s in stages_of(DemoConfig(), tmp_path))
+
+
+def test_every_stage_of_another_cell_is_told_of_it(tmp_path):
+    """The episodes and checkpoints hold the cell from there on."""
+    stages = stages_of(DemoConfig(cell="mine.yaml"), tmp_path)
+    told = [s.name for s in stages if {"mine.yaml", "cell:=mine.yaml"} & set(s.words)]
+    assert told == [
+        *("teleoperate", "VAE on pre-training motion", "evaluate"),
+        *("deploy plain", "deploy guided"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "fly"}, "known are pick_place, handover"),
+        ({"recordings": (Path("none"),)}, "none is no folder"),
+        ({"cell": "none.yaml"}, "cannot be read"),
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_refused_first(change, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AteError, match=message):
+        demo(DemoConfig(**change))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_plain_and_guided_differ_only_in_guidance(tmp_path):

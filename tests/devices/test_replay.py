@@ -1,5 +1,6 @@
 """Recordings of a hand, from files."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_joint_logs_of_the_public_demo_become_hand_motion(tmp_path: Path) -> Non
 
 
 def test_the_recorded_public_logs_move_like_a_hand() -> None:
-    folder = Path(__file__).parents[3] / "shared/data/hand_teleop"
+    folder = Path(os.environ.get("ATE_RECORDINGS", "recordings")) / "hand_teleop"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: the recordings are not part of the repository")
     files = sorted(folder.glob("*.npz"))

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(420)]
 
 SMALL = (
     *("--demonstrations", "2", "--rollouts", "2", "--node-rollouts", "1", "--motions", "4"),
-    *("--vae-steps", "20", "--finetune-steps", "40", "--recordings", "none"),
+    *("--vae-steps", "20", "--finetune-steps", "40"),
 )
 
 
@@ -43,7 +43,14 @@ def test_the_demo_ends_with_a_report(tmp_path, cell_file):
         stop(process)
     run = tmp_path / "runs" / "demo"
     page = (run / "report.html").read_text()
-    for words in ("Success", "through the nodes", "policy node", "data:video/mp4", "plain"):
+    for words in (
+        "Success",
+        "through the nodes",
+        "policy node",
+        "data:video/mp4",
+        "plain",
+        "generated",
+    ):
         assert words in page
     assert page.count("data:image/jpeg") == 3
     assert "http://" not in page and "https://" not in page  # self-contained

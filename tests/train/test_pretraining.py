@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from training.data.column_mapping import mapping_by_names
 from training.data.lerobot_tables import read_motion, resample
 from training.data.pretraining import load_sources
 
-RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "g1_two_arm"
+RECORDINGS = Path(os.environ.get("ATE_RECORDINGS", "recordings")) / "g1_two_arm"
 
 ARM = (
     "ShoulderPitch",

@@ -13,6 +13,8 @@ from typing import Literal
 
 from rich.console import Console
 
+from ate_bringup.processes import require_simulated_task
+from ate_core.contract import load_cell
 from ate_core.errors import AteError, UsageError
 
 STOP_TIMEOUT = 5.0
@@ -27,10 +29,10 @@ console = Console()
 class DemoConfig:
     """Teleoperate, convert, train two VAEs, fine-tune plain and guided, evaluate, report."""
 
-    task: Literal["pick_place", "handover", "pick_bun", "cook_bun", "use_toaster"] = "pick_place"
-    """Task to demonstrate and learn."""
+    task: str = "pick_place"
+    """Task to demonstrate and learn; an unknown one is answered with the list."""
     vision: bool = False
-    """Train a policy on the three cameras instead of object poses; takes longer."""
+    """Train a policy on the cameras instead of object poses; takes longer."""
     demonstrations: int = 40
     """Episodes that the scripted operators teleoperate."""
     rollouts: int = 20
@@ -47,10 +49,11 @@ class DemoConfig:
     """Training steps of each VAE stage."""
     motions: int = 120
     """Generated episodes of other embodiments for the first VAE."""
-    recordings: Path = Path("../shared/data/g1_two_arm")
-    """Real two-arm recordings (LeRobot) for the first VAE; used when the folder is there."""
-    cell: Path | None = None
-    """cell.yaml; default: the packaged one."""
+    recordings: tuple[Path, ...] = ()
+    """Folders of real two-arm recordings that the first VAE learns from besides, each of a kind
+    that `ate train-vae` reads."""
+    cell: str | None = None
+    """cell.yaml, or the name of a packaged cell; None: the packaged one."""
     output: Path | None = None
     """Run folder; default: the first free one of runs/demo, runs/demo-2, ..."""
 
@@ -71,6 +74,7 @@ class DemoError(AteError):
 
 def demo(config: DemoConfig) -> int:
     """Run all stages and print where the report is."""
+    _check(config)
     folder = _run_folder(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"[bold]The loop on the simulated cell[/]: {config.task}, results in {folder}")
@@ -82,6 +86,19 @@ def demo(config: DemoConfig) -> int:
     total = time.monotonic() - begin
     console.print(f"[bold green]done[/] in {total / 60:.1f} min: open {folder / 'report.html'}")
     return 0
+
+
+def _check(config: DemoConfig) -> None:
+    """Refuse before the first stage what a later one would refuse.
+
+    Raises:
+        AteError: unknown task, cell that cannot be simulated or missing recordings.
+    """
+    require_simulated_task(config.task)
+    load_cell(config.cell, "sim")
+    for folder in config.recordings:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder: give --recordings one with recorded motion")
 
 
 def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
@@ -132,7 +149,7 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
 
 def _vae_stages(config: DemoConfig, episodes: str, vae1: Path, vae2: Path) -> tuple[Stage, Stage]:
     vae = ("--steps", str(config.vae_steps), "--seed", str(config.seed))
-    recordings = ("--recordings", str(config.recordings)) if config.recordings.is_dir() else ()
+    recordings = ("--recordings", *map(str, config.recordings)) if config.recordings else ()
     stage1 = Stage(
         name="VAE on pre-training motion",
         words=(
@@ -170,7 +187,7 @@ def _cell_of_launch(config: DemoConfig) -> tuple[str, ...]:
 
 
 def _cell_of_command(config: DemoConfig) -> tuple[str, ...]:
-    return ("--cell", str(config.cell)) if config.cell else ()
+    return ("--cell", config.cell) if config.cell else ()
 
 
 def _steps(config: DemoConfig) -> int:

@@ -3,13 +3,13 @@
 import sys
 from typing import Any
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from ate_bringup.launches import LAUNCHES
 from ate_bringup.specs import LaunchArgument, ProcessSpec
-from launch import LaunchContext, LaunchDescription
 
 
 def make_launch_description(name: str) -> LaunchDescription:

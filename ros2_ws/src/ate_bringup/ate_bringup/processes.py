@@ -49,8 +49,8 @@ def simulated_tasks() -> tuple[str, ...]:
     return names
 
 
-def _require_simulated_task(name: str) -> None:
-    """Refuse a task that the simulated cell does not know; loaded only for a simulated cell."""
+def require_simulated_task(name: str) -> None:
+    """Refuse a task that the simulated cell does not know, naming those that it knows."""
     package_folder("ate_sim")
     importlib.import_module("ate_sim.tasks").TASKS.require(name)
 
@@ -109,7 +109,7 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
 
 def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
     """World, renderer and the emulators of arms and grippers."""
-    _require_simulated_task(values["task"])
+    require_simulated_task(values["task"])
     where = _cell_arguments(values)
     world = ("--task", values["task"], "--seed", values["seed"])
     specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]
