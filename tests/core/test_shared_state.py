@@ -1,12 +1,22 @@
 """Shared blocks give consistent copies across processes and refuse what does not fit."""
 
+import dataclasses
 import multiprocessing
 
 import numpy as np
 import pytest
 
+from ate_core.contract import load_cell
 from ate_core.errors import DeviceError
-from ate_core.shared_state import WORLD_DTYPE, SharedBlock, frame_dtype, new_record
+from ate_core.shared_state import (
+    SharedBlock,
+    arm_target_dtype,
+    frame_dtype,
+    new_record,
+    world_dtype,
+)
+
+WORLD_DTYPE = world_dtype(load_cell(None, "sim"))
 
 
 def write_until_told(path, ready, stop):
@@ -57,3 +67,14 @@ def test_missing_and_foreign_blocks_are_refused(tmp_path):
     SharedBlock(tmp_path / "small", frame_dtype(1, 1), create=True)
     with pytest.raises(DeviceError, match="same cell file"):
         SharedBlock(tmp_path / "small", WORLD_DTYPE, create=False)
+
+
+def test_each_arm_has_a_place_for_every_joint_of_its_model():
+    cell, six = load_cell(None, "sim"), load_cell("six_axis", "sim")
+    arms = {"left": cell.arms["left"], "right": six.arms["right"]}
+    fields = (*cell.vectors.state[:2], *six.vectors.state[2:])
+    vectors = dataclasses.replace(cell.vectors, state=fields, action=fields)
+    mixed = dataclasses.replace(six, arms=arms, vectors=vectors)
+    dtype = world_dtype(mixed)
+    assert dtype["left_q"].shape == (7,) and dtype["right_q"].shape == (6,)
+    assert arm_target_dtype(mixed.arms["right"])["q"].shape == (6,)

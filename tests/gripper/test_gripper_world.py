@@ -1,15 +1,22 @@
 """The emulated gripper whose fingers are in the simulated world."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
-from ate_core.shared_state import GRIPPER_TARGET_DTYPE, WORLD_DTYPE, SharedBlock, new_record
+from ate_core.shared_state import GRIPPER_TARGET_DTYPE, SharedBlock, new_record, world_dtype
 from omnipicker_driver.emulator import WorldPlant
 from omnipicker_driver.protocol import Command, Motion
 
 STEP = 0.02
+CELL = load_cell(None, "sim")
+
+
+def cell_in(folder: Path) -> Cell:
+    return dataclasses.replace(CELL, runtime_dir=str(folder))
 
 
 class World:
@@ -17,12 +24,12 @@ class World:
 
     def __init__(self, folder: Path, opening: float) -> None:
         self.folder = folder
-        self.record = new_record(WORLD_DTYPE)
+        self.record = new_record(world_dtype(CELL))
         self.record["gripper"][0] = [0.0, opening]
         self.record["epoch"] = 1
         self.object: float | None = None
         self.now = 100.0
-        self.block = SharedBlock(folder / "world.state", WORLD_DTYPE, create=True)
+        self.block = SharedBlock(folder / "world.state", world_dtype(CELL), create=True)
         self.publish()
 
     def publish(self) -> None:
@@ -63,7 +70,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def plant(world: World) -> WorldPlant:
-    plant = WorldPlant(world.folder, "right")
+    plant = WorldPlant(cell_in(world.folder), "right")
     plant.advance(world.now)
     return plant
 
@@ -123,7 +130,7 @@ def test_reset_of_the_world_restarts_the_ramp_at_the_fingers(
 
 
 def test_without_a_world_the_gripper_is_without_power(tmp_path: Path) -> None:
-    plant = WorldPlant(tmp_path, "right")
+    plant = WorldPlant(cell_in(tmp_path), "right")
     plant.command(Command(position=0.0), 100.0)
     plant.advance(100.0)
     assert plant.report() is None

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ate_core.contract import load_cell, packaged_cell
-from ate_core.shared_state import WORLD_DTYPE, SharedBlock
+from ate_core.shared_state import SharedBlock, world_dtype
 
 
 def write_cell(folder: Path, number: int) -> Path:
@@ -82,7 +82,7 @@ class LaunchedCell:
         """The state of the world, once it is there."""
         path = self.cell.runtime_path("world.state")
         self.wait_for(path.exists, "world")
-        return SharedBlock(path, WORLD_DTYPE, create=False)
+        return SharedBlock(path, world_dtype(self.cell), create=False)
 
     def interrupt(self) -> float:
         """Send SIGINT as Ctrl-C does and return the time until the launch has ended [s]."""

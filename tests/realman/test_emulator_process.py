@@ -14,12 +14,14 @@ import yaml
 
 from ate_core.contract import load_cell, packaged_cell
 from ate_core.loop import FixedRateLoop
-from ate_core.shared_state import ARM_TARGET_DTYPE, WORLD_DTYPE, SharedBlock, new_record
+from ate_core.shared_state import SharedBlock, arm_target_dtype, new_record, world_dtype
 from realman_driver.emulator.control import EmulatorControl
 from realman_driver.emulator.main import control_path
 from realman_driver.emulator.server import ServerConfig
 
-HOME = np.array(load_cell(None, "sim").arms["left"].home)
+CELL = load_cell(None, "sim")
+HOME = np.array(CELL.arms["left"].home)
+WORLD_DTYPE, ARM_TARGET_DTYPE = world_dtype(CELL), arm_target_dtype(CELL.arms["left"])
 
 
 class SmallWorld:
@@ -50,7 +52,7 @@ class SmallWorld:
                 q = q + 0.3 * (wanted["q"] - q)
             self.trace.append(q)
             record["time_ns"] = time.monotonic_ns()
-            record["arm_q"][0][0] = q
+            record["left_q"] = q
             self._block.write(record)
 
 

@@ -14,22 +14,26 @@ import pytest
 from ate_core.contract import load_cell
 from ate_core.errors import DeviceError
 from ate_core.shared_state import (
-    ARM_TARGET_DTYPE,
     GRIPPER_TARGET_DTYPE,
-    WORLD_DTYPE,
     SharedBlock,
+    arm_target_dtype,
     new_record,
+    world_dtype,
 )
 from ate_sim.realtime.control import SimControl
 
+CELL = load_cell(None, "sim")
+WORLD_DTYPE, ARM_TARGET_DTYPE = world_dtype(CELL), arm_target_dtype(CELL.arms["left"])
 FIRST_JOINT = np.eye(7)[0]
 
 WRITER = """
 import sys, time
 import numpy as np
-from ate_core.shared_state import ARM_TARGET_DTYPE, SharedBlock, new_record
-block = SharedBlock(sys.argv[1], ARM_TARGET_DTYPE, create=True)
-record = new_record(ARM_TARGET_DTYPE)
+from ate_core.contract import load_cell
+from ate_core.shared_state import SharedBlock, arm_target_dtype, new_record
+dtype = arm_target_dtype(load_cell(None, "sim").arms["left"])
+block = SharedBlock(sys.argv[1], dtype, create=True)
+record = new_record(dtype)
 home = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0])
 start = time.monotonic()
 while True:
@@ -51,7 +55,7 @@ def world(start, runtime_dir: Path) -> Iterator[SimControl]:
 
 
 def _arm_q(block: SharedBlock, side: int = 0) -> np.ndarray:
-    return block.read()["arm_q"][side]
+    return block.read()[("left_q", "right_q")[side]]
 
 
 def test_the_world_keeps_real_time(
@@ -101,7 +105,7 @@ def test_a_killed_writer_leaves_the_arm_where_it_was_told_to_be(
         writer.wait(timeout=10.0)
     target = SharedBlock(path, ARM_TARGET_DTYPE, create=False)
     last = float(target.read()["q"][0])
-    eventually(lambda: np.abs(state.read()["arm_qd"][0]).max() < 0.001)
+    eventually(lambda: np.abs(state.read()["left_qd"]).max() < 0.001)
     stopped, began = _arm_q(state), state.read()["sim_time"]
     assert stopped[0] == pytest.approx(last, abs=0.01)
     eventually(lambda: state.read()["sim_time"] > began + 0.5)
@@ -141,7 +145,7 @@ def test_a_reset_is_seeded_and_leaves_the_arms_alone(
         epoch = world.reset(seed=seed)["epoch"]
         record = state.read()
         assert record["epoch"] == epoch
-        assert np.abs(record["arm_q"][0] - away).max() < 0.01
+        assert np.abs(record["left_q"] - away).max() < 0.01
         poses.append(record["object_poses"][: int(record["object_count"])])
     np.testing.assert_allclose(poses[0], poses[2], atol=1e-5)
     assert np.abs(poses[0] - poses[1]).max() > 0.005

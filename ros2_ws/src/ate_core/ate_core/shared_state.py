@@ -12,35 +12,49 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import Cell
+from ate_core.devices import POSE_SIZE, ArmConfig
 from ate_core.errors import DeviceError
 
 MAX_OBJECTS = 16
 MAX_PHYSICS_STATE = 512
 
-WORLD_DTYPE = np.dtype(
-    [
-        ("time_ns", np.int64),  # monotonic clock of the last physics step
-        ("sim_time", np.float64),  # [s]
-        ("epoch", np.int64),  # counts resets
-        ("arm_q", np.float64, (2, 7)),  # [rad], left first
-        ("arm_qd", np.float64, (2, 7)),  # [rad/s]
-        ("arm_torque", np.float64, (2, 7)),  # [N m]
-        ("arm_wrench", np.float64, (2, 6)),  # [N, N m], tool frame
-        ("gripper", np.float64, (2,)),  # opening ratio, 0 closed
-        ("gripper_force", np.float64, (2,)),  # share of the largest force
-        ("gripper_blocked", np.float64, (2,)),  # 1 while an object stops the fingers
-        ("object_count", np.int64),
-        ("object_poses", np.float64, (MAX_OBJECTS, 7)),  # world frame, xyz xyzw
-        ("state", np.float64, (MAX_PHYSICS_STATE,)),  # physics state for the renderer
-        ("state_size", np.int64),
-        ("score", np.float64),
-        ("success", np.int64),
-    ]
-)
-"""What the world publishes."""
 
-ARM_TARGET_DTYPE = np.dtype([("time_ns", np.int64), ("active", np.int64), ("q", np.float64, (7,))])
-"""What the controller of one arm asks of the world [rad]."""
+def world_dtype(cell: Cell) -> np.dtype[np.void]:
+    """What the world publishes; each arm has as many joints as its model."""
+    arms = []
+    for side, arm in cell.arms.items():
+        joints = (len(arm.joint_names),)
+        arms += [
+            (f"{side}_q", np.float64, joints),  # [rad]
+            (f"{side}_qd", np.float64, joints),  # [rad/s]
+            (f"{side}_torque", np.float64, joints),  # [N m]
+        ]
+    return np.dtype(
+        [
+            ("time_ns", np.int64),  # monotonic clock of the last physics step
+            ("sim_time", np.float64),  # [s]
+            ("epoch", np.int64),  # counts resets
+            *arms,
+            ("arm_wrench", np.float64, (2, 6)),  # left first; [N, N m], tool frame
+            ("gripper", np.float64, (2,)),  # opening ratio, 0 closed
+            ("gripper_force", np.float64, (2,)),  # share of the largest force
+            ("gripper_blocked", np.float64, (2,)),  # 1 while an object stops the fingers
+            ("object_count", np.int64),
+            ("object_poses", np.float64, (MAX_OBJECTS, POSE_SIZE)),  # world frame, xyz xyzw
+            ("state", np.float64, (MAX_PHYSICS_STATE,)),  # physics state for the renderer
+            ("state_size", np.int64),
+            ("score", np.float64),
+            ("success", np.int64),
+        ]
+    )
+
+
+def arm_target_dtype(arm: ArmConfig) -> np.dtype[np.void]:
+    """What the controller of one arm asks of the world, one angle per joint [rad]."""
+    joints = (len(arm.joint_names),)
+    return np.dtype([("time_ns", np.int64), ("active", np.int64), ("q", np.float64, joints)])
+
 
 GRIPPER_TARGET_DTYPE = np.dtype(
     [

@@ -13,7 +13,7 @@ from ate_core.loop import FixedRateLoop
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
-from ate_core.shared_state import WORLD_DTYPE
+from ate_core.shared_state import world_dtype
 from ate_sim.realtime.blocks import BlockReader
 from ate_sim.realtime.control import SimControl
 
@@ -27,7 +27,7 @@ class SceneNode(Node):
     def __init__(self) -> None:
         super().__init__("scene")
         cell = declare_cell(self)
-        self._world = BlockReader(cell.runtime_path("world.state"), WORLD_DTYPE)
+        self._world = BlockReader(cell.runtime_path("world.state"), world_dtype(cell))
         self._control = SimControl(cell.runtime_dir, timeout=2.0)
         self._poses = self.create_publisher(PoseArray, cell.topics.scene_objects, SENSOR_QOS)
         self._info = self.create_publisher(String, cell.topics.scene_info, LATCHED_QOS)

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from ate_core.arm_model import tool_chain
 from ate_core.contract import SIDES, Cell
 from ate_core.geometry import pose_to_matrix
-from ate_core.shared_state import WORLD_DTYPE
+from ate_core.shared_state import world_dtype
 from ate_sim.realtime.blocks import BlockReader
 
 HOME_TOLERANCE = 0.02
@@ -28,7 +27,7 @@ class WorldView:
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._reader = BlockReader(Path(cell.runtime_dir) / "world.state", WORLD_DTYPE)
+        self._reader = BlockReader(cell.runtime_path("world.state"), world_dtype(cell))
         self._record: NDArray[np.void] | None = None
         self._positions: deque[tuple[float, NDArray[np.float64]]] = deque()
         self._bases = {side: pose_to_matrix(cell.arms[side].base_pose) for side in SIDES}
@@ -65,13 +64,13 @@ class WorldView:
 
     def at_home(self, side: str) -> bool:
         """Whether an arm stands still at its home posture."""
-        q = self._known()["arm_q"][SIDES.index(side)]
+        q = self._known()[f"{side}_q"]
         error = np.abs(q - np.asarray(self._cell.arms[side].home)).max()
         return bool(error < HOME_TOLERANCE) and not self.moving(side)
 
     def moving(self, side: str) -> bool:
         """Whether an arm moves."""
-        return bool(np.abs(self._known()["arm_qd"][SIDES.index(side)]).max() > REST_SPEED)
+        return bool(np.abs(self._known()[f"{side}_qd"]).max() > REST_SPEED)
 
     def objects_rest(self) -> bool:
         """Whether no object moved during the last `REST_WINDOW`."""
@@ -87,7 +86,7 @@ class WorldView:
 
     def tool(self, side: str) -> NDArray[np.float64]:
         """Return transform_tool_to_world (4, 4) of an arm, from its measured joints."""
-        q = self._known()["arm_q"][SIDES.index(side)]
+        q = self._known()[f"{side}_q"]
         return self._bases[side] @ self._chains[side].fk(q)
 
     def base(self, side: str) -> NDArray[np.float64]:

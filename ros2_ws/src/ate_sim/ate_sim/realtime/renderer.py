@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ate_core.camera_config import CameraConfig
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import DeviceError
-from ate_core.shared_state import WORLD_DTYPE, SharedBlock, frame_dtype, new_record
+from ate_core.shared_state import SharedBlock, frame_dtype, new_record, world_dtype
 from ate_sim.realtime.blocks import BlockReader
 from ate_sim.realtime.control import SimControl
 from ate_sim.realtime.process import claim, run_process
@@ -82,7 +82,7 @@ class SceneMirror:
 
     def __init__(self, cell: Cell, runtime_dir: Path) -> None:
         self._cell = cell
-        self._reader = BlockReader(runtime_dir / "world.state", WORLD_DTYPE)
+        self._reader = BlockReader(runtime_dir / "world.state", world_dtype(cell))
         self._control = SimControl(runtime_dir, timeout=2.0)
         self._epoch = -1
         self._world: SimWorld | None = None

@@ -41,7 +41,7 @@ def run_world(config: WorldConfig, stop: threading.Event) -> int:
     start = Start(task=config.task, seed=config.seed, difficulty=config.difficulty)
     with claim(runtime_dir, "world"):
         host = WorldHost(
-            start, runtime_dir, lambda task: SimWorld(load_task(task), cell=cell), time.monotonic()
+            start, cell, lambda task: SimWorld(load_task(task), cell=cell), time.monotonic()
         )
         try:
             with ControlServer(runtime_dir / SOCKET_NAME, host.handle) as server:

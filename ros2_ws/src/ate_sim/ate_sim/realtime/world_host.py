@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ate_core.contract import SIDES
+from ate_core.contract import SIDES, Cell
 from ate_core.errors import UsageError
 from ate_core.shared_state import (
-    ARM_TARGET_DTYPE,
     GRIPPER_TARGET_DTYPE,
-    WORLD_DTYPE,
     SharedBlock,
+    arm_target_dtype,
     new_record,
+    world_dtype,
 )
 from ate_sim.realtime.blocks import BlockReader
 from ate_sim.realtime.posture import Posture
@@ -43,16 +43,17 @@ class WorldHost:
     """Advance one `SimWorld` and exchange the shared blocks of the cell."""
 
     def __init__(
-        self, start: Start, runtime_dir: Path, make_world: Callable[[str], SimWorld], now: float
+        self, start: Start, cell: Cell, make_world: Callable[[str], SimWorld], now: float
     ) -> None:
         """Build the world and create `world.state`.
 
         Args:
             start: First task and placement.
-            runtime_dir: Folder of the blocks.
+            cell: Says where the blocks lie and how many joints the arms have.
             make_world: Builds the world of a task.
             now: Monotonic time [s].
         """
+        runtime_dir = Path(cell.runtime_dir)
         self._make_world = make_world
         self._start = start
         self._world = make_world(start.task)
@@ -60,7 +61,9 @@ class WorldHost:
         self._epoch = 1
         self._scheduler = StepScheduler(SchedulerConfig(step=self._world.timestep), now)
         self._arms = {
-            side: BlockReader(runtime_dir / f"arm_{side}.target", ARM_TARGET_DTYPE)
+            side: BlockReader(
+                runtime_dir / f"arm_{side}.target", arm_target_dtype(cell.arms[side])
+            )
             for side in SIDES
         }
         self._grippers = {
@@ -68,10 +71,10 @@ class WorldHost:
             for side in SIDES
         }
         self._ramps = {side: TargetRamp(self._world.arm_q(side)) for side in SIDES}
-        self._record = new_record(WORLD_DTYPE)
+        self._record = new_record(world_dtype(cell))
         self._time = 0.0
         self._next_judgement = 0.0
-        self._block = SharedBlock(runtime_dir / "world.state", WORLD_DTYPE, create=True)
+        self._block = SharedBlock(runtime_dir / "world.state", world_dtype(cell), create=True)
         self.quit_requested = False
         self._judge()
         self._publish()
@@ -195,9 +198,9 @@ class WorldHost:
         record["sim_time"] = self._time
         record["epoch"] = self._epoch
         for index, side in enumerate(SIDES):
-            record["arm_q"][0, index] = world.arm_q(side)
-            record["arm_qd"][0, index] = world.arm_qd(side)
-            record["arm_torque"][0, index] = world.arm_torque(side)
+            record[f"{side}_q"] = world.arm_q(side)
+            record[f"{side}_qd"] = world.arm_qd(side)
+            record[f"{side}_torque"] = world.arm_torque(side)
             record["arm_wrench"][0, index] = world.wrench(side)
             record["gripper"][0, index] = world.gripper(side)
             record["gripper_force"][0, index] = world.gripper_force(side)

@@ -36,11 +36,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         cell = load_cell(options.cell, "sim")
         config = EmulatorConfig.from_cell(cell.grippers[options.side])
-        plant = (
-            IdealPlant()
-            if options.plant == "ideal"
-            else WorldPlant(cell.runtime_dir, options.side)
-        )
+        plant = IdealPlant() if options.plant == "ideal" else WorldPlant(cell, options.side)
         gripper = EmulatedGripper(config, plant)
         log.info("%s gripper (%s plant) answers at %s", options.side, options.plant, config.port)
         gripper.run(stop)

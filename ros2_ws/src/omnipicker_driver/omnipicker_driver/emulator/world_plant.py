@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import SIDES
+from ate_core.contract import SIDES, Cell
 from ate_core.errors import DeviceError, UsageError
 from ate_core.shared_state import (
     GRIPPER_TARGET_DTYPE,
-    WORLD_DTYPE,
     SharedBlock,
     new_record,
+    world_dtype,
 )
 from omnipicker_driver.emulator.drive import TOP_SPEED, Drive
 from omnipicker_driver.emulator.plant import ARRIVED
@@ -30,16 +30,17 @@ _SPEED_FILTER = 0.02
 class WorldPlant:
     """Turn commands into a moving position target and report what the world's fingers do."""
 
-    def __init__(self, runtime_dir: str | Path, side: str) -> None:
+    def __init__(self, cell: Cell, side: str) -> None:
         """Connect one side.
 
         Args:
-            runtime_dir: folder of the simulated cell; made when missing.
+            cell: simulated cell; its runtime folder is made when missing.
             side: "left" or "right".
         """
-        folder = Path(runtime_dir)
+        folder = Path(cell.runtime_dir)
         folder.mkdir(parents=True, exist_ok=True)
         self._index = SIDES.index(side)
+        self._world_dtype = world_dtype(cell)
         self._world_path = folder / "world.state"
         self._world_block: SharedBlock | None = None
         self._opened_at = -np.inf
@@ -107,7 +108,7 @@ class WorldPlant:
                 return None
             self._opened_at = now
             try:
-                self._world_block = SharedBlock(self._world_path, WORLD_DTYPE, create=False)
+                self._world_block = SharedBlock(self._world_path, self._world_dtype, create=False)
             except DeviceError:
                 return None
         try:

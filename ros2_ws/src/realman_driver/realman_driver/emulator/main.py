@@ -66,7 +66,7 @@ def _serve(side: str, cell_path: str | None, plant_name: str) -> int:
     if plant_name == "ideal":
         plant = IdealPlant(np.asarray(cell.arms[side].home, dtype=np.float64))
     else:
-        plant = WorldPlant(cell.runtime_dir, side)
+        plant = WorldPlant(cell, side)
     server = make_server(cell, side, plant)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())

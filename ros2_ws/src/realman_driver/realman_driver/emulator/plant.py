@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import SIDES
+from ate_core.contract import SIDES, Cell
 from ate_core.errors import DeviceError
 from ate_core.shared_state import (
-    ARM_TARGET_DTYPE,
-    WORLD_DTYPE,
     SharedBlock,
+    arm_target_dtype,
     new_record,
+    world_dtype,
 )
 
 Array = NDArray[np.float64]
@@ -95,13 +95,13 @@ class IdealPlant:
 class WorldPlant:
     """One arm of the simulated world, through the blocks in its runtime folder."""
 
-    def __init__(self, runtime_dir: str | Path, side: str) -> None:
+    def __init__(self, cell: Cell, side: str) -> None:
         """Prepare; the world may start later.
 
         Raises:
             DeviceError: the runtime folder cannot be used.
         """
-        folder = Path(runtime_dir)
+        folder = Path(cell.runtime_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,14 +109,16 @@ class WorldPlant:
                 f"runtime folder {folder} cannot be made ({error.strerror}): "
                 "set ATE_RUNTIME_DIR to a writable one"
             ) from None
-        self._row = SIDES.index(side)
+        self._side, self._row = side, SIDES.index(side)
+        self._world_dtype = world_dtype(cell)
+        self._target_dtype = arm_target_dtype(cell.arms[side])
         self._world_path = folder / "world.state"
         self._world: SharedBlock | None = None
         self._inode = -1
         self._next_check = 0.0
         self._target_path = folder / f"arm_{side}.target"
         self._target: SharedBlock | None = None
-        self._record = new_record(ARM_TARGET_DTYPE)
+        self._record = new_record(self._target_dtype)
 
     def read(self) -> Measurement | None:
         """Joints of the world, or None while it does not step."""
@@ -132,12 +134,11 @@ class WorldPlant:
             return None  # its writer died inside a write; the next check finds the new one
         if now - int(record["time_ns"]) / 1e9 > FRESH_FOR:
             return None
-        row = self._row
         return Measurement(
-            record["arm_q"][row],
-            record["arm_qd"][row],
-            record["arm_torque"][row],
-            record["arm_wrench"][row],
+            record[f"{self._side}_q"],
+            record[f"{self._side}_qd"],
+            record[f"{self._side}_torque"],
+            record["arm_wrench"][self._row],
         )
 
     def write_target(self, q: Array) -> None:
@@ -145,7 +146,7 @@ class WorldPlant:
         if self._target is None:
             # Not before the first target: a second controller, which finds its address taken,
             # must not pull the block away from the first.
-            self._target = SharedBlock(self._target_path, ARM_TARGET_DTYPE, create=True)
+            self._target = SharedBlock(self._target_path, self._target_dtype, create=True)
         self._record["time_ns"] = time.monotonic_ns()
         self._record["active"] = 1
         self._record["q"] = q
@@ -167,7 +168,7 @@ class WorldPlant:
         if inode == self._inode:
             return
         try:
-            world = SharedBlock(self._world_path, WORLD_DTYPE, create=False)
+            world = SharedBlock(self._world_path, self._world_dtype, create=False)
         except DeviceError:
             return
         if self._world is not None:
