@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -133,7 +133,9 @@ def roll_out(
     )
 
 
-def chunk_is_safe(limits: ChunkLimits, chunk: NDArray, state: NDArray) -> bool:
+def chunk_is_safe(
+    limits: ChunkLimits, chunk: NDArray[np.floating], state: NDArray[np.floating]
+) -> bool:
     """Whether the policy node would have let this chunk pass."""
     try:
         limits.check(chunk, state)
@@ -254,7 +256,7 @@ def _print(outcomes: dict[str, list[Trial]]) -> None:
         console.print(line)
 
 
-def comparisons(outcomes: dict[str, Sequence[Trial]]) -> list[str]:
+def comparisons(outcomes: Mapping[str, Sequence[Trial]]) -> list[str]:
     """One sentence for the first policy against every other trained one."""
     names = [name for name in outcomes if name != UNTRAINED]
     lines = []

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,14 @@ from training.vae.storage import StoredVae, load_vae
 
 INTERPOLATIONS = 5
 """Chunks from one end of the interpolation to the other."""
+PRIOR_SAMPLES = 400
+"""Samples of the prior in the picture."""
 TOOL_CHUNKS = 100
 """Chunks whose tool positions are compared; kinematics takes a while."""
+
+
+Numbers = dict[str, Any]
+"""What is measured, as JSON values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +92,8 @@ def _look(config: LatentReportConfig) -> _Look:
 
 def _in_space_of(vae: StoredVae, data: VaeData, count: int) -> _Look:
     """Chunks normalised as the VAE learned them, whatever the episodes' own statistics."""
+    if data.states is None:
+        raise TrainingError("the chunks have no measured states: give demonstrations, --episodes")
     rows = _spread(len(data.chunks), count)
     states = data.states[rows]
     units = ChunkTransform(data.statistics).decode_chunk(data.chunks[rows], states)
@@ -122,7 +131,7 @@ def _stage_one(
     return first, first.model.encode(data.chunks[rows])[0], f"Stage 1: {', '.join(data.sources)}."
 
 
-def _numbers(config: LatentReportConfig, look: _Look, first: StoredVae | None) -> dict:
+def _numbers(config: LatentReportConfig, look: _Look, first: StoredVae | None) -> Numbers:
     """Everything that is measured, as JSON values."""
     made = look.vae.model.decode(look.mean)
     layout, cell = look.vae.checkpoint.cell.layout.action, look.vae.checkpoint.cell
@@ -152,16 +161,12 @@ def _share_of_means(look: _Look) -> float:
 
 
 def _plane(look: _Look, first: StoredVae | None, first_mean: Tensor | None) -> bytes:
-    if first is None:
-        generator = torch.Generator().manual_seed(0)
-        samples = DiagonalGaussian.standard(look.vae.model.latent).sample(400, generator)
-        groups = {"prior N(0, I)": samples}
-    else:
-        samples = first.moments.to(torch.device("cpu"))
-        samples = samples.sample(400, torch.Generator().manual_seed(0))
-        groups = {"samples of q_phi (stage 1)": samples}
-        if first_mean is not None:
-            groups["chunks of stage 1, E_phi"] = first_mean
+    name, prior = "prior N(0, I)", DiagonalGaussian.standard(look.vae.model.latent)
+    if first is not None:
+        name, prior = "samples of q_phi (stage 1)", first.moments.to(torch.device("cpu"))
+    groups = {name: prior.sample(PRIOR_SAMPLES, torch.Generator().manual_seed(0))}
+    if first_mean is not None:
+        groups["chunks of stage 1, E_phi"] = first_mean
     groups["demonstrations, E_psi (stage 2)"] = look.mean
     return plane_figure(
         {name: points.numpy().astype(np.float64) for name, points in groups.items()}
@@ -195,7 +200,7 @@ def farthest_pair(mean: Tensor) -> tuple[int, int]:
     return begin, end
 
 
-def _heading(look: _Look, numbers: dict) -> str:
+def _heading(look: _Look, numbers: Numbers) -> str:
     training = look.vae.checkpoint.training
     rows = [
         ("VAE", numbers["vae"]),
@@ -207,7 +212,7 @@ def _heading(look: _Look, numbers: dict) -> str:
     return "<h1>Latent space of an action VAE</h1>" + table(("", ""), rows)
 
 
-def _reconstruction(numbers: dict) -> str:
+def _reconstruction(numbers: Numbers) -> str:
     rows = [
         (e["name"], f"{e['rms']:.3f} {e['unit']}", f"{e['largest']:.3f} {e['unit']}")
         for e in numbers["dimensions"]
@@ -224,7 +229,7 @@ def _reconstruction(numbers: dict) -> str:
     )
 
 
-def _use(numbers: dict) -> str:
+def _use(numbers: Numbers) -> str:
     return (
         f"<p>{numbers['active_units']} of {numbers['latent']} units are active (variance of the "
         f"mean above 0.01). The chunk decides {100 * numbers['spread_of_means']:.0f} % of the "
@@ -232,7 +237,7 @@ def _use(numbers: dict) -> str:
     )
 
 
-def _overlap(numbers: dict) -> str:
+def _overlap(numbers: Numbers) -> str:
     found = numbers["overlap"]
     rows = [
         ("Bhattacharyya coefficient, mean over units (1: equal)", f"{found['bhattacharyya']:.4f}"),

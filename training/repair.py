@@ -159,6 +159,8 @@ def recover_messages(file: Path) -> Iterator[RawMessage]:
 def _name_as_recorded(writer: Writer, target: Path) -> None:
     """Call the file ``<folder>_0.mcap``, as the recorder does and ``ros2 bag reindex`` wants."""
     storage = writer.storage
+    if storage is None:
+        raise EpisodeError(f"{target} is not open for writing: open the writer first")
     path = target / f"{target.name}_0.mcap"
     storage.path.rename(path)
     storage.path = path

@@ -62,9 +62,9 @@ def test_stage_one_always_takes_the_kl_to_its_standard_prior(tmp_path):
 def test_presets_give_sizes_and_options_change_them(tmp_path):
     paper = stage_two(tmp_path, preset="paper", width=256)
     names = ("latent", "width", "encoder_layers", "decoder_layers", "heads", "feedforward")
-    assert [paper.sized(name) for name in names] == [512, 256, 9, 9, 4, 1024]
-    assert paper.sized("learning_rate") == 1e-4
-    assert stage_two(tmp_path).sized("latent") == 64
+    assert [paper.sizes()[name] for name in names] == [512, 256, 9, 9, 4, 1024]
+    assert paper.peak_rate == 1e-4
+    assert stage_two(tmp_path).sizes()["latent"] == 64
 
 
 def test_the_noise_of_the_released_moments():

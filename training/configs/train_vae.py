@@ -160,14 +160,21 @@ class TrainVaeConfig:
             raise UsageError(f"batch is {self.batch}: the MMD needs at least 2 chunks")
         for name in ("motions", "weight_kl", "weight_mmd", "weight_decay"):
             self._require_not_negative(name, getattr(self, name))
-        self._require_not_negative("learning_rate", self.sized("learning_rate"))
+        self._require_not_negative("learning_rate", self.peak_rate)
         if not 0.0 <= self.input_noise <= 1.0:
             raise UsageError(f"input_noise is {self.input_noise}, must lie in 0..1")
 
-    def sized(self, name: str) -> float:
-        """A size or the learning rate: as given, or the preset's."""
-        value = getattr(self, name)
-        return getattr(PRESETS[self.preset], name) if value is None else value
+    @property
+    def peak_rate(self) -> float:
+        """AdamW's peak: as given, or the preset's."""
+        usual = PRESETS[self.preset].learning_rate
+        return usual if self.learning_rate is None else self.learning_rate
+
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the network by name: as given, or the preset's."""
+        usual = PRESETS[self.preset].sizes()
+        given: dict[str, int | None] = {name: getattr(self, name) for name in usual}
+        return usual | {name: size for name, size in given.items() if size is not None}
 
     def _require_not_negative(self, name: str, value: float) -> None:
         if not 0.0 <= value < math.inf:

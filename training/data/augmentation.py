@@ -84,6 +84,8 @@ class Openpi:
 
     def apply(self, images: Tensor, drawn: Tensor | None) -> Tensor:
         """See `Augmentation`."""
+        if drawn is None:
+            return images
         drawn = 2.0 * drawn.to(images.device) - 1.0
         images = images + 0.5
         if self._standing:
@@ -96,7 +98,8 @@ class Openpi:
             ).unflatten(0, (len(images), -1))
         spread = drawn.new_tensor([BRIGHTNESS, CONTRAST, SATURATION])
         factors = (1.0 + spread * drawn[..., 3:]).flatten(0, 1)
-        return jitter(images.flatten(0, 1), factors).unflatten(0, images.shape[:2]) - 0.5
+        changed: Tensor = jitter(images.flatten(0, 1), factors).unflatten(0, images.shape[:2])
+        return changed - 0.5
 
 
 def make_augmentation(kind: ImageAugmentation, cameras: Sequence[str], shift: int) -> Augmentation:

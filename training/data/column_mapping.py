@@ -82,4 +82,5 @@ def map_rows(rows: np.ndarray, layout: VectorLayout, where: object) -> np.ndarra
             f"{where}: rows have {width} numbers and those from {layout.size} on are not all 0: "
             "give rows in the cell's layout, zero-padded at most"
         )
-    return rows @ mapping
+    mapped: np.ndarray = rows @ mapping
+    return mapped

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ate_core.contract import parse_cell_text
@@ -93,8 +94,11 @@ class Demonstrations:
         measured = self._measured(space)
         if normalise:
             return measured
-        units = {name: unit_statistics(getattr(measured, name)) for name in ("state", "action")}
-        return dataclasses.replace(measured, **units)
+        return dataclasses.replace(
+            measured,
+            state=unit_statistics(measured.state),
+            action=unit_statistics(measured.action),
+        )
 
     def _measured(self, space: ActionSpace) -> Statistics:
         environment = self.environment
@@ -125,14 +129,15 @@ class Demonstrations:
         return layout.action.columns("rad")
 
 
-def chunk_windows(length: int, horizon: int) -> np.ndarray:
+def chunk_windows(length: int, horizon: int) -> NDArray[np.int64]:
     """Rows of the chunk of every tick of an episode; the last row is repeated at the end.
 
     Returns:
-        (length, horizon) int64.
+        (length, horizon).
     """
     rows = np.arange(length)[:, None] + np.arange(horizon)[None, :]
-    return np.minimum(rows, length - 1)
+    windows: NDArray[np.int64] = np.minimum(rows, length - 1)
+    return windows
 
 
 def gather(
@@ -157,9 +162,7 @@ def gather(
     return Demonstrations(
         states=_stack([t.state for t in trajectories]),
         actions=_stack([t.action for t in trajectories]),
-        environment=_stack([environment_features(t.environment) for t in trajectories])
-        if config.objects
-        else None,
+        environment=_environment(trajectories) if config.objects else None,
         images=_images(trajectories, config, image_memory_gb) if config.cameras else None,
         windows=torch.from_numpy(np.concatenate(windows)),
         contract=trajectories[0].contract,
@@ -171,6 +174,12 @@ def gather(
 
 def _stack(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
+
+
+def _environment(trajectories: list[Trajectory]) -> Tensor:
+    """(N, 6 n) object features; `check_trajectories` has refused demonstrations without poses."""
+    poses = [t.environment for t in trajectories if t.environment is not None]
+    return _stack([environment_features(one) for one in poses])
 
 
 def _images(trajectories: list[Trajectory], config: PolicyConfig, memory_gb: float) -> ImageStore:

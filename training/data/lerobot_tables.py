@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from ate_core.contract import Cell
 from ate_core.errors import TrainingError
 from ate_core.layout import VectorLayout
 from training.data.column_mapping import map_rows, mapping_by_names
@@ -41,9 +43,28 @@ class _Info:
     episodes: int
 
 
+SIGN = f"{INFO} (LeRobot)"
+"""By what such a folder is known."""
+
+
+def holds(folder: Path) -> bool:
+    """Whether a folder is a LeRobot data set."""
+    return (folder / INFO).is_file()
+
+
 def has_states(folder: Path) -> bool:
     """Whether measured joints were recorded."""
     return STATE in _read_json(folder).get("features", ())
+
+
+def read_actions(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
+    """Read the actions of all episodes; see `read_motion`."""
+    return read_motion(folder, cell.layout.action, cell.tick_rate)
+
+
+def read_states(folder: Path, cell: Cell) -> list[np.ndarray]:
+    """Read the measured joints of all episodes, in the layout of the action."""
+    return read_motion(folder, cell.layout.action, cell.tick_rate, STATE)[0]
 
 
 def read_motion(
@@ -119,10 +140,10 @@ def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         yield f"episode {index}", episode
 
 
-def _read_json(folder: Path) -> dict:
+def _read_json(folder: Path) -> dict[str, Any]:
     file = folder / INFO
     try:
-        info = json.loads(file.read_text())
+        info: dict[str, Any] = json.loads(file.read_text())
         version = info["codebase_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or repr(error)

@@ -11,11 +11,12 @@ from their own first action.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ate_core.contract import Cell
@@ -32,6 +33,29 @@ from training.data.statistics import (
 )
 
 logger = logging.getLogger(__name__)
+
+
+class MotionReader(Protocol):
+    """What the module of one kind of recordings offers."""
+
+    SIGN: str
+    """What such a folder holds, in words."""
+
+    def holds(self, folder: Path) -> bool:
+        """Whether a folder is of this kind."""
+
+    def has_states(self, folder: Path) -> bool:
+        """Whether the measured state was recorded."""
+
+    def read_actions(self, folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
+        """One (T, D) float32 per episode, in the cell's layout and ticks, and their names."""
+
+    def read_states(self, folder: Path, cell: Cell) -> list[np.ndarray]:
+        """The measured states, (T, D) per episode, likewise."""
+
+
+READERS: tuple[MotionReader, ...] = (lerobot_tables, qpos_folder)
+"""Kinds of recordings, in the order in which they are recognised."""
 
 CONSTANT = 1e-6
 """Standard deviation at and below which a dimension counts as constant [rad, ratio]."""
@@ -89,22 +113,14 @@ def read_recordings(folder: Path, cell: Cell, *, measured: bool = False) -> Moti
     """
     if not folder.is_dir():
         raise TrainingError(f"{folder} is no folder: give one with recorded motion")
-    name, layout = f"recordings {folder.resolve().name}", cell.layout.action
-    if (folder / lerobot_tables.INFO).is_file():
-        read = partial(lerobot_tables.read_motion, folder, layout, cell.tick_rate)
-        states, there = lerobot_tables.STATE, lerobot_tables.has_states
-    elif qpos_folder.find_files(folder):
-        read = partial(qpos_folder.read_folder, folder, cell)
-        states, there = (qpos_folder.STATES,), qpos_folder.has_states
-    else:
-        raise TrainingError(
-            f"{folder} holds neither {lerobot_tables.INFO} (LeRobot) nor *.hdf5 or train/*.hdf5 "
-            "(episodes, `qpos` files): give a folder of recorded motion"
-        )
-    motions, episodes = read()
-    if not measured or not there(folder):
-        return MotionSource(name, motions, episodes)
-    return MotionSource(name, motions, episodes, states=read(states)[0])
+    name = f"recordings {folder.resolve().name}"
+    reader = next((one for one in READERS if one.holds(folder)), None)
+    if reader is None:
+        signs = " nor ".join(one.SIGN for one in READERS)
+        raise TrainingError(f"{folder} holds neither {signs}: give a folder of recorded motion")
+    motions, episodes = reader.read_actions(folder, cell)
+    states = reader.read_states(folder, cell) if measured and reader.has_states(folder) else None
+    return MotionSource(name, motions, episodes, states=states)
 
 
 def make_chunks(
@@ -126,18 +142,15 @@ def make_chunks(
         repeat_tail: Chunks reach behind an episode's end, as the policy's; or they end with it.
         normalise: Bring each dimension to mean 0 and std 1; or keep its units.
     """
-    parts, statistics, counts = [], {}, {}
+    made: list[Tensor] = []
+    statistics: dict[str, Statistics] = {}
+    counts: dict[str, int] = {}
     for source in sources:
         _refuse_short(source, horizon)
         rows = np.concatenate(source.motions).astype(np.float32)
         if not source.generated:
             report_constant(rows, layout, source.name)
-        windows, first = [], 0
-        for motion in source.motions:
-            count = len(motion) if repeat_tail else len(motion) - horizon + 1
-            windows.append(chunk_windows(len(motion), horizon)[:count] + first)
-            first += len(motion)
-        windows = np.concatenate(windows)
+        windows = _windows(source, horizon, repeat_tail)
         actions = torch.from_numpy(rows[windows])
         states = torch.from_numpy(_start_states(source, rows)[windows[:, 0]])
         measured = vector_statistics(rows, source.name)
@@ -147,9 +160,19 @@ def make_chunks(
             found = relative_statistics(found, columns, actions, states, source.name)
         if not normalise:
             found = replace(found, action=unit_statistics(found.action))
-        parts.append(ChunkTransform(found).encode_chunk(actions, states))
+        made.append(ChunkTransform(found).encode_chunk(actions, states))
         statistics[source.name], counts[source.name] = found, len(actions)
-    return PretrainingChunks(torch.cat(parts), statistics, counts)
+    return PretrainingChunks(torch.cat(made), statistics, counts)
+
+
+def _windows(source: MotionSource, horizon: int, repeat_tail: bool) -> NDArray[np.int64]:
+    """Rows of every chunk (N, H) in the episodes, which stand one after the other."""
+    windows, first = [], 0
+    for motion in source.motions:
+        count = len(motion) if repeat_tail else len(motion) - horizon + 1
+        windows.append(chunk_windows(len(motion), horizon)[:count] + first)
+        first += len(motion)
+    return np.concatenate(windows)
 
 
 def report_constant(rows: np.ndarray, layout: VectorLayout, name: str) -> None:

@@ -24,6 +24,15 @@ KEYS = ("action", "qpos", STATES)
 """Datasets that may hold the rows; the first one there is read."""
 
 
+SIGN = "*.hdf5 or train/*.hdf5 (episodes, `qpos` files)"
+"""By what such a folder is known."""
+
+
+def holds(folder: Path) -> bool:
+    """Whether there are HDF5 files where this module reads them."""
+    return bool(find_files(folder))
+
+
 def find_files(folder: Path) -> list[Path]:
     """HDF5 files of the training split, or of the folder itself, in the order of their names."""
     split = folder / "train"
@@ -39,30 +48,28 @@ def has_states(folder: Path) -> bool:
     return True
 
 
-def read_folder(
-    folder: Path, cell: Cell, keys: Sequence[str] = KEYS
-) -> tuple[list[np.ndarray], list[str]]:
-    """Read all episodes of a folder in the layout of the cell.
+def read_actions(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
+    """Read all episodes of a folder: (T, D) each, in the cell's layout, and their files' names."""
+    return _read(folder, cell, KEYS), [file.name for file in find_files(folder)]
 
-    Args:
-        folder: With HDF5 files.
-        cell: Whose layout it is.
-        keys: Datasets that may hold the rows.
 
-    Returns:
-        One (T, D) float32 per episode, and the names of their files.
-    """
+def read_states(folder: Path, cell: Cell) -> list[np.ndarray]:
+    """Read the measured states of all episodes, in the layout of the action."""
+    return _read(folder, cell, (STATES,))
+
+
+def _read(folder: Path, cell: Cell, keys: Sequence[str]) -> list[np.ndarray]:
+    """The rows of all episodes, from the first of the datasets that a file holds."""
     files = find_files(folder)
     episodes = [_read_rows(file, cell, keys) for file in files]
     widths = {rows.shape[1]: file.name for rows, file in zip(episodes, files, strict=True)}
     if len(widths) > 1:
         found = ", ".join(f"{width} ({name})" for width, name in sorted(widths.items()))
         raise TrainingError(f"{folder} mixes widths {found}: give each kind its own folder")
-    motions = [
+    return [
         map_rows(rows, cell.layout.action, file)
         for rows, file in zip(episodes, files, strict=True)
     ]
-    return motions, [file.name for file in files]
 
 
 def _read_rows(path: Path, cell: Cell, keys: Sequence[str]) -> np.ndarray:

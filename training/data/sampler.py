@@ -91,9 +91,9 @@ class BatchSampler:
         self._data = data
         self._transform = transform
         self._states = transform.state.apply(data.states)
-        self._environment = (
-            None if data.environment is None else transform.environment.apply(data.environment)
-        )
+        self._environment: Tensor | None = None
+        if data.environment is not None and transform.environment is not None:
+            self._environment = transform.environment.apply(data.environment)
 
     def draw(self) -> Draw:
         """Random numbers of the next step; the same on every process."""
@@ -129,30 +129,33 @@ class BatchSampler:
             device: Where the network is.
         """
         rows = micro_batch.of(draw.rows)
-        rows_of_chunks = micro_batch.times(self.draws)
-        level, noise, eps = (rows_of_chunks.of(v) for v in (draw.level, draw.noise, eps))
         inputs = Inputs(
             state=(self._states[rows] + self._noise * micro_batch.of(draw.state_noise)).to(device),
-            environment=self._objects(rows, micro_batch.of(draw.environment_noise), device),
-            images=self._images(rows, micro_batch.of(draw.images), device),
+            environment=self._objects(draw, micro_batch, device),
+            images=self._images(draw, micro_batch, device),
             instructions=self._data.instructions_of(rows),
         )
         chunks = self._data.actions[self._data.windows[rows]]
         actions = self._transform.encode_chunk(chunks, self._data.states[rows])
         actions = self._embed(actions.repeat_interleave(self.draws, dim=0).to(device))
-        noised = mix(self._process, actions, level, noise)
-        return Batch(inputs=inputs, noised=noised, eps=None if eps is None else eps.to(device))
+        noisy = micro_batch.times(self.draws)
+        noised = mix(self._process, actions, noisy.of(draw.level), noisy.of(draw.noise))
+        eps = None if eps is None else noisy.of(eps).to(device)
+        return Batch(inputs=inputs, noised=noised, eps=eps)
 
-    def _objects(self, rows: Tensor, noise: Tensor | None, device: torch.device) -> Tensor | None:
-        if self._environment is None:
+    def _objects(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:
+        """(B, 6 n)."""
+        if self._environment is None or draw.environment_noise is None:
             return None
-        return (self._environment[rows] + self._noise * noise).to(device)
+        noise = self._noise * micro_batch.of(draw.environment_noise)
+        return (self._environment[micro_batch.of(draw.rows)] + noise).to(device)
 
-    def _images(self, rows: Tensor, drawn: Tensor | None, device: torch.device) -> Tensor | None:
+    def _images(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:
         """(B, K, 3, h, w)."""
         if self._data.images is None:
             return None
-        images = images_to_tensor(self._data.images.rows(rows).to(device))
+        images = images_to_tensor(self._data.images.rows(micro_batch.of(draw.rows)).to(device))
         if self._augmentation is None:
             return images
+        drawn = None if draw.images is None else micro_batch.of(draw.images)
         return self._augmentation.apply(images, drawn)

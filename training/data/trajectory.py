@@ -9,6 +9,7 @@ import numpy as np
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
+from ate_core.layout import Layout
 from ate_policy.models.interface import PolicyConfig
 from training.data.episode_file import Episode, list_episodes, read_episode
 
@@ -44,7 +45,8 @@ class Trajectory:
 
 def read_trajectories(folder: Path, limit: int | None = None) -> list[Trajectory]:
     """Read the successful HDF5 episodes of a folder, in the order of their names."""
-    trajectories, failed = [], 0
+    trajectories: list[Trajectory] = []
+    failed = 0
     for path in list_episodes(folder):
         if limit is not None and len(trajectories) == limit:
             break
@@ -98,31 +100,8 @@ def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig)
     layout = parse_cell_text(first.contract, where=first.name).layout
     for one in trajectories:
         if one.contract != first.contract:
-            other = parse_cell_text(one.contract, where=one.name).layout
-            if other.sha256 != layout.sha256:
-                raise LayoutError(
-                    f"{one.name} has another layout than {first.name}: "
-                    f"{'; '.join(layout.differences(other))}. Train on one layout at a time"
-                )
-        length = len(one.action)
-        if one.state.shape != (length, layout.state.size):
-            raise EpisodeError(
-                f"{one.name}: state has shape {one.state.shape}, must be "
-                f"{(length, layout.state.size)}: convert it again"
-            )
-        if one.action.shape != (length, layout.action.size):
-            raise EpisodeError(
-                f"{one.name}: action has shape {one.action.shape}, must be "
-                f"{(length, layout.action.size)}: convert it again"
-            )
-        if length < config.horizon:
-            raise EpisodeError(
-                f"{one.name} has {length} ticks, a chunk has {config.horizon}: remove it or "
-                "shorten the horizon"
-            )
-        for name in ("state", "action"):
-            if not np.isfinite(getattr(one, name)).all():
-                raise EpisodeError(f"{one.name}: {name} holds NaN or infinity: convert it again")
+            _check_layout(one, first, layout)
+        _check_vectors(one, layout, config.horizon)
         if config.objects:
             _check_environment(one, first)
         missing = [key for key in config.cameras if key not in one.images]
@@ -133,16 +112,46 @@ def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig)
             )
 
 
+def _check_layout(one: Trajectory, first: Trajectory, layout: Layout) -> None:
+    other = parse_cell_text(one.contract, where=one.name).layout
+    if other.sha256 != layout.sha256:
+        raise LayoutError(
+            f"{one.name} has another layout than {first.name}: "
+            f"{'; '.join(layout.differences(other))}. Train on one layout at a time"
+        )
+
+
+def _check_vectors(one: Trajectory, layout: Layout, horizon: int) -> None:
+    length = len(one.action)
+    for name, values, size in (
+        ("state", one.state, layout.state.size),
+        ("action", one.action, layout.action.size),
+    ):
+        if values.shape != (length, size):
+            raise EpisodeError(
+                f"{one.name}: {name} has shape {values.shape}, must be {(length, size)}: convert "
+                "it again"
+            )
+        if not np.isfinite(values).all():
+            raise EpisodeError(f"{one.name}: {name} holds NaN or infinity: convert it again")
+    if length < horizon:
+        raise EpisodeError(
+            f"{one.name} has {length} ticks, a chunk has {horizon}: remove it or shorten the "
+            "horizon"
+        )
+
+
 def _check_environment(one: Trajectory, first: Trajectory) -> None:
-    if one.environment is None:
+    ours, theirs = one.environment, first.environment
+    if ours is None or theirs is None:
         raise EpisodeError(
             f"{one.name} has no object poses: a state policy learns from the simulated cell; "
             "train with --variant vision"
         )
-    if one.environment.shape[1:] != first.environment.shape[1:]:
+    if ours.shape[1:] != theirs.shape[1:]:
         raise EpisodeError(
-            f"{one.name} has {one.environment.shape[1]} objects, {first.name} has "
-            f"{first.environment.shape[1]}: train on one task at a time"
+            f"{one.name} has {ours.shape[1]} objects, {first.name} has {theirs.shape[1]}: train "
+            "on one task at a time"
         )
-    if not np.isfinite(one.environment).all():
+    if not np.isfinite(ours).all():
         raise EpisodeError(f"{one.name}: object poses hold NaN or infinity: convert it again")

@@ -32,9 +32,9 @@ class MicroBatch:
     last: bool
     """Whether it ends the step: then processes average their gradients and the optimiser moves."""
 
-    def of(self, values: Tensor | None) -> Tensor | None:
+    def of(self, values: Tensor) -> Tensor:
         """Rows of this micro-batch."""
-        return values if values is None else values[self.begin : self.end]
+        return values[self.begin : self.end]
 
     def times(self, rows: int) -> "MicroBatch":
         """The same slice of values with several rows per observation."""

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import Literal, Self
@@ -17,6 +17,9 @@ from training.loop.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that end a run after the present step, with a checkpoint."""
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What a signal was answered with before."""
 
 LogTarget = Literal["tensorboard", "wandb"]
 """Where metrics go besides log.jsonl."""
@@ -42,7 +45,7 @@ class Progress:
         self._task = self._bar.add_task(label, total=steps, completed=step)
         self._label = label
         self._begin = 0.0
-        self._handlers: dict[int, object] = {}
+        self._handlers: dict[int, Handler] = {}
         self._log_to = tuple(log_to) if run.main else ()
         self._trackers: list[GeneralTracker] = []
 

@@ -16,13 +16,15 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
+    OptimizerStateType,
     StateDictOptions,
+    ValueType,
     get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
@@ -190,11 +192,10 @@ def pack_state(
     first one only.
     """
     state = {"step": torch.tensor(step)}
-    weights = get_model_state_dict(model, options=WHOLE)
-    state |= {f"model.{name}": value for name, value in weights.items()}
+    state |= {f"model.{name}": value for name, value in _weights(model).items()}
     state |= {f"averaged.{name}": _whole(value) for name, value in (averaged or {}).items()}
-    moments = get_optimizer_state_dict(model, optimizer, options=WHOLE)
-    for name, entries in moments.get("state", {}).items():
+    whole = get_optimizer_state_dict(model, optimizer, options=WHOLE)
+    for name, entries in _moments(whole).items():
         state |= {f"optimizer.{key}.{name}": value for key, value in entries.items()}
     state |= {f"generator.{name}": g.get_state() for name, g in generators.items()}
     return {name: value.detach().clone() for name, value in state.items()}
@@ -213,9 +214,9 @@ def unpack_state(
         for name, value in (averaged or {}).items():
             value.copy_(_like(state[f"averaged.{name}"], value))
         template = get_optimizer_state_dict(model, optimizer)
-        moments = {
+        moments: dict[str, ValueType] = {
             name: {key: state[f"optimizer.{key}.{name}"] for key in entries}
-            for name, entries in template["state"].items()
+            for name, entries in _moments(template).items()
         }
         set_optimizer_state_dict(model, optimizer, {**template, "state": moments}, options=WHOLE)
         for name, generator in generators.items():
@@ -228,8 +229,17 @@ def unpack_state(
 
 def saved_weights(model: nn.Module, averaged: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of a checkpoint: averages where there are any; every process must call it."""
-    weights = get_model_state_dict(model, options=WHOLE)
-    return {**weights, **{name: _whole(value) for name, value in averaged.items()}}
+    return _weights(model) | {name: _whole(value) for name, value in averaged.items()}
+
+
+# torch gives both as anything that a state may hold; these hold tensors
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return cast("dict[str, Tensor]", get_model_state_dict(model, options=WHOLE))
+
+
+def _moments(state: OptimizerStateType) -> dict[str, dict[str, Tensor]]:
+    """By parameter; none on the processes that do not collect."""
+    return cast("dict[str, dict[str, Tensor]]", state.get("state", {}))
 
 
 def _whole(value: Tensor) -> Tensor:
@@ -243,7 +253,7 @@ def _like(value: Tensor, other: Tensor) -> Tensor:
     return distribute_tensor(value.to(other.device), other.device_mesh, other.placements)
 
 
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, ValueType]:
     return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
 
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from training.reporting.figures import png
+from training.vae.measures import DimensionError
 
 COLOURS = ("0.55", "tab:orange", "tab:blue", "tab:green")
 """Of the groups, in their order."""
@@ -35,7 +36,7 @@ def plane_figure(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
     return png(figure)
 
 
-def error_figure(entries: Sequence[Mapping]) -> bytes:
+def error_figure(entries: Sequence[DimensionError]) -> bytes:
     """Root mean square error of each joint [deg]."""
     joints = [entry for entry in entries if entry["unit"] == "deg"]
     figure = Figure(figsize=(7, 3))

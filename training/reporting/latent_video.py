@@ -43,7 +43,10 @@ def play(chunks: NDArray[np.float64], cell: Cell, path: Path, *, task: str, seed
     return len(frames)
 
 
-def approach(begin: NDArray, end: NDArray, period: float) -> NDArray[np.float64]:
+def approach(
+    begin: NDArray[np.float64], end: NDArray[np.float64], period: float
+) -> NDArray[np.float64]:
     """Rows (T, D) on the straight line between two actions, without its ends; T may be 0."""
     ticks = max(1, int(np.ceil(np.abs(end - begin).max() / (APPROACH * period))))
-    return begin + (end - begin) * (np.arange(1, ticks) / ticks)[:, None]
+    shares: NDArray[np.float64] = np.arange(1, ticks) / ticks
+    return begin + (end - begin) * shares[:, None]

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -197,7 +198,7 @@ def fill_document(page: Path, name: str, lines: list[str]) -> None:
     page.write_text(f"{head}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{tail}")
 
 
-def _plain(config: StudyConfig, outcomes: Outcomes) -> dict:
+def _plain(config: StudyConfig, outcomes: Outcomes) -> dict[str, Any]:
     """Everything of results.json: settings, rollouts, and what the tables say."""
     arms: dict[str, Arm] = {arm.name: arm for arm in config.arms}
     entries = []

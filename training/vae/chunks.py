@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from ate_policy.checkpoint import Checkpoint
 from ate_policy.chunking import CHUNK_SECONDS, ticks_in
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics
-from training.configs.train_vae import PRESETS, TrainVaeConfig
+from training.configs.train_vae import TrainVaeConfig
 from training.data.dataset import action_space, gather
 from training.data.episode_file import read_cell
 from training.data.pretraining import load_sources, make_chunks, report_constant
@@ -36,14 +37,16 @@ class VaeData:
     """Origin of the chunks, in their order: name -> how many."""
     states: Tensor | None = None
     """(N, S) measured at the tick of each chunk (stage 2)."""
-    about: dict = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
     """More on the origin, for the record."""
 
 
 def load_chunks(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     """The chunks of the run's stage."""
-    load = load_pretraining if config.stage == 1 else load_demonstrations
-    data = load(config, recipe)
+    if config.episodes is None:
+        data = load_pretraining(config, recipe)
+    else:
+        data = load_demonstrations(config, config.episodes, recipe)
     if len(data.chunks) < config.batch and recipe.schedule == "epochs":
         raise TrainingError(
             f"{len(data.chunks)} chunks are fewer than a batch of {config.batch}, and epochs drop "
@@ -60,10 +63,10 @@ def horizon_of(config: TrainVaeConfig) -> int:
     return ticks_in(CHUNK_SECONDS, cell.tick_rate)
 
 
-def stored_config(checkpoint: Checkpoint, **changes: object) -> TrainVaeConfig:
+def stored_config(checkpoint: Checkpoint, **changes: Any) -> TrainVaeConfig:
     """The configuration of a finished run, so that its chunks can be made again."""
     names = {f.name for f in fields(TrainVaeConfig)}
-    values = {k: v for k, v in checkpoint.training.items() if k in names}
+    values: dict[str, Any] = {k: v for k, v in checkpoint.training.items() if k in names}
     given = values.get("recordings") or ()
     values["recordings"] = tuple(map(Path, [given] if isinstance(given, str) else given))
     for name in ("output", "episodes", "prior", "cell"):
@@ -72,7 +75,7 @@ def stored_config(checkpoint: Checkpoint, **changes: object) -> TrainVaeConfig:
 
 
 def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
-    """Chunks of other robots; each source normalised on its own."""
+    """Stage 1: chunks of other robots; each source normalised on its own."""
     cell = load_cell(config.cell)
     relative = config.actions == "relative"
     sources = load_sources(
@@ -95,7 +98,7 @@ def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
         name: {key: list(getattr(value.action, key)) for key in ("mean", "std")}
         for name, value in made.statistics.items()
     }
-    about = {"sources": made.counts, "source_statistics": tables}
+    about: dict[str, Any] = {"sources": made.counts, "source_statistics": tables}
     if relative:
         about["relative_to"] = {
             one.name: "first action" if one.states is None else "measured state" for one in sources
@@ -109,12 +112,12 @@ def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
     )
 
 
-def load_demonstrations(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
-    """The chunks on which the policy will be trained, in the same normalisation."""
-    trajectories = read_trajectories(config.episodes, config.demonstrations)
+def load_demonstrations(config: TrainVaeConfig, episodes: Path, recipe: Recipe) -> VaeData:
+    """Stage 2: the chunks on which the policy will be trained, in the same normalisation."""
+    trajectories = read_trajectories(episodes, config.demonstrations)
     data = gather(trajectories, PolicyConfig(horizon=horizon_of(config)))
     layout = parse_cell_text(data.contract).layout.action
-    report_constant(data.actions.numpy(), layout, f"demonstrations in {config.episodes}")
+    report_constant(data.actions.numpy(), layout, f"demonstrations in {episodes}")
     statistics = data.statistics(config.actions)
     if not recipe.normalised:
         statistics = replace(statistics, action=unit_statistics(statistics.action))
@@ -145,11 +148,11 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
         )
     if stored.stage != 1:
         raise TrainingError(f"{config.prior} is of stage {stored.stage}: give a stage-1 VAE")
-    own, theirs = (action_space(s) for s in (data.statistics, stored.checkpoint.statistics))
-    if own != theirs:
+    space, of_prior = (action_space(s) for s in (data.statistics, stored.checkpoint.statistics))
+    if space != of_prior:
         raise TrainingError(
-            f"{config.prior} was trained on {theirs} actions, this run on {own} ones: give both "
-            "stages the same --actions"
+            f"{config.prior} was trained on {of_prior} actions, this run on {space} ones: give "
+            "both stages the same --actions"
         )
     horizon = stored.model.config.horizon
     if horizon != sizes.horizon:
@@ -181,5 +184,5 @@ def vae_sizes(config: TrainVaeConfig, recipe: Recipe, data: VaeData) -> VaeConfi
         horizon=data.chunks.shape[1],
         action_size=data.chunks.shape[-1],
         latent_head=recipe.latent_head,
-        **{name: config.sized(name) for name in PRESETS[config.preset].sizes()},
+        **config.sizes(),
     )

@@ -1,6 +1,7 @@
 """Numbers that say what a latent space holds."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -70,14 +71,25 @@ def gaussian_kl(p: DiagonalGaussian, q: DiagonalGaussian) -> Tensor:
     return 0.5 * ((q.variance / p.variance).log() + ratio - 1.0)
 
 
-def dimension_errors(made: np.ndarray, true: np.ndarray, layout: VectorLayout) -> list[dict]:
-    """Root mean square and largest error per dimension of chunks (N, H, D) in robot units.
+class DimensionError(TypedDict):
+    """How far one dimension of chunks is off."""
 
-    Returns:
-        name, unit ('deg' for angles), rms and largest, one entry per dimension.
-    """
+    name: str
+    """Of the dimension."""
+    unit: str
+    """deg for angles."""
+    rms: float
+    """Root mean square error."""
+    largest: float
+    """Largest error."""
+
+
+def dimension_errors(
+    made: np.ndarray, true: np.ndarray, layout: VectorLayout
+) -> list[DimensionError]:
+    """Errors of each dimension of chunks (N, H, D) in robot units."""
     off = np.abs(made.astype(np.float64) - true).reshape(-1, layout.size)
-    entries = []
+    entries: list[DimensionError] = []
     for column, (name, unit) in enumerate(zip(layout.names, layout.units, strict=True)):
         errors = np.degrees(off[:, column]) if unit == "rad" else off[:, column]
         entries.append(

@@ -72,7 +72,8 @@ class SelfAttention(nn.Module):
         """(B, T, W) -> (B, T, W)."""
         q, k, v = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = attend(q, k, v)  # (B, h, T, W / h)
-        return self.out(y.transpose(1, 2).flatten(2))
+        joined: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return joined
 
     def first(self, x: Tensor, count: int) -> Tensor:
         """(B, T, W) -> (B, count, W): the output of the first tokens, for little more than them.
@@ -87,7 +88,8 @@ class SelfAttention(nn.Module):
         keys = x[:, None].expand(-1, self.heads, -1, -1)
         y = attend(folded, keys, keys, scale=q.shape[-1] ** -0.5)  # (B, h, count, W)
         y = torch.einsum("bhcw,hdw->bchd", y, w_v) + b_v
-        return self.out(y.flatten(2))
+        joined: Tensor = self.out(y.flatten(2))
+        return joined
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
@@ -115,7 +117,8 @@ class EncoderLayer(nn.Module):
         """(B, T, W) -> (B, keep or T, W)."""
         attended = self.attention(x) if keep is None else self.attention.first(x, keep)
         x = self.norms[0](x[:, :keep] + attended)
-        return self.norms[1](x + self.feedforward(x))
+        x = self.norms[1](x + self.feedforward(x))
+        return x
 
 
 class DecoderLayer(nn.Module):
@@ -133,7 +136,8 @@ class DecoderLayer(nn.Module):
         """(1 or B, T, W), (B, L) -> (B, T, W)."""
         x = self.norms[0](x + self.attention(x))
         x = self.norms[1](x + self.out(self.value(z))[:, None])
-        return self.norms[2](x + self.feedforward(x))
+        x = self.norms[2](x + self.feedforward(x))
+        return x
 
 
 class ActionVae(nn.Module):
@@ -182,7 +186,8 @@ class ActionVae(nn.Module):
             x = layer(x, z)
             if index < len(self.decoder) // 2:
                 stack.append(x)
-        return self.reconstruct(self.decoder_norm(x))
+        actions: Tensor = self.reconstruct(self.decoder_norm(x))
+        return actions
 
     def forward(self, actions: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Encode, sample with the given noise, decode.
@@ -219,4 +224,5 @@ def _merge_skip(
     first = layers - layers // 2
     if index < first:
         return x
-    return skips[index - first](torch.cat([x, stack.pop()], dim=-1))
+    merged: Tensor = skips[index - first](torch.cat([x, stack.pop()], dim=-1))
+    return merged

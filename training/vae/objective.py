@@ -29,10 +29,12 @@ class VaeBatch:
 
     def of(self, micro_batch: MicroBatch, device: torch.device) -> "VaeBatch":
         """The chunks of one process; the MMD compares all of z with all samples."""
-        shared = (
-            micro_batch.of(value).to(device) for value in (self.actions, self.seen, self.eps)
+        return VaeBatch(
+            actions=micro_batch.of(self.actions).to(device),
+            seen=micro_batch.of(self.seen).to(device),
+            eps=micro_batch.of(self.eps).to(device),
+            samples=self.samples.to(device),
         )
-        return VaeBatch(*shared, self.samples.to(device))
 
 
 def draw_batch(
@@ -78,7 +80,11 @@ def vae_loss(
     }
     loss = terms["reconstruction"] + recipe.weight_kl * terms["kl"]
     if recipe.weight_mmd > 0.0:
-        kernel = {"distance": recipe.mmd_distance, "diagonal": recipe.mmd_diagonal}
-        terms["mmd"] = mmd(all_z.float(), batch.samples, **kernel)
+        terms["mmd"] = mmd(
+            all_z.float(),
+            batch.samples,
+            distance=recipe.mmd_distance,
+            diagonal=recipe.mmd_diagonal,
+        )
         loss = loss + recipe.weight_mmd * terms["mmd"]
     return loss, {**terms, "sigma": log_variance.mul(0.5).exp().mean()}

@@ -30,7 +30,7 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
-        peak = self.config.sized("learning_rate")
+        peak = self.config.peak_rate
         if self.recipe.schedule == "epochs":
             return epoch_rate(peak, step // (self.chunks // self.config.batch))
         return cosine_rate(peak, step, self.config.steps)

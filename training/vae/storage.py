@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,7 @@ def describe_vae(
     *,
     contract: str,
     statistics: Statistics,
-    training: dict,
+    training: dict[str, Any],
     card: str,
 ) -> Checkpoint:
     """Describe a VAE as a checkpoint, ready to be saved."""

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -46,13 +47,13 @@ class Checkpoint:
     """What the weights are, for instance 'flow' or 'action_vae'."""
     weights: Mapping[str, Tensor]
     """Parameters by name."""
-    model: Mapping[str, object]
+    model: Mapping[str, Any]
     """Configuration from which the network is rebuilt."""
     contract: str
     """Canonical text of the cell."""
     statistics: Statistics
     """Normalisation of state, action and objects."""
-    training: Mapping[str, object] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained: data, seed, steps, guidance."""
     card: str = ""
     """Model card in Markdown."""
