@@ -24,18 +24,19 @@ from torch import Tensor
 from ate_core.contract import load_cell
 from ate_policy.graphed import GraphedSampler
 from ate_policy.loading import find_device, find_dtype
+from ate_policy.models.entry import PresetName
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.models.pi0 import Pi0
 from ate_policy.models.registry import build_model, config_class, policy_entry
 from ate_policy.noise import mix
-from training.configs.finetune import FULL, PolicyName, Preset
 from training.configs.train_vae import PRESETS
 from training.data.sampler import Batch
 from training.finetune import loss_of
 from training.loop.optimisation import apply_gradients, make_optimizer
 from training.loop.processes import autocast, memory_estimate
 from training.objectives.denoising import Objective, PlainDenoising
-from training.objectives.latent_guidance import ShiftBounds, ShiftedTarget
+from training.objectives.latent_guidance import ShiftBounds
+from training.objectives.shifted_target import ShiftedTarget
 from training.vae.model import ActionVae, VaeConfig
 
 PROMPT = "put the slice into the toaster and press the button"
@@ -45,9 +46,9 @@ PROMPT = "put the slice into the toaster and press the button"
 class BenchmarkConfig:
     """Time published networks; defaults: those of the paper, on a GPU."""
 
-    policies: tuple[PolicyName, ...] = ("pi0", "rdt", "diffusion")
+    policies: tuple[str, ...] = ("pi0", "rdt", "diffusion")
     """Which ones."""
-    preset: Preset = "full"
+    preset: PresetName = "full"
     """Sizes."""
     batch: int | None = None
     """Chunks per training step; None: the paper's."""
@@ -74,11 +75,11 @@ def main(config: BenchmarkConfig) -> None:
             torch.cuda.empty_cache()
 
 
-def time_policy(name: PolicyName, config: BenchmarkConfig, device: torch.device) -> None:
+def time_policy(name: str, config: BenchmarkConfig, device: torch.device) -> None:
     """Train and sample one network."""
     with device:
         model = build(name, config)
-    batch = config.batch or FULL[name].batch
+    batch = config.batch or policy_entry(name).preset("full").recipe.batch
     print(memory_estimate(model, average=False))
     plain, guided, peak = time_training(model, batch, config, device)
     ratios = [g / p for g, p in zip(guided, plain, strict=True)]
@@ -91,7 +92,7 @@ def time_policy(name: PolicyName, config: BenchmarkConfig, device: torch.device)
         print(f"{label:20} {1e3 * median:8.1f} ms per chunk, slowest {1e3 * slowest:.1f}")
 
 
-def build(name: PolicyName, config: BenchmarkConfig) -> ChunkModel:
+def build(name: str, config: BenchmarkConfig) -> ChunkModel:
     """The network with random weights, reading three cameras."""
     layout = load_cell().layout
     sizes = dict(policy_entry(name).preset(config.preset).sizes)

@@ -4,7 +4,6 @@ Inference does not know about guidance: the VAE is used here and never stored wi
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 import torch
@@ -26,7 +25,7 @@ from training.loop.optimisation import (
     cosine_rate,
     make_optimizer,
 )
-from training.loop.policies import build_policy, horizon_of, policy_sizes
+from training.loop.policies import build_policy, horizon_of, policy_config
 from training.loop.processes import (
     agree,
     autocast,
@@ -40,21 +39,14 @@ from training.loop.processes import (
 )
 from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder, pack_state, saved_weights, unpack_state
-from training.objectives.denoising import Objective, PlainDenoising
-from training.objectives.latent_guidance import (
-    LatentMetric,
-    RandomShift,
-    ReferenceShift,
-    ShiftBounds,
-    ShiftedTarget,
-)
-from training.vae.storage import load_vae, require_same_space
+from training.objectives.denoising import Objective
+from training.objectives.guidance import GuidedRun
 
 
 @explain_memory(
-    "halve the forward pass with --accumulate 2 (or 4), or use --precision bf16, "
-    "--gradient-checkpointing, a smaller --batch, or train less of the network (pi0: "
-    "--pi0-train expert or lora)"
+    "halve the forward pass with --optim.accumulate 2 (or 4), or use --precision bf16, "
+    "--policy.gradient-checkpointing (pi0, rdt), a smaller --optim.batch, or train less of the "
+    "network (pi0: --policy.train expert or lora)"
 )
 def finetune(config: FinetuneConfig) -> int:
     """Train a policy and write a run folder of checkpoints.
@@ -67,18 +59,21 @@ def finetune(config: FinetuneConfig) -> int:
     recipe = config.recipe
     accelerator = make_accelerator()
     device, main = accelerator.device, accelerator.is_main_process
-    run = RunFolder(config.output, config, config.resume, main=main)
-    shares = list(micro_batches(accelerator, recipe.observations, config.accumulate))
+    run = RunFolder(
+        config.output, config.record(), config.resume, upgrade=config.upgrade, main=main
+    )
+    accumulate = config.optim.accumulate
+    shares = list(micro_batches(accelerator, recipe.observations, accumulate))
 
     # data
     trajectories = read_trajectories(config.episodes, config.demonstrations)
-    sizes = policy_sizes(config, trajectories[0])
-    data = gather(trajectories, sizes, image_memory_gb=config.image_memory_gb)
+    built_from = policy_config(config, trajectories[0])
+    data = gather(trajectories, built_from, image_memory_gb=config.images.memory_gb)
     statistics = data.statistics(config.actions, normalise=config.normalise)
-    objective = build_objective(config, statistics, sizes.horizon, device)
+    objective = make_objective(config, statistics, built_from.horizon, device)
 
     # model
-    model = build_policy(config, sizes, data.contract).to(device)
+    model = build_policy(config, built_from, data.contract).to(device)
     accelerator.print(memory_estimate(model, recipe.ema_decay > 0.0))
     optimizer = make_optimizer(model, recipe.learning_rate, recipe.weight_decay, recipe.betas)
     network, _ = accelerator.prepare(model, optimizer)
@@ -90,7 +85,7 @@ def finetune(config: FinetuneConfig) -> int:
     step, steps = 0, config.steps
     if config.resume:
         step = unpack_state(run.load_state(), model, optimizer, generators, averaged)
-    label = f"finetune {config.policy} {config.guidance}"
+    label = f"finetune {config.policy_name} {config.guidance_name}"
     with Progress(
         run, label, step=step, steps=steps, log_every=config.log_every, log_to=config.log_to
     ) as progress:
@@ -107,7 +102,7 @@ def finetune(config: FinetuneConfig) -> int:
                     loss, metrics = loss_of(model, objective, output, batch, step)
                     if not torch.isfinite(loss):
                         run.refuse_loss(step + 1, loss, batch.tensors())
-                    accelerator.backward(loss / config.accumulate)
+                    accelerator.backward(loss / accumulate)
                 collected.append({"loss": loss, **metrics})
             rate = cosine_rate(
                 recipe.learning_rate, step, steps, warmup=recipe.warmup, final=recipe.final_rate
@@ -152,34 +147,25 @@ def make_sampler(
         draws=config.recipe.draws,
         input_noise=config.input_noise,
         augmentation=make_augmentation(
-            config.augmentation, model.config.cameras, config.image_shift
+            config.augmentation, model.config.cameras, config.images.shift
         ),
         seed=config.seed,
     )
 
 
-def build_objective(
+def make_objective(
     config: FinetuneConfig, statistics: Statistics, horizon: int, device: torch.device
 ) -> Objective:
     """The objective of the chosen guidance mode."""
-    if config.guidance == "none":
-        return PlainDenoising()
-    vae = load_vae(config.vae)
-    require_same_space(vae, statistics, horizon)
-    encoder = vae.model.to(device)
-    if config.guidance == "latent_metric":
-        return LatentMetric(encoder, config.strength, config.seed)
-    if config.guidance == "reference":
-        return ReferenceShift(encoder, config.strength, config.guidance_cap, config.seed)
-    bounds = ShiftBounds(
-        strength=config.strength,
-        tau_floor=config.guidance_tau_floor,
-        cap=config.guidance_cap,
+    return config.guidance.make_objective(
+        GuidedRun(
+            statistics=statistics,
+            horizon=horizon,
+            steps=config.steps,
+            seed=config.seed,
+            device=device,
+        )
     )
-    if config.guidance == "random":
-        entries = horizon * len(statistics.action.mean)
-        return RandomShift(encoder, bounds, config.seed, entries)
-    return ShiftedTarget(encoder, bounds, config.seed, config.guidance, config.steps)
 
 
 def describe(
@@ -191,34 +177,34 @@ def describe(
     step: int,
 ) -> Checkpoint:
     """The checkpoint of this moment, with its model card."""
-    training = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    training = config.record()
+    guidance = {key: value for key, value in training["guidance"].items() if key != "name"}
+    steered = "".join(f", {key} {value}" for key, value in guidance.items())
     training |= {"step": step, "task": data.task}
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     training |= {"data_sha256": data.sha256()}
     training |= {"instructions": sorted(set(data.instructions))}
     parameters = sum(p.numel() for p in model.parameters())
-    sizes = model.config
-    steered = f"{config.guidance}, strength {config.strength:g}, VAE {config.vae}"
-    card = f"""# {config.policy} policy: {data.task or "unnamed task"}
+    reads = model.config
+    card = f"""# {config.policy_name} policy: {data.task or "unnamed task"}
 
 | | |
 |---|---|
-| input | {config.variant}: {"object poses" if sizes.objects else ", ".join(sizes.cameras)} |
-| output | chunks of {sizes.horizon} {config.actions} actions |
-| parameters | {parameters / 1e6:.2f} M, preset {config.preset} |
+| input | {config.variant}: {"object poses" if reads.objects else ", ".join(reads.cameras)} |
+| output | chunks of {reads.horizon} {config.actions} actions |
+| parameters | {parameters / 1e6:.2f} M, preset {config.policy.preset} |
 | started from | {config.init or "random weights"} |
 | demonstrations | {data.episodes} ({len(data)} ticks) |
 | steps | {step} of {config.steps}, seed {config.seed} |
-| guidance | {"none" if config.guidance == "none" else steered} |
+| guidance | {config.guidance_name}{steered} |
 
 Trained for the cell in `contract.yaml`; a cell with another layout is refused. The weights are
 {"averages over training steps" if config.recipe.ema_decay else "those of the last step"}. Load
 with `ate_policy.policy.load_policy`; `config.json` holds every setting of the run.
 """
-    sizes, weights = sizes.deployed(weights)
     return checkpoint_of(
-        config.policy,
-        sizes,
+        config.policy_name,
+        model.config,
         weights=weights,
         statistics=statistics,
         contract=data.contract,

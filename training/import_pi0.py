@@ -1,4 +1,4 @@
-"""`ate import-pi0`: weights of pi0 from lerobot or openpi -> a checkpoint, and back to lerobot."""
+"""`ate import-pi0`, `ate export-pi0`: weights of lerobot or openpi -> a checkpoint, and back."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.transforms import Statistics, VectorStatistics
-from training.configs.import_pi0 import ImportPi0Config
+from training.configs.import_pi0 import ExportPi0Config, ImportPi0Config
 from training.pretrained.imported import (
     NORMAL_Q99,
     identity_statistics,
@@ -33,24 +33,21 @@ STD_FLOOR = 1e-6
 
 
 def import_pi0(config: ImportPi0Config) -> int:
-    """Write a checkpoint from the weights of lerobot or openpi, or the other way."""
-    make_parent(config.output, replace=not config.to_lerobot)
-    if config.to_lerobot:
-        export_lerobot(config.source, config.output)
-        return 0
+    """Write a checkpoint from the weights of lerobot or openpi."""
+    make_parent(config.output)
     cell = load_cell(config.cell)
     weight_files(config.source, SOURCES)
-    sizes = pi0_sizes(config, cell)
-    if sizes.language:
-        load_tokenizer(sizes.tokenizer)  # refuse a missing one before gigabytes are read
-    weights = import_weights(read_folder(config.source, SOURCES), sizes)
+    made = pi0_config(config, cell)
+    if made.language:
+        load_tokenizer(made.tokenizer)  # refuse a missing one before gigabytes are read
+    weights = import_weights(read_folder(config.source, SOURCES), made)
     statistics = identity_statistics(cell)
     if config.statistics is not None:
         statistics = read_norm_stats(config.statistics, cell, relative=config.relative)
     save_imported(
         config.output,
         KIND,
-        sizes,
+        made,
         weights,
         source=config.source,
         statistics=statistics,
@@ -61,29 +58,27 @@ def import_pi0(config: ImportPi0Config) -> int:
     return 0
 
 
-def export_lerobot(checkpoint: Path, folder: Path) -> None:
-    """Write a checkpoint's weights as lerobot names them, without lerobot's config.json.
-
-    Args:
-        checkpoint: Folder of a pi0 of ours.
-        folder: New folder for model.safetensors and norm_stats.json.
-    """
-    stored = load_checkpoint(checkpoint, kind=KIND)
+def export_pi0(config: ExportPi0Config) -> int:
+    """Write a checkpoint's weights as lerobot names them, without lerobot's config.json."""
+    folder = config.output
+    make_parent(folder, replace=False)
+    stored = load_checkpoint(config.checkpoint, kind=KIND)
     weights = export_weights(stored.weights, lerobot=True)
     folder.mkdir(parents=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     text = json.dumps(stored.statistics.to_dict(), indent=1)
     (folder / "norm_stats.json").write_text(text + "\n")
     print(f"{folder}: {len(weights)} tensors with lerobot's names, and norm_stats.json")
+    return 0
 
 
-def pi0_sizes(config: ImportPi0Config, cell: Cell) -> Pi0Config:
+def pi0_config(config: ImportPi0Config, cell: Cell) -> Pi0Config:
     """The network's configuration for a cell."""
     layout = cell.layout
     given = config.tokenizer
     if given is None and (config.source / "tokenizer.json").is_file():
         given = config.source
-    sizes = {
+    fields = {
         **PRESETS[config.preset].sizes,
         "language": config.language,
         "horizon": config.horizon or ticks_in(CHUNK_SECONDS, cell.tick_rate),
@@ -92,10 +87,10 @@ def pi0_sizes(config: ImportPi0Config, cell: Cell) -> Pi0Config:
         "cameras": config.cameras or layout.cameras,
     }
     if given is not None:
-        sizes["tokenizer"] = str(given)
+        fields["tokenizer"] = str(given)
     elif not config.language:
-        sizes["tokenizer"] = BYTES
-    return Pi0Config(**sizes)
+        fields["tokenizer"] = BYTES
+    return Pi0Config(**fields)
 
 
 def read_norm_stats(file: Path, cell: Cell, *, relative: bool = False) -> Statistics:
@@ -147,5 +142,5 @@ def _card(config: ImportPi0Config, parameters: int) -> str:
 | statistics | {known} |
 | licence | Gemma (ai.google.dev/gemma/terms) for the weights and the tokenizer |
 
-Fine-tune with `ate finetune --policy pi0 --preset {config.preset} --init <this folder>`.
+Fine-tune with `ate finetune policy:pi0 --policy.preset {config.preset} --init <this folder>`.
 """

@@ -31,24 +31,24 @@ def import_rdt(config: ImportRdtConfig) -> int:
     make_parent(config.output)
     cell = load_cell(config.cell)
     theirs = read_folder(config.source, SOURCES)
-    sizes = rdt_sizes(config, cell, theirs)
-    weights = import_weights(theirs, sizes)
+    made = rdt_config(config, cell, theirs)
+    weights = import_weights(theirs, made)
     save_imported(
         config.output,
         KIND,
-        sizes,
+        made,
         weights,
         source=config.source,
         statistics=identity_statistics(cell),
         cell=cell,
         preset="full",
-        card=_card(config, sizes, sum(value.numel() for value in weights.values())),
+        card=_card(config, made, sum(value.numel() for value in weights.values())),
         options="--no-normalise ",
     )
     return 0
 
 
-def rdt_sizes(config: ImportRdtConfig, cell: Cell, theirs: Mapping[str, Tensor]) -> RdtConfig:
+def rdt_config(config: ImportRdtConfig, cell: Cell, theirs: Mapping[str, Tensor]) -> RdtConfig:
     """The network's configuration for a cell, as wide and deep as the weights."""
     layout = cell.layout
     published = published_sizes(theirs)
@@ -75,18 +75,18 @@ def rdt_sizes(config: ImportRdtConfig, cell: Cell, theirs: Mapping[str, Tensor])
     )
 
 
-def _card(config: ImportRdtConfig, sizes: RdtConfig, parameters: int) -> str:
-    cameras = ", ".join(sizes.cameras)
+def _card(config: ImportRdtConfig, made: RdtConfig, parameters: int) -> str:
+    cameras = ", ".join(made.cameras)
     return f"""# RDT, imported
 
 | | |
 |---|---|
 | weights | {config.source}, {parameters / 1e6:.0f} M parameters |
-| output | chunks of {sizes.horizon} actions in radians and opening ratios |
+| output | chunks of {made.horizon} actions in radians and opening ratios |
 | cameras | {cameras}; their present images stand for those of the tick before, too |
 | statistics | none: RDT was trained in robot units |
 | licence | MIT (thu-ml/RoboticsDiffusionTransformer) |
 | encoders | not in this folder: T5-v1.1-XXL and SigLIP so400m-patch14-384, both Apache-2.0 |
 
-Fine-tune with `ate finetune --policy rdt --preset full --init <this folder> --no-normalise`.
+Fine-tune with `ate finetune policy:rdt --policy.preset full --init <this folder> --no-normalise`.
 """

@@ -13,8 +13,11 @@ from pathlib import Path
 from ate_core.errors import UsageError
 from ate_sim.embodiments import EMBODIMENTS
 from ate_sim.tasks import load_task
-from training.configs.study import GROWS, HOW_TO_RUN, PLAIN, Arm, StudyConfig
+from training.configs.old_words import study_with_todays_words
+from training.configs.record import complete, differences
+from training.configs.study import GROWS, HOW_TO_RUN, Arm, StudyConfig
 from training.data.folders import make_folder
+from training.objectives.guidance import PLAIN
 from training.studies.report import write_report
 from training.studies.stages import (
     pretrain_policy,
@@ -149,11 +152,11 @@ def _be_quiet() -> None:
 def _remember(config: StudyConfig) -> None:
     """Keep the settings, and refuse to go on with others that would change finished stages."""
     file = config.output / "study.json"
-    plain = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    plain = {key: value for key, value in plain.items() if key not in HOW_TO_RUN}
+    record = {key: value for key, value in config.record().items() if key not in HOW_TO_RUN}
     if file.is_file():
-        stored = json.loads(file.read_text())
-        differing = _differing(stored, plain)
+        stored = complete(study_with_todays_words(json.loads(file.read_text())), config)
+        ignored = {*GROWS, *HOW_TO_RUN}
+        differing = [line for key, line in differences(stored, record) if key not in ignored]
         if differing:
             raise UsageError(
                 f"{config.output} holds a study with other settings: {'; '.join(differing)}. Go "
@@ -162,12 +165,4 @@ def _remember(config: StudyConfig) -> None:
     elif any(config.output.iterdir()):
         raise UsageError(f"{config.output} is not empty and no study: choose another output")
     if not config.report_only:
-        file.write_text(json.dumps(plain, indent=2) + "\n")
-
-
-def _differing(stored: dict, wanted: dict) -> list[str]:
-    return [
-        f"{key}: {wanted.get(key)} (was {stored.get(key)})"
-        for key in sorted(set(stored) | set(wanted))
-        if key not in GROWS and stored.get(key) != wanted.get(key)
-    ]
+        file.write_text(json.dumps(record, indent=2) + "\n")

@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from training.configs.record import complete, record_of
 from training.configs.train_vae import TrainVaeConfig
 from training.loop.optimisation import apply_gradients, make_optimizer
 from training.loop.processes import (
@@ -44,7 +45,13 @@ def train_vae(config: TrainVaeConfig) -> int:
     config = dataclasses.replace(config, horizon=horizon_of(config))
     accelerator = make_accelerator()
     device = accelerator.device
-    run = RunFolder(config.output, config, config.resume, main=accelerator.is_main_process)
+    run = RunFolder(
+        config.output,
+        record_of(config),
+        config.resume,
+        upgrade=lambda stored: complete(stored, config),
+        main=accelerator.is_main_process,
+    )
     recipe = recipe_of(config)
 
     # data and prior

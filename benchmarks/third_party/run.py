@@ -104,8 +104,8 @@ def run(config: RunConfig) -> int:
     for seed in config.seeds:
         for guidance in config.guidances:
             policies[_name(guidance, seed)] = folder / "policies" / _name(guidance, seed)
-            options = ["--episodes", episodes, "--guidance", guidance, "--seed", seed]
-            options += [] if guidance == "none" else ["--vae", vae]
+            options = ["--episodes", episodes, "--seed", seed, f"guidance:{guidance}"]
+            options += [] if guidance == "none" else ["--guidance.vae", vae]
             train("finetune", policies[_name(guidance, seed)], steps, options)
 
     # roll-outs

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from ate_policy.checkpoint import load_checkpoint
-from training.configs.finetune import FinetuneConfig
+from ate_policy.models.pi0_entry import Pi0Options
+from ate_policy.models.rdt_entry import RdtOptions
+from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
 from training.data.augmentation import Openpi, Shift, crop_and_turn, jitter, make_augmentation
 from training.finetune import finetune
 
@@ -144,10 +146,11 @@ def test_pi0_of_full_size_is_trained_as_openpi_does(tmp_path):
         config = FinetuneConfig(episodes=tmp_path, output=tmp_path, variant="vision", **fields)
         return config.augmentation
 
-    assert chosen(policy="pi0", preset="full") == "openpi"
-    assert chosen(policy="pi0") == chosen(policy="rdt", preset="full") == "shift"
-    assert chosen(image_augmentation="none") == "none"
-    assert chosen(policy="pi0", preset="full", image_augmentation="shift") == "shift"
+    full = Pi0Options(preset="full")
+    assert chosen(policy=full) == "openpi"
+    assert chosen(policy=Pi0Options()) == chosen(policy=RdtOptions(preset="full")) == "shift"
+    assert chosen(images=ImageOptions(augmentation="none")) == "none"
+    assert chosen(policy=full, images=ImageOptions(augmentation="shift")) == "shift"
 
 
 def test_a_resumed_run_sees_the_same_changes(tmp_path, write_demonstrations, stop_at):
@@ -155,12 +158,12 @@ def test_a_resumed_run_sees_the_same_changes(tmp_path, write_demonstrations, sto
     settings = {
         "episodes": folder,
         "variant": "vision",
-        "image_augmentation": "openpi",
+        "images": ImageOptions(augmentation="openpi"),
         "steps": 4,
-        "batch": 8,
+        "optim": OptimOptions(batch=8),
     }
     finetune(FinetuneConfig(output=tmp_path / "whole", **settings))
-    plain = {**settings, "image_augmentation": "none"}
+    plain = {**settings, "images": ImageOptions(augmentation="none")}
     finetune(FinetuneConfig(output=tmp_path / "plain", **plain))
     stop_at(1)
     config = FinetuneConfig(output=tmp_path / "cut", **settings)

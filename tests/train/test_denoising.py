@@ -3,7 +3,7 @@ import torch
 
 from ate_policy.models.schedules import diffusion_process
 from ate_policy.noise import FlowProcess, clean_estimate, mix, target_of
-from training.objectives.denoising import moved_target, target_weight
+from training.objectives.denoising import shifted_target, target_weight
 
 PREDICTIONS = ("velocity_paper", "velocity_pi0", "epsilon", "sample", "v")
 
@@ -39,7 +39,7 @@ def test_guidance_moves_the_clean_estimate_alike_in_every_parameterisation(predi
     noised, g, strength = noised_of(prediction), draw(2), 0.7
     s, n = (value[:, None, None] for value in (noised.signal, noised.sigma))
     target = target_of(prediction, noised)
-    moved = moved_target(prediction, target, -strength * n / s * g, noised.signal, noised.sigma)
+    moved = shifted_target(prediction, target, -strength * n / s * g, noised.signal, noised.sigma)
     clean = clean_estimate(prediction, moved, noised.noisy, noised.signal, noised.sigma)
     expected = noised.actions - n**2 / s * strength * g
     torch.testing.assert_close(clean, expected, atol=1e-4, rtol=1e-5)

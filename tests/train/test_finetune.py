@@ -3,7 +3,6 @@ import json
 import math
 import signal
 from importlib import metadata
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,16 +14,18 @@ from ate_policy.checkpoint import load_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.policy import load_policy
 from training import finetune as command
-from training.configs.finetune import FinetuneConfig
+from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
 from training.data.dataset import gather
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
-from training.objectives.latent_guidance import GuidanceMode
+from training.objectives.guidance import GUIDANCE, PLAIN, guidance_class
+from training.objectives.no_guidance import NoGuidance
+from training.objectives.shifted_target import PaperGuidance
 from training.train_vae import train_vae
 
 VAE = {"steps": 3, "batch": 4, "latent": 8, "width": 16}
-SHORT = {"steps": 6, "batch": 8, "log_every": 1, "save_every": 3}
+SHORT = {"steps": 6, "optim": OptimOptions(batch=8), "log_every": 1, "save_every": 3}
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +75,37 @@ def test_one_seed_is_one_result(tmp_path, episodes):
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize("mode", [mode for mode in get_args(GuidanceMode) if mode != "none"])
+@pytest.mark.parametrize("mode", [mode for mode in GUIDANCE.builtin if mode != PLAIN])
 def test_guidance_of_strength_zero_is_bit_identical_to_plain(tmp_path, episodes, vae, mode):
     plain = FinetuneConfig(episodes=episodes, output=tmp_path / "plain", **SHORT)
-    guided = dataclasses.replace(plain, output=tmp_path / "one", guidance=mode, vae=vae)
+    mode = guidance_class(mode)
+    guided = dataclasses.replace(plain, output=tmp_path / "one", guidance=mode(vae=vae))
     finetune(plain)
     finetune(guided)
-    finetune(dataclasses.replace(guided, output=tmp_path / "zero", guidance_strength=0.0))
+    without = mode(vae=vae, strength=0.0)
+    finetune(dataclasses.replace(guided, output=tmp_path / "zero", guidance=without))
     assert equal(weights(tmp_path / "plain"), weights(tmp_path / "zero"))
     assert logged(tmp_path / "plain") == logged(tmp_path / "zero")
     assert not equal(weights(tmp_path / "plain"), weights(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "losses"),
+    [
+        ("none", [1.6579520, 1.1970305, 1.2006067, 1.4300897, 0.8439758, 0.8286996]),
+        ("paper", [1.6562898, 1.1957108, 1.1838944, 1.3894627, 0.8298886, 0.8195649]),
+        ("anneal", [1.6562898, 1.1957948, 1.1875412, 1.4081695, 0.8399736, 0.8280473]),
+        ("toward", [1.6597595, 1.1983452, 1.2225151, 1.4831629, 0.8611093, 0.8384849]),
+        ("random", [1.6579292, 1.1973645, 1.2010249, 1.4295547, 0.8432124, 0.8281821]),
+        ("reference", [1.6578710, 1.1969945, 1.1995026, 1.4222955, 0.8432482, 0.8282127]),
+        ("latent_metric", [1.6912227, 1.2182492, 1.2369548, 1.4716507, 0.8688147, 0.8421053]),
+    ],
+)
+def test_a_seed_gives_the_losses_that_were_recorded_once(tmp_path, episodes, vae, mode, losses):
+    guidance = guidance_class(mode)(**({} if mode == PLAIN else {"vae": vae}))
+    run = tmp_path / "run"
+    finetune(FinetuneConfig(episodes=episodes, output=run, guidance=guidance, **SHORT))
+    assert logged(run) == pytest.approx(losses, rel=1e-5)
 
 
 def test_plain_and_guided_runs_see_the_same_data(tmp_path, episodes, vae, monkeypatch):
@@ -97,11 +119,10 @@ def test_plain_and_guided_runs_see_the_same_data(tmp_path, episodes, vae, monkey
         return original(model, objective, output, batch, step)
 
     monkeypatch.setattr(command, "loss_of", recording)
-    for mode, encoder in (("none", None), ("paper", vae)):
-        config = FinetuneConfig(
-            episodes=episodes, vae=encoder, output=tmp_path / mode, guidance=mode, **SHORT
+    for mode, guidance in (("none", NoGuidance()), ("paper", PaperGuidance(vae=vae))):
+        finetune(
+            FinetuneConfig(episodes=episodes, output=tmp_path / mode, guidance=guidance, **SHORT)
         )
-        finetune(config)
     for plain, guided in zip(seen["none"], seen["paper"], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(plain, guided, strict=True))
 
@@ -135,8 +156,9 @@ def test_resume_and_output_are_checked(tmp_path, episodes):
     finetune(config)
     with pytest.raises(UsageError, match="not empty"):
         finetune(config)
-    with pytest.raises(UsageError, match=r"learning_rate: 0.5 \(was None\)"):
-        finetune(dataclasses.replace(config, resume=True, learning_rate=0.5))
+    other = OptimOptions(batch=8, learning_rate=0.5)
+    with pytest.raises(UsageError, match=r"optim.learning_rate: 0.5 \(was None\)"):
+        finetune(dataclasses.replace(config, resume=True, optim=other))
 
 
 def test_a_run_older_than_an_option_had_its_default(tmp_path, episodes):
@@ -188,30 +210,30 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
 def test_a_vae_of_other_episodes_is_refused(tmp_path, vae, write_demonstrations):
     others = write_demonstrations(tmp_path / "others", seed=99)
     config = FinetuneConfig(
-        episodes=others, vae=vae, guidance="paper", output=tmp_path / "run", **SHORT
+        episodes=others, guidance=PaperGuidance(vae=vae), output=tmp_path / "run", **SHORT
     )
     with pytest.raises(TrainingError, match="trained on other episodes"):
         finetune(config)
 
 
 def test_a_vae_of_stage_one_or_another_horizon_is_refused(tmp_path, vae, episodes):
-    settings = {"episodes": episodes, "guidance": "paper", **SHORT}
+    settings = {"episodes": episodes, **SHORT}
+    guidance = PaperGuidance(vae=vae.parent / "one")
     with pytest.raises(TrainingError, match="stage 1, guidance needs stage 2"):
-        finetune(FinetuneConfig(vae=vae.parent / "one", output=tmp_path / "a", **settings))
+        finetune(FinetuneConfig(guidance=guidance, output=tmp_path / "a", **settings))
+    settings |= {"guidance": PaperGuidance(vae=vae), "horizon": 10}
     with pytest.raises(TrainingError, match="20 actions, the policy's 10"):
-        finetune(FinetuneConfig(vae=vae, horizon=10, output=tmp_path / "b", **settings))
-
-
-def test_guidance_without_a_vae_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="needs an action VAE"):
-        FinetuneConfig(episodes=tmp_path, output=tmp_path, guidance="paper")
+        finetune(FinetuneConfig(output=tmp_path / "b", **settings))
 
 
 def test_a_pretrained_policy_is_where_training_starts(tmp_path, episodes):
     first = FinetuneConfig(episodes=episodes, output=tmp_path / "first", **SHORT)
     finetune(first)
     again = dataclasses.replace(
-        first, output=tmp_path / "again", init=tmp_path / "first", learning_rate=1e-12
+        first,
+        output=tmp_path / "again",
+        init=tmp_path / "first",
+        optim=OptimOptions(batch=8, learning_rate=1e-12),
     )
     finetune(again)
     old, new = weights(tmp_path / "first"), weights(tmp_path / "again")
@@ -226,9 +248,9 @@ def test_a_vision_policy_learns_from_images(tmp_path, write_demonstrations, cell
         episodes=folder,
         output=tmp_path / "run",
         variant="vision",
-        cameras=("cam_high",),
+        images=ImageOptions(cameras=("cam_high",)),
         steps=2,
-        batch=16,
+        optim=OptimOptions(batch=16),
     )
     assert finetune(config) == 0
     policy = load_policy(tmp_path / "run", cell)
@@ -242,7 +264,10 @@ def test_a_vision_policy_learns_from_images(tmp_path, write_demonstrations, cell
 def test_the_policy_overfits_one_demonstration(tmp_path, write_demonstrations, cell):
     folder = write_demonstrations(tmp_path / "episodes", count=1, ticks=20)
     config = FinetuneConfig(
-        episodes=folder, output=tmp_path / "run", steps=400, batch=32, ema_decay=0.9
+        episodes=folder,
+        output=tmp_path / "run",
+        steps=400,
+        optim=OptimOptions(batch=32, ema_decay=0.9),
     )
     finetune(config)
     policy = load_policy(tmp_path / "run", cell)

@@ -13,12 +13,13 @@ from ate_policy.policy import load_policy
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
+ADAPTERS = ["--policy.train", "lora", "--policy.gradient-checkpointing"]
 COMMANDS = {
     "flow": [],
-    "diffusion": ["--policy", "diffusion"],
-    "rdt": ["--policy", "rdt"],
-    "pi0": ["--policy", "pi0"],
-    "pi0, adapters": ["--policy", "pi0", "--pi0-train", "lora", "--gradient-checkpointing"],
+    "diffusion": ["policy:diffusion"],
+    "rdt": ["policy:rdt"],
+    "pi0": ["policy:pi0"],
+    "pi0, adapters": ["policy:pi0", *ADAPTERS],
 }
 
 
@@ -46,9 +47,9 @@ def run(words):
 def test_policies_train_resume_and_run_on_a_gpu(tmp_path, task, name):
     variant, episodes, vae = task
     output = tmp_path / "run"
-    words = ["finetune", "--preset", "tiny", *COMMANDS[name], "--variant", variant]
-    words += ["--episodes", episodes, "--output", output, "--batch", 8, "--precision", "bf16"]
-    words += ["--guidance", "paper", "--vae", vae, "--save-every", 2]
+    words = ["finetune", *COMMANDS[name], "--policy.preset", "tiny", "--variant", variant]
+    words += ["--episodes", episodes, "--output", output, "--precision", "bf16"]
+    words += ["guidance:paper", "--guidance.vae", vae, "--optim.batch", 8, "--save-every", 2]
     run([*words, "--steps", 4])
     run([*words, "--steps", 4, "--resume"])  # reads the state back to the GPU
     with warnings.catch_warnings():

@@ -17,15 +17,16 @@ from ate_policy.checkpoint import load_checkpoint
 STEPS = 40
 DEADLINE = 90.0
 
-SHORT = ["--steps", str(STEPS), "--batch", "4", "--log-every", "1", "--save-every", "2"]
+SHORT = ["--steps", str(STEPS), "--log-every", "1", "--save-every", "2"]
 ALONE = ["train-vae", "--stage", "2", "--single-stage", "--latent", "8", "--width", "16"]
+FINETUNE, TINY = ["finetune", "--optim.batch", "4"], ["--policy.preset", "tiny"]
 COMMANDS = {
-    "flow": ["finetune", "--preset", "tiny"],
-    "flow, guided": ["finetune", "--preset", "tiny", "--guidance", "paper", "--vae", "{vae}"],
-    "diffusion": ["finetune", "--preset", "tiny", "--policy", "diffusion"],
-    "rdt": ["finetune", "--preset", "tiny", "--policy", "rdt"],
-    "pi0": ["finetune", "--preset", "tiny", "--policy", "pi0"],
-    "train-vae": ALONE,
+    "flow": [*FINETUNE, "policy:flow", *TINY],
+    "flow, guided": [*FINETUNE, "policy:flow", *TINY, "guidance:paper", "--guidance.vae", "{vae}"],
+    "diffusion": [*FINETUNE, "policy:diffusion", *TINY],
+    "rdt": [*FINETUNE, "policy:rdt", *TINY],
+    "pi0": [*FINETUNE, "policy:pi0", *TINY],
+    "train-vae": [*ALONE, "--batch", "4"],
 }
 
 

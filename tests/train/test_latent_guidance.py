@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,15 +7,15 @@ import torch
 from ate_policy.noise import FlowProcess, mix
 from training.objectives.denoising import PlainDenoising, regression_loss
 from training.objectives.latent_guidance import (
-    LatentMetric,
-    RandomShift,
-    ReferenceShift,
     ShiftBounds,
-    ShiftedTarget,
-    bounded_push,
+    bounded_shift,
     guidance_gradient,
     shift_metrics,
 )
+from training.objectives.latent_metric import LatentMetric
+from training.objectives.random_shift import RandomShift
+from training.objectives.reference_shift import ReferenceShift
+from training.objectives.shifted_target import AnnealGuidance, ShiftedTarget, TowardGuidance
 from training.vae.model import ActionVae, VaeConfig
 
 
@@ -93,28 +94,28 @@ def at_levels(tau, seed=0):
     return mix(FlowProcess(), a, tau, eps)
 
 
-def test_the_push_never_exceeds_its_share_of_the_velocity():
+def test_the_shift_never_exceeds_its_share_of_the_velocity():
     g = torch.randn(64, 4, 3, generator=torch.Generator().manual_seed(0))
     noised = at_levels(torch.linspace(0.0, 1.0, 64))
-    push, capped = bounded_push(g, noised, ShiftBounds(strength=100.0, tau_floor=0.05, cap=0.1))
+    shift, capped = bounded_shift(g, noised, ShiftBounds(strength=100.0, tau_floor=0.05, cap=0.1))
     v = (noised.actions - noised.noise).flatten(1)
-    assert (push.flatten(1).norm(dim=1) / v.norm(dim=1)).max() <= 0.1 + 1e-6
-    assert torch.isfinite(push).all()
+    assert (shift.flatten(1).norm(dim=1) / v.norm(dim=1)).max() <= 0.1 + 1e-6
+    assert torch.isfinite(shift).all()
     assert capped.sum() == 63  # the weight is 0 at tau = 1
 
 
-def test_a_small_push_is_not_capped():
+def test_a_small_shift_is_not_capped():
     g = torch.randn(8, 4, 3, generator=torch.Generator().manual_seed(0))
-    push, capped = bounded_push(g, at_levels(torch.full((8,), 0.5)), ShiftBounds(strength=1e-3))
-    torch.testing.assert_close(push, 1e-3 * g)
+    shift, capped = bounded_shift(g, at_levels(torch.full((8,), 0.5)), ShiftBounds(strength=1e-3))
+    torch.testing.assert_close(shift, 1e-3 * g)
     assert not capped.any()
 
 
 def test_the_log_tells_the_shift_by_noise_level():
     noised = at_levels(torch.tensor([0.1, 0.2, 0.6, 0.9]))
-    push = 0.5 * (noised.actions - noised.noise)
+    shift = 0.5 * (noised.actions - noised.noise)
     capped = torch.tensor([True, False, False, False])
-    metrics = shift_metrics(push, push, capped, noised)
+    metrics = shift_metrics(shift, shift, capped, noised)
     assert metrics["cap_fraction"] == 0.25
     assert metrics["shift_ratio"].item() == pytest.approx(0.5)
     assert metrics["cosine"].item() == pytest.approx(1.0)
@@ -125,10 +126,11 @@ def test_the_log_tells_the_shift_by_noise_level():
 
 def objectives(vae, strength):
     bounds = ShiftBounds(strength=strength)
+    anneal, toward = AnnealGuidance(vae=Path("vae")), TowardGuidance(vae=Path("vae"))
     return {
         "paper": ShiftedTarget(vae, bounds, seed=0),
-        "anneal": ShiftedTarget(vae, bounds, seed=0, mode="anneal", steps=10),
-        "toward": ShiftedTarget(vae, bounds, seed=0, mode="toward"),
+        "anneal": ShiftedTarget(vae, bounds, 0, lambda step: anneal.factor(step, 10)),
+        "toward": ShiftedTarget(vae, bounds, 0, lambda step: toward.factor(step, 10)),
         "random": RandomShift(vae, bounds, seed=0, entries=12),
         "reference": ReferenceShift(vae, strength, 0.1, seed=0),
         "latent_metric": LatentMetric(vae, strength, seed=0),

@@ -10,16 +10,25 @@ import torch
 from ate_core.errors import CheckpointError, TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint, save_checkpoint
+from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.models.pi0_entry import Pi0Options
+from ate_policy.models.rdt_entry import RdtOptions
+from ate_policy.models.registry import policy_entry
 from ate_policy.policy import load_policy
 from training import finetune as command
-from training.configs.finetune import FinetuneConfig
+from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
-from training.loop import policies
-from training.loop.policies import build_policy, policy_sizes
+from training.loop.policies import build_policy, policy_config
 
 POLICIES = ("flow", "diffusion", "pi0", "rdt")
-SHORT = {"preset": "tiny", "steps": 4, "batch": 4, "log_every": 1, "save_every": 2}
+SHORT = {"steps": 4, "optim": OptimOptions(batch=4), "log_every": 1, "save_every": 2}
+FLOW = FlowOptions(preset="tiny")
+
+
+def tiny(policy):
+    """Options of the tiny size of a network."""
+    return policy_entry(policy).options(preset="tiny")
 
 
 def weights(run):
@@ -36,9 +45,9 @@ def test_every_policy_sees_through_cameras(tmp_path, write_demonstrations, cell,
     config = FinetuneConfig(
         episodes=folder,
         output=tmp_path / "run",
-        policy=policy,
+        policy=tiny(policy),
         variant="vision",
-        **{**SHORT, "batch": 16, "steps": 1},
+        **{**SHORT, "optim": OptimOptions(batch=16), "steps": 1},
     )
     assert finetune(config) == 0
     policy = load_policy(tmp_path / "run", cell)
@@ -51,11 +60,11 @@ def test_every_policy_sees_through_cameras(tmp_path, write_demonstrations, cell,
 
 
 def test_adapters_are_trained_and_merged_into_the_checkpoint(tmp_path, episodes, cell):
-    settings = {"episodes": episodes, "policy": "pi0", **SHORT}
-    finetune(FinetuneConfig(output=tmp_path / "base", **settings))
-    lora = FinetuneConfig(
-        output=tmp_path / "lora", init=tmp_path / "base", pi0_train="lora", lora_rank=2, **settings
-    )
+    settings = {"episodes": episodes, **SHORT}
+    finetune(FinetuneConfig(output=tmp_path / "base", policy=tiny("pi0"), **settings))
+    adapters = Pi0Options(preset="tiny", train="lora", lora_rank=2)
+    settings |= {"policy": adapters, "init": tmp_path / "base"}
+    lora = FinetuneConfig(output=tmp_path / "lora", **settings)
     assert finetune(lora) == 0
     base, tuned = weights(tmp_path / "base"), weights(tmp_path / "lora")
     assert set(base) == set(tuned)
@@ -68,15 +77,15 @@ def test_adapters_are_trained_and_merged_into_the_checkpoint(tmp_path, episodes,
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_training_goes_on_from_half_precision_weights_in_fp32(tmp_path, episodes, policy):
-    settings = {"episodes": episodes, "policy": policy, **SHORT}
+    settings = {"episodes": episodes, "policy": tiny(policy), **SHORT}
     finetune(FinetuneConfig(output=tmp_path / "first", **settings))
     half = {name: value.bfloat16() for name, value in weights(tmp_path / "first").items()}
     stored = load_checkpoint(tmp_path / "first")
     save_checkpoint(tmp_path / "half", dataclasses.replace(stored, weights=half))
     config = FinetuneConfig(output=tmp_path / "again", init=tmp_path / "half", **settings)
     fresh = FinetuneConfig(output=tmp_path / "fresh", **settings)
-    sizes = policy_sizes(config, read_trajectories(episodes)[0])
-    given, drawn = (build_policy(c, sizes, stored.contract) for c in (config, fresh))
+    made = policy_config(config, read_trajectories(episodes)[0])
+    given, drawn = (build_policy(c, made, stored.contract) for c in (config, fresh))
     for name, parameter in given.named_parameters():
         assert parameter.dtype == torch.float32
         assert torch.equal(parameter, half[name].float())
@@ -87,21 +96,22 @@ def test_training_goes_on_from_half_precision_weights_in_fp32(tmp_path, episodes
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"policy": "pi0", "tokenizer": "bytes"}, "tokenizer is bytes, .* --language True"),
-        ({"policy": "pi0", "freeze_vision": True}, "freeze_vision is True, .* --variant vision"),
+        ({"tokenizer": "bytes"}, "tokenizer is bytes, .* --policy.language True"),
+        ({"freeze_vision": True}, "freeze_vision is True, .* --variant vision"),
     ],
 )
 def test_what_the_policy_would_not_read_is_refused(tmp_path, episodes, fields, words):
+    policy = Pi0Options(preset="tiny", **fields)
     with pytest.raises(UsageError, match=words):
-        finetune(FinetuneConfig(episodes=episodes, output=tmp_path, **fields, **SHORT))
+        finetune(FinetuneConfig(episodes=episodes, output=tmp_path, policy=policy, **SHORT))
 
 
 def test_a_start_of_another_preset_is_refused(tmp_path, episodes):
-    base = FinetuneConfig(episodes=episodes, output=tmp_path / "base", **SHORT)
+    base = FinetuneConfig(episodes=episodes, output=tmp_path / "base", policy=FLOW, **SHORT)
     finetune(base)
-    other = {"init": tmp_path / "base", "output": tmp_path / "on", "preset": "full"}
+    other = {"init": tmp_path / "base", "output": tmp_path / "on", "policy": FlowOptions()}
     with pytest.raises(
-        UsageError, match="is of preset tiny, this run of full: give --preset tiny"
+        UsageError, match=r"is of preset tiny, this run of small: give --policy.preset tiny"
     ):
         finetune(dataclasses.replace(base, **other))
 
@@ -109,10 +119,9 @@ def test_a_start_of_another_preset_is_refused(tmp_path, episodes):
 def test_encoders_that_are_missing_are_named_before_weights_are_drawn(
     tmp_path, episodes, monkeypatch
 ):
-    monkeypatch.setattr(policies, "build_model", None)
-    config = FinetuneConfig(
-        episodes=episodes, output=tmp_path / "run", policy="rdt", preset="full", steps=1
-    )
+    monkeypatch.setattr(command, "build_policy", None)
+    policy = RdtOptions(preset="full")
+    config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", policy=policy, steps=1)
     with pytest.raises(CheckpointError, match="text_encoder is ''"):
         finetune(config)
 
@@ -122,7 +131,8 @@ def test_relative_actions_come_back_as_joint_targets(tmp_path, episodes, cell):
         episodes=episodes,
         output=tmp_path / "run",
         actions="relative",
-        **{**SHORT, "steps": 300, "batch": 32},
+        policy=FLOW,
+        **{**SHORT, "steps": 300, "optim": OptimOptions(batch=32)},
     )
     finetune(config)
     policy = load_policy(tmp_path / "run", cell)
@@ -133,7 +143,7 @@ def test_relative_actions_come_back_as_joint_targets(tmp_path, episodes, cell):
 
 
 def test_bf16_trains_close_to_fp32(tmp_path, episodes):
-    settings = {"episodes": episodes, "policy": "diffusion", **SHORT}
+    settings = {"episodes": episodes, "policy": tiny("diffusion"), **SHORT}
     for precision in ("fp32", "bf16"):
         finetune(FinetuneConfig(output=tmp_path / precision, precision=precision, **settings))
     full, half = losses(tmp_path / "fp32"), losses(tmp_path / "bf16")
@@ -162,5 +172,7 @@ def test_running_out_of_memory_says_what_to_try(tmp_path, episodes, monkeypatch)
 
     monkeypatch.setattr(command, "loss_of", full)
     config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
-    with pytest.raises(TrainingError, match=r"out of memory .*--accumulate 2.*--precision bf16"):
+    with pytest.raises(
+        TrainingError, match=r"out of memory .*--optim.accumulate 2.*--precision bf16"
+    ):
         finetune(config)

@@ -37,7 +37,7 @@ def test_wandb_gets_the_settings_and_metrics_of_a_run_that_it_can_go_on_with(
     )
     wandb = SimpleNamespace(init=lambda **settings: started.append(settings) or tracked)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    run = RunFolder(tmp_path / "towel", Config(), resume=False)
+    run = RunFolder(tmp_path / "towel", {"steps": 4}, resume=False)
     with progress(run, log_to=("wandb",), step=2) as followed:
         followed.log(4, {"loss": 0.5})
     assert started == [
@@ -55,14 +55,14 @@ def test_wandb_gets_the_settings_and_metrics_of_a_run_that_it_can_go_on_with(
 
 def test_a_log_whose_package_is_absent_is_refused_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    run = RunFolder(tmp_path / "run", Config(), resume=False)
+    run = RunFolder(tmp_path / "run", {"steps": 4}, resume=False)
     with pytest.raises(UsageError, match=r"--log-to wandb needs .*pip install wandb"):
         progress(run, log_to=("wandb",)).__enter__()
 
 
 def test_only_the_main_process_logs(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    run = RunFolder(tmp_path / "run", Config(), resume=False, main=False)
+    run = RunFolder(tmp_path / "run", {"steps": 4}, resume=False, main=False)
     with progress(run, log_to=("wandb",)) as followed:
         followed.log(2, {"loss": 0.5})
     assert not run.path.exists()
@@ -71,7 +71,7 @@ def test_only_the_main_process_logs(tmp_path, monkeypatch):
 def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = RunFolder(tmp_path / "run", Config(), resume=False)
+    run = RunFolder(tmp_path / "run", {"steps": 4}, resume=False)
     with progress(run, log_to=("tensorboard",)) as followed:
         for step in (1, 2, 3):
             followed.log(step, {"loss": float(step)})

@@ -1,18 +1,26 @@
 """Commands refuse what cannot work in one line, before they spend time on it."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
+import tyro
 
+from ate_bringup.cli import main
 from ate_core.errors import AteError, UsageError
-from training.configs.finetune import FinetuneConfig
+from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.models.pi0_entry import Pi0Options
+from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
 from training.convert_bags import ConvertConfig, convert
 from training.evaluate import EvaluateConfig, evaluate
 from training.finetune import finetune
+from training.objectives.shifted_target import PaperGuidance
 from training.repair import RepairConfig, repair
 from training.report import ReportConfig, report
+
+AS_THE_COMMAND = (tyro.conf.CascadeSubcommandArgs,)
 
 
 def refusal(command, config) -> str:
@@ -55,53 +63,97 @@ def test_a_report_needs_the_folder_of_a_run(tmp_path: Path, content, words) -> N
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("words", "what", "remedy"),
     [
-        ({"pi0_train": "expert"}, "--policy pi0"),
-        ({"policy": "rdt", "freeze_vision": True}, "--policy pi0"),
-        ({"policy": "pi0", "lora_rank": 4}, "--pi0-train lora"),
-        ({"policy": "rdt", "text_encoder": Path("t5")}, "--policy rdt --preset full"),
-        ({"policy": "diffusion", "gradient_checkpointing": True}, "--policy pi0 or rdt"),
-        ({"vae": Path("vae")}, "--guidance paper"),
-        ({"guidance_strength": 2.0}, "--guidance paper"),
-        ({"guidance": "latent_metric", "vae": Path("v"), "guidance_cap": 0.5}, "or reference"),
-        ({"guidance": "reference", "vae": Path("v"), "guidance_tau_floor": 0.5}, "anneal"),
-        ({"cameras": ("cam_high",)}, "--variant vision"),
-        ({"variant": "vision", "image_augmentation": "openpi", "image_shift": 5}, "shift"),
+        ("policy:pi0 --policy.lora-rank 4", "lora_rank is 4", "--policy.train lora"),
+        ("policy:rdt --policy.text-encoder t5", "text_encoder is t5", "--policy.preset full"),
+        ("--images.cameras cam_high", "cam_high", "--variant vision"),
+        (
+            "--variant vision --images.augmentation openpi --images.shift 5",
+            "images.shift is 5",
+            "--images.augmentation shift",
+        ),
     ],
 )
-def test_an_option_that_would_be_ignored_is_refused(tmp_path: Path, fields, words) -> None:
-    *_, name = fields
-    with pytest.raises(UsageError, match=f"{name} is .* would ignore: .*{words}"):
-        FinetuneConfig(episodes=tmp_path, output=tmp_path, **fields)
+def test_an_option_that_would_be_ignored_is_refused(words, what, remedy, capsys) -> None:
+    assert main(["finetune", "--episodes", "e", "--output", "o", *words.split()]) == 1
+    assert re.search(f"{what}.* would ignore: .*{remedy}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "suggestion"),
+    [
+        ("--policy.train expert", "--policy.train", "policy:pi0"),
+        ("policy:rdt --policy.freeze-vision", "--policy.freeze-vision", "policy:pi0"),
+        ("policy:diffusion --policy.gradient-checkpointing", "gradient-checkpoint", "policy:rdt"),
+        ("--guidance.vae v", "--guidance.vae", "guidance:paper"),
+        ("--guidance.strength 2", "--guidance.strength", "guidance:paper"),
+        ("guidance:latent_metric --guidance.vae v --guidance.cap 1", "--guidance.cap", ":toward"),
+        ("guidance:reference --guidance.vae v --guidance.tau-floor 1", "tau-floor", ":anneal"),
+        ("--policy pi0", "--policy", "policy:pi0"),
+        ("policy:pi1", "policy:pi1", "policy:pi0"),
+        ("guidance:papers", "guidance:papers", "guidance:paper"),
+    ],
+)
+def test_an_option_of_another_choice_is_refused_with_a_suggestion(
+    words, option, suggestion, capsys
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["finetune", "--episodes", "e", "--output", "o", *words.split()])
+    assert ended.value.code == 2
+    text = capsys.readouterr().err
+    assert option in text and suggestion in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--episodes E --output O policy:pi0 --policy.train lora guidance:paper --guidance.vae V",
+        "policy:pi0 --policy.train lora guidance:paper --guidance.vae V --episodes E --output O",
+        "--episodes E guidance:paper --guidance.vae V policy:pi0 --policy.train lora --output O",
+        "policy:pi0 guidance:paper --episodes E --guidance.vae V --policy.train lora --output O",
+    ],
+)
+def test_words_of_a_command_may_stand_in_any_order(words) -> None:
+    config = tyro.cli(FinetuneConfig, args=words.split(), config=AS_THE_COMMAND)
+    assert config.episodes == Path("E") and config.output == Path("O")
+    assert config.policy == Pi0Options(train="lora")
+    assert config.guidance == PaperGuidance(vae=Path("V"))
 
 
 def test_an_option_that_acts_is_taken(tmp_path: Path) -> None:
     for fields in (
-        {"policy": "pi0", "pi0_train": "lora", "lora_rank": 4, "freeze_vision": True},
-        {"guidance": "latent_metric", "vae": Path("vae"), "guidance_strength": 2.0},
-        {"guidance": "toward", "vae": Path("vae"), "guidance_cap": 0.5},
-        {"variant": "vision", "cameras": ("cam_high",), "image_shift": 5},
+        {"policy": Pi0Options(train="lora", lora_rank=4, freeze_vision=True)},
+        {"variant": "vision", "images": ImageOptions(cameras=("cam_high",), shift=5)},
     ):
         FinetuneConfig(episodes=tmp_path, output=tmp_path, **fields)
 
 
 def test_a_batch_is_never_rounded(tmp_path: Path) -> None:
+    optim = OptimOptions(batch=20)
     with pytest.raises(UsageError, match="batch is 20, must be a multiple of 8"):
-        FinetuneConfig(episodes=tmp_path, output=tmp_path, variant="vision", batch=20)
-    FinetuneConfig(episodes=tmp_path, output=tmp_path, batch=20)
+        FinetuneConfig(episodes=tmp_path, output=tmp_path, variant="vision", optim=optim)
+    FinetuneConfig(episodes=tmp_path, output=tmp_path, optim=optim)
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "final_rate", "warmup", "weight_decay"])
 @pytest.mark.parametrize("value", [-1, float("nan")])
-def test_numbers_that_cannot_train_are_refused(tmp_path: Path, name, value) -> None:
+def test_numbers_that_cannot_train_are_refused(name, value) -> None:
     with pytest.raises(UsageError, match=f"{name} is"):
-        FinetuneConfig(episodes=tmp_path, output=tmp_path, **{name: value})
+        OptimOptions(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["strength", "cap", "tau_floor"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_numbers_that_cannot_steer_are_refused(name, value) -> None:
+    with pytest.raises(UsageError, match=f"{name} is"):
+        PaperGuidance(vae=Path("vae"), **{name: value})
 
 
 def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, episodes) -> None:
     run = tmp_path / "run"
-    finetune(FinetuneConfig(episodes=episodes, output=run, preset="tiny", steps=1, batch=2))
+    policy, optim = FlowOptions(preset="tiny"), OptimOptions(batch=2)
+    finetune(FinetuneConfig(episodes=episodes, output=run, policy=policy, steps=1, optim=optim))
     settings = EvaluateConfig(checkpoints=(run,), output=tmp_path / "e.json", task="reach")
     for field, value, words in (
         ("limit", 0.0, "limit is 0.0 s, must be above 0"),

@@ -9,6 +9,8 @@ import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.models.pi0_entry import Pi0Options
 from ate_sim.embodiments import FastEpisode
 from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
@@ -28,7 +30,7 @@ TINY = {
     "rollouts": 2,
     "early_rollouts": 1,
     "limit": 0.5,
-    "preset": "tiny",
+    "policy": FlowOptions(preset="tiny"),
     "vae_motions": 1,
     "vae_steps": 2,
 }
@@ -68,8 +70,8 @@ def test_arms_share_data_and_starts_and_differ_in_their_target(finished):
     runs = [finished.output / "policies" / "pick_place" / arm.folder for arm in finished.arms]
     plain, guided = (load_checkpoint(run / "seed_0").training for run in runs)
     differing = {key for key in plain if plain[key] != guided[key]}
-    assert differing == {"guidance", "guidance_cap", "output", "vae"}
-    assert guided["guidance_cap"] == 0.5
+    assert differing == {"guidance", "output"}
+    assert guided["guidance"]["name"] == "toward" and guided["guidance"]["cap"] == 0.5
 
 
 def test_a_finished_study_repeats_nothing(finished, monkeypatch):
@@ -205,7 +207,7 @@ def test_an_arm_is_a_mode_with_options(text, expected):
     ("settings", "reason"),
     [
         ({"guidance": ("paper",)}, "add none, the one compared with"),
-        ({"guidance": ("none", "upward")}, "guidance is 'upward'; use one of none, paper"),
+        ({"guidance": ("none", "upward")}, "no guidance mode 'upward': known are none, paper"),
         ({"guidance": ("none", "paper:-1")}, "give a number from 0"),
         ({"guidance": ("none", "none:0.1")}, "plain fine-tuning takes no options"),
         ({"guidance": ("none", "none")}, "none twice"),
@@ -254,7 +256,7 @@ def test_arms_wait_for_what_they_need():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"tasks": ("juggle",)}, "task is 'juggle'; use one of pick_place"),
+        ({"tasks": ("juggle",)}, "no task 'juggle': known are pick_place"),
         ({"pretraining_bodies": ("octopus",)}, "body is 'octopus'; use some of six_axes"),
     ],
 )
@@ -269,7 +271,7 @@ def test_names_that_do_not_exist_are_refused_before_any_work(tmp_path, fields, w
     [
         ({"limit": 0.0}, "limit is 0.0 s"),
         ({"vae_steps": 0}, "vae_steps is 0"),
-        ({"policy": "pi0", "preset": "full"}, "needs published ones"),
+        ({"policy": Pi0Options(preset="full")}, "needs published ones"),
     ],
 )
 def test_settings_that_cannot_run_are_refused(tmp_path, fields, words):

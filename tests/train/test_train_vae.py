@@ -10,6 +10,7 @@ from training.configs.finetune import FinetuneConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource, make_chunks
 from training.finetune import finetune
+from training.objectives.shifted_target import PaperGuidance
 from training.train_vae import train_vae
 from training.vae import chunks as chunks_module
 from training.vae.moments import aggregate_moments
@@ -99,7 +100,10 @@ def test_both_stages_and_the_policy_share_the_space_of_actions(tmp_path, episode
         train_vae(config)
     assert train_vae(dataclasses.replace(config, prior=tmp_path / "relative")) == 0
     policy = FinetuneConfig(
-        episodes=episodes, output=tmp_path / "run", guidance="paper", vae=tmp_path / "two", steps=2
+        episodes=episodes,
+        output=tmp_path / "run",
+        guidance=PaperGuidance(vae=tmp_path / "two"),
+        steps=2,
     )
     with pytest.raises(TrainingError, match="trained on relative actions, the policy on absolute"):
         finetune(policy)

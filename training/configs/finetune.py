@@ -2,81 +2,98 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError
-from training.configs.applicability import FINETUNE, refuse_without_effect
-from training.data.augmentation import ImageAugmentation
+from ate_policy.models.entry import ImageAugmentation, PolicyPreset, Recipe
+from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.models.registry import entry_of
+from training.configs.choices import GuidanceChoice, PolicyChoice
+from training.configs.old_words import with_todays_words
+from training.configs.record import Record, complete, record_of
 from training.data.dataset import ActionSpace
 from training.loop.processes import Precision
 from training.loop.progress import LogTarget
-from training.objectives.latent_guidance import GuidanceMode
+from training.objectives.guidance import guidance_name
+from training.objectives.no_guidance import NoGuidance
 
 Variant = Literal["state", "vision"]
-_COUNTS = ("horizon", "steps", "save_every", "log_every", "threads", "accumulate", "lora_rank")
 
-PolicyName = Literal["flow", "diffusion", "pi0", "rdt"]
-Preset = Literal["tiny", "small", "full"]
+SHIFT = 3
+"""Usual shift of images [px]."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a policy is usually optimised; every field can be given on the command line."""
+class ImageOptions:
+    """Images of a policy that reads cameras (`--variant vision`)."""
 
-    batch: int
-    """Chunks per optimiser step."""
-    learning_rate: float
-    """Peak rate of AdamW."""
-    final_rate: float = 0.0
-    """Rate at the end of the cosine."""
-    warmup: int = 0
-    """Steps from (almost) zero to the peak rate, linear as in openpi."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of AdamW's moments."""
-    weight_decay: float = 1e-4
+    cameras: tuple[str, ...] = ()
+    """Image keys that the policy reads; empty: all cameras of the layout."""
+    augmentation: ImageAugmentation | None = None
+    """How images are changed at random. shift: all of a tick by a few pixels; openpi: a crop of
+    95 % and up to 5 degrees of rotation (not of wrist cameras), brightness, contrast and
+    saturation; None: openpi for pi0 of full size, else shift."""
+    shift: int = SHIFT
+    """Largest shift of `--images.augmentation shift` [px]."""
+    memory_gb: float = 8.0
+    """Images are decoded once if that is enough, else whenever they are drawn."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative numbers."""
+        for name in ("shift", "memory_gb"):
+            if not getattr(self, name) >= 0.0:
+                raise UsageError(f"images.{name} is {getattr(self, name)}, must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimOptions:
+    """Optimisation; None is what is usual for the network and its size."""
+
+    batch: int | None = None
+    """Noisy chunks per step over all processes. With cameras and small presets a multiple of 8:
+    each observation is used with 8 noises."""
+    accumulate: int = 1
+    """Forward passes per step and process; more need less memory."""
+    learning_rate: float | None = None
+    """Peak rate of AdamW, falling along a cosine."""
+    final_rate: float | None = None
+    """Rate at the end."""
+    warmup: int | None = None
+    """Steps of linear warm-up."""
+    weight_decay: float | None = None
     """AdamW."""
-    ema_decay: float = 0.999
-    """Decay of the averaged weights; 0: none, the raw weights are saved."""
-    draws: int = 1
-    """Noisy chunks per observation."""
+    ema_decay: float | None = None
+    """Decay of the averaged weights, the ones that are saved and run; 0: none."""
 
-    @property
-    def observations(self) -> int:
-        """Observations per step."""
-        return self.batch // self.draws
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot train."""
+        if self.accumulate < 1:
+            raise UsageError(f"optim.accumulate is {self.accumulate}, must be at least 1")
+        if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
+            raise UsageError(f"optim.learning_rate is {self.learning_rate}, must be above 0")
+        for name in ("final_rate", "warmup", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < math.inf:
+                raise UsageError(f"optim.{name} is {value}, must not be negative")
+        if self.ema_decay is not None and not 0.0 <= self.ema_decay < 1.0:
+            raise UsageError(f"optim.ema_decay is {self.ema_decay}, must be in [0, 1)")
 
-
-SCRATCH = Recipe(batch=128, learning_rate=1e-3)
-"""Small networks from random weights."""
-SCRATCH_VISION = Recipe(batch=256, learning_rate=1e-3, draws=8)
-"""The same with cameras: observing costs more than denoising."""
-FULL = {
-    # openpi and lerobot agree on these; batch 24 is the ATE paper's on RoboTwin
-    "pi0": Recipe(
-        batch=24,
-        learning_rate=2.5e-5,
-        final_rate=2.5e-6,
-        warmup=1000,
-        betas=(0.9, 0.95),
-        weight_decay=1e-10,
-        ema_decay=0.99,
-    ),
-    # the ATE paper's; betas and decay as in diffusion_policy's image configuration
-    "diffusion": Recipe(
-        batch=128,
-        learning_rate=1e-4,
-        warmup=500,
-        betas=(0.95, 0.999),
-        weight_decay=1e-6,
-        ema_decay=0.9999,
-    ),
-    # the ATE paper's rate; the rest as in RDT's fine-tuning script
-    "rdt": Recipe(batch=64, learning_rate=1e-4, warmup=500, weight_decay=1e-2, ema_decay=0.9999),
-    "flow": SCRATCH,
-}
-"""Published networks."""
+    def applied_to(self, usual: Recipe) -> Recipe:
+        """The usual recipe with what was given."""
+        given = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None and name != "accumulate"
+        }
+        recipe = dataclasses.replace(usual, **given)
+        if recipe.batch < 1 or recipe.batch % recipe.draws:
+            raise UsageError(
+                f"optim.batch is {recipe.batch}, must be a multiple of {recipe.draws}, and at "
+                "least that"
+            )
+        return recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,90 +101,35 @@ class FinetuneConfig:
     """Train a policy on demonstrations, plain or steered by an action VAE.
 
     Writes a run folder: `last` points to the newest checkpoint, `log.jsonl` holds the losses.
-    Runs on several GPUs or machines under `accelerate launch`; --batch counts all of them.
+    A network and a guidance mode are chosen by words, their options follow, in any order:
+    `ate finetune --episodes E --output O policy:pi0 --policy.train lora guidance:paper
+    --guidance.vae V`. `ate finetune policy:pi0 --help` explains the options of pi0.
+    Runs on several GPUs or machines under `accelerate launch`; --optim.batch counts all of them.
     """
 
     episodes: Path
     """Folder of HDF5 episodes, as `ate convert` writes them."""
     output: Path
     """Run folder to write."""
-    policy: PolicyName = "flow"
-    """flow: small flow-matching network; diffusion: Diffusion Policy (UNet); pi0; rdt."""
-    preset: Preset = "small"
-    """Size: small trains on a CPU, full is the published one, tiny is for tests."""
+    init: Path | None = None
+    """Pre-trained checkpoint to start from; None starts from random weights."""
     variant: Variant = "state"
     """state: reads object poses (simulated cell only); vision: reads the cameras."""
+    demonstrations: int | None = None
+    """Use only the first so many episodes; None: all."""
+    horizon: int | None = None
+    """Actions per chunk [ticks]; None: those of one second at the tick rate of the episodes."""
     actions: ActionSpace = "absolute"
     """absolute: joint targets; relative: differences from the present joints (pi0's weights)."""
     normalise: bool = True
     """Learn states and actions of mean 0 and deviation 1; without: robot units, which RDT-1B's
     weights expect. The VAE must be trained with the same word."""
-    guidance: GuidanceMode = "none"
-    """none: plain. paper: the target is shifted by the latent gradient; anneal: the same, fading
-    out; toward: the opposite sign; random: no direction at all (control); reference: as the
-    released code computes it. latent_metric: the latent distance of the predicted chunk is added
-    to the loss: the optimum stays unbiased."""
-    vae: Path | None = None
-    """Stage-2 action VAE trained on these episodes; needed for every guidance but none."""
-    guidance_strength: float | None = None
-    """Lambda of the shift, or weight of the added loss; None: 1, or 3 for reference."""
-    guidance_cap: float = 0.1
-    """Largest shift relative to the velocity's norm, per sample; reference: clamp per entry."""
-    guidance_tau_floor: float = 0.05
-    """Smallest signal level in the guidance weight n / s, which is singular at pure noise."""
-    init: Path | None = None
-    """Pre-trained checkpoint to start from; None starts from random weights."""
-    pi0_train: Literal["all", "expert", "lora"] = "all"
-    """What of pi0 is trained: all, the action expert, or low-rank adapters."""
-    freeze_vision: bool = False
-    """Keep the vision encoder of pi0 as it is."""
-    lora_rank: int = 16
-    """Rank of the adapters of `--pi0-train lora`; their scale is 1."""
-    language: bool | None = None
-    """Whether the policy reads the instruction (pi0, rdt); None: as the preset says."""
-    tokenizer: Path | None = None
-    """Folder of PaliGemma's tokenizer (pi0); None: the checkpoint's, or bytes in small presets."""
-    text_encoder: Path | None = None
-    """Folder of T5-v1.1-XXL (rdt, published sizes)."""
-    image_encoder: Path | None = None
-    """Folder of SigLIP so400m-patch14-384 (rdt, published sizes, cameras)."""
-    demonstrations: int | None = None
-    """Use only the first so many episodes; None: all."""
-    cameras: tuple[str, ...] = ()
-    """Image keys of a vision policy; empty: all cameras of the layout."""
-    horizon: int | None = None
-    """Actions per chunk [ticks]; None: those of one second at the tick rate of the episodes."""
-    steps: int = 4000
-    """Optimiser steps."""
-    batch: int | None = None
-    """Noisy chunks per step over all processes; None: usual for the policy. With cameras and
-    small presets a multiple of 8: each observation is used with 8 noises."""
-    accumulate: int = 1
-    """Forward passes per step and process; more need less memory."""
-    precision: Precision = "fp32"
-    """bf16: autocast; the guidance gradient and the losses stay in float32."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass (pi0, rdt): slower, less memory."""
-    learning_rate: float | None = None
-    """Peak rate of AdamW, falling along a cosine; None: usual for the policy."""
-    final_rate: float | None = None
-    """Rate at the end; None: usual for the policy."""
-    warmup: int | None = None
-    """Steps of linear warm-up; None: usual for the policy."""
-    weight_decay: float | None = None
-    """AdamW; None: usual for the policy."""
-    ema_decay: float | None = None
-    """Decay of the averaged weights, the ones that are saved and run; 0: none; None: usual."""
     input_noise: float = 0.02
     """Noise added to state and object features, in units of their std."""
-    image_augmentation: ImageAugmentation | None = None
-    """How images are changed at random (vision). shift: all of a tick by a few pixels; openpi: a
-    crop of 95 % and up to 5 degrees of rotation (not of wrist cameras), brightness, contrast and
-    saturation; None: openpi for pi0 of full size, else shift."""
-    image_shift: int = 3
-    """Largest shift of `--image-augmentation shift` [px]."""
-    image_memory_gb: float = 8.0
-    """Images are decoded once if that is enough, else whenever they are drawn."""
+    steps: int = 4000
+    """Optimiser steps."""
+    precision: Precision = "fp32"
+    """bf16: autocast; the guidance gradient and the losses stay in float32."""
     seed: int = 0
     """Decides initial weights, order of the data and all noise."""
     save_every: int = 1000
@@ -180,69 +142,77 @@ class FinetuneConfig:
     """CPU threads; more are slower on a shared machine."""
     resume: bool = False
     """Go on with the run in `output`, exactly as if it had never stopped."""
+    optim: OptimOptions = field(default_factory=OptimOptions)
+    images: ImageOptions = field(default_factory=ImageOptions)
+    policy: PolicyChoice = field(default_factory=FlowOptions)
+    """The network."""
+    guidance: GuidanceChoice = field(default_factory=NoGuidance)
+    """How it is steered."""
+
+    @property
+    def policy_name(self) -> str:
+        """Name of the network."""
+        return entry_of(self.policy)[0]
+
+    @property
+    def guidance_name(self) -> str:
+        """Name of the guidance mode."""
+        return guidance_name(self.guidance)
+
+    @property
+    def preset(self) -> PolicyPreset:
+        """Size of the network, and how it is usually trained."""
+        return entry_of(self.policy)[1].preset(self.policy.preset)
 
     @property
     def recipe(self) -> Recipe:
         """How this run is optimised: the usual recipe and what was given."""
-        usual = SCRATCH_VISION if self.variant == "vision" else SCRATCH
-        if self.preset == "full":
-            usual = FULL[self.policy]
-        given = {
-            name: getattr(self, name)
-            for name in (
-                "batch",
-                "learning_rate",
-                "final_rate",
-                "warmup",
-                "weight_decay",
-                "ema_decay",
-            )
-            if getattr(self, name) is not None
-        }
-        return dataclasses.replace(usual, **given)
+        preset = self.preset
+        usual = preset.recipe_cameras if self.variant == "vision" else preset.recipe
+        return self.optim.applied_to(usual)
 
     @property
     def augmentation(self) -> ImageAugmentation:
         """How images are changed."""
-        if self.image_augmentation is not None:
-            return self.image_augmentation
-        return "openpi" if self.policy == "pi0" and self.preset == "full" else "shift"
+        return self.images.augmentation or self.preset.augmentation
 
-    @property
-    def strength(self) -> float:
-        """Lambda, or the weight of the added loss."""
-        if self.guidance_strength is not None:
-            return self.guidance_strength
-        return 3.0 if self.guidance == "reference" else 1.0
+    def record(self) -> Record:
+        """As it is kept beside the run."""
+        return record_of(self, policy=self.policy_name, guidance=self.guidance_name)
+
+    def upgrade(self, stored: Record) -> Record:
+        """The record of a run that may be older, in today's words and with today's options."""
+        return complete(with_todays_words(stored), self)
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
-        if self.guidance != "none" and self.vae is None:
-            raise UsageError(
-                f"guidance '{self.guidance}' needs an action VAE: give --vae, made by "
-                "`ate train-vae --stage 2` on these episodes"
-            )
-        batch, draws = self.recipe.batch, self.recipe.draws
-        if batch < 1 or batch % draws:
-            raise UsageError(f"batch is {batch}, must be a multiple of {draws}, and at least that")
-        for name in _COUNTS:
+        for name in ("horizon", "steps", "save_every", "log_every", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}, must be at least 1")
-        for name in ("guidance_cap", "input_noise", "image_shift", "image_memory_gb"):
-            if not getattr(self, name) >= 0.0:
-                raise UsageError(f"{name} is {getattr(self, name)}, must not be negative")
-        if not 0.0 <= self.strength < math.inf:
-            raise UsageError(f"guidance_strength is {self.strength}, must be finite and >= 0")
-        if not 0.0 < self.guidance_tau_floor <= 1.0:
-            raise UsageError(f"guidance_tau_floor is {self.guidance_tau_floor}, must be in (0, 1]")
-        if not 0.0 < self.recipe.learning_rate < math.inf:
-            raise UsageError(f"learning_rate is {self.recipe.learning_rate}, must be above 0")
-        for name in ("final_rate", "warmup", "weight_decay"):
-            if not 0.0 <= getattr(self.recipe, name) < math.inf:
-                raise UsageError(f"{name} is {getattr(self.recipe, name)}, must not be negative")
-        if not 0.0 <= self.recipe.ema_decay < 1.0:
-            raise UsageError(f"ema_decay is {self.recipe.ema_decay}, must be in [0, 1)")
+        if not self.input_noise >= 0.0:
+            raise UsageError(f"input_noise is {self.input_noise}, must not be negative")
         if self.demonstrations is not None and self.demonstrations < 1:
             raise UsageError(f"demonstrations is {self.demonstrations}, must be at least 1")
-        refuse_without_effect(self, FINETUNE)
+        _ = self.recipe  # refuses numbers that do not fit
+        self._check_inputs()
+
+    def _check_inputs(self) -> None:
+        """Refuse inputs that the network does not read, and options of images it does not see."""
+        name, entry = entry_of(self.policy)
+        wanted = "cameras" if self.variant == "vision" else "objects"
+        if wanted not in entry.reads:
+            raise UsageError(
+                f"variant is {self.variant}, but policy:{name} reads no {wanted}: choose the "
+                "other variant, or another network"
+            )
+        if self.variant != "vision" and self.images != ImageOptions():
+            raise UsageError(
+                f"{self.images} is given, which this run would ignore: leave --images out, or "
+                "give --variant vision"
+            )
+        if self.images.shift != SHIFT and self.augmentation != "shift":
+            raise UsageError(
+                f"images.shift is {self.images.shift}, which this run would ignore: leave it out, "
+                "or give --images.augmentation shift"
+            )

@@ -2,30 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from ate_core.errors import UsageError
-from training.configs.applicability import IMPORT_PI0, refuse_without_effect
-
-Preset = Literal["tiny", "small", "full"]
+from ate_policy.models.entry import PresetName
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportPi0Config:
-    """Bring the weights of a pi0 from lerobot or openpi, or take them back to lerobot.
+    """Bring the weights of a pi0 from lerobot or openpi into a checkpoint.
 
-    Fine-tune the checkpoint: `ate finetune --policy pi0 --init ...`. Nothing is downloaded.
+    Fine-tune it: `ate finetune policy:pi0 --init ...`. Nothing is downloaded.
     """
 
     source: tyro.conf.Positional[Path]
     """Folder with model.safetensors (or shards and their index) of lerobot or of openpi's PyTorch
-    conversion; with --to-lerobot a checkpoint of ours."""
+    conversion."""
     output: Path
-    """Checkpoint folder to write; with --to-lerobot the folder for lerobot's model.safetensors."""
-    to_lerobot: bool = False
-    """The other way: write a checkpoint's weights with lerobot's names."""
+    """Checkpoint folder to write."""
     cell: Path | None = None
     """Cell that the policy is for; None: the packaged one."""
     tokenizer: Path | None = None
@@ -41,7 +36,7 @@ class ImportPi0Config:
     horizon: int | None = None
     """Actions per chunk [ticks], on which the weights do not depend; None: those of one second
     at the cell's tick rate."""
-    preset: Preset = "full"
+    preset: PresetName = "full"
     """Sizes of the network; full are the published ones."""
 
     def __post_init__(self) -> None:
@@ -50,4 +45,13 @@ class ImportPi0Config:
             raise UsageError(f"horizon is {self.horizon}, must be at least 1")
         if self.relative and self.statistics is None:
             raise UsageError("--relative says what --statistics are of: give them, too")
-        refuse_without_effect(self, IMPORT_PI0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPi0Config:
+    """Write the weights of a pi0 with lerobot's names: the way back of `ate import-pi0`."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Checkpoint or run folder of a pi0 of ours."""
+    output: Path
+    """New folder for model.safetensors and norm_stats.json."""

@@ -1,15 +1,17 @@
 """Configuration of `ate study`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ate_core.errors import UsageError
-from training.configs.finetune import PolicyName, Preset, Variant
-from training.objectives.latent_guidance import GuidanceMode
+from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.models.registry import entry_of
+from training.configs.choices import PolicyChoice
+from training.configs.finetune import Variant
+from training.configs.record import Record, record_of
+from training.objectives.guidance import PLAIN, Guidance, guidance_class
 
-PLAIN = "none"
-"""The arm of a study that all others are compared with."""
 VAES: dict[str, dict[str, Any]] = {
     "untrained": {"steps": 1, "learning_rate": 0.0, "weight_decay": 0.0},
     "single_stage": {"single_stage": True, "prior": None},
@@ -27,10 +29,11 @@ class Arm:
 
     name: str
     """As given on the command line."""
-    mode: GuidanceMode
-    """Guidance of the fine-tuning."""
+    mode: str
+    """Guidance of the fine-tuning; `none` is the one that all others are compared with."""
     number: float | None = None
-    """Cap of the shift; weight of the added loss (latent_metric). None: usual."""
+    """Of the option that the mode varies: cap of the shift, weight of the added loss
+    (latent_metric). None: usual."""
     vae: str = ""
     """A word of `VAES`; empty: the paper's stage 2."""
 
@@ -39,12 +42,19 @@ class Arm:
         """Name of its folders."""
         return self.name.replace(":", "-")
 
+    def guidance(self, vae: Path) -> Guidance:
+        """The mode with its number, steered by an action VAE."""
+        mode = guidance_class(self.mode)
+        if self.mode == PLAIN:
+            return mode()
+        options: dict[str, Any] = {} if self.number is None else {mode.varied: self.number}
+        return mode(vae=vae, **options)
+
 
 def parse_arm(text: str) -> Arm:
     """`MODE[:NUMBER][:VAE]`, for instance `paper`, `toward:0.03`, `toward:untrained`."""
     mode, *words = text.split(":")
-    if mode not in get_args(GuidanceMode):
-        raise UsageError(f"guidance is {text!r}; use one of {', '.join(get_args(GuidanceMode))}")
+    varied = guidance_class(mode).varied
     number, vae = None, ""
     for word in words:
         if word in VAES:
@@ -61,7 +71,9 @@ def parse_arm(text: str) -> Arm:
             )
     if mode == PLAIN and words:
         raise UsageError(f"guidance is {text!r}: plain fine-tuning takes no options")
-    return Arm(name=text, mode=mode, number=number, vae=vae)  # type: ignore[arg-type]
+    if number is not None and not varied:
+        raise UsageError(f"guidance is {text!r}: {mode} takes no number")
+    return Arm(name=text, mode=mode, number=number, vae=vae)
 
 
 COUNTS = (
@@ -125,14 +137,8 @@ class StudyConfig:
     """Demonstrations of all other bodies together."""
     pretraining_steps: int = 4000
     """Optimiser steps of the pre-training."""
-    policy: PolicyName = "flow"
-    """Network."""
-    preset: Preset = "small"
-    """Its size."""
     variant: Variant = "state"
     """state: reads object poses; vision: reads the cameras."""
-    guidance_cap: float = 0.1
-    """Largest shift relative to the velocity's norm, where the arm gives no other."""
     vae_motions: int = 240
     """Generated episodes of other bodies for stage 1 of the action VAE."""
     vae_steps: int = 2000
@@ -147,6 +153,8 @@ class StudyConfig:
     """Markdown page: its part between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`
     becomes the tables, and NAME.svg beside it the figure if the page shows it; NAME is the last
     part of `output`."""
+    policy: PolicyChoice = field(default_factory=FlowOptions)
+    """The network."""
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
@@ -162,10 +170,11 @@ class StudyConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
         if not self.limit > 0.0:
             raise UsageError(f"limit is {self.limit} s, must be above 0")
-        if self.preset == "full" and self.policy in ("pi0", "rdt"):
+        name, entry = entry_of(self.policy)
+        if self.policy.preset == "full" and entry.large:
             raise UsageError(
-                f"a study trains from random weights, {self.policy} of full size needs published "
-                "ones: give --preset small, or compare two runs of `ate finetune --init`"
+                f"a study trains from random weights, {name} of full size needs published ones: "
+                "give --policy.preset small, or compare two runs of `ate finetune --init`"
             )
         if self.early_rollouts > self.rollouts:
             raise UsageError(
@@ -178,6 +187,10 @@ class StudyConfig:
             )
         if unknown := set(self.pretrained) - set(self.tasks):
             raise UsageError(f"pretrained names {sorted(unknown)}, which is not among the tasks")
+
+    def record(self) -> Record:
+        """As it is kept in the study's folder."""
+        return record_of(self, policy=entry_of(self.policy)[0])
 
     @property
     def arms(self) -> tuple[Arm, ...]:

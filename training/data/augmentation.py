@@ -6,15 +6,13 @@ same changes.
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-ImageAugmentation = Literal["shift", "openpi", "none"]
-"""shift: all images of a tick move by a few pixels; openpi: crop, rotation and colour, as pi0 was
-trained."""
+from ate_policy.models.entry import ImageAugmentation
 
 KEPT = 0.95
 """Edge of the crop in edges of the image (openpi)."""

@@ -13,7 +13,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn, cast
@@ -41,6 +41,7 @@ from ate_policy.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
+from training.configs.record import Record, differences
 from training.data.folders import make_folder
 
 STATE = "training_state"
@@ -56,22 +57,31 @@ WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 class RunFolder:
     """Where a training command writes."""
 
-    def __init__(self, path: Path, config: object, resume: bool, *, main: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Record,
+        resume: bool,
+        *,
+        upgrade: Callable[[Record], Record] = dict,
+        main: bool = True,
+    ) -> None:
         """Create the folder, or check that the run in it has this configuration.
 
         Args:
             path: The folder.
-            config: Of the command, a dataclass.
+            config: Of the command, see `training.configs.record`.
             resume: Go on with the run in it.
+            upgrade: Brings the configuration of a run that is older to today's words and options.
             main: Whether this process writes; of several, one does.
         """
         self.path = path
         self.main = main
         self._log = path / "log.jsonl"
-        self.config = _plain(config)
+        self.config = config
         """Of the command, as JSON values."""
         if resume:
-            self._check_resumable(self.config, _defaults(config))
+            self._check_resumable(upgrade)
         elif main:
             if path.is_dir() and any(path.iterdir()) and not self._never_saved():
                 raise UsageError(f"{path} is not empty: choose another output, or add --resume")
@@ -125,24 +135,22 @@ class RunFolder:
         """Whether a run began here and ended before its first checkpoint: nothing is lost."""
         return (self.path / "run.json").is_file() and not (self.path / LATEST).exists()
 
-    def _check_resumable(self, config: dict, defaults: dict) -> None:
-        """Refuse other settings; options that a run is too old to know had their defaults."""
+    def _check_resumable(self, upgrade: Callable[[Record], Record]) -> None:
+        """Refuse other settings."""
         file = self.path / "run.json"
         if not file.is_file() or not (self.path / LATEST).exists():
             raise UsageError(
                 f"{self.path} holds no run with a checkpoint to resume: run without --resume"
             )
         try:
-            stored = {**defaults, **json.loads(file.read_text())}
+            stored = upgrade(json.loads(file.read_text()))
         except ValueError as error:
             raise UsageError(
                 f"{file} cannot be read ({error}): choose another output, and give its newest "
                 "checkpoint as --init"
             ) from None
         differing = [
-            f"{key}: {config.get(key)} (was {stored.get(key)})"
-            for key in sorted((set(stored) | set(config)).difference(HOW_TO_RUN))
-            if stored.get(key) != config.get(key)
+            words for key, words in differences(stored, self.config) if key not in HOW_TO_RUN
         ]
         if differing:
             raise UsageError(
@@ -255,14 +263,3 @@ def _like(value: Tensor, other: Tensor) -> Tensor:
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, ValueType]:
     return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
-
-
-def _defaults(config: object) -> dict:
-    """JSON values of the options that need not be given."""
-    fields = [f for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING]
-    return json.loads(json.dumps({f.name: f.default for f in fields}, default=str))
-
-
-def _plain(config: object) -> dict:
-    """Dataclass -> JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))

@@ -1,16 +1,16 @@
-"""What a policy is trained to predict, and how a target moves when the clean estimate shall move.
+"""What a policy is trained to predict, and how the target is shifted to move the clean estimate.
 
 All five predictions of `ate_policy.noise` are one regression in different units. With
-x = s a + n eps and the push p in units of the flow's velocity v = a - eps, the clean estimate
-moves by n p in every row:
+x = s a + n eps and the shift d in units of the flow's velocity v = a - eps, the clean estimate
+moves by n d in every row:
 
-    velocity_paper   v + p        a_hat = x + n v'
-    velocity_pi0     u - p        a_hat = x - n u'
-    epsilon          eps - s p    a_hat = (x - n eps') / s
-    sample           a + n p      a_hat = a'
-    v                v - p        a_hat = s x - n v'          (s^2 + n^2 = 1)
+    velocity_paper   v + d        a_hat = x + n v'
+    velocity_pi0     u - d        a_hat = x - n u'
+    epsilon          eps - s d    a_hat = (x - n eps') / s
+    sample           a + n d      a_hat = a'
+    v                v - d        a_hat = s x - n v'          (s^2 + n^2 = 1)
 
-The paper's guidance (ATE, arXiv 2509.02055) is p = -(n / s) lambda g.
+The paper's guidance (ATE, arXiv 2509.02055) is d = -(n / s) lambda g.
 """
 
 from typing import Protocol
@@ -65,19 +65,19 @@ def regression_loss(output: Tensor, target: Tensor) -> Tensor:
     return (output.float() - target).square().mean()
 
 
-def moved_target(
-    prediction: Prediction, target: Tensor, push: Tensor, signal: Tensor, sigma: Tensor
+def shifted_target(
+    prediction: Prediction, target: Tensor, shift: Tensor, signal: Tensor, sigma: Tensor
 ) -> Tensor:
-    """Target of a network whose clean estimate shall move by n p.
+    """Target of a network whose clean estimate shall move by n d.
 
     Args:
         prediction: What the target is.
         target: The usual one, (B, H, D).
-        push: p (B, H, D), in units of the flow's velocity.
+        shift: d (B, H, D), in units of the flow's velocity.
         signal: s (B,).
         sigma: n (B,).
     """
-    return target + _units(prediction, signal, sigma) * push
+    return target + _units(prediction, signal, sigma) * shift
 
 
 def target_weight(prediction: Prediction, signal: Tensor, sigma: Tensor, floor: float) -> Tensor:

@@ -12,15 +12,13 @@ own, so that a guided run sees the data and noise of the plain run with the same
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ate_policy.noise import Noised, Prediction, clean_estimate, target_of
-from training.objectives.denoising import moved_target, regression_loss, target_weight
-
-GuidanceMode = Literal["none", "paper", "reference", "anneal", "toward", "latent_metric", "random"]
+from ate_core.errors import UsageError
+from ate_policy.noise import Noised, Prediction
 
 SMALL = 1e-12
 """Keeps divisions by a norm finite."""
@@ -44,10 +42,23 @@ class ShiftBounds:
 
     strength: float = 1.0
     """Lambda."""
-    tau_floor: float = 0.05
-    """Smallest signal level s in the weight n / s."""
     cap: float = 0.1
-    """Largest norm of the push relative to the velocity's, per sample."""
+    """Largest norm of the shift relative to the velocity's, per sample."""
+    tau_floor: float = 0.05
+    """Smallest signal level s in the weight n / s, which is singular at pure noise."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot steer."""
+        require_not_negative(strength=self.strength, cap=self.cap)
+        if not 0.0 < self.tau_floor <= 1.0:
+            raise UsageError(f"tau_floor is {self.tau_floor}, must be in (0, 1]")
+
+
+def require_not_negative(**numbers: float) -> None:
+    """Refuse numbers below 0 and such that are not finite, by name."""
+    for name, value in numbers.items():
+        if not 0.0 <= value < math.inf:
+            raise UsageError(f"{name} is {value}, must be finite and not negative")
 
 
 def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:
@@ -76,7 +87,7 @@ def guidance_gradient(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) 
         return -torch.autograd.grad(energy, x)[0]
 
 
-def bounded_push(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor, Tensor]:
+def bounded_shift(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor, Tensor]:
     """(n / s) lambda g with a floor on s, and at most cap ||v|| per sample.
 
     Args:
@@ -85,7 +96,7 @@ def bounded_push(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor
         bounds: Lambda, floor and cap.
 
     Returns:
-        The push (B, H, D) in units of v = a - eps, and whether each sample was capped (B,).
+        The shift (B, H, D) in units of v = a - eps, and whether each sample was capped (B,).
     """
     weight = noised.sigma / noised.signal.clamp(min=bounds.tau_floor)
     raw = (bounds.strength * weight)[:, None, None] * g
@@ -146,143 +157,6 @@ class LatentObjective(ABC):
         self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch and metrics for the log, as `Objective` says."""
-
-
-class ShiftedTarget(LatentObjective):
-    """The paper's correction and its relatives: the regression target is moved along g.
-
-    paper: against g, as the equation of the corrected loss says; anneal: the same with lambda
-    falling to zero along a cosine; toward: along g, guidance learned into the field.
-    """
-
-    def __init__(
-        self,
-        encoder: ChunkEncoder,
-        bounds: ShiftBounds,
-        seed: int,
-        mode: Literal["paper", "anneal", "toward"] = "paper",
-        steps: int = 1,
-    ) -> None:
-        """Keep the frozen encoder.
-
-        Args:
-            encoder: Of the stage-2 VAE.
-            bounds: Lambda, floor and cap.
-            seed: Of the latent noise.
-            mode: Sign and schedule.
-            steps: Optimiser steps of the run, for `anneal`.
-        """
-        super().__init__(encoder, seed)
-        self._bounds = bounds
-        self._mode = mode
-        self._steps = steps
-
-    def loss(
-        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss against the moved target."""
-        target = target_of(prediction, noised)
-        if self._bounds.strength == 0.0:  # bit-identical to plain training
-            return regression_loss(output, target), {}
-        g = self._direction(noised, eps)
-        push, capped = bounded_push(g, noised, self._bounds)
-        push = push * self._sign_at(step)
-        moved = moved_target(prediction, target, push, noised.signal, noised.sigma)
-        return regression_loss(output, moved), shift_metrics(g, push, capped, noised)
-
-    def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
-        """Where the target may move along or against, (B, H, D)."""
-        return guidance_gradient(self._encoder, noised.noisy, noised.actions, eps)
-
-    def _sign_at(self, step: int) -> float:
-        if self._mode == "anneal":
-            return -0.5 * (1.0 + math.cos(math.pi * step / self._steps))
-        return 1.0 if self._mode == "toward" else -1.0
-
-
-class RandomShift(ShiftedTarget):
-    """Control: a shift as large as the paper's, in a direction that knows nothing.
-
-    What it does too is not due to the latent space.
-    """
-
-    def __init__(
-        self, encoder: ChunkEncoder, bounds: ShiftBounds, seed: int, entries: int
-    ) -> None:
-        """Keep the frozen encoder.
-
-        Args:
-            encoder: Of the stage-2 VAE; decides the size of the shift.
-            bounds: Lambda, floor and cap.
-            seed: Of latent noise and directions.
-            entries: Numbers in a chunk, H D.
-        """
-        super().__init__(encoder, bounds, seed)
-        self._entries = entries
-
-    def draw(self, count: int) -> Tensor:
-        """Latent noise and a direction for each chunk, (count, L + H D)."""
-        size = self._encoder.latent + self._entries
-        return torch.randn(count, size, generator=self.generator)
-
-    def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
-        eps, direction = eps.split([self._encoder.latent, self._entries], dim=1)
-        norm = super()._direction(noised, eps).flatten(1).norm(dim=1, keepdim=True)
-        return (norm * torch.nn.functional.normalize(direction, dim=1)).view_as(noised.actions)
-
-
-class ReferenceShift(LatentObjective):
-    """The shift as the released code computes it, for comparison only.
-
-    The energy is a mean over batch and latent, so g shrinks with the batch; w g is clamped entry
-    by entry and then multiplied by lambda (3.0 with a clamp of 0.1 in the release).
-    """
-
-    def __init__(self, encoder: ChunkEncoder, strength: float, clamp: float, seed: int) -> None:
-        super().__init__(encoder, seed)
-        self._strength = strength
-        self._clamp = clamp
-
-    def loss(
-        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss against the moved target."""
-        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps) / eps.numel()
-        weight = target_weight(prediction, noised.signal, noised.sigma, SMALL)
-        shift = (weight * g).clamp(-self._clamp, self._clamp)
-        capped = (shift.abs() >= self._clamp).float().mean((1, 2))
-        shift = self._strength * shift
-        target = target_of(prediction, noised)
-        metrics = shift_metrics(g, shift, capped, noised, target)
-        return regression_loss(output, target - shift), metrics
-
-
-class LatentMetric(LatentObjective):
-    """Plain loss + strength * latent distance between the predicted and the clean chunk.
-
-    The gradient passes through the frozen encoder to the policy. Both terms are smallest at the
-    clean chunk, so the optimum is not moved (exactly so for a linear encoder).
-    """
-
-    def __init__(self, encoder: ChunkEncoder, strength: float, seed: int) -> None:
-        super().__init__(encoder, seed)
-        self._strength = strength
-
-    def loss(
-        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Plain loss plus the latent term, per latent dimension."""
-        plain = regression_loss(output, target_of(prediction, noised))
-        if self._strength == 0.0:
-            return plain, {}
-        a_hat = clean_estimate(
-            prediction, output.float(), noised.noisy, noised.signal, noised.sigma
-        )
-        with torch.autocast(output.device.type, enabled=False):
-            energy = latent_energy(self._encoder, a_hat, noised.actions, eps)
-        distance = energy.mean() / self._encoder.latent
-        metrics = {"latent_distance": distance.detach(), "plain_loss": plain.detach()}
-        return plain + self._strength * distance, metrics
 
 
 def _velocity(noised: Noised) -> Tensor:

@@ -44,7 +44,7 @@ def identity_statistics(cell: Cell) -> Statistics:
 def save_imported(
     output: Path,
     kind: str,
-    sizes: PolicyConfig,
+    config: PolicyConfig,
     weights: dict[str, Tensor],
     *,
     source: Path,
@@ -59,7 +59,7 @@ def save_imported(
     Args:
         output: Its folder.
         kind: Of the network.
-        sizes: Of the network.
+        config: Of the network.
         weights: By our names.
         source: Where they came from.
         statistics: Normalisation.
@@ -70,18 +70,18 @@ def save_imported(
     """
     checkpoint = checkpoint_of(
         kind,
-        sizes,
+        config,
         weights=weights,
         statistics=statistics,
         contract=cell.canonical_text(),
-        training={"imported_from": str(source), "preset": preset},
+        training={"imported_from": str(source), "policy": {"name": kind, "preset": preset}},
         card=card,
     )
     save_checkpoint(output, checkpoint)
     print(f"{output}: {len(weights)} tensors; fine-tune it with")
     print(
-        f"  ate finetune --policy {kind} --preset {preset} --init {output} --variant vision "
-        f"--horizon {sizes.horizon} {options}..."
+        f"  ate finetune policy:{kind} --policy.preset {preset} --init {output} --variant vision "
+        f"--horizon {config.horizon} {options}..."
     )
 
 

@@ -32,6 +32,7 @@ from training.configs.train_vae import TrainVaeConfig
 from training.data.episode_file import Episode, write_episode
 from training.evaluate import EvaluateConfig, Trial, roll_out
 from training.finetune import finetune
+from training.objectives.guidance import PLAIN
 from training.train_vae import train_vae
 
 SEED_STRIDE = 10_000
@@ -88,7 +89,6 @@ def pretrain_policy(config: StudyConfig, task: str) -> Path:
             episodes=episodes,
             output=folder / "policy",
             policy=config.policy,
-            preset=config.preset,
             variant=config.variant,
             steps=config.pretraining_steps,
             threads=config.threads,
@@ -201,7 +201,6 @@ def train_policy(config: StudyConfig, task: str, arm: Arm, seed: int) -> Path:
         episodes=record_demonstrations(config, task, seed),
         output=config.output / "policies" / task / arm.folder / f"seed_{seed}",
         policy=config.policy,
-        preset=config.preset,
         variant=config.variant,
         init=pretrain_policy(config, task) if task in config.pretrained else None,
         steps=config.steps,
@@ -209,12 +208,9 @@ def train_policy(config: StudyConfig, task: str, arm: Arm, seed: int) -> Path:
         seed=seed,
         threads=config.threads,
     )
-    if arm.mode != "none":
+    if arm.mode != PLAIN:
         vae = train_aligned(config, task, seed, arm.vae)
-        key = "guidance_strength" if arm.mode == "latent_metric" else "guidance_cap"
-        number = config.guidance_cap if key == "guidance_cap" else None
-        number = number if arm.number is None else arm.number
-        settings = dataclasses.replace(settings, guidance=arm.mode, vae=vae, **{key: number})
+        settings = dataclasses.replace(settings, guidance=arm.guidance(vae))
     return _train(finetune, settings)
 
 

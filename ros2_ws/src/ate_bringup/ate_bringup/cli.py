@@ -21,6 +21,7 @@ VERBS = {
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),
     "import-pi0": ("training.import_pi0:import_pi0", "weights of lerobot or openpi -> checkpoint"),
+    "export-pi0": ("training.import_pi0:export_pi0", "checkpoint -> weights with lerobot's names"),
     "import-rdt": ("training.import_rdt:import_rdt", "published weights of RDT-1B -> checkpoint"),
     "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
@@ -71,7 +72,12 @@ def _run(verb: str, words: list[str]) -> int:
     function = _load(VERBS[verb][0])
     hints = typing.get_type_hints(function)
     config_type = next(hint for name, hint in hints.items() if name != "return")
-    config = tyro.cli(config_type, args=words, prog=f"ate {verb}")
+    config = tyro.cli(
+        config_type,
+        args=words,
+        prog=f"ate {verb}",
+        config=(tyro.conf.CascadeSubcommandArgs,),  # options may stand behind any choice
+    )
     return int(function(config))
 
 

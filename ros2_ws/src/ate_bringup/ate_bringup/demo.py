@@ -125,7 +125,7 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
         *("--variant", "vision" if config.vision else "state"),
         *("--steps", str(_steps(config))),
     )
-    guidance = ("--guidance", config.guidance, "--vae", str(vae2))
+    guidance = (f"guidance:{config.guidance}", "--guidance.vae", str(vae2))
     tune = (
         Stage(name="fine-tune plain", words=(*finetune, "--output", str(plain))),
         Stage(name="fine-tune guided", words=(*finetune, "--output", str(guided), *guidance)),

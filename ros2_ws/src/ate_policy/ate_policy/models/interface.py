@@ -66,6 +66,11 @@ class PolicyConfig:
             raise CheckpointError(f"objects is {self.objects}, must not be negative")
         object.__setattr__(self, "cameras", tuple(self.cameras))
 
+    @property
+    def adds_weights(self) -> bool:
+        """Whether training draws weights that no checkpoint holds (adapters); here: no."""
+        return False
+
     def deployed(
         self, weights: Mapping[str, Tensor]
     ) -> tuple["PolicyConfig", Mapping[str, Tensor]]:

@@ -78,6 +78,11 @@ class Pi0Config(PolicyConfig):
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
 
+    @property
+    def adds_weights(self) -> bool:
+        """The adapters' are drawn; a checkpoint holds them merged."""
+        return self.train == "lora"
+
     def deployed(self, weights: Mapping[str, Tensor]) -> tuple["Pi0Config", Mapping[str, Tensor]]:
         """Adapters are merged, so that inference needs no peft and a next run starts anew."""
         if self.train != "lora":

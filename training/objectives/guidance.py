@@ -1,0 +1,95 @@
+"""Modes of guidance by name. Each is the options that it has, and builds its own objective.
+
+A mode is one file, and one line here or an entry point of another package.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+
+from ate_core.errors import UsageError
+from ate_core.registry import Registry
+from ate_policy.transforms import Statistics
+from training.objectives.denoising import Objective
+from training.vae.model import ActionVae
+from training.vae.storage import load_vae, require_same_space
+
+GUIDANCE = Registry(
+    what="guidance mode",
+    group="ate.guidance",
+    builtin={
+        "none": "training.objectives.no_guidance:NoGuidance",
+        "paper": "training.objectives.shifted_target:PaperGuidance",
+        "anneal": "training.objectives.shifted_target:AnnealGuidance",
+        "toward": "training.objectives.shifted_target:TowardGuidance",
+        "random": "training.objectives.random_shift:RandomGuidance",
+        "reference": "training.objectives.reference_shift:ReferenceGuidance",
+        "latent_metric": "training.objectives.latent_metric:LatentMetricGuidance",
+    },
+)
+"""Name on the command line -> a frozen dataclass, see `Guidance`."""
+
+PLAIN = "none"
+"""Name of the mode that steers nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedRun:
+    """What an objective must know of the run that it steers."""
+
+    statistics: Statistics
+    """Normalisation of the chunks."""
+    horizon: int
+    """Actions per chunk [ticks]."""
+    steps: int
+    """Optimiser steps of the whole run."""
+    seed: int
+    """Of the objective's own noise."""
+    device: torch.device
+    """Where the policy is trained."""
+
+    def load_encoder(self, folder: Path) -> ActionVae:
+        """A frozen action VAE on the device; one of other chunks than the policy's is refused."""
+        vae = load_vae(folder)
+        require_same_space(vae, self.statistics, self.horizon)
+        return vae.model.to(self.device)
+
+
+class Guidance(Protocol):
+    """A frozen dataclass of options; its docstring is what `--help` says about the mode."""
+
+    varied: ClassVar[str]
+    """The option that `ate study` sets by MODE:NUMBER; empty: there is none."""
+
+    def make_objective(self, run: GuidedRun) -> Objective:
+        """The loss of a run that is steered this way."""
+
+
+def guidance_class(name: str) -> type[Any]:
+    """A mode by name, see `Guidance`.
+
+    Raises:
+        UsageError: there is no such mode; the message lists the known ones.
+    """
+    found = GUIDANCE.load(name)
+    if not isinstance(found, type):
+        raise UsageError(
+            f"guidance mode {name!r} is {GUIDANCE.require(name)}: it must be a dataclass"
+        )
+    return found
+
+
+def guidance_name(guidance: Guidance) -> str:
+    """The name under which a mode is registered.
+
+    Raises:
+        UsageError: it is not.
+    """
+    for name in GUIDANCE.names():
+        if guidance_class(name) is type(guidance):
+            return name
+    raise UsageError(
+        f"{type(guidance).__name__} is no guidance mode: use one of {', '.join(GUIDANCE.names())}"
+    )

@@ -1,0 +1,66 @@
+"""The shift as the released code computes it, for comparison only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from ate_policy.noise import Noised, Prediction, target_of
+from training.objectives.denoising import Objective, regression_loss, target_weight
+from training.objectives.guidance import GuidedRun
+from training.objectives.latent_guidance import (
+    SMALL,
+    ChunkEncoder,
+    LatentObjective,
+    guidance_gradient,
+    require_not_negative,
+    shift_metrics,
+)
+
+
+class ReferenceShift(LatentObjective):
+    """The energy is a mean over batch and latent, so g shrinks with the batch.
+
+    The weighted gradient is clamped entry by entry and then multiplied by lambda.
+    """
+
+    def __init__(self, encoder: ChunkEncoder, strength: float, clamp: float, seed: int) -> None:
+        super().__init__(encoder, seed)
+        self._strength = strength
+        self._clamp = clamp
+
+    def loss(
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss against the shifted target."""
+        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps) / eps.numel()
+        weight = target_weight(prediction, noised.signal, noised.sigma, SMALL)
+        shift = (weight * g).clamp(-self._clamp, self._clamp)
+        capped = (shift.abs() >= self._clamp).float().mean((1, 2))
+        shift = self._strength * shift
+        target = target_of(prediction, noised)
+        metrics = shift_metrics(g, shift, capped, noised, target)
+        return regression_loss(output, target - shift), metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceGuidance:
+    """As the released code computes it, for comparison: each entry of the shift is clamped."""
+
+    vae: Path
+    """Stage-2 action VAE trained on these episodes, made by `ate train-vae --stage 2`."""
+    strength: float = 3.0
+    """Lambda, applied behind the clamp."""
+    clamp: float = 0.1
+    """Largest entry of the weighted gradient."""
+
+    varied: ClassVar[str] = "clamp"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot steer."""
+        require_not_negative(strength=self.strength, clamp=self.clamp)
+
+    def make_objective(self, run: GuidedRun) -> Objective:
+        """A target shifted as in the release."""
+        return ReferenceShift(run.load_encoder(self.vae), self.strength, self.clamp, run.seed)
