@@ -14,6 +14,9 @@ SHARED = {"ate_core", "ate_description"}
 ALLOWED = {
     "ate_core": {"ate_description"},
     "ate_description": set(),
+    # A driver of an arm is a back end of arm_driver.
+    "realman_driver": SHARED | {"arm_driver"},
+    "ros2_control_driver": SHARED | {"arm_driver"},
     # The simulated cell hosts the drivers' emulators and plays the operators' devices.
     "ate_sim": SHARED | {"operator_devices", "realman_driver", "omnipicker_driver"},
     "ate_teleop": SHARED | {"operator_devices"},

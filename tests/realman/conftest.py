@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arm_driver.driver import ArmDriver, DriverStatus
 from ate_core.contract import load_cell
 from ate_core.devices import ArmConfig
 from ate_core.loop import FixedRateLoop
 from realman_driver.client import ArmClient
-from realman_driver.driver import ArmDriver, DriverStatus
 from realman_driver.emulator.control import EmulatorControl
 from realman_driver.emulator.plant import IdealPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig

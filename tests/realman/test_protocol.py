@@ -64,9 +64,9 @@ def test_push_becomes_si_units() -> None:
     assert sample is not None
     assert np.allclose(sample.position, np.pi / 2)
     assert np.allclose(sample.velocity, np.pi)
-    assert np.allclose(sample.current, 1.5)
+    assert np.allclose(sample.effort, 1.5)
     assert np.allclose(sample.wrench, [1.0, 2.0, 3.0, 0.1, 0.2, 0.3])
-    assert sample.errors == ()
+    assert sample.faulty_joints == ()
     assert sample.fault == ""
 
 
@@ -91,6 +91,7 @@ def test_faults_are_named() -> None:
     sample = sample_from_push(push, sequence=1, received=0.0, stamp_ns=0)
     assert sample is not None
     assert sample.fault == "0x100D collision, joint 3 0x0041 FOC + overcurrent"
+    assert sample.faulty_joints == (3,)
 
 
 def test_emulated_flange_agrees_with_the_robot_description() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from realman_driver import sdk
-from realman_driver.protocol import JOINTS, ArmSample, joints_to_degrees, sample_from_push
+from realman_driver.protocol import joints_to_degrees, sample_from_push
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ WATCH_PERIOD = 0.05
 
 
 class ArmClient:
-    """A link to one controller that outlives the controller."""
+    """A link to one controller that outlives the controller; see `arm_driver.interface`."""
 
     def __init__(self, config: ArmConfig) -> None:
         """Prepare; `start` connects.
@@ -75,10 +76,12 @@ class ArmClient:
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT)
 
-    @property
-    def connected(self) -> bool:
-        """Whether commands would reach the controller, as far as known."""
-        return not self.link_error
+    def identity(self) -> ArmIdentity:
+        """Which controller this is; it was asked for its number of joints on connecting."""
+        return ArmIdentity(
+            name=f"{self._config.ip}:{self._config.tcp_port}",
+            joints=len(self._config.joint_names),
+        )
 
     def latest(self) -> ArmSample | None:
         """Newest state of this link; None before the first, and for a broken push."""
@@ -98,15 +101,17 @@ class ArmClient:
     # --- commands ------------------------------------------------------------------------
 
     def stream(self, q: Array) -> bool:
-        """Send one pass-through target (7,) [rad]; False when it did not leave.
+        """Send one pass-through target (n,) [rad]; False when it did not leave.
 
         True says only that the bytes left: watch the measured joints.
 
         Raises:
-            SafetyError: not seven finite numbers, which the SDK would send as something else.
+            SafetyError: not one finite number per joint, which the SDK would send as something
+                else.
         """
-        if q.shape != (JOINTS,) or not np.all(np.isfinite(q)):
-            raise SafetyError(f"joint target {q} is not {JOINTS} finite numbers: not sent")
+        joints = len(self._config.joint_names)
+        if q.shape != (joints,) or not np.all(np.isfinite(q)):
+            raise SafetyError(f"joint target {q} is not {joints} finite numbers: not sent")
         with self._use:
             if self._arm is None:
                 return False
@@ -116,7 +121,7 @@ class ArmClient:
             self._send_failed.set()
         return bool(code == 0)
 
-    def slow_stop(self) -> bool:
+    def stop(self) -> bool:
         """Let the controller brake on its path; False when it did not confirm."""
         with self._use:
             return self._arm is not None and self._arm.rm_set_arm_slow_stop() == 0
@@ -128,11 +133,7 @@ class ArmClient:
             DeviceError: no link, or the controller refused.
         """
         sample = self.latest()
-        joints = (
-            []
-            if sample is None
-            else [number for number, bits in enumerate(sample.joint_errors, 1) if bits]
-        )
+        joints = () if sample is None else sample.faulty_joints
         with self._use:
             if self._arm is None:
                 raise DeviceError(f"arm {self._config.ip} is not connected: {self.link_error}")
@@ -158,7 +159,7 @@ class ArmClient:
                 continue
             reason = self._watch()
             if not reason:
-                self.slow_stop()
+                self.stop()
             self._report(reason or "closed")
             self._disconnect()
 

@@ -1,15 +1,18 @@
 """Vendor units and codes of the RM75; nothing above this module knows degrees or milliamperes."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.interface import ArmSample
+
 Array = NDArray[np.float64]
 
 JOINTS = 7
+"""Joints in a state push of the RM75."""
 RAD_PER_DEGREE = math.pi / 180.0
 RAD_PER_S_PER_RPM = 2.0 * math.pi / 60.0
 AMPERE_PER_MILLIAMPERE = 1e-3
@@ -42,42 +45,23 @@ JOINT_ERRORS = {
 """Joint error bits of the JSON manual."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ArmSample:
-    """One state push in SI units, with the host's receive times."""
+def fault_text(errors: Sequence[int], joint_errors: Sequence[int]) -> str:
+    """All errors as text; empty when there is none.
 
-    sequence: int
-    """Counts the packets of one link."""
-    received: float
-    """When it arrived, monotonic clock [s]."""
-    stamp_ns: int
-    """When it arrived, wall clock [ns]."""
-    position: Array
-    """Joint angles (7,) [rad]."""
-    velocity: Array
-    """Joint speeds (7,) [rad/s]."""
-    current: Array
-    """Motor currents (7,) [A]."""
-    wrench: Array
-    """Zeroed force and moment (6,) [N, N m], tool frame."""
-    errors: tuple[int, ...]
-    """System error codes, without zeros."""
-    joint_errors: tuple[int, ...]
-    """Error bits of the seven joints."""
-
-    @property
-    def fault(self) -> str:
-        """All errors as text; empty when there is none."""
-        texts = [f"0x{code:04X} {SYSTEM_ERRORS.get(code, 'unknown')}" for code in self.errors]
-        for joint, bits in enumerate(self.joint_errors, 1):
-            if bits:
-                names = [name for bit, name in JOINT_ERRORS.items() if bits & bit]
-                texts.append(f"joint {joint} 0x{bits:04X} {' + '.join(names)}")
-        return ", ".join(texts)
+    Args:
+        errors: system error codes.
+        joint_errors: error bits, joint by joint.
+    """
+    texts = [f"0x{code:04X} {SYSTEM_ERRORS.get(code, 'unknown')}" for code in errors]
+    for joint, bits in enumerate(joint_errors, 1):
+        if bits:
+            names = [name for bit, name in JOINT_ERRORS.items() if bits & bit]
+            texts.append(f"joint {joint} 0x{bits:04X} {' + '.join(names)}")
+    return ", ".join(texts)
 
 
 def joints_to_degrees(q: Array) -> list[float]:
-    """Joint angles (7,) [rad] as degrees that reach the wire as round(1000 q) thousandths.
+    """Joint angles (n,) [rad] as degrees that reach the wire as round(1000 q) thousandths.
 
     The SDK multiplies in 32-bit floats and cuts towards zero (0.29 degrees would leave as 289);
     half a unit away from zero makes the cut exact.
@@ -104,16 +88,18 @@ def sample_from_push(
     # A push that broke off leaves zeros behind; one without "err" has all its joints.
     if push.errCode == PARSE_ERROR and not np.any(position):
         return None
+    errors = [code for code in push.err.err[: push.err.err_len] if code]
+    joint_errors = list(joints.joint_err_code)
     return ArmSample(
         sequence=sequence,
         received=received,
         stamp_ns=stamp_ns,
         position=position * RAD_PER_DEGREE,
         velocity=_floats(joints.joint_speed) * RAD_PER_S_PER_RPM,
-        current=_floats(joints.joint_current) * AMPERE_PER_MILLIAMPERE,
+        effort=_floats(joints.joint_current) * AMPERE_PER_MILLIAMPERE,
         wrench=_floats(push.force_sensor.zero_force),
-        errors=tuple(code for code in push.err.err[: push.err.err_len] if code),
-        joint_errors=tuple(joints.joint_err_code),
+        fault=fault_text(errors, joint_errors),
+        faulty_joints=tuple(joint for joint, bits in enumerate(joint_errors, 1) if bits),
     )
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from realman_driver.driver import DriverStatus
-from realman_driver.protocol import ArmSample
+from arm_driver.driver import DriverStatus
+from arm_driver.interface import ArmSample
 
 LEVELS = {
     "disconnected": DiagnosticStatus.STALE,
@@ -23,12 +23,12 @@ LEVELS = {
 
 
 def joint_state(sample: ArmSample, stamp: Time, names: Sequence[str]) -> JointState:
-    """Joints [rad, rad/s] and motor currents [A] as effort."""
+    """Joints [rad, rad/s] and effort, motor currents [A] or torques [N m]."""
     message = JointState(name=list(names))
     message.header.stamp = stamp
     message.position = sample.position.tolist()
     message.velocity = sample.velocity.tolist()
-    message.effort = sample.current.tolist()
+    message.effort = sample.effort.tolist()
     return message
 
 
@@ -43,7 +43,7 @@ def wrench(sample: ArmSample, stamp: Time, frame: str) -> WrenchStamped:
 
 
 def pose(values: NDArray[np.float64], stamp: Time, frame: str) -> PoseStamped:
-    """Pose (7,) x y z qx qy qz qw."""
+    """Pose (POSE_SIZE,) x y z qx qy qz qw."""
     message = PoseStamped()
     message.header.stamp = stamp
     message.header.frame_id = frame

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from realman_driver.homing import HomePath
+from arm_driver.homing import HomePath
 
 START, GOAL = np.zeros(7), np.array([0.5, -1.0, 0.0, 2.0, 0.1, 0.0, 0.0])
 

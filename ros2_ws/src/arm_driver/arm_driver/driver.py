@@ -1,22 +1,22 @@
 """What the arm driver does on every tick: link state, safety filter, homing, faults. No ROS.
 
-The client is the only way to the arm, and everything sent through it went through the filter.
+The back end is the only way to the arm, and everything sent through it went through the filter.
 """
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.homing import HomePath
+from arm_driver.interface import ArmBackend, ArmSample, misfit
+from arm_driver.latch import FAULT, SERVICE, StopLatch
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError
 from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
-from realman_driver.homing import HomePath
-from realman_driver.protocol import ArmSample
 
 Array = NDArray[np.float64]
 
@@ -32,29 +32,6 @@ STATE_NAMES = {
     FilterState.HOLDING: "holding",
     FilterState.STOPPED: "stopped",
 }
-
-
-class Client(Protocol):
-    """What the driver needs of `realman_driver.client.ArmClient`."""
-
-    session: int
-    link_error: str
-
-    def latest(self) -> ArmSample | None:
-        """Newest state."""
-        ...
-
-    def stream(self, q: Array) -> bool:
-        """Send one target (7,) [rad]."""
-        ...
-
-    def slow_stop(self) -> bool:
-        """Brake."""
-        ...
-
-    def clear_errors(self) -> None:
-        """Clear errors and enable."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,23 +61,23 @@ class Tick:
 class ArmDriver:
     """One arm. `tick` runs in the streaming thread, the rest may be called from another."""
 
-    def __init__(self, arm: ArmConfig, safety: SafetyConfig, client: Client) -> None:
+    def __init__(self, arm: ArmConfig, safety: SafetyConfig, backend: ArmBackend) -> None:
         """Prepare; nothing is sent before a command comes.
 
         Args:
             arm: joints, limits and home posture.
             safety: limits of the filter.
-            client: link to the arm.
+            backend: link to the arm.
         """
         self._arm = arm
         self._safety = safety
-        self._client = client
+        self._backend = backend
         self._filter = SafetyFilter(safety, arm)
         self._lock = threading.Lock()
         self._session = 0
         self._reported = 0
-        self._fault = ""
-        self._stopped = ""  # why `stop` was called; outlives a fault and its clearing
+        self._misfit = ""
+        self._stops = StopLatch()
         self._clearing = False
         self._home: HomePath | None = None
         self.refused = 0
@@ -133,7 +110,7 @@ class ArmDriver:
 
     def tick(self, now: float) -> Tick:
         """Read, filter, send."""
-        sample = self._client.latest()
+        sample = self._backend.latest()
         with self._lock:
             fresh = self._fresh(sample, now)
             self._watch_link()
@@ -142,10 +119,10 @@ class ArmDriver:
             output = self._filter.step(now, None if fresh is None else fresh.position)
             target = output.target
             if target is not None:
-                self._client.stream(target)
+                self._backend.stream(target)
             status = self._status(output)
         if braking:
-            self._client.slow_stop()
+            self._backend.stop()
         new = None
         if sample is not None and sample.sequence != self._reported:
             self._reported, new = sample.sequence, sample
@@ -155,23 +132,24 @@ class ArmDriver:
         """Stop and stay stopped until `enable`; False when the controller did not confirm."""
         with self._lock:
             self._home = None
-            self._stopped = reason
+            self._stops.set(SERVICE, reason)
             self._filter.stop(reason)
-        return self._client.slow_stop()
+        return self._backend.stop()
 
     def enable(self) -> str:
         """End a stop; returns why not, or an empty text."""
         with self._lock:
-            if self._fault:
-                return f"{self._fault}: call clear_errors first"
-            self._stopped = ""
-            self._filter.resume()
+            fault = self._stops.reason_of(FAULT)
+            if fault:
+                return f"{fault}: call clear_errors first"
+            self._stops.release(SERVICE)
+            self._resume()
         return ""
 
     def clear_errors(self) -> str:
         """Clear the controller's errors; returns why not, or an empty text."""
         try:
-            self._client.clear_errors()
+            self._backend.clear_errors()
         except DeviceError as error:
             return str(error)
         with self._lock:
@@ -180,11 +158,11 @@ class ArmDriver:
 
     def home(self, now: float) -> str:
         """Begin the way home; returns why not, or an empty text."""
-        sample = self._client.latest()
+        sample = self._backend.latest()
         with self._lock:
             fresh = self._fresh(sample, now)
             if fresh is None:
-                return f"no state of the arm: {self._client.link_error or 'stale'}"
+                return f"no state of the arm: {self._backend.link_error or 'stale'}"
             path = HomePath(fresh.position, self._arm.home, now, HOME_SPEED)
             first = JointCommand(commander=HOME, position=path.advance(now), stamp=now)
             verdict = self._filter.submit(first, now)
@@ -195,34 +173,40 @@ class ArmDriver:
     # --- parts, under the lock -----------------------------------------------------------
 
     def _fresh(self, sample: ArmSample | None, now: float) -> ArmSample | None:
-        if sample is None or self._client.link_error:
+        if sample is None or self._backend.link_error:
             return None
         return sample if now - sample.received <= self._safety.feedback_timeout else None
 
     def _watch_link(self) -> None:
-        if self._client.session != self._session:
-            self._session = self._client.session
+        if self._backend.session != self._session:
+            self._session = self._backend.session
             self._home = None
             self._filter.reset("")
+            self._misfit = misfit(
+                self._backend.identity(), self._arm, self._safety.position_margin
+            )
 
     def _watch_faults(self, fresh: ArmSample | None) -> bool:
-        """Latch a fault of the controller; True when it has just appeared."""
+        """Latch a fault of the device; True when it has just appeared."""
         if fresh is None:
             return False
-        if fresh.fault:
-            appeared = not self._fault
-            self._fault = fresh.fault
+        fault = fresh.fault or self._misfit
+        if fault:
             self._home = None
-            self._filter.stop(fresh.fault)
-            return appeared
-        if self._fault and self._clearing:
-            self._fault = ""
-            if self._stopped:
-                self._filter.stop(self._stopped)
-            else:
-                self._filter.resume()
-        self._clearing = self._clearing and bool(self._fault)
+            self._filter.stop(fault)
+            return self._stops.set(FAULT, fault)
+        if self._clearing and self._stops.reason_of(FAULT):
+            self._stops.release(FAULT)
+            self._resume()
+        self._clearing = self._clearing and bool(self._stops.reason_of(FAULT))
         return False
+
+    def _resume(self) -> None:
+        """Let the filter move the arm again, unless another stop is in force."""
+        if self._stops.reason:
+            self._filter.stop(self._stops.reason)
+        else:
+            self._filter.resume()
 
     def _continue_home(self, now: float) -> None:
         if self._home is None:
@@ -238,16 +222,17 @@ class ArmDriver:
 
     def _status(self, output: FilterOutput) -> DriverStatus:
         state, reason = STATE_NAMES[output.state], output.reason
-        if self._fault:
-            state, reason = "fault", self._fault
-        elif self._client.link_error:
-            state, reason = "disconnected", self._client.link_error
+        fault = self._stops.reason_of(FAULT)
+        if fault:
+            state, reason = "fault", fault
+        elif self._backend.link_error:
+            state, reason = "disconnected", self._backend.link_error
         elif output.state is FilterState.TRACKING and output.commander == HOME:
             state = "homing"
         return DriverStatus(state=state, reason=reason, commander=output.commander)
 
     def _in_order(self, names: Sequence[str], position: Sequence[float]) -> Array | None:
-        """Targets (7,) in the arm's order, or None when joints are missing or unknown."""
+        """Targets (n,) in the arm's order, or None when joints are missing or unknown."""
         if tuple(names) == self._arm.joint_names and len(position) == len(names):
             return np.array(position, dtype=np.float64)
         if len(position) != len(names) or set(names) != set(self._arm.joint_names):

@@ -1,0 +1,36 @@
+"""Why an arm must not move: stops by cause, each of which lasts until its own release."""
+
+FAULT = "fault"
+"""The device reports an error, or is not the arm of the cell."""
+SERVICE = "service"
+"""Somebody called the service ``arm/stop``."""
+
+
+class StopLatch:
+    """Stops that are in force, by cause; the arm is free when there is none.
+
+    A cause is one place in the code that may stop the arm: each sets and releases only its own,
+    so that clearing a fault never ends a stop that a person asked for.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+
+    def set(self, cause: str, reason: str) -> bool:
+        """Stop for a cause; True when it was not in force before."""
+        new = cause not in self._reasons
+        self._reasons[cause] = reason
+        return new
+
+    def release(self, cause: str) -> None:
+        """End the stop of one cause."""
+        self._reasons.pop(cause, None)
+
+    def reason_of(self, cause: str) -> str:
+        """Reason of one cause; empty when it is not in force."""
+        return self._reasons.get(cause, "")
+
+    @property
+    def reason(self) -> str:
+        """Reason of the newest stop in force; empty when the arm is free."""
+        return next(reversed(self._reasons.values()), "")

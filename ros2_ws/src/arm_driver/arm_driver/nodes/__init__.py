@@ -1,0 +1,1 @@
+"""The ROS node of every arm driver."""

@@ -1,0 +1,21 @@
+from setuptools import find_packages, setup
+
+PACKAGE = "arm_driver"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+    install_requires=["numpy", "setuptools"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=True,
+    maintainer="ATE stack maintainers",
+    maintainer_email="maintainers@ate-stack.example",
+    description="What every arm driver has: interface, driver, homing, node.",
+    license="Apache-2.0",
+)
