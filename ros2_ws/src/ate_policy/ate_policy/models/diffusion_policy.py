@@ -143,14 +143,6 @@ class DiffusionPolicy(ChunkModel):
             config.action_size, condition, config.channels, config.kernel, config.step_size
         )
 
-    def embed(self, actions: Tensor) -> Tensor:
-        """The network's actions are those of the layout."""
-        return actions
-
-    def extract(self, chunk: Tensor) -> Tensor:
-        """The network's actions are those of the layout."""
-        return chunk
-
     def condition(self, inputs: Inputs) -> Tensor:
         """Everything the chunk depends on, as one vector (B, C)."""
         parts = [inputs.state]

@@ -98,14 +98,6 @@ class FlowPolicy(ChunkModel):
         frequencies = torch.pi * 2.0 ** torch.linspace(-1.0, 5.0, TIME_FREQUENCIES)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
-    def embed(self, actions: Tensor) -> Tensor:
-        """The network's actions are those of the layout."""
-        return actions
-
-    def extract(self, chunk: Tensor) -> Tensor:
-        """The network's actions are those of the layout."""
-        return chunk
-
     def condition(self, inputs: Inputs) -> Tensor:
         """Everything the chunk depends on, as one vector (B, C)."""
         parts = [inputs.state]

@@ -95,13 +95,13 @@ class ChunkModel(nn.Module, ABC):
     process: NoiseProcess
     """How its chunks are noised, and what it predicts."""
 
-    @abstractmethod
     def embed(self, actions: Tensor) -> Tensor:
-        """(..., D) normalised actions -> (..., M); what the layout lacks is zero."""
+        """(..., D) normalised actions -> (..., M); what the layout lacks is zero. Here: M = D."""
+        return actions
 
-    @abstractmethod
     def extract(self, chunk: Tensor) -> Tensor:
         """(..., M) -> (..., D), the inverse of `embed`."""
+        return chunk
 
     @abstractmethod
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
