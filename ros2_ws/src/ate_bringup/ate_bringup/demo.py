@@ -50,8 +50,7 @@ class DemoConfig:
     motions: int = 120
     """Generated episodes of other embodiments for the first VAE."""
     recordings: tuple[Path, ...] = ()
-    """Folders of real two-arm recordings that the first VAE learns from besides, each of a kind
-    that `ate train-vae` reads."""
+    """Folders of real two-arm recordings that the first VAE learns from besides."""
     cell: str | None = None
     """cell.yaml, or the name of a packaged cell; None: the packaged one."""
     output: Path | None = None
