@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ate_core.errors import UsageError
-from ate_sim.embodiments import EMBODIMENTS
+from ate_sim.embodiments import bodies_of
 from ate_sim.tasks import load_task
 from training.configs.old_words import study_with_todays_words
 from training.configs.record import complete, differences
@@ -58,9 +58,10 @@ def _check_names(config: StudyConfig) -> None:
     """Refuse tasks and bodies that do not exist before anything is trained."""
     for task in (*config.tasks, *config.pretraining_tasks):
         load_task(task)
+    known = bodies_of()
     for body in config.pretraining_bodies:
-        if body not in EMBODIMENTS:
-            raise UsageError(f"body is {body!r}; use some of {', '.join(EMBODIMENTS)}")
+        if body not in known:
+            raise UsageError(f"body is {body!r}; use some of {', '.join(known)}")
 
 
 def make_jobs(config: StudyConfig) -> dict[str, Job]:

@@ -1,15 +1,21 @@
 """Experts, inverse kinematics and other bodies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from ate_core.contract import load_cell
 from ate_core.errors import UsageError
-from ate_sim.embodiments import EMBODIMENTS, collect_fast, generate_motion
+from ate_sim.embodiments import bodies_of, collect_fast, generate_motion
 from ate_sim.experts import Expert
 from ate_sim.ik import ToolTracker
 from ate_sim.motion_plan import ExpertConfig, minimum_jerk, tool_down
 from ate_sim.tasks import TASKS, load_task
 from ate_sim.world.sim_world import SimWorld
+
+EMBODIMENTS = bodies_of()
+SIX_AXIS = load_cell("six_axis", "sim")
 
 
 def test_minimum_jerk_starts_and_ends_at_rest() -> None:
@@ -92,6 +98,40 @@ def test_other_bodies_do_the_task_with_the_same_expert(name: str) -> None:
 def test_other_bodies_do_every_task(name: str, task: str) -> None:
     episodes = collect_fast(task, range(4), embodiment=EMBODIMENTS[name])
     assert sum(episode.success for episode in episodes) >= 3
+
+
+@pytest.mark.parametrize("name", bodies_of(SIX_AXIS))
+def test_bodies_of_a_six_axis_cell_are_variants_of_its_own_model(name: str) -> None:
+    [episode] = collect_fast(
+        "pick_place", [4], embodiment=bodies_of(SIX_AXIS)[name], cell=SIX_AXIS
+    )
+    assert episode.success
+    assert episode.action.shape[1] == 14
+    [motion] = generate_motion(1, seed=0, embodiments=(name,), cell=SIX_AXIS)
+    assert motion.shape[1] == 14
+
+
+def test_arms_of_different_joint_counts_work_together() -> None:
+    seven = load_cell(hardware="sim")
+    fields = (*seven.vectors.state[:2], *SIX_AXIS.vectors.state[2:])
+    mixed = dataclasses.replace(
+        seven,
+        arms={"left": seven.arms["left"], "right": SIX_AXIS.arms["right"]},
+        vectors=dataclasses.replace(seven.vectors, state=fields, action=fields),
+    )
+    [episode] = collect_fast("handover", [0], cell=mixed)
+    assert episode.success
+    assert episode.state.shape[1] == 7 + 1 + 6 + 1
+    with pytest.raises(UsageError, match="models rm75_6f, six_axis; other bodies are made from"):
+        bodies_of(mixed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("task", TASKS.names())
+def test_a_six_axis_cell_does_every_task_from_twenty_starts(task: str) -> None:
+    episodes = collect_fast(task, range(20), cell=SIX_AXIS)
+    assert [episode.seed for episode in episodes if not episode.success] == []
 
 
 def test_collected_episodes_have_the_layout_of_the_cell() -> None:

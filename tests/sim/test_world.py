@@ -32,7 +32,7 @@ def test_tool_pose_agrees_with_the_description() -> None:
     world.load_physics_state(state)
     for side in SIDES:
         base = pose_to_matrix(world.cell.arms[side].base_pose)
-        expected = base @ world.chain.fk(world.arm_q(side)) @ transform_tool_to_flange
+        expected = base @ world.chains[side].fk(world.arm_q(side)) @ transform_tool_to_flange
         assert world.tool_pose(side) == pytest.approx(expected, abs=1e-9)
 
 

@@ -92,6 +92,29 @@ def test_targets_in_the_blocks_move_arm_and_gripper(
         block.close()
 
 
+def test_arms_of_six_joints_move_in_a_world_of_their_own(
+    start, runtime_dir: Path, eventually: Callable[..., None]
+) -> None:
+    cell = load_cell("six_axis", "sim")
+    start("ate_sim.realtime.world", "--cell", "six_axis")
+    with SimControl(runtime_dir) as control:
+        control.wait_until_up(time.monotonic() + 30.0)
+        state = SharedBlock(runtime_dir / "world.state", world_dtype(cell), create=False)
+        dtype = arm_target_dtype(cell.arms["right"])
+        arm = SharedBlock(runtime_dir / "arm_right.target", dtype, create=True)
+        record = new_record(dtype)
+        wanted = state.read()["right_q"] + 0.1
+        record["time_ns"], record["active"], record["q"] = 1, 1, wanted
+        arm.write(record)
+        eventually(lambda: np.abs(state.read()["right_q"] - wanted).max() < 0.01)
+        away = state.read()["right_q"]
+        control.reset(seed=3, task="handover")
+        assert np.abs(state.read()["right_q"] - away).max() < 0.01
+        assert np.abs(state.read()["left_q"] - cell.arms["left"].home).max() < 0.01
+        for block in (state, arm):
+            block.close()
+
+
 def test_a_killed_writer_leaves_the_arm_where_it_was_told_to_be(
     world: SimControl, runtime_dir: Path, eventually: Callable[..., None]
 ) -> None:

@@ -222,9 +222,9 @@ def _refuse_short(source: MotionSource, horizon: int) -> None:
 
 def _generate(cell: Cell, motions: int, seed: int) -> list[MotionSource]:
     """Scripted motion of bodies other than the cell's arms, one source per body."""
-    from ate_sim.embodiments import EMBODIMENTS, generate_motion  # loads the physics engine
+    from ate_sim.embodiments import bodies_of, generate_motion  # loads the physics engine
 
-    bodies = tuple(EMBODIMENTS)[:motions]
+    bodies = tuple(bodies_of(cell))[:motions]
     sources = []
     for index, body in enumerate(bodies):
         share = motions // len(bodies) + (index < motions % len(bodies))

@@ -23,7 +23,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import LATEST
 from ate_policy.policy import load_policy
-from ate_sim.embodiments import EMBODIMENTS, FastEpisode, collect_fast
+from ate_sim.embodiments import FastEpisode, bodies_of, collect_fast
 from ate_sim.env import CellEnv
 from ate_sim.tasks import load_task
 from training.configs.finetune import FinetuneConfig
@@ -110,7 +110,7 @@ def _record_other_bodies(config: StudyConfig, task: str, folder: Path) -> None:
         share = total // len(pairs) + (number < total % len(pairs))
         first = PRETRAINING_STARTS + number * SEED_STRIDE
         made = collect_fast(
-            name, range(first, first + share), embodiment=EMBODIMENTS[body], cameras=cameras
+            name, range(first, first + share), embodiment=bodies_of(cell)[body], cameras=cameras
         )
         for one in made:
             if one.success:

@@ -47,7 +47,7 @@ class CellEnv:
             task: name of a task, or the task.
             cell: the contract; the packaged one when None.
             seed: of the first episode.
-            embodiment: body of both arms; the RM75-6F when None.
+            embodiment: body of both arms; those of the cell when None.
             cameras: keys of the cameras in observations, for instance ``cam_high``.
             image_size: height and width of their images [pixels]; None: each camera's own.
             timestep: physics step [s].
@@ -92,7 +92,7 @@ class CellEnv:
         return self.observe()
 
     def step(self, action: ArrayLike) -> Observation:
-        """Command an action (16,), advance by one tick and observe.
+        """Command an action (n,), advance by one tick and observe.
 
         The action passes the safety filter of the drivers, which plays targets back about one
         tick later and refuses those that jump or are not finite: the arm then holds.
@@ -173,7 +173,7 @@ class ExpertPlayer:
         """Ticks of the episode, with the lag of the arms at the end."""
 
     def action(self, tick: int) -> Array:
-        """Action (16,) of the tick: the command to be in force one tick later."""
+        """Action (n,) of the tick: the command to be in force one tick later."""
         parts = {}
         for side in SIDES:
             pose, opening = self.expert.tool_target(side, (tick + 1) * self._period)

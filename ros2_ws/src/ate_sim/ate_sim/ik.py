@@ -35,7 +35,7 @@ class ToolTracker:
         self._jacobian = np.zeros((6, world.model.nv))
 
     def solve(self, pose: Array) -> Array:
-        """Joint positions (7,) [rad] that bring the tool to ``pose`` (4, 4) in the world."""
+        """Joint positions (n,) [rad] that bring the tool to ``pose`` (4, 4) in the world."""
         for iteration in range(_ITERATIONS):
             error, jacobian = self._linearise(pose)
             if iteration > 0 and np.abs(error).max() < _ACCURACY:

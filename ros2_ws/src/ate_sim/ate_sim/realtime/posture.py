@@ -9,18 +9,15 @@ from ate_core.contract import SIDES
 from ate_sim.world.engine import mujoco
 from ate_sim.world.sim_world import SimWorld
 
-PARTS = (*(f"joint{number}" for number in range(1, 8)), "finger_a", "finger_b")
-"""Joints of one arm with its gripper in the model, without the side."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Posture:
     """Joint positions and velocities of both arms with their fingers."""
 
     position: NDArray[np.float64]
-    """(18,) left first [rad, fingers m]."""
+    """Left arm and fingers first [rad, m]."""
     velocity: NDArray[np.float64]
-    """(18,) [rad/s, fingers m/s]."""
+    """In the same order [rad/s, m/s]."""
 
     @classmethod
     def of(cls, world: SimWorld) -> "Posture":
@@ -39,8 +36,8 @@ class Posture:
 
 
 def _addresses(world: SimWorld) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    joints = [world.model.joint(f"{side}_{part}") for side in SIDES for part in PARTS]
+    arms = [world.arm_addresses(side) for side in SIDES]
     return (
-        np.array([joint.qposadr[0] for joint in joints]),
-        np.array([joint.dofadr[0] for joint in joints]),
+        np.concatenate([part for arm in arms for part in (arm.qpos, arm.finger_qpos)]),
+        np.concatenate([part for arm in arms for part in (arm.dofs, arm.finger_dofs)]),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_sim.world.arm import JOINTS
+from ate_sim.world.arm import ArmBody
 from ate_sim.world.engine import mujoco
 
 
@@ -15,8 +15,10 @@ from ate_sim.world.engine import mujoco
 class ArmAddresses:
     """Indices of one arm and its gripper."""
 
+    size: int
+    """Joints of the arm's model; an embodiment may lack some."""
     slots: NDArray[np.int64]
-    """Place of each joint in the 7-vector."""
+    """Place of each joint in the arm's vectors."""
     qpos: NDArray[np.int64]
     """Joint positions."""
     dofs: NDArray[np.int64]
@@ -35,22 +37,25 @@ class ArmAddresses:
     """Force and torque in the sensor array."""
 
     def full(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of the joints present as a 7-vector; 0 for absent ones."""
-        full = np.zeros(JOINTS)
+        """Values (size,) of the joints present; 0 for absent ones."""
+        full = np.zeros(self.size)
         full[self.slots] = values
         return full
 
 
-def find_addresses(model: mujoco.MjModel, side: str, slots: Sequence[int]) -> ArmAddresses:
-    """Look up the arm of ``side``, which has the joints of ``slots``."""
-    joints = [model.joint(f"{side}_joint{slot + 1}") for slot in slots]
+def find_addresses(model: mujoco.MjModel, arm: ArmBody) -> ArmAddresses:
+    """Look up an arm that was built into the model."""
+    side = arm.side
+    names = [f"{side}_{joint.name}" for joint in arm.chain.joints]
+    joints = [model.joint(name) for name in names]
     fingers = [model.joint(f"{side}_finger_{letter}") for letter in "ab"]
     sensor = int(model.sensor(f"{side}_force").adr[0])
     return ArmAddresses(
-        slots=np.array(slots, dtype=np.int64),
+        size=len(arm.joints),
+        slots=np.array(arm.slots, dtype=np.int64),
         qpos=_addresses(joints, "qposadr"),
         dofs=_addresses(joints, "dofadr"),
-        actuators=np.array([model.actuator(f"{side}_joint{slot + 1}").id for slot in slots]),
+        actuators=np.array([model.actuator(name).id for name in names]),
         finger_qpos=_addresses(fingers, "qposadr"),
         finger_dofs=_addresses(fingers, "dofadr"),
         gripper_actuator=model.actuator(f"{side}_gripper").id,

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.arm_model import Embodiment, Servos, load_arm_model
+from ate_core.contract import Side
+from ate_core.devices import ArmConfig
+from ate_core.errors import ContractError
 from ate_core.geometry import matrix_to_quaternion
-from ate_core.kinematics import Joint, SerialChain
+from ate_core.kinematics import SerialChain
 from ate_sim.world.engine import mujoco
 
 Array = NDArray[np.float64]
 
-JOINTS = 7
-"""Joints of the full arm; embodiments with fewer leave slots of the 7-vector empty."""
 STROKE = 0.12
 """Opening of the gripper [m] (OmniPicker)."""
 GRIP_FORCE = 30.0
@@ -23,25 +25,57 @@ GRIP_FORCE = 30.0
 FINGER_LENGTH = 0.17
 """Flange to fingertip [m]; the grasp point lies 10 mm before it."""
 
-_SERVO_GAIN = (4000.0, 4000.0, 2500.0, 2500.0, 800.0, 800.0, 500.0)  # [N m/rad]
-_ARMATURE = (0.1, 0.1, 0.1, 0.1, 0.03, 0.03, 0.03)  # [kg m2]
-_RADIUS = (0.045, 0.045, 0.040, 0.040, 0.034, 0.034, 0.034)  # [m]
-_LINK_MASS = (1.574, 1.217, 1.110, 0.685, 0.619, 0.602, 0.248)  # [kg], RM75-6F
 _ARM_COLOUR = (0.80, 0.81, 0.83, 1.0)
 _JOINT_COLOUR = (0.30, 0.32, 0.36, 1.0)
 _FINGER_COLOUR = (0.20, 0.21, 0.23, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArmPlacement:
-    """Where one arm stands."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArmBody:
+    """One arm to build: its joints, what moves them, and where it stands."""
 
     side: str
     """``left`` or ``right``; prefix of all names in the model."""
+    joints: tuple[str, ...]
+    """Joints of its model, base first; their places are those of the arm's vectors."""
+    chain: SerialChain
+    """Base to flange; an embodiment may lack joints of the model."""
+    servos: Servos
+    """Motors and links, one number per joint of the model."""
     position: tuple[float, ...]
     """Base origin in the world [m]."""
-    quaternion: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)
+    quaternion: tuple[float, ...]
     """Base orientation in the world, xyzw."""
+    tool_length: float
+    """Flange to grasp point [m]."""
+
+    @property
+    def slots(self) -> list[int]:
+        """Place of each joint of the chain in the arm's vectors."""
+        return [self.joints.index(joint.name) for joint in self.chain.joints]
+
+
+def arm_body(side: Side, arm: ArmConfig, embodiment: Embodiment | None) -> ArmBody:
+    """Body of a cell's arm, or of another one made from it.
+
+    Raises:
+        ContractError: its model does not say how to simulate it.
+    """
+    model = load_arm_model(arm.model)
+    if model.simulation is None:
+        raise ContractError(
+            f"arm model {arm.model} cannot be simulated: give it a section 'simulation' with "
+            "servo_gain, armature, radius and link_mass"
+        )
+    return ArmBody(
+        side=side,
+        joints=model.joints,
+        chain=model.chain(embodiment),
+        servos=model.simulation,
+        position=arm.base_pose[:3],
+        quaternion=arm.base_pose[3:],
+        tool_length=arm.tool_length,
+    )
 
 
 def wxyz(quaternion: Array | tuple[float, ...]) -> list[float]:
@@ -50,30 +84,15 @@ def wxyz(quaternion: Array | tuple[float, ...]) -> list[float]:
     return [w, x, y, z]
 
 
-def slot_of(joint: Joint) -> int:
-    """Place of a joint in the 7-vector of an arm: ``joint3`` has slot 2."""
-    return int(joint.name.removeprefix("joint")) - 1
-
-
-def add_arm(
-    spec: mujoco.MjSpec, placement: ArmPlacement, chain: SerialChain, tool_length: float
-) -> None:
-    """Add an arm, its servos, gripper and force sensor to the model.
-
-    Args:
-        spec: model under construction.
-        placement: side and base pose.
-        chain: base to flange.
-        tool_length: flange to grasp point [m].
-    """
-    side = placement.side
+def add_arm(spec: mujoco.MjSpec, arm: ArmBody) -> None:
+    """Add an arm with its servos and gripper to the model."""
+    side, chain, servos = arm.side, arm.chain, arm.servos
     base = spec.worldbody.add_body(
-        name=f"{side}_base", pos=list(placement.position), quat=wxyz(placement.quaternion)
+        name=f"{side}_base", pos=list(arm.position), quat=wxyz(arm.quaternion)
     )
     _add_link_shape(base, chain.joints[0].origin[:3, 3], 0.05, 0.0)
     bodies = [base]
-    for index, joint in enumerate(chain.joints):
-        slot = slot_of(joint)
+    for index, (slot, joint) in enumerate(zip(arm.slots, chain.joints, strict=True)):
         body = bodies[-1].add_body(
             name=f"{side}_link{slot + 1}",
             pos=joint.origin[:3, 3],
@@ -81,21 +100,21 @@ def add_arm(
             gravcomp=1.0,
         )
         body.add_joint(
-            name=f"{side}_joint{slot + 1}",
+            name=f"{side}_{joint.name}",
             type=mujoco.mjtJoint.mjJNT_HINGE,
             axis=joint.axis,
             range=[joint.lower, joint.upper],
             limited=mujoco.mjtLimited.mjLIMITED_TRUE,
-            armature=_ARMATURE[slot],
+            armature=servos.armature[slot],
             damping=2.0,
         )
         last = index + 1 == len(chain.joints)
         end = chain.tip[:3, 3] if last else chain.joints[index + 1].origin[:3, 3]
-        shortening = _RADIUS[slot] if last else 0.0  # the round cap must not fill the palm
-        _add_link_shape(body, end, _RADIUS[slot], _LINK_MASS[slot], shortening)
-        _add_servo(spec, f"{side}_joint{slot + 1}", joint.effort, slot)
+        shortening = servos.radius[slot] if last else 0.0  # the round cap must not fill the palm
+        _add_link_shape(body, end, servos.radius[slot], servos.link_mass[slot], shortening)
+        _add_servo(spec, f"{side}_{joint.name}", joint.effort, servos.servo_gain[slot])
         bodies.append(body)
-    bodies.append(_add_gripper(spec, bodies[-1], side, chain.tip, tool_length))
+    bodies.append(_add_gripper(spec, bodies[-1], side, chain.tip, arm.tool_length))
     _exclude_neighbours(spec, side, [body.name for body in bodies])
 
 
@@ -118,7 +137,7 @@ def _add_link_shape(
     )
 
 
-def _add_servo(spec: mujoco.MjSpec, joint: str, effort: float, slot: int) -> None:
+def _add_servo(spec: mujoco.MjSpec, joint: str, effort: float, gain: float) -> None:
     actuator = spec.add_actuator(
         name=joint,
         trntype=mujoco.mjtTrn.mjTRN_JOINT,
@@ -126,7 +145,7 @@ def _add_servo(spec: mujoco.MjSpec, joint: str, effort: float, slot: int) -> Non
         forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE,
         forcerange=[-effort, effort],
     )
-    actuator.set_to_position(kp=_SERVO_GAIN[slot], dampratio=1.0)
+    actuator.set_to_position(kp=gain, dampratio=1.0)
 
 
 def _add_gripper(

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ate_core.camera_config import CameraConfig
-from ate_core.kinematics import SerialChain
-from ate_sim.world.arm import ArmPlacement, add_arm
+from ate_sim.world.arm import ArmBody, add_arm
 from ate_sim.world.cameras import add_camera
 from ate_sim.world.engine import mujoco
 
@@ -13,19 +12,15 @@ _FLOOR_COLOUR = (0.26, 0.28, 0.31, 1.0)
 
 
 def build_cell(
-    chain: SerialChain,
     timestep: float,
-    tool_length: float,
-    placements: Sequence[ArmPlacement],
+    arms: Sequence[ArmBody],
     cameras: Mapping[str, CameraConfig],
 ) -> mujoco.MjSpec:
     """Make the model of the cell, ready for task objects.
 
     Args:
-        chain: base to flange of both arms.
         timestep: physics step [s].
-        tool_length: flange to grasp point [m].
-        placements: sides and base poses, left first.
+        arms: left first.
         cameras: by role; those without a view are left out.
     """
     spec = mujoco.MjSpec()
@@ -34,9 +29,9 @@ def build_cell(
     _set_solver(spec, timestep)
     _set_graphics(spec)
     _add_surroundings(spec)
-    for placement in placements:
-        add_arm(spec, placement, chain, tool_length)
-        _add_wrench_sensor(spec, placement.side)
+    for arm in arms:
+        add_arm(spec, arm)
+        _add_wrench_sensor(spec, arm.side)
     for role, camera in cameras.items():
         if camera.view is not None:
             add_camera(spec, role, camera.view)

@@ -7,12 +7,13 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ate_core.arm_model import Embodiment, load_arm_model
+from ate_core.arm_model import Embodiment
 from ate_core.contract import SIDES, Cell, Side, load_cell
+from ate_core.devices import POSE_SIZE
 from ate_core.errors import UsageError
 from ate_core.geometry import transform
 from ate_sim.world.addresses import ArmAddresses, find_addresses
-from ate_sim.world.arm import GRIP_FORCE, JOINTS, STROKE, ArmPlacement, slot_of, wxyz
+from ate_sim.world.arm import GRIP_FORCE, STROKE, arm_body, wxyz
 from ate_sim.world.cell import build_cell
 from ate_sim.world.engine import mujoco
 
@@ -78,27 +79,28 @@ class SimWorld:
 
         Args:
             scene: the objects, for instance a task.
-            embodiment: body of both arms; the RM75-6F when None.
+            embodiment: body of both arms; those of the cell when None.
             timestep: physics step [s]; 2 ms and 4 ms hold a grasp.
-            cell: source of base poses and tool length; the packaged one when None.
+            cell: its arms and cameras; the packaged one when None.
         """
         self.scene = scene
         self.cell = cell or load_cell(hardware="sim")
-        self.chain = load_arm_model(self.cell.arms["left"].model).chain(embodiment)
-        placements = [
-            ArmPlacement(side=side, position=arm.base_pose[:3], quaternion=arm.base_pose[3:])
-            for side, arm in ((side, self.cell.arms[side]) for side in SIDES)
-        ]
-        spec = build_cell(
-            self.chain, timestep, self.cell.arms["left"].tool_length, placements, self.cell.cameras
-        )
+        bodies = [arm_body(side, self.cell.arms[side], embodiment) for side in SIDES]
+        self.chains = {side: body.chain for side, body in zip(SIDES, bodies, strict=True)}
+        """Base to flange of each arm."""
+        spec = build_cell(timestep, bodies, self.cell.cameras)
         self.scene.build(spec)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
         self.object_names: tuple[str, ...] = self.scene.object_names
-        slots = [slot_of(joint) for joint in self.chain.joints]
-        self._arms = {side: find_addresses(self.model, side, slots) for side in SIDES}
-        self._home = {side: np.array(self.cell.arms[side].home)[slots] for side in SIDES}
+        self._arms = {
+            side: find_addresses(self.model, body)
+            for side, body in zip(SIDES, bodies, strict=True)
+        }
+        self._home = {
+            side: np.array(self.cell.arms[side].home)[arm.slots]
+            for side, arm in self._arms.items()
+        }
         self._bodies = {name: self.model.body(name).id for name in self.object_names}
         self.reset(0)
 
@@ -145,14 +147,12 @@ class SimWorld:
             self._next_score = self.data.time + _SCORE_PERIOD
 
     def set_arm_target(self, side: Side, q: ArrayLike) -> None:
-        """Set the servo target (7,) [rad]; takes effect at the next step."""
+        """Set the servo target (n,) [rad]; takes effect at the next step."""
         target = np.asarray(q, dtype=np.float64)
-        if target.shape != (JOINTS,):
-            raise UsageError(f"arm target has shape {target.shape}, must be ({JOINTS},)")
-        arm = self._arms[side]
-        self.data.ctrl[arm.actuators] = np.clip(
-            target[arm.slots], self.chain.lower, self.chain.upper
-        )
+        arm, chain = self._arms[side], self.chains[side]
+        if target.shape != (arm.size,):
+            raise UsageError(f"arm target has shape {target.shape}, must be ({arm.size},)")
+        self.data.ctrl[arm.actuators] = np.clip(target[arm.slots], chain.lower, chain.upper)
 
     def set_gripper_target(
         self, side: Side, ratio: float, force: float = 1.0, speed: float = 1.0
@@ -172,17 +172,17 @@ class SimWorld:
         self.model.actuator_forcerange[self._arms[side].gripper_actuator] = [-limit, limit]
 
     def arm_q(self, side: Side) -> Array:
-        """Joint positions (7,) [rad]; 0 for a joint this embodiment lacks."""
+        """Joint positions (n,) [rad]; 0 for a joint this embodiment lacks."""
         arm = self._arms[side]
         return arm.full(self.data.qpos[arm.qpos])
 
     def arm_qd(self, side: Side) -> Array:
-        """Joint velocities (7,) [rad/s]."""
+        """Joint velocities (n,) [rad/s]."""
         arm = self._arms[side]
         return arm.full(self.data.qvel[arm.dofs])
 
     def arm_torque(self, side: Side) -> Array:
-        """Torques the motors give (7,) [N m], with the share that carries the arm's weight."""
+        """Torques the motors give (n,) [N m], with the share that carries the arm's weight."""
         arm = self._arms[side]
         return arm.full(self.data.qfrc_actuator[arm.dofs] + self.data.qfrc_gravcomp[arm.dofs])
 
@@ -264,7 +264,7 @@ class SimWorld:
                 self.data.mocap_quat[mocap] = wxyz(pose[3:])
             else:
                 start = int(self.model.joint(name).qposadr[0])
-                self.data.qpos[start : start + 7] = [*pose[:3], *wxyz(pose[3:])]
+                self.data.qpos[start : start + POSE_SIZE] = [*pose[:3], *wxyz(pose[3:])]
 
     def _advance_grippers(self, dt: float) -> None:
         for side, drive in self._grippers.items():
