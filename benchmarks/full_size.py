@@ -32,8 +32,9 @@ from ate_policy.noise import mix
 from training.configs.train_vae import PRESETS
 from training.data.sampler import Batch
 from training.finetune import loss_of
+from training.loop.memory import memory_estimate
 from training.loop.optimisation import apply_gradients, make_optimizer
-from training.loop.processes import autocast, memory_estimate
+from training.loop.processes import autocast
 from training.objectives.denoising import Objective, PlainDenoising
 from training.objectives.latent_guidance import ShiftBounds
 from training.objectives.shifted_target import ShiftedTarget

@@ -27,7 +27,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.multiprocessing import get_context
 from torch.utils.data import DataLoader, Dataset
 
-from training.loop.allocator import keep_freed_memory
+from training.loop.memory import keep_freed_memory
 from training.loop.optimisation import GRADIENT_CLIP, apply_gradients, make_optimizer
 from training.vae.losses import KERNEL_VARIANCE, DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig

@@ -27,9 +27,9 @@ from ate_core.errors import AteError, EpisodeError, UsageError
 from ate_core.observation import ObservationBuilder, StreamLimits, find_stale
 from ate_core.resample import NANOSECONDS, tick_grid, tick_period_ns
 from ate_core.streams import StreamSpec
+from training.configs.output_folder import make_folder
 from training.data.bag_reader import BagEpisode, bag_file, read_episode_bag
 from training.data.episode_file import FORMAT, Episode, read_source_hash, write_episode
-from training.data.folders import make_folder
 
 _FOLDER = re.compile(r"episode_\d{6}$")
 

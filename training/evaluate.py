@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +13,19 @@ from rich.progress import track
 from rich.table import Table
 
 from ate_core.contract import Cell, load_cell
-from ate_core.errors import SafetyError, UsageError
-from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import EXECUTED_SECONDS, ActionQueue, ChunkingConfig, ticks_in
+from ate_core.errors import UsageError
 from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
 from ate_policy.untrained import untrained_copy
 from ate_sim.env import CellEnv
-from training.data.folders import make_folder
+from ate_sim.world.sim_world import Difficulty
+from training.configs.output_folder import make_folder
 from training.reporting.video import write_video
 from training.studies.comparison import compare, success_rate
+from training.studies.rollout import Trial, default_execute, roll_out
 
 UNTRAINED = "untrained"
 """Name of the control: the same network with random weights."""
-VIDEO_SIZE = (270, 480)
-"""Height and width of the video [px]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +42,7 @@ class EvaluateConfig:
     """Trials per policy."""
     first_seed: int = 1000
     """Seed of the first start; demonstrations use lower ones."""
-    difficulty: Literal["normal", "hard"] = "normal"
+    difficulty: Difficulty = "normal"
     """Spread of the starts."""
     limit: float = 20.0
     """Longest trial [s]."""
@@ -62,101 +59,16 @@ class EvaluateConfig:
     precision: Precision = "auto"
     """What they compute in; auto: bf16 for pi0 and rdt on a GPU, else fp32."""
 
-    def executed(self, cell: Cell) -> int:
-        """Actions executed of each chunk on a cell."""
-        if self.execute is None:
-            return ticks_in(EXECUTED_SECONDS, cell.tick_rate)
-        return self.execute
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One rollout."""
-
-    seed: int
-    """Seed of the start and of the sampler's noise."""
-    success: bool
-    """Whether the task was done before the limit."""
-    score: float
-    """Best graded score, 0..1."""
-    duration: float
-    """Time to success or to the limit [s]."""
-    jerk: float
-    """Root mean square jerk of the measured joints [rad/s^3]."""
-    refused: int
-    """Chunks that the check refused, so that the arms held."""
-
-
-def roll_out(
-    env: CellEnv,
-    policy: Policy,
-    seed: int,
-    config: EvaluateConfig,
-    frames: list[NDArray[np.uint8]] | None = None,
-) -> Trial:
-    """One trial; frames of the cell's first camera are appended to ``frames`` when given."""
-    observation = env.reset(seed, config.difficulty)
-    # demonstrations may have been recorded with other words than the simulated task's
-    known = policy.only_instruction
-    instruction = env.instruction if known is None else known
-    queue = ActionQueue(ChunkingConfig(execute=config.executed(env.cell)))
-    limits = ChunkLimits.of_cell(env.cell)
-    states, best, success, refused = [observation.state], 0.0, False, 0
-    ticks = round(config.limit * env.cell.tick_rate)
-    action = observation.state.copy()
-    for tick in range(ticks):
-        if queue.wants_chunk(tick):
-            observation = dataclasses.replace(observation, instruction=instruction)
-            chunk = policy.infer(observation, seed * ticks + tick)
-            if chunk_is_safe(limits, chunk, observation.state):
-                queue.mark_requested(tick)
-                queue.add(chunk, tick)
-            else:
-                refused += 1
-        wanted = queue.action(tick + 1)
-        action = action if wanted is None else wanted  # an empty queue means hold
-        observation = env.step(action)
-        states.append(observation.state)
-        if frames is not None:
-            frames.append(env.overview(*VIDEO_SIZE))
-        best = max(best, env.score())
-        if env.success():
-            success = True
-            break
-    return Trial(
-        seed=seed,
-        success=success,
-        score=best,
-        duration=(tick + 1) / env.cell.tick_rate,
-        jerk=jerk(np.stack(states), env.cell.tick_rate),
-        refused=refused,
-    )
-
-
-def chunk_is_safe(
-    limits: ChunkLimits, chunk: NDArray[np.floating], state: NDArray[np.floating]
-) -> bool:
-    """Whether the policy node would have let this chunk pass."""
-    try:
-        limits.check(chunk, state)
-    except SafetyError:
-        return False
-    return True
-
-
-def jerk(states: NDArray[np.floating], rate: float) -> float:
-    """Root mean square of the third derivative of states (T, D) on ticks [1/s] -> [unit/s^3]."""
-    if len(states) < 4:
-        return 0.0
-    return float(np.sqrt(np.mean((np.diff(states, n=3, axis=0) * rate**3) ** 2)))
+    def __post_init__(self) -> None:
+        """Refuse arguments that cannot work."""
+        if self.episodes < 1:
+            raise UsageError(f"episodes is {self.episodes}; need at least 1")
+        if not self.limit > 0.0:
+            raise UsageError(f"limit is {self.limit} s, must be above 0")
 
 
 def evaluate(config: EvaluateConfig) -> int:
     """Roll out every policy on the same seeds and write all outcomes."""
-    if config.episodes < 1:
-        raise UsageError(f"episodes is {config.episodes}; need at least 1")
-    if not config.limit > 0.0:
-        raise UsageError(f"limit is {config.limit} s, must be above 0")
     if config.output.is_dir():
         raise UsageError(f"output {config.output} is a folder: name a JSON file")
     make_folder(config.output.parent)
@@ -175,8 +87,10 @@ def evaluate(config: EvaluateConfig) -> int:
                 env,
                 policy,
                 seed,
-                config,
-                frames if config.video and name == last and seed == seeds[0] else None,
+                limit=config.limit,
+                difficulty=config.difficulty,
+                execute=config.execute,
+                frames=frames if config.video and name == last and seed == seeds[0] else None,
             )
             for seed in track(seeds, description=f"{name:16}", transient=True)
         ]
@@ -196,8 +110,8 @@ def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
     }
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
+    execute = default_execute(cell) if config.execute is None else config.execute
     for name, policy in policies.items():
-        execute = config.executed(cell)
         if execute > policy.horizon:
             raise UsageError(
                 f"execute is {execute} ticks, chunks of {name} have {policy.horizon}: "

@@ -18,6 +18,7 @@ from training.data.augmentation import make_augmentation
 from training.data.dataset import Demonstrations, gather
 from training.data.sampler import Batch, BatchSampler
 from training.data.trajectory import read_trajectories
+from training.loop.memory import explain_memory, memory_estimate
 from training.loop.optimisation import (
     apply_gradients,
     average_weights,
@@ -29,11 +30,9 @@ from training.loop.policies import build_policy, horizon_of, policy_config
 from training.loop.processes import (
     agree,
     autocast,
-    explain_memory,
     leave,
     make_accelerator,
     mean_metrics,
-    memory_estimate,
     micro_batches,
     no_sync,
 )
@@ -63,7 +62,7 @@ def finetune(config: FinetuneConfig) -> int:
         config.output, config.record(), config.resume, upgrade=config.upgrade, main=main
     )
     accumulate = config.optim.accumulate
-    shares = list(micro_batches(accelerator, recipe.observations, accumulate))
+    shares = micro_batches(accelerator, recipe.observations, accumulate)
 
     # data
     trajectories = read_trajectories(config.episodes, config.demonstrations)

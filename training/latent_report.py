@@ -13,7 +13,7 @@ from torch import Tensor
 from ate_core.errors import AteError, DeviceError, TrainingError, UsageError
 from ate_policy.transforms import ChunkTransform
 from training.configs.latent_report import LatentReportConfig
-from training.data.folders import make_folder
+from training.configs.output_folder import make_folder
 from training.reporting.html_page import image, note, page, section, table, video
 from training.reporting.latent_figures import error_figure, plane_figure
 from training.reporting.latent_video import play

@@ -14,9 +14,9 @@ from ate_core.errors import UsageError
 from ate_sim.embodiments import bodies_of
 from ate_sim.tasks import load_task
 from training.configs.old_words import study_with_todays_words
+from training.configs.output_folder import make_folder
 from training.configs.record import complete, differences
 from training.configs.study import GROWS, HOW_TO_RUN, Arm, StudyConfig
-from training.data.folders import make_folder
 from training.objectives.guidance import PLAIN
 from training.studies.report import write_report
 from training.studies.stages import (

@@ -7,18 +7,17 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training.configs.record import complete, record_of
+from training.configs.run import Precision
 from training.configs.train_vae import TrainVaeConfig
+from training.loop.memory import explain_memory, memory_estimate
 from training.loop.optimisation import apply_gradients, make_optimizer
 from training.loop.processes import (
-    Precision,
     agree,
     autocast,
-    explain_memory,
     gather_rows,
     leave,
     make_accelerator,
     mean_metrics,
-    memory_estimate,
     micro_batches,
 )
 from training.loop.progress import Progress

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from ate_core.errors import UsageError
 from ate_policy.checkpoint import load_checkpoint
-from training.loop.processes import micro_batch_size
+from training.data.micro_batch import split
 
 ATE = [sys.executable, "-m", "ate_bringup.cli"]
 # the paper's rate: where a gradient is zero up to rounding, Adam still takes a step of its size
-SETTINGS = ["--log-every", "1", "--save-every", "2", "--learning-rate", "1e-4"]
+RATE = "1e-4"
+SETTINGS = ["--log-every", "1", "--save-every", "2"]
 DEADLINE = 90.0
 SHARDED = Path(__file__).with_name("sharded_run.py")
 
@@ -42,12 +43,14 @@ def largest_difference(first, second):
 
 def finetune(episodes, output, *more):
     words = ["finetune", "--episodes", str(episodes), "--output", str(output)]
-    return [*ATE, *words, "--batch", "16", *SETTINGS, *more]
+    words += ["--optim.batch", "16", "--optim.learning-rate", RATE]
+    return [*ATE, *words, *SETTINGS, *more]
 
 
 def train_vae(episodes, output, *more):
     words = ["train-vae", "--stage", "1", "--output", str(output), "--motions", "2"]
-    return [*ATE, *words, "--batch", "16", "--latent", "8", "--width", "16", *SETTINGS, *more]
+    words += ["--batch", "16", "--latent", "8", "--width", "16", "--learning-rate", RATE]
+    return [*ATE, *words, *SETTINGS, *more]
 
 
 COMMANDS = {"finetune": finetune, "train-vae": train_vae}
@@ -66,7 +69,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, episodes, name):
 
 def test_micro_batches_learn_what_one_batch_learns(tmp_path, episodes):
     whole = run(finetune(episodes, tmp_path / "whole", "--steps", "4"))
-    split = run(finetune(episodes, tmp_path / "split", "--steps", "4", "--accumulate", "4"))
+    split = run(finetune(episodes, tmp_path / "split", "--steps", "4", "--optim.accumulate", "4"))
     assert whole.returncode == split.returncode == 0, whole.stderr + split.stderr
     assert largest_difference(tmp_path / "whole", tmp_path / "split") < 1e-5
 
@@ -82,8 +85,18 @@ def test_weights_spread_over_processes_train_and_resume_alike(tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused():
-    assert micro_batch_size(2, 24, 3) == 4
+    shares = [
+        [
+            (part.begin, part.end, part.last)
+            for part in split(24, processes=2, process=k, accumulate=3)
+        ]
+        for k in (0, 1)
+    ]
+    assert shares == [
+        [(0, 4, False), (4, 8, False), (8, 12, True)],
+        [(12, 16, False), (16, 20, False), (20, 24, True)],
+    ]
     with pytest.raises(
         UsageError, match="25 observations cannot be shared equally by 2 processes"
     ):
-        micro_batch_size(2, 25, 3)
+        list(split(25, processes=2, process=0, accumulate=3))

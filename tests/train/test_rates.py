@@ -10,16 +10,17 @@ import pytest
 
 from ate_core.contract import load_cell, packaged_cell
 from ate_policy.policy import load_policy
-from training.configs.finetune import FinetuneConfig
+from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
-from training.evaluate import EvaluateConfig, evaluate, jerk
+from training.evaluate import EvaluateConfig, evaluate
 from training.finetune import finetune
 from training.reporting.video import write_video
+from training.studies.rollout import default_execute, jerk
 from training.train_vae import train_vae
 from training.vae.storage import load_vae, require_same_space
 
-SHORT = {"steps": 2, "batch": 8, "log_every": 1}
-VAE = {**SHORT, "latent": 8, "width": 16}
+SHORT = {"steps": 2, "optim": OptimOptions(batch=8), "log_every": 1}
+VAE = {"steps": 2, "batch": 8, "log_every": 1, "latent": 8, "width": 16}
 
 
 @pytest.fixture(params=[10.0, 30.0], ids=["10 Hz", "30 Hz"])
@@ -68,7 +69,7 @@ def test_a_rollout_executes_half_a_second_of_each_chunk_and_ends_in_time(
     config = EvaluateConfig(
         checkpoints=(tmp_path / "run",), output=tmp_path / "out.json", cell=cell_file, limit=2.0
     )
-    assert config.executed(cell) == round(cell.tick_rate / 2)
+    assert default_execute(cell) == round(cell.tick_rate / 2)
     config = dataclasses.replace(config, episodes=1, untrained=False)
     assert evaluate(config) == 0
     [[trial]] = json.loads(config.output.read_text())["policies"].values()

@@ -160,7 +160,8 @@ def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, episodes) -> N
         ("execute", 21, "execute is 21 ticks, chunks of run have 20"),
         ("task", "pick_place", "run was trained on reach, not on pick_place"),
     ):
-        assert words in refusal(evaluate, dataclasses.replace(settings, **{field: value}))
+        with pytest.raises(UsageError, match=words):
+            evaluate(dataclasses.replace(settings, **{field: value}))
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ def test_a_killed_study_ends_with_the_same_result(finished, tmp_path, monkeypatc
     config = dataclasses.replace(finished, output=tmp_path / "study")
     original, calls = stages.roll_out, []
 
-    def dies(*arguments):
+    def dies(*arguments, **settings):
         calls.append(arguments)
         if len(calls) == 5:  # in the second rollout of the last checkpoint
             raise KeyboardInterrupt
-        return original(*arguments)
+        return original(*arguments, **settings)
 
     monkeypatch.setattr(stages, "roll_out", dies)
     with pytest.raises(KeyboardInterrupt):

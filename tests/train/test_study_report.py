@@ -7,8 +7,8 @@ import pytest
 
 from ate_core.errors import UsageError
 from training.configs.study import StudyConfig
-from training.evaluate import Trial
 from training.studies.report import fill_document, read_outcomes, tables
+from training.studies.rollout import Trial
 from training.studies.stages import rollouts_file
 
 TWO_RUNS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ate_core.errors import UsageError
-from training.evaluate import Trial
+from training.studies.rollout import Trial
 from training.studies.statistics import arm_result, contrast, paired_difference
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ate_core.errors import UsageError
 from training.configs.train_vae import TrainVaeConfig
-from training.loop.processes import MicroBatch
+from training.data.micro_batch import MicroBatch
 from training.vae import reference
 from training.vae.losses import DiagonalGaussian, kl_from_prior, kl_to_prior, mmd
 from training.vae.model import ActionVae, VaeConfig

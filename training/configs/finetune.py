@@ -13,9 +13,8 @@ from ate_policy.models.registry import entry_of
 from training.configs.choices import GuidanceChoice, PolicyChoice
 from training.configs.old_words import with_todays_words
 from training.configs.record import Record, complete, record_of
+from training.configs.run import LogTarget, Precision
 from training.data.dataset import ActionSpace
-from training.loop.processes import Precision
-from training.loop.progress import LogTarget
 from training.objectives.guidance import guidance_name
 from training.objectives.no_guidance import NoGuidance
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError
+from training.configs.run import Precision
 from training.data.dataset import ActionSpace
-from training.loop.processes import Precision
 
 KlDirection = Literal["reverse", "forward"]
 LatentHead = Literal["linear", "norm"]

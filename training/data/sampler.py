@@ -11,7 +11,7 @@ from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
 from training.data.augmentation import Augmentation
 from training.data.dataset import Demonstrations
-from training.loop.processes import MicroBatch
+from training.data.micro_batch import MicroBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,40 +5,17 @@ and trains on its share. What is learned then does not depend on the number of p
 micro-batches, up to the order of sums.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
-from ate_core.errors import TrainingError, UsageError
-from training.loop.allocator import keep_freed_memory
-
-Precision = Literal["fp32", "bf16"]
-
-
-@dataclasses.dataclass(frozen=True)
-class MicroBatch:
-    """A slice of the global batch that is trained on in one forward pass."""
-
-    begin: int
-    """First observation."""
-    end: int
-    """Behind the last observation."""
-    last: bool
-    """Whether it ends the step: then processes average their gradients and the optimiser moves."""
-
-    def of(self, values: Tensor) -> Tensor:
-        """Rows of this micro-batch."""
-        return values[self.begin : self.end]
-
-    def times(self, rows: int) -> "MicroBatch":
-        """The same slice of values with several rows per observation."""
-        return dataclasses.replace(self, begin=self.begin * rows, end=self.end * rows)
+from training.configs.run import Precision
+from training.data.micro_batch import MicroBatch, split
+from training.loop.memory import keep_freed_memory
 
 
 def make_accelerator() -> Accelerator:
@@ -57,25 +34,16 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def micro_batches(accelerator: Accelerator, count: int, accumulate: int) -> Iterator[MicroBatch]:
+def micro_batches(accelerator: Accelerator, count: int, accumulate: int) -> list[MicroBatch]:
     """This process's share of a batch of `count` observations, in `accumulate` micro-batches."""
-    size = micro_batch_size(accelerator.num_processes, count, accumulate)
-    first = accelerator.process_index * accumulate
-    for index in range(first, first + accumulate):
-        last = index == first + accumulate - 1
-        yield MicroBatch(index * size, (index + 1) * size, last)
-
-
-def micro_batch_size(processes: int, count: int, accumulate: int) -> int:
-    """Observations per forward pass; equal everywhere, so that the mean of means is the mean."""
-    size, rest = divmod(count, processes * accumulate)
-    if rest or size == 0:
-        raise UsageError(
-            f"a batch of {count} observations cannot be shared equally by {processes} processes "
-            f"x {accumulate} micro-batches: choose --batch so that it has a multiple of "
-            f"{processes * accumulate}"
+    return list(
+        split(
+            count,
+            processes=accelerator.num_processes,
+            process=accelerator.process_index,
+            accumulate=accumulate,
         )
-    return size
+    )
 
 
 def no_sync(
@@ -119,32 +87,3 @@ def mean_metrics(
     values = torch.stack([torch.stack([m[name].detach().float() for name in m]) for m in metrics])
     values = accelerator.gather(values)
     return dict(zip(metrics[0], values.nanmean(dim=0), strict=True))
-
-
-def memory_estimate(model: nn.Module, average: bool) -> str:
-    """What weights, gradients and optimiser will take, in words; activations come on top."""
-    total = sum(p.numel() for p in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    copies = 4 if average else 3  # gradient, two moments, average
-    gigabytes = 4e-9 * (total + copies * trained)
-    return (
-        f"{total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained: {gigabytes:.1f} GB for "
-        f"weights, gradients, Adam's moments{' and the average' if average else ''}, "
-        "activations come on top"
-    )
-
-
-@contextmanager
-def explain_memory(remedy: str) -> Iterator[None]:
-    """Out of memory becomes an error that says what to try; for use as a decorator.
-
-    Args:
-        remedy: What the command offers.
-    """
-    try:
-        yield
-    except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
-        if "out of memory" not in str(error):
-            raise
-        reason = " ".join(str(error).split(".")[0].split())[:200]
-        raise TrainingError(f"out of memory ({reason}): {remedy}") from None

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event, current_thread, main_thread
 from types import FrameType
-from typing import Literal, Self
+from typing import Self
 
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 from rich import progress as bars
 from torch import Tensor
 
 from ate_core.errors import UsageError
+from training.configs.run import LogTarget
 from training.loop.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -20,9 +21,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 """What a signal was answered with before."""
-
-LogTarget = Literal["tensorboard", "wandb"]
-"""Where metrics go besides log.jsonl."""
 
 
 class Progress:

@@ -41,8 +41,8 @@ from ate_policy.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
+from training.configs.output_folder import make_folder
 from training.configs.record import Record, differences
-from training.data.folders import make_folder
 
 STATE = "training_state"
 """Stem of the file with optimiser, raw weights and random generators."""

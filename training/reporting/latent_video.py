@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
-from training.reporting.video import write_video
+from training.reporting.video import VIDEO_SIZE, write_video
 
-VIDEO_SIZE = (270, 480)
-"""Height and width of the video [px]."""
 APPROACH = 0.5
 """Speed at which the arms go to the first posture of a chunk [rad/s]."""
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from ate_core.errors import UsageError
 
+VIDEO_SIZE = (270, 480)
+"""Height and width of a video of the simulated cell [px]."""
+
 
 def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], rate: float) -> None:
     """Write an H.264 MP4.

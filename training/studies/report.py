@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ate_core.errors import TrainingError, UsageError
 from training.configs.study import Arm, StudyConfig
-from training.evaluate import Trial
 from training.objectives.guidance import PLAIN
+from training.studies.rollout import Trial
 from training.studies.stages import read_trials, rollouts_file
 from training.studies.statistics import ArmResult, Contrast, Difference, arm_result, contrast
 

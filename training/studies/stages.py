@@ -30,9 +30,9 @@ from training.configs.finetune import FinetuneConfig
 from training.configs.study import VAES, Arm, StudyConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.episode_file import Episode, write_episode
-from training.evaluate import EvaluateConfig, Trial, roll_out
 from training.finetune import finetune
 from training.objectives.guidance import PLAIN
+from training.studies.rollout import Trial, roll_out
 from training.train_vae import train_vae
 
 SEED_STRIDE = 10_000
@@ -247,11 +247,8 @@ def _roll_out(config: StudyConfig, task: str, checkpoint: Path, starts: range) -
     reads = policy.config
     size = (reads.image_height, reads.image_width)
     env = CellEnv(task, cell, cameras=reads.cameras, image_size=size)
-    settings = EvaluateConfig(
-        checkpoints=(checkpoint,), output=config.output, task=task, limit=config.limit
-    )
     for start in starts:
-        yield roll_out(env, policy, start, settings)
+        yield roll_out(env, policy, start, limit=config.limit)
     env.close()
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from ate_core.errors import UsageError
-from training.evaluate import Trial
 from training.studies.comparison import PairedComparison, Rate, compare, success_rate
+from training.studies.rollout import Trial
 
 RESAMPLES = 4000
 """Of the bootstrap; its percentiles then vary by less than half a point."""

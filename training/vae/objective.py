@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from training.loop.processes import MicroBatch
+from training.data.micro_batch import MicroBatch
 from training.vae.losses import DiagonalGaussian, kl_from_prior, kl_to_prior, mmd
 from training.vae.recipe import Recipe
 
