@@ -1,11 +1,11 @@
 # make demo   the whole loop on the simulated cell, ends with a report
-# make test   all tests       make check   format, lint, types
+# make test   all tests       make check   format, lint, types      make docs   the pages as a site
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format setup examples colcon clean
+.PHONY: demo test check format setup examples docs colcon clean
 
 $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 	@bash tools/setup.sh $(VENV) $(PYTHON)
@@ -31,8 +31,17 @@ format: $(STAMP)
 examples: $(STAMP)
 	@for example in examples/*.py; do echo "$$example"; $(BIN)/python $$example || exit 1; done
 
+$(VENV)/.docs: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --no-build-isolation \
+		-c $(firstword $(wildcard $(VENV)/constraints.txt) constraints.txt) -e ".[docs]"
+	@touch $@
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "site/index.html"
+
 colcon: $(STAMP)
 	@bash tools/colcon_build.sh $(VENV)
 
 clean:
-	rm -rf $(VENV) build install log
+	rm -rf $(VENV) site build install log
