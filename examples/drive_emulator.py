@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
+from arm_driver.plant import IdealPlant
 from ate_core.contract import load_cell
 from ate_core.loop import FixedRateLoop
 from realman_driver.client import ArmClient
-from realman_driver.emulator.plant import IdealPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig
 
 # A loopback address and port of this process alone: it runs beside a simulated cell.

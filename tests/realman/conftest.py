@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from arm_driver.driver import ArmDriver, DriverStatus
+from arm_driver.plant import IdealPlant
 from ate_core.contract import load_cell
 from ate_core.devices import ArmConfig
 from ate_core.loop import FixedRateLoop
 from realman_driver.client import ArmClient
 from realman_driver.emulator.control import EmulatorControl
-from realman_driver.emulator.plant import IdealPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig
 
 START = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0])

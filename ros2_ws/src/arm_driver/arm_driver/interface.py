@@ -57,10 +57,15 @@ class ArmIdentity:
 class ArmBackend(Protocol):
     """A link to one arm that outlives the arm. Called from the streaming thread and from ROS's."""
 
-    session: int
-    """Counts links; a change means that the arm may have moved or restarted meanwhile."""
-    link_error: str
-    """Why there is no link; empty while there is one."""
+    @property
+    def session(self) -> int:
+        """Counts links; a change means that the arm may have moved or restarted meanwhile."""
+        ...
+
+    @property
+    def link_error(self) -> str:
+        """Why there is no link; empty while there is one."""
+        ...
 
     def start(self) -> None:
         """Connect in the background and stay connected; never blocks."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.plant import Measurement
 from realman_driver.emulator import wire
 from realman_driver.emulator.controller import Controller
 from realman_driver.emulator.identity import identity_replies
 from realman_driver.emulator.model import JOINTS
-from realman_driver.emulator.plant import Measurement
 
 Array = NDArray[np.float64]
 Message = dict[str, Any]

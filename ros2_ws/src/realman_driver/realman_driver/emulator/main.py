@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from arm_driver.plant import IdealPlant, Plant, WorldPlant
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError
 from ate_core.priority import CONTROL, set_niceness
-from realman_driver.emulator.plant import IdealPlant, Plant, WorldPlant
 from realman_driver.emulator.server import ControllerServer, ServerConfig
 
 

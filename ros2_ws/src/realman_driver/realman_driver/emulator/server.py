@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.plant import Measurement, Plant
 from ate_core.control_socket import ControlServer
 from ate_core.errors import DeviceError, UsageError
 from realman_driver.emulator import wire
@@ -23,7 +24,6 @@ from realman_driver.emulator.controller import Controller
 from realman_driver.emulator.faults import Faults, Outbox
 from realman_driver.emulator.links import Line, listen_tcp
 from realman_driver.emulator.model import RM75_LIMITS
-from realman_driver.emulator.plant import Measurement, Plant
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)

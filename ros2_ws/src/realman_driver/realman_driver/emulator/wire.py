@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.plant import Measurement
 from realman_driver.emulator.model import tip_pose
-from realman_driver.emulator.plant import Measurement
 
 Array = NDArray[np.float64]
 

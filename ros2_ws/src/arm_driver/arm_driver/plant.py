@@ -1,4 +1,4 @@
-"""What the controller drives: an ideal arm of its own, or the arm in the simulated world."""
+"""What an emulated controller drives: an ideal arm, or the arm in the simulated world."""
 
 import time
 from collections.abc import Callable
@@ -29,11 +29,11 @@ class Measurement(NamedTuple):
     """What the joint encoders and the wrist sensor say."""
 
     q: Array
-    """Joint angles (7,) [rad]."""
+    """Joint angles (n,) [rad]."""
     qd: Array
-    """Joint speeds (7,) [rad/s]."""
+    """Joint speeds (n,) [rad/s]."""
     torque: Array
-    """Joint torques (7,) [N m]."""
+    """Joint torques (n,) [N m]."""
     wrench: Array
     """Force and moment (6,) [N, N m], tool frame."""
 
@@ -46,7 +46,7 @@ class Plant(Protocol):
         ...
 
     def write_target(self, q: Array) -> None:
-        """Set the joint set point (7,) [rad]."""
+        """Set the joint set point (n,) [rad]."""
         ...
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class IdealPlant:
         """Begin at rest.
 
         Args:
-            q: joint angles (7,) [rad].
+            q: joint angles (n,) [rad].
             lag: time constant [s].
             clock: monotonic time [s].
         """

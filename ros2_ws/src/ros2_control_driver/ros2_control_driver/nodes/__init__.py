@@ -1,0 +1,1 @@
+"""ROS nodes of the driver and of its emulated controllers."""

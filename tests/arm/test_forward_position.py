@@ -1,0 +1,189 @@
+"""The back end of an arm behind a forward position controller, and its emulated controllers."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from arm_driver.driver import ArmDriver
+from arm_driver.plant import IdealPlant
+from ate_core.contract import load_cell
+from ate_core.errors import ContractError, DeviceError, SafetyError
+from ros2_control_driver.client import LINK_TIMEOUT, ForwardPositionArm, arm_options
+from ros2_control_driver.emulator.controllers import ForwardPositionController
+
+TICK = 0.01
+
+
+class Bench:
+    """Driver, back end and emulated controllers of the six-joint arm, without ROS."""
+
+    def __init__(self) -> None:
+        cell = load_cell("six_axis", "sim")
+        self.arm = cell.arms["left"]
+        self.now = 5.0
+        self.home = np.array(self.arm.home)
+        self.plant = IdealPlant(self.home, clock=lambda: self.now)
+        self.controller = ForwardPositionController(self.plant, len(self.arm.joint_names))
+        self.listeners = 1
+        self.sent: list[np.ndarray] = []
+        self.backend = ForwardPositionArm(
+            self.arm, self.publish, lambda: self.listeners, lambda: self.now
+        )
+        self.driver = ArmDriver(self.arm, cell.safety, self.backend)
+
+    def publish(self, q: np.ndarray) -> None:
+        self.sent.append(q)
+        assert self.controller.take(q.tolist()) == ""
+
+    def broadcast(self) -> None:
+        q, qd, torque, wrench = self.controller.measure()
+        self.backend.take_wrench(wrench)
+        self.backend.take_state(self.arm.joint_names, q, qd, torque, round(self.now * 1e9))
+
+    def run(self, ticks: int = 1, target=None, feedback: bool = True):
+        for _ in range(ticks):
+            self.now += TICK
+            if feedback:
+                self.broadcast()
+            if target is not None:
+                self.driver.command(self.arm.joint_names, target, "teleop", self.now, self.now)
+            tick = self.driver.tick(self.now)
+        return tick.status
+
+    def measured(self) -> np.ndarray:
+        return self.backend.latest().position
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_a_six_joint_arm_told_to_stay_where_it_stands_stays(bench) -> None:
+    status = bench.run(300, target=bench.home)
+    assert status.state == "tracking"
+    assert len(bench.sent) >= 298
+    assert np.abs(np.array(bench.sent) - bench.home).max() == 0.0
+    assert np.abs(bench.measured() - bench.home).max() < 1e-12
+
+
+def test_a_target_is_reached_within_the_filters_limits(bench) -> None:
+    goal = bench.home + 0.3
+    bench.run(100, target=goal)
+    np.testing.assert_allclose(bench.measured(), goal, atol=1e-3)
+    speeds = np.abs(np.diff(bench.sent, axis=0)) / TICK
+    assert speeds.max() <= 2.0 + 1e-9
+
+
+def test_silent_feedback_stops_the_targets_and_then_breaks_the_link(bench) -> None:
+    bench.run(20, target=bench.home)
+    sent = len(bench.sent)
+    status = bench.run(20, target=bench.home, feedback=False)
+    assert status.state == "no_feedback"
+    assert len(bench.sent) <= sent + 10
+    status = bench.run(round(LINK_TIMEOUT / TICK), target=bench.home, feedback=False)
+    assert status.state == "disconnected"
+    assert "no joint states on /left/joint_states for 1000 ms" in status.reason
+    session = bench.backend.session
+    assert bench.run(2).state == "connected"
+    assert bench.backend.session == session + 1
+
+
+def test_without_any_state_the_status_says_what_to_start(bench) -> None:
+    status = bench.run(3, feedback=False)
+    assert status.state == "disconnected" and "start joint_state_broadcaster" in status.reason
+
+
+def test_a_controller_that_is_not_active_is_no_link(bench) -> None:
+    bench.listeners = 0
+    status = bench.run(5, target=bench.home)
+    assert status.state == "disconnected"
+    assert "activate the forward position controller" in status.reason
+    assert not bench.sent and not bench.backend.stop()
+    with pytest.raises(DeviceError, match="nobody listens"):
+        bench.backend.clear_errors()
+
+
+def test_stop_holds_a_moving_arm_at_its_last_set_point_and_refuses(bench) -> None:
+    bench.run(20, target=bench.home + 0.3)
+    last = bench.sent[-1]
+    assert bench.driver.stop("by hand")
+    np.testing.assert_array_equal(bench.sent[-1], last)
+    status = bench.run(50, target=bench.home + 0.3)
+    assert status.state == "stopped"
+    np.testing.assert_allclose(bench.measured(), last, atol=1e-6)
+    assert bench.driver.enable() == ""
+    assert bench.run(5, target=bench.measured()).state == "tracking"
+
+
+def test_stop_holds_a_standing_arm_where_it_stands(bench) -> None:
+    bench.run(20, target=bench.home + 0.1)
+    blocked = bench.measured() - 0.05  # an obstacle keeps it off its set point
+    zero = np.zeros(6)
+    bench.backend.take_state(bench.arm.joint_names, blocked, zero, zero, 1)
+    assert bench.backend.stop()
+    np.testing.assert_array_equal(bench.sent[-1], blocked)
+
+
+def test_joints_of_a_state_may_come_in_any_order_and_among_others(bench) -> None:
+    names = [*reversed(bench.arm.joint_names), "right_joint1"]
+    bench.backend.take_state(names, [6, 5, 4, 3, 2, 1, 9], [], [], 1)
+    np.testing.assert_array_equal(bench.measured(), [1, 2, 3, 4, 5, 6])
+
+
+def test_speeds_are_taken_from_the_angles_where_the_state_has_none(bench) -> None:
+    names = bench.arm.joint_names
+    for step, stamp in enumerate((10_000_000, 20_000_000), 1):
+        bench.backend.take_state(names, [0.01 * step] * 6, [], [], stamp)
+    np.testing.assert_allclose(bench.backend.latest().velocity, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "position", "words"),
+    [
+        (("left_joint1",), [0.0], "lack left_joint2"),
+        (tuple(f"left_joint{i}" for i in range(1, 7)), [np.nan] * 6, "not finite"),
+    ],
+)
+def test_a_state_that_cannot_be_used_is_no_link_and_named(bench, names, position, words) -> None:
+    bench.backend.take_state(names, position, [], [], 1)
+    assert words in bench.backend.link_error
+
+
+def test_a_repeated_stamp_is_the_same_state_and_ages(bench) -> None:
+    for _ in range(3):
+        bench.now += TICK
+        bench.backend.take_state(bench.arm.joint_names, bench.home, [], [], 7)
+    assert bench.backend.latest().sequence == 1
+    assert bench.backend.latest().received == pytest.approx(5.0 + TICK)
+
+
+def test_a_target_that_is_not_one_finite_number_per_joint_never_leaves(bench) -> None:
+    bench.run(1)
+    for target in (np.zeros(7), np.full(6, np.nan)):
+        with pytest.raises(SafetyError, match="not 6 finite numbers"):
+            bench.backend.stream(target)
+    assert not bench.sent
+
+
+def test_the_emulated_controller_drops_what_the_real_one_drops(bench) -> None:
+    assert "has 7 angles" in bench.controller.take([0.0] * 7)
+    assert "not finite" in bench.controller.take([np.nan] * 6)
+    assert bench.controller.commands == 0
+
+
+def test_topics_have_their_usual_names_and_unknown_options_are_refused(bench) -> None:
+    plain = dataclasses.replace(bench.arm, options={})
+    assert arm_options(plain).command_topic == "/left/forward_position_controller/commands"
+    assert arm_options(plain).wrench_topic == ""
+    odd = dataclasses.replace(bench.arm, options={"topic": "/x"})
+    with pytest.raises(ContractError, match="unknown key 'topic'; known keys: command_topic"):
+        arm_options(odd)
+
+
+def test_both_arms_of_the_packaged_cell_have_topics_of_their_own() -> None:
+    arms = load_cell("six_axis").arms.values()
+    topics = list(itertools.chain(*(vars(arm_options(arm)).values() for arm in arms)))
+    assert len(set(topics)) == 6
