@@ -25,13 +25,13 @@ from ate_core.camera_config import (
 )
 from ate_core.cell_arms import settle_arms, translate_elbow
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
+from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.errors import ContractError
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, require
 from ate_core.topics import Topics
 
 Hardware = Literal["real", "sim"]
-Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
 TICK_RATES = (5.0, 60.0)
 """Slowest and fastest tick [Hz]: policies and drivers were tried in this range."""

@@ -5,6 +5,8 @@ from typing import Literal
 
 from ate_core.strict import require
 
+Side = Literal["left", "right"]
+"""Sides of the cell, of a person and of a pair of devices."""
 POSE_SIZE = 7
 """Numbers of a pose: x, y, z [m], qx, qy, qz, qw."""
 DEFAULT_DRIVER = "realman"
@@ -140,9 +142,9 @@ class GripperConfig:
 class OperatorConfig:
     """One operator with a headset and a Joy-Con, driving one arm."""
 
-    arm: Literal["left", "right"]
+    arm: Side
     """Arm this operator drives."""
-    hand: Literal["left", "right"]
+    hand: Side
     """Hand whose wrist is followed."""
     headset_ip: str
     """Address of the Vision Pro."""
@@ -150,7 +152,7 @@ class OperatorConfig:
     """Port of its tracking service; fixed in the app."""
     joycon_serial: str
     """Bluetooth address of the Joy-Con: the operator is bound to it, not to discovery order."""
-    joycon_side: Literal["left", "right"]
+    joycon_side: Side
     """Which Joy-Con it is."""
     scale: float = 1.0
     """Gripper metres per hand metre."""

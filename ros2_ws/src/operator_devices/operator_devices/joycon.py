@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ate_core.devices import Side
 from ate_core.errors import DeviceError
 from operator_devices.joycon_report import (
     AXES,
@@ -21,7 +22,6 @@ from operator_devices.joycon_report import (
     TRIGGER,
     VENDOR_ID,
     JoyConState,
-    Side,
     parse_report,
 )
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import pyjoycon
 
+from ate_core.devices import Side
 from operator_devices import joycon_report as report_format
-from operator_devices.joycon_report import Side, StickCalibration
+from operator_devices.joycon_report import StickCalibration
 
 _logger = logging.getLogger(__name__)
 

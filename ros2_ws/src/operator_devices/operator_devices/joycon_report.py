@@ -5,9 +5,8 @@ spi_flash_notes.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-Side = Literal["left", "right"]
+from ate_core.devices import Side
 
 VENDOR_ID = 0x057E
 PRODUCT_IDS: dict[Side, int] = {"left": 0x2006, "right": 0x2007}

@@ -60,7 +60,7 @@ class ResidualBlock(nn.Module):
         return self.second(hidden) + self.shortcut(x)
 
 
-class Stage(nn.Module):
+class UNetStage(nn.Module):
     """Two residual blocks of one resolution."""
 
     def __init__(self, before: int, after: int, condition: int, kernel: int) -> None:
@@ -101,16 +101,16 @@ class UNet1d(nn.Module):
         embedded = step_size + condition
         befores = [size, *channels[:-1]]
         self.down = nn.ModuleList(
-            Stage(before, after, embedded, kernel)
+            UNetStage(before, after, embedded, kernel)
             for before, after in zip(befores, channels, strict=True)
         )
         self.shrink = nn.ModuleList(
             nn.Conv1d(width, width, 3, stride=2, padding=1) for width in channels[:-1]
         )
-        self.middle = Stage(channels[-1], channels[-1], embedded, kernel)
+        self.middle = UNetStage(channels[-1], channels[-1], embedded, kernel)
         rising = list(zip(reversed(channels[1:]), reversed(channels[:-1]), strict=True))
         self.up = nn.ModuleList(
-            Stage(2 * before, after, embedded, kernel) for before, after in rising
+            UNetStage(2 * before, after, embedded, kernel) for before, after in rising
         )
         self.grow = nn.ModuleList(
             nn.ConvTranspose1d(after, after, 4, stride=2, padding=1) for _, after in rising

@@ -6,8 +6,15 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Protocol, TypeVar
 
+from ate_core.contract import Side
 from ate_core.hand_mapping import HandMapping
-from ate_sim.people.performance import CLUTCH, CLUTCH_LAMP, Performance, PerformanceConfig, Plan
+from ate_sim.people.performance import (
+    CLUTCH,
+    CLUTCH_LAMP,
+    Performance,
+    PerformanceConfig,
+    PlannedMotion,
+)
 from ate_sim.people.person import Person
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
@@ -17,7 +24,8 @@ T = TypeVar("T")
 
 RECORDING_LAMP = 1
 HOME = {"left": "capture", "right": "home"}
-KEEP, DISCARD = ("right", "plus"), ("left", "minus")
+KEEP: tuple[Side, str] = ("right", "plus")
+DISCARD: tuple[Side, str] = ("left", "minus")
 """Arm whose person presses it, and the button."""
 
 
@@ -51,7 +59,7 @@ class Director(Protocol):
     def reset(self, seed: int) -> int:
         """Place the objects anew; returns the epoch of the world in which they stand."""
 
-    def plan(self, seed: int) -> Plan:
+    def plan(self, seed: int) -> PlannedMotion:
         """Think the motion through from what the people see now."""
 
 
@@ -82,8 +90,8 @@ class Demonstrator:
     def __init__(
         self,
         config: DemonstratorConfig,
-        people: Mapping[str, Person],
-        mappings: Mapping[str, HandMapping],
+        people: Mapping[Side, Person],
+        mappings: Mapping[Side, HandMapping],
         view: WorldView,
         director: Director,
     ) -> None:
@@ -112,7 +120,7 @@ class Demonstrator:
             self._config.lamp_timeout,
         )
 
-    def _squeezing(self, side: str) -> Callable[[], bool]:
+    def _squeezing(self, side: Side) -> Callable[[], bool]:
         """Return a condition that squeezes again every second: too early counts for nothing."""
         person, looks = self._people[side], count()
 
@@ -168,7 +176,7 @@ class Demonstrator:
                 still_since = yield
             now = yield
 
-    def _look(self, seed: int) -> Script[Plan]:
+    def _look(self, seed: int) -> Script[PlannedMotion]:
         epoch = self._director.reset(seed)
         timeout = self._config.rest_timeout
         yield from wait_for("the new scene", lambda: self._view.epoch == epoch, timeout)
@@ -185,14 +193,14 @@ class Demonstrator:
         result.success = self._view.outcome["success"] > 0
         result.score = self._view.outcome["score"]
 
-    def _tap(self, buttons: Mapping[str, str]) -> Script[None]:
+    def _tap(self, buttons: Mapping[Side, str]) -> Script[None]:
         for side, button in buttons.items():
             self._people[side].hold(button)
         yield from pause(self._config.press)
         for side, button in buttons.items():
             self._people[side].hold(button, down=False)
 
-    def _tap_until_lamp(self, who: tuple[str, str], lit: bool) -> Script[None]:
+    def _tap_until_lamp(self, who: tuple[Side, str], lit: bool) -> Script[None]:
         side, button = who
         for _ in range(self._config.taps):
             yield from self._tap({side: button})

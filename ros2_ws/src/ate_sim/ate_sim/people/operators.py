@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.contract import SIDES, Cell, load_cell
+from ate_core.contract import SIDES, Cell, Side, load_cell
 from ate_core.errors import UsageError
 from ate_core.hand_mapping import operator_mapping
 from ate_core.loop import FixedRateLoop
@@ -73,7 +73,7 @@ def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
 
 
 def _live(
-    people: Mapping[str, Person],
+    people: Mapping[Side, Person],
     view: WorldView,
     script: Script[int] | None,
     stop: threading.Event,
@@ -101,7 +101,7 @@ def _live(
 def _demonstrate(
     config: OperatorsConfig,
     cell: Cell,
-    people: Mapping[str, Person],
+    people: Mapping[Side, Person],
     view: WorldView,
     stack: ExitStack,
 ) -> Script[int]:
@@ -134,7 +134,7 @@ def _write(config: OperatorsConfig, result: EpisodeOutcome) -> None:
             file.write(json.dumps({"task": config.task, **result.line()}) + "\n")
 
 
-def _person(cell: Cell, side: str, trembling: bool, stack: ExitStack) -> Person:
+def _person(cell: Cell, side: Side, trembling: bool, stack: ExitStack) -> Person:
     operator = cell.operators[side]
     headset = stack.enter_context(HeadsetEmulator(operator.headset_ip, operator.headset_port))
     headset.set_tracked(operator.hand, True)

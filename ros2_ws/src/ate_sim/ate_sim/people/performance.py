@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import Side
 from ate_core.geometry import inverse
 from ate_core.hand_mapping import HandMapping, hand_pose_for_tool_motion
 from ate_sim.people.person import Person
@@ -41,12 +43,12 @@ class PerformanceConfig:
     """When people wait for the robot."""
 
 
-class Plan(Protocol):
+class PlannedMotion(Protocol):
     """What the people want to do."""
 
     duration: float
 
-    def tool_target(self, side: str, time: float) -> tuple[Array, float]:
+    def tool_target(self, side: Side, time: float) -> tuple[Array, float]:
         """Return transform_tool_to_world (4, 4) and the gripper opening at plan time [s]."""
 
 
@@ -56,19 +58,19 @@ class Performance:
     def __init__(
         self,
         config: PerformanceConfig,
-        people: Mapping[str, Person],
-        mappings: Mapping[str, HandMapping],
+        people: Mapping[Side, Person],
+        mappings: Mapping[Side, HandMapping],
         view: WorldView,
-        plan: Plan,
+        plan: PlannedMotion,
     ) -> None:
         self._config = config
         self._people = {side: person for side, person in people.items() if has_work(plan, side)}
         self._mappings = mappings
         self._view = view
         self._plan = plan
-        self._starts: dict[str, tuple[Array, Array]] = {}
+        self._starts: dict[Side, tuple[Array, Array]] = {}
         self._clock = PlanClock(config.clock)
-        self._fingers_under_way: set[str] = set()
+        self._fingers_under_way: set[Side] = set()
         self.regrips = 0
         """How often a clutch had to be squeezed again."""
 
@@ -79,7 +81,7 @@ class Performance:
         for side, person in self._people.items():
             yield from wait_for(
                 f"clutch lamp of the {side} operator",
-                lambda person=person: person.lamp(CLUTCH_LAMP),
+                partial(person.lamp, CLUTCH_LAMP),
                 self._config.lamp_timeout,
             )
             self._starts[side] = (person.hand.copy(), self._view.tool(side))
@@ -108,7 +110,7 @@ class Performance:
                 if person.hold(TRIGGER[side], opening < 0.5):
                     self._fingers_under_way.add(side)
 
-    def _regrip(self, sides: list[str]) -> Script[None]:
+    def _regrip(self, sides: list[Side]) -> Script[None]:
         self.regrips += 1
         LOG.info("clutch of the %s operator let go: squeezing again", " and ".join(sides))
         if self.regrips > self._config.regrips:
@@ -131,13 +133,13 @@ class Performance:
             moving |= leaving and side in self._fingers_under_way
         self._clock.advance(dt, lag, switching, moving)
 
-    def _fingers_done(self, side: str, opening: float) -> bool:
+    def _fingers_done(self, side: Side, opening: float) -> bool:
         """Whether the fingers have done what the trigger says: opened, closed, or on an object."""
         if opening < 0.5:
             return self._view.blocked(side) or self._view.opening(side) < FINGERS_CLOSED
         return self._view.opening(side) > FINGERS_OPEN
 
-    def _hand_for(self, side: str, tool: Array) -> Array:
+    def _hand_for(self, side: Side, tool: Array) -> Array:
         hand_start, tool_start = self._starts[side]
         world_to_base = inverse(self._view.base(side))
         return hand_pose_for_tool_motion(
@@ -145,7 +147,7 @@ class Performance:
         )
 
 
-def has_work(plan: Plan, side: str) -> bool:
+def has_work(plan: PlannedMotion, side: Side) -> bool:
     """Whether the plan moves this side's tool or fingers at all."""
     tool, opening = plan.tool_target(side, 0.0)
     for time in np.linspace(0.0, plan.duration, 50):

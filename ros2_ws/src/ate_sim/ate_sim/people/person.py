@@ -1,10 +1,11 @@
 """One scripted person: a hand in front of a headset and a Joy-Con in the other hand."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.contract import Side
 from ate_core.geometry import interpolate_pose, rotation_log, rpy_to_matrix, transform
 from ate_sim.people.tremor import Tremor
 
@@ -23,7 +24,7 @@ HAND_TURN = 4.0
 class HandStream(Protocol):
     """The headset that shows a person's hands to the teleoperation."""
 
-    def set_wrist(self, hand: Literal["left", "right"], transform_wrist_to_headset: Array) -> None:
+    def set_wrist(self, hand: Side, transform_wrist_to_headset: Array) -> None:
         """Move a hand; (4, 4)."""
 
 
@@ -46,7 +47,7 @@ class Person:
 
     def __init__(
         self,
-        hand_name: Literal["left", "right"],
+        hand_name: Side,
         hand_stream: HandStream,
         buttons: Buttons,
         tremor: Tremor | None = None,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.arm_model import tool_chain
-from ate_core.contract import SIDES, Cell
+from ate_core.contract import SIDES, Cell, Side
 from ate_core.geometry import pose_to_matrix
 from ate_core.shared_state import world_dtype
 from ate_sim.realtime.blocks import BlockReader
@@ -62,13 +62,13 @@ class WorldView:
         record = self._known()
         return np.array(record["state"][: int(record["state_size"])])
 
-    def at_home(self, side: str) -> bool:
+    def at_home(self, side: Side) -> bool:
         """Whether an arm stands still at its home posture."""
         q = self._known()[f"{side}_q"]
         error = np.abs(q - np.asarray(self._cell.arms[side].home)).max()
         return bool(error < HOME_TOLERANCE) and not self.moving(side)
 
-    def moving(self, side: str) -> bool:
+    def moving(self, side: Side) -> bool:
         """Whether an arm moves."""
         return bool(np.abs(self._known()[f"{side}_qd"]).max() > REST_SPEED)
 
@@ -84,20 +84,20 @@ class WorldView:
         ]
         return newest - self._positions[0][0] >= REST_WINDOW and max(moved) < REST_DISTANCE
 
-    def tool(self, side: str) -> NDArray[np.float64]:
+    def tool(self, side: Side) -> NDArray[np.float64]:
         """Return transform_tool_to_world (4, 4) of an arm, from its measured joints."""
         q = self._known()[f"{side}_q"]
         return self._bases[side] @ self._chains[side].fk(q)
 
-    def base(self, side: str) -> NDArray[np.float64]:
+    def base(self, side: Side) -> NDArray[np.float64]:
         """Return transform_base_to_world (4, 4) of an arm."""
         return self._bases[side]
 
-    def opening(self, side: str) -> float:
+    def opening(self, side: Side) -> float:
         """Measured opening of a gripper, 0 closed .. 1 open."""
         return float(self._known()["gripper"][SIDES.index(side)])
 
-    def blocked(self, side: str) -> bool:
+    def blocked(self, side: Side) -> bool:
         """Whether an object stops the fingers."""
         return bool(self._known()["gripper_blocked"][SIDES.index(side)])
 

@@ -43,4 +43,5 @@ class TargetRamp:
     def at(self, now: float) -> NDArray[np.float64]:
         """Return the set point at simulated time `now` [s], (n,)."""
         share = min(max((now - self._arrival) / self._period, 0.0), 1.0)
-        return self._from + share * (self._to - self._from)
+        point: NDArray[np.float64] = self._from + share * (self._to - self._from)
+        return point

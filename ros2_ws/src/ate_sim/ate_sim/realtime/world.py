@@ -14,7 +14,7 @@ from ate_sim.realtime.control import SOCKET_NAME
 from ate_sim.realtime.process import claim, run_process
 from ate_sim.realtime.world_host import Start, WorldHost
 from ate_sim.tasks import load_task
-from ate_sim.world.sim_world import SimWorld
+from ate_sim.world.sim_world import SimWorld, check_difficulty
 
 CYCLE = 0.004
 """Time between two wake-ups: two physics steps, so state goes out at 250 Hz [s]."""
@@ -38,7 +38,9 @@ def run_world(config: WorldConfig, stop: threading.Event) -> int:
     """Run until `stop` is set or a client asks to quit; returns the exit code."""
     cell = load_cell(config.cell, "sim")
     runtime_dir = Path(cell.runtime_dir)
-    start = Start(task=config.task, seed=config.seed, difficulty=config.difficulty)
+    start = Start(
+        task=config.task, seed=config.seed, difficulty=check_difficulty(config.difficulty)
+    )
     with claim(runtime_dir, "world"):
         host = WorldHost(
             start, cell, lambda task: SimWorld(load_task(task), cell=cell), time.monotonic()

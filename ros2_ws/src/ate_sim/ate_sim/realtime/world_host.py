@@ -19,7 +19,7 @@ from ate_sim.realtime.blocks import BlockReader
 from ate_sim.realtime.posture import Posture
 from ate_sim.realtime.ramp import TargetRamp
 from ate_sim.realtime.scheduler import SchedulerConfig, StepScheduler
-from ate_sim.world.sim_world import SimWorld
+from ate_sim.world.sim_world import Difficulty, SimWorld, check_difficulty
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Start:
     """Name of the task."""
     seed: int
     """Seed of the object placement."""
-    difficulty: str
+    difficulty: Difficulty
     """Name of the placement's spread."""
 
 
@@ -149,7 +149,7 @@ class WorldHost:
         start = Start(
             task=str(request.get("task", self._start.task)),
             seed=_integer(request.get("seed", self._start.seed)),
-            difficulty=str(request.get("difficulty", self._start.difficulty)),
+            difficulty=check_difficulty(str(request.get("difficulty", self._start.difficulty))),
         )
         posture = Posture.of(self._world)
         world = self._world

@@ -19,6 +19,7 @@ from ate_sim.world.engine import mujoco
 
 Array = NDArray[np.float64]
 Difficulty = Literal["normal", "hard"]
+DIFFICULTIES: tuple[Difficulty, ...] = ("normal", "hard")
 
 GRIPPER_SPEED = 364.0 / 255.0
 """Opening ratio per second at full speed (OmniPicker: 364 counts/s)."""
@@ -39,6 +40,18 @@ class _GripperDrive:
     target: float = 1.0
     command: float = 1.0
     speed: float = 1.0
+
+
+def check_difficulty(name: str) -> Difficulty:
+    """Return the difficulty of this name.
+
+    Raises:
+        UsageError: there is no such difficulty.
+    """
+    for difficulty in DIFFICULTIES:
+        if name == difficulty:
+            return difficulty
+    raise UsageError(f"difficulty is {name!r}; use one of {', '.join(DIFFICULTIES)}")
 
 
 class Scene(Protocol):
@@ -116,8 +129,7 @@ class SimWorld:
 
     def reset(self, seed: int, difficulty: Difficulty = "normal") -> None:
         """Put arms at home and objects at the places that ``seed`` draws."""
-        if difficulty not in ("normal", "hard"):
-            raise UsageError(f"difficulty is {difficulty!r}; use 'normal' or 'hard'")
+        check_difficulty(difficulty)
         mujoco.mj_resetData(self.model, self.data)
         rng = np.random.default_rng([seed, int(difficulty == "hard")])
         self._place(self.scene.sample(rng, 0.065 if difficulty == "hard" else 0.035))

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ate_core.devices import Side
 from ate_core.errors import DeviceError
 from operator_devices import joycon_report as report_format
 from operator_devices.joycon_emulator.model import JoyConModel
-from operator_devices.joycon_report import Side
 
 _REPORT_PERIOD = 0.015
 """Spacing of full reports [s]."""

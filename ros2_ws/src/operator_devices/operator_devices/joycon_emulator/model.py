@@ -4,8 +4,9 @@ import zlib
 
 import numpy as np
 
+from ate_core.devices import Side
 from operator_devices import joycon_report as report_format
-from operator_devices.joycon_report import Side, StickCalibration
+from operator_devices.joycon_report import StickCalibration
 
 FLASH_SIZE = 0x80000
 """Size of the controller's serial flash [bytes]."""
