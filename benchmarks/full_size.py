@@ -166,7 +166,7 @@ def random_batch(
     return Batch(
         inputs=random_inputs(model, count, device),
         noised=mix(model.process, actions.to(device), level, noise),
-        eps=None if eps is None else eps.to(device),
+        eps=eps.to(device),
     )
 
 

@@ -1,7 +1,9 @@
 """`ate import-pi0`, `ate export-pi0`: weights of lerobot or openpi -> a checkpoint, and back."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import save_file
@@ -114,7 +116,7 @@ def read_norm_stats(file: Path, cell: Cell, *, relative: bool = False) -> Statis
     return Statistics(state=state, action=action, relative=joints if relative else ())
 
 
-def _vector(table: dict, layout: VectorLayout) -> VectorStatistics:
+def _vector(table: Mapping[str, Any], layout: VectorLayout) -> VectorStatistics:
     mean, std = (np.asarray(table[name], dtype=float)[: layout.size] for name in ("mean", "std"))
     if len(mean) < layout.size:
         raise CheckpointError(

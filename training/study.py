@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -129,7 +129,9 @@ def run_jobs(jobs: Mapping[str, Job], processes: int) -> None:
 
 
 def _run_in_pool(jobs: Mapping[str, Job], pool: ProcessPoolExecutor) -> None:
-    waiting, done, running = dict(jobs), set(), {}
+    waiting = dict(jobs)
+    done: set[str] = set()
+    running: dict[Future[object], str] = {}
     while waiting or running:
         for name in [name for name, job in waiting.items() if done.issuperset(job.needs)]:
             running[pool.submit(waiting.pop(name).run)] = name

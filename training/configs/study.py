@@ -45,10 +45,11 @@ class Arm:
     def guidance(self, vae: Path) -> Guidance:
         """The mode with its number, steered by an action VAE."""
         mode = guidance_class(self.mode)
-        if self.mode == PLAIN:
-            return mode()
-        options: dict[str, Any] = {} if self.number is None else {mode.varied: self.number}
-        return mode(vae=vae, **options)
+        options: dict[str, Any] = {} if self.mode == PLAIN else {"vae": vae}
+        if self.number is not None:
+            options[mode.varied] = self.number
+        guidance: Guidance = mode(**options)
+        return guidance
 
 
 def parse_arm(text: str) -> Arm:

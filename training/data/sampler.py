@@ -40,7 +40,7 @@ class Batch:
     """B observations."""
     noised: Noised
     """R B chunks, in the model's action space."""
-    eps: Tensor | None
+    eps: Tensor
     """The objective's own noise for each chunk."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -118,14 +118,14 @@ class BatchSampler:
         )
 
     def load(
-        self, draw: Draw, micro_batch: MicroBatch, eps: Tensor | None, device: torch.device
+        self, draw: Draw, micro_batch: MicroBatch, eps: Tensor, device: torch.device
     ) -> Batch:
         """Observations and noisy chunks of one micro-batch of a draw, on a device.
 
         Args:
             draw: Of this step.
             micro_batch: Observations of this forward pass.
-            eps: The objective's noise of this step, (R B, L), or None.
+            eps: The objective's noise of this step, (R B, L).
             device: Where the network is.
         """
         rows = micro_batch.of(draw.rows)
@@ -140,8 +140,7 @@ class BatchSampler:
         actions = self._embed(actions.repeat_interleave(self.draws, dim=0).to(device))
         noisy = micro_batch.times(self.draws)
         noised = mix(self._process, actions, noisy.of(draw.level), noisy.of(draw.noise))
-        eps = None if eps is None else noisy.of(eps).to(device)
-        return Batch(inputs=inputs, noised=noised, eps=eps)
+        return Batch(inputs=inputs, noised=noised, eps=noisy.of(eps).to(device))
 
     def _objects(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:
         """(B, 6 n)."""

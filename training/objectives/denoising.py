@@ -27,11 +27,11 @@ class Objective(Protocol):
     generator: torch.Generator
     """Source of the objective's own noise, apart from the one of the data."""
 
-    def draw(self, count: int) -> Tensor | None:
-        """Noise (count, L) of one optimiser step, or None."""
+    def draw(self, count: int) -> Tensor:
+        """Noise (count, L) of one optimiser step; L is 0 where none is needed."""
 
     def loss(
-        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor | None, step: int
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch and metrics for the log (scalars, without gradient).
 
@@ -50,11 +50,12 @@ class PlainDenoising:
     def __init__(self) -> None:
         self.generator = torch.Generator()
 
-    def draw(self, count: int) -> None:
-        """No noise is needed."""
+    def draw(self, count: int) -> Tensor:
+        """No noise is needed, (count, 0)."""
+        return torch.empty(count, 0)
 
     def loss(
-        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor | None, step: int
+        self, prediction: Prediction, output: Tensor, noised: Noised, eps: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error."""
         return regression_loss(output, target_of(prediction, noised)), {}

@@ -39,7 +39,8 @@ class RandomShift(ShiftedTarget):
     def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
         eps, direction = eps.split([self._encoder.latent, self._entries], dim=1)
         norm = super()._direction(noised, eps).flatten(1).norm(dim=1, keepdim=True)
-        return (norm * torch.nn.functional.normalize(direction, dim=1)).view_as(noised.actions)
+        shift: Tensor = norm * torch.nn.functional.normalize(direction, dim=1)
+        return shift.view_as(noised.actions)
 
 
 @dataclass(frozen=True, kw_only=True)

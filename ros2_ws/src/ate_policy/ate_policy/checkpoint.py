@@ -174,7 +174,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
 
 
-def _read_config(folder: Path) -> dict:
+def _read_config(folder: Path) -> dict[str, Any]:
     config = _read_json(folder / "config.json")
     missing = {"format", "kind", "layout_sha256", "model", "training"} - set(config)
     if missing:
@@ -187,7 +187,7 @@ def _read_config(folder: Path) -> dict:
     return config
 
 
-def _read_json(file: Path) -> dict:
+def _read_json(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text())
     except (OSError, ValueError) as error:

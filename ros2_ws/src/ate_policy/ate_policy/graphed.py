@@ -9,6 +9,7 @@ instruction is part of the recording, so another shape or instruction is recorde
 import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,9 @@ class GraphedSampler:
 
     def _record(self, inputs: Inputs, noise: Tensor) -> None:
         self._graph = None
-        changes = {name: v.clone() for name, v in vars(inputs).items() if isinstance(v, Tensor)}
+        changes: dict[str, Any] = {
+            name: v.clone() for name, v in vars(inputs).items() if isinstance(v, Tensor)
+        }
         self._inputs, self._noise = dataclasses.replace(inputs, **changes), noise.clone()
         stream = torch.cuda.Stream(noise.device)
         stream.wait_stream(torch.cuda.current_stream(noise.device))

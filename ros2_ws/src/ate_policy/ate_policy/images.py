@@ -1,5 +1,7 @@
 """Camera images -> what a network sees; the same code in training and on the robot."""
 
+from typing import Any
+
 import numpy as np
 import simplejpeg
 import torch
@@ -20,11 +22,12 @@ def decode_jpeg(data: bytes, height: int, width: int) -> np.ndarray:
         image is that large.
     """
     try:
-        return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+        image: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
     except ValueError as error:
         raise LayoutError(
             f"an image of {len(data)} bytes is no JPEG ({error}): check the camera"
         ) from None
+    return image
 
 
 def fit_image(image: np.ndarray, height: int, width: int, fit: ImageFit) -> np.ndarray:
@@ -78,7 +81,7 @@ def images_to_tensor(images: Tensor) -> Tensor:
     return images.movedim(-1, -3).float() / 255.0 - 0.5
 
 
-def _interpolate(image: np.ndarray, height: int, width: int, **mode: str | bool) -> np.ndarray:
+def _interpolate(image: np.ndarray, height: int, width: int, **mode: Any) -> np.ndarray:
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()[None]
     small = torch.nn.functional.interpolate(pixels, size=(height, width), **mode)[0]
     return small.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

@@ -100,7 +100,8 @@ def without_weights() -> Iterator[None]:
             return None
         return nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
 
-    handle = register_module_parameter_registration_hook(drop)
+    # declared to return nothing; what it returns is registered instead
+    handle = register_module_parameter_registration_hook(drop)  # type: ignore[arg-type]
     try:
         yield
     finally:

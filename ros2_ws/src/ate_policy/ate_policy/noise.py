@@ -49,7 +49,9 @@ class Noised:
 class NoiseProcess(Protocol):
     """Which times are trained on, and what they mean."""
 
-    prediction: Prediction
+    @property
+    def prediction(self) -> Prediction:
+        """What the network predicts."""
 
     def draw_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """Times (count,) of a training batch, on the CPU."""

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Policy:
         model: ChunkModel,
         transform: ChunkTransform,
         contract: str,
-        training: dict,
+        training: dict[str, Any],
     ) -> None:
         """Use `load_policy`."""
         self.kind = kind
@@ -163,6 +164,8 @@ class Policy:
                 f"({self.config.objects}, 7): run the task the policy was trained on"
             )
         features = torch.from_numpy(environment_features(poses))
+        if self._transform.environment is None:
+            raise LayoutError("the policy has no statistics of object poses: train it again")
         return self._ready(self._transform.environment.apply(features))
 
     def _images(self, observation: Observation) -> Tensor:
@@ -229,7 +232,7 @@ def checkpoint_of(
     weights: Mapping[str, Tensor],
     statistics: Statistics,
     contract: str,
-    training: dict,
+    training: dict[str, Any],
     card: str = "",
 ) -> Checkpoint:
     """Describe a policy as a checkpoint, ready to be saved."""

@@ -5,7 +5,9 @@ The policy, its trainer and the action VAE all use that same object, so a chunk 
 numbers to each of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +73,7 @@ class Statistics:
         }
 
     @classmethod
-    def from_dict(cls, data: dict) -> "Statistics":
+    def from_dict(cls, data: Mapping[str, Any]) -> "Statistics":
         """Read the JSON form."""
         try:
             tables = {

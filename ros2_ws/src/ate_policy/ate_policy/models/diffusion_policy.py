@@ -145,12 +145,9 @@ class DiffusionPolicy(ChunkModel):
 
     def condition(self, inputs: Inputs) -> Tensor:
         """Everything the chunk depends on, as one vector (B, C)."""
-        parts = [inputs.state]
-        if self.config.objects:
-            parts.append(inputs.environment)
-        if self.images is not None:
-            parts.append(self.images(inputs.images))
-        return torch.cat(parts, dim=-1)
+        if self.images is None:
+            return inputs.vector()
+        return torch.cat([inputs.vector(), self.images(inputs.camera_images())], dim=-1)
 
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
         """Predict what `config.prediction` names, (R B, H, D).

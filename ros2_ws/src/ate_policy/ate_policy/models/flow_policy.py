@@ -74,6 +74,7 @@ class FlowPolicy(ChunkModel):
     """Chunk of normalised actions from a normalised state and objects or images."""
 
     config: FlowPolicyConfig
+    frequencies: Tensor
 
     def __init__(self, config: FlowPolicyConfig) -> None:
         super().__init__()
@@ -100,12 +101,10 @@ class FlowPolicy(ChunkModel):
 
     def condition(self, inputs: Inputs) -> Tensor:
         """Everything the chunk depends on, as one vector (B, C)."""
-        parts = [inputs.state]
-        if self.config.objects:
-            parts.append(inputs.environment)
-        if self.images is None:
-            return torch.cat(parts, dim=-1)
-        return self.merge(torch.cat([*parts, self.images(inputs.images)], dim=-1))
+        if self.images is None or self.merge is None:
+            return inputs.vector()
+        seen = self.images(inputs.camera_images())
+        return self.merge(torch.cat([inputs.vector(), seen], dim=-1))
 
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor:
         """Predict the clean chunk a_hat (R B, H, D).

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,8 +93,9 @@ def require_fit(
         raise CheckpointError(f"these are not the weights of this {network}: {'; '.join(found)}")
 
 
-def _json(file: Path) -> dict:
+def _json(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text())
+        table: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read ({error}): copy it again") from None
+    return table

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ate_core.errors import CheckpointError
+from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.noise import NoiseProcess
 
 ImageFit = Literal["stretch", "pad", "pad_grey"]
@@ -33,6 +33,22 @@ class Inputs:
     """(B, K, 3, h, w) in [-0.5, 0.5], cameras in the order of the model's `cameras`."""
     instructions: tuple[str, ...] = ()
     """B texts, for a policy that reads language; empty otherwise."""
+
+    def vector(self) -> Tensor:
+        """State and object features side by side, (B, S + 6 n)."""
+        if self.environment is None:
+            return self.state
+        return torch.cat([self.state, self.environment], dim=-1)
+
+    def camera_images(self) -> Tensor:
+        """The images, for a network that reads them.
+
+        Raises:
+            LayoutError: there are none.
+        """
+        if self.images is None:
+            raise LayoutError("the network reads images, the observation has none: give them")
+        return self.images
 
 
 @dataclass(frozen=True, kw_only=True)

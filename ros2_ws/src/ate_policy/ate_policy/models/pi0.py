@@ -53,7 +53,7 @@ class Pi0(ChunkModel):
         self._prompt = lru_cache(maxsize=1024)(partial(prompt_ids, tokenizer))
         self._cameras = camera_order(config.cameras)
         self._expert: FoldedExpert | None = None
-        self.register_load_state_dict_pre_hook(accept_merged)
+        self.register_load_state_dict_pre_hook(accept_merged)  # type: ignore[no-untyped-call]
 
     def embed(self, actions: Tensor) -> Tensor:
         """(..., D) -> (..., 32), zeros behind."""
@@ -89,8 +89,7 @@ class Pi0(ChunkModel):
         """Everything the chunk depends on: the prefix and the state vector (B, 32)."""
         self._require_exact_time()
         weight = self.network.action_out_proj.weight
-        parts = [inputs.state, inputs.environment] if self.config.objects else [inputs.state]
-        state = pad_last(torch.cat(parts, dim=-1), self.config.max_state_size).to(weight.dtype)
+        state = pad_last(inputs.vector(), self.config.max_state_size).to(weight.dtype)
         prompts = self._prompts(inputs, len(state), state.device)
         embeddings, mask = self._embed_prefix(prompts, inputs)
         checkpointing = self.config.gradient_checkpointing and self.training
@@ -109,7 +108,8 @@ class Pi0(ChunkModel):
         model, count = self.network.model, len(self._cameras)
         if not count:
             return model.vlm.get_input_embeddings()(prompts.ids), prompts.mask
-        pixels = torch.stack([inputs.images[:, index] for index in self._cameras], dim=1)
+        given = inputs.camera_images()
+        pixels = torch.stack([given[:, index] for index in self._cameras], dim=1)
         pixels = 2.0 * pixels  # [-0.5, 0.5] -> [-1, 1]
         batch, tokens = len(pixels), count * (self.config.image_height // self.config.patch) ** 2
         image = prompts.ids.new_full((batch, tokens), self.config.vocabulary)
@@ -127,7 +127,7 @@ class Pi0(ChunkModel):
         In bf16 the time embedding is wrong by more than its own size, and so are the positions.
         """
         tables = {name: table for name, table in self.named_buffers() if table.is_floating_point()}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, table in tables.items():
             parent, _, leaf = name.rpartition(".")
             moved = self.get_buffer(name)

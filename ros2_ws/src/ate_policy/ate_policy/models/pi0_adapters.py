@@ -5,6 +5,7 @@ but training needs peft.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,7 +25,8 @@ def add_adapters(network: nn.Module, linears: Sequence[str], rank: int, alpha: f
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    adapters = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(linears))
+    options: dict[str, Any] = {"r": rank, "lora_alpha": alpha}  # peft declares a whole alpha
+    adapters = LoraConfig(**options, target_modules=list(linears))
     inject_adapter_in_model(adapters, network)
 
 
@@ -55,8 +57,8 @@ def accept_merged(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_
             weights[name] = weights.pop(plain)
 
 
-def effective_weight(linear: nn.Module) -> Tensor:
-    """Weight of a linear map with its adapter, if it has one."""
+def effective_weight(linear: Any) -> Tensor:
+    """Weight of a linear map of torch, or of peft with its adapter."""
     if isinstance(linear, nn.Linear):
         return linear.weight
     return linear.get_base_layer().weight + linear.get_delta_weight("default")

@@ -10,6 +10,7 @@ cache there is no pi0; so the layers are called, and checkpointed, one by one he
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer, apply_rotary_pos_emb
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +166,10 @@ def _keys_and_values(
     return apply_rotary_pos_emb(key, key, *rotary)[1], value
 
 
-def _call(function: Callable, checkpointing: bool, layer: nn.Module, *arguments: Tensor) -> Tensor:
+def _call(
+    function: Callable[..., T], checkpointing: bool, layer: nn.Module, *arguments: Tensor
+) -> T:
     if checkpointing and torch.is_grad_enabled():
-        return checkpoint(function, layer, *arguments, use_reentrant=False)
+        again: T = checkpoint(function, layer, *arguments, use_reentrant=False)
+        return again
     return function(layer, *arguments)

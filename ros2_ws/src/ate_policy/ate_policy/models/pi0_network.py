@@ -1,5 +1,7 @@
 """Builds transformers' PI0 for a configuration, and says which of its parameters learn."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PI0Config, PI0ForConditionalGeneration
@@ -28,7 +30,8 @@ def build_network(config: Pi0Config) -> PI0ForConditionalGeneration:
     does not exist here.
     """
     sizes = network_config(config)
-    sizes.dit_config.vocab_size = 1
+    expert: Any = sizes.dit_config
+    expert.vocab_size = 1
     network = PI0ForConditionalGeneration(sizes)
     network.model.dit.embed_tokens = None
     _draw_weights(network)

@@ -11,9 +11,10 @@ step, and computes masks, rotary tables, the state token and the time embedding 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
@@ -57,7 +58,8 @@ class FoldedExpert:
         with torch.autocast(embed.state_proj.weight.device.type, enabled=False):
             self._fold(expert, embed)
 
-    def _fold(self, expert: nn.Module, embed: nn.Module) -> None:
+    def _fold(self, expert: Any, embed: Any) -> None:
+        """Fold the expert and the embedding of transformers' network."""
         self._layers = [_fold_layer(layer) for layer in expert.layers]
         width = expert.config.hidden_size
         mix_actions = embed.action_time_mlp_in.weight[:, :width]
@@ -194,7 +196,7 @@ def _fold_layer(layer: GemmaDecoderLayer) -> FoldedLayer:
     )
 
 
-def _scale(norm: nn.Module) -> Tensor:
+def _scale(norm: Any) -> Tensor:
     """Gemma's norms multiply by 1 + weight."""
     return 1.0 + norm.weight.float()
 

@@ -13,9 +13,9 @@ language or no images has no attention to it. Object poses of a state policy sta
 entries of the state.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ from ate_policy.transforms import FEATURES_PER_OBJECT
 
 __all__ = ["Rdt", "RdtConfig"]
 
-PREDICTION = "sample"
+PREDICTION: Final = "sample"
 """The network predicts the clean chunk."""
 
 STEP_SIZE = 256
@@ -65,6 +65,9 @@ class Rdt(ChunkModel):
     """Chunk of normalised actions in RDT's unified vector."""
 
     config: RdtConfig
+    action_mask: Tensor
+    state_mask: Tensor
+    state_entries: Tensor
 
     def __init__(self, config: RdtConfig) -> None:
         super().__init__()
@@ -113,16 +116,15 @@ class Rdt(ChunkModel):
 
     def conditions(self, inputs: Inputs, repeats: int = 1) -> Conditions:
         """Tokens of B observations, each R times in a row."""
-        parts = [inputs.state] + ([inputs.environment] if self._objects else [])
-        state = place(torch.cat(parts, dim=-1), self.state_entries)
+        state = place(inputs.vector(), self.state_entries)
         state = self._adapt_vectors(state, self.state_mask)[:, None]
         language = images = None
-        if self.text is not None:
+        if self.text is not None and self.text_adaptor is not None:
             tokens, mask = self.text(inputs.instructions, state)
             tokens = self.text_adaptor(tokens) + self.text_positions[: tokens.shape[1]]
             language = Condition(tokens=tokens, mask=mask).repeat(repeats)
-        if self.images is not None:
-            tokens = self.image_adaptor(self.images(inputs.images))
+        if self.images is not None and self.image_adaptor is not None:
+            tokens = self.image_adaptor(self.images(inputs.camera_images()))
             tokens = tokens.repeat(1, self.config.image_ticks, 1) + self.image_positions
             images = Condition(tokens=tokens).repeat(repeats)
         state = state.repeat_interleave(repeats, dim=0)
@@ -147,9 +149,7 @@ class Rdt(ChunkModel):
         """
         conditions = self.conditions(inputs)
         attended = [
-            None
-            if condition is None
-            else dataclasses.replace(condition, pair=block.cross.pair(condition.tokens))
+            cast(Block, block).prepared(condition)
             for block, condition in zip(self.blocks, self._by_block(conditions), strict=True)
         ]
         chunk = sample_dpm_solver(
@@ -183,15 +183,16 @@ class Rdt(ChunkModel):
     def _adapt_vectors(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Unified vectors (..., 128), each beside its mask, -> tokens (..., W)."""
         pair = torch.cat([vectors, mask.expand_as(vectors)], dim=-1)
-        return self.state_adaptor(pair.to(self.state_adaptor[0].weight.dtype))
+        return self.state_adaptor(pair.to(next(self.state_adaptor.parameters()).dtype))
 
     def _initialise(self) -> None:
         """As published; the last layer starts at zero, so that the first guess is the mean."""
         for part in (self.blocks, self.step, self.frequency, self.leave):
             initialise(part)
-        for layer in (self.step[0], self.step[-1], self.frequency[0], self.frequency[-1]):
-            nn.init.normal_(layer.weight, std=0.02)
-        nn.init.zeros_(self.leave[-1].weight)
+        for layer in (*self.step, *self.frequency):
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
+        nn.init.zeros_(self.leave.get_parameter(f"{len(self.leave) - 1}.weight"))
 
 
 def _embedder(width: int) -> nn.Sequential:

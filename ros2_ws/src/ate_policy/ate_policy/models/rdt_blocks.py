@@ -1,5 +1,6 @@
 """Parts of RDT's diffusion transformer (Liu et al. 2024, arXiv 2410.07864)."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -129,10 +130,16 @@ class Block(nn.Module):
         """(B, N, W) -> (B, N, W)."""
         normed = self.attention_norm(x)
         x = x + self.attention(normed, self.attention.pair(normed))
-        if self.cross is not None:
+        if self.cross is not None and self.cross_norm is not None and condition is not None:
             pair = condition.pair or self.cross.pair(condition.tokens)
             x = x + self.cross(self.cross_norm(x), pair, condition.mask)
         return x + self.mlp(self.mlp_norm(x))
+
+    def prepared(self, condition: Condition | None) -> Condition | None:
+        """A condition with its keys and values for this block, for several forward passes."""
+        if condition is None or self.cross is None:
+            return condition
+        return dataclasses.replace(condition, pair=self.cross.pair(condition.tokens))
 
 
 def mlp(*sizes: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ says where they are.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ class T5Text:
     def __init__(self, folder: str, longest: int) -> None:
         self._folder = folder
         self._longest = longest
-        self._model: nn.Module | None = None
+        self._model: Any = None  # of transformers, with its tokenizer; loaded when first used
+        self._tokenizer: Any = None
         self._known: dict[str, Tensor] = {}
 
     def __call__(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,9 +124,9 @@ class T5Text:
         from transformers import AutoTokenizer, T5EncoderModel
 
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+        model: Any = T5EncoderModel.from_pretrained(folder, local_files_only=True)
         _require("text_encoder", folder, T5, "width", model.config.d_model, self.size)
-        self._model = model
+        self._model = model.eval()
 
 
 class SiglipTokens:
@@ -139,7 +140,7 @@ class SiglipTokens:
     def __init__(self, folder: str, height: int, width: int) -> None:
         self._folder = folder
         self._edges = (height, width)
-        self._model: nn.Module | None = None
+        self._model: Any = None  # of transformers; loaded when first used
         self.count = (height // self.patch) * (width // self.patch)
 
     @torch.no_grad()
@@ -155,13 +156,13 @@ class SiglipTokens:
         folder = _local(self._folder, "image_encoder", SIGLIP)
         from transformers import SiglipVisionModel
 
-        model = SiglipVisionModel.from_pretrained(folder, local_files_only=True).eval()
+        model: Any = SiglipVisionModel.from_pretrained(folder, local_files_only=True)
         sizes = model.config
         _require("image_encoder", folder, SIGLIP, "width", sizes.hidden_size, self.size)
         _require("image_encoder", folder, SIGLIP, "patch size", sizes.patch_size, self.patch)
         for edge in self._edges:
             _require("image_encoder", folder, SIGLIP, "image size", sizes.image_size, edge)
-        self._model = model
+        self._model = model.eval()
 
 
 def _beside(model: nn.Module, like: Tensor) -> nn.Module:

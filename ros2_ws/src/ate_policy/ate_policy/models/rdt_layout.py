@@ -4,7 +4,6 @@ Source: `configs/state_vec.py` of thu-ml/RoboticsDiffusionTransformer. Positions
 the field names of a cell's layout; no other module knows an index.
 """
 
-import re
 from collections.abc import Sequence
 
 import torch
@@ -81,8 +80,11 @@ def mask_of(indices: Sequence[int]) -> Tensor:
 
 
 def _index(name: str) -> int:
-    field, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()
-    position = 0 if number is None else int(number) - 1
+    field, _, number = name.rpartition("_")
+    if field and number.isdigit():
+        position = int(number) - 1
+    else:
+        field, position = name, 0
     begin, size = _block(field, name)
     if not 0 <= position < size:
         raise LayoutError(

@@ -1,7 +1,7 @@
 """The squared-cosine diffusion and its samplers; schedules and solvers are `diffusers`' own."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -97,5 +97,6 @@ def _denoise(
     for step in scheduler.timesteps:
         level = torch.full((len(x),), int(step), device=x.device)
         output = denoiser(x, level).to(x.dtype)
-        x = scheduler.step(output, step, x).prev_sample
+        solved: Any = scheduler.step(output, step, x)  # a tuple for those who ask for one
+        x = solved.prev_sample
     return x

@@ -127,7 +127,7 @@ class UNet1d(nn.Module):
             step: (B,), diffusion step.
             condition: (B, C).
         """
-        dtype = self.leave[-1].weight.dtype
+        dtype = next(self.leave.parameters()).dtype
         waves = sinusoids(step, self.step_size, closed=True).to(dtype)
         embedded = torch.cat([self.step(waves), condition], dim=-1)
         horizon = noisy.shape[1]
