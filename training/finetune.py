@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ate_core.contract import parse_cell_text
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import ChunkModel
 from ate_policy.policy import checkpoint_of
@@ -138,6 +139,12 @@ def make_sampler(
     config: FinetuneConfig, data: Demonstrations, statistics: Statistics, model: ChunkModel
 ) -> BatchSampler:
     """Batches in the units of the policy."""
+    augmentation = make_augmentation(
+        config.augmentation,
+        parse_cell_text(data.contract),
+        model.config.cameras,
+        config.images.shift,
+    )
     return BatchSampler(
         data,
         ChunkTransform(statistics),
@@ -145,9 +152,7 @@ def make_sampler(
         batch=config.recipe.batch,
         draws=config.recipe.draws,
         input_noise=config.input_noise,
-        augmentation=make_augmentation(
-            config.augmentation, model.config.cameras, config.images.shift
-        ),
+        augmentation=augmentation,
         seed=config.seed,
     )
 

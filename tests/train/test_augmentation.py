@@ -12,6 +12,7 @@ from training.data.augmentation import Openpi, Shift, crop_and_turn, jitter, mak
 from training.finetune import finetune
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+ON_ARM = (False, True, True)
 MIDDLE = 0.5
 """A number drawn in the middle of its range: no rotation, no colour, the crop centred."""
 
@@ -86,8 +87,8 @@ def test_brightness_contrast_and_saturation_by_hand():
     assert changed(1.0, 1.0, 9.0).tolist()[0] == [1.0, 0.0, 0.0]  # stays an image
 
 
-def test_wrist_cameras_are_neither_cropped_nor_turned():
-    augmentation = Openpi(CAMERAS)
+def test_cameras_on_an_arm_are_neither_cropped_nor_turned():
+    augmentation = Openpi(ON_ARM)
     images = noise(2, 3, 3, 20, 20) - 0.5
     drawn = torch.full((2, 3, 6), MIDDLE)
     drawn[..., :3] = 1.0
@@ -107,11 +108,11 @@ def test_the_colours_of_every_camera_change_within_their_range(column, low, high
         factors = torch.ones(2, 3)
         factors[:, column - 3] = factor
         expected = jitter(images[0, 1:] + 0.5, factors) - 0.5
-        torch.testing.assert_close(Openpi(CAMERAS).apply(images, drawn)[0, 1:], expected)
+        torch.testing.assert_close(Openpi(ON_ARM).apply(images, drawn)[0, 1:], expected)
 
 
 def test_changed_images_stay_images_and_the_given_ones_stay_as_they_are():
-    augmentation, generator = Openpi(CAMERAS), torch.Generator().manual_seed(0)
+    augmentation, generator = Openpi(ON_ARM), torch.Generator().manual_seed(0)
     images = (noise(16, 3, 3, 24, 32) > 0.5).float() - 0.5
     before = images.clone()
     drawn = augmentation.draw(16, generator)
@@ -131,11 +132,11 @@ def test_a_shift_moves_all_images_and_repeats_their_edges():
     assert drawn.unique().tolist() == [0, 1, 2, 3, 4]
 
 
-def test_none_changes_nothing_and_draws_nothing():
+def test_none_changes_nothing_and_draws_nothing(cell):
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
     images = noise(2, 3, 3, 4, 4)
-    for augmentation in (make_augmentation("none", CAMERAS, 3), Shift(0)):
+    for augmentation in (make_augmentation("none", cell, CAMERAS, 3), Shift(0)):
         drawn = augmentation.draw(2, generator)
         assert torch.equal(augmentation.apply(images, drawn), images)
     assert torch.equal(generator.get_state(), before)

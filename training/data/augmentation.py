@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ate_core.camera_config import WORLD_MOUNT
+from ate_core.contract import Cell
 from ate_policy.models.entry import ImageAugmentation
 
 KEPT = 0.95
@@ -20,9 +22,6 @@ LARGEST_ANGLE = math.radians(5.0)
 """Largest rotation to either side (openpi)."""
 BRIGHTNESS, CONTRAST, SATURATION = 0.3, 0.4, 0.5
 """Largest deviation of each factor from 1 (openpi)."""
-
-WRIST = "wrist"
-"""In the key of a camera that moves with an arm: it is neither cropped nor turned (openpi)."""
 
 
 class Augmentation(Protocol):
@@ -71,10 +70,13 @@ class Openpi:
     whole batch. Crop and rotation are one bilinear reading here, so images blur less.
     """
 
-    def __init__(self, cameras: Sequence[str]) -> None:
-        """Change images of these cameras, by their keys."""
-        self._count = len(cameras)
-        self._standing = [index for index, key in enumerate(cameras) if WRIST not in key]
+    def __init__(self, on_arm: Sequence[bool]) -> None:
+        """Change images of cameras, each of which an arm carries or not.
+
+        Those on an arm are neither cropped nor turned, as in openpi.
+        """
+        self._count = len(on_arm)
+        self._standing = [index for index, carried in enumerate(on_arm) if not carried]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Place of the crop (2), angle, brightness, contrast, saturation: (B, K, 6) in [0, 1)."""
@@ -100,16 +102,29 @@ class Openpi:
         return changed - 0.5
 
 
-def make_augmentation(kind: ImageAugmentation, cameras: Sequence[str], shift: int) -> Augmentation:
+def cameras_on_arms(cell: Cell, keys: Sequence[str]) -> list[bool]:
+    """Whether an arm carries the camera of each key.
+
+    A cell that does not say where a camera is has it on an arm if its key says wrist.
+    """
+    views = {camera.key: camera.view for camera in cell.cameras.values()}
+    found = [(key, views.get(key)) for key in keys]
+    return ["wrist" in key if view is None else view.mount != WORLD_MOUNT for key, view in found]
+
+
+def make_augmentation(
+    kind: ImageAugmentation, cell: Cell, cameras: Sequence[str], shift: int
+) -> Augmentation:
     """The augmentation of a run.
 
     Args:
         kind: Which one.
+        cell: Where the images were recorded.
         cameras: Keys of the images, in order.
         shift: Largest shift of `shift` [px].
     """
     if kind == "openpi":
-        return Openpi(cameras)
+        return Openpi(cameras_on_arms(cell, cameras))
     return Shift(shift if kind == "shift" else 0)
 
 
