@@ -14,8 +14,8 @@ from ate_core.errors import AteError, DeviceError, TrainingError, UsageError
 from ate_policy.transforms import ChunkTransform
 from training.configs.latent_report import LatentReportConfig
 from training.configs.output_folder import make_folder
+from training.reporting.figures import error_figure, plane_figure
 from training.reporting.html_page import image, note, page, section, table, video
-from training.reporting.latent_figures import error_figure, plane_figure
 from training.reporting.latent_video import play
 from training.vae.chunks import VaeData, load_chunks, stored_config
 from training.vae.losses import DiagonalGaussian
@@ -168,9 +168,7 @@ def _plane(look: _Look, first: StoredVae | None, first_mean: Tensor | None) -> b
     if first_mean is not None:
         groups["chunks of stage 1, E_phi"] = first_mean
     groups["demonstrations, E_psi (stage 2)"] = look.mean
-    return plane_figure(
-        {name: points.numpy().astype(np.float64) for name, points in groups.items()}
-    )
+    return plane_figure(groups)
 
 
 def _film(config: LatentReportConfig, look: _Look) -> Path | str:

@@ -7,13 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch import Tensor
 
 from ate_core.errors import UsageError
+from ate_policy.models.interface import PolicyConfig
+from ate_policy.transforms import ChunkTransform
+from training.data.dataset import gather
 from training.data.episode_file import list_episodes, read_episode
-from training.reporting.figures import latent_figure, losses_figure, period_figure
+from training.data.trajectory import read_trajectories
+from training.reporting.figures import losses_figure, period_figure, plane_figure
 from training.reporting.html_page import image, note, page, section, table, video
 from training.studies.comparison import compare, success_rate
+from training.vae.storage import StoredVae, load_vae
+
+LATENT_POINTS = 600
+"""Points of each group in the picture of the latent space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +201,23 @@ def _latent(run: Path) -> str:
     folders = [run / name for name in ("vae_pretraining", "vae_adaptation", "episodes")]
     if not all(folder.is_dir() for folder in folders):
         return note("No pair of VAEs.")
-    return image(latent_figure(*folders), "png", "latent space")
+    first, second = (load_vae(folder) for folder in folders[:2])
+    chunks = _demonstrated_chunks(folders[2], second)
+    samples = first.moments.sample(LATENT_POINTS, torch.Generator().manual_seed(0))
+    groups = {
+        "prior: samples of q_phi": samples,
+        "demonstrations, pre-training encoder": first.model.encode(chunks)[0],
+        "demonstrations, aligned encoder": second.model.encode(chunks)[0],
+    }
+    return image(plane_figure(groups), "png", "latent space")
+
+
+def _demonstrated_chunks(episodes: Path, vae: StoredVae) -> Tensor:
+    """Some chunks (N, H, D) of the demonstrations, normalised as the VAE learned them."""
+    data = gather(read_trajectories(episodes), PolicyConfig(horizon=vae.model.config.horizon))
+    rows = torch.linspace(0, len(data) - 1, min(LATENT_POINTS, len(data))).long()
+    chunks = data.actions[data.windows[rows]]
+    return ChunkTransform(vae.checkpoint.statistics).encode_chunk(chunks, data.states[rows])
 
 
 def _cameras(run: Path) -> str:

@@ -13,7 +13,7 @@ from training.configs.latent_report import LatentReportConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource
 from training.latent_report import farthest_pair, latent_report
-from training.reporting.latent_figures import principal_plane
+from training.reporting.figures import principal_plane
 from training.reporting.latent_video import APPROACH, approach
 from training.train_vae import train_vae
 from training.vae import chunks as chunks_module

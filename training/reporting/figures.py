@@ -1,4 +1,4 @@
-"""Figures of the report, as PNG bytes."""
+"""Figures of the reports, as PNG bytes."""
 
 import io
 import json
@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ate_policy.models.interface import PolicyConfig
-from training.data.dataset import gather
-from training.data.trajectory import read_trajectories
-from training.vae.storage import StoredVae, load_vae
+from training.vae.measures import DimensionError
 
-SAMPLES = 600
-"""Chunks shown in the latent picture."""
+COLOURS = ("0.55", "tab:orange", "tab:blue", "tab:green")
+"""Of groups of latent points, in their order."""
 
 
 def png(figure: Figure) -> bytes:
@@ -27,7 +24,7 @@ def png(figure: Figure) -> bytes:
 
 
 def read_log(run: Path) -> dict[str, NDArray[np.float64]]:
-    """Columns of a run's ``log.jsonl``; a figure missing in a line is NaN."""
+    """Columns of a run's ``log.jsonl``; a metric that a line lacks is NaN."""
     file = run / "log.jsonl"
     if not file.is_file():
         return {}
@@ -52,48 +49,40 @@ def losses_figure(runs: Mapping[str, Path], key: str = "loss") -> bytes | None:
     return png(figure)
 
 
-def latent_figure(pretraining: Path, adaptation: Path, episodes: Path) -> bytes:
-    """Latent means of the demonstrations under both encoders, beside the aligned prior.
+def principal_plane(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Centre (L,), the two axes (2, L) of largest variance, and their shares of it (2,)."""
+    centre = points.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(points - centre, full_matrices=False)
+    return centre, axes[:2], (sizes**2 / np.sum(sizes**2))[:2]
 
-    The plane is that of the first two principal axes of what is shown. Grey: samples of the
-    aggregate posterior q_phi of pre-training; orange: the demonstrations under its encoder;
-    blue: under the encoder that was aligned to it.
-    """
-    first, second = load_vae(pretraining), load_vae(adaptation)
-    groups = {
-        "prior: samples of q_phi": (_prior_samples(first), "0.6"),
-        "demonstrations, pre-training encoder": (_means(first, second, episodes), "tab:orange"),
-        "demonstrations, aligned encoder": (_means(second, second, episodes), "tab:blue"),
-    }
-    everything = np.concatenate([points for points, _ in groups.values()])
-    centre = everything.mean(axis=0)
-    _, _, axes_of = np.linalg.svd(everything - centre, full_matrices=False)
+
+def plane_figure(groups: Mapping[str, Tensor]) -> bytes:
+    """Latent points (N, L) of each group, in the plane of the principal axes of all."""
+    points = {name: values.double().numpy() for name, values in groups.items()}
+    centre, plane, shares = principal_plane(np.concatenate(list(points.values())))
     figure = Figure(figsize=(6, 4.5))
     axes = figure.add_subplot()
-    for name, (points, colour) in groups.items():
-        x, y = ((points - centre) @ axes_of[:2].T).T
+    for (name, group), colour in zip(points.items(), COLOURS, strict=False):
+        x, y = ((group - centre) @ plane.T).T
         axes.scatter(x, y, s=6, alpha=0.5, color=colour, label=name)
-    axes.set(xlabel="first principal axis", ylabel="second principal axis")
+    axes.set(
+        xlabel=f"first principal axis ({100 * shares[0]:.0f} % of the variance)",
+        ylabel=f"second ({100 * shares[1]:.0f} %)",
+    )
     axes.legend(markerscale=3, fontsize="small")
     return png(figure)
 
 
-def _prior_samples(vae: StoredVae) -> NDArray[np.float32]:
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(SAMPLES, len(vae.moments.mean), generator=generator)
-    return (vae.moments.mean + vae.moments.variance.sqrt() * noise).numpy()
-
-
-@torch.inference_mode()
-def _means(encoder: StoredVae, space: StoredVae, episodes: Path) -> NDArray[np.float32]:
-    """Latent means of demonstration chunks, normalised as the policy's (``space``)."""
-    data = gather(read_trajectories(episodes), PolicyConfig(horizon=encoder.model.config.horizon))
-    rows = torch.linspace(0, len(data.windows) - 1, min(SAMPLES, len(data.windows))).long()
-    chunks = data.actions[data.windows[rows]]
-    statistics = space.checkpoint.statistics.action
-    scaled = (chunks - torch.tensor(statistics.mean)) / torch.tensor(statistics.std)
-    mean, _ = encoder.model.encode(scaled.float())
-    return mean.numpy()
+def error_figure(entries: Sequence[DimensionError]) -> bytes:
+    """Root mean square error of each joint [deg]."""
+    joints = [entry for entry in entries if entry["unit"] == "deg"]
+    figure = Figure(figsize=(7, 3))
+    axes = figure.add_subplot()
+    axes.bar([entry["name"] for entry in joints], [entry["rms"] for entry in joints])
+    axes.set_ylabel("rms error [deg]")
+    axes.tick_params(axis="x", rotation=60)
+    axes.grid(axis="y", alpha=0.3)
+    return png(figure)
 
 
 def period_figure(timings: Mapping[str, Mapping[str, float]]) -> bytes:
