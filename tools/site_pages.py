@@ -28,7 +28,7 @@ def pages_outside() -> dict[str, str]:
     """Path in the repository -> path in the site, of every page that is not below docs/."""
     found = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
     found["CHANGELOG.md"] = "changelog.md"
-    for pattern in ("ros2_ws/src/*/README.md", "*/README.md"):
+    for pattern in ("ros2_ws/src/*/README.md", "[!.]*/README.md"):
         for path in sorted(ROOT.glob(pattern)):
             found[path.relative_to(ROOT).as_posix()] = f"packages/{path.parent.name}.md"
     return found
