@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from ate_core.arm_model import load_arm_model
+from ate_core.arm_model import load_arm_model, tool_chain
 from ate_core.contract import load_cell
-from ate_core.errors import UsageError
+from ate_core.errors import ContractError, UsageError
 from ate_core.geometry import rotation_exp, transform
 from ate_teleop.ik import ArmIK, arm_ik_config
 
@@ -148,3 +150,45 @@ def test_the_elbow_settles_where_the_rest_posture_wants_it(ik, cell):
 def test_a_seed_that_is_no_posture_is_refused(ik):
     with pytest.raises(UsageError, match="7 finite"):
         ik.seed([float("nan")] * 7)
+
+
+def test_an_arm_of_six_joints_follows_a_path_within_its_limits():
+    cell = load_cell("six_axis")
+    arm = cell.arms["left"]
+    config = arm_ik_config(arm, cell.safety)
+    ik = ArmIK(config)
+    start = ik.tool_pose(arm.home)
+    np.testing.assert_allclose(start, tool_chain(arm).fk(arm.home), atol=1e-9)
+
+    def target(t):
+        pose = start.copy()
+        pose[:3, 3] += [0.12 * np.sin(t) ** 2, 0.08 * np.sin(1.3 * t), -0.03 * np.sin(t)]
+        return pose
+
+    joints, results = follow(ik, np.array(arm.home), target, 180)
+    assert joints.shape == (181, 6)
+    assert max(result.position_error for result in results) < 1e-3
+    assert max(result.rotation_error for result in results) < 2e-3
+    assert (joints >= np.array(config.lower) - 1e-9).all()
+    assert (np.abs(np.diff(joints, axis=0)) <= np.array(config.speed) * DT + 1e-9).all()
+
+
+def test_an_arm_of_six_joints_out_of_reach_stays_at_the_edge_with_a_bent_elbow():
+    cell = load_cell("six_axis")
+    arm = cell.arms["left"]
+    ik = ArmIK(arm_ik_config(arm, cell.safety))
+    far = ik.tool_pose(arm.home)
+    far[:3, 3] += [1.0, 0.0, 0.3]
+    joints, _ = follow(ik, np.array(arm.home), lambda t: far, 400)
+    assert joints[:, arm.joint_names.index("left_joint3")].min() >= 0.1
+    assert np.abs(np.diff(joints[-30:], axis=0)).max() < 1e-3
+
+
+def test_limits_of_another_arm_are_refused(cell):
+    seven = arm_ik_config(cell.arms["left"], cell.safety)
+    with pytest.raises(ContractError, match="six_axis has 6 joint angles, the limits name 7"):
+        ArmIK(dataclasses.replace(seven, model="six_axis"))
+    with pytest.raises(UsageError, match="ik rest has 6 entries, lower has 7"):
+        dataclasses.replace(seven, rest=(0.0,) * 6)
+    with pytest.raises(UsageError, match="need 7 finite angles"):
+        ArmIK(seven).seed(np.zeros(6))
