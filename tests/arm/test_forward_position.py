@@ -187,3 +187,12 @@ def test_both_arms_of_the_packaged_cell_have_topics_of_their_own() -> None:
     arms = load_cell("six_axis").arms.values()
     topics = list(itertools.chain(*(vars(arm_options(arm)).values() for arm in arms)))
     assert len(set(topics)) == 6
+
+
+def test_a_command_after_the_end_is_dropped() -> None:
+    plant = IdealPlant(np.zeros(6))
+    controller = ForwardPositionController(plant, joints=6)
+    controller.close()
+    assert controller.take([0.1] * 6) == "the controller has ended"
+    assert controller.measure() is None
+    assert controller.commands == 0

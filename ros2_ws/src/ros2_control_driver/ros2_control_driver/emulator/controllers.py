@@ -21,6 +21,7 @@ class ForwardPositionController:
         self._plant = plant
         self._use = threading.Lock()  # commands and measurements come from two threads
         self._joints = joints
+        self._closed = False
         self.commands = 0
         """Commands passed on so far."""
 
@@ -32,6 +33,8 @@ class ForwardPositionController:
         if not np.all(np.isfinite(q)):
             return f"command {q} is not finite"
         with self._use:
+            if self._closed:
+                return "the controller has ended"
             self._plant.write_target(q)
         self.commands += 1
         return ""
@@ -39,4 +42,10 @@ class ForwardPositionController:
     def measure(self) -> Measurement | None:
         """Joints and wrench, or None while the simulated world stands still."""
         with self._use:
-            return self._plant.read()
+            return None if self._closed else self._plant.read()
+
+    def close(self) -> None:
+        """Let go of the arm, which keeps its last set point; later commands are dropped."""
+        with self._use:
+            self._closed = True
+            self._plant.close()

@@ -37,7 +37,6 @@ class ControllersNode(Node):
         options = arm_options(arm)
         self._names = list(arm.joint_names)
         self._frame = f"{side}_tool"
-        self._plant = plant
         self._controller = ForwardPositionController(plant, len(self._names))
         self._states = self.create_publisher(JointState, options.state_topic, DEFAULT_QOS)
         self._wrenches = (
@@ -57,7 +56,7 @@ class ControllersNode(Node):
         """Publish no more; the arm keeps its last set point."""
         self._stop.set()
         self._thread.join()
-        self._plant.close()
+        self._controller.close()
         self.get_logger().info(f"{self._controller.commands} commands taken")
 
     def _take_command(self, message: Float64MultiArray) -> None:
