@@ -15,6 +15,7 @@ GIVEN = {
     "dual_operator": {"hardware": "sim", "episodes": "3", "report": "r.jsonl"},
     "deploy": {"hardware": "sim", "checkpoint": "runs/x", "episodes": "2"},
     "robot": {"hardware": "sim"},
+    "view": {"hardware": "sim"},
 }
 
 
@@ -114,6 +115,20 @@ def test_a_launch_by_path_starts_the_drivers_alone(runtime_dir, capsys):
     started = capsys.readouterr().out
     assert "/left/arm_driver" in started and "ate_sim.realtime.world" in started
     assert "operator" not in started and "recorder" not in started and "policy" not in started
+
+
+def test_view_starts_rviz_where_it_is_installed(runtime_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    (described,) = LAUNCHES["view"].processes({})
+    assert described.module == "ate_bringup.nodes.description_node"
+    for package in ("robot_state_publisher", "rviz2"):
+        (tmp_path / "lib" / package).mkdir(parents=True)
+        (tmp_path / "lib" / package / package).touch()
+    left, right, rviz = LAUNCHES["view"].processes({})
+    assert left.command()[0] == f"{tmp_path}/lib/robot_state_publisher/robot_state_publisher"
+    assert "joint_states:=arm/joint_states" in left.command() and "__ns:=/left" in left.command()
+    assert 'name="right_joint1"' in right.parameters["robot_description"]
+    assert rviz.command()[1] == "-d" and Path(rviz.command()[2]).is_file()
 
 
 def test_a_cell_is_given_by_path_or_by_packaged_name(runtime_dir, tmp_path, monkeypatch):

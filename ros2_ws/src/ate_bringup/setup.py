@@ -6,14 +6,19 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(),
-    package_data={'ate_bringup': ['py.typed']},
+    package_data={'ate_bringup': ['config/*.rviz', 'py.typed']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
     install_requires=['circus', 'rich', 'setuptools', 'tyro'],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': ['ate = ate_bringup.cli:main']},
+    entry_points={
+        'console_scripts': [
+            'ate = ate_bringup.cli:main',
+            'description_node = ate_bringup.nodes.description_node:main',
+        ],
+    },
     zip_safe=False,
     maintainer='ATE stack maintainers',
     maintainer_email='maintainers@ate-stack.example',

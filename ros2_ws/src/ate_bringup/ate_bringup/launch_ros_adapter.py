@@ -7,6 +7,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from ate_bringup.launches import LAUNCHES
 from ate_bringup.specs import LaunchArgument, ProcessSpec
@@ -53,6 +54,13 @@ def _action(spec: ProcessSpec) -> ExecuteProcess:
         package=spec.package,
         executable=spec.executable,
         namespace=spec.namespace or None,
-        parameters=[dict(spec.parameters)],
+        parameters=[{name: _as_text(value) for name, value in spec.parameters.items()}],
+        remappings=list(spec.remappings.items()),
+        arguments=list(spec.arguments),
         **shared,
     )
+
+
+def _as_text(value: str | bool) -> Any:
+    """Keep text as it is: launch_ros would read it as YAML, and `3` or `put it: down` change."""
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value

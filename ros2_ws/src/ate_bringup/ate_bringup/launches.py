@@ -82,6 +82,19 @@ def _deploy(values: Values) -> list[ProcessSpec]:
     return processes.within_simulation(cell, specs)
 
 
+def _view(values: Values) -> list[ProcessSpec]:
+    cell = _load(values)
+    return processes.within_simulation(cell, processes.viewers(cell, values))
+
+
+VIEW = Launch(
+    name="view",
+    package="",
+    description="a look at the arms of a running cell: their descriptions, RViz where installed",
+    arguments=(CELL, HARDWARE),
+    make_processes=_view,
+)
+
 ROBOT = Launch(
     name="robot",
     package="",
@@ -131,9 +144,9 @@ DEPLOY = Launch(
     make_processes=_deploy,
 )
 
-LAUNCHES = {launch.name: launch for launch in (DUAL_OPERATOR, DEPLOY, ROBOT)}
+LAUNCHES = {launch.name: launch for launch in (DUAL_OPERATOR, DEPLOY, ROBOT, VIEW)}
 
-CELL_FILES = {"robot": ROBOT, "record": DUAL_OPERATOR, "deploy": DEPLOY}
+CELL_FILES = {"robot": ROBOT, "record": DUAL_OPERATOR, "deploy": DEPLOY, "view": VIEW}
 """Launch files of the folder ``launch/``, started by their path -> what they launch."""
 
 

@@ -1,9 +1,11 @@
 """What a launch consists of: arguments, and processes described without any launch library."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ate_core.errors import UsageError
 
@@ -47,13 +49,17 @@ class ProcessSpec:
     module: str
     """Module that runs it: ``python -m module``."""
     is_node: bool = True
-    """A ROS node takes parameters; a plain process takes arguments."""
+    """A ROS node takes parameters; a plain process takes arguments only."""
+    is_installed: bool = False
+    """``package.executable`` of an installed ROS package instead of a module of ours."""
     namespace: str = ""
     """ROS namespace of a node."""
     parameters: Mapping[str, str | bool] = field(default_factory=dict)
     """Parameters of a node."""
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    """Name within the node -> name of the topic."""
     arguments: tuple[str, ...] = ()
-    """Command line of a plain process."""
+    """Words of the command line."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set for this process on top of the launch's own."""
     respawn: bool = False
@@ -73,15 +79,29 @@ class ProcessSpec:
 
     def command(self) -> list[str]:
         """Command line that starts the process with this interpreter."""
-        start = [sys.executable, "-m", self.module]
+        start = [sys.executable, "-m", self.module, *self.arguments]
+        if self.is_installed:
+            program = find_executable(self.package, self.executable)
+            start = [str(program or self.executable), *self.arguments]
         if not self.is_node:
-            return [*start, *self.arguments]
+            return start
         start += ["--ros-args", "-r", f"__node:={self.name}"]
         if self.namespace:
             start += ["-r", f"__ns:={self.namespace}"]
+        for inner, outer in self.remappings.items():
+            start += ["-r", f"{inner}:={outer}"]
         for key, value in self.parameters.items():
             start += ["-p", f"{key}:={json.dumps(value)}"]
         return start
+
+
+def find_executable(package: str, executable: str) -> Path | None:
+    """Where a sourced ROS installation has an executable; None where it has not."""
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        program = Path(prefix) / "lib" / package / executable
+        if prefix and program.is_file():
+            return program
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

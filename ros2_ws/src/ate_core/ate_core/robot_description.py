@@ -1,0 +1,61 @@
+"""URDF of one arm as it stands in the cell, with the names that its messages carry."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ate_core.arm_model import load_arm_model
+from ate_core.devices import ArmConfig
+from ate_core.geometry import quaternion_to_matrix
+
+WORLD = "world"
+"""Root of the description: the frame in which the bases of the arms stand."""
+
+
+def robot_description(side: str, arm: ArmConfig) -> str:
+    """The arm's model below the link ``world``, each name with the prefix ``<side>_``.
+
+    The link ``<side>_tool`` is the grasp point.
+    """
+    model = load_arm_model(arm.model)
+    robot = ET.fromstring(model.urdf_text())
+    robot.set("name", f"{side}_{model.name}")
+    for element in robot.iter():
+        if element.tag in ("link", "joint") and "name" in element.attrib:
+            element.set("name", f"{side}_{element.get('name')}")
+        for key in ("link", "joint"):
+            if key in element.attrib:
+                element.set(key, f"{side}_{element.get(key)}")
+    links = {str(link.get("name")) for link in robot.iterfind("link")}
+    (base,) = links - {str(child.get("link")) for child in robot.iterfind("joint/child")}
+    ET.SubElement(robot, "link", name=WORLD)
+    _fix(robot, f"{side}_mount", WORLD, base, arm.base_pose[:3], _rpy(arm.base_pose[3:]))
+    tool = f"{side}_tool"
+    ET.SubElement(robot, "link", name=tool)
+    _fix(
+        robot, f"{tool}_mount", f"{side}_{model.tip}", tool, (0.0, 0.0, arm.tool_length), (0,) * 3
+    )
+    return ET.tostring(robot, encoding="unicode")
+
+
+def _fix(
+    robot: ET.Element, name: str, parent: str, child: str, xyz: ArrayLike, rpy: ArrayLike
+) -> None:
+    joint = ET.SubElement(robot, "joint", name=name, type="fixed")
+    ET.SubElement(joint, "parent", link=parent)
+    ET.SubElement(joint, "child", link=child)
+    ET.SubElement(joint, "origin", xyz=_numbers(xyz), rpy=_numbers(rpy))
+
+
+def _numbers(values: ArrayLike) -> str:
+    return " ".join(repr(float(value)) for value in np.asarray(values))
+
+
+def _rpy(quaternion: ArrayLike) -> tuple[float, float, float]:
+    """Turns about the fixed axes x, y, z [rad], as URDF wants them."""
+    r = quaternion_to_matrix(quaternion)
+    pitch = float(np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])))
+    if np.hypot(r[0, 0], r[1, 0]) < 1e-9:  # x and z turn about the same axis: leave it to x
+        return float(np.arctan2(-r[1, 2], r[1, 1])), pitch, 0.0
+    return float(np.arctan2(r[2, 1], r[2, 2])), pitch, float(np.arctan2(r[1, 0], r[0, 0]))
