@@ -100,10 +100,12 @@ class FinetuneConfig:
     """Train a policy on demonstrations, plain or steered by an action VAE.
 
     Writes a run folder: `last` points to the newest checkpoint, `log.jsonl` holds the losses.
-    A network and a guidance mode are chosen by words, their options follow, in any order:
-    `ate finetune --episodes E --output O policy:pi0 --policy.train lora guidance:paper
-    --guidance.vae V`. `ate finetune policy:pi0 --help` explains the options of pi0.
-    Runs on several GPUs or machines under `accelerate launch`; --optim.batch counts all of them.
+
+    A network and a guidance mode are chosen by words and bring options of their own, for instance
+    policy:pi0 --policy.train lora guidance:paper --guidance.strength 0.5; the help behind a word
+    explains them (ate finetune policy:pi0 --help). Any order will do.
+
+    Several GPUs or machines train under `accelerate launch`; --optim.batch counts all of them.
     """
 
     episodes: Path

@@ -9,11 +9,10 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
-from ate_bringup.processes import require_simulated_task
+from ate_bringup.processes import require_guidance, require_simulated_task
 from ate_core.contract import load_cell
 from ate_core.errors import AteError, UsageError
 
@@ -41,8 +40,8 @@ class DemoConfig:
     """Trials per policy through all nodes."""
     seed: int = 0
     """Seed of the first demonstration and of all training."""
-    guidance: Literal["paper", "anneal", "toward", "reference", "latent_metric"] = "paper"
-    """Latent guidance compared with plain fine-tuning."""
+    guidance: str = "paper"
+    """Guidance compared with plain fine-tuning; an unknown one is answered with the list."""
     finetune_steps: int = 0
     """Training steps of each policy; 0: enough for the task."""
     vae_steps: int = 1000
@@ -91,9 +90,10 @@ def _check(config: DemoConfig) -> None:
     """Refuse before the first stage what a later one would refuse.
 
     Raises:
-        AteError: unknown task, cell that cannot be simulated or missing recordings.
+        AteError: unknown task or guidance, cell that cannot be simulated or missing recordings.
     """
     require_simulated_task(config.task)
+    require_guidance(config.guidance)
     load_cell(config.cell, "sim")
     for folder in config.recordings:
         if not folder.is_dir():

@@ -62,6 +62,14 @@ def require_simulated_task(name: str) -> None:
     importlib.import_module("ate_sim.tasks").TASKS.require(name)
 
 
+def require_guidance(name: str) -> None:
+    """Refuse a word that steers nothing: an unknown guidance mode, or that of plain training."""
+    modes = importlib.import_module("training.objectives.guidance")
+    modes.GUIDANCE.require(name)
+    if name == modes.PLAIN:
+        raise UsageError(f"guidance is {name!r}: name a mode to be compared with it, as paper")
+
+
 def driver_package(arm: ArmConfig) -> str:
     """Package that drives an arm."""
     return ARM_DRIVERS.require(arm.driver)
