@@ -10,8 +10,10 @@ from ate_core.layout import VectorLayout
 FINGERS = ("Pinky", "Ring", "Middle", "Index")
 """Hand joints that are averaged to one opening; the thumb turns rather than closes."""
 
+ALOHA_JOINTS = 6
+"""Joints of one of ALOHA's arms."""
 SIX_AXES = 14
-"""Width of ALOHA's vector: left arm 6, gripper, right arm 6, gripper."""
+"""Width of ALOHA's vector: left arm, gripper, right arm, gripper."""
 UNIFIED = 128
 """Width of RDT's unified vector."""
 UNIFIED_STARTS = {"left_arm": 50, "left_gripper": 60, "right_arm": 0, "right_gripper": 10}
@@ -59,10 +61,10 @@ def mapping_by_width(width: int, layout: VectorLayout) -> np.ndarray:
             size = ours.stop - ours.start
             mapping[range(start, start + size), range(ours.start, ours.stop)] = 1.0
     elif width == SIX_AXES and layout.size == SIX_AXES + 2:
-        for start, side in ((0, "left"), (7, "right")):
+        for start, side in ((0, "left"), (ALOHA_JOINTS + 1, "right")):
             arm = layout.slice(f"{side}_arm").start
-            mapping[range(start, start + 6), range(arm, arm + 6)] = 1.0
-            mapping[start + 6, layout.slice(f"{side}_gripper").start] = 1.0
+            mapping[range(start, start + ALOHA_JOINTS), range(arm, arm + ALOHA_JOINTS)] = 1.0
+            mapping[start + ALOHA_JOINTS, layout.slice(f"{side}_gripper").start] = 1.0
     elif width >= layout.size:
         mapping[range(layout.size), range(layout.size)] = 1.0
     else:

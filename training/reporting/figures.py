@@ -76,7 +76,7 @@ def plane_figure(groups: Mapping[str, Tensor]) -> bytes:
 def error_figure(entries: Sequence[DimensionError]) -> bytes:
     """Root mean square error of each joint [deg]."""
     joints = [entry for entry in entries if entry["unit"] == "deg"]
-    figure = Figure(figsize=(7, 3))
+    figure = Figure(figsize=(7.0, 3.0))
     axes = figure.add_subplot()
     axes.bar([entry["name"] for entry in joints], [entry["rms"] for entry in joints])
     axes.set_ylabel("rms error [deg]")

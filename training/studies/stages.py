@@ -20,6 +20,7 @@ import numpy as np
 import simplejpeg
 
 from ate_core.contract import Cell, load_cell
+from ate_core.devices import POSE_SIZE
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import LATEST
 from ate_policy.policy import load_policy
@@ -136,8 +137,8 @@ def as_episode(made: FastEpisode, cell: Cell, objects: int | None = None) -> Epi
             f"{made.task} has {poses.shape[1]} objects, the task to be learned {objects}: "
             "pre-train on tasks with as many objects or fewer"
         )
-    absent = np.zeros((ticks, missing, 7), np.float32)
-    absent[..., 6] = 1.0
+    absent = np.zeros((ticks, missing, POSE_SIZE), np.float32)
+    absent[..., -1] = 1.0
     joints = cell.layout.state.columns("rad")
     return Episode(
         state=made.state,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
+from ate_core.devices import POSE_SIZE
 from ate_core.errors import LayoutError
 from ate_core.resample import NANOSECONDS
 
@@ -201,7 +202,7 @@ def header_stamp_ns(message: Any) -> int:
 def read_value(spec: StreamSpec, message: Any) -> NDArray[np.float64] | bytes:
     """Return the value that a message of this stream stands for.
 
-    ``joints``: position then velocity (14,) [rad, rad/s]; ``joint_command``: position (7,) [rad];
+    ``joints``: position then velocity (2n,) [rad, rad/s]; ``joint_command``: position (n,) [rad];
     ``ratio``: opening (1,); ``wrench``: force then torque (6,) [N, N m]; ``image``: the encoded
     bytes; ``poses``: (n, 7) as x y z qx qy qz qw.
 
@@ -223,7 +224,7 @@ def read_value(spec: StreamSpec, message: Any) -> NDArray[np.float64] | bytes:
         return bytes(message.data)
     if spec.kind == "poses":
         rows = [_pose(pose) for pose in message.poses]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), 7)
+        return np.array(rows, dtype=np.float64).reshape(len(rows), POSE_SIZE)
     raise LayoutError(f"{spec.topic} is recorded only; it has no value on ticks")
 
 

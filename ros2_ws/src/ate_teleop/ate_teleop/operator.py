@@ -97,7 +97,7 @@ class OperatorStatus:
     out_of_reach: bool
     """Whether the target is where the arm cannot be."""
     limits: tuple[int, ...]
-    """Joints (1..7) held by a position limit."""
+    """Joints (from 1) held by a position limit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +105,7 @@ class OperatorOutput:
     """What one tick asks for."""
 
     joint_target: Array | None
-    """(7,) [rad]; None: send nothing, the arm holds."""
+    """(n,) [rad]; None: send nothing, the arm holds."""
     gripper: float | None
     """Opening ratio; None: send nothing, the gripper holds."""
     lamps: int
@@ -168,7 +168,7 @@ class OperatorController:
         Args:
             hand: newest sample of the hand, or None.
             joy: newest state of the Joy-Con, or None.
-            measured_q: (7,) fresh measured joints [rad], or None while the arm is silent.
+            measured_q: (n,) fresh measured joints [rad], or None while the arm is silent.
             now_ns: monotonic time, the clock of the sample's stamps [ns].
             recording: whether an episode is being recorded.
         """

@@ -59,7 +59,7 @@ class ArmFeedback:
         self._positions: Array | None = None
 
     def poll(self, now_ns: int) -> Array | None:
-        """Joints (7,) [rad] if they are fresh at `now_ns` [ns, monotonic], else None."""
+        """Joints (n,) [rad] if they are fresh at `now_ns` [ns, monotonic], else None."""
         if now_ns - self._polled_ns >= POLL_NS:
             self._polled_ns = now_ns
             self._take(now_ns)
