@@ -34,7 +34,7 @@ class ForwardPositionController:
             return f"command {q} is not finite"
         with self._use:
             if self._closed:
-                return "the controller has ended"
+                return ""  # one was still on its way
             self._plant.write_target(q)
         self.commands += 1
         return ""
