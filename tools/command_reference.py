@@ -49,7 +49,7 @@ def _verb(verb: str) -> list[str]:
 def _launches() -> list[str]:
     parts = [_block(_help(["launch"]))]
     for words, launch in known_launches().items():
-        if launch.package or launch.file == words.rsplit("/", 1)[-1]:  # no launch twice
+        if not launch.package or words.startswith(launch.package):  # no launch twice
             text = _run(["launch", *words.split(), "--show-args"])
             parts += [f"\n### ate launch {words}\n\n", _block(text)]
     return parts

@@ -16,7 +16,7 @@ def check_addresses(cell: Cell, headsets: bool) -> None:
     Raises:
         DeviceError: naming the address and the remedy.
     """
-    addresses = [(arm.ip, arm.tcp_port) for arm in cell.arms.values()]
+    addresses = [(arm.ip, arm.tcp_port) for arm in cell.arms.values() if arm.ip]
     if headsets:
         addresses += [(o.headset_ip, o.headset_port) for o in cell.operators.values()]
     for ip, port in addresses:
