@@ -97,7 +97,8 @@ def _guidance(config: BenchmarkConfig) -> Callable[[], None]:
 def _operations(function: Callable[[], None]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
-    return counter.get_total_flops()
+    total: int = counter.get_total_flops()
+    return total
 
 
 if __name__ == "__main__":

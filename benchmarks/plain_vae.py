@@ -26,7 +26,8 @@ class PlainEncoderLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(T, B, W) with a padding mask (B, T), True where padded."""
         x = self.norm1(x + self.attention(x, x, x, key_padding_mask=mask)[0])
-        return self.norm2(x + self.linear2(nn.functional.gelu(self.linear1(x))))
+        x = self.norm2(x + self.linear2(nn.functional.gelu(self.linear1(x))))
+        return x
 
 
 class PlainDecoderLayer(nn.Module):
@@ -45,7 +46,8 @@ class PlainDecoderLayer(nn.Module):
         """(T, B, W) and memory (1, B, W)."""
         x = self.norm1(x + self.attention(x, x, x, key_padding_mask=mask)[0])
         x = self.norm2(x + self.cross(x, memory, memory)[0])
-        return self.norm3(x + self.linear2(nn.functional.gelu(self.linear1(x))))
+        x = self.norm3(x + self.linear2(nn.functional.gelu(self.linear1(x))))
+        return x
 
 
 class PlainVae(nn.Module):
@@ -97,7 +99,8 @@ class PlainVae(nn.Module):
         queries = z.new_zeros(mask.shape[1], len(z), z.shape[1])
         x = queries + self.decoder_positions[: len(queries)]
         x = run_with_skips(self.decoder, self.decoder_skips, x, z[None], mask)
-        return self.reconstruct(self.decoder_norm(x)).permute(1, 0, 2)
+        actions: Tensor = self.reconstruct(self.decoder_norm(x))
+        return actions.permute(1, 0, 2)
 
     def forward(
         self, actions: Tensor, mask: Tensor, eps: Tensor

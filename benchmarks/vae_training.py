@@ -184,7 +184,8 @@ def start_trainer(name: str, config: BenchmarkConfig) -> Callable[[int], Step]:
 
     def take(index: int) -> Step:
         here.send(index)
-        return here.recv()
+        step: Step = here.recv()
+        return step
 
     return take
 
@@ -197,6 +198,7 @@ def serve_steps(name: str, config: BenchmarkConfig, turns: Connection) -> None:
     walk = torch.randn(4000, config.action_size).cumsum(0)
     data = Windows((walk - walk.mean(0)) / walk.std(0), config.horizon)
     order = torch.randint(len(data), (config.steps + 1, config.batch))
+    trainer: BaselineTrainer | OurTrainer
     if name == "baseline":
         trainer = BaselineTrainer(vae, data, order, config.workers)
     else:
@@ -251,11 +253,9 @@ def print_result(config: BenchmarkConfig, steps: dict[str, list[Step]]) -> None:
 def processor() -> str:
     """Model of the CPU and what it has for bfloat16."""
     file = Path("/proc/cpuinfo")
-    lines = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in (file.read_text() if file.is_file() else "").splitlines()
-        if ":" in line
-    )
+    text = file.read_text() if file.is_file() else ""
+    pairs = [line.partition(":")[::2] for line in text.splitlines() if ":" in line]
+    lines = {name.strip(): value.strip() for name, value in pairs}
     flags = lines.get("flags", "").split()
     found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     return f"{lines.get('model name', 'unknown CPU')} ({', '.join(found)})"

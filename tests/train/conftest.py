@@ -51,8 +51,9 @@ def cell():
 def reach(cell, rng, *, ticks=TICKS, objects=1, images=False, task="reach"):
     """One demonstration: both arms move from a middle posture to where their object tells."""
     phase = np.linspace(0.0, 1.0, ticks)[:, None]
-    goal = rng.uniform(-0.5, 0.5, 16)
-    goal[[7, 15]] += 0.5  # grippers lie between 0 and 1
+    layout = cell.layout.action
+    goal = rng.uniform(-0.5, 0.5, layout.size)
+    goal[list(layout.columns("ratio"))] += 0.5  # grippers lie between 0 and 1
     action = (0.5 + (goal - 0.5) * phase).astype(np.float32)
     poses = np.zeros((ticks, objects, 7), np.float32)
     poses[..., :3], poses[..., 6] = goal[:3], 1.0
@@ -63,7 +64,7 @@ def reach(cell, rng, *, ticks=TICKS, objects=1, images=False, task="reach"):
             encoded[camera.key] = [simplejpeg.encode_jpeg(picture, 90, "RGB")] * ticks
     return Episode(
         state=action - np.float32(0.01),
-        velocity=np.zeros((ticks, 14), np.float32),
+        velocity=np.zeros((ticks, len(layout.columns("rad"))), np.float32),
         wrench=np.zeros((ticks, 12), np.float32),
         action=action,
         timestamps_ns=np.arange(ticks, dtype=np.int64) * tick_period_ns(cell.tick_rate),

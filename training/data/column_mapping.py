@@ -11,8 +11,8 @@ FINGERS = ("Pinky", "Ring", "Middle", "Index")
 """Hand joints that are averaged to one opening; the thumb turns rather than closes."""
 
 ALOHA_JOINTS = 6
-"""Joints of one of ALOHA's arms."""
-SIX_AXES = 14
+"""Joints of each ALOHA arm."""
+ALOHA = 2 * (ALOHA_JOINTS + 1)
 """Width of ALOHA's vector: left arm, gripper, right arm, gripper."""
 UNIFIED = 128
 """Width of RDT's unified vector."""
@@ -48,8 +48,8 @@ def mapping_by_names(names: Sequence[str], layout: VectorLayout) -> np.ndarray:
 def mapping_by_width(width: int, layout: VectorLayout) -> np.ndarray:
     """The mapping for rows without names, whose width says what they are.
 
-    The cell's own width is kept; 14 is ALOHA's (our seventh joints stay 0), 128 RDT's unified
-    vector, and a wider one is taken for zero-padded, as pi0's 32.
+    The cell's own width is kept; 14 is ALOHA's (further joints of the cell stay 0), 128 RDT's
+    unified vector, and a wider one is taken for zero-padded, as pi0's 32.
 
     Returns:
         (width, D) float32.
@@ -60,17 +60,17 @@ def mapping_by_width(width: int, layout: VectorLayout) -> np.ndarray:
             ours = layout.slice(name)
             size = ours.stop - ours.start
             mapping[range(start, start + size), range(ours.start, ours.stop)] = 1.0
-    elif width == SIX_AXES and layout.size == SIX_AXES + 2:
-        for start, side in ((0, "left"), (ALOHA_JOINTS + 1, "right")):
-            arm = layout.slice(f"{side}_arm").start
-            mapping[range(start, start + ALOHA_JOINTS), range(arm, arm + ALOHA_JOINTS)] = 1.0
-            mapping[start + ALOHA_JOINTS, layout.slice(f"{side}_gripper").start] = 1.0
+    elif width == ALOHA and layout.size > ALOHA:
+        for start, side in ((0, "left"), (ALOHA // 2, "right")):
+            arm, end = layout.slice(f"{side}_arm").start, start + ALOHA_JOINTS
+            mapping[range(start, end), range(arm, arm + ALOHA_JOINTS)] = 1.0
+            mapping[end, layout.slice(f"{side}_gripper").start] = 1.0
     elif width >= layout.size:
         mapping[range(layout.size), range(layout.size)] = 1.0
     else:
         raise TrainingError(
             f"rows have {width} numbers, the cell's action has {layout.size}: give rows of "
-            f"{layout.size}, {SIX_AXES} (ALOHA) or {UNIFIED} (RDT's unified vector)"
+            f"{layout.size}, {ALOHA} (ALOHA) or {UNIFIED} (RDT's unified vector)"
         )
     return mapping
 
@@ -79,7 +79,7 @@ def map_rows(rows: np.ndarray, layout: VectorLayout, where: object) -> np.ndarra
     """(T, width) without names -> (T, D), by `mapping_by_width`; padding must be empty."""
     width = rows.shape[1]
     mapping = mapping_by_width(width, layout)
-    if width not in (SIX_AXES, UNIFIED) and rows[:, layout.size :].any():
+    if width not in (ALOHA, UNIFIED) and rows[:, layout.size :].any():
         raise TrainingError(
             f"{where}: rows have {width} numbers and those from {layout.size} on are not all 0: "
             "give rows in the cell's layout, zero-padded at most"

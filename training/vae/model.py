@@ -24,9 +24,9 @@ from ate_core.errors import CheckpointError
 class VaeConfig:
     """Sizes of an action VAE; stored in its checkpoint."""
 
-    horizon: int = 20
+    horizon: int
     """Actions per chunk H."""
-    action_size: int = 16
+    action_size: int
     """Numbers per action D."""
     latent: int = 64
     """Latent numbers L."""
