@@ -28,7 +28,7 @@ client.start()
 try:
     deadline = time.monotonic() + 10.0
     for _ in FixedRateLoop(100.0, threading.Event()):
-        if client.connected and client.latest() is not None:
+        if not client.link_error and client.latest() is not None:
             break
         assert time.monotonic() < deadline, client.link_error
     print(f"connected to {arm.ip}, joints", np.round(client.latest().position, 3))
@@ -43,7 +43,7 @@ try:
         if error < 0.002:
             break
         assert time.monotonic() < deadline, f"{error:.4f} rad short of the goal"
-    assert client.slow_stop()
+    assert client.stop()
     print("arrived, joints", np.round(client.latest().position, 3), "and stopped")
 finally:
     client.close()
