@@ -1,0 +1,81 @@
+"""The pages hang together: links lead somewhere, all are in the site, messages are real."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("[!.]*/README.md"),
+    *ROOT.glob("ros2_ws/src/*/README.md"),
+]
+CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CELL_PICTURES = ("cell.webp", "operators.webp")
+
+
+def anchors(page: Path) -> set[str]:
+    """Names that a link to a heading of the page may end with."""
+    titles = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.M
+    )
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    broken = []
+    for target in LINK.findall(CODE.sub("", page.read_text())):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.is_file() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def entries(nav):
+    for item in nav:
+        for value in item.values():
+            yield from entries(value) if isinstance(value, list) else [value]
+
+
+def test_every_page_of_docs_is_in_the_navigation_once():
+    listed = list(entries(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    listed.remove("index.md")  # README.md
+    assert sorted(listed) == sorted(path.name for path in ROOT.glob("docs/*.md"))
+
+
+def test_the_pictures_of_the_cell_are_small():
+    sizes = [(ROOT / "docs/pictures" / name).stat().st_size for name in CELL_PICTURES]
+    assert sum(sizes) < 3_000_000
+
+
+def texts():
+    """Every string of the code, what is put in when it runs shown as an ellipsis."""
+    for folder in (ROOT / "ros2_ws/src", ROOT / "training"):
+        for path in folder.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    yield "".join(
+                        str(part.value) if isinstance(part, ast.Constant) else "…"
+                        for part in node.values
+                    )
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def test_the_messages_of_troubleshooting_are_those_of_the_code():
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    rows = re.findall(r"^\| (?:[\w ]+: )?`(.+)` \|[^|]*\|[^|]*\|$", page, re.MULTILINE)
+    assert len(rows) > 30
+    known = list(texts())
+    for row in rows:
+        pattern = re.compile(".*?".join(map(re.escape, row.split("…"))), re.DOTALL)
+        assert any(pattern.search(text) for text in known), f"no code says: {row}"
