@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
 
 from ate_core.contract import parse_cell_text
 from ate_policy.checkpoint import Checkpoint
@@ -17,6 +18,7 @@ from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
 from training.data.augmentation import make_augmentation
 from training.data.dataset import Demonstrations, gather
+from training.data.micro_batch import MicroBatch
 from training.data.sampler import Batch, BatchSampler
 from training.data.trajectory import read_trajectories
 from training.loop.memory import explain_memory, memory_estimate
@@ -43,6 +45,32 @@ from training.objectives.denoising import Objective
 from training.objectives.guidance import GuidedRun
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run of `ate finetune` trains, on what, and where it writes."""
+
+    config: FinetuneConfig
+    accelerator: Accelerator
+    folder: RunFolder
+    data: Demonstrations
+    statistics: Statistics
+    objective: Objective
+    model: ChunkModel
+    network: nn.Module
+    """The model, as the processes of the run share it."""
+    optimizer: torch.optim.Optimizer
+    averaged: dict[str, Tensor]
+    """Averaged weights; empty: there are none."""
+    sampler: BatchSampler
+    shares: list[MicroBatch]
+    """Forward passes of this process in one optimiser step."""
+
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """Everything that draws, by name."""
+        return {"data": self.sampler.generator, "guidance": self.objective.generator}
+
+
 @explain_memory(
     "halve the forward pass with --optim.accumulate 2 (or 4), or use --precision bf16, "
     "--policy.gradient-checkpointing (pi0, rdt), a smaller --optim.batch, or train less of the "
@@ -55,72 +83,108 @@ def finetune(config: FinetuneConfig) -> int:
         0 when done, 130 when stopped by a signal (the run can be resumed).
     """
     torch.set_num_threads(config.threads)
-    config = dataclasses.replace(config, horizon=horizon_of(config))
-    recipe = config.recipe
-    accelerator = make_accelerator()
+    run = prepare(dataclasses.replace(config, horizon=horizon_of(config)))
+    step = 0
+    if config.resume:
+        state = run.folder.load_state()
+        step = unpack_state(state, run.model, run.optimizer, run.generators, run.averaged)
+    step = train(run, step)
+    leave(run.accelerator)
+    return 0 if step >= config.steps else 130
+
+
+def prepare(config: FinetuneConfig) -> Run:
+    """Folder, data, objective and network of a run, in this order: what is cheap is refused first.
+
+    Args:
+        config: With its horizon.
+    """
+    recipe, accelerator = config.recipe, make_accelerator()
     device, main = accelerator.device, accelerator.is_main_process
-    run = RunFolder(
+    folder = RunFolder(
         config.output, config.record(), config.resume, upgrade=config.upgrade, main=main
     )
-    accumulate = config.optim.accumulate
-    shares = micro_batches(accelerator, recipe.observations, accumulate)
+    shares = micro_batches(accelerator, recipe.observations, config.optim.accumulate)
 
-    # data
     trajectories = read_trajectories(config.episodes, config.demonstrations)
     built_from = policy_config(config, trajectories[0])
     data = gather(trajectories, built_from, image_memory_gb=config.images.memory_gb)
     statistics = data.statistics(config.actions, normalise=config.normalise)
     objective = make_objective(config, statistics, built_from.horizon, device)
 
-    # model
     model = build_policy(config, built_from, data.contract).to(device)
     accelerator.print(memory_estimate(model, recipe.ema_decay > 0.0))
     optimizer = make_optimizer(model, recipe.learning_rate, recipe.weight_decay, recipe.betas)
     network, _ = accelerator.prepare(model, optimizer)
-    averaged = copy_weights(model) if recipe.ema_decay else {}
-    sampler = make_sampler(config, data, statistics, model)
-    generators = {"data": sampler.generator, "guidance": objective.generator}
+    return Run(
+        config=config,
+        accelerator=accelerator,
+        folder=folder,
+        data=data,
+        statistics=statistics,
+        objective=objective,
+        model=model,
+        network=network,
+        optimizer=optimizer,
+        averaged=copy_weights(model) if recipe.ema_decay else {},
+        sampler=make_sampler(config, data, statistics, model),
+        shares=shares,
+    )
 
-    # loop
-    step, steps = 0, config.steps
-    if config.resume:
-        step = unpack_state(run.load_state(), model, optimizer, generators, averaged)
+
+def train(run: Run, step: int) -> int:
+    """Train from a step on; returns the step at which the run ended or was stopped."""
+    config, recipe, steps = run.config, run.config.recipe, run.config.steps
     label = f"finetune {config.policy_name} {config.guidance_name}"
     with Progress(
-        run, label, step=step, steps=steps, log_every=config.log_every, log_to=config.log_to
+        run.folder, label, step=step, steps=steps, log_every=config.log_every, log_to=config.log_to
     ) as progress:
         stopped = False
         while step < steps and not stopped:
-            draw = sampler.draw()
-            eps = objective.draw(len(draw.level))
-            collected = []
-            for micro_batch in shares:
-                batch = sampler.load(draw, micro_batch, eps, device)
-                with no_sync(accelerator, network, micro_batch):
-                    with autocast(config.precision, device):
-                        output = network(batch.noised.noisy, batch.noised.level, batch.inputs)
-                    loss, metrics = loss_of(model, objective, output, batch, step)
-                    if not torch.isfinite(loss):
-                        run.refuse_loss(step + 1, loss, batch.tensors())
-                    accelerator.backward(loss / accumulate)
-                collected.append({"loss": loss, **metrics})
+            metrics = add_gradients(run, step)
             rate = cosine_rate(
                 recipe.learning_rate, step, steps, warmup=recipe.warmup, final=recipe.final_rate
             )
-            norm = apply_gradients(optimizer, model, rate)
+            norm = apply_gradients(run.optimizer, run.model, rate)
             step += 1
-            average_weights(averaged, model, recipe.ema_decay, step)
+            average_weights(run.averaged, run.model, recipe.ema_decay, step)
             if progress.is_due(step):
-                metrics = mean_metrics(accelerator, collected)
-                progress.log(step, {**metrics, "gradient_norm": norm, "learning_rate": rate})
-            stopped = agree(accelerator, progress.signalled)
+                means = mean_metrics(run.accelerator, metrics)
+                progress.log(step, {**means, "gradient_norm": norm, "learning_rate": rate})
+            stopped = agree(run.accelerator, progress.signalled)
             if step % config.save_every == 0 or step == steps or stopped:
-                state = pack_state(step, model, optimizer, generators, averaged)
-                weights = saved_weights(model, averaged)
-                if main:  # every process helps to collect; describing hashes all data
-                    run.save(step, describe(config, data, statistics, model, weights, step), state)
-    leave(accelerator)
-    return 0 if step >= steps else 130
+                save(run, step)
+    return step
+
+
+def add_gradients(run: Run, step: int) -> list[dict[str, Tensor]]:
+    """Forward and backward passes of one optimiser step; returns the metrics of each."""
+    config, device = run.config, run.accelerator.device
+    draw = run.sampler.draw()
+    eps = run.objective.draw(len(draw.level))
+    collected = []
+    for micro_batch in run.shares:
+        batch = run.sampler.load(draw, micro_batch, eps, device)
+        with no_sync(run.accelerator, run.network, micro_batch):
+            with autocast(config.precision, device):
+                output = run.network(batch.noised.noisy, batch.noised.level, batch.inputs)
+            loss, metrics = loss_of(run.model, run.objective, output, batch, step)
+            if not torch.isfinite(loss):
+                run.folder.refuse_loss(step + 1, loss, batch.tensors())
+            run.accelerator.backward(loss / len(run.shares))
+        collected.append({"loss": loss, **metrics})
+    return collected
+
+
+def save(run: Run, step: int) -> None:
+    """Write a checkpoint and all that an exact resume needs.
+
+    Every process helps to collect; describing hashes all data, so that one does it.
+    """
+    state = pack_state(step, run.model, run.optimizer, run.generators, run.averaged)
+    weights = saved_weights(run.model, run.averaged)
+    if run.folder.main:
+        run.folder.save(step, describe(run, weights, step), state)
 
 
 def loss_of(
@@ -172,15 +236,9 @@ def make_objective(
     )
 
 
-def describe(
-    config: FinetuneConfig,
-    data: Demonstrations,
-    statistics: Statistics,
-    model: ChunkModel,
-    weights: Mapping[str, Tensor],
-    step: int,
-) -> Checkpoint:
+def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
     """The checkpoint of this moment, with its model card."""
+    config, data, reads = run.config, run.data, run.model.config
     training = config.record()
     guidance = {key: value for key, value in training["guidance"].items() if key != "name"}
     steered = "".join(f", {key} {value}" for key, value in guidance.items())
@@ -188,8 +246,7 @@ def describe(
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     training |= {"data_sha256": data.sha256()}
     training |= {"instructions": sorted(set(data.instructions))}
-    parameters = sum(p.numel() for p in model.parameters())
-    reads = model.config
+    parameters = sum(p.numel() for p in run.model.parameters())
     card = f"""# {config.policy_name} policy: {data.task or "unnamed task"}
 
 | | |
@@ -208,9 +265,9 @@ with `ate_policy.policy.load_policy`; `config.json` holds every setting of the r
 """
     return checkpoint_of(
         config.policy_name,
-        model.config,
+        run.model.config,
         weights=weights,
-        statistics=statistics,
+        statistics=run.statistics,
         contract=data.contract,
         training=training,
         card=card,
