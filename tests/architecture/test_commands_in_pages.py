@@ -7,18 +7,22 @@ launches to `--print`. Blocks of bash without a mark are run, here or by `.ci/ru
     <!-- not checked: another program's -->    neither
 """
 
+import argparse
 import ast
 import contextlib
 import importlib.util
 import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import tyro
@@ -40,6 +44,7 @@ INLINE = re.compile(r"(?<!`)`((?:ate|ros2 launch|make) [^`\n]+)`(?!`)")
 IN_CI = {*re.findall(r"^make (\w+)", (ROOT / ".ci/run").read_text(), re.MULTILINE), "setup"}
 TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 TOPICS = (ROOT / "docs/topics.md").read_text()
+PARAMETERS = {"cell", "hardware", *re.findall(r"`(\w+)`", TOPICS.split("## Parameters")[1])}
 OTHERS = {"git", "cd", "colcon", "hf", "pip", ".", "tensorboard"}
 """Programs whose words are not ours to check."""
 PLACEHOLDERS = {"cell:=my_cell.yaml": "cell:=", "FOLDER": "folder", "VERB": "convert"}
@@ -128,8 +133,46 @@ def check_python(rest: list[str]) -> None:
         ast.parse(rest[1])
     elif rest[0] == "-m":
         need(importlib.util.find_spec(rest[1]) is not None, f"there is no module {rest[1]}")
+        if "--ros-args" in rest:
+            given = {word.split(":=")[0] for last, word in pairwise(rest) if last == "-p"}
+            need(given <= PARAMETERS, f"no node has the parameters {sorted(given - PARAMETERS)}")
+        elif ".emulator" in rest[1]:
+            up_to_parsing(lambda: runpy.run_module(rest[1], run_name="__main__"), rest[1:])
     else:
         need((ROOT / rest[0]).is_file(), f"there is no file {rest[0]}")
+        if re.fullmatch(r"benchmarks/\w+\.py", rest[0]):
+            up_to_parsing(lambda: runpy.run_path(rest[0], run_name="__main__"), rest)
+
+
+class ParsedError(Exception):
+    """The options were good; what follows them is not run."""
+
+
+def up_to_parsing(start: Callable[[], object], argv: list[str]) -> None:
+    """Run a program until its options are parsed; raises `PageError` with what its parser says."""
+    real_cli, real_parse = tyro.cli, argparse.ArgumentParser.parse_args
+
+    def parse_by_tyro(*args: typing.Any, **kwargs: typing.Any) -> None:
+        real_cli(*args, **kwargs)
+        raise ParsedError
+
+    def parse_by_argparse(*args: typing.Any, **kwargs: typing.Any) -> None:
+        real_parse(*args, **kwargs)
+        raise ParsedError
+
+    said = io.StringIO()
+    with (
+        mock.patch.object(tyro, "cli", parse_by_tyro),
+        mock.patch.object(argparse.ArgumentParser, "parse_args", parse_by_argparse),
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.object(sys, "path", [str(ROOT / "benchmarks"), *sys.path]),
+        contextlib.redirect_stderr(said),
+        contextlib.suppress(ParsedError),
+    ):
+        try:
+            start()
+        except SystemExit:
+            raise PageError(" ".join(said.getvalue().split())) from None
 
 
 def check_ate(rest: list[str]) -> None:
@@ -216,6 +259,12 @@ def test_every_command_of_a_page_works_or_says_why_it_is_not_run(page, monkeypat
         ("`ros2 launch ate_teleop dual_operator.launch.py hardwear:=sim`", "hardwear"),
         ("`ros2 launch ate_teleop dual_operator.launch.py hardware:=sin`", "sin"),
         ("`make dinner`", "dinner"),
+        ("```bash\npython -m realman_driver.emulator --side middle\n```", "middle"),
+        ("```bash\npython benchmarks/vae_training.py --stpes 4\n```", "stpes"),
+        (
+            "```bash\npython -m ate_policy.nodes.policy_node --ros-args -p checkpt:=a\n```",
+            "checkpt",
+        ),
         ("```bash\nros2 service call /left/arm/halt std_srvs/srv/Trigger\n```", "/left/arm/halt"),
         ("```bash\npython tools/nothing.py\n```", "tools/nothing.py"),
         ("```bash\nATE_X=1 ate convert --bags a && ate repair --bag a\n```", "output"),
