@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ate_bringup.launches import LAUNCHES
 from ate_core.contract import Cell, load_cell, packaged_cell
 from ate_core.errors import ContractError, DeviceError, UsageError
 from ate_core.strict import merge
@@ -84,6 +85,16 @@ def test_a_renamed_camera_is_known_by_its_new_names_only(seven_cameras: Path) ->
     assert "cam_table" in cell.layout.cameras
     with pytest.raises(UsageError, match=r"camera is 'cam_high'; use one of .*cam_table"):
         CellEnv("pick_place", cell, cameras=["cam_high"])
+
+
+def test_a_launch_starts_one_process_for_each_camera_of_the_cell(
+    seven_cameras: Path, runtime_dir: str
+) -> None:
+    given = {"hardware": "sim", "cell": str(seven_cameras)}
+    specs = LAUNCHES["dual_operator"].processes(given)
+    names = {spec.name for spec in specs if spec.name.startswith("camera_")}
+    assert names == {f"camera_{role}" for role in load_cell(seven_cameras, "sim").cameras}
+    assert "camera_table" in names and "camera_overhead" not in names
 
 
 def test_the_page_adds_a_camera(
