@@ -1,24 +1,27 @@
 """Hook of mkdocs: README files that lie outside docs/ become pages of the site too.
 
 A page keeps the links that work in the repository (`../training/README.md`); here they are turned
-into links between pages of the site.
+into links between pages of the site. mkdocs itself is imported where it is used: `make docs`
+installs it, and tests read this file without it.
 """
 
 import os
 import posixpath
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
-_LOADED = re.compile(
+LOADED = re.compile(
     r"<(?:script|img|iframe|source|video)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^\"'\s>]+"
     r"|<link\b(?=[^>]*\brel=[\"']?(?:stylesheet|icon|pre))[^>]*\bhref=[\"']?(?:https?:)?//[^\"'\s>]+"
+    r"|<pre class=[\"']?mermaid"  # the theme would fetch the program that draws it
     r"|url\([\"']?(?:https?:)?//[^)]+|@import\s+[\"'](?:https?:)?//[^\"']+"
 )
 _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -34,7 +37,7 @@ def pages_outside() -> dict[str, str]:
     return found
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
+def on_config(config: "MkDocsConfig") -> "MkDocsConfig":
     """Put the packages' pages behind those that mkdocs.yml lists."""
     packages = [path for path in pages_outside().values() if path.startswith("packages/")]
     work = ["contributing.md", "changelog.md"]
@@ -42,14 +45,16 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the pages outside docs/."""
+    from mkdocs.structure.files import File
+
     for source, target in pages_outside().items():
         files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
     """Turn links of the repository into links of the site."""
     here = page.file.src_uri
     in_site = pages_outside()
@@ -68,8 +73,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "".join([*pieces, _LINK.sub(rewrite, markdown[end:])])
 
 
-def on_post_build(config: MkDocsConfig) -> None:
+def on_post_build(config: "MkDocsConfig") -> None:
     """Refuse a site that would load anything from the network."""
+    from mkdocs.exceptions import PluginError
+
     for path in sorted(Path(config.site_dir).rglob("*")):
-        if path.suffix in (".html", ".css") and (found := _LOADED.search(path.read_text())):
+        if path.suffix in (".html", ".css") and (found := LOADED.search(path.read_text())):
             raise PluginError(f"{path} loads {found[0]!r} from the network: keep a copy in docs/")

@@ -1,6 +1,7 @@
 """The pages hang together: links lead somewhere, all are in the site, messages are real."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -79,3 +80,33 @@ def test_the_messages_of_troubleshooting_are_those_of_the_code():
     for row in rows:
         pattern = re.compile(".*?".join(map(re.escape, row.split("…"))), re.DOTALL)
         assert any(pattern.search(text) for text in known), f"no code says: {row}"
+
+
+@pytest.fixture(scope="module")
+def hook():
+    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "tools/site_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_outside_docs_become_pages_of_the_site(hook):
+    outside = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name != "docs"}
+    assert outside == set(hook.pages_outside())
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ('<script src="https://cdn.example/a.js"></script>', True),
+        ('<link href="https://fonts.example/a.css" rel="stylesheet">', True),
+        ("<link rel=preconnect href=//fonts.example>", True),
+        ("src: url(https://fonts.example/a.woff)", True),
+        ('<img alt="a" src="http://example/a.png">', True),
+        ('<pre class="mermaid">', True),
+        ('<a href="https://arxiv.org/abs/2509.02055">', False),
+        ('<script src="assets/a.js"></script>', False),
+    ],
+)
+def test_a_site_that_would_load_from_the_network_is_refused(hook, line, refused):
+    assert bool(hook.LOADED.search(line)) == refused
