@@ -91,7 +91,7 @@ def hook():
 
 
 def test_pages_outside_docs_become_pages_of_the_site(hook):
-    outside = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name != "docs"}
+    outside = {str(page.relative_to(ROOT)) for page in PAGES if page.parent != ROOT / "docs"}
     assert outside == set(hook.pages_outside())
 
 
@@ -110,3 +110,29 @@ def test_pages_outside_docs_become_pages_of_the_site(hook):
 )
 def test_a_site_that_would_load_from_the_network_is_refused(hook, line, refused):
     assert bool(hook.LOADED.search(line)) == refused
+
+
+OTHER_WORDS = {
+    "setpoints?": "set point",
+    "(trials?|roll-outs?)": "rollout",
+    "attempts?": "episode",
+    "(finetuning|fine tuning)": "fine-tuning",
+    "time ?steps?": "tick",
+    "hyper-?parameters?": "recipe",
+}
+"""Words for what the glossary calls by another name."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_call_a_thing_as_the_glossary_does(page):
+    text = CODE.sub("", page.read_text()) if page.name != "CHANGELOG.md" else ""
+    for other, word in OTHER_WORDS.items():
+        found = re.search(rf"\b{other}\b", text, re.IGNORECASE)
+        assert found is None, f"{page}: {found[0]!r} is called {word!r} in docs/glossary.md"
+
+
+def test_the_glossary_has_the_words_that_pages_are_held_to():
+    page = (ROOT / "docs/glossary.md").read_text()
+    words = set(re.findall(r"^\| \*\*(.+?)\*\*", page, re.MULTILINE))
+    assert {"chunk", "commander", "embodiment", "guidance", "lease", "preset"} <= words
+    assert {"shift", "strength λ", "variant", *OTHER_WORDS.values()} - {"fine-tuning"} <= words
