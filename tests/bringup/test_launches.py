@@ -1,14 +1,17 @@
 """Launches name real modules, and bad arguments are refused in one line."""
 
+import dataclasses
 import importlib.util
 import socket
 from pathlib import Path
 
 import pytest
 
+from ate_bringup import processes, supervisor
 from ate_bringup.cli import VERBS, main
-from ate_bringup.launches import LAUNCHES, find_launch
+from ate_bringup.launches import LAUNCHES, ROBOT, find_launch
 from ate_bringup.specs import ProcessSpec
+from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 
 GIVEN = {
@@ -80,6 +83,24 @@ def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
         assert main(["launch", "ate_teleop", "dual_operator.launch.py", "hardware:=sim"]) == 1
     error = capsys.readouterr().err
     assert "127.0.0.3:8080 cannot be used" in error and error.count("\n") == 1
+
+
+def test_a_look_at_a_running_simulated_cell_is_not_refused(runtime_dir, monkeypatch):
+    started = []
+    monkeypatch.setattr(supervisor, "supervise", lambda specs: started.extend(specs) or 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.2", 8080))
+        taken.listen()
+        assert main(["launch", "launch/view.launch.py", "hardware:=sim"]) == 0
+    assert started
+
+
+def test_a_cell_without_cameras_starts_no_renderer(runtime_dir):
+    cell = dataclasses.replace(load_cell(hardware="sim"), cameras={})
+    values = ROBOT.resolve({"hardware": "sim"})
+    names = [spec.name for spec in processes.simulated_cell(cell, values)]
+    assert "world" in names and "renderer" not in names
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 """The renderer process writes pictures of the world's cameras."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ate_core.contract import load_cell
+from ate_core.contract import load_cell, packaged_cell
 from ate_core.errors import DeviceError
 from ate_core.shared_state import SharedBlock, frame_dtype
 from ate_sim.realtime.control import SimControl
-from ate_sim.realtime.renderer import Camera
+from ate_sim.realtime.renderer import Camera, RendererConfig, run_renderer
 from ate_sim.world.engine import require_graphics
 
 
@@ -26,6 +28,15 @@ def test_late_pictures_are_skipped_not_queued(tmp_path: Path) -> None:
     assert camera.skipped == 3
     camera.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cell_without_cameras_leaves_the_renderer_nothing_to_do(tmp_path: Path) -> None:
+    values = yaml.safe_load(packaged_cell().read_text())
+    values["cameras"] = {}
+    del values["simulation"]["cameras"]
+    file = tmp_path / "cell.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert run_renderer(RendererConfig(cell=file), threading.Event()) == 0
 
 
 def test_frames_of_seven_cameras_come_with_rising_sequence_and_stop_with_the_process(

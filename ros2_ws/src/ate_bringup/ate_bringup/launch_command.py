@@ -45,7 +45,7 @@ def launch(words: list[str]) -> int:
             print(f"{spec.namespace}/{spec.name}: {' '.join(spec.command()[1:])}")
         return 0
     values = chosen.resolve(given)
-    if values["hardware"] == "sim":
+    if values["hardware"] == "sim" and chosen.has_devices:
         check_addresses(load_cell(values["cell"] or None, "sim"), chosen is DUAL_OPERATOR)
     from ate_bringup.supervisor import supervise
 

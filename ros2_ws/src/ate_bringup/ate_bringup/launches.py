@@ -93,6 +93,7 @@ VIEW = Launch(
     description="a look at the arms of a running cell: their descriptions, RViz where installed",
     arguments=(CELL, HARDWARE),
     make_processes=_view,
+    has_devices=False,
 )
 
 ROBOT = Launch(

@@ -128,7 +128,7 @@ def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
     where = _cell_arguments(values)
     world = ("--task", values["task"], "--seed", values["seed"])
     specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]
-    if values["cameras"] == "true":
+    if values["cameras"] == "true" and cell.cameras:
         specs.append(_process("renderer", "ate_sim.realtime.renderer", where))
     for side, arm in cell.arms.items():
         side_of = ("--side", side, *where)

@@ -118,6 +118,8 @@ class Launch:
     """What can be given."""
     make_processes: Callable[[Mapping[str, str]], list[ProcessSpec]]
     """From resolved arguments to processes."""
+    has_devices: bool = True
+    """Whether it starts the devices of a cell, for ``hardware:=sim`` their emulators."""
 
     @property
     def file(self) -> str:

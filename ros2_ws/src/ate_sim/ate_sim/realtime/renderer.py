@@ -128,8 +128,11 @@ class SceneMirror:
 
 def run_renderer(config: RendererConfig, stop: threading.Event) -> int:
     """Draw until `stop` is set; returns the exit code."""
-    require_graphics()
     cell = load_cell(config.cell, "sim")
+    if not cell.cameras:
+        LOG.warning("cell %s has no cameras: there is nothing to draw", cell.name)
+        return 0
+    require_graphics()
     runtime_dir = Path(cell.runtime_dir)
     with ExitStack() as stack:
         stack.enter_context(claim(runtime_dir, "renderer"))
