@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ate_core.errors import AteError, DeviceError, TrainingError, UsageError
+from ate_core.contract import Cell
+from ate_core.errors import AteError, ContractError, DeviceError, TrainingError, UsageError
 from ate_policy.transforms import ChunkTransform
 from training.configs.latent_report import LatentReportConfig
 from training.configs.output_folder import make_folder
@@ -143,7 +144,7 @@ def _numbers(config: LatentReportConfig, look: _Look, first: StoredVae | None) -
         "recipe": look.vae.checkpoint.training.get("recipe", {}),
         "deviations": look.vae.checkpoint.training.get("deviations", {}),
         "dimensions": dimension_errors(look.in_units(made), look.in_units(look.chunks), layout),
-        "tool_mm": tool_errors(
+        "tool_mm": _tool_errors(
             look.in_units(made[some], some), look.in_units(look.chunks[some], some), cell
         ),
         "latent": look.vae.model.latent,
@@ -151,6 +152,14 @@ def _numbers(config: LatentReportConfig, look: _Look, first: StoredVae | None) -
         "spread_of_means": _share_of_means(look),
         "overlap": asdict(overlap(phi, look.vae.moments, config.seed)),
     }
+
+
+def _tool_errors(made: np.ndarray, true: np.ndarray, cell: Cell) -> Numbers | str:
+    """Errors of the tools, or why there are none: the arms' model may lie on another machine."""
+    try:
+        return tool_errors(made, true, cell)
+    except ContractError as error:
+        return f"No errors of the tool in mm: {error}"
 
 
 def _share_of_means(look: _Look) -> float:
@@ -215,16 +224,22 @@ def _reconstruction(numbers: Numbers) -> str:
         (e["name"], f"{e['rms']:.3f} {e['unit']}", f"{e['largest']:.3f} {e['unit']}")
         for e in numbers["dimensions"]
     ]
-    tools = [
-        (side, *(f"{found[key]:.1f} mm" for key in ("mean", "p95", "largest")))
-        for side, found in numbers["tool_mm"].items()
-    ]
     return (
         "<p>Chunks decoded from their latent mean, against the chunks.</p>"
-        + table(("tool of", "mean error", "95 %", "largest"), tools)
+        + _tools(numbers["tool_mm"])
         + image(error_figure(numbers["dimensions"]), "png", "error per joint")
         + table(("dimension", "rms error", "largest"), rows)
     )
+
+
+def _tools(found: Numbers | str) -> str:
+    if isinstance(found, str):
+        return note(found)
+    rows = [
+        (side, *(f"{errors[key]:.1f} mm" for key in ("mean", "p95", "largest")))
+        for side, errors in found.items()
+    ]
+    return table(("tool of", "mean error", "95 %", "largest"), rows)
 
 
 def _use(numbers: Numbers) -> str:

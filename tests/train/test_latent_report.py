@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from ate_core.errors import DeviceError, UsageError
+from ate_core.errors import ContractError, DeviceError, UsageError
 from training import latent_report as command
 from training.configs.latent_report import LatentReportConfig
 from training.configs.train_vae import TrainVaeConfig
@@ -17,6 +17,7 @@ from training.reporting.figures import principal_plane
 from training.reporting.latent_video import APPROACH, approach
 from training.train_vae import train_vae
 from training.vae import chunks as chunks_module
+from training.vae import measures
 from training.vae.losses import DiagonalGaussian
 from training.vae.measures import (
     active_units,
@@ -137,6 +138,22 @@ def test_a_machine_without_graphics_gets_the_page_and_the_reason(tmp_path, runs,
     output = tmp_path / "page.html"
     latent_report(LatentReportConfig(vae=runs[1], output=output, chunks=20))
     assert "No video: cannot draw camera pictures: install libegl1" in output.read_text()
+
+
+def test_a_model_that_is_not_on_this_machine_costs_the_tool_errors_alone(
+    tmp_path, runs, monkeypatch
+):
+    def no_model(*_):
+        raise ContractError("/gone/arm.yaml of an arm model cannot be read")
+
+    monkeypatch.setattr(measures, "tool_chain", no_model)
+    output = tmp_path / "page.html"
+    assert (
+        latent_report(LatentReportConfig(vae=runs[1], output=output, chunks=20, video=False)) == 0
+    )
+    words = "No errors of the tool in mm: /gone/arm.yaml of an arm model cannot be read"
+    assert words in output.read_text()
+    assert json.loads(output.with_suffix(".json").read_text())["tool_mm"] == words
 
 
 def test_reports_that_cannot_be_made_say_what_to_give(tmp_path, runs):
