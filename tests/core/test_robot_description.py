@@ -36,6 +36,15 @@ def test_the_tool_of_the_description_is_that_of_the_cell(cell, pose):
         np.testing.assert_allclose(tool, expected, atol=1e-6)
 
 
+def test_joints_have_the_names_of_the_messages_where_the_cell_names_them():
+    packaged = load_cell().arms["left"]
+    names = tuple(f"l_axis_{index}" for index in range(len(packaged.joint_names)))
+    arm = dataclasses.replace(packaged, joint_names=names, guards={})
+    joints = ET.fromstring(robot_description("left", arm)).findall("joint")
+    movable = [joint.get("name") for joint in joints if joint.get("type") == "revolute"]
+    assert tuple(movable) == names
+
+
 def test_two_arms_share_no_name_but_the_world():
     arms = load_cell().arms
     names = [

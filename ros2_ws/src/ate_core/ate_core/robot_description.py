@@ -1,6 +1,7 @@
 """URDF of one arm as it stands in the cell, with the names that its messages carry."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,17 +17,13 @@ WORLD = "world"
 def robot_description(side: str, arm: ArmConfig) -> str:
     """The arm's model below the link ``world``, each name with the prefix ``<side>_``.
 
+    The arm's joints have the names that its messages carry.
     The link ``<side>_tool`` is the grasp point.
     """
     model = load_arm_model(arm.model)
     robot = ET.fromstring(model.urdf_text())
     robot.set("name", f"{side}_{model.name}")
-    for element in robot.iter():
-        if element.tag in ("link", "joint") and "name" in element.attrib:
-            element.set("name", f"{side}_{element.get('name')}")
-        for key in ("link", "joint"):
-            if key in element.attrib:
-                element.set(key, f"{side}_{element.get(key)}")
+    _rename(robot, f"{side}_", dict(zip(model.joints, arm.joint_names, strict=True)))
     links = {str(link.get("name")) for link in robot.iterfind("link")}
     (base,) = links - {str(child.get("link")) for child in robot.iterfind("joint/child")}
     ET.SubElement(robot, "link", name=WORLD)
@@ -37,6 +34,22 @@ def robot_description(side: str, arm: ArmConfig) -> str:
         robot, f"{tool}_mount", f"{side}_{model.tip}", tool, (0.0, 0.0, arm.tool_length), (0,) * 3
     )
     return ET.tostring(robot, encoding="unicode")
+
+
+def _rename(robot: ET.Element, prefix: str, joints: Mapping[str, str]) -> None:
+    """Give every link and joint its name in the cell; joints not listed get the prefix."""
+
+    def joint_name(name: str) -> str:
+        return joints.get(name, prefix + name)
+
+    for element in robot.iter():
+        name = element.get("name")
+        if name is not None and element.tag in ("link", "joint"):
+            element.set("name", joint_name(name) if element.tag == "joint" else prefix + name)
+        if (link := element.get("link")) is not None:
+            element.set("link", prefix + link)
+        if (joint := element.get("joint")) is not None:
+            element.set("joint", joint_name(joint))
 
 
 def _fix(
