@@ -10,6 +10,7 @@ from ate_core.arm_model import Embodiment, load_arm_model
 from ate_core.contract import load_cell
 from ate_core.errors import ContractError
 from ate_core.geometry import quaternion_to_matrix, rotation_log
+from ate_core.urdf import change_lengths, parse_chain
 from ate_description import model_names
 
 TRUTH = Path(__file__).parent / "rm75_fk_truth.json"
@@ -70,6 +71,34 @@ def test_another_embodiment_has_fewer_joints_and_other_lengths():
     assert len(chain.joints) == 6
     height = 0.2405 + 0.256 * 1.15 + 0.210 * 0.92 + 0.1725
     np.testing.assert_allclose(chain.fk(np.zeros(6))[:3, 3], [0, 0, height], atol=1e-12)
+
+
+CONTROLLER = (
+    "<ros2_control name='c' type='system'><joint name='joint3'/></ros2_control>"
+    "<transmission name='t'><joint name='joint3'/></transmission></robot>"
+)
+
+
+def test_joints_of_controllers_and_transmissions_are_no_joints_of_the_arm():
+    text = load_arm_model().urdf.replace("</robot>", CONTROLLER)
+    assert len(parse_chain(text).joints) == 7
+    changed = change_lengths(text, "six", {"joint3": 0.9}, ["joint3"])
+    assert len(parse_chain(changed).joints) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('xyz="0 0 ', 'xyz="0 ', "xyz is .*in the URDF; need three finite numbers"),
+        ('lower="', 'lower="low', "lower is 'low.*in the URDF; need a finite number"),
+        ('xyz="0 0 1"', 'xyz="0 0 0"', "has an axis of length 0 in the URDF: give a direction"),
+    ],
+)
+def test_numbers_that_a_urdf_cannot_have_are_named(old, new, words):
+    text = load_arm_model().urdf
+    assert old in text
+    with pytest.raises(ContractError, match=words):
+        parse_chain(text.replace(old, new))
 
 
 def test_locking_an_unknown_joint_is_refused():

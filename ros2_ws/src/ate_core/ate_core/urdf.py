@@ -20,7 +20,7 @@ def parse_chain(urdf_text: str, tip: str = FLANGE) -> SerialChain:
         ContractError: it is no URDF, has no such link, or a joint type other than revolute and
             fixed.
     """
-    by_child = {_link(joint, "child"): joint for joint in _parse(urdf_text).iter("joint")}
+    by_child = {_link(joint, "child"): joint for joint in _parse(urdf_text).iterfind("joint")}
     path: list[ET.Element] = []
     link = tip
     while link in by_child:
@@ -54,7 +54,7 @@ def change_lengths(
         ContractError: there is no such joint.
     """
     root = _parse(urdf_text)
-    joints = {joint.get("name", ""): joint for joint in root.iter("joint")}
+    joints = {joint.get("name", ""): joint for joint in root.iterfind("joint")}
     for joint in (*scale, *locked):
         if joint not in joints:
             raise ContractError(
@@ -89,7 +89,7 @@ def _scale_link(root: ET.Element, name: str, scale: float) -> None:
             x, y, z = _numbers(origin, "xyz", "0 0 0")
             origin.set("xyz", f"{float(x)!r} {float(y)!r} {float(z * scale)!r}")
         for cylinder in link.iter("cylinder"):
-            cylinder.set("length", repr(float(cylinder.get("length", "0")) * scale))
+            cylinder.set("length", repr(_number(cylinder, "length") * scale))
 
 
 def _link(joint: ET.Element, end: str) -> str:
@@ -99,7 +99,24 @@ def _link(joint: ET.Element, end: str) -> str:
 
 def _numbers(element: ET.Element | None, key: str, default: str) -> NDArray[np.float64]:
     text = default if element is None else element.get(key, default)
-    return np.array([float(word) for word in text.split()])
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise ContractError(f"{key} is {text!r} in the URDF; need three finite numbers")
+    return np.array(values)
+
+
+def _number(element: ET.Element, key: str) -> float:
+    text = element.get(key, "0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise ContractError(f"{key} is {text!r} in the URDF; need a finite number")
+    return value
 
 
 def _origin(joint: ET.Element) -> NDArray[np.float64]:
@@ -117,12 +134,17 @@ def _joint(element: ET.Element, origin: NDArray[np.float64]) -> Joint:
             "fixed joints are supported"
         )
     axis = _numbers(element.find("axis"), "xyz", "1 0 0")
+    length = float(np.linalg.norm(axis))
+    if length == 0.0:
+        raise ContractError(
+            f"joint {name!r} has an axis of length 0 in the URDF: give a direction"
+        )
     return Joint(
         name=name,
         origin=origin,
-        axis=axis / np.linalg.norm(axis),
-        lower=float(limit.get("lower", "0")),
-        upper=float(limit.get("upper", "0")),
-        speed=float(limit.get("velocity", "0")),
-        effort=float(limit.get("effort", "0")),
+        axis=axis / length,
+        lower=_number(limit, "lower"),
+        upper=_number(limit, "upper"),
+        speed=_number(limit, "velocity"),
+        effort=_number(limit, "effort"),
     )
