@@ -19,7 +19,7 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import ArrayLike, NDArray
 
-from ate_core.arm_model import load_arm_model
+from ate_core.arm_model import ArmModel, load_arm_model
 from ate_core.contract import SafetyConfig
 from ate_core.devices import DEFAULT_MODEL, ArmConfig
 from ate_core.errors import ContractError, UsageError
@@ -117,7 +117,7 @@ class ArmIK:
         """Build the solver of an arm."""
         self._config = config
         model = load_arm_model(config.model)
-        self._model = pin.buildModelFromXML(model.urdf)
+        self._model = _arm_alone(model)
         joints = self._model.nq
         if joints != len(config.lower):
             raise ContractError(
@@ -240,6 +240,13 @@ class ArmIK:
             at_speed=_indices(fast),
             solved=solved,
         )
+
+
+def _arm_alone(model: ArmModel) -> pin.Model:
+    """The arm's own joints: others of the URDF, as a gripper's behind the tip, stay at zero."""
+    whole = pin.buildModelFromXML(model.urdf)
+    others = [whole.getJointId(name) for name in whole.names[1:] if name not in model.joints]
+    return pin.buildReducedModel(whole, others, pin.neutral(whole))
 
 
 def _indices(flags: NDArray[np.bool_]) -> tuple[int, ...]:
