@@ -1,13 +1,23 @@
 """The cell is described once, and a wrong description is refused with a remedy."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from ate_core.arm_model import load_arm_model
-from ate_core.contract import cell_file, load_cell, packaged_cell, parse_cell_text
+from ate_core.camera_config import OTHER_STREAMS
+from ate_core.contract import (
+    cell_file,
+    load_cell,
+    packaged_cell,
+    parse_cell_text,
+    warn_of_stutter,
+)
 from ate_core.devices import Guard
 from ate_core.errors import ContractError, LayoutError
 from ate_core.layout import Field, VectorLayout
+from ate_core.streams import cell_streams
 
 
 def edited_cell(tmp_path, edit):
@@ -65,6 +75,33 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
         (lambda v: v["arms"]["right"].update(model="six_axis"), r"right_arm 7 numbers.*6 joints"),
         (lambda v: v["safety"].update(min_elbow=0.2), "unknown key 'min_elbow'"),
         (lambda v: v["arms"]["left"].update(guards={"joint4": {"lower": 0.2}}), "guards name"),
+        (
+            lambda v: v["arms"]["left"].update(guards={"left_joint4": {"lower": -1.0}}),
+            "lower is -1.0, wider than the 0.1 of the model: a cell may only narrow",
+        ),
+        (
+            lambda v: v["arms"]["left"].update(guards={"left_joint4": {"upper": 0.05}}),
+            "left_joint4 may be commanded from 0.1 to 0.05 rad",
+        ),
+        (
+            lambda v: v["arms"]["left"].update(guards={"left_joint4": {"upper": 1.5}}),
+            r"home angle 2.0 rad of left_joint4 lies outside its guards \(0.1 to 1.5\)",
+        ),
+        (lambda v: v["arms"]["left"].update(guards=7), "guards is 7; need a mapping"),
+        (lambda v: v["arms"]["left"].update(joint_names=7), "joint_names is 7; need a list"),
+        (lambda v: v["arms"]["left"].update(joint_names=["a"] * 7), "repeats a name"),
+        (
+            lambda v: v["cameras"]["overhead"].update(key="left_wrist"),
+            "camera left_wrist: its role is the key of another camera",
+        ),
+        (
+            lambda v: v["cameras"]["overhead"].update(key="objects"),
+            "the key 'objects' makes the stream 'objects', which the cell has already",
+        ),
+        (
+            lambda v: v["cameras"]["overhead"].update(key="cam_left_wrist_info"),
+            "the key 'cam_left_wrist' makes the stream 'cam_left_wrist_info'",
+        ),
         (lambda v: v["arms"]["right"].update(home=[9.0] + [0.0] * 6), "outside"),
         (lambda v: v["arms"].pop("right"), r"grippers are \['left', 'right'\], arms \['left'\]"),
         (lambda v: v["operators"].pop("left"), r"operators are \['right'\]"),
@@ -112,7 +149,23 @@ def test_only_a_cell_with_both_arms_is_simulated(tmp_path):
         load_cell(edited_cell(tmp_path, edit), "sim")
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda v: v.update(simulation=[1]), r"simulation is \[1\]; need a mapping"),
+        (lambda v: (v.update(cameras=None), v["simulation"].pop("cameras")), "cameras is None"),
+        (lambda v: (v.update(grippers=7), v["simulation"].pop("grippers")), "grippers is 7"),
+    ],
+)
+def test_sections_of_another_kind_are_refused_in_simulation_too(tmp_path, edit, words):
+    with pytest.raises(ContractError, match=words):
+        load_cell(edited_cell(tmp_path, edit), "sim")
+
+
 def test_missing_and_broken_files_are_refused(tmp_path):
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ContractError, match=r"cannot be read \(it is no text"):
+        load_cell(tmp_path / "binary.yaml")
     with pytest.raises(ContractError, match="cannot be read"):
         load_cell(tmp_path / "none.yaml")
     (tmp_path / "broken.yaml").write_text("arms: [1, 2\nname: x")
@@ -184,6 +237,57 @@ def test_a_guard_bounds_commands_inside_the_limits_without_a_margin():
     elbow = arm.joint_names.index("left_joint4")
     assert lower[elbow] == 0.1
     assert upper == pytest.approx([limit - 0.02 for limit in arm.joint_upper])
+
+
+def test_a_cells_guard_keeps_the_bounds_of_the_models_that_it_does_not_name(tmp_path):
+    guards = {"left_joint4": {"upper": 2.1}, "left_joint6": {"lower": -1.0}}
+    file = edited_cell(tmp_path, lambda v: v["arms"]["left"].update(guards=guards))
+    assert load_cell(file).arms["left"].guards == {
+        "left_joint4": Guard(lower=0.1, upper=2.1),
+        "left_joint6": Guard(lower=-1.0),
+    }
+
+
+def test_the_streams_that_no_camera_may_be_called_are_those_of_the_cell():
+    cell = load_cell(hardware="sim")
+    keys = {camera.key for camera in cell.cameras.values()}
+    names = {stream.name for stream in cell_streams(cell)}
+    assert names - keys - {f"{key}_info" for key in keys} == OTHER_STREAMS
+
+
+@pytest.mark.parametrize(
+    ("rate", "timeout", "warnings"), [(5, 0.1, 1), (5, 0.25, 0), (20, 0.1, 0)]
+)
+def test_a_tick_longer_than_the_command_timeout_is_told_once(
+    tmp_path, caplog, rate, timeout, warnings
+):
+    def edit(values):
+        values["tick_rate"] = float(rate)
+        values["safety"]["command_timeout"] = timeout
+
+    file = edited_cell(tmp_path, edit)
+    warn_of_stutter.cache_clear()
+    for _ in range(2):
+        load_cell(file)
+    assert len(caplog.records) == warnings
+    assert all("set command_timeout above one tick" in r.getMessage() for r in caplog.records)
+
+
+ROBOTS = sorted((Path(__file__).parents[2] / "benchmarks/third_party/robots").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", ROBOTS, ids=lambda file: file.stem)
+def test_a_robot_of_another_maker_has_no_guards_of_the_default_model(file):
+    for cell in (load_cell(file), parse_cell_text(file.read_text())):
+        assert parse_cell_text(cell.canonical_text()) == cell
+        for arm in cell.arms.values():
+            assert arm.bounds() == (arm.joint_lower, arm.joint_upper)
+
+
+def test_a_text_whose_arm_took_the_guards_of_another_is_still_read():
+    values = yaml.safe_load(load_cell().canonical_text())
+    values["arms"]["left"]["home"][3] = -2.0
+    assert parse_cell_text(yaml.safe_dump(values)).arms["left"].home[3] == -2.0
 
 
 def old_text(smallest):

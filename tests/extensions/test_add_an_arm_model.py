@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def test_a_model_of_other_joints_than_the_vectors_is_refused_at_load(my_cell) ->
         ("urdf: desk_arm", "urdf: desk", "desk.urdf of an arm model cannot be read"),
         ("servo_gain: [4000,", "servo_gain: [", "servo_gain has 5 entries"),
         ("guards:", "guard:", "unknown key 'guard'"),
+        ("home: [0.0, -0.3, 2.2,", "home: [0.0, -0.3, 0.05,", "home angle 0.05 rad of left_elbow"),
     ],
 )
 def test_a_wrong_model_is_refused_with_what_is_wrong(my_cell, tmp_path, old, new, words) -> None:
@@ -120,6 +122,50 @@ def test_a_wrong_model_is_refused_with_what_is_wrong(my_cell, tmp_path, old, new
     load_arm_model.cache_clear()
     with pytest.raises(ContractError, match=words):
         my_cell()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("velocity", "0", "has the velocity 0.0 rad/s; need > 0"),
+        ("effort", "0", "has the effort 0.0 N m; need > 0 to simulate it"),
+        ("lower", "9", "has the limits 9.0 to .* rad; need lower < upper"),
+        ("name", "elbow", "'elbow' of the URDF is there twice"),
+    ],
+)
+def test_a_joint_that_cannot_move_is_refused(my_cell, tmp_path, key, value, words) -> None:
+    file = tmp_path / "desk_arm.urdf"
+    robot = ET.fromstring(file.read_text())
+    joint = robot.find("joint[@name='shoulder']")
+    element = joint if key == "name" else joint.find("limit")
+    element.set(key, value)
+    file.write_bytes(ET.tostring(robot))
+    load_arm_model.cache_clear()
+    with pytest.raises(ContractError, match=words):
+        my_cell()
+
+
+@pytest.mark.parametrize("name", ["desk_arm.yaml", "desk_arm.urdf"])
+def test_a_model_that_is_no_text_is_refused(my_cell, tmp_path, name) -> None:
+    (tmp_path / name).write_bytes(b"\xff\x81\x00")
+    load_arm_model.cache_clear()
+    with pytest.raises(ContractError, match=r"cannot be read \(it is no text"):
+        my_cell()
+
+
+GRIPPER = """<link name="finger"/><joint name="finger_joint" type="prismatic">
+<parent link="tool_plate"/><child link="finger"/><axis xyz="0 1 0"/>
+<limit lower="0" upper="0.05" velocity="1" effort="10"/></joint></robot>"""
+
+
+def test_a_gripper_in_the_urdf_does_not_count_as_joints_of_the_arm(my_cell, tmp_path) -> None:
+    file = tmp_path / "desk_arm.urdf"
+    file.write_text(file.read_text().replace("</robot>", GRIPPER))
+    load_arm_model.cache_clear()
+    cell = my_cell()
+    arm = cell.arms["left"]
+    ik = ArmIK(arm_ik_config(arm, cell.safety))
+    np.testing.assert_allclose(ik.tool_pose(arm.home), tool_chain(arm).fk(arm.home), atol=1e-9)
 
 
 class DeskDevice:

@@ -113,6 +113,7 @@ def load_arm_model(name: str = DEFAULT_MODEL) -> ArmModel:
     chain = parse_chain(urdf, values.tip)
     joints = tuple(joint.name for joint in chain.joints)
     _check(values, joints, file.name)
+    _check_joints(chain, file.name, is_simulated=values.simulation is not None)
     return ArmModel(
         name=name,
         urdf=urdf,
@@ -171,12 +172,29 @@ def _check(values: _ModelFile, joints: tuple[str, ...], where: str) -> None:
         )
 
 
+def _check_joints(chain: SerialChain, where: str, *, is_simulated: bool) -> None:
+    names = [joint.name for joint in chain.joints]
+    for joint in chain.joints:
+        urdf = f"{where}: joint {joint.name!r} of the URDF"
+        require(names.count(joint.name) == 1, f"{urdf} is there twice: give each its own name")
+        require(
+            joint.lower < joint.upper,
+            f"{urdf} has the limits {joint.lower} to {joint.upper} rad; need lower < upper",
+        )
+        require(joint.speed > 0, f"{urdf} has the velocity {joint.speed} rad/s; need > 0")
+        require(
+            joint.effort > 0 or not is_simulated,
+            f"{urdf} has the effort {joint.effort} N m; need > 0 to simulate it",
+        )
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ContractError(
-            f"{file} of an arm model cannot be read ({error.strerror}): give an existing file, "
+            f"{file} of an arm model cannot be read ({reason}): give an existing file, "
             f"or one of the packaged models {', '.join(model_names())}"
         ) from None
 

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
+from ate_core.devices import Side
 from ate_core.errors import ContractError
 from ate_core.registry import Registry
 from ate_core.strict import require
@@ -26,6 +28,19 @@ LARGEST_IMAGE = 4096
 """Largest height or width that is drawn [pixel]: software graphics promise this much."""
 WORLD_MOUNT = "world"
 """Mount of a camera that stands in the cell."""
+
+OTHER_STREAMS = frozenset(
+    {"objects", "scene_info"}
+    | {
+        f"{side}_{stream}"
+        for side in get_args(Side)
+        for stream in (
+            *("arm_state", "arm_command", "wrench", "tcp_pose", "arm_status"),
+            *("gripper_state", "gripper_command", "wrist_pose", "joy", "operator_status"),
+        )
+    }
+)
+"""Names of the cell's streams that are no cameras, as `ate_core.streams` gives them."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # part of a topic, and a data set in HDF5
 
@@ -131,6 +146,27 @@ def check_camera_names(cameras: Mapping[str, CameraConfig]) -> None:
             f"cameras {other} and {role} share the key {camera.key!r}: give each its own, or one "
             "would overwrite the other in files",
         )
+
+
+def check_camera_streams(cameras: Mapping[str, CameraConfig]) -> None:
+    """Refuse names by which one camera would be taken for another, or for another stream.
+
+    Raises:
+        ContractError: what, the value and what is needed.
+    """
+    for role, camera in cameras.items():
+        others = {other.key for name, other in cameras.items() if name != role}
+        require(
+            role not in others,
+            f"camera {role}: its role is the key of another camera, which would be drawn in its "
+            "place: give that camera another key",
+        )
+        for name in (camera.key, f"{camera.key}_info"):
+            require(
+                name not in others and name not in OTHER_STREAMS,
+                f"camera {role}: the key {camera.key!r} makes the stream {name!r}, which the cell "
+                "has already: give the camera another key",
+            )
 
 
 def check_backends(cameras: Mapping[str, CameraConfig]) -> None:

@@ -1,11 +1,11 @@
 """The arms of a cell file: what their model and driver decide is filled in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ate_core.arm_model import ArmModel, load_arm_model
-from ate_core.devices import DEFAULT_DRIVER, DEFAULT_MODEL
+from ate_core.devices import DEFAULT_DRIVER, DEFAULT_MODEL, Guard
 from ate_core.drivers import ARM_DRIVERS, NEEDED_ENTRIES
 from ate_core.errors import ContractError
 from ate_core.strict import require
@@ -24,8 +24,9 @@ def settle_arms(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
     arms = values.get("arms")
     if not isinstance(arms, Mapping):
         return dict(values)
+    is_driven = bool(values.get("operators"))  # without, the robot is only read from files
     settled = {
-        side: _settle(str(side), arm, file) if isinstance(arm, Mapping) else arm
+        side: _settle(str(side), arm, file, is_driven) if isinstance(arm, Mapping) else arm
         for side, arm in arms.items()
     }
     return {**values, "arms": settled}
@@ -53,28 +54,28 @@ def translate_elbow(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "safety": kept, "arms": translated}
 
 
-def _settle(side: str, arm: Mapping[str, Any], file: Path) -> dict[str, Any]:
+def _settle(side: str, arm: Mapping[str, Any], file: Path, is_driven: bool) -> dict[str, Any]:
     where = f"{file.name}.arms.{side}"
     driver = str(arm.get("driver", DEFAULT_DRIVER))
     ARM_DRIVERS.require(driver)
     for entry in NEEDED_ENTRIES.get(driver, ()):
         require(
-            bool(arm.get(entry)),
+            bool(arm.get(entry)) or not is_driven,
             f"{where} lacks the field {entry!r}: add it, the driver {driver} needs it",
         )
     model = _model(str(arm.get("model", DEFAULT_MODEL)), file, where)
     names = arm.get("joint_names") or [f"{side}_{joint}" for joint in model.joints]
     require(
+        isinstance(names, (list, tuple)), f"{where}.joint_names is {names!r}; need a list of names"
+    )
+    require(
+        len({str(name) for name in names}) == len(names), f"{where}.joint_names repeats a name"
+    )
+    require(
         len(names) == len(model.joints),
         f"{where}.joint_names has {len(names)} entries, the model {model.name} has "
         f"{len(model.joints)} joints",
     )
-    guards = {
-        name: {"lower": guard.lower, "upper": guard.upper}
-        for joint, name in zip(model.joints, names, strict=True)
-        if (guard := model.guards.get(joint)) is not None
-    }
-    own = arm.get("guards")
     return {
         "home": list(model.home),
         "joint_lower": list(model.lower),
@@ -84,8 +85,59 @@ def _settle(side: str, arm: Mapping[str, Any], file: Path) -> dict[str, Any]:
         "driver": driver,
         "model": model.name,
         "joint_names": list(names),
-        "guards": {**guards, **own} if isinstance(own, Mapping) else guards,
+        "guards": _guards(arm, model, names, where),
     }
+
+
+def _guards(arm: Mapping[str, Any], model: ArmModel, names: Sequence[str], where: str) -> Any:
+    """Guards of the model, bound by bound narrowed by those of the cell file."""
+    own = arm.get("guards", {})
+    if not isinstance(own, Mapping):
+        return own  # refused, with its place, when the cell is built
+    guards: dict[str, Any] = {
+        name: {"lower": guard.lower, "upper": guard.upper}
+        for index, (joint, name) in enumerate(zip(model.joints, names, strict=True))
+        if (guard := model.guards.get(joint)) is not None and _is_its_own(arm, index, guard)
+    }
+    for name, bounds in own.items():
+        below = guards.get(name)
+        if below is None or not isinstance(bounds, Mapping):
+            guards[name] = bounds
+            continue
+        if "model" in arm:
+            _require_narrower(below, bounds, f"{where}.guards.{name}")
+        given = {key: value for key, value in bounds.items() if value is not None}
+        guards[name] = {**below, **given}
+    return guards
+
+
+def _is_its_own(arm: Mapping[str, Any], index: int, guard: Guard) -> bool:
+    """Whether a guard of the model fits the arm.
+
+    Files from before arms named their model may describe any arm. The home of another kind of arm
+    may lie outside; then the guard is not meant for it.
+    """
+    home = arm.get("home")
+    if "model" in arm or not isinstance(home, (list, tuple)) or index >= len(home):
+        return True
+    angle = home[index]
+    if not isinstance(angle, (int, float)):
+        return True  # refused when the cell is built
+    return (guard.lower is None or angle >= guard.lower) and (
+        guard.upper is None or angle <= guard.upper
+    )
+
+
+def _require_narrower(model: Mapping[str, Any], own: Mapping[str, Any], where: str) -> None:
+    for key, sign in (("lower", 1.0), ("upper", -1.0)):
+        bound, given = model[key], own.get(key)
+        if bound is None or not isinstance(given, (int, float)):
+            continue
+        require(
+            sign * given >= sign * bound,
+            f"{where}.{key} is {given}, wider than the {bound} of the model: a cell may only "
+            "narrow a guard, change the model's where it is wrong",
+        )
 
 
 def _model(name: str, file: Path, where: str) -> ArmModel:

@@ -6,8 +6,10 @@ over the rest for ``hardware="sim"``, so one file describes both bodies of one c
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.resources
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from ate_core.camera_config import (
     CameraConfig,
     check_backends,
     check_camera_names,
+    check_camera_streams,
     check_simulated_cameras,
 )
 from ate_core.cell_arms import settle_arms, translate_elbow
@@ -30,6 +33,8 @@ from ate_core.errors import ContractError
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, require
 from ate_core.topics import Topics
+
+LOG = logging.getLogger(__name__)
 
 Hardware = Literal["real", "sim"]
 SIDES: tuple[Side, Side] = ("left", "right")
@@ -238,9 +243,10 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
     file = cell_file(cell)
     try:
         text = file.read_text()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ContractError(
-            f"cell file {cell or file} cannot be read ({error.strerror}): give an existing YAML "
+            f"cell file {cell or file} cannot be read ({reason}): give an existing YAML "
             f"file or a packaged cell ({', '.join(packaged_cells())})"
         ) from None
     values = _parse_yaml(text, str(file))
@@ -250,18 +256,44 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
             raise ContractError(
                 f"{file} has no section 'simulation': add it, or use hardware real"
             )
+        if not isinstance(simulation, dict):
+            raise ContractError(
+                f"{file}: simulation is {simulation!r}; need a mapping of sections"
+            )
         values = merge(values, simulation, "simulation")
         if file != packaged_cell():
             _add_packaged_views(values)
         _settle_runtime_dir(values)
     values["hardware"] = hardware
     settled = build(Cell, settle_arms(translate_elbow(values), file), file.name)
-    check_backends(settled.cameras)
+    _check_loaded(settled)
     if hardware == "sim":
         require_both_arms(settled, "the simulated cell")
         mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in settled.arms))
         check_simulated_cameras(settled.cameras, mounts)
     return settled
+
+
+def _check_loaded(cell: Cell) -> None:
+    """What a cell file is held to; texts embedded in older files are read without it."""
+    check_backends(cell.cameras)
+    check_camera_streams(cell.cameras)
+    for arm in cell.arms.values():
+        arm.check_guards(cell.safety.position_margin)
+    if cell.safety.command_timeout * cell.tick_rate <= 1.0:
+        warn_of_stutter(cell.tick_rate, cell.safety.command_timeout)
+
+
+@functools.cache
+def warn_of_stutter(tick_rate: float, timeout: float) -> None:
+    """Say, once per process, that commands come too seldom for the safety filter."""
+    LOG.warning(
+        "tick_rate %g Hz sends a command every %g s, safety.command_timeout is %g s: the arms "
+        "hold between a policy's commands; set command_timeout above one tick",
+        tick_rate,
+        1.0 / tick_rate,
+        timeout,
+    )
 
 
 def require_both_arms(cell: Cell, what: str) -> None:
@@ -292,7 +324,10 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
 def _add_packaged_views(values: dict[str, Any]) -> None:
     """Let the packaged cell's cameras look from where they do in files that do not say."""
     packaged = load_cell(None, "sim").cameras
-    for role, camera in values.get("cameras", {}).items():
+    cameras = values.get("cameras")
+    if not isinstance(cameras, dict):
+        return  # refused when the cell is built
+    for role, camera in cameras.items():
         view = packaged[role].view if role in packaged else None
         if isinstance(camera, dict) and view is not None:
             camera.setdefault("view", dataclasses.asdict(view))
@@ -303,6 +338,7 @@ def _settle_runtime_dir(values: dict[str, Any]) -> None:
     default = values.get("runtime_dir") or f"{tempfile.gettempdir()}/ate-{os.getuid()}"
     folder = os.environ.get(RUNTIME_VARIABLE, "") or str(default)
     values["runtime_dir"] = folder
-    for gripper in values.get("grippers", {}).values():
+    grippers = values.get("grippers")
+    for gripper in grippers.values() if isinstance(grippers, dict) else ():
         if isinstance(gripper, dict) and isinstance(gripper.get("port"), str):
             gripper["port"] = gripper["port"].replace("{runtime_dir}", folder)

@@ -94,6 +94,34 @@ class ArmConfig:
                 f"{', '.join(self.joint_names)}",
             )
 
+    def check_guards(self, margin: float) -> None:
+        """Refuse guards that leave a joint no room, or the home posture outside.
+
+        Not part of reading an old file's text: its arm may have taken the guards of another.
+
+        Args:
+            margin: distance kept from every joint limit [rad].
+
+        Raises:
+            ContractError: the joint, the bounds and the remedy.
+        """
+        rows = zip(self.joint_names, *self.bounds(margin), strict=True)
+        for (name, low, high), home in zip(rows, self.home, strict=True):
+            guard = self.guards.get(name, Guard())
+            require(
+                low < high,
+                f"arm {self.namespace}: {name} may be commanded from {low:g} to {high:g} rad, "
+                "which is no room: widen its guards, or lessen safety.position_margin",
+            )
+            outside = (guard.lower is not None and home < guard.lower) or (
+                guard.upper is not None and home > guard.upper
+            )
+            require(
+                not outside,
+                f"arm {self.namespace}: home angle {home} rad of {name} lies outside its guards "
+                f"({guard.lower} to {guard.upper}): move home, or widen the guards",
+            )
+
     def bounds(self, margin: float = 0.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Smallest and largest angles to command: limits less a margin, and the guards [rad].
 
