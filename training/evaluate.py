@@ -22,7 +22,7 @@ from ate_sim.world.sim_world import Difficulty
 from training.configs.output_folder import make_folder
 from training.reporting.video import write_video
 from training.studies.comparison import compare, success_rate
-from training.studies.rollout import Trial, default_execute, roll_out
+from training.studies.rollout import Trial, roll_out
 
 UNTRAINED = "untrained"
 """Name of the control: the same network with random weights."""
@@ -110,11 +110,10 @@ def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
     }
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
-    execute = default_execute(cell) if config.execute is None else config.execute
     for name, policy in policies.items():
-        if execute > policy.horizon:
+        if config.execute is not None and config.execute > policy.horizon:
             raise UsageError(
-                f"execute is {execute} ticks, chunks of {name} have {policy.horizon}: "
+                f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
                 f"give --execute {policy.horizon} or less"
             )
         trained_on = policy.training.get("task")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ate_core.errors import LayoutError, UsageError
-from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
 
 
 def chunk(observed, horizon=20):
@@ -106,3 +106,13 @@ def test_wrong_chunks_and_settings_are_refused():
         ChunkingConfig(execute=0)
     with pytest.raises(UsageError, match="chunk mode is 'rtc'"):
         ChunkingConfig(mode="rtc", execute=10)
+
+
+@pytest.mark.parametrize(
+    ("tick_rate", "horizon", "executed"),
+    [(20.0, 20, 10), (60.0, 60, 30), (60.0, 20, 20), (20.0, 8, 8)],
+)
+def test_half_a_second_of_a_chunk_is_executed_but_never_more_than_it_holds(
+    tick_rate, horizon, executed
+):
+    assert usual_execute(tick_rate, horizon) == executed

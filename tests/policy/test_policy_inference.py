@@ -161,3 +161,8 @@ def test_a_policy_that_reads_language_is_told_what_it_was_trained_with(saved, ce
     policy.training = {"instructions": ["stack the cups", "wave"]}
     with pytest.raises(UsageError, match=r"knows 2: give one of \['stack the cups', 'wave'\]"):
         policy.instruction_for("")
+
+
+def test_a_policy_without_training_plans_a_second_at_any_rate(cell):
+    assert untrained_policy(cell, objects=1).horizon == 20
+    assert untrained_policy(dataclasses.replace(cell, tick_rate=50.0), objects=1).horizon == 50

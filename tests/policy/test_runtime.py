@@ -10,7 +10,7 @@ from ate_core.contract import load_cell
 from ate_core.errors import SafetyError
 from ate_core.observation import Observation, Refusal
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
 from ate_policy.runtime import PolicyRuntime
 
 CELL = load_cell()
@@ -44,8 +44,8 @@ def wait_for(condition, timeout=10.0):
 def make_runtime():
     made = []
 
-    def make(infer):
-        made.append(PolicyRuntime(infer, LIMITS, ActionQueue(ChunkingConfig(execute=10))))
+    def make(infer, execute=10):
+        made.append(PolicyRuntime(infer, LIMITS, ActionQueue(ChunkingConfig(execute=execute))))
         return made[-1]
 
     yield make
@@ -148,3 +148,24 @@ def test_the_last_chunk_runs_out_into_a_hold(make_runtime):
     gone = Refusal(stream="x", reason="gone")
     actions = [runtime.tick(tick, lambda: gone) for tick in range(1, 25)]
     assert [action is not None for action in actions] == [True] * 19 + [False] * 5
+
+
+def test_a_chunk_that_is_too_short_is_refused_by_name_and_inference_goes_on(make_runtime):
+    chunks = [chunk_from(HOME)[:8], chunk_from(HOME)]
+    runtime = make_runtime(lambda _: chunks.pop(0))
+    assert runtime.tick(0, observation) is None
+    wait_for(lambda: runtime.stats().refused == 1)
+    assert "holds 8 actions but execute is 10" in runtime.stats().last_reason
+    assert runtime.tick(1, observation) is None
+    wait_for(lambda: runtime.stats().chunks == 1)
+    assert runtime.tick(2, observation) is not None
+
+
+@pytest.mark.parametrize(("tick_rate", "horizon"), [(60.0, 20), (20.0, 8)])
+def test_a_policy_of_short_chunks_moves_the_arms(make_runtime, tick_rate, horizon):
+    runtime = make_runtime(lambda _: chunk_from(HOME)[:horizon], usual_execute(tick_rate, horizon))
+    for tick in range(0, 3 * horizon, horizon):
+        runtime.tick(tick, observation)
+        wait_for(lambda wanted=tick // horizon + 1: runtime.stats().chunks == wanted)
+        assert runtime.tick(tick + 1, observation) is not None
+    assert runtime.stats().refused == 0

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from ate_core.contract import load_cell, packaged_cell
+from ate_core.errors import TrainingError
 from ate_policy.policy import load_policy
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
 from training.evaluate import EvaluateConfig, evaluate
 from training.finetune import finetune
 from training.reporting.video import write_video
-from training.studies.rollout import default_execute, jerk
+from training.studies.rollout import jerk
 from training.train_vae import train_vae
 from training.vae.storage import load_vae, require_same_space
 
@@ -60,7 +61,7 @@ def test_generated_motion_takes_as_long_at_any_rate(cell_file):
     assert len(ours) / cell.tick_rate == pytest.approx(len(usual) / 20.0, abs=0.2)
 
 
-def test_a_rollout_executes_half_a_second_of_each_chunk_and_ends_in_time(
+def test_a_rollout_ends_in_time_at_any_rate(
     tmp_path, cell_file, write_demonstrations, monkeypatch
 ):
     cell = load_cell(cell_file, "sim")
@@ -69,11 +70,30 @@ def test_a_rollout_executes_half_a_second_of_each_chunk_and_ends_in_time(
     config = EvaluateConfig(
         checkpoints=(tmp_path / "run",), output=tmp_path / "out.json", cell=cell_file, limit=2.0
     )
-    assert default_execute(cell) == round(cell.tick_rate / 2)
     config = dataclasses.replace(config, episodes=1, untrained=False)
     assert evaluate(config) == 0
     [[trial]] = json.loads(config.output.read_text())["policies"].values()
     assert trial["duration"] == pytest.approx(2.0) and not trial["success"]
+
+
+def test_a_policy_of_short_chunks_is_rolled_out_whole(tmp_path, write_demonstrations):
+    episodes = write_demonstrations(tmp_path / "episodes", task="pick_place", objects=2)
+    finetune(FinetuneConfig(episodes=episodes, output=tmp_path / "run", horizon=8, **SHORT))
+    config = EvaluateConfig(
+        checkpoints=(tmp_path / "run",), output=tmp_path / "out.json", limit=1.0, episodes=1
+    )
+    assert evaluate(dataclasses.replace(config, untrained=False)) == 0
+
+
+def test_a_prior_of_another_rate_is_refused(tmp_path, cell_file, episodes):
+    prior, settings = tmp_path / "one", {**VAE, "horizon": 20}
+    train_vae(TrainVaeConfig(stage=1, output=prior, cell=cell_file, motions=2, **settings))
+    with pytest.raises(TrainingError, match=r"layout or tick rate .*train stage 1 with --cell"):
+        train_vae(
+            TrainVaeConfig(
+                stage=2, output=tmp_path / "two", episodes=episodes, prior=prior, **settings
+            )
+        )
 
 
 @pytest.mark.parametrize("rate", [7.5, 10.0, 30.0])

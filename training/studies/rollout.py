@@ -10,7 +10,7 @@ from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.observation import Observation
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import EXECUTED_SECONDS, ActionQueue, ChunkingConfig, ticks_in
+from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
 from ate_policy.policy import Policy
 from ate_sim.env import CellEnv
 from ate_sim.world.sim_world import Difficulty
@@ -53,7 +53,8 @@ def roll_out(
         seed: Of the start and of the sampler's noise.
         limit: Longest trial [s].
         difficulty: Spread of the starts.
-        execute: Actions executed of each chunk [ticks]; None: those of half a second.
+        execute: Actions executed of each chunk [ticks]; None: those of half a second, at most
+            all.
         frames: Images of the cell's first camera are appended to it.
     """
     observation = env.reset(seed, difficulty)
@@ -89,7 +90,8 @@ class _ChunkPlayer:
     def __init__(
         self, policy: Policy, cell: Cell, execute: int | None, state: NDArray[np.float32]
     ) -> None:
-        execute = default_execute(cell) if execute is None else execute
+        if execute is None:
+            execute = usual_execute(cell.tick_rate, policy.horizon)
         self.refused = 0
         self._policy = policy
         self._queue = ActionQueue(ChunkingConfig(execute=execute))
@@ -127,8 +129,3 @@ def jerk(states: NDArray[np.floating], rate: float) -> float:
     if len(states) < 4:
         return 0.0
     return float(np.sqrt(np.mean((np.diff(states, n=3, axis=0) * rate**3) ** 2)))
-
-
-def default_execute(cell: Cell) -> int:
-    """Actions executed of each chunk unless said otherwise [ticks]."""
-    return ticks_in(EXECUTED_SECONDS, cell.tick_rate)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ate_core.contract import load_cell, parse_cell_text
 from ate_core.errors import TrainingError
 from ate_policy.checkpoint import Checkpoint
-from ate_policy.chunking import CHUNK_SECONDS, ticks_in
+from ate_policy.chunking import usual_horizon
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.train_vae import TrainVaeConfig
@@ -60,7 +60,7 @@ def horizon_of(config: TrainVaeConfig) -> int:
     if config.horizon is not None:
         return config.horizon
     cell = load_cell(config.cell) if config.episodes is None else read_cell(config.episodes)
-    return ticks_in(CHUNK_SECONDS, cell.tick_rate)
+    return usual_horizon(cell.tick_rate)
 
 
 def stored_config(checkpoint: Checkpoint, **changes: Any) -> TrainVaeConfig:
@@ -141,10 +141,11 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
         return None
     stored = load_vae(config.prior)
     own, theirs = parse_cell_text(data.contract).layout, stored.checkpoint.cell.layout
-    if own.action != theirs.action:
+    if (own.action, own.tick_rate) != (theirs.action, theirs.tick_rate):
         raise TrainingError(
-            f"{config.prior} has another action layout ({'; '.join(theirs.differences(own))}): "
-            "train stage 1 for this cell"
+            f"{config.prior} has another action layout or tick rate "
+            f"({'; '.join(theirs.differences(own))}): train stage 1 with --cell of the "
+            "demonstrations' cell"
         )
     if stored.stage != 1:
         raise TrainingError(f"{config.prior} is of stage {stored.stage}: give a stage-1 VAE")

@@ -17,7 +17,7 @@ ChunkMode = Literal["synchronous", "temporal_ensemble"]
 CHUNK_SECONDS = 1.0
 """Time that a chunk covers where no number of actions is given [s]."""
 EXECUTED_SECONDS = 0.5
-"""Time between the observations of two chunks where no number is given [s]: half a chunk."""
+"""Time between the observations of two chunks where no number is given [s]: half a usual chunk."""
 
 
 def ticks_in(seconds: float, tick_rate: float) -> int:
@@ -28,6 +28,25 @@ def ticks_in(seconds: float, tick_rate: float) -> int:
         tick_rate: Of the cell [Hz].
     """
     return max(1, round(seconds * tick_rate))
+
+
+def usual_horizon(tick_rate: float) -> int:
+    """Actions per chunk where no number is given [ticks].
+
+    Args:
+        tick_rate: Of the cell [Hz].
+    """
+    return ticks_in(CHUNK_SECONDS, tick_rate)
+
+
+def usual_execute(tick_rate: float, horizon: int) -> int:
+    """Actions executed of each chunk where no number is given [ticks]: no more than it holds.
+
+    Args:
+        tick_rate: Of the cell [Hz].
+        horizon: Actions per chunk [ticks].
+    """
+    return min(ticks_in(EXECUTED_SECONDS, tick_rate), horizon)
 
 
 @dataclass(frozen=True, kw_only=True)

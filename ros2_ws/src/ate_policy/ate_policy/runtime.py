@@ -127,7 +127,7 @@ class PolicyRuntime:
             try:
                 chunk = self._infer(observation)
                 self._limits.check(chunk, observation.state)
-                error = None
+                error = ""
             except AteError as caught:
                 chunk, error = None, str(caught)
             except Exception as caught:  # a dead thread would hold the arms and never say why
@@ -139,13 +139,21 @@ class PolicyRuntime:
                     continue
                 self._work = None
                 self._durations.append(duration)
-                if chunk is None:
-                    self._queue.abandon_request()
-                    self._refuse(error or "")
-                else:
-                    self._queue.add(chunk, tick)
-                    self._observed = tick
-                    self._chunks += 1
+                self._take(chunk, tick, error)
+
+    def _take(self, chunk: NDArray[np.float32] | None, tick: int, error: str) -> None:
+        """Queue a chunk, or ask again and say why there is none."""
+        if chunk is not None:
+            try:
+                self._queue.add(chunk, tick)
+            except AteError as caught:
+                chunk, error = None, str(caught)
+        if chunk is None:
+            self._queue.abandon_request()
+            self._refuse(error)
+        else:
+            self._observed = tick
+            self._chunks += 1
 
     def stats(self, tick: int = 0) -> RuntimeStats:
         """Counters so far; ``tick`` is the present one, for the queue's depth."""

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ate_core.contract import Cell
+from ate_policy.chunking import usual_horizon
 from ate_policy.models.flow_policy import FlowPolicyConfig
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.models.registry import build_model
@@ -30,6 +31,7 @@ def untrained_policy(
             a spread of 0.3.
     """
     config = FlowPolicyConfig(
+        horizon=usual_horizon(cell.tick_rate),
         action_size=cell.layout.action.size,
         state_size=cell.layout.state.size,
         objects=objects,

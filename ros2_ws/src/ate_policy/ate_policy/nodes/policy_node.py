@@ -27,7 +27,7 @@ from ate_core.observation import LiveBuffer
 from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import EXECUTED_SECONDS, ActionQueue, ChunkingConfig, ticks_in
+from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
 from ate_policy.loading import Precision
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
@@ -76,7 +76,7 @@ class PolicyNode(Node):
             decoder=policy.decode if policy.config.cameras else None,
             use_environment=policy.config.objects > 0,
         )
-        execute = ticks_in(EXECUTED_SECONDS, self.cell.tick_rate)
+        execute = usual_execute(self.cell.tick_rate, policy.horizon)
         self._runtime = PolicyRuntime(
             policy.infer,
             ChunkLimits.of_cell(self.cell),
