@@ -8,9 +8,11 @@ import pytest
 
 from ate_bringup.cli import main
 from ate_core.contract import load_cell
+from ate_core.errors import CheckpointError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.policy import load_policy
+from training.configs.finetune import FinetuneConfig
 from training.data.episode_file import Episode, write_episode
 
 PAGE = "adding_a_policy.md"
@@ -112,3 +114,17 @@ def test_a_mode_of_guidance_of_another_package_steers(tmp_path, episodes, add_pa
     stored = load_checkpoint(tmp_path / "run")
     assert stored.training["guidance"]["name"] == "late"
     assert "| guidance | late, " in stored.card
+
+
+def test_a_network_with_the_options_of_another_is_refused_with_both_names(tmp_path, add_package):
+    code = "import dataclasses\nfrom ate_policy.models.flow_policy import ENTRY as FLOW\n"
+    code += "ENTRY = dataclasses.replace(FLOW, large=True)\n"
+    add_package("same_options", code, "ate.policies", {"twin": "same_options:ENTRY"})
+    with pytest.raises(CheckpointError, match="policy 'flow' and 'twin' have one class"):
+        FinetuneConfig(episodes=tmp_path, output=tmp_path)
+
+
+def test_a_broken_network_of_another_package_leaves_ours_working(tmp_path, add_package, caplog):
+    add_package("no_torch", "import absent_torch\n", "ate.policies", {"broken": "no_torch:ENTRY"})
+    assert FinetuneConfig(episodes=tmp_path, output=tmp_path).policy_name == "flow"
+    assert "no_torch:ENTRY" in caplog.text

@@ -11,16 +11,16 @@ from typing import Annotated, Any, Union
 import tyro
 
 from ate_policy.models.entry import PolicyOptions
-from ate_policy.models.registry import POLICIES, policy_entry
-from training.objectives.guidance import GUIDANCE, Guidance, guidance_class
+from ate_policy.models.registry import policy_entries
+from training.objectives.guidance import Guidance, guidance_modes
 
 
 def _offer_policies() -> Any:
-    return _union((name, policy_entry(name).options) for name in POLICIES.names())
+    return _union((name, entry.options) for name, entry in policy_entries().items())
 
 
 def _offer_guidance() -> Any:
-    return _union((name, guidance_class(name)) for name in GUIDANCE.names())
+    return _union(guidance_modes().items())
 
 
 def _union(classes: Iterable[tuple[str, type]]) -> Any:

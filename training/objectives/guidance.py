@@ -81,15 +81,21 @@ def guidance_class(name: str) -> type[Any]:
     return found
 
 
+def guidance_modes() -> dict[str, type[Any]]:
+    """All modes by name; a broken one of another package is left out."""
+    return GUIDANCE.load_working(guidance_class)
+
+
 def guidance_name(guidance: Guidance) -> str:
     """The name under which a mode is registered.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not, or under two names.
     """
-    for name in GUIDANCE.names():
-        if guidance_class(name) is type(guidance):
-            return name
-    raise UsageError(
-        f"{type(guidance).__name__} is no guidance mode: use one of {', '.join(GUIDANCE.names())}"
-    )
+    modes = guidance_modes()
+    name = GUIDANCE.name_of(type(guidance), modes)
+    if name is None:
+        raise UsageError(
+            f"{type(guidance).__name__} is no guidance mode: use one of {', '.join(modes)}"
+        )
+    return name

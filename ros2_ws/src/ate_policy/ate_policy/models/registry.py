@@ -37,20 +37,26 @@ def policy_entry(name: str) -> PolicyEntry:
     return entry
 
 
+def policy_entries() -> dict[str, PolicyEntry]:
+    """All kinds of policies by name; a broken one of another package is left out."""
+    return POLICIES.load_working(policy_entry)
+
+
 def entry_of(options: PolicyOptions) -> tuple[str, PolicyEntry]:
     """Name and entry of the network whose command-line options these are.
 
     Raises:
-        CheckpointError: no network has options of this class.
+        CheckpointError: no network has options of this class, or two have.
     """
-    for name in POLICIES.names():
-        entry = policy_entry(name)
-        if entry.options is type(options):
-            return name, entry
-    raise CheckpointError(
-        f"{type(options).__name__} are the options of no network: use those of an entry, for "
-        f"instance of {', '.join(POLICIES.names())}"
-    )
+    entries = policy_entries()
+    kinds = {name: entry.options for name, entry in entries.items()}
+    name = POLICIES.name_of(type(options), kinds)
+    if name is None:
+        raise CheckpointError(
+            f"{type(options).__name__} are the options of no network: use those of an entry, for "
+            f"instance of {', '.join(entries)}"
+        )
+    return name, entries[name]
 
 
 def config_class(kind: str) -> type[PolicyConfig]:
