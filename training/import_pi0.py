@@ -12,7 +12,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError
 from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import load_checkpoint
-from ate_policy.chunking import CHUNK_SECONDS, ticks_in
+from ate_policy.chunking import usual_horizon
 from ate_policy.models.foreign_weights import read_folder, weight_files
 from ate_policy.models.pi0_config import Pi0Config
 from ate_policy.models.pi0_entry import PRESETS
@@ -83,7 +83,7 @@ def pi0_config(config: ImportPi0Config, cell: Cell) -> Pi0Config:
     fields = {
         **PRESETS[config.preset].sizes,
         "language": config.language,
-        "horizon": config.horizon or ticks_in(CHUNK_SECONDS, cell.tick_rate),
+        "horizon": config.horizon or usual_horizon(cell.tick_rate),
         "action_size": layout.action.size,
         "state_size": layout.state.size,
         "cameras": config.cameras or layout.cameras,
@@ -143,6 +143,4 @@ def _card(config: ImportPi0Config, parameters: int) -> str:
 | weights | {config.source}, {parameters / 1e6:.0f} M parameters |
 | statistics | {known} |
 | licence | Gemma (ai.google.dev/gemma/terms) for the weights and the tokenizer |
-
-Fine-tune with `ate finetune policy:pi0 --policy.preset {config.preset} --init <this folder>`.
 """

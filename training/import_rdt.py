@@ -87,6 +87,4 @@ def _card(config: ImportRdtConfig, made: RdtConfig, parameters: int) -> str:
 | statistics | none: RDT was trained in robot units |
 | licence | MIT (thu-ml/RoboticsDiffusionTransformer) |
 | encoders | not in this folder: T5-v1.1-XXL and SigLIP so400m-patch14-384, both Apache-2.0 |
-
-Fine-tune with `ate finetune policy:rdt --policy.preset full --init <this folder> --no-normalise`.
 """

@@ -202,12 +202,16 @@ def test_statistics_of_openpi_are_z_scores_with_its_epsilon(tmp_path, cell):
         read_norm_stats(file, cell)
 
 
-def test_the_checkpoint_of_an_import_says_that_it_has_no_statistics(ours, tmp_path):
+def test_the_checkpoint_of_an_import_says_that_it_has_no_statistics(ours, tmp_path, capsys):
     save_file(file_of(ours, "openpi"), tmp_path / "model.safetensors")
     output = tmp_path / "out"
     import_pi0(ImportPi0Config(source=tmp_path, output=output, language=False, preset="tiny"))
     stored = load_checkpoint(output)
     assert stored.training["policy"] == {"name": "pi0", "preset": "tiny"}
-    assert "policy:pi0 --policy.preset tiny" in stored.card
+    command = (
+        "ate finetune policy:pi0 --policy.preset tiny --init {} --variant vision --horizon 20"
+    )
+    assert command.format("<this folder>") in stored.card
+    assert command.format(output) in capsys.readouterr().out
     assert "fine-tune before running" in stored.card and "Gemma" in stored.card
     assert set(stored.statistics.action.std) == {1.0}

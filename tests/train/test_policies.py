@@ -176,3 +176,16 @@ def test_running_out_of_memory_says_what_to_try(tmp_path, episodes, monkeypatch)
         TrainingError, match=r"out of memory .*--optim.accumulate 2.*--precision bf16"
     ):
         finetune(config)
+
+
+def test_chunks_keep_the_length_of_the_network_that_a_run_starts_from(tmp_path, episodes):
+    base = FinetuneConfig(
+        episodes=episodes, output=tmp_path / "base", policy=FLOW, horizon=8, **SHORT
+    )
+    finetune(base)
+    on = dataclasses.replace(base, output=tmp_path / "on", init=base.output, horizon=None)
+    assert finetune(on) == 0
+    assert load_checkpoint(on.output).model["horizon"] == 8
+    assert finetune(dataclasses.replace(on, resume=True)) == 0
+    with pytest.raises(CheckpointError, match="is of kind flow, must be diffusion"):
+        finetune(dataclasses.replace(on, output=tmp_path / "other", policy=tiny("diffusion")))

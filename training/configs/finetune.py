@@ -119,7 +119,7 @@ class FinetuneConfig:
     demonstrations: int | None = None
     """Use only the first so many episodes; None: all."""
     horizon: int | None = None
-    """Actions per chunk [ticks]; None: those of one second at the tick rate of the episodes."""
+    """Actions per chunk [ticks]; None: those of `init`, else of one second of the episodes."""
     actions: ActionSpace = "absolute"
     """absolute: joint targets; relative: differences from the present joints (pi0's weights)."""
     normalise: bool = True

@@ -13,7 +13,8 @@ from ate_policy.models.entry import PresetName
 class ImportPi0Config:
     """Bring the weights of a pi0 from lerobot or openpi into a checkpoint.
 
-    Fine-tune it: `ate finetune policy:pi0 --init ...`. Nothing is downloaded.
+    Fine-tune it: `ate finetune policy:pi0 --policy.preset full --init ... --variant vision ...`.
+    Nothing is downloaded.
     """
 
     source: tyro.conf.Positional[Path]

@@ -12,8 +12,8 @@ from ate_core.errors import UsageError
 class ImportRdtConfig:
     """Bring the published weights of RDT-1B (or RDT-170M) into a checkpoint for this cell.
 
-    Fine-tune it: `ate finetune policy:rdt --policy.preset full --init ... --no-normalise`.
-    Nothing is downloaded.
+    Nothing is downloaded. Go on with
+    `ate finetune policy:rdt --policy.preset full --init ... --variant vision --no-normalise ...`.
     """
 
     source: tyro.conf.Positional[Path]

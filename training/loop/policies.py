@@ -5,10 +5,10 @@ from contextlib import nullcontext
 
 import torch
 
-from ate_core.contract import parse_cell_text
+from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError, UsageError
-from ate_policy.checkpoint import Checkpoint, load_checkpoint
-from ate_policy.chunking import CHUNK_SECONDS, ticks_in
+from ate_policy.checkpoint import Checkpoint, load_checkpoint, read_model
+from ate_policy.chunking import usual_horizon
 from ate_policy.loading import placed_weights, without_weights
 from ate_policy.models.interface import ChunkModel, PolicyConfig
 from ate_policy.models.registry import entry_of
@@ -19,10 +19,12 @@ from training.data.trajectory import Trajectory
 
 
 def horizon_of(config: FinetuneConfig) -> int:
-    """Actions per chunk: as given, or those of one second at the tick rate of the episodes."""
+    """Actions per chunk: as given, those of `init`, or those of one second of the episodes."""
     if config.horizon is not None:
         return config.horizon
-    return ticks_in(CHUNK_SECONDS, read_cell(config.episodes).tick_rate)
+    if config.init is not None:
+        return int(read_model(config.init, config.policy_name)["horizon"])
+    return usual_horizon(read_cell(config.episodes).tick_rate)
 
 
 def policy_config(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
@@ -32,8 +34,6 @@ def policy_config(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
         config: Of the run.
         first: A demonstration; the others are checked against it.
     """
-    name, entry = entry_of(config.policy)
-    cell = parse_cell_text(first.contract)
     vision = config.variant == "vision"
     objects = 0 if vision or first.environment is None else first.environment.shape[1]
     if not vision and objects == 0:
@@ -41,6 +41,13 @@ def policy_config(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
             f"{first.name} has no object poses: a state policy learns from the simulated cell; "
             "train with --variant vision"
         )
+    return config_for(config, parse_cell_text(first.contract), objects)
+
+
+def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig:
+    """Configuration of the network for a cell and so many object poses."""
+    name, entry = entry_of(config.policy)
+    vision = config.variant == "vision"
     fixed = {
         "horizon": horizon_of(config),
         "action_size": cell.layout.action.size,

@@ -65,9 +65,13 @@ def save_imported(
         statistics: Normalisation.
         cell: That the policy is for.
         preset: That sets how it is usually fine-tuned.
-        card: Model card.
+        card: Model card; that command is added.
         options: Of `ate finetune` that these weights want, besides the usual ones.
     """
+    command = (
+        f"ate finetune policy:{kind} --policy.preset {preset} --init {{}} --variant vision "
+        f"--horizon {config.horizon} {options}..."
+    )
     checkpoint = checkpoint_of(
         kind,
         config,
@@ -75,14 +79,11 @@ def save_imported(
         statistics=statistics,
         contract=cell.canonical_text(),
         training={"imported_from": str(source), "policy": {"name": kind, "preset": preset}},
-        card=card,
+        card=f"{card}\nFine-tune with `{command.format('<this folder>')}`.\n",
     )
     save_checkpoint(output, checkpoint)
     print(f"{output}: {len(weights)} tensors; fine-tune it with")
-    print(
-        f"  ate finetune policy:{kind} --policy.preset {preset} --init {output} --variant vision "
-        f"--horizon {config.horizon} {options}..."
-    )
+    print(f"  {command.format(output)}")
 
 
 def _is_checkpoint(folder: Path) -> bool:

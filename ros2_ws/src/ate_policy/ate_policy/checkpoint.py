@@ -109,11 +109,7 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = ""
         kind: Refuse every other kind; "" takes any.
     """
     folder = resolve_checkpoint(Path(folder))
-    config = _read_config(folder)
-    if kind and config["kind"] != kind:
-        raise CheckpointError(
-            f"{folder} is of kind {config['kind']}, must be {kind}: give a folder of that kind"
-        )
+    config = _read_config(folder, kind)
     contract = (folder / "contract.yaml").read_text()
     layout = parse_cell_text(contract, where=f"{folder}/contract.yaml").layout
     if layout.sha256 != config["layout_sha256"]:
@@ -140,6 +136,17 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = ""
         training=config["training"],
         card=(folder / "README.md").read_text() if (folder / "README.md").is_file() else "",
     )
+
+
+def read_model(folder: Path, kind: str = "") -> Mapping[str, Any]:
+    """Configuration of a checkpoint's network, without its weights.
+
+    Args:
+        folder: Checkpoint or run folder.
+        kind: Refuse every other kind; "" takes any.
+    """
+    model: Mapping[str, Any] = _read_config(resolve_checkpoint(folder), kind)["model"]
+    return model
 
 
 def resolve_checkpoint(folder: Path) -> Path:
@@ -174,7 +181,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path, kind: str) -> dict[str, Any]:
     config = _read_json(folder / "config.json")
     missing = {"format", "kind", "layout_sha256", "model", "training"} - set(config)
     if missing:
@@ -184,6 +191,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{folder} has format {config['format']}, this version reads {FORMAT}: update"
         )
     config["kind"] = RENAMED.get(config["kind"], config["kind"])
+    if kind and config["kind"] != kind:
+        raise CheckpointError(
+            f"{folder} is of kind {config['kind']}, must be {kind}: give a folder of that kind"
+        )
     return config
 
 
