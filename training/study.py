@@ -10,13 +10,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from functools import partial
 from pathlib import Path
 
+from ate_core.contract import load_cell
 from ate_core.errors import UsageError
+from ate_policy.chunking import usual_horizon
 from ate_sim.embodiments import bodies_of
 from ate_sim.tasks import load_task
 from training.configs.old_words import study_with_todays_words
 from training.configs.output_folder import make_folder
 from training.configs.record import complete, differences
 from training.configs.study import GROWS, HOW_TO_RUN, Arm, StudyConfig
+from training.loop.policies import config_for
 from training.objectives.guidance import PLAIN
 from training.studies.report import write_report
 from training.studies.stages import (
@@ -45,6 +48,7 @@ class Job:
 def study(config: StudyConfig) -> int:
     """Run what is missing of a study, then write its table and figure."""
     _check_names(config)
+    _check_network(config)
     make_folder(config.output)
     _remember(config)
     if not config.report_only:
@@ -62,6 +66,15 @@ def _check_names(config: StudyConfig) -> None:
     for body in config.pretraining_bodies:
         if body not in known:
             raise UsageError(f"body is {body!r}; use some of {', '.join(known)}")
+
+
+def _check_network(config: StudyConfig) -> None:
+    """Refuse options that the network would not read, before demonstrations are made."""
+    cell = load_cell(hardware="sim")
+    horizon = usual_horizon(cell.tick_rate)
+    for task in config.tasks:
+        objects = 0 if config.variant == "vision" else len(load_task(task).object_names)
+        config_for(dataclasses.replace(config.finetuning, horizon=horizon), cell, objects)
 
 
 def make_jobs(config: StudyConfig) -> dict[str, Job]:

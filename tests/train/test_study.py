@@ -2,6 +2,7 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,17 @@ import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models import registry
 from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.models.pi0_config import Pi0Config
+from ate_policy.models.pi0_entry import PRESETS as PI0_PRESETS
 from ate_policy.models.pi0_entry import Pi0Options
-from ate_sim.embodiments import FastEpisode
+from ate_policy.models.registry import policy_entry
+from ate_sim.embodiments import FastEpisode, collect_fast
 from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
 from training.studies import stages
+from training.studies.rollout import Trial
 from training.studies.stages import as_episode, pretrain_policy, train_aligned
 from training.study import Job, make_jobs, run_jobs, study
 from training.vae.model import ActionVae
@@ -258,6 +264,10 @@ def test_arms_wait_for_what_they_need():
     [
         ({"tasks": ("juggle",)}, "no task 'juggle': known are pick_place"),
         ({"pretraining_bodies": ("octopus",)}, "body is 'octopus'; use some of six_axes"),
+        (
+            {"policy": Pi0Options(preset="tiny", tokenizer="bytes")},
+            "tokenizer is bytes, .* --policy.language True",
+        ),
     ],
 )
 def test_names_that_do_not_exist_are_refused_before_any_work(tmp_path, fields, words):
@@ -277,3 +287,31 @@ def test_names_that_do_not_exist_are_refused_before_any_work(tmp_path, fields, w
 def test_settings_that_cannot_run_are_refused(tmp_path, fields, words):
     with pytest.raises(UsageError, match=words):
         StudyConfig(output=tmp_path, **{**TINY, **fields})
+
+
+def test_a_network_that_cannot_see_is_refused_by_a_study_of_images(tmp_path, monkeypatch):
+    blind = dataclasses.replace(policy_entry("flow"), reads=("objects",))
+    monkeypatch.setattr(
+        registry, "policy_entry", lambda name: blind if name == "flow" else policy_entry(name)
+    )
+    with pytest.raises(UsageError, match="variant is vision, but policy:flow reads no cameras"):
+        StudyConfig(output=tmp_path, **{**TINY, "variant": "vision"})
+
+
+def test_rollouts_show_a_policy_images_of_the_size_it_learned_from(tmp_path, monkeypatch):
+    shapes = []
+
+    def look(env, policy, start, *, limit):
+        observation = env.reset(start)
+        shapes.append({image.shape for image in observation.images.values()})
+        return Trial(seed=start, success=False, score=0.0, duration=limit, jerk=0.0, refused=0)
+
+    policy = SimpleNamespace(
+        config=Pi0Config(**{**PI0_PRESETS["tiny"].sizes, "cameras": ("cam_high",)})
+    )
+    monkeypatch.setattr(stages, "load_policy", lambda *_: policy)
+    monkeypatch.setattr(stages, "roll_out", look)
+    config = StudyConfig(output=tmp_path, **{**TINY, "variant": "vision"})
+    assert len([*stages._roll_out(config, "pick_place", tmp_path, range(1))]) == 1
+    [made] = collect_fast("pick_place", [0], cameras=("cam_high",))
+    assert shapes == [{images[0].shape for images in made.images.values()}]

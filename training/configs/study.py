@@ -8,7 +8,7 @@ from ate_core.errors import UsageError
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
 from training.configs.choices import PolicyChoice
-from training.configs.finetune import Variant
+from training.configs.finetune import FinetuneConfig, Variant
 from training.configs.record import Record, record_of
 from training.objectives.guidance import PLAIN, Guidance, guidance_class
 
@@ -171,6 +171,7 @@ class StudyConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
         if not self.limit > 0.0:
             raise UsageError(f"limit is {self.limit} s, must be above 0")
+        _ = self.finetuning  # refuses a network that does not read what the variant gives
         name, entry = entry_of(self.policy)
         if self.policy.preset == "full" and entry.large:
             raise UsageError(
@@ -188,6 +189,18 @@ class StudyConfig:
             )
         if unknown := set(self.pretrained) - set(self.tasks):
             raise UsageError(f"pretrained names {sorted(unknown)}, which is not among the tasks")
+
+    @property
+    def finetuning(self) -> FinetuneConfig:
+        """What the fine-tuning of all arms has in common, still without data and folder."""
+        return FinetuneConfig(
+            episodes=self.output,
+            output=self.output,
+            policy=self.policy,
+            variant=self.variant,
+            steps=self.steps,
+            threads=self.threads,
+        )
 
     def record(self) -> Record:
         """As it is kept in the study's folder."""

@@ -84,17 +84,13 @@ def pretrain_policy(config: StudyConfig, task: str) -> Path:
     if not (episodes / DONE).is_file():
         _record_other_bodies(config, task, episodes)
         (episodes / DONE).touch()
-    return _train(
-        finetune,
-        FinetuneConfig(
-            episodes=episodes,
-            output=folder / "policy",
-            policy=config.policy,
-            variant=config.variant,
-            steps=config.pretraining_steps,
-            threads=config.threads,
-        ),
+    settings = dataclasses.replace(
+        config.finetuning,
+        episodes=episodes,
+        output=folder / "policy",
+        steps=config.pretraining_steps,
     )
+    return _train(finetune, settings)
 
 
 def _record_other_bodies(config: StudyConfig, task: str, folder: Path) -> None:
@@ -198,16 +194,13 @@ def train_aligned(config: StudyConfig, task: str, seed: int, variant: str = "") 
 
 def train_policy(config: StudyConfig, task: str, arm: Arm, seed: int) -> Path:
     """Fine-tune one arm on the demonstrations of one seed."""
-    settings = FinetuneConfig(
+    settings = dataclasses.replace(
+        config.finetuning,
         episodes=record_demonstrations(config, task, seed),
         output=config.output / "policies" / task / arm.folder / f"seed_{seed}",
-        policy=config.policy,
-        variant=config.variant,
         init=pretrain_policy(config, task) if task in config.pretrained else None,
-        steps=config.steps,
         save_every=math.gcd(*config.rolled_out),
         seed=seed,
-        threads=config.threads,
     )
     if arm.mode != PLAIN:
         vae = train_aligned(config, task, seed, arm.vae)
@@ -245,9 +238,8 @@ def _end(seed: int, count: int) -> int:
 def _roll_out(config: StudyConfig, task: str, checkpoint: Path, starts: range) -> Iterator[Trial]:
     cell = load_cell(hardware="sim")
     policy = load_policy(checkpoint, cell)
-    reads = policy.config
-    size = (reads.image_height, reads.image_width)
-    env = CellEnv(task, cell, cameras=reads.cameras, image_size=size)
+    # Images of the demonstrations' size: the policy fits them as its training did.
+    env = CellEnv(task, cell, cameras=policy.config.cameras)
     for start in starts:
         yield roll_out(env, policy, start, limit=config.limit)
     env.close()
