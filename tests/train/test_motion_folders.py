@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from ate_core.errors import TrainingError
-from training.data.column_mapping import mapping_by_names, mapping_by_width
+from training.data.column_mapping import map_rows, mapping_by_names, mapping_by_width
 from training.data.pretraining import load_sources, read_recordings
 
 
@@ -218,3 +218,15 @@ def test_grippers_and_joints_are_told_by_their_names(cell):
     six = [name for name in NAMES if "joint7" not in name]
     row = np.arange(1, 15) @ mapping_by_names(six, cell.layout.action)
     assert row.tolist() == [1, 2, 3, 4, 5, 6, 0, 7, 8, 9, 10, 11, 12, 13, 0, 14]
+
+
+def test_padding_must_be_empty_in_a_layout_narrower_than_alohas(cell):
+    columns = cell.layout.action
+    narrow = dataclasses.replace(columns, fields=columns.fields[:2])
+    assert narrow.size < 14
+    rows = np.zeros((3, 14), np.float32)
+    rows[:, : narrow.size] = 0.5
+    np.testing.assert_array_equal(map_rows(rows, narrow, "rows"), rows[:, : narrow.size])
+    rows[1, 13] = 1.0
+    with pytest.raises(TrainingError, match=f"those from {narrow.size} on are not all 0"):
+        map_rows(rows, narrow, "rows")

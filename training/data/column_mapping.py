@@ -79,7 +79,8 @@ def map_rows(rows: np.ndarray, layout: VectorLayout, where: object) -> np.ndarra
     """(T, width) without names -> (T, D), by `mapping_by_width`; padding must be empty."""
     width = rows.shape[1]
     mapping = mapping_by_width(width, layout)
-    if width not in (ALOHA, UNIFIED) and rows[:, layout.size :].any():
+    padded = width != UNIFIED and not (width == ALOHA and layout.size > ALOHA)
+    if padded and rows[:, layout.size :].any():
         raise TrainingError(
             f"{where}: rows have {width} numbers and those from {layout.size} on are not all 0: "
             "give rows in the cell's layout, zero-padded at most"
