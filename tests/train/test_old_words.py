@@ -95,3 +95,10 @@ def test_a_study_of_then_can_grow(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({**then, "guidance_cap": 0.3}))
     with pytest.raises(UsageError, match=r"guidance_cap 0.3, .* --guidance none paper:0.3"):
         study(config)
+
+
+def test_a_guided_record_of_then_without_its_vae_stays_json(tmp_path):
+    then = {key: value for key, value in record("paper").items() if key != "vae"}
+    now = with_todays_words(then)
+    assert "vae" not in now["guidance"] and now["guidance"]["cap"] == 0.1
+    assert json.loads(json.dumps(now)) == now

@@ -97,9 +97,14 @@ def preset_of(training: Mapping[str, Any]) -> str | None:
 
 
 def _taken(record: Mapping[str, Any], kind: Any, words: Mapping[str, str]) -> Record:
-    """Options of a class from a record of then; None stood for the usual value."""
+    """Options of a class from a record of then; None stood for the usual value.
+
+    An option without one is left out where the record lacks it.
+    """
     taken: Record = {}
     for field in dataclasses.fields(kind):
-        value = record.get(words.get(field.name, field.name), field.default)
-        taken[field.name] = field.default if value is None else value
+        value = record.get(words.get(field.name, field.name))
+        value = field.default if value is None else value
+        if value is not dataclasses.MISSING:
+            taken[field.name] = value
     return taken
