@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -45,12 +46,25 @@ def test_wandb_gets_the_settings_and_metrics_of_a_run_that_it_can_go_on_with(
             "project": None,  # of the user's settings
             "dir": run.path,
             "name": "towel",
-            "id": "towel",
+            "id": started[0]["id"],
             "resume": "allow",
             "config": {"steps": 4},
         }
     ]
     assert logged == [(4, 0.5)] and finished == [True]
+
+
+def test_wandb_tells_runs_of_one_name_apart_and_knows_a_resumed_one(tmp_path, monkeypatch):
+    identities = []
+    tracked = SimpleNamespace(log=lambda *_, **__: None, finish=lambda: None)
+    wandb = SimpleNamespace(init=lambda **given: identities.append(given["id"]) or tracked)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "a" / "plain", tmp_path / "b" / "plain", Path("a") / "plain"):
+        with progress(RunFolder(path, {"steps": 4}, resume=False), log_to=("wandb",)):
+            pass
+    first, second, again = identities
+    assert first == again != second and first.startswith("plain-")
 
 
 def test_a_log_whose_package_is_absent_is_refused_with_the_remedy(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Progress of a training run: a bar for people, logs for plots, and a clean stop on a signal."""
 
+import hashlib
 import math
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import Self
@@ -102,9 +104,13 @@ def _start_tracker(name: LogTarget, run: RunFolder, step: int) -> GeneralTracker
     if name == "tensorboard":
         tracker = TensorBoardTracker("tensorboard", run.path, purge_step=step or None)
     else:  # without a project's name: account and project are the user's settings
-        label = run.path.name
         tracker = WandBTracker(
-            None, dir=run.path, name=label, id=label, resume="allow", config=run.config
+            None,
+            dir=run.path,
+            name=run.path.name,
+            id=_identity(run.path),
+            resume="allow",
+            config=run.config,
         )
     try:
         tracker.start()
@@ -113,3 +119,9 @@ def _start_tracker(name: LogTarget, run: RunFolder, step: int) -> GeneralTracker
             f"--log-to {name} needs the package {name}: run `pip install {name}`, or leave it out"
         ) from None
     return tracker
+
+
+def _identity(folder: Path) -> str:
+    """The same for the same folder, and for no other of that name."""
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    return f"{folder.name}-{digest[:12]}"
