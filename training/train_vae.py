@@ -43,15 +43,8 @@ def train_vae(config: TrainVaeConfig) -> int:
     torch.set_num_threads(config.threads)
     config = dataclasses.replace(config, horizon=horizon_of(config))
     accelerator = make_accelerator()
-    device = accelerator.device
-    run = RunFolder(
-        config.output,
-        record_of(config),
-        config.resume,
-        upgrade=lambda stored: complete(stored, config),
-        main=accelerator.is_main_process,
-    )
-    recipe = recipe_of(config)
+    device, recipe = accelerator.device, recipe_of(config)
+    run = run_folder(config, main=accelerator.is_main_process)
 
     # data and prior
     data = load_chunks(config, recipe)
@@ -91,6 +84,17 @@ def train_vae(config: TrainVaeConfig) -> int:
                 run.save(step, describe(config, recipe, data, vae, step), state)
     leave(accelerator)
     return 0 if step >= steps else 130
+
+
+def run_folder(config: TrainVaeConfig, *, main: bool) -> RunFolder:
+    """The run's folder; one that holds another run is refused."""
+    return RunFolder(
+        config.output,
+        record_of(config),
+        config.resume,
+        upgrade=lambda stored: complete(stored, config),
+        main=main,
+    )
 
 
 def prior_of(stored: StoredVae | None, latent: int) -> DiagonalGaussian:
