@@ -142,19 +142,19 @@ def _refused_by_node(timing: Path) -> object:
 
 
 def _demonstrations(run: Path) -> str:
-    attempts = _read_lines(run / "demonstrations.jsonl")
-    if not attempts:
+    episodes = _read_lines(run / "demonstrations.jsonl")
+    if not episodes:
         return note("No demonstrations.jsonl.")
-    kept = sum(bool(a["kept"]) for a in attempts)
-    total = sum(float(a["total_s"]) for a in attempts)
-    reasons = sorted({a["reason"] for a in attempts if a["reason"]})
+    kept = sum(bool(episode["kept"]) for episode in episodes)
+    total = sum(float(episode["total_s"]) for episode in episodes)
+    reasons = sorted({episode["reason"] for episode in episodes if episode["reason"]})
     text = (
         f"<p>Headset stream, clutch, inverse kinematics, vendor SDK, controller, world: "
-        f"{_rate(attempts)} attempts succeeded, {kept} episodes kept, "
-        f"{total / len(attempts):.1f} s per attempt.</p>"
+        f"{_rate(episodes)} episodes succeeded, {kept} kept, "
+        f"{total / len(episodes):.1f} s per episode.</p>"
     )
     if reasons:
-        text += table(("why attempts failed",), [(reason,) for reason in reasons])
+        text += table(("why episodes failed",), [(reason,) for reason in reasons])
     return text
 
 

@@ -3,25 +3,22 @@
 import numpy as np
 
 from ate_sim.motion_plan import Plan
-from ate_sim.tasks.steamer import bun_is_inside, bun_lies_on, lid_is_on
-from ate_sim.tasks.task import Array, pose_on_table, within_disc, yaw_of
-from ate_sim.world.engine import mujoco
-from ate_sim.world.shapes import (
-    BUN_HEIGHT,
-    KNOB_GRASP,
-    PLATE_HEIGHT,
-    STEAMER_FLOOR,
-    STEAMER_HEIGHT,
-    add_bun,
-    add_lid,
-    add_plate,
-    add_steamer,
+from ate_sim.tasks.steamer import (
+    BUN_LIFT,
+    OBJECT_NAMES,
+    add_objects,
+    bun_is_inside,
+    bun_lies_on,
+    lid_is_on,
+    put_lid_back,
+    take_lid_off,
 )
+from ate_sim.tasks.task import Array, pose_on_table, within_disc
+from ate_sim.world.engine import mujoco
+from ate_sim.world.shapes import BUN_HEIGHT, PLATE_HEIGHT, STEAMER_FLOOR, STEAMER_HEIGHT
 from ate_sim.world.sim_world import SimWorld
 
 _LID_ASIDE = np.array([-0.02, 0.235])  # from the steamer [m]
-_LID_LIFT = 0.06
-_BUN_LIFT = 0.08
 
 
 class CookBun:
@@ -29,14 +26,11 @@ class CookBun:
 
     name = "cook_bun"
     instruction = "open the steamer, put the bun in and close it"
-    object_names = ("bun", "lid", "steamer", "plate")
+    object_names = OBJECT_NAMES
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add steamer, lid, bun and plate."""
-        add_bun(spec, "bun")
-        add_lid(spec, "lid")
-        add_steamer(spec, "steamer")
-        add_plate(spec, "plate")
+        add_objects(spec)
 
     def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
         """Closed steamer in the middle, within reach of both arms; bun on a plate on the right."""
@@ -62,17 +56,13 @@ class CookBun:
         """Lid aside and bun up at once; bun in; lid back."""
         bun, lid, steamer, _ = world.object_poses()
         aside = steamer[:2] + _LID_ASIDE
-        yaw = yaw_of(lid)
-        closed = STEAMER_HEIGHT + KNOB_GRASP
         left, right = plan.side("left"), plan.side("right")
-        left.pick(lid[:2], height=closed, yaw=yaw, lift=_LID_LIFT)
-        left.place(aside, height=KNOB_GRASP + 0.001, yaw=yaw, clearance=closed + _LID_LIFT)
-        right.pick(bun[:2], height=bun[2] - 0.002, lift=_BUN_LIFT)
+        take_lid_off(left, lid, aside)
+        right.pick(bun[:2], height=bun[2] - 0.002, lift=BUN_LIFT)
         plan.synchronise()
         in_steamer = STEAMER_FLOOR + BUN_HEIGHT / 2
-        right.place(steamer[:2], height=in_steamer, clearance=_BUN_LIFT)
+        right.place(steamer[:2], height=in_steamer, clearance=BUN_LIFT)
         plan.synchronise()
         right.home()
-        left.pick(aside, height=KNOB_GRASP, yaw=yaw, lift=closed + _LID_LIFT - KNOB_GRASP)
-        left.place(steamer[:2], height=closed + 0.002, yaw=yaw, clearance=_LID_LIFT)
+        put_lid_back(left, lid, aside, steamer)
         left.home()

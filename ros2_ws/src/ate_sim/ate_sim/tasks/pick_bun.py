@@ -3,25 +3,22 @@
 import numpy as np
 
 from ate_sim.motion_plan import Plan
-from ate_sim.tasks.steamer import bun_lies_on, lid_is_off, lid_is_on
-from ate_sim.tasks.task import Array, draw_apart, pose_on_table, within_disc, yaw_of
-from ate_sim.world.engine import mujoco
-from ate_sim.world.shapes import (
-    BUN_HEIGHT,
-    KNOB_GRASP,
-    PLATE_HEIGHT,
-    STEAMER_FLOOR,
-    STEAMER_HEIGHT,
-    add_bun,
-    add_lid,
-    add_plate,
-    add_steamer,
+from ate_sim.tasks.steamer import (
+    BUN_LIFT,
+    OBJECT_NAMES,
+    add_objects,
+    bun_lies_on,
+    lid_is_off,
+    lid_is_on,
+    put_lid_back,
+    take_lid_off,
 )
+from ate_sim.tasks.task import Array, draw_apart, pose_on_table, within_disc
+from ate_sim.world.engine import mujoco
+from ate_sim.world.shapes import BUN_HEIGHT, PLATE_HEIGHT, STEAMER_FLOOR, STEAMER_HEIGHT
 from ate_sim.world.sim_world import SimWorld
 
 _LID_ASIDE = np.array([-0.05, 0.222])  # from the steamer [m]
-_LID_LIFT = 0.06
-_BUN_LIFT = 0.08
 
 
 class PickBun:
@@ -29,14 +26,11 @@ class PickBun:
 
     name = "pick_bun"
     instruction = "take the lid off, put the bun on the plate and put the lid back on"
-    object_names = ("bun", "lid", "steamer", "plate")
+    object_names = OBJECT_NAMES
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add steamer, lid, bun and plate."""
-        add_bun(spec, "bun")
-        add_lid(spec, "lid")
-        add_steamer(spec, "steamer")
-        add_plate(spec, "plate")
+        add_objects(spec)
 
     def sample(self, rng: np.random.Generator, radius: float) -> dict[str, Array]:
         """Closed steamer in front of the left arm, plate in the middle."""
@@ -69,14 +63,10 @@ class PickBun:
         """Lid aside, bun to the plate, lid back."""
         bun, lid, steamer, plate = world.object_poses()
         aside = steamer[:2] + _LID_ASIDE
-        yaw = yaw_of(lid)
-        closed = STEAMER_HEIGHT + KNOB_GRASP
         left = plan.side("left")
-        left.pick(lid[:2], height=closed, yaw=yaw, lift=_LID_LIFT)
-        left.place(aside, height=KNOB_GRASP + 0.001, yaw=yaw, clearance=closed + _LID_LIFT)
-        left.pick(bun[:2], height=bun[2] - 0.002, lift=_BUN_LIFT)
+        take_lid_off(left, lid, aside)
+        left.pick(bun[:2], height=bun[2] - 0.002, lift=BUN_LIFT)
         on_plate = PLATE_HEIGHT + BUN_HEIGHT / 2
-        left.place(plate[:2], height=on_plate, clearance=_BUN_LIFT)
-        left.pick(aside, height=KNOB_GRASP, yaw=yaw, lift=closed + _LID_LIFT - KNOB_GRASP)
-        left.place(steamer[:2], height=closed + 0.002, yaw=yaw, clearance=_LID_LIFT)
+        left.place(plate[:2], height=on_plate, clearance=BUN_LIFT)
+        put_lid_back(left, lid, aside, steamer)
         left.home()

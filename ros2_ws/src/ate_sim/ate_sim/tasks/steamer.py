@@ -1,9 +1,49 @@
-"""What the two steamer tasks share: when the lid is on, and where the bun is."""
+"""What the two steamer tasks share: their objects, the lid's way, where lid and bun are."""
 
 import numpy as np
 
-from ate_sim.tasks.task import Array, upright
-from ate_sim.world.shapes import BUN_HEIGHT, BUN_RADIUS, STEAMER_HEIGHT, STEAMER_RADIUS
+from ate_sim.motion_plan import SidePlan
+from ate_sim.tasks.task import Array, upright, yaw_of
+from ate_sim.world.engine import mujoco
+from ate_sim.world.shapes import (
+    BUN_HEIGHT,
+    BUN_RADIUS,
+    KNOB_GRASP,
+    STEAMER_HEIGHT,
+    STEAMER_RADIUS,
+    add_bun,
+    add_lid,
+    add_plate,
+    add_steamer,
+)
+
+OBJECT_NAMES = ("bun", "lid", "steamer", "plate")
+BUN_LIFT = 0.08
+"""How high a bun is lifted [m]."""
+_LID_LIFT = 0.06
+_CLOSED = STEAMER_HEIGHT + KNOB_GRASP  # grasp height of a lid on the steamer [m]
+
+
+def add_objects(spec: mujoco.MjSpec) -> None:
+    """Add steamer, lid, bun and plate."""
+    add_bun(spec, "bun")
+    add_lid(spec, "lid")
+    add_steamer(spec, "steamer")
+    add_plate(spec, "plate")
+
+
+def take_lid_off(arm: SidePlan, lid: Array, aside: Array) -> None:
+    """Move the lid (7,) from the steamer to the point ``aside`` (2,) on the table."""
+    yaw = yaw_of(lid)
+    arm.pick(lid[:2], height=_CLOSED, yaw=yaw, lift=_LID_LIFT)
+    arm.place(aside, height=KNOB_GRASP + 0.001, yaw=yaw, clearance=_CLOSED + _LID_LIFT)
+
+
+def put_lid_back(arm: SidePlan, lid: Array, aside: Array, steamer: Array) -> None:
+    """Move the lid, whose pose (7,) was taken before, from ``aside`` back to the steamer (7,)."""
+    yaw = yaw_of(lid)
+    arm.pick(aside, height=KNOB_GRASP, yaw=yaw, lift=_CLOSED + _LID_LIFT - KNOB_GRASP)
+    arm.place(steamer[:2], height=_CLOSED + 0.002, yaw=yaw, clearance=_LID_LIFT)
 
 
 def lid_is_on(lid: Array, steamer: Array) -> bool:
