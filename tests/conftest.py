@@ -1,7 +1,13 @@
 """Isolation of tests that use sockets, runtime folders or ROS."""
 
+import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import pytest
 import yaml
 
@@ -53,6 +59,119 @@ def seven_cameras(tmp_path_factory):
     file = tmp_path_factory.mktemp("seven") / "cell.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
     return file
+
+
+@pytest.fixture
+def node_environment(tmp_path, monkeypatch):
+    """Processes with a runtime folder and a ROS domain of their own."""
+    monkeypatch.setenv("ATE_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(30 + os.getpid() % 60))
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+
+
+@pytest.fixture
+def start_module():
+    """A function that starts ``python -m`` with these words; what still runs is killed."""
+    started = []
+
+    def start(*words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", *words]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+class ArmPeer:
+    """Another node, which watches and commands the left arm."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from geometry_msgs.msg import PoseStamped
+        from rclpy.executors import SingleThreadedExecutor
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import String
+        from std_srvs.srv import Trigger
+
+        from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
+
+        self._joint_state, self._trigger = JointState, Trigger
+        self.node = rclpy.create_node("arm_peer")
+        self.states: list[JointState] = []
+        self.poses: list[PoseStamped] = []
+        self.statuses: list[dict[str, str]] = []
+        subscribe = self.node.create_subscription
+        subscribe(JointState, "/left/arm/joint_states", self.states.append, SENSOR_QOS)
+        subscribe(PoseStamped, "/left/arm/tcp_pose", self.poses.append, SENSOR_QOS)
+        subscribe(String, "/left/arm/status", self._keep_status, LATCHED_QOS)
+        self._commands = self.node.create_publisher(
+            JointState, "/left/arm/joint_command", COMMAND_QOS
+        )
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+
+    def command(self, names: Sequence[str], q: np.ndarray, age: float = 0.0) -> None:
+        """Command a posture whose stamp is ``age`` [s] old."""
+        from rclpy.duration import Duration
+
+        message = self._joint_state(name=list(names), position=q.tolist())
+        stamp = self.node.get_clock().now() - Duration(nanoseconds=int(age * 1e9))
+        message.header.stamp = stamp.to_msg()
+        message.header.frame_id = "teleop"
+        self._commands.publish(message)
+
+    def drive(
+        self, names: Sequence[str], path: Callable[[float], np.ndarray], seconds: float
+    ) -> None:
+        """Command a path at about 50 Hz, spinning meanwhile."""
+        begin = time.monotonic()
+        while (elapsed := time.monotonic() - begin) < seconds:
+            self.command(names, path(elapsed))
+            next_at = time.monotonic() + 0.02
+            self.spin_until(lambda due=next_at: time.monotonic() > due, 0.1)
+
+    def call(self, name: str) -> tuple[bool, str]:
+        """Call a trigger service."""
+        client = self.node.create_client(self._trigger, name)
+        assert client.wait_for_service(5.0)
+        future = client.call_async(self._trigger.Request())
+        assert self.spin_until(future.done)
+        answer = future.result()
+        return answer.success, answer.message
+
+    def spin_until(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Spin until a condition holds; False when it does not in time."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.executor.spin_once(timeout_sec=0.02)
+        return True
+
+    def reaches(self, state: str, seconds: float = 10.0) -> bool:
+        """Wait for a state of the driver."""
+        return self.spin_until(
+            lambda: bool(self.statuses) and self.statuses[-1]["state"] == state, seconds
+        )
+
+    def _keep_status(self, message) -> None:
+        self.statuses.append(json.loads(message.data))
+
+
+@pytest.fixture
+def peer() -> Iterator[ArmPeer]:
+    """A node that watches and commands the left arm."""
+    rclpy = pytest.importorskip("rclpy")
+    rclpy.init()
+    peer = ArmPeer()
+    yield peer
+    peer.executor.shutdown()
+    peer.node.destroy_node()
+    rclpy.try_shutdown()
 
 
 def pytest_collection_modifyitems(items):

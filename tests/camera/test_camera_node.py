@@ -1,6 +1,5 @@
 """The camera node as a process, fed by the test pattern through librealsense."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -79,32 +78,21 @@ def decode(image: CompressedImage) -> np.ndarray:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATE_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(30 + os.getpid() % 60))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
-
-
-@pytest.fixture
-def process(environment: None) -> Iterator[subprocess.Popen[bytes]]:
-    command = ["-m", "realsense_camera.nodes.camera_node", "--ros-args"]
+def process(node_environment: None, start_module) -> "subprocess.Popen[str]":
+    command = ["realsense_camera.nodes.camera_node", "--ros-args"]
     parameters = ["-p", "hardware:=sim", "-p", "role:=left_wrist"]
-    process = subprocess.Popen([sys.executable, *command, *parameters])
-    yield process
-    process.kill()
-    process.wait()
+    return start_module(*command, *parameters)
 
 
 @pytest.fixture
-def watcher(environment: None) -> Iterator[Watcher]:
+def watcher(node_environment: None) -> Iterator[Watcher]:
     watcher = Watcher()
     yield watcher
     watcher.close()
 
 
 def test_node_publishes_each_picture_once_and_survives_a_restarted_camera(
-    process: subprocess.Popen[bytes], watcher: Watcher, tmp_path: Path
+    process: subprocess.Popen[str], watcher: Watcher, tmp_path: Path
 ) -> None:
     path = tmp_path / "frame_left_wrist.image"
     camera = PatternCamera(path, HEIGHT, WIDTH)
@@ -158,7 +146,7 @@ def check_messages(watcher: Watcher) -> None:
     assert info.k[4] == pytest.approx(0.5 * HEIGHT / np.tan(np.radians(29.0)))
 
 
-def test_node_with_an_unknown_role_ends_with_one_line(environment: None) -> None:
+def test_node_with_an_unknown_role_ends_with_one_line(node_environment: None) -> None:
     command = ["-m", "realsense_camera.nodes.camera_node", "--ros-args", "-p", "role:=nose"]
     result = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, timeout=30, check=False

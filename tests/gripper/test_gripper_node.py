@@ -4,7 +4,6 @@ import itertools
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,15 +61,7 @@ class Watcher:
         self.context.try_shutdown()
 
 
-@pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATE_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(30 + os.getpid() % 60))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
-
-
-def stop(process: subprocess.Popen[bytes], number: int, seconds: float) -> int:
+def stop(process: subprocess.Popen[str], number: int, seconds: float) -> int:
     process.send_signal(number)
     try:
         return process.wait(seconds)
@@ -79,34 +70,28 @@ def stop(process: subprocess.Popen[bytes], number: int, seconds: float) -> int:
 
 
 @pytest.fixture
-def emulator(environment: None) -> Iterator[subprocess.Popen[bytes]]:
-    command = ["-m", "omnipicker_driver.emulator", "--side", "left", "--plant", "ideal"]
-    process = subprocess.Popen([sys.executable, *command])
-    yield process
-    process.kill()
-    process.wait()
+def emulator(node_environment: None, start_module) -> "subprocess.Popen[str]":
+    command = ["omnipicker_driver.emulator", "--side", "left", "--plant", "ideal"]
+    return start_module(*command)
 
 
 @pytest.fixture
-def node(environment: None) -> Iterator[subprocess.Popen[bytes]]:
-    command = ["-m", "omnipicker_driver.nodes.gripper_node", "--ros-args"]
+def node(node_environment: None, start_module) -> "subprocess.Popen[str]":
+    command = ["omnipicker_driver.nodes.gripper_node", "--ros-args"]
     parameters = ["-p", "hardware:=sim", "-p", "arm:=left"]
-    process = subprocess.Popen([sys.executable, *command, *parameters])
-    yield process
-    process.kill()
-    process.wait()
+    return start_module(*command, *parameters)
 
 
 @pytest.fixture
-def watcher(environment: None) -> Iterator[Watcher]:
+def watcher(node_environment: None) -> Iterator[Watcher]:
     watcher = Watcher()
     yield watcher
     watcher.close()
 
 
 def test_node_moves_refuses_reconnects_and_ends(
-    emulator: subprocess.Popen[bytes],
-    node: subprocess.Popen[bytes],
+    emulator: subprocess.Popen[str],
+    node: subprocess.Popen[str],
     watcher: Watcher,
     tmp_path: Path,
 ) -> None:
