@@ -60,7 +60,7 @@ def test_push_becomes_si_units() -> None:
     push.joint_status.joint_current[:] = [1500.0] * 7  # mA
     push.force_sensor.zero_force[:] = [1.0, 2.0, 3.0, 0.1, 0.2, 0.3]
     push.err.err_len = 1
-    sample = sample_from_push(push, sequence=1, received=2.0, stamp_ns=3)
+    sample = sample_from_push(push, joints=7, sequence=1, received=2.0, stamp_ns=3)
     assert sample is not None
     assert np.allclose(sample.position, np.pi / 2)
     assert np.allclose(sample.velocity, np.pi)
@@ -70,17 +70,28 @@ def test_push_becomes_si_units() -> None:
     assert sample.fault == ""
 
 
+def test_a_six_joint_arm_has_the_first_six_of_the_pushs_seven_places() -> None:
+    push = Push()
+    push.joint_status.joint_position[:] = [90.0] * 6 + [float("nan")]
+    push.joint_status.joint_err_code[:] = [0] * 6 + [0x0008]
+    sample = sample_from_push(push, joints=6, sequence=1, received=2.0, stamp_ns=3)
+    assert sample is not None
+    np.testing.assert_allclose(sample.position, np.full(6, np.pi / 2))
+    assert sample.velocity.shape == sample.effort.shape == (6,)
+    assert (sample.fault, sample.faulty_joints) == ("", ())
+
+
 def test_broken_push_is_no_sample() -> None:
     push = Push(errCode=PARSE_ERROR)
-    assert sample_from_push(push, sequence=1, received=0.0, stamp_ns=0) is None
+    assert sample_from_push(push, joints=7, sequence=1, received=0.0, stamp_ns=0) is None
     push.joint_status.joint_position[:] = [float("nan")] + [1.0] * 6
-    assert sample_from_push(push, sequence=1, received=0.0, stamp_ns=0) is None
+    assert sample_from_push(push, joints=7, sequence=1, received=0.0, stamp_ns=0) is None
 
 
 def test_push_without_error_list_keeps_its_joints() -> None:
     push = Push(errCode=PARSE_ERROR)
     push.joint_status.joint_position[:] = [10.0] * 7
-    assert sample_from_push(push, sequence=1, received=0.0, stamp_ns=0) is not None
+    assert sample_from_push(push, joints=7, sequence=1, received=0.0, stamp_ns=0) is not None
 
 
 def test_faults_are_named() -> None:
@@ -88,7 +99,7 @@ def test_faults_are_named() -> None:
     push.err.err_len = 2
     push.err.err[0], push.err.err[1] = 0x100D, 0
     push.joint_status.joint_err_code[2] = 0x0041
-    sample = sample_from_push(push, sequence=1, received=0.0, stamp_ns=0)
+    sample = sample_from_push(push, joints=7, sequence=1, received=0.0, stamp_ns=0)
     assert sample is not None
     assert sample.fault == "0x100D collision, joint 3 0x0041 FOC + overcurrent"
     assert sample.faulty_joints == (3,)

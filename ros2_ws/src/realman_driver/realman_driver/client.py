@@ -91,7 +91,11 @@ class ArmClient:
         sequence, received, stamp_ns, push = newest
         if self._sample is None or self._sample.sequence != sequence:
             sample = sample_from_push(
-                push, sequence=sequence, received=received, stamp_ns=stamp_ns
+                push,
+                joints=len(self._config.joint_names),
+                sequence=sequence,
+                received=received,
+                stamp_ns=stamp_ns,
             )
             if sample is None:
                 return self._sample  # its age tells

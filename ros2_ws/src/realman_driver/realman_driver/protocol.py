@@ -11,8 +11,6 @@ from arm_driver.interface import ArmSample
 
 Array = NDArray[np.float64]
 
-JOINTS = 7
-"""Joints in a state push of the RM75."""
 RAD_PER_DEGREE = math.pi / 180.0
 RAD_PER_S_PER_RPM = 2.0 * math.pi / 60.0
 AMPERE_PER_MILLIAMPERE = 1e-3
@@ -71,32 +69,33 @@ def joints_to_degrees(q: Array) -> list[float]:
 
 
 def sample_from_push(
-    push: Any, *, sequence: int, received: float, stamp_ns: int
+    push: Any, *, joints: int, sequence: int, received: float, stamp_ns: int
 ) -> ArmSample | None:
     """Convert one push of the SDK; None when its joints are not to be trusted.
 
     Args:
         push: ``rm_realtime_arm_joint_state_t``.
+        joints: number of the arm's joints; the push has room for seven.
         sequence: number of the packet.
         received: monotonic receive time [s].
         stamp_ns: wall-clock receive time [ns].
     """
-    joints = push.joint_status
-    position = _floats(joints.joint_position)
+    status = push.joint_status
+    position = _floats(status.joint_position)[:joints]
     if not np.all(np.isfinite(position)):
         return None
     # A push that broke off leaves zeros behind; one without "err" has all its joints.
     if push.errCode == PARSE_ERROR and not np.any(position):
         return None
     errors = [code for code in push.err.err[: push.err.err_len] if code]
-    joint_errors = list(joints.joint_err_code)
+    joint_errors = list(status.joint_err_code)[:joints]
     return ArmSample(
         sequence=sequence,
         received=received,
         stamp_ns=stamp_ns,
         position=position * RAD_PER_DEGREE,
-        velocity=_floats(joints.joint_speed) * RAD_PER_S_PER_RPM,
-        effort=_floats(joints.joint_current) * AMPERE_PER_MILLIAMPERE,
+        velocity=_floats(status.joint_speed)[:joints] * RAD_PER_S_PER_RPM,
+        effort=_floats(status.joint_current)[:joints] * AMPERE_PER_MILLIAMPERE,
         wrench=_floats(push.force_sensor.zero_force),
         fault=fault_text(errors, joint_errors),
         faulty_joints=tuple(joint for joint, bits in enumerate(joint_errors, 1) if bits),
