@@ -70,6 +70,16 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
             "6 entries, the model rm75_6f",
         ),
         (lambda v: v["arms"]["left"].update(driver="realmen"), "known are realman, ros2_control"),
+        (
+            lambda v: v["arms"]["left"].update(options={"state_topic": "/x"}),
+            "unknown key 'state_topic'; known keys of the driver realman: none",
+        ),
+        (
+            lambda v: v["arms"]["left"].update(
+                driver="ros2_control", options={"stat_topic": "/x"}
+            ),
+            "unknown key 'stat_topic'; known keys of the driver ros2_control: command_topic",
+        ),
         (lambda v: v["arms"]["left"].update(model="rm76"), "known are rm75_6f, six_axis"),
         (lambda v: v["arms"]["left"].update(model="none.yaml"), "cannot be read"),
         (lambda v: v["arms"]["right"].update(model="six_axis"), r"right_arm 7 numbers.*6 joints"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from ate_core.arm_model import ArmModel, load_arm_model
 from ate_core.devices import DEFAULT_DRIVER, DEFAULT_MODEL, Guard
-from ate_core.drivers import ARM_DRIVERS, NEEDED_ENTRIES
+from ate_core.drivers import ARM_DRIVERS, KNOWN_OPTIONS, NEEDED_ENTRIES
 from ate_core.errors import ContractError
 from ate_core.strict import require
 
@@ -63,6 +63,7 @@ def _settle(side: str, arm: Mapping[str, Any], file: Path, is_driven: bool) -> d
             bool(arm.get(entry)) or not is_driven,
             f"{where} lacks the field {entry!r}: add it, the driver {driver} needs it",
         )
+    _check_options(driver, arm.get("options"), where)
     model = _model(str(arm.get("model", DEFAULT_MODEL)), file, where)
     names = arm.get("joint_names") or [f"{side}_{joint}" for joint in model.joints]
     require(
@@ -137,6 +138,18 @@ def _require_narrower(model: Mapping[str, Any], own: Mapping[str, Any], where: s
             sign * given >= sign * bound,
             f"{where}.{key} is {given}, wider than the {bound} of the model: a cell may only "
             "narrow a guard, change the model's where it is wrong",
+        )
+
+
+def _check_options(driver: str, options: object, where: str) -> None:
+    known = KNOWN_OPTIONS.get(driver)
+    if known is None or not isinstance(options, Mapping):
+        return
+    for name in options:
+        require(
+            name in known,
+            f"{where}.options has the unknown key {name!r}; known keys of the driver {driver}: "
+            f"{', '.join(known) or 'none'}",
         )
 
 

@@ -19,3 +19,8 @@ ARM_DRIVERS = Registry(
 
 NEEDED_ENTRIES: Mapping[str, tuple[str, ...]] = {"realman": ("ip", "udp_port")}
 """Entries of an arm in ``cell.yaml`` that a driver cannot do without."""
+KNOWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "realman": (),
+    "ros2_control": ("command_topic", "state_topic", "wrench_topic"),
+}
+"""Entries of ``options`` that a driver reads; drivers of other packages check their own."""
