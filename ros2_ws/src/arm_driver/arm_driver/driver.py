@@ -61,17 +61,21 @@ class Tick:
 class ArmDriver:
     """One arm. `tick` runs in the streaming thread, the rest may be called from another."""
 
-    def __init__(self, arm: ArmConfig, safety: SafetyConfig, backend: ArmBackend) -> None:
+    def __init__(
+        self, arm: ArmConfig, safety: SafetyConfig, backend: ArmBackend, period: float = 0.01
+    ) -> None:
         """Prepare; nothing is sent before a command comes.
 
         Args:
             arm: joints, limits and home posture.
             safety: limits of the filter.
             backend: link to the arm.
+            period: time between two ticks [s].
         """
         self._arm = arm
         self._safety = safety
         self._backend = backend
+        self._period = period
         self._filter = SafetyFilter(safety, arm)
         self._lock = threading.Lock()
         self._session = 0
@@ -163,7 +167,7 @@ class ArmDriver:
             fresh = self._fresh(sample, now)
             if fresh is None:
                 return f"no state of the arm: {self._backend.link_error or 'stale'}"
-            path = HomePath(fresh.position, self._arm.home, now, HOME_SPEED)
+            path = HomePath(fresh.position, self._arm.home, now, HOME_SPEED, self._period)
             first = JointCommand(commander=HOME, position=path.advance(now), stamp=now)
             verdict = self._filter.submit(first, now)
             if verdict.accepted:

@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-LONGEST_TICK = 0.012
-"""Time by which the path advances at most per call [s]: one tick of the stream and its jitter."""
+JITTER = 1.2
+"""Longest tick in periods; a later one does not catch up."""
 SETTLING = 0.2
 """How long the goal is commanded before the arm counts as arrived [s]."""
 
@@ -17,7 +17,9 @@ class HomePath:
     A late call does not catch up: the path then takes longer, at no higher speed.
     """
 
-    def __init__(self, start: ArrayLike, goal: ArrayLike, begin: float, speed: float) -> None:
+    def __init__(
+        self, start: ArrayLike, goal: ArrayLike, begin: float, speed: float, period: float
+    ) -> None:
         """Plan.
 
         Args:
@@ -25,18 +27,20 @@ class HomePath:
             goal: joints at the end (n,) [rad].
             begin: when it starts [s].
             speed: largest speed of any joint [rad/s].
+            period: time between two calls [s].
         """
         self._start = np.asarray(start, dtype=np.float64)
         self._goal = np.asarray(goal, dtype=np.float64)
         self._last = begin
         self._elapsed = 0.0
+        self._longest_tick = JITTER * period
         # The peak of the quintic's speed is 15/8 of its mean.
         farthest = float(np.max(np.abs(self._goal - self._start)))
         self._duration = max(1.875 * farthest / speed, 0.1)
 
     def advance(self, now: float) -> Array:
         """Point (n,) of the path: s = 10 u^3 - 15 u^4 + 6 u^5."""
-        self._elapsed += min(max(now - self._last, 0.0), LONGEST_TICK)
+        self._elapsed += min(max(now - self._last, 0.0), self._longest_tick)
         self._last = now
         u = min(self._elapsed / self._duration, 1.0)
         share = u * u * u * (10.0 + u * (6.0 * u - 15.0))

@@ -46,7 +46,8 @@ class ArmNode(Node):
         self._arm = cell.arms[side]
         self._side = side
         self._backend = make_backend(self._arm, self)
-        self._driver = ArmDriver(self._arm, cell.safety, self._backend)
+        period = 1.0 / cell.rates.arm_stream
+        self._driver = ArmDriver(self._arm, cell.safety, self._backend, period)
         self._chain = tool_chain(self._arm)
         self._transform_base_to_world = pose_to_matrix(self._arm.base_pose)
         self._status: DriverStatus | None = None

@@ -24,8 +24,8 @@ from ate_core.priority import CONTROL
 from ros2_control_driver.client import arm_options
 from ros2_control_driver.emulator.controllers import ForwardPositionController
 
-STATE_RATE = 125.0
-"""States published [Hz]: above the driver's 100 Hz, so that each of its ticks finds one."""
+STATES_PER_TICK = 2.0
+"""States published for each that the driver publishes, so that each of its ticks finds one."""
 
 
 class ControllersNode(Node):
@@ -48,7 +48,7 @@ class ControllersNode(Node):
             Float64MultiArray, options.command_topic, self._take_command, COMMAND_QOS
         )
         self._stop = threading.Event()
-        self._loop = FixedRateLoop(STATE_RATE, self._stop)
+        self._loop = FixedRateLoop(STATES_PER_TICK * cell.rates.arm_state, self._stop)
         self._thread = threading.Thread(target=self._broadcast, name="broadcasters")
         self._thread.start()
 
