@@ -9,8 +9,9 @@ import pytest
 from arm_driver.driver import ArmDriver
 from arm_driver.plant import IdealPlant
 from ate_core.contract import load_cell
+from ate_core.drivers import KNOWN_OPTIONS
 from ate_core.errors import ContractError, DeviceError, SafetyError
-from ros2_control_driver.client import LINK_TIMEOUT, ForwardPositionArm, arm_options
+from ros2_control_driver.client import LINK_TIMEOUT, ForwardPositionArm, Options, arm_options
 from ros2_control_driver.emulator.controllers import ForwardPositionController
 
 TICK = 0.01
@@ -29,9 +30,12 @@ class Bench:
         self.listeners = 1
         self.sent: list[np.ndarray] = []
         self.backend = ForwardPositionArm(
-            self.arm, self.publish, lambda: self.listeners, lambda: self.now
+            self.arm, self.publish, lambda: self.listeners, lambda: self.now, self.wall_ns
         )
         self.driver = ArmDriver(self.arm, cell.safety, self.backend)
+
+    def wall_ns(self) -> int:
+        return round(self.now * 1e9)
 
     def publish(self, q: np.ndarray) -> None:
         self.sent.append(q)
@@ -40,7 +44,12 @@ class Bench:
     def broadcast(self) -> None:
         q, qd, torque, wrench = self.controller.measure()
         self.backend.take_wrench(wrench)
-        self.backend.take_state(self.arm.joint_names, q, qd, torque, round(self.now * 1e9))
+        self.backend.take_state(self.arm.joint_names, q, qd, torque, self.wall_ns())
+
+    def stands(self, q: np.ndarray, stamp_ns: int = 0) -> None:
+        """Take a state of an arm at rest."""
+        zero = np.zeros(6)
+        self.backend.take_state(self.arm.joint_names, q, zero, zero, stamp_ns)
 
     def run(self, ticks: int = 1, target=None, feedback: bool = True):
         for _ in range(ticks):
@@ -121,10 +130,109 @@ def test_stop_holds_a_moving_arm_at_its_last_set_point_and_refuses(bench) -> Non
 def test_stop_holds_a_standing_arm_where_it_stands(bench) -> None:
     bench.run(20, target=bench.home + 0.1)
     blocked = bench.measured() - 0.05  # an obstacle keeps it off its set point
-    zero = np.zeros(6)
-    bench.backend.take_state(bench.arm.joint_names, blocked, zero, zero, 1)
+    bench.now += TICK
+    bench.stands(blocked)
     assert bench.backend.stop()
     np.testing.assert_array_equal(bench.sent[-1], blocked)
+
+
+def test_stop_does_not_throw_an_arm_back_to_a_posture_from_before_its_feedback_froze(
+    bench,
+) -> None:
+    bench.stands(bench.home)
+    bench.now += 0.3  # meanwhile it has left, and its last state still says that it stands
+    bench.backend.stream(bench.home + 0.3)
+    assert bench.backend.stop()
+    np.testing.assert_array_equal(bench.sent[-1], bench.home + 0.3)
+
+
+def test_stop_says_nothing_to_an_arm_that_neither_state_nor_set_point_places(bench) -> None:
+    bench.stands(bench.home)
+    bench.now += 0.3
+    assert not bench.backend.stop()
+    assert not bench.sent
+
+
+def test_the_droop_of_the_servos_does_not_add_up_over_stops(bench) -> None:
+    bench.stands(bench.home)
+    bench.backend.stream(bench.home)
+    for _ in range(10):
+        bench.now += TICK
+        bench.stands(bench.sent[-1] - 0.01)
+        assert bench.backend.stop()
+    np.testing.assert_array_equal(bench.sent[-1], bench.home)
+
+
+def test_stops_against_an_obstacle_hold_where_the_first_found_the_arm(bench) -> None:
+    bench.stands(bench.home)
+    bench.backend.stream(bench.home)
+    for droop in (0.05, 0.06):
+        bench.now += TICK
+        bench.stands(bench.home - droop)
+        assert bench.backend.stop()
+        np.testing.assert_array_equal(bench.sent[-1], bench.home - 0.05)
+
+
+def test_a_driver_that_never_moved_the_arm_says_nothing_at_its_end(bench) -> None:
+    bench.run(3)
+    bench.backend.close()
+    assert not bench.sent
+    bench.run(3, target=bench.home)
+    sent = len(bench.sent)
+    bench.backend.close()
+    assert len(bench.sent) == sent + 1
+
+
+def test_a_wrench_is_not_given_again_after_its_sensor_fell_silent(bench) -> None:
+    bench.backend.take_wrench([1.0] * 6)
+    for _ in range(20):
+        bench.now += TICK
+        bench.stands(bench.home)
+        given = bench.backend.latest().wrench
+        assert (given is None) == (bench.now - 5.0 > 0.1 + 1e-9)
+    bench.backend.take_wrench([2.0] * 6)
+    bench.now += TICK
+    bench.stands(bench.home)
+    np.testing.assert_array_equal(bench.backend.latest().wrench, [2.0] * 6)
+
+
+def test_a_sensor_has_no_wrench_before_its_first_and_none_that_is_not_finite(bench) -> None:
+    bench.stands(bench.home)
+    assert bench.backend.latest().wrench is None
+    bench.backend.take_wrench([np.nan] * 6)
+    bench.now += TICK
+    bench.stands(bench.home)
+    assert bench.backend.latest().wrench is None
+
+
+def test_an_arm_without_a_sensor_has_a_wrench_of_zeros(bench) -> None:
+    plain = dataclasses.replace(bench.arm, options={})
+    backend = ForwardPositionArm(plain, bench.publish, lambda: 1, lambda: bench.now)
+    backend.take_state(plain.joint_names, bench.home, [], [], 1)
+    np.testing.assert_array_equal(backend.latest().wrench, np.zeros(6))
+
+
+def test_states_of_another_hosts_clock_are_stamped_on_receipt_and_it_is_said_once(
+    bench, caplog
+) -> None:
+    for _ in range(30):
+        bench.now += TICK
+        bench.stands(bench.home, bench.wall_ns() - 3_000_000_000)
+        assert bench.backend.latest().stamp_ns == bench.wall_ns()
+    assert [record.getMessage().count("-3.000 s off") for record in caplog.records] == [1]
+    repeated = bench.wall_ns() - 3_000_000_000
+    bench.now += TICK
+    bench.stands(bench.home, repeated)
+    assert bench.backend.latest().sequence == 30
+
+
+def test_a_late_delivery_keeps_the_stamp_of_its_state(bench, caplog) -> None:
+    bench.run(5)
+    made = bench.wall_ns()
+    bench.now += 0.05
+    bench.stands(bench.home, made + 1)
+    assert bench.backend.latest().stamp_ns == made + 1
+    assert not caplog.records
 
 
 def test_joints_of_a_state_may_come_in_any_order_and_among_others(bench) -> None:
@@ -181,6 +289,11 @@ def test_topics_have_their_usual_names_and_unknown_options_are_refused(bench) ->
     odd = dataclasses.replace(bench.arm, options={"topic": "/x"})
     with pytest.raises(ContractError, match="unknown key 'topic'; known keys: command_topic"):
         arm_options(odd)
+
+
+def test_the_options_that_a_cell_file_may_have_are_those_that_the_driver_reads() -> None:
+    known = {field.name for field in dataclasses.fields(Options)}
+    assert set(KNOWN_OPTIONS["ros2_control"]) == known
 
 
 def test_both_arms_of_the_packaged_cell_have_topics_of_their_own() -> None:

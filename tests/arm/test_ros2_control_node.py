@@ -1,7 +1,9 @@
 """Driver node and emulated controllers of a six-joint arm on DDS."""
 
+import dataclasses
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -74,5 +76,59 @@ def test_an_unknown_option_of_an_arm_is_one_line_of_error(tmp_path, runtime_dir)
         timeout=30,
     )
     assert result.returncode == 1
-    assert "unknown key 'states'; known keys: command_topic" in result.stderr
+    assert (
+        "unknown key 'states'; known keys of the driver ros2_control: command_topic"
+        in result.stderr
+    )
     assert "Traceback" not in result.stderr
+
+
+def test_a_silent_sensor_has_no_wrench_message_while_its_joints_are_published() -> None:
+    pytest.importorskip("rclpy")
+    from arm_driver.interface import ArmSample
+    from arm_driver.nodes.arm_node import ArmNode
+    from ate_core.arm_model import tool_chain
+
+    zero = np.zeros(6)
+    sample = ArmSample(
+        sequence=1,
+        received=0.0,
+        stamp_ns=1,
+        position=HOME,
+        velocity=zero,
+        effort=zero,
+        wrench=None,
+    )
+    node = Mock(_chain=tool_chain(ARM), _transform_base_to_world=np.eye(4), _arm=ARM, _side="left")
+    ArmNode._publish_sample(node, sample)
+    assert node._states.publish.call_count == node._poses.publish.call_count == 1
+    assert not node._wrenches.publish.called
+    ArmNode._publish_sample(node, dataclasses.replace(sample, wrench=zero))
+    assert node._wrenches.publish.call_count == 1
+
+
+@pytest.mark.parametrize("rate", [50.0, 100.0])
+def test_emulated_controllers_give_two_states_for_each_that_is_promised(
+    rate, monkeypatch, runtime_dir
+) -> None:
+    rclpy = pytest.importorskip("rclpy")
+    from arm_driver.plant import IdealPlant
+    from ros2_control_driver.nodes import controllers_node
+
+    rates: list[float] = []
+
+    def loop(rate: float, stop: object) -> list[int]:
+        rates.append(rate)
+        return []
+
+    monkeypatch.setattr(controllers_node, "FixedRateLoop", loop)
+    cell = load_cell("six_axis", "sim")
+    cell = dataclasses.replace(cell, rates=dataclasses.replace(cell.rates, arm_state=rate))
+    rclpy.init()
+    try:
+        node = controllers_node.ControllersNode(cell, "left", IdealPlant(HOME))
+        node.halt()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    assert rates == [2.0 * rate]

@@ -25,15 +25,16 @@ class ArmSample:
     received: float
     """When it arrived, monotonic clock [s]."""
     stamp_ns: int
-    """Device time where the device gives one, else when it arrived; wall clock [ns]."""
+    """Device time where it is of this host's clock, else when it arrived; wall clock [ns]."""
     position: Array
     """Joint angles (n,) [rad]."""
     velocity: Array
     """Joint speeds (n,) [rad/s]."""
     effort: Array
     """Motor currents [A] or torques [N m] (n,), as the device gives them."""
-    wrench: Array
-    """Zeroed force and moment (6,) [N, N m], tool frame; zeros of an arm without a sensor."""
+    wrench: Array | None
+    """Zeroed force and moment (6,) [N, N m], tool frame; zeros of an arm without a sensor, None
+    while the sensor is silent."""
     fault: str = ""
     """The errors that the device reports; empty when there is none."""
     faulty_joints: tuple[int, ...] = ()

@@ -5,8 +5,10 @@ nothing and confirms nothing. So the safety filter before it is all there is, a 
 point to stand at, and a link is there while states arrive and the controller listens.
 """
 
+import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +18,20 @@ from numpy.typing import ArrayLike, NDArray
 from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
+from ate_core.safety import RESEED_TOLERANCE
 from ate_core.strict import build
 
 Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
 
 LINK_TIMEOUT = 1.0
 """Silence of the states after which the link counts as lost [s]; long before, the arm holds."""
+FRESH = 0.1
+"""Age up to which a state says where the arm is, and a wrench what it feels [s]."""
+CLOCK_TOLERANCE = 0.02
+"""Difference of the states' clock from this host's up to which their stamps are kept [s]."""
+CLOCK_WINDOW = 20
+"""States that must all differ by more: one late delivery is no other clock."""
 STANDING = 0.05
 """Speed of the fastest joint below which an arm counts as standing [rad/s]."""
 
@@ -60,6 +70,7 @@ class ForwardPositionArm:
         publish: Callable[[Array], None],
         listeners: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Prepare; nothing is sent before a target comes.
 
@@ -68,17 +79,22 @@ class ForwardPositionArm:
             publish: sends one array of joint angles (n,) [rad] to the controller.
             listeners: how many controllers listen.
             clock: monotonic time [s].
+            wall_ns: wall clock of this host [ns].
         """
         self._names = arm.joint_names
         self._options = arm_options(arm)
         self._publish = publish
         self._listeners = listeners
         self._clock = clock
+        self._wall_ns = wall_ns
         self._lock = threading.Lock()
         self._session = 0
         self._sample: ArmSample | None = None
         self._last_sent: Array | None = None
-        self._wrench: Array = np.zeros(6)
+        self._wrench: tuple[float, Array] | None = None
+        self._device_ns = 0
+        self._clock_errors: deque[int] = deque(maxlen=CLOCK_WINDOW)
+        self._told_clock = False
         self._bad_state = ""
 
     # --- what the node brings ------------------------------------------------------------
@@ -98,30 +114,36 @@ class ForwardPositionArm:
             position: angles in that order [rad].
             velocity: speeds; may be empty, and is then taken from the angles [rad/s].
             effort: torques; may be empty [N m].
-            stamp_ns: device time [ns]; a repeated one is the same state again, and must age.
+            stamp_ns: device time [ns], 0 where it gives none; a repeated one is the same state
+                again, and must age.
         """
         now = self._clock()
+        device_ns = stamp_ns or self._wall_ns()
         q = self._ordered(names, position)
-        if q is None or (self._sample is not None and stamp_ns == self._sample.stamp_ns):
+        if q is None or (self._sample is not None and device_ns == self._device_ns):
             return
         with self._lock:
             before = self._sample if self._age(now) <= LINK_TIMEOUT else None
             if before is None:
                 self._session += 1
                 self._last_sent = None
+                self._clock_errors.clear()
+            elapsed_ns, self._device_ns = device_ns - self._device_ns, device_ns
             self._sample = ArmSample(
                 sequence=1 if self._sample is None else self._sample.sequence + 1,
                 received=now,
-                stamp_ns=stamp_ns,
+                stamp_ns=self._stamp(device_ns),
                 position=q,
-                velocity=self._velocity(names, velocity, q, stamp_ns, before),
+                velocity=self._velocity(names, velocity, q, elapsed_ns, before),
                 effort=self._optional(names, effort),
-                wrench=self._wrench,
+                wrench=self._fresh_wrench(now),
             )
 
     def take_wrench(self, wrench: Sequence[float]) -> None:
-        """Take the newest zeroed wrench (6,) [N, N m]."""
-        self._wrench = np.array(wrench, dtype=np.float64)
+        """Take the newest zeroed wrench (6,) [N, N m]; one that is not finite is passed over."""
+        values = np.array(wrench, dtype=np.float64)
+        if np.all(np.isfinite(values)):
+            self._wrench = (self._clock(), values)
 
     # --- what the driver asks --------------------------------------------------------------
 
@@ -150,8 +172,9 @@ class ForwardPositionArm:
         """Nothing to do: topics connect by themselves."""
 
     def close(self) -> None:
-        """Let the arm stand."""
-        self.stop()
+        """Let the arm stand; one that was never told where to be is told nothing now."""
+        if self._last_sent is not None:
+            self.stop()
 
     def identity(self) -> ArmIdentity:
         """Topic of the controller; it tells nothing of its joints or limits."""
@@ -178,17 +201,17 @@ class ForwardPositionArm:
     def stop(self) -> bool:
         """Let the arm stand; False when there is nobody to tell.
 
-        A moving arm ends at its last set point, as a set point behind it would throw it back. One
-        that stands, also against an obstacle, is held where it stands. The controller does not
-        confirm: True says that it was told.
+        A moving arm ends at its last set point, as a set point behind it would throw it back; so
+        does one whose states are old, as it may have left. One that stands away from its set
+        point, as against an obstacle, is held where it stands; a servo's droop is not away. The
+        controller does not confirm: True says that it was told.
         """
-        with self._lock:
-            sample, point = self._sample, self._last_sent
-        if sample is None or self.link_error:
+        if self.link_error:
             return False
-        if point is None or float(np.max(np.abs(sample.velocity))) < STANDING:
-            point = sample.position
-        return self._send(point)
+        with self._lock:
+            point = self._standing_point()
+            self._last_sent = point
+        return point is not None and self._send(point)
 
     def clear_errors(self) -> None:
         """Check the link: this controller has no errors of its own to clear.
@@ -200,6 +223,40 @@ class ForwardPositionArm:
             raise DeviceError(self.link_error)
 
     # --- parts -------------------------------------------------------------------------------
+
+    def _standing_point(self) -> Array | None:
+        """Where to let the arm stand (n,); None when neither state nor set point tells."""
+        sample, sent = self._sample, self._last_sent
+        if sample is None or self._age(self._clock()) > FRESH:
+            return sent
+        if sent is None:
+            return sample.position
+        moves = float(np.max(np.abs(sample.velocity))) >= STANDING
+        away = float(np.max(np.abs(sent - sample.position)))
+        return sent if moves or away <= RESEED_TOLERANCE else sample.position
+
+    def _fresh_wrench(self, now: float) -> Array | None:
+        """Newest wrench (6,); None when it is missing or old, zeros of an arm without a sensor."""
+        if not self._options.wrench_topic:
+            return np.zeros(6)
+        if self._wrench is None or now - self._wrench[0] > FRESH:
+            return None
+        return self._wrench[1]
+
+    def _stamp(self, device_ns: int) -> int:
+        """Time of a state on this host's clock: the device's, or of receipt if that is another."""
+        wall_ns = self._wall_ns()
+        self._clock_errors.append(abs(wall_ns - device_ns))
+        if min(self._clock_errors) <= CLOCK_TOLERANCE * 1e9:
+            return device_ns
+        if not self._told_clock:
+            self._told_clock = True
+            log.warning(
+                "stamps on %s are %.3f s off this host's clock (more than %.2f s): states are "
+                "stamped on receipt; synchronise the clocks to keep the device's times",
+                self._options.state_topic, (device_ns - wall_ns) / 1e9, CLOCK_TOLERANCE,
+            )  # fmt: skip
+        return wall_ns
 
     def _send(self, q: Array) -> bool:
         if self._listeners() < 1:
@@ -237,12 +294,12 @@ class ForwardPositionArm:
         names: Sequence[str],
         velocity: ArrayLike,
         q: Array,
-        stamp_ns: int,
+        elapsed_ns: int,
         before: ArmSample | None,
     ) -> Array:
         if np.size(velocity) == len(names):
             return self._optional(names, velocity)
-        if before is None or stamp_ns <= before.stamp_ns:
+        if before is None or elapsed_ns <= 0:
             return np.zeros_like(q)
-        speed: Array = (q - before.position) / ((stamp_ns - before.stamp_ns) / 1e9)
+        speed: Array = (q - before.position) / (elapsed_ns / 1e9)
         return speed

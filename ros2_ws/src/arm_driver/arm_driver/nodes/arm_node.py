@@ -128,7 +128,8 @@ class ArmNode(Node):
         self._pushes = sample.sequence
         stamp = Time(nanoseconds=sample.stamp_ns).to_msg()
         self._states.publish(messages.joint_state(sample, stamp, self._arm.joint_names))
-        self._wrenches.publish(messages.wrench(sample, stamp, f"{self._side}_tool"))
+        if sample.wrench is not None:
+            self._wrenches.publish(messages.wrench(sample.wrench, stamp, f"{self._side}_tool"))
         transform = self._transform_base_to_world @ self._chain.fk(sample.position)
         self._poses.publish(messages.pose(matrix_to_pose(transform), stamp, "world"))
 

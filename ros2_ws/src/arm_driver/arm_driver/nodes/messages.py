@@ -32,13 +32,13 @@ def joint_state(sample: ArmSample, stamp: Time, names: Sequence[str]) -> JointSt
     return message
 
 
-def wrench(sample: ArmSample, stamp: Time, frame: str) -> WrenchStamped:
-    """Zeroed wrench [N, N m] in the tool frame."""
+def wrench(values: NDArray[np.float64], stamp: Time, frame: str) -> WrenchStamped:
+    """Zeroed wrench (6,) [N, N m] in the tool frame."""
     message = WrenchStamped()
     message.header.stamp = stamp
     message.header.frame_id = frame
     force, torque = message.wrench.force, message.wrench.torque
-    force.x, force.y, force.z, torque.x, torque.y, torque.z = sample.wrench.tolist()
+    force.x, force.y, force.z, torque.x, torque.y, torque.z = values.tolist()
     return message
 
 

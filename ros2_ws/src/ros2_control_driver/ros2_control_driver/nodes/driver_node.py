@@ -24,16 +24,20 @@ def connect(arm: ArmConfig, node: Node) -> ForwardPositionArm:
     def publish(q: NDArray[np.float64]) -> None:
         commands.publish(Float64MultiArray(data=q.tolist()))
 
-    backend = ForwardPositionArm(arm, publish, commands.get_subscription_count)
+    backend = ForwardPositionArm(
+        arm,
+        publish,
+        commands.get_subscription_count,
+        wall_ns=lambda: node.get_clock().now().nanoseconds,
+    )
 
     def take_state(message: JointState) -> None:
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
         backend.take_state(
             message.name,
             message.position,
             message.velocity,
             message.effort,
-            stamp_ns or node.get_clock().now().nanoseconds,
+            Time.from_msg(message.header.stamp).nanoseconds,
         )
 
     def take_wrench(message: WrenchStamped) -> None:
