@@ -27,7 +27,7 @@ from ate_policy.loading import find_device, find_dtype
 from ate_policy.models.entry import PresetName
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.models.pi0 import Pi0
-from ate_policy.models.registry import build_model, config_class, policy_entry
+from ate_policy.models.registry import build_model, policy_entry
 from ate_policy.noise import mix
 from training.configs.train_vae import PRESETS
 from training.data.sampler import Batch
@@ -114,7 +114,7 @@ def build(name: str, config: BenchmarkConfig) -> ChunkModel:
             "action_names": layout.action.names,
             "state_names": layout.state.names,
         }
-    return build_model(name, config_class(name)(**sizes))
+    return build_model(name, policy_entry(name).config(**sizes))
 
 
 def time_training(

@@ -8,7 +8,7 @@ from ate_core.observation import Observation
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.diffusion_policy import DiffusionPolicyConfig
 from ate_policy.models.interface import Inputs
-from ate_policy.models.registry import build_model, config_class, policy_entry
+from ate_policy.models.registry import build_model, policy_entry
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -23,7 +23,7 @@ def build(kind, scene="state", preset="tiny", **sizes):
     torch.manual_seed(0)
     presets = policy_entry(kind).presets
     sizes = {"horizon": 8, **presets[preset].sizes, **SCENES[scene], **sizes}
-    model = build_model(kind, config_class(kind)(**sizes))
+    model = build_model(kind, policy_entry(kind).config(**sizes))
     for weight in model.parameters():  # zero-initialised layers would hide everything
         if weight.abs().max() == 0.0:
             torch.nn.init.normal_(weight, std=0.1)

@@ -14,7 +14,7 @@ from ate_policy.models import schedules
 from ate_policy.models.interface import Inputs, action_width
 from ate_policy.models.pi0 import Pi0, Pi0Config
 from ate_policy.models.pi0_entry import PRESETS
-from ate_policy.models.registry import POLICIES, build_model, config_class, policy_entry
+from ate_policy.models.registry import POLICIES, build_model, policy_entry
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.transforms import Statistics, VectorStatistics
 
@@ -30,7 +30,7 @@ def make_checkpoint(kind, cell):
     if kind != "pi0":
         sizes |= {"image_height": 32, "image_width": 48}
     torch.manual_seed(0)
-    model = build_model(kind, config_class(kind)(**sizes))
+    model = build_model(kind, policy_entry(kind).config(**sizes))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)

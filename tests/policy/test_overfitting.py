@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ate_policy.models.interface import Inputs
-from ate_policy.models.registry import build_model, config_class, policy_entry
+from ate_policy.models.registry import build_model, policy_entry
 from ate_policy.noise import mix, target_of
 
 HORIZON, BATCH, PEAK_RATE, BETAS = 6, 32, 1e-2, (0.9, 0.9)
@@ -38,7 +38,7 @@ def build(case):
     torch.manual_seed(0)
     presets = policy_entry(case.kind).presets
     sizes = {**presets["tiny"].sizes, "horizon": HORIZON, "objects": 2, **case.sizes}
-    return build_model(case.kind, config_class(case.kind)(**sizes))
+    return build_model(case.kind, policy_entry(case.kind).config(**sizes))
 
 
 def learn(model, inputs, chunks, steps, generator):

@@ -59,11 +59,6 @@ def entry_of(options: PolicyOptions) -> tuple[str, PolicyEntry]:
     return name, entries[name]
 
 
-def config_class(kind: str) -> type[PolicyConfig]:
-    """The configuration class of a kind of policy."""
-    return policy_entry(kind).config
-
-
 def build_model(kind: str, config: PolicyConfig) -> ChunkModel:
     """A network with fresh weights."""
     return policy_entry(kind).build(config)
