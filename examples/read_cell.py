@@ -1,11 +1,15 @@
-"""Read the cell description and use its layout by name."""
+"""Read a cell description, given by path or packaged name, and use its layout by name."""
+
+import sys
 
 import numpy as np
 
 from ate_core.contract import load_cell
 
-cell = load_cell(hardware="sim")
-print(f"{cell.name}: arms at", ", ".join(arm.ip for arm in cell.arms.values()))
+cell = load_cell(sys.argv[1] if len(sys.argv) > 1 else None, hardware="real")
+for side, arm in cell.arms.items():
+    address = arm.ip or "no address"
+    print(f"{cell.name}: {side} arm is {arm.model}, driver {arm.driver}, {address}")
 
 state = cell.layout.state.pack(
     {

@@ -35,23 +35,23 @@ class EvaluateConfig:
     checkpoints: tuple[Path, ...]
     """Checkpoint or run folders; each is named after its folder."""
     output: Path
-    """JSON file for the outcomes of all trials."""
+    """JSON file for the outcomes of all rollouts."""
     task: str = "pick_place"
     """Task to roll out."""
     episodes: int = 20
-    """Trials per policy."""
+    """Rollouts per policy."""
     first_seed: int = 1000
     """Seed of the first start; demonstrations use lower ones."""
     difficulty: Difficulty = "normal"
     """Spread of the starts."""
     limit: float = 20.0
-    """Longest trial [s]."""
+    """Longest rollout [s]."""
     execute: int | None = None
     """Actions executed of each chunk [ticks]; None: those of half a second."""
     untrained: bool = True
     """Roll out an untrained network too: the control that must fail."""
     video: Path | None = None
-    """MP4 file for the first trial of the last checkpoint; needs the EGL packages."""
+    """MP4 file for the first rollout of the last checkpoint; needs the EGL packages."""
     cell: Path | None = None
     """cell.yaml; default: the packaged one."""
     device: str = "cpu"

@@ -73,3 +73,13 @@ def test_commands_and_files_that_a_page_names_exist(page):
             any(path.is_file() for path in ROOT.glob(f"[!.]*/**/{name}"))
             or (ROOT / name).is_file()
         ), f"{page} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_options_named_in_running_text_exist(page):
+    reference = (ROOT / "docs" / "commands.md").read_text()
+    known = set(re.findall(r"--[a-z][\w.-]*", reference))
+    known |= {"--side", "--plant", "--policy.width", "--optim."}  # of emulators; of examples
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.M | re.S)
+    named = set(re.findall(r"`(--[a-z][\w.-]*)", text)) if page.name != "CHANGELOG.md" else set()
+    assert named <= known, f"{page} names {sorted(named - known)}"

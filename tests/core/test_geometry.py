@@ -31,12 +31,6 @@ def test_log_and_exp_are_inverse(rotations):
         assert np.linalg.norm(g.rotation_log(matrix)) <= np.pi + 1e-9
 
 
-def test_product_of_quaternions_is_the_product_of_rotations(rotations):
-    a, b = rotations[:2]
-    product = g.quaternion_multiply(a.as_quat(), b.as_quat())
-    np.testing.assert_allclose(g.quaternion_to_matrix(product), (a * b).as_matrix(), atol=1e-12)
-
-
 def test_pose_and_matrix_are_inverse(rotations):
     for rotation in rotations:
         pose = np.concatenate([[1.0, -2.0, 3.0], g.matrix_to_quaternion(rotation.as_matrix())])

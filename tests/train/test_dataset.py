@@ -83,7 +83,7 @@ def test_images_are_the_same_decoded_at_once_or_when_drawn(tmp_path, write_demon
     trajectories = read_trajectories(folder)
     memory = gather(trajectories, needs).images
     drawn = gather(trajectories, needs, image_memory_gb=0.0).images
-    assert memory.in_memory and not drawn.in_memory
+    assert memory._decoded is not None and drawn._decoded is None
     rows = torch.tensor([3, 39, 20, 3])
     assert torch.equal(memory.rows(rows), drawn.rows(rows))
 

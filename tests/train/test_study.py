@@ -315,3 +315,7 @@ def test_rollouts_show_a_policy_images_of_the_size_it_learned_from(tmp_path, mon
     assert len([*stages._roll_out(config, "pick_place", tmp_path, range(1))]) == 1
     [made] = collect_fast("pick_place", [0], cameras=("cam_high",))
     assert shapes == [{images[0].shape for images in made.images.values()}]
+
+
+def test_a_mode_is_known_by_the_spelling_of_the_finetune_parser():
+    assert parse_arm("latent-metric:0.3") == parse_arm("latent_metric:0.3")

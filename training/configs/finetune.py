@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_not_negative
 from ate_policy.models.entry import ImageAugmentation, PolicyPreset, Recipe
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
@@ -42,8 +42,7 @@ class ImageOptions:
     def __post_init__(self) -> None:
         """Refuse negative numbers."""
         for name in ("shift", "memory_gb"):
-            if not getattr(self, name) >= 0.0:
-                raise UsageError(f"images.{name} is {getattr(self, name)}, must not be negative")
+            require_not_negative(**{f"images.{name}": getattr(self, name)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +73,7 @@ class OptimOptions:
             raise UsageError(f"optim.learning_rate is {self.learning_rate}, must be above 0")
         for name in ("final_rate", "warmup", "weight_decay"):
             value = getattr(self, name)
-            if value is not None and not 0.0 <= value < math.inf:
-                raise UsageError(f"optim.{name} is {value}, must not be negative")
+            require_not_negative(**{f"optim.{name}": 0.0 if value is None else value})
         if self.ema_decay is not None and not 0.0 <= self.ema_decay < 1.0:
             raise UsageError(f"optim.ema_decay is {self.ema_decay}, must be in [0, 1)")
 
@@ -191,8 +189,7 @@ class FinetuneConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}, must be at least 1")
-        if not self.input_noise >= 0.0:
-            raise UsageError(f"input_noise is {self.input_noise}, must not be negative")
+        require_not_negative(input_noise=self.input_noise)
         if self.demonstrations is not None and self.demonstrations < 1:
             raise UsageError(f"demonstrations is {self.demonstrations}, must be at least 1")
         _ = self.recipe  # refuses numbers that do not fit

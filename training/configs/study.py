@@ -10,7 +10,7 @@ from ate_policy.models.registry import entry_of
 from training.configs.choices import PolicyChoice
 from training.configs.finetune import FinetuneConfig, Variant
 from training.configs.record import Record, record_of
-from training.objectives.guidance import PLAIN, Guidance, guidance_class
+from training.objectives.guidance import GUIDANCE, PLAIN, Guidance, guidance_class
 
 VAES: dict[str, dict[str, Any]] = {
     "untrained": {"steps": 1, "learning_rate": 0.0, "weight_decay": 0.0},
@@ -53,8 +53,14 @@ class Arm:
 
 
 def parse_arm(text: str) -> Arm:
-    """`MODE[:NUMBER][:VAE]`, for instance `paper`, `toward:0.03`, `toward:untrained`."""
+    """`MODE[:NUMBER][:VAE]`, for instance `paper`, `toward:0.03`, `toward:untrained`.
+
+    `latent-metric`, as the parser of `ate finetune` spells it, is `latent_metric`.
+    """
     mode, *words = text.split(":")
+    if mode.replace("-", "_") in GUIDANCE.names():
+        mode = mode.replace("-", "_")
+        text = ":".join((mode, *words))
     varied = guidance_class(mode).varied
     number, vae = None, ""
     for word in words:

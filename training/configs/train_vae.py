@@ -1,12 +1,11 @@
 """Configuration of `ate train-vae`."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_not_negative
 from training.configs.run import Precision
 from training.data.dataset import ActionSpace
 
@@ -158,9 +157,13 @@ class TrainVaeConfig:
                 raise UsageError(f"{name} is {value}, must be at least 1")
         if self.batch < 2:
             raise UsageError(f"batch is {self.batch}: the MMD needs at least 2 chunks")
-        for name in ("motions", "weight_kl", "weight_mmd", "weight_decay"):
-            self._require_not_negative(name, getattr(self, name))
-        self._require_not_negative("learning_rate", self.peak_rate)
+        require_not_negative(
+            motions=self.motions,
+            weight_kl=self.weight_kl,
+            weight_mmd=self.weight_mmd,
+            weight_decay=self.weight_decay,
+            learning_rate=self.peak_rate,
+        )
         if not 0.0 <= self.input_noise <= 1.0:
             raise UsageError(f"input_noise is {self.input_noise}, must lie in 0..1")
 
@@ -175,10 +178,6 @@ class TrainVaeConfig:
         usual = PRESETS[self.preset].sizes()
         given: dict[str, int | None] = {name: getattr(self, name) for name in usual}
         return usual | {name: size for name, size in given.items() if size is not None}
-
-    def _require_not_negative(self, name: str, value: float) -> None:
-        if not 0.0 <= value < math.inf:
-            raise UsageError(f"{name} is {value}, must be finite and not negative")
 
     def _check_pretraining(self) -> None:
         if self.episodes is not None or self.prior is not None:

@@ -55,11 +55,6 @@ class ImageStore:
         """Ticks N."""
         return self.shape[0]
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether everything is decoded."""
-        return self._decoded is not None
-
     def rows(self, rows: Tensor) -> Tensor:
         """(B,) ticks -> (B, K, h, w, 3) uint8."""
         if self._decoded is not None:

@@ -9,15 +9,15 @@ E is a sample z = mu + sigma eps with the same eps on both sides, drawn from a g
 own, so that a guided run sees the data and noise of the plain run with the same seed.
 """
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_not_negative
 from ate_policy.noise import Noised, Prediction
 
 SMALL = 1e-12
@@ -37,6 +37,14 @@ class ChunkEncoder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """Which encoder steers."""
+
+    vae: Path
+    """Stage-2 action VAE trained on these episodes, made by `ate train-vae --stage 2`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShiftBounds:
     """What keeps the guided target finite."""
 
@@ -52,13 +60,6 @@ class ShiftBounds:
         require_not_negative(strength=self.strength, cap=self.cap)
         if not 0.0 < self.tau_floor <= 1.0:
             raise UsageError(f"tau_floor is {self.tau_floor}, must be in (0, 1]")
-
-
-def require_not_negative(**numbers: float) -> None:
-    """Refuse numbers below 0 and such that are not finite, by name."""
-    for name, value in numbers.items():
-        if not 0.0 <= value < math.inf:
-            raise UsageError(f"{name} is {value}, must be finite and not negative")
 
 
 def latent_energy(encoder: ChunkEncoder, x: Tensor, a: Tensor, eps: Tensor) -> Tensor:

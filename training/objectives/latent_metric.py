@@ -1,20 +1,20 @@
 """The latent distance of the predicted chunk as a second loss: the optimum stays unbiased."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ate_core.errors import require_not_negative
 from ate_policy.noise import Noised, Prediction, clean_estimate, target_of
 from training.objectives.denoising import Objective, regression_loss
 from training.objectives.guidance import GuidedRun
 from training.objectives.latent_guidance import (
     ChunkEncoder,
+    EncoderOptions,
     LatentObjective,
     latent_energy,
-    require_not_negative,
 )
 
 
@@ -47,11 +47,9 @@ class LatentMetric(LatentObjective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentMetricGuidance:
+class LatentMetricGuidance(EncoderOptions):
     """The latent distance of the predicted chunk is added to the loss: the optimum stays put."""
 
-    vae: Path
-    """Stage-2 action VAE trained on these episodes, made by `ate train-vae --stage 2`."""
     strength: float = 1.0
     """Weight of the added loss."""
 

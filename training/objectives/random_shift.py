@@ -1,7 +1,6 @@
 """Control: a shift as large as the paper's, in a direction that knows nothing."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from ate_policy.noise import Noised
 from training.objectives.denoising import Objective
 from training.objectives.guidance import GuidedRun
-from training.objectives.latent_guidance import ChunkEncoder, ShiftBounds
+from training.objectives.latent_guidance import ChunkEncoder, EncoderOptions, ShiftBounds
 from training.objectives.shifted_target import ShiftedTarget
 
 
@@ -44,11 +43,8 @@ class RandomShift(ShiftedTarget):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomGuidance(ShiftBounds):
-    """Control: a shift as large as the paper's in a random direction."""
-
-    vae: Path
-    """Stage-2 action VAE trained on these episodes; decides the size of the shift."""
+class RandomGuidance(EncoderOptions, ShiftBounds):
+    """Control: a shift as large as the paper's, in a random direction."""
 
     varied: ClassVar[str] = "cap"
 

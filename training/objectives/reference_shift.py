@@ -1,20 +1,20 @@
 """The shift as the released code computes it, for comparison only."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
+from ate_core.errors import require_not_negative
 from ate_policy.noise import Noised, Prediction, target_of
 from training.objectives.denoising import Objective, regression_loss, target_weight
 from training.objectives.guidance import GuidedRun
 from training.objectives.latent_guidance import (
     SMALL,
     ChunkEncoder,
+    EncoderOptions,
     LatentObjective,
     guidance_gradient,
-    require_not_negative,
     shift_metrics,
 )
 
@@ -45,11 +45,9 @@ class ReferenceShift(LatentObjective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceGuidance:
+class ReferenceGuidance(EncoderOptions):
     """As the released code computes it, for comparison: each entry of the shift is clamped."""
 
-    vae: Path
-    """Stage-2 action VAE trained on these episodes, made by `ate train-vae --stage 2`."""
     strength: float = 3.0
     """Lambda, applied behind the clamp."""
     clamp: float = 0.1

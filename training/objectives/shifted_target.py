@@ -9,7 +9,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
@@ -19,6 +18,7 @@ from training.objectives.denoising import Objective, regression_loss, shifted_ta
 from training.objectives.guidance import GuidedRun
 from training.objectives.latent_guidance import (
     ChunkEncoder,
+    EncoderOptions,
     LatentObjective,
     ShiftBounds,
     bounded_shift,
@@ -71,11 +71,8 @@ class ShiftedTarget(LatentObjective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftGuidance(ShiftBounds, ABC):
+class ShiftGuidance(EncoderOptions, ShiftBounds, ABC):
     """Options of the modes that shift the target by the bounded gradient."""
-
-    vae: Path
-    """Stage-2 action VAE trained on these episodes, made by `ate train-vae --stage 2`."""
 
     varied: ClassVar[str] = "cap"
 

@@ -45,13 +45,13 @@ def roll_out(
     execute: int | None = None,
     frames: list[NDArray[np.uint8]] | None = None,
 ) -> Trial:
-    """One trial.
+    """Let the policy play one episode.
 
     Args:
         env: The simulated cell.
         policy: Fit for its task.
         seed: Of the start and of the sampler's noise.
-        limit: Longest trial [s].
+        limit: Longest rollout [s].
         difficulty: Spread of the starts.
         execute: Actions executed of each chunk [ticks]; None: those of half a second, at most
             all.

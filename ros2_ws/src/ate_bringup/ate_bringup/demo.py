@@ -35,9 +35,9 @@ class DemoConfig:
     demonstrations: int = 40
     """Episodes that the scripted operators teleoperate."""
     rollouts: int = 20
-    """Trials per policy in the fast simulated cell."""
+    """Rollouts per policy in the fast simulated cell."""
     node_rollouts: int = 3
-    """Trials per policy through all nodes."""
+    """Rollouts per policy through all nodes."""
     seed: int = 0
     """Seed of the first demonstration and of all training."""
     guidance: str = "paper"

@@ -1,5 +1,7 @@
 """The error tree. A message says what is wrong, the value, the bound and the remedy."""
 
+import math
+
 
 class AteError(Exception):
     """Any error the stack raises on purpose; commands print it as one line and exit non-zero."""
@@ -35,3 +37,14 @@ class TrainingError(AteError):
 
 class UsageError(AteError):
     """A command was called with arguments that do not fit together."""
+
+
+def require_not_negative(**numbers: float) -> None:
+    """Refuse options below 0, and such that are not finite, by name.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    for name, value in numbers.items():
+        if not 0.0 <= value < math.inf:
+            raise UsageError(f"{name} is {value}, must be finite and not negative")

@@ -39,20 +39,6 @@ def matrix_to_quaternion(rotation: ArrayLike) -> Array:
     return -q if q[3] < 0 else q
 
 
-def quaternion_multiply(a: ArrayLike, b: ArrayLike) -> Array:
-    """Hamilton product of two quaternions xyzw: the rotation ``b`` first, then ``a``."""
-    ax, ay, az, aw = np.asarray(a, dtype=np.float64)
-    bx, by, bz, bw = np.asarray(b, dtype=np.float64)
-    return np.array(
-        [
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ]
-    )
-
-
 def pose_to_matrix(pose: ArrayLike) -> Array:
     """Transform (4, 4) of a pose (7,)."""
     p = np.asarray(pose, dtype=np.float64)

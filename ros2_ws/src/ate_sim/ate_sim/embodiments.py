@@ -125,29 +125,35 @@ def collect_fast(
     """
     config = config or ExpertConfig(aim_noise=0.003)
     env = CellEnv(task, cell, embodiment=embodiment, cameras=cameras, image_size=image_size)
-    episodes = []
-    for seed in seeds:
-        observation = env.reset(seed, difficulty)
-        player = ExpertPlayer(env, seed, config)
-        observations, actions = [], []
-        for tick in range(player.ticks):
-            actions.append(player.action(tick))
-            observations.append(observation)
-            observation = env.step(actions[-1])
-        episodes.append(
-            FastEpisode(
-                task=task,
-                seed=seed,
-                state=np.stack([entry.state for entry in observations]),
-                action=np.array(actions, dtype=np.float32),
-                environment=np.stack(
-                    [entry.environment for entry in observations if entry.environment is not None]
-                ),
-                images={
-                    key: np.stack([entry.images[key] for entry in observations]) for key in cameras
-                },
-                success=env.success(),
-            )
-        )
+    episodes = [_play_expert(env, task, seed, config, difficulty, cameras) for seed in seeds]
     env.close()
     return episodes
+
+
+def _play_expert(
+    env: CellEnv,
+    task: str,
+    seed: int,
+    config: ExpertConfig,
+    difficulty: Difficulty,
+    cameras: Sequence[str],
+) -> FastEpisode:
+    """One episode of the expert."""
+    observation = env.reset(seed, difficulty)
+    player = ExpertPlayer(env, seed, config)
+    observations, actions = [], []
+    for tick in range(player.ticks):
+        actions.append(player.action(tick))
+        observations.append(observation)
+        observation = env.step(actions[-1])
+    return FastEpisode(
+        task=task,
+        seed=seed,
+        state=np.stack([entry.state for entry in observations]),
+        action=np.array(actions, dtype=np.float32),
+        environment=np.stack(
+            [entry.environment for entry in observations if entry.environment is not None]
+        ),
+        images={key: np.stack([entry.images[key] for entry in observations]) for key in cameras},
+        success=env.success(),
+    )

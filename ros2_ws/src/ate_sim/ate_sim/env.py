@@ -28,7 +28,7 @@ _LAG = 0.2
 
 
 class CellEnv:
-    """The cell without its devices' protocols, for many trials."""
+    """The cell without its devices' protocols, for many rollouts."""
 
     def __init__(
         self,

@@ -17,8 +17,8 @@ PresetName = Literal["tiny", "small", "full"]
 ImageAugmentation = Literal["shift", "openpi", "none"]
 """shift: all images of a tick move by a few pixels; openpi: crop, rotation and colour, as pi0 was
 trained."""
-Input = Literal["objects", "cameras", "language"]
-"""What a network may read besides the state."""
+Input = Literal["objects", "cameras"]
+"""What a network may read besides the state, as `--variant` chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,5 @@ ENTRY = PolicyEntry(
     build=_build,
     options=Pi0Options,
     presets=PRESETS,
-    reads=("objects", "cameras", "language"),
     large=True,
 )

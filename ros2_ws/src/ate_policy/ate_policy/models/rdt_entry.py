@@ -98,6 +98,5 @@ ENTRY = PolicyEntry(
     build=_build,
     options=RdtOptions,
     presets=PRESETS,
-    reads=("objects", "cameras", "language"),
     large=True,
 )

@@ -43,7 +43,7 @@ logger = logging.getLogger("rollouts")
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """The outcome of one trial."""
+    """The outcome of one rollout."""
 
     seed: int
     """Seed of the start positions."""
@@ -117,7 +117,7 @@ class RolloutNode(Node):
 
 
 class Rollouts:
-    """The trials, one after the other."""
+    """The rollouts, one after the other."""
 
     def __init__(self, node: RolloutNode, control: SimControl, stop: threading.Event) -> None:
         self._node = node
@@ -151,7 +151,7 @@ class Rollouts:
         self._control.wait_until_up(time.monotonic() + START_TIMEOUT)
 
     def run(self, task: str, seed: int, limit: float) -> Rollout:
-        """One trial of at most ``limit`` seconds."""
+        """One rollout of at most ``limit`` seconds."""
         node = self._node
         node.call("/policy/stop")
         self._go_home()
@@ -203,9 +203,9 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Judge a running policy on the simulated cell.")
     parser.add_argument("--cell", default=None, help="cell.yaml; default: the packaged one")
     parser.add_argument("--task", default="pick_place", help="task to reset the world to")
-    parser.add_argument("--first-seed", type=int, default=1000, help="seed of the first trial")
-    parser.add_argument("--episodes", type=int, default=3, help="number of trials")
-    parser.add_argument("--limit", type=float, default=20.0, help="longest trial [s]")
+    parser.add_argument("--first-seed", type=int, default=1000, help="seed of the first rollout")
+    parser.add_argument("--episodes", type=int, default=3, help="number of rollouts")
+    parser.add_argument("--limit", type=float, default=20.0, help="longest rollout [s]")
     parser.add_argument("--report", type=Path, default=None, help="JSON-lines file of outcomes")
     return parser.parse_args(words)
 
@@ -226,7 +226,7 @@ def _run_all(rollouts: Rollouts, options: argparse.Namespace) -> int:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the trials; 0 when all were carried out, whatever their outcome."""
+    """Run the rollouts; 0 when all were carried out, whatever their outcome."""
     options = _parse(words)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     stop = threading.Event()
