@@ -294,6 +294,15 @@ def test_a_robot_of_another_maker_has_no_guards_of_the_default_model(file):
             assert arm.bounds() == (arm.joint_lower, arm.joint_upper)
 
 
+def test_an_arm_that_is_driven_keeps_the_guards_of_the_model_that_it_does_not_name(tmp_path):
+    def straighten(values):
+        del values["arms"]["left"]["model"]
+        values["arms"]["left"]["home"] = [0.0] * 7
+
+    with pytest.raises(ContractError, match=r"home angle 0\.0 rad of left_joint4"):
+        load_cell(edited_cell(tmp_path, straighten))
+
+
 def test_a_text_whose_arm_took_the_guards_of_another_is_still_read():
     values = yaml.safe_load(load_cell().canonical_text())
     values["arms"]["left"]["home"][3] = -2.0

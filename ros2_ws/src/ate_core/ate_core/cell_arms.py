@@ -86,11 +86,13 @@ def _settle(side: str, arm: Mapping[str, Any], file: Path, is_driven: bool) -> d
         "driver": driver,
         "model": model.name,
         "joint_names": list(names),
-        "guards": _guards(arm, model, names, where),
+        "guards": _guards(arm, model, names, where, is_driven),
     }
 
 
-def _guards(arm: Mapping[str, Any], model: ArmModel, names: Sequence[str], where: str) -> Any:
+def _guards(
+    arm: Mapping[str, Any], model: ArmModel, names: Sequence[str], where: str, is_driven: bool
+) -> Any:
     """Guards of the model, bound by bound narrowed by those of the cell file."""
     own = arm.get("guards", {})
     if not isinstance(own, Mapping):
@@ -98,7 +100,8 @@ def _guards(arm: Mapping[str, Any], model: ArmModel, names: Sequence[str], where
     guards: dict[str, Any] = {
         name: {"lower": guard.lower, "upper": guard.upper}
         for index, (joint, name) in enumerate(zip(model.joints, names, strict=True))
-        if (guard := model.guards.get(joint)) is not None and _is_its_own(arm, index, guard)
+        if (guard := model.guards.get(joint)) is not None
+        and (is_driven or _is_its_own(arm, index, guard))
     }
     for name, bounds in own.items():
         below = guards.get(name)
@@ -113,10 +116,9 @@ def _guards(arm: Mapping[str, Any], model: ArmModel, names: Sequence[str], where
 
 
 def _is_its_own(arm: Mapping[str, Any], index: int, guard: Guard) -> bool:
-    """Whether a guard of the model fits the arm.
+    """Whether a guard of the model is meant for an arm that is only read from files.
 
-    Files from before arms named their model may describe any arm. The home of another kind of arm
-    may lie outside; then the guard is not meant for it.
+    Files from before arms named their model may describe any arm, whose home may lie outside.
     """
     home = arm.get("home")
     if "model" in arm or not isinstance(home, (list, tuple)) or index >= len(home):
