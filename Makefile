@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
+# Tests that only compute share the cores; the others run in real time and need them alone.
+COMPUTE := tests/train tests/policy tests/sim tests/convert
 
 .PHONY: demo test check format setup examples docs colcon clean
 
@@ -17,7 +19,12 @@ demo: $(STAMP)
 	@$(BIN)/ate demo $(ARGS)
 
 test: $(STAMP)
+ifeq ($(findstring tests/,$(ARGS)),)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTE) $(ARGS)
+	@$(BIN)/python -m pytest $(COMPUTE:%=--ignore=%) $(ARGS)
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .
