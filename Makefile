@@ -19,7 +19,7 @@ demo: $(STAMP)
 	@$(BIN)/ate demo $(ARGS)
 
 test: $(STAMP)
-ifeq ($(findstring tests/,$(ARGS)),)
+ifeq ($(filter -k% -m% tests/%,$(ARGS)),)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTE) $(ARGS)
 	@$(BIN)/python -m pytest $(COMPUTE:%=--ignore=%) $(ARGS)
 else
