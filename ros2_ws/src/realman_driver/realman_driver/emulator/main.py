@@ -1,14 +1,12 @@
 """Run one emulated controller as a process of its own."""
 
-import argparse
 import logging
 import signal
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from arm_driver.plant import IdealPlant, Plant, WorldPlant
+from arm_driver.emulator_options import emulator_parser, make_plant
+from arm_driver.plant import Plant
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError
 from ate_core.priority import CONTROL, set_niceness
@@ -34,17 +32,9 @@ def make_server(cell: Cell, side: str, plant: Plant) -> ControllerServer:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m realman_driver.emulator",
-        description="An RM75-6F controller that the unmodified Robotic_Arm SDK connects to.",
-    )
-    parser.add_argument("--side", required=True, choices=("left", "right"), help="which arm")
-    parser.add_argument("--cell", default=None, help="cell.yaml; default: the packaged one")
-    parser.add_argument(
-        "--plant",
-        default="world",
-        choices=("world", "ideal"),
-        help="world: the arm in the running simulated cell; ideal: joints with a small lag",
+    parser = emulator_parser(
+        "python -m realman_driver.emulator",
+        "An RM75-6F controller that the unmodified Robotic_Arm SDK connects to.",
     )
     options = parser.parse_args(args)
     logging.basicConfig(
@@ -62,12 +52,7 @@ def main(args: list[str] | None = None) -> int:
 def _serve(side: str, cell_path: str | None, plant_name: str) -> int:
     set_niceness(CONTROL)
     cell = load_cell(cell_path, "sim")
-    plant: Plant
-    if plant_name == "ideal":
-        plant = IdealPlant(np.asarray(cell.arms[side].home, dtype=np.float64))
-    else:
-        plant = WorldPlant(cell, side)
-    server = make_server(cell, side, plant)
+    server = make_server(cell, side, make_plant(plant_name, cell, side))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     arm = cell.arms[side]

@@ -4,17 +4,16 @@ It has the topics of a joint state broadcaster, a forward position controller an
 sensor broadcaster, and drives the arm of the simulated world instead of hardware.
 """
 
-import argparse
 import sys
 import threading
 
-import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from arm_driver.plant import IdealPlant, Measurement, Plant, WorldPlant
+from arm_driver.emulator_options import emulator_parser, make_plant
+from arm_driver.plant import Measurement, Plant
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError
 from ate_core.loop import FixedRateLoop
@@ -89,27 +88,14 @@ class ControllersNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the controllers of one arm until SIGINT or SIGTERM; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ros2_control_driver.emulator",
-        description="Controllers of one arm of the simulated cell, in place of ros2_control's.",
-    )
-    parser.add_argument("--side", required=True, choices=("left", "right"), help="which arm")
-    parser.add_argument("--cell", default=None, help="cell.yaml or the name of a packaged cell")
-    parser.add_argument(
-        "--plant",
-        default="world",
-        choices=("world", "ideal"),
-        help="world: the arm in the running simulated cell; ideal: joints with a small lag",
+    parser = emulator_parser(
+        "python -m ros2_control_driver.emulator",
+        "Controllers of one arm of the simulated cell, in place of ros2_control's.",
     )
     options = parser.parse_args(args)
     try:
         cell = load_cell(options.cell, "sim")
-        arm = cell.arms[options.side]
-        plant: Plant
-        if options.plant == "ideal":
-            plant = IdealPlant(np.array(arm.home))
-        else:
-            plant = WorldPlant(cell, options.side)
+        plant = make_plant(options.plant, cell, options.side)
     except AteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
