@@ -11,7 +11,8 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 ros_wheels=(
     "ros-rclpy[fastrtps]==7.1.6" ros-std-msgs==5.3.6 ros-sensor-msgs==5.3.6
     ros-geometry-msgs==5.3.6 ros-diagnostic-msgs==5.3.6 ros-std-srvs==5.3.6
-    ros-rcl-interfaces==2.0.3 ros-rosgraph-msgs==2.0.3
+    ros-rcl-interfaces==2.0.3 ros-rosgraph-msgs==2.0.3 ros-lifecycle-msgs==2.0.3
+    ros-trajectory-msgs==5.3.6
 )
 
 fail() { echo "error: $*" >&2; exit 1; }

@@ -49,9 +49,15 @@ class FakeBackend:
         self.q = q.copy()
         return True
 
-    def stop(self) -> bool:
+    def stop(self, *, fast: bool = False) -> bool:
         self.stops += 1
         return True
+
+    def settle(self, q) -> bool:
+        return True
+
+    def health(self) -> dict[str, str]:
+        return {}
 
     def clear_errors(self) -> None:
         if self.refuses_clearing:

@@ -5,6 +5,7 @@ the device's time, sends one joint target, brings the arm to rest and clears its
 no limits and no commanders: all that is sent has passed the safety filter before.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,20 @@ class ArmSample:
     """The errors that the device reports; empty when there is none."""
     faulty_joints: tuple[int, ...] = ()
     """Joints, from 1, that report an error of their own."""
+    obstacle: str = ""
+    """Why the arm follows no targets although it reports no error: hand guiding, a disabled joint,
+    a closed brake, motion from its pendant; empty when it is ready."""
+    doubt: str = ""
+    """Which fields are implausible or frozen, with value and bound. Such a state is never
+    published as measured and never used; empty when all is well."""
+    mode: str = ""
+    """What the device says it is doing, in its own word."""
+    temperature: Array | None = None
+    """Temperatures of the joints (n,) [deg C]; None where the device tells none."""
+    voltage: Array | None = None
+    """Supply of the joints (n,) [V]; None where the device tells none."""
+    enabled: tuple[bool, ...] = ()
+    """Whether each joint is enabled; empty where the device does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +68,13 @@ class ArmIdentity:
     """Its own lower limits (n,) [rad]."""
     upper: Array | None = None
     """Its own upper limits (n,) [rad]."""
+    model: str = ""
+    """Product and variant, for instance ``RM75-6F``; empty when it is not told."""
+    firmware: str = ""
+    """Version of its software; empty when it is not told."""
+    misfit: str = ""
+    """Why the back end holds this device for another one than the cell describes, beyond joints
+    and limits: model, firmware, geometry, tool; empty when it fits."""
 
 
 class ArmBackend(Protocol):
@@ -88,8 +110,32 @@ class ArmBackend(Protocol):
         """Send one target (n,) [rad]; False when it did not leave."""
         ...
 
-    def stop(self) -> bool:
-        """Bring the arm to rest and hold it; False when the device did not confirm."""
+    def stop(self, *, fast: bool = False) -> bool:
+        """Bring the arm to rest and hold it; False when the device did not confirm.
+
+        Never waits for another call: it is answered while `clear_errors` waits for a slow device.
+
+        Args:
+            fast: as fast as the joints can, for an emergency; else within the device's limits.
+        """
+        ...
+
+    def settle(self, q: Array) -> bool:
+        """Let the device's own set point glide to the measured joints before targets are sent.
+
+        After a stop of the device's own its set point is not known here: an arm that pressed
+        against something would jump to the first target.
+
+        Args:
+            q: measured joints (n,) [rad].
+
+        Returns:
+            True when the set point is there; call it again while it is not.
+        """
+        ...
+
+    def health(self) -> Mapping[str, str]:
+        """Rates, ages, drops and restarts of the link, name -> value, for diagnostics."""
         ...
 
     def clear_errors(self) -> None:

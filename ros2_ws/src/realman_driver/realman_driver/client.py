@@ -125,10 +125,21 @@ class ArmClient:
             self._send_failed.set()
         return bool(code == 0)
 
-    def stop(self) -> bool:
-        """Let the controller brake on its path; False when it did not confirm."""
+    def stop(self, *, fast: bool = False) -> bool:
+        """Let the controller brake; False when it did not confirm."""
         with self._use:
-            return self._arm is not None and self._arm.rm_set_arm_slow_stop() == 0
+            if self._arm is None:
+                return False
+            code = self._arm.rm_set_arm_stop() if fast else self._arm.rm_set_arm_slow_stop()
+            return bool(code == 0)
+
+    def settle(self, q: Array) -> bool:
+        """Nothing to wait for."""
+        return True
+
+    def health(self) -> dict[str, str]:
+        """Links made so far."""
+        return {"links made": str(self.session)}
 
     def clear_errors(self) -> None:
         """Clear system and joint errors and enable the joints again.

@@ -198,7 +198,7 @@ class ForwardPositionArm:
             self._last_sent = q.copy()
         return self._send(q)
 
-    def stop(self) -> bool:
+    def stop(self, *, fast: bool = False) -> bool:
         """Let the arm stand; False when there is nobody to tell.
 
         A moving arm ends at its last set point, as a set point behind it would throw it back; so
@@ -212,6 +212,14 @@ class ForwardPositionArm:
             point = self._standing_point()
             self._last_sent = point
         return point is not None and self._send(point)
+
+    def settle(self, q: Array) -> bool:
+        """Nothing to wait for: a forward position controller keeps the last target."""
+        return True
+
+    def health(self) -> dict[str, str]:
+        """Links made so far."""
+        return {"links made": str(self.session)}
 
     def clear_errors(self) -> None:
         """Check the link: this controller has no errors of its own to clear.

@@ -1,0 +1,68 @@
+"""What may slow an arm down beside its joint limits: the place where distances enter the filter.
+
+The safety filter asks its guard on every step, between the path it wants to follow and the limits
+of acceleration, so that a guard can neither jump nor be jumped over.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+StoppingPosture = Callable[[Array, Array], Array]
+"""Set point and velocity (n,) -> posture (n,) [rad] at rest, if braking begins now."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GuardVerdict:
+    """What a guard lets through."""
+
+    velocity: Array
+    """Velocity (n,) [rad/s] to aim for; the wanted one, or less."""
+    reason: str = ""
+    """What is near, its distance and the bound; empty while nothing is slowed."""
+
+
+class MotionGuard(Protocol):
+    """Slows an arm near what it must not touch and lets it move away. Time is an argument."""
+
+    def limit(
+        self,
+        q: Array,
+        velocity: Array,
+        wanted: Array,
+        dt: float,
+        now: float,
+        stopping: StoppingPosture,
+    ) -> GuardVerdict:
+        """Velocity to aim for in one step.
+
+        Args:
+            q: present set point (n,) [rad].
+            velocity: its velocity (n,) [rad/s].
+            wanted: velocity asked for, within the joints' speed (n,) [rad/s].
+            dt: length of the step [s].
+            now: present time, the filter's clock [s].
+            stopping: where the arm comes to rest when it brakes.
+        """
+        ...
+
+
+class NoGuard:
+    """Lets everything through: an arm without a description of its surroundings."""
+
+    def limit(
+        self,
+        q: Array,
+        velocity: Array,
+        wanted: Array,
+        dt: float,
+        now: float,
+        stopping: StoppingPosture,
+    ) -> GuardVerdict:
+        """Return the wanted velocity."""
+        return GuardVerdict(velocity=wanted)

@@ -1,0 +1,71 @@
+"""The emergency stop of the cell as every node hears it: latched here, whoever hangs elsewhere.
+
+Two topics. ``/estop/request`` carries the reason of whoever wants a stop; each node latches on it
+by itself, so a stop needs no other process. ``/estop`` is the state that the e-stop node keeps
+(JSON, latched and repeated); only a reset of the same e-stop node ends the latch: one that was
+restarted and knows of no stop does not.
+"""
+
+import json
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String
+
+from ate_core.nodes.qos import LATCHED_QOS
+
+STATE_TOPIC = "/estop"
+"""State: JSON with stopped, reason, instance (of the e-stop node) and resets (counted by it)."""
+REQUEST_TOPIC = "/estop/request"
+"""Reason of a stop, as text; whatever arrives here stops, an empty text too."""
+REQUEST_QOS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+)
+
+
+class EstopListener:
+    """Latch of one node. Callbacks run in the node's executor."""
+
+    def __init__(self, node: Node, on_change: Callable[[str], None]) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node that must fall silent or stop.
+            on_change: called with the reason when a stop begins, with an empty text when it was
+                reset.
+        """
+        self._on_change = on_change
+        self._instance = ""
+        self._resets = 0
+        self.reason = ""
+        """Why the cell is stopped; empty while it is not."""
+        node.create_subscription(String, REQUEST_TOPIC, self._take_request, REQUEST_QOS)
+        node.create_subscription(String, STATE_TOPIC, self._take_state, LATCHED_QOS)
+
+    def _take_request(self, message: String) -> None:
+        self._latch(message.data or "somebody asked for it without a reason")
+
+    def _take_state(self, message: String) -> None:
+        try:
+            state = json.loads(message.data)
+            stopped, reason = bool(state["stopped"]), str(state["reason"])
+            instance, resets = str(state["instance"]), int(state["resets"])
+        except (ValueError, TypeError, KeyError):
+            self._latch(f"{STATE_TOPIC} is not readable: {message.data[:60]!r}")
+            return
+        is_reset = instance == self._instance and resets > self._resets
+        self._instance, self._resets = instance, resets
+        if stopped:
+            self._latch(reason or "no reason given")
+        elif self.reason and is_reset:
+            self.reason = ""
+            self._on_change("")
+
+    def _latch(self, reason: str) -> None:
+        if not self.reason:
+            self.reason = reason
+            self._on_change(reason)
