@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-StoppingPosture = Callable[[Array, Array], Array]
-"""Set point and velocity (n,) -> posture (n,) [rad] at rest, if braking begins now."""
+StoppingPosture = Callable[[Array], Array]
+"""Velocity to aim for in this step (n,) [rad/s] -> posture (n,) [rad] in which the arm comes to
+rest when it brakes from the next step on; with zeros: when it brakes now. Position, speed,
+acceleration and jerk are those of the filter, so a posture found safe can always be reached."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +49,7 @@ class MotionGuard(Protocol):
             wanted: velocity asked for, within the joints' speed (n,) [rad/s].
             dt: length of the step [s].
             now: present time, the filter's clock [s].
-            stopping: where the arm comes to rest when it brakes.
+            stopping: where the arm comes to rest, for any velocity aimed for in this step.
         """
         ...
 
