@@ -15,6 +15,7 @@ from ate_core.errors import AteError
 VERBS = {
     "demo": ("ate_bringup.demo:demo", "run the whole loop on the simulated cell"),
     "launch": ("", "start a launch where `ros2 launch` is not installed"),
+    "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),

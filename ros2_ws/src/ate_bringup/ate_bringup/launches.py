@@ -61,7 +61,7 @@ def _robot(values: Values) -> list[ProcessSpec]:
 
 def _devices(cell: Cell, values: Values) -> list[ProcessSpec]:
     emulated = processes.simulated_cell(cell, values) if values["hardware"] == "sim" else []
-    return emulated + processes.device_nodes(cell, values)
+    return emulated + processes.device_nodes(cell, values) + processes.monitor_nodes(values)
 
 
 def _dual_operator(values: Values) -> list[ProcessSpec]:

@@ -122,6 +122,18 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     return specs
 
 
+def monitor_nodes(values: Values) -> list[ProcessSpec]:
+    """What watches the cell from outside its devices."""
+    return [
+        ProcessSpec(
+            name="estop",
+            module="cell_monitor.nodes.estop_node",
+            parameters=cell_parameters(values),
+            respawn=True,
+        )
+    ]
+
+
 def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
     """World, renderer and the emulators of arms and grippers."""
     require_simulated_task(values["task"])

@@ -1,0 +1,1 @@
+"""Watches a cell from outside its devices: emergency stop, diagnostics, readiness."""

@@ -1,0 +1,66 @@
+"""`ate stop`: the emergency stop of the cell from a terminal."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ate_core.contract import load_cell
+from ate_core.errors import UsageError
+from cell_monitor.estop_state import Confirmation
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopConfig:
+    """Stop both arms fast, hold the grippers, silence policy and operators; or reset that."""
+
+    reason: str = "ate stop"
+    """What everybody is told as the reason."""
+    reset: bool = False
+    """End the stop instead. Nothing moves before a new act of an operator or /policy/start."""
+    cell: str | None = None
+    """cell.yaml, or the name of a packaged cell, for the names of its arms; None: the packaged
+    one."""
+    timeout: float = 5.0
+    """How long to ask before an arm counts as not stopped [s]."""
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.timeout <= 60.0:
+            raise UsageError(f"--timeout is {self.timeout} s; need 0.5 to 60 s")
+
+
+def stop(config: StopConfig) -> int:
+    """Ask all arms to stop until each confirms, or reset; returns 0 when that is certain."""
+    from cell_monitor.nodes import stop_client
+
+    cell = load_cell(config.cell)
+    if config.reset:
+        done, message = stop_client.reset(config.timeout)
+        print(message, file=sys.stdout if done else sys.stderr)
+        return 0 if done else 1
+    confirmations = stop_client.stop(cell, config.reason, config.timeout)
+    for side, one in confirmations.items():
+        print(f"{side} arm: {describe(one, config.timeout)}")
+    stopped = succeeded(confirmations)
+    if stopped:
+        print("Nothing moves until `ate stop --reset` and then a new act (clutch, /policy/start).")
+    else:
+        print("error: not everything is known to stand; use the hardware stop", file=sys.stderr)
+    return 0 if stopped else 1
+
+
+def succeeded(confirmations: Mapping[str, Confirmation]) -> bool:
+    """Whether every arm that has a driver has confirmed, and at least one has."""
+    driven = [one for one in confirmations.values() if one.driver]
+    return bool(driven) and all(one.seconds is not None for one in driven)
+
+
+def describe(one: Confirmation, timeout: float) -> str:
+    """One line about an arm."""
+    if one.seconds is not None:
+        return f"stopped, confirmed after {1e3 * one.seconds:.0f} ms"
+    if one.driver:
+        return (
+            f"NOT CONFIRMED within {timeout} s (its driver last said {one.state or 'nothing'}): "
+            "the driver hangs or has died"
+        )
+    return "no driver found: it does not run, or in another ROS_DOMAIN_ID, network or --cell"

@@ -1,0 +1,130 @@
+"""The emergency stop of the cell: its rules, and its node and command over real DDS."""
+
+import json
+import signal
+
+import pytest
+
+from ate_bringup.cli import main
+from ate_core.errors import UsageError
+from cell_monitor.estop_state import ArmReport, Confirmation, EstopState, parse_report
+from cell_monitor.stop_command import StopConfig, describe, succeeded
+
+NODE = "cell_monitor.nodes.estop_node"
+
+
+def report(state="stopped", stopped=True, reason="a hand in the cell"):
+    return ArmReport(state=state, reason=reason, stopped=stopped)
+
+
+def stopped_cell():
+    state = EstopState("run", ("left", "right"))
+    assert state.stop("test")
+    for side in ("left", "right"):
+        state.take_report(side, report())
+        state.take_speed(side, 0.0, 10.0)
+    return state
+
+
+def test_a_reset_is_refused_while_an_arm_moves():
+    state = stopped_cell()
+    state.take_speed("right", 0.3, 10.0)
+    assert "right arm still moves at 0.30 rad/s" in state.reset(10.0)
+    assert state.reason
+    state.take_speed("right", 0.01, 10.1)
+    assert state.reset(10.1) == "" and not state.reason
+    assert json.loads(state.document())["resets"] == 1
+
+
+def test_a_reset_is_refused_while_an_arm_does_not_say_where_it_is():
+    state = stopped_cell()
+    assert "left arm does not report its joints" in state.reset(11.0)
+    state.take_report("left", report(state="disconnected"))
+    state.forget("right")
+    assert state.reset(11.0) == "", "an arm that nothing of ours can move is no obstacle"
+    assert state.notes() == [
+        "left arm: disconnected a hand in the cell",
+        "right arm: no driver runs",
+    ]
+
+
+def test_a_stop_that_an_arm_reports_is_taken_over_but_not_one_just_reset():
+    state = stopped_cell()
+    assert state.reset(10.0) == ""
+    assert not state.take_over(10.5), "the arms are still hearing of the reset"
+    assert state.take_over(11.1) and "a hand in the cell" in state.reason
+
+
+def test_a_reset_without_a_stop_counts_and_asks_nothing_of_the_arms():
+    state = EstopState("run", ("left",))
+    state.take_report("left", report(state="tracking", stopped=False))
+    assert state.reset(1.0) == ""
+    assert json.loads(state.document())["resets"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"reason": "x"}', "\x00"])
+def test_an_unreadable_status_of_an_arm_is_ignored(text):
+    assert parse_report(text) is None
+
+
+def test_the_command_succeeds_only_when_every_arm_with_a_driver_has_confirmed():
+    done = Confirmation(driver=True, seconds=0.03, state="stopped")
+    silent = Confirmation(driver=True, seconds=None, state="tracking")
+    absent = Confirmation(driver=False, seconds=None, state="")
+    assert succeeded({"left": done, "right": done}) and succeeded({"left": done, "right": absent})
+    assert not succeeded({"left": done, "right": silent})
+    assert not succeeded({"left": absent, "right": absent})
+    assert "confirmed after 30 ms" in describe(done, 3.0)
+    assert "NOT CONFIRMED within 3.0 s" in describe(silent, 3.0) and "tracking" in describe(
+        silent, 3
+    )
+    with pytest.raises(UsageError, match="timeout is 0"):
+        StopConfig(timeout=0.0)
+
+
+@pytest.mark.ros
+def test_the_node_stops_resets_and_takes_a_stop_over_after_its_restart(arms, start_module):
+    node = start_module(NODE)
+    arms.wait_for(lambda: arms.cell, 20)
+    assert not arms.cell["stopped"]
+    arms.speed = 0.4
+    assert arms.call("/estop/set")[0]
+    arms.wait_for(lambda: arms.estop.reason and arms.cell["stopped"])
+    assert "reset" in arms.cell["next"]
+    arms.wait_for(lambda: "still moves" in arms.call("/estop/reset")[1])
+    assert arms.estop.reason and arms.cell["stopped"]
+
+    first = arms.cell["instance"]
+    node.kill()
+    node.wait(10)
+    start_module(NODE)
+    arms.wait_for(lambda: arms.cell["instance"] != first and arms.cell["stopped"], 20)
+    assert arms.estop.reason, "a restarted node ends no stop"
+    assert "taken over" in arms.cell["reason"]
+    arms.speed = 0.0
+    arms.wait_for(lambda: arms.call("/estop/reset")[0])
+    arms.wait_for(lambda: not arms.estop.reason and not arms.cell["stopped"])
+
+
+@pytest.mark.ros
+def test_ate_stop_needs_no_other_process_and_its_reset_needs_the_node(arms, start_module, capsys):
+    assert main(["stop", "--reason", "smoke"]) == 0
+    assert arms.estop.reason == "smoke"
+    printed = capsys.readouterr().out
+    assert printed.count("stopped, confirmed after") == 2 and "ate stop --reset" in printed
+    assert main(["stop", "--reset", "--timeout", "0.5"]) == 1
+    assert "nobody offers /estop/reset" in capsys.readouterr().err
+    node = start_module(NODE)
+    arms.wait_for(lambda: arms.cell.get("stopped"), 20)
+    node.send_signal(signal.SIGSTOP)
+    assert main(["stop"]) == 0, "a hanging e-stop node keeps nobody from stopping"
+    node.send_signal(signal.SIGCONT)
+    assert main(["stop", "--reset"]) == 0
+    arms.wait_for(lambda: not arms.estop.reason)
+
+
+@pytest.mark.ros
+def test_ate_stop_fails_when_no_arm_confirms(node_environment, capsys):
+    assert main(["stop", "--timeout", "0.5"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("no driver found") == 2 and "hardware stop" in printed.err
