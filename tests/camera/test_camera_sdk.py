@@ -1,5 +1,6 @@
 """Frames through librealsense itself, by its software device."""
 
+import dataclasses
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from ate_core.errors import DeviceError
-from realsense_camera.backends.sdk import load_sdk
+from realsense_camera.backends.sdk import load_sdk, set_sensor_options, stamp_of
 from realsense_camera.backends.software import SoftwareColorDevice, pinhole
 from realsense_camera.camera import CameraSettings, Frame
 from realsense_camera.emulator import PatternCamera, draw_pattern
@@ -155,6 +156,60 @@ def test_realsense_back_end_finds_its_camera_by_serial(settings: CameraSettings)
     wait_for(lambda: bool(taken.numbers))
     backend.close()
     assert taken.numbers == taken.drawn == [77]
+
+
+class FakeSensor:
+    """The options of a colour sensor (steps of 100 us) or of a D405's stereo sensor (1 us)."""
+
+    def __init__(self, is_color: bool) -> None:
+        self.is_color, self.values = is_color, {}
+
+    def is_color_sensor(self) -> bool:
+        return self.is_color
+
+    def supports(self, option) -> bool:
+        return option != SDK.option.white_balance
+
+    def get_option_range(self, option):
+        return types.SimpleNamespace(min=1.0, max=10_000.0 if self.is_color else 165_000.0)
+
+    def set_option(self, option, value: float) -> None:
+        self.values[option] = value
+
+
+@pytest.mark.parametrize(("is_color", "exposure"), [(True, 80.0), (False, 8000.0)])
+def test_exposure_reaches_the_sensor_in_its_own_unit(settings, is_color, exposure) -> None:
+    sensor = FakeSensor(is_color)
+    set_sensor_options(SDK, sensor, dataclasses.replace(settings, exposure_us=8000, gain=16))
+    assert sensor.values[SDK.option.enable_auto_exposure] == 0.0
+    assert sensor.values[SDK.option.enable_auto_white_balance] == 1.0
+    assert (sensor.values[SDK.option.exposure], sensor.values[SDK.option.gain]) == (exposure, 16.0)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "words"),
+    [
+        ({"exposure_us": 30_000, "gain": 0}, "gain is 0; this camera needs 1 to 165000"),
+        ({"white_balance_k": 4600}, "white_balance_k is 4600, but its colour sensor has no such"),
+    ],
+)
+def test_setting_outside_the_camera_s_range_is_refused(settings, sensor, words) -> None:
+    with pytest.raises(DeviceError, match=words):
+        set_sensor_options(SDK, FakeSensor(False), dataclasses.replace(settings, **sensor))
+
+
+@pytest.mark.parametrize(
+    ("stamp_ms", "age_ms"),
+    [(9_990.0, 10), (10_500.0, 0), (1_000.0, 0), (float("9.999e3"), 1)],
+    ids=["usual", "ahead of the host", "clock stepped", "fresh"],
+)
+def test_stamp_on_another_clock_than_the_host_s_gives_way_to_the_arrival(stamp_ms, age_ms) -> None:
+    frame = types.SimpleNamespace(
+        get_frame_timestamp_domain=lambda: SDK.timestamp_domain.global_time,
+        get_timestamp=lambda: stamp_ms,
+    )
+    now_ns = 10_000_000_000
+    assert now_ns - stamp_of(SDK, frame, now_ns) == age_ms * 1_000_000
 
 
 def test_absent_camera_tells_the_story_of_the_l515(settings: CameraSettings) -> None:

@@ -1,5 +1,6 @@
 """Counting, dropping and reconnecting, without a camera library."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from ate_core.contract import load_cell
 from ate_core.errors import DeviceError, UsageError
 from realsense_camera.backends import make_backend
 from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
+from realsense_camera.encoder import EncoderStats
 from realsense_camera.health import camera_health
 from realsense_camera.stream import CameraStream, FrameCounter, StreamConfig, StreamStats
 
@@ -22,23 +24,31 @@ class ScriptedBackend:
 
     def __init__(self) -> None:
         self.failures = 0
+        self.failure: Exception = DeviceError("camera is not connected")
+        self.close_failure: Exception | None = None
+        self.is_noisy = False
+        self.hang: threading.Event | None = None
         self.openings = 0
         self.on_frame: FrameHandler | None = None
 
     def open(self, on_frame: FrameHandler) -> Intrinsics | None:
         if self.failures:
             self.failures -= 1
-            raise DeviceError("camera is not connected")
+            raise self.failure
+        if self.hang is not None:
+            self.hang.wait()
         self.openings += 1
         self.on_frame = on_frame
         return None
 
     def close(self) -> None:
         self.on_frame = None
+        if self.close_failure is not None:
+            raise self.close_failure
 
-    def give(self, number: int, stamp_ns: int) -> None:
+    def give(self, number: int, stamp_ns: int, image: np.ndarray = IMAGE) -> None:
         if self.on_frame is not None:
-            self.on_frame(Frame(image=IMAGE, number=number, stamp_ns=stamp_ns))
+            self.on_frame(Frame(image=image, number=number, stamp_ns=stamp_ns))
 
 
 @pytest.fixture
@@ -68,28 +78,43 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 def test_skipped_numbers_are_counted_as_gaps() -> None:
     counter = FrameCounter()
     for index, number in enumerate([10, 11, 14, 15]):
-        assert counter.take(number, stamp_ns=index, now=index / 10)
+        assert counter.take(number, stamp_ns=index, same_picture=False, now=index / 10)
     stats = counter.stats(now=0.5)
     assert (stats.frames, stats.gaps, stats.repeats) == (4, 2, 0)
     assert stats.rate == pytest.approx(10.0)
     assert stats.age == pytest.approx(0.2)
 
 
-def test_same_number_or_same_stamp_is_a_repeat() -> None:
+@pytest.mark.parametrize(("number", "stamp_ns"), [(1, 100), (1, 200), (2, 100)])
+def test_same_picture_under_the_same_number_or_stamp_is_a_repeat(number, stamp_ns) -> None:
     counter = FrameCounter()
-    assert counter.take(1, stamp_ns=100, now=0.0)
-    assert not counter.take(1, stamp_ns=200, now=0.1)
-    assert not counter.take(2, stamp_ns=100, now=0.2)
-    assert counter.stats(0.3).repeats == 2
+    assert counter.take(1, stamp_ns=100, same_picture=False, now=0.0)
+    assert not counter.take(number, stamp_ns=stamp_ns, same_picture=True, now=0.1)
+    assert counter.stats(0.3).repeats == 1
     assert counter.stats(0.3).age == pytest.approx(0.3), "a repeat does not make the stream fresh"
+
+
+@pytest.mark.parametrize(("number", "stamp_ns"), [(1, 100), (1, 200), (2, 100), (0, 50)])
+def test_new_picture_is_new_whatever_its_number_and_stamp(number, stamp_ns) -> None:
+    counter = FrameCounter()
+    counter.take(1, stamp_ns=100, same_picture=False, now=0.0)
+    assert counter.take(number, stamp_ns=stamp_ns, same_picture=False, now=0.1)
+    assert counter.stats(0.1).repeats == 0
+
+
+def test_scene_at_rest_is_not_a_repeat() -> None:
+    counter = FrameCounter()
+    for number in range(5):
+        assert counter.take(number, stamp_ns=number, same_picture=number > 0, now=number / 10)
+    assert (counter.stats(0.5).repeats, counter.stats(0.5).unchanged) == (0, 4)
 
 
 def test_camera_that_counts_anew_makes_no_gap() -> None:
     counter = FrameCounter()
-    counter.take(500, stamp_ns=1, now=0.0)
-    assert counter.take(1, stamp_ns=2, now=0.1)
+    counter.take(500, stamp_ns=1, same_picture=False, now=0.0)
+    assert counter.take(1, stamp_ns=2, same_picture=False, now=0.1)
     counter.restart()
-    assert counter.take(90, stamp_ns=3, now=0.2)
+    assert counter.take(90, stamp_ns=3, same_picture=True, now=0.2)
     assert counter.stats(0.2).gaps == 0
 
 
@@ -132,19 +157,100 @@ def test_camera_that_only_repeats_is_opened_again(
 
 
 @pytest.mark.parametrize(
-    ("stats", "new_gaps", "level", "words"),
+    "failure",
+    [RuntimeError("xioctl(VIDIOC_S_FMT) failed, errno=19"), OSError(19, "No such device"),
+     ValueError("odd"), SystemError("native"), MemoryError()],
+    ids=lambda failure: type(failure).__name__,
+)  # fmt: skip
+def test_camera_is_opened_again_whatever_its_library_raises(
+    backend: ScriptedBackend, stream: CameraStream, taken: list[int], failure: Exception
+) -> None:
+    backend.failures, backend.failure, backend.close_failure = 2, failure, failure
+    stream.start()
+    wait_for(lambda: type(failure).__name__ in stream.stats(time.monotonic()).error)
+    wait_for(lambda: stream.stats(time.monotonic()).openings == 1)
+    backend.give(1, 1)
+    wait_for(lambda: stream.stats(time.monotonic()).openings >= 2)  # silence, then a bad close
+    backend.give(2, 2)
+    assert taken[0] == 1
+    assert not stream.trouble(time.monotonic())
+
+
+def test_library_that_hangs_is_told_and_left_behind(backend: ScriptedBackend, taken) -> None:
+    backend.hang = threading.Event()
+    stream = CameraStream(backend, taken.append, StreamConfig(call_limit=0.05))
+    stream.start()
+    wait_for(lambda: "has not returned" in stream.trouble(time.monotonic()))
+    stream.stop()  # returns although the library does not
+    backend.hang.set()
+
+
+def test_frozen_picture_of_a_real_sensor_opens_the_camera_again(
+    backend: ScriptedBackend, taken: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.is_noisy = True
+    config = StreamConfig(silence_limit=5.0, frozen_limit=0.05, check_period=0.01)
+    stream = CameraStream(backend, lambda frame: taken.append(frame.number), config)
+    stream.start()
+    number = 0
+
+    def reopened() -> bool:
+        nonlocal number
+        number += 1
+        backend.give(number, number)
+        return backend.openings >= 2
+
+    wait_for(reopened)
+    stream.stop()
+    assert "the picture is frozen" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint16), np.zeros((8, 4, 3), np.uint8),
+     np.zeros((0, 0, 3), np.uint8), np.float64(3.0)],
+    ids=["grey", "16 bit", "other size", "empty", "no array"],
+)  # fmt: skip
+def test_array_that_is_no_picture_is_named_and_not_published(
+    backend: ScriptedBackend, taken: list[int], image
+) -> None:
+    stream = CameraStream(backend, lambda frame: taken.append(frame.number), FAST, shape=(4, 4))
+    stream.start()
+    wait_for(lambda: stream.stats(time.monotonic()).openings == 1)
+    backend.give(1, 1, np.asarray(image))
+    stats = stream.stats(time.monotonic())
+    stream.stop()
+    assert (taken, stats.malformed) == ([], 1)
+    assert "need RGB pictures of 4x4" in stats.error
+
+
+def test_picture_handed_over_outlives_the_library_s_buffer(backend: ScriptedBackend) -> None:
+    kept: list[np.ndarray] = []
+    stream = CameraStream(backend, lambda frame: kept.append(frame.image), FAST)
+    stream.start()
+    wait_for(lambda: stream.stats(time.monotonic()).openings == 1)
+    buffer = np.full((4, 4, 3), 7, np.uint8)
+    backend.give(1, 1, buffer)
+    buffer[:] = 9
+    stream.stop()
+    assert kept[0].max() == 7
+
+
+@pytest.mark.parametrize(
+    ("stats", "new_gaps", "new_drops", "level", "words"),
     [
-        (StreamStats(rate=15.0, age=0.05), 0, "ok", "working"),
-        (StreamStats(rate=15.0, age=0.05), 4, "warn", "4 frames lost"),
-        (StreamStats(rate=9.0, age=0.05), 0, "warn", "9.0 Hz instead of 15 Hz"),
-        (StreamStats(rate=15.0, age=0.5), 0, "stale", "no frame for 0.5 s"),
-        (StreamStats(error="pulled out"), 0, "error", "pulled out"),
+        (StreamStats(rate=15.0, age=0.05), 0, 0, "ok", "working"),
+        (StreamStats(rate=15.0, age=0.05), 4, 0, "warn", "4 frames lost"),
+        (StreamStats(rate=15.0, age=0.05), 0, 3, "warn", "3 frames not compressed in time"),
+        (StreamStats(rate=9.0, age=0.05), 0, 0, "warn", "9.0 Hz instead of 15 Hz"),
+        (StreamStats(rate=15.0, age=0.5), 0, 0, "stale", "no frame for 0.5 s"),
+        (StreamStats(error="pulled out"), 0, 0, "error", "pulled out"),
     ],
 )
 def test_health_names_what_is_wrong(
-    stats: StreamStats, new_gaps: int, level: str, words: str
+    stats: StreamStats, new_gaps: int, new_drops: int, level: str, words: str
 ) -> None:
-    health = camera_health(stats, fps=15, new_gaps=new_gaps)
+    health = camera_health(stats, 15, new_gaps, EncoderStats(dropped=new_drops), new_drops)
     assert health.level == level
     assert words in health.message
 

@@ -3,7 +3,7 @@
 import sys
 import threading
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,27 +16,34 @@ from realsense_camera.camera import CameraSettings, Frame
 SECOND = 1_000_000_000
 
 
-def settings(serial: str = "/dev/video4", width: int = 32) -> CameraSettings:
+def settings(serial: str = "/dev/video4", width: int = 32, **sensor: int | None) -> CameraSettings:
     return CameraSettings(
-        role="overhead", serial=serial, backend="v4l2", width=width, height=18, fps=30
+        role="overhead", serial=serial, backend="v4l2", width=width, height=18, fps=30, **sensor
     )
 
 
 class FakeCapture:
     """Delivers three blue pictures (OpenCV's order is BGR) of 32x18."""
 
+    made: ClassVar[list["FakeCapture"]] = []
+
     def __init__(self, path: str, api: int) -> None:
         self.path, self.left = path, 3
         self.released = threading.Event()
+        self.values = {"width": 32.0, "height": 18.0}
+        self.made.append(self)
 
     def isOpened(self) -> bool:
         return self.path == "/dev/video4"
 
     def set(self, name: str, value: float) -> bool:
+        if name in ("width", "height", "gain"):  # has one size, and no gain
+            return False
+        self.values[name] = value
         return True
 
     def get(self, name: str) -> float:
-        return {"width": 32.0, "height": 18.0}.get(name, 0.0)
+        return self.values.get(name, 0.0)
 
     def read(self) -> tuple[bool, Any]:
         self.left -= 1
@@ -58,6 +65,11 @@ def opencv(monkeypatch: pytest.MonkeyPatch) -> None:
         CAP_PROP_FPS="fps",
         CAP_PROP_BUFFERSIZE="buffers",
         CAP_PROP_POS_MSEC="msec",
+        CAP_PROP_AUTO_EXPOSURE="auto_exposure",
+        CAP_PROP_EXPOSURE="exposure",
+        CAP_PROP_GAIN="gain",
+        CAP_PROP_AUTO_WB="auto_wb",
+        CAP_PROP_WB_TEMPERATURE="wb",
         COLOR_BGR2RGB=4,
         cvtColor=lambda image, code: np.ascontiguousarray(image[..., ::-1]),
     )
@@ -78,6 +90,27 @@ def test_frames_arrive_in_rgb_and_are_counted(opencv: None) -> None:
     assert done.wait(5.0)
     backend.close()
     assert frames == [(1, [0, 0, 255]), (2, [0, 0, 255]), (3, [0, 0, 255])]
+
+
+def open_and_close(chosen: CameraSettings) -> dict[str, float]:
+    backend = make_backend(chosen)
+    backend.open(lambda frame: None)
+    backend.close()
+    return FakeCapture.made[-1].values
+
+
+def test_sensor_is_left_to_itself_or_fixed(opencv: None) -> None:
+    left = open_and_close(settings())
+    assert (left["auto_exposure"], left["auto_wb"]) == (3.0, 1.0)
+    fixed = open_and_close(settings(exposure_us=8000, white_balance_k=4600))
+    assert (fixed["auto_exposure"], fixed["exposure"]) == (1.0, 80.0)
+    assert (fixed["auto_wb"], fixed["wb"]) == (0.0, 4600.0)
+
+
+def test_setting_that_the_device_does_not_take_is_named(opencv: None) -> None:
+    with pytest.raises(DeviceError, match=r"did not take gain 16, it stays at 0.*list-ctrls"):
+        make_backend(settings(exposure_us=8000, gain=16)).open(lambda frame: None)
+    assert FakeCapture.made[-1].released.is_set()
 
 
 def test_other_size_than_the_cell_wants_is_refused(opencv: None) -> None:

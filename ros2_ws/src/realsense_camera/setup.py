@@ -16,6 +16,7 @@ setup(
         "numpy",
         "opencv-python-headless",
         "pyrealsense2",
+        "PyYAML",
         "setuptools",
         "simplejpeg",
     ],

@@ -42,6 +42,13 @@ OTHER_STREAMS = frozenset(
 )
 """Names of the cell's streams that are no cameras, as `ate_core.streams` gives them."""
 
+SENSOR_RANGES = (
+    ("exposure_us", 1, 200_000, "us"),
+    ("gain", 0, 1024, ""),
+    ("white_balance_k", 2000, 10_000, "K"),
+)
+"""What may be asked of a sensor at all; the camera itself may allow less."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # part of a topic, and a data set in HDF5
 
 
@@ -112,6 +119,15 @@ class CameraConfig:
     """Images per second [Hz]."""
     jpeg_quality: int = 90
     """JPEG quality, 1..100."""
+    exposure_us: int | None = None
+    """Exposure time [us]; None: the camera chooses."""
+    gain: int | None = None
+    """Gain in the camera's own units, beside a fixed exposure; None: the camera's default."""
+    white_balance_k: int | None = None
+    """Colour temperature [K]; None: the camera chooses."""
+    calibration: str = ""
+    """camera_info file of ROS's camera_calibration, beside the cell file; empty: the camera's own
+    intrinsics."""
     view: CameraView | None = None
     """Where it is; a simulated camera is drawn from there."""
 
@@ -122,6 +138,24 @@ class CameraConfig:
         require(
             1 <= self.jpeg_quality <= 100,
             f"camera {self.key}: jpeg_quality is {self.jpeg_quality}; need 1 to 100",
+        )
+        for name, low, high, unit in SENSOR_RANGES:
+            value = getattr(self, name)
+            require(
+                value is None or low <= value <= high,
+                f"camera {self.key}: {name} is {value} {unit}; need {low} to {high}, or leave "
+                "it out to let the camera choose",
+            )
+        longest = 1_000_000 // self.fps
+        require(
+            self.exposure_us is None or self.exposure_us <= longest,
+            f"camera {self.key}: exposure_us is {self.exposure_us} us, longer than a picture at "
+            f"{self.fps} Hz ({longest} us): expose less, or set a lower fps",
+        )
+        require(
+            self.gain is None or self.exposure_us is not None,
+            f"camera {self.key}: gain is {self.gain} beside an automatic exposure, which would "
+            "undo it: set exposure_us too",
         )
         if self.view is not None:
             self.view.check(f"camera {self.key}: view")

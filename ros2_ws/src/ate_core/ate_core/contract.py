@@ -265,6 +265,7 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
             _add_packaged_views(values)
         _settle_runtime_dir(values)
     values["hardware"] = hardware
+    _settle_calibrations(values, file)
     settled = build(Cell, settle_arms(translate_elbow(values), file), file.name)
     _check_loaded(settled)
     if hardware == "sim":
@@ -331,6 +332,15 @@ def _add_packaged_views(values: dict[str, Any]) -> None:
         view = packaged[role].view if role in packaged else None
         if isinstance(camera, dict) and view is not None:
             camera.setdefault("view", dataclasses.asdict(view))
+
+
+def _settle_calibrations(values: dict[str, Any], file: Path) -> None:
+    """Take the cameras' calibration files from beside the cell file."""
+    cameras = values.get("cameras")
+    for camera in cameras.values() if isinstance(cameras, dict) else ():
+        if isinstance(camera, dict) and isinstance(camera.get("calibration"), str):
+            named = camera["calibration"]
+            camera["calibration"] = str(file.parent / named) if named else ""
 
 
 def _settle_runtime_dir(values: dict[str, Any]) -> None:

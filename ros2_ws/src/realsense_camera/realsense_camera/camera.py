@@ -30,6 +30,14 @@ class CameraSettings:
     """Images per second [Hz]."""
     jpeg_quality: int = 90
     """JPEG quality, 1..100."""
+    exposure_us: int | None = None
+    """Exposure time [us]; None: the camera chooses."""
+    gain: int | None = None
+    """Gain, in the camera's own units, with a fixed exposure; None: the camera's default."""
+    white_balance_k: int | None = None
+    """Colour temperature [K]; None: the camera chooses."""
+    calibration: Path | None = None
+    """camera_info file (YAML of ROS's camera_calibration) in place of the camera's intrinsics."""
     frame_path: Path | None = None
     """Shared block with the pictures of a simulated camera."""
     fovy: float = 60.0
@@ -54,6 +62,10 @@ class CameraSettings:
             height=camera.height,
             fps=camera.fps,
             jpeg_quality=camera.jpeg_quality,
+            exposure_us=camera.exposure_us,
+            gain=camera.gain,
+            white_balance_k=camera.white_balance_k,
+            calibration=Path(camera.calibration) if camera.calibration else None,
             frame_path=path,
             fovy=camera.view.fovy if camera.view is not None else cls.fovy,
         )
@@ -64,7 +76,8 @@ class Frame:
     """One picture."""
 
     image: NDArray[np.uint8]
-    """RGB (height, width, 3); valid only during the call that hands it over."""
+    """RGB (height, width, 3); what a back end hands over is valid only during that call, what a
+    `CameraStream` hands over may be kept."""
     number: int
     """The device's frame counter."""
     stamp_ns: int
@@ -84,14 +97,21 @@ class Intrinsics:
     ppy: float
     """Principal point, y [pixel]."""
     distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
-    """Brown-Conrady coefficients k1, k2, p1, p2, k3 (the ROS model plumb_bob)."""
+    """Coefficients of the model: k1, k2, p1, p2, k3 of plumb_bob (Brown-Conrady)."""
+    model: str = "plumb_bob"
+    """Distortion model, in ROS's words: plumb_bob, rational_polynomial or equidistant."""
 
 
 FrameHandler = Callable[[Frame], None]
 
 
 class CameraBackend(Protocol):
-    """A library that delivers frames. `open` and `close` alternate, from one thread."""
+    """A library that delivers frames.
+
+    Called from one thread; `close` follows each `open`, also one that failed. A back end of a real
+    sensor says so with ``is_noisy = True``: no two of its pictures are equal, so that equal ones
+    tell of a frozen camera.
+    """
 
     def open(self, on_frame: FrameHandler) -> Intrinsics | None:
         """Start the stream; frames come from another thread until `close`.

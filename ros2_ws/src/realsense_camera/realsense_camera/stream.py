@@ -4,12 +4,19 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ate_core.errors import DeviceError
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.errors import AteError
 from realsense_camera.camera import CameraBackend, Frame, FrameHandler, Intrinsics
 
 log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 3.0
+"""Longest wait for the library when the stream is stopped [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,10 @@ class StreamStats:
     """Frames whose numbers were skipped."""
     repeats: int = 0
     """Frames delivered again, not published."""
+    malformed: int = 0
+    """Frames that were no RGB picture of the wanted size, not published."""
+    unchanged: int = 0
+    """New frames in a row whose picture is the one before, to the last bit."""
     openings: int = 0
     """Times the camera was opened."""
     rate: float = 0.0
@@ -32,27 +43,40 @@ class StreamStats:
     """Why the camera is not open; empty while it is."""
 
 
+def equal_pictures(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Whether two C-contiguous pictures (height, width, 3) agree to the last bit; a memcmp."""
+    return one.shape == other.shape and one.data.cast("B") == other.data.cast("B")
+
+
 class FrameCounter:
-    """Count new, skipped and repeated frames; time is an argument."""
+    """Count new, skipped and repeated frames; time is an argument.
+
+    A frame is a repeat when its picture is the one before *and* the device says so by its number
+    or its stamp. A new picture is new whatever its number and stamp are; and the same picture
+    under a new number and stamp is a scene at rest.
+    """
 
     def __init__(self, window: int = 30) -> None:
         """Start at zero; ``window`` is the number of frames that the rate covers."""
         self._arrivals: deque[float] = deque(maxlen=window + 1)
         self._number: int | None = None
         self._stamp_ns = 0
-        self._frames = self._gaps = self._repeats = 0
+        self._frames = self._gaps = self._repeats = self._unchanged = 0
 
-    def take(self, number: int, stamp_ns: int, now: float) -> bool:
+    def take(self, number: int, stamp_ns: int, same_picture: bool, now: float) -> bool:
         """Whether a frame is new.
 
         Args:
             number: the device's frame counter; a smaller one than before is a new count.
             stamp_ns: time of acquisition [ns].
+            same_picture: whether the picture is the one before, to the last bit.
             now: time of arrival, monotonic [s].
         """
-        if self._number is not None and (number == self._number or stamp_ns == self._stamp_ns):
+        same_picture = same_picture and self._number is not None
+        if same_picture and (number == self._number or stamp_ns == self._stamp_ns):
             self._repeats += 1
             return False
+        self._unchanged = self._unchanged + 1 if same_picture else 0
         if self._number is not None and number > self._number + 1:
             self._gaps += number - self._number - 1
         self._number, self._stamp_ns = number, stamp_ns
@@ -63,6 +87,7 @@ class FrameCounter:
     def restart(self) -> None:
         """Forget the last number: the camera was opened again and may count anew."""
         self._number = None
+        self._unchanged = 0
         self._arrivals.clear()
 
     def stats(self, now: float) -> StreamStats:
@@ -73,6 +98,7 @@ class FrameCounter:
             frames=self._frames,
             gaps=self._gaps,
             repeats=self._repeats,
+            unchanged=self._unchanged,
             rate=(len(arrivals) - 1) / span if span > 0.0 else 0.0,
             age=now - arrivals[-1] if arrivals else float("inf"),
         )
@@ -86,6 +112,11 @@ class StreamConfig:
     """Time without a new frame after which the camera is opened again [s]."""
     retry_wait: float = 1.0
     """Time between two attempts to open a camera that is not there [s]."""
+    frozen_limit: float = 2.0
+    """Time for which a real camera may deliver one and the same picture, to the last bit, before
+    it counts as frozen and is opened again [s]; its sensor's noise changes every picture."""
+    call_limit: float = 15.0
+    """Time that one call of the camera's library may take before it counts as hung [s]."""
     check_period: float = 0.1
     """Time between two looks at the age of the last frame [s]."""
 
@@ -94,7 +125,11 @@ class CameraStream:
     """Open a back end, hand its new frames over, and open it again when it falls silent."""
 
     def __init__(
-        self, backend: CameraBackend, on_frame: FrameHandler, config: StreamConfig | None = None
+        self,
+        backend: CameraBackend,
+        on_frame: FrameHandler,
+        config: StreamConfig | None = None,
+        shape: tuple[int, int] | None = None,
     ) -> None:
         """Prepare a stream.
 
@@ -102,16 +137,20 @@ class CameraStream:
             backend: delivers the frames.
             on_frame: called with each new frame from the back end's thread.
             config: supervision.
+            shape: height and width that a picture must have [pixel]; None: any.
         """
         self._backend = backend
         self._on_frame = on_frame
         self._config = config or StreamConfig()
+        self._shape = shape
         self._counter = FrameCounter()
         self._lock = threading.Lock()
-        self._openings = 0
+        self._openings = self._malformed = 0
         self._error = "the camera is not open yet"
         self._intrinsics: Intrinsics | None = None
+        self._picture: NDArray[np.uint8] | None = None
         self._is_open = False
+        self._entered: float | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -123,47 +162,94 @@ class CameraStream:
     def start(self) -> None:
         """Start supervising; a camera that is not there is awaited."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._supervise, name="camera")
+        # A daemon: a library that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._supervise, name="camera", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the camera."""
+        """Close the camera; one whose library hangs is left behind."""
+        is_hung = bool(self.trouble(time.monotonic()))
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(0.0 if is_hung else CLOSE_TIMEOUT)
             self._thread = None
+
+    def trouble(self, now: float) -> str:
+        """Why this process must be replaced; empty while it need not.
+
+        Args:
+            now: monotonic time [s].
+        """
+        entered, thread = self._entered, self._thread
+        if entered is not None and now - entered > self._config.call_limit:
+            return f"the camera's library has not returned for {now - entered:.0f} s"
+        if thread is not None and not thread.is_alive() and not self._stop.is_set():
+            return "the thread that supervises the camera has died"
+        return ""
 
     def stats(self, now: float) -> StreamStats:
         """Counts, rate and age at ``now`` (monotonic) [s]."""
         with self._lock:
             stats = self._counter.stats(now)
-            return replace(stats, openings=self._openings, error=self._error)
+            return replace(
+                stats, openings=self._openings, malformed=self._malformed, error=self._error
+            )
 
     def _supervise(self) -> None:
         while not self._stop.is_set():
-            try:
-                with self._lock:
-                    self._counter.restart()
-                self._intrinsics = self._backend.open(self._take)
-            except DeviceError as error:
-                self._report(str(error))
+            with self._lock:
+                self._counter.restart()
+            if not self._call(self._open):
+                self._call(self._backend.close)  # what a failed opening has left behind
                 self._stop.wait(self._config.retry_wait)
                 continue
             with self._lock:
                 self._openings += 1
                 self._is_open = True
             self._watch(time.monotonic())
-            self._backend.close()
             with self._lock:
                 self._is_open = False
+            self._call(self._backend.close)
+
+    def _open(self) -> None:
+        self._intrinsics = self._backend.open(self._take)
+
+    def _call(self, step: Callable[[], None]) -> bool:
+        """Run one step of the back end; whatever it raises is reported and outlived.
+
+        A camera that is being pulled out makes its library raise at any place and of any kind.
+        """
+        self._entered = time.monotonic()
+        try:
+            step()
+        except AteError as error:
+            self._report(str(error))
+        except Exception as error:
+            self._report(
+                f"the camera's library failed ({type(error).__name__}: {error}): check its cable; "
+                "it is opened again"
+            )
+        else:
+            return True
+        finally:
+            self._entered = None
+        return False
 
     def _watch(self, opened_at: float) -> None:
         """Return when the camera has been silent for too long or the stream is stopped."""
-        limit = self._config.silence_limit
+        limit, frozen = self._config.silence_limit, self._config.frozen_limit
+        is_noisy = getattr(self._backend, "is_noisy", False)
         while not self._stop.wait(self._config.check_period):
             now = time.monotonic()
-            if min(self.stats(now).age, now - opened_at) > limit:
+            stats = self.stats(now)
+            if min(stats.age, now - opened_at) > limit:
                 self._report(f"no frame for {limit} s: opening the camera again")
+                return
+            if is_noisy and stats.rate > 0.0 and stats.unchanged > frozen * stats.rate:
+                self._report(
+                    f"the picture is frozen: {stats.unchanged} equal ones in a row, at most "
+                    f"{frozen} s of them can be: opening the camera again"
+                )
                 return
 
     def _report(self, error: str) -> None:
@@ -174,11 +260,30 @@ class CameraStream:
             log.warning("%s", error)
 
     def _take(self, frame: Frame) -> None:
+        problem = self._malformation(frame.image)
+        if problem:
+            with self._lock:
+                self._malformed += 1
+            self._report(problem)
+            return
+        image = np.array(frame.image, order="C")  # the library takes its own back
         with self._lock:
             if not self._is_open:
                 return  # the intrinsics that belong to this frame are not known yet
-            new = self._counter.take(frame.number, frame.stamp_ns, time.monotonic())
+            same = self._picture is not None and equal_pictures(self._picture, image)
+            new = self._counter.take(frame.number, frame.stamp_ns, same, time.monotonic())
             if new:
-                self._error = ""
+                self._error, self._picture = "", image
         if new:
-            self._on_frame(frame)
+            self._on_frame(replace(frame, image=image))
+
+    def _malformation(self, image: NDArray[np.uint8]) -> str:
+        """Why an array is not a picture of this stream; empty when it is."""
+        is_rgb = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        if is_rgb and (self._shape is None or image.shape[:2] == self._shape):
+            return ""
+        wanted = "any size" if self._shape is None else f"{self._shape[1]}x{self._shape[0]}"
+        return (
+            f"the camera delivers {image.dtype} arrays of shape {image.shape}, need RGB pictures "
+            f"of {wanted}: set its format in cell.yaml, or plug it in again"
+        )

@@ -3,12 +3,19 @@
 from typing import Any
 
 from ate_core.errors import DeviceError
-from realsense_camera.backends.sdk import SensorStream, load_sdk, matches
+from realsense_camera.backends.sdk import (
+    SensorStream,
+    load_sdk,
+    matches,
+    set_sensor_options,
+)
 from realsense_camera.camera import CameraSettings, FrameHandler, Intrinsics
 
 
 class RealsenseBackend:
     """Open the camera with the wanted serial number and use its colour stream."""
+
+    is_noisy = True
 
     def __init__(self, settings: CameraSettings, context: Any = None) -> None:
         """Load the SDK; ``context`` may carry other devices than those on USB.
@@ -18,7 +25,7 @@ class RealsenseBackend:
         """
         self._settings = settings
         self._sdk = load_sdk()
-        self._context = context
+        self._context = self._given_context = context
         self._stream: SensorStream | None = None
 
     def open(self, on_frame: FrameHandler) -> Intrinsics | None:
@@ -28,14 +35,16 @@ class RealsenseBackend:
         if sensor.supports(self._sdk.option.global_time_enabled):
             # Frames then carry the host's wall time instead of the camera's own.
             sensor.set_option(self._sdk.option.global_time_enabled, 1)
+        set_sensor_options(self._sdk, sensor, self._settings)
         self._stream = SensorStream(self._sdk, sensor, profile, on_frame)
         return self._stream.intrinsics
 
     def close(self) -> None:
-        """Stop the stream."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        """Stop the stream; the next `open` looks for devices anew."""
+        stream, self._stream = self._stream, None
+        self._context = self._given_context
+        if stream is not None:
+            stream.close()
 
     def _find_device(self) -> Any:
         if self._context is None:

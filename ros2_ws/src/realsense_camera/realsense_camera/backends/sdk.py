@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 MILLISECOND = 1_000_000
 """Nanoseconds; the SDK's timestamps are milliseconds."""
 
+LARGEST_AGE = 1_000_000_000
+"""An older stamp at arrival is on another clock than the host's [ns]."""
+LARGEST_LEAD = 20_000_000
+"""A stamp further ahead of the host's clock is on another one [ns]."""
+
 
 def load_sdk() -> Any:
     """The module pyrealsense2.
@@ -44,7 +49,10 @@ def stamp_of(sdk: Any, frame: Any, now_ns: int) -> int:
     """
     if frame.get_frame_timestamp_domain() == sdk.timestamp_domain.hardware_clock:
         return now_ns
-    return round(float(frame.get_timestamp()) * MILLISECOND)
+    stamp_ns = round(float(frame.get_timestamp()) * MILLISECOND)
+    # The SDK's global time follows a step of the wall clock late: such a stamp is no age.
+    is_age = -LARGEST_LEAD <= now_ns - stamp_ns <= LARGEST_AGE
+    return stamp_ns if is_age else now_ns
 
 
 def intrinsics_of(profile: Any) -> Intrinsics:
@@ -69,6 +77,44 @@ def matches(sdk: Any, profile: Any, settings: CameraSettings) -> bool:
         settings.height,
         settings.fps,
     )
+
+
+def set_sensor_options(sdk: Any, sensor: Any, settings: CameraSettings) -> None:
+    """Fix exposure, gain and white balance, or leave them to the camera.
+
+    Raises:
+        DeviceError: the sensor has no such option, or not in this range.
+    """
+    option = sdk.option
+    automatic = (
+        (option.enable_auto_exposure, settings.exposure_us is None),
+        (option.enable_auto_white_balance, settings.white_balance_k is None),
+    )
+    for name, is_on in automatic:
+        if sensor.supports(name):
+            sensor.set_option(name, float(is_on))
+    exposure = settings.exposure_us
+    if exposure is not None and sensor.is_color_sensor():
+        # A colour sensor counts in steps of 100 us, the stereo sensor of a D405 in 1 us.
+        exposure = max(exposure // 100, 1)
+    wanted = (
+        ("exposure_us", option.exposure, exposure),
+        ("gain", option.gain, settings.gain),
+        ("white_balance_k", option.white_balance, settings.white_balance_k),
+    )
+    for entry, name, value in wanted:
+        if value is None:
+            continue
+        where = f"camera {settings.role}: {entry} is {getattr(settings, entry)}"
+        if not sensor.supports(name):
+            raise DeviceError(f"{where}, but its colour sensor has no such setting: leave it out")
+        bounds = sensor.get_option_range(name)
+        if not bounds.min <= value <= bounds.max:
+            step = (
+                " steps of 100 us" if name == option.exposure and sensor.is_color_sensor() else ""
+            )
+            raise DeviceError(f"{where}; this camera needs {bounds.min:g} to {bounds.max:g}{step}")
+        sensor.set_option(name, float(value))
 
 
 class SensorStream:

@@ -13,6 +13,9 @@ from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrins
 _LATEST_STAMP_AGE_NS = 1_000_000_000
 """A driver's stamp further back than this is on another clock [ns]."""
 
+MANUAL, AUTOMATIC = 1.0, 3.0
+"""V4L2's words for exposure: V4L2_EXPOSURE_MANUAL and V4L2_EXPOSURE_APERTURE_PRIORITY."""
+
 
 def load_opencv() -> Any:
     """The module cv2.
@@ -33,6 +36,8 @@ def load_opencv() -> Any:
 
 class V4l2Backend:
     """Read a video device in a thread; its frames carry no number, so they are counted here."""
+
+    is_noisy = True
 
     def __init__(self, settings: CameraSettings) -> None:
         """Load OpenCV.
@@ -92,7 +97,35 @@ class V4l2Backend:
                 f"camera {settings.role}: {settings.serial} delivers {size[0]}x{size[1]}, the "
                 f"cell wants {settings.width}x{settings.height}: set a size it has in cell.yaml"
             )
+        self._set_sensor(capture)
         return capture
+
+    def _set_sensor(self, capture: Any) -> None:
+        """Fix exposure, gain and white balance, or leave them to the camera.
+
+        Raises:
+            DeviceError: the device did not take a value.
+        """
+        cv2, settings = self._cv2, self._settings
+        has_own_exposure = settings.exposure_us is not None
+        capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL if has_own_exposure else AUTOMATIC)
+        capture.set(cv2.CAP_PROP_AUTO_WB, float(settings.white_balance_k is None))
+        hundreds = None if settings.exposure_us is None else max(settings.exposure_us // 100, 1)
+        for entry, name, value in (
+            ("exposure_us (in steps of 100 us)", cv2.CAP_PROP_EXPOSURE, hundreds),
+            ("gain", cv2.CAP_PROP_GAIN, settings.gain),
+            ("white_balance_k", cv2.CAP_PROP_WB_TEMPERATURE, settings.white_balance_k),
+        ):
+            if value is None:
+                continue
+            if not capture.set(name, float(value)) or abs(capture.get(name) - value) > 1.0:
+                got = capture.get(name)
+                capture.release()
+                raise DeviceError(
+                    f"camera {settings.role}: {settings.serial} did not take {entry} {value}, it "
+                    f"stays at {got:g}: see its range with 'v4l2-ctl -d {settings.serial} "
+                    "--list-ctrls', or leave the entry out"
+                )
 
     def _run(self, capture: Any, on_frame: FrameHandler, stop: threading.Event) -> None:
         try:

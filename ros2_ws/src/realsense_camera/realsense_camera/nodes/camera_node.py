@@ -4,18 +4,20 @@ import array
 import sys
 import time
 
-import simplejpeg
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
+from ate_core.errors import DeviceError
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS
 from ate_core.nodes.runner import run_node
 from realsense_camera.backends import make_backend
+from realsense_camera.calibration import read_calibration
 from realsense_camera.camera import CameraSettings, Frame, Intrinsics
+from realsense_camera.encoder import JpegEncoder
 from realsense_camera.health import camera_health
 from realsense_camera.stream import CameraStream
 
@@ -30,7 +32,7 @@ LEVELS = {
 
 
 class CameraNode(Node):
-    """`CameraStream` -> topics. Frames are encoded and published in the back end's thread."""
+    """`CameraStream` -> `JpegEncoder` -> topics; frames are published in the encoder's thread."""
 
     def __init__(self) -> None:
         super().__init__("camera_node")
@@ -38,34 +40,50 @@ class CameraNode(Node):
         role = declare_text(self, "role", "overhead", "camera of the cell", tuple(cell.cameras))
         self._settings = CameraSettings.from_cell(cell, role)
         self._frame_id = f"{role}_color_optical_frame"
-        self._gaps = 0
+        self._gaps = self._drops = 0
+        size = (self._settings.height, self._settings.width)
+        file = self._settings.calibration
+        self._calibration = None if file is None else read_calibration(file, size[1], size[0])
         self._images = self.create_publisher(
             CompressedImage, cell.topics.camera_image(role), DEFAULT_QOS
         )
         self._infos = self.create_publisher(CameraInfo, cell.topics.camera_info(role), DEFAULT_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
-        self._stream = CameraStream(make_backend(self._settings), self._publish)
+        self._encoder = JpegEncoder(self._settings.jpeg_quality, self._publish)
+        self._stream = CameraStream(make_backend(self._settings), self._encoder.put, shape=size)
         self.create_timer(1.0, self._publish_diagnostics)
+        self._encoder.start()
         self._stream.start()
 
     def halt(self) -> None:
         """Close the camera."""
         self._stream.stop()
+        self._encoder.stop()
 
-    def _publish(self, frame: Frame) -> None:
+    def _publish(self, frame: Frame, jpeg: bytes) -> None:
         header = Header(frame_id=self._frame_id, stamp=Time(nanoseconds=frame.stamp_ns).to_msg())
-        jpeg = simplejpeg.encode_jpeg(
-            frame.image, self._settings.jpeg_quality, "RGB", colorsubsampling="420"
-        )
         message = CompressedImage(header=header, format=IMAGE_FORMAT)
         message.data = array.array("B", jpeg)
         self._images.publish(message)
-        self._infos.publish(info_message(header, self._settings, self._stream.intrinsics))
+        self._infos.publish(self._info(header))
+
+    def _info(self, header: Header) -> CameraInfo:
+        intrinsics = self._calibration or self._stream.intrinsics
+        return info_message(header, self._settings, intrinsics)
 
     def _publish_diagnostics(self) -> None:
-        stats = self._stream.stats(time.monotonic())
-        health = camera_health(stats, self._settings.fps, stats.gaps - self._gaps)
-        self._gaps = stats.gaps
+        now = time.monotonic()
+        trouble = self._stream.trouble(now)
+        if not self._encoder.is_alive:
+            trouble = trouble or "the thread that compresses pictures has died"
+        if trouble:
+            raise DeviceError(f"camera {self._settings.role}: {trouble}; start this node again")
+        stats, encoder = self._stream.stats(now), self._encoder.stats()
+        drops = encoder.dropped + encoder.failed
+        health = camera_health(
+            stats, self._settings.fps, stats.gaps - self._gaps, encoder, drops - self._drops
+        )
+        self._gaps, self._drops = stats.gaps, drops
         status = DiagnosticStatus(
             level=LEVELS[health.level],
             name=f"camera_node: {self._settings.role}",
@@ -86,7 +104,7 @@ def info_message(
     if intrinsics is None:
         return message
     fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.ppx, intrinsics.ppy
-    message.distortion_model = "plumb_bob"
+    message.distortion_model = intrinsics.model
     message.d = [float(value) for value in intrinsics.distortion]
     message.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
