@@ -2,16 +2,20 @@
 
 The main thread waits on an event that the signal handlers set, the executor spins beside it.
 A second Ctrl-C therefore cannot interrupt the clean-up, and whatever must stop an arm runs in
-``halt()`` while ROS still works.
+``halt()`` while ROS still works. A thread or callback that raises, whichever it is, ends the
+process: half a driver that still looks alive is worse than none.
 """
+
+from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -20,6 +24,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from ate_core.errors import AteError
 from ate_core.priority import set_niceness
+
+END_BY_FORCE = 8.0
+"""How long a process that has failed may take to stop its device [s]; less than the ten seconds
+after which a launch kills it without a word."""
 
 
 def run_node(
@@ -40,44 +48,89 @@ def run_node(
     if niceness is not None:
         set_niceness(niceness)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    failures = _watch_threads(stop)
     try:
         node = make_node()
     except AteError as error:
         print(f"error: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
-    return _spin_until(stop, node)
+    return _spin_until(stop, node, failures)
 
 
-def _spin_until(stop: threading.Event, node: Node) -> int:
-    with spinning(node, on_end=stop.set) as failures:
+def _watch_threads(stop: threading.Event) -> list[str]:
+    """End the process when a thread dies; returns the reasons, filled while running.
+
+    Callbacks that a C library calls count as threads: `ctypes` only prints what they raise.
+    """
+    failures: list[str] = []
+
+    def fail(where: str, error: BaseException | None) -> None:
+        text = "".join(traceback.format_exception(error)) if error else ""
+        failures.append(f"{where} raised, the process ends:\n{text}")
+        stop.set()
+
+    def thread_died(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else "unknown"
+        fail(f"thread {name!r}", args.exc_value)
+
+    def not_raisable(args: sys.UnraisableHookArgs) -> None:
+        if "ctypes callback" in (args.err_msg or ""):
+            fail("a callback of a C library", args.exc_value)
+        else:
+            sys.__unraisablehook__(args)
+
+    threading.excepthook = thread_died
+    sys.unraisablehook = not_raisable
+    return failures
+
+
+def _spin_until(stop: threading.Event, node: Node, failures: list[str]) -> int:
+    with spinning(node, on_end=stop.set) as raised:
         stop.wait()
+        for failure in (*failures, *raised):
+            print(failure, file=sys.stderr, flush=True)
+        if failures or raised:
+            _end_by_force_later()
         halt = getattr(node, "halt", None)
         if halt is not None:
             halt()
-    for failure in failures:
-        print(failure, file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if failures or raised else 0
+
+
+def _end_by_force_later() -> None:
+    """Make sure that a process that has failed ends, also when its clean-up waits for ever."""
+
+    def end() -> None:
+        print(f"clean-up took {END_BY_FORCE:.0f} s: ended by force", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(END_BY_FORCE, end)
+    timer.daemon = True
+    timer.start()
 
 
 @contextlib.contextmanager
 def spinning(node: Node, on_end: Callable[[], None] | None = None) -> Iterator[list[str]]:
     """Run a node's callbacks in a thread; on leaving, join it, then shut the node and ROS down.
 
-    Leaving in this order is what keeps a process from aborting at exit (rclpy issue 1484).
+    Leaving in this order is what keeps a process from aborting at exit (rclpy issue 1484). Nodes
+    in the attribute ``companions`` of the node are run beside it, each in a thread of its own:
+    what must be answered while another callback waits.
 
     Args:
         node: the node.
-        on_end: called when the thread ends, also when a callback raised.
+        on_end: called when a thread ends, also when a callback raised.
 
     Yields:
         Tracebacks of callbacks that raised, filled while running.
     """
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    companions: Sequence[Node] = getattr(node, "companions", ())
+    nodes = (node, *companions)
+    executors = [SingleThreadedExecutor() for _ in nodes]
     failures: list[str] = []
 
-    def spin() -> None:
+    def spin(executor: SingleThreadedExecutor) -> None:
         try:
             executor.spin()
         except ExternalShutdownException:
@@ -88,12 +141,18 @@ def spinning(node: Node, on_end: Callable[[], None] | None = None) -> Iterator[l
             if on_end is not None:
                 on_end()
 
-    spinner = threading.Thread(target=spin, name="executor")
-    spinner.start()
+    spinners = []
+    for each, executor in zip(nodes, executors, strict=True):
+        executor.add_node(each)
+        name = f"executor of {each.get_name()}"
+        spinners.append(threading.Thread(target=spin, args=(executor,), name=name))
+        spinners[-1].start()
     try:
         yield failures
     finally:
-        executor.shutdown()
-        spinner.join()
-        node.destroy_node()
+        for executor, spinner in zip(executors, spinners, strict=True):
+            executor.shutdown()
+            spinner.join()
+        for each in reversed(nodes):
+            each.destroy_node()
         rclpy.try_shutdown()

@@ -1,0 +1,138 @@
+"""Lifecycle of a driver: inactive until checked, one process per device, reasons told."""
+
+import subprocess
+import sys
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+
+from ate_core.nodes.claim import DeviceClaim  # noqa: E402
+from ate_core.nodes.device_node import DeviceNode  # noqa: E402
+
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+
+
+class Lamp(DeviceNode):
+    """A device that is linked when the test says so."""
+
+    def __init__(self, autostart: bool = False) -> None:
+        overrides = [Parameter("autostart", value=autostart)]
+        super().__init__("lamp", parameter_overrides=overrides)
+        self.problem, self.begun, self.orders = "no lamp", 0, []
+        self.raises = False
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def link_problem(self) -> str:
+        return self.problem
+
+    def set_active(self, active: bool) -> None:
+        self.orders.append(active)
+        if self.raises:
+            raise ZeroDivisionError("the lamp has no filament")
+
+
+@pytest.fixture
+def make():
+    rclpy.init()
+    executor, nodes = SingleThreadedExecutor(), []
+
+    def build(autostart: bool = False) -> Lamp:
+        nodes.append(Lamp(autostart))
+        executor.add_node(nodes[-1])
+        nodes[-1].manage("/left/lamp")
+        return nodes[-1]
+
+    build.executor = executor
+    yield build
+    executor.shutdown()
+    for node in nodes:
+        node.release_device()
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def test_configuring_fails_with_the_reason_until_the_device_is_linked(make) -> None:
+    lamp = make()
+    assert lamp.trigger_configure() == FAILURE
+    assert (lamp.state_label, lamp.inactive_reason) == ("unconfigured", "no lamp")
+    lamp.problem = ""
+    assert lamp.trigger_configure() == SUCCESS
+    assert lamp.inactive_reason == "inactive: checked"
+    assert not lamp.orders  # nothing is accepted before it is active
+    assert lamp.trigger_activate() == SUCCESS
+    assert lamp.is_active
+    assert lamp.inactive_reason == ""
+    assert lamp.trigger_deactivate() == SUCCESS
+    assert lamp.orders == [True, False]
+    assert lamp.begun == 1
+
+
+def test_a_node_that_starts_itself_keeps_trying_and_stays_inactive_when_told(make) -> None:
+    lamp = make(autostart=True)
+    for _ in range(3):
+        make.executor.spin_once(timeout_sec=0.5)
+    assert lamp.state_label == "unconfigured"
+    lamp.problem = ""
+    while not lamp.is_active:
+        make.executor.spin_once(timeout_sec=1.0)
+    lamp.trigger_deactivate()
+    for _ in range(3):
+        make.executor.spin_once(timeout_sec=0.25)
+    assert lamp.state_label == "inactive"
+
+
+def test_a_second_driver_of_one_device_is_refused_and_does_not_touch_it(make) -> None:
+    first, second = make(), make()
+    first.problem = second.problem = ""
+    assert first.trigger_configure() == SUCCESS
+    assert second.trigger_configure() == FAILURE
+    assert "already drives /left/lamp" in second.inactive_reason
+    assert "started twice" in second.inactive_reason
+    assert (first.begun, second.begun) == (1, 0)
+    first.release_device()
+    assert second.trigger_configure() == SUCCESS
+
+
+def test_the_device_of_a_killed_process_is_free_at_once_and_its_holder_was_named() -> None:
+    words = (
+        "import sys; from ate_core.nodes.claim import DeviceClaim;"
+        "claim = DeviceClaim('lamp', 7); print(claim.take(), flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == ""
+        claim, other_cell = DeviceClaim("lamp", 7), DeviceClaim("lamp", 8)
+        assert f"process {holder.pid} already drives lamp" in claim.take()
+        assert other_cell.take() == ""
+        holder.kill()
+        holder.wait()
+    assert claim.take() == ""
+    claim.release()
+    other_cell.release()
+
+
+def test_a_transition_that_raises_is_told_and_leaves_the_node_unconfigured(make) -> None:
+    lamp = make()
+    lamp.problem = ""
+    lamp.trigger_configure()
+    lamp.raises = True
+    assert lamp.trigger_activate() == ERROR
+    assert "the lamp has no filament" in lamp.inactive_reason
+    assert lamp.state_label != "active"

@@ -1,0 +1,66 @@
+"""A process whose thread or callback dies ends with a reason."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+PROGRAM = """
+import ctypes, sys, threading, time
+from rclpy.node import Node
+from ate_core.nodes import runner
+runner.END_BY_FORCE = 0.3
+
+class Half(Node):
+    def __init__(self):
+        super().__init__("half")
+        self.companions = [Node("helper")]
+        getattr(self, sys.argv[1])()
+
+    def thread(self):
+        threading.Thread(target=self.fail, name="stream").start()
+
+    def companion(self):
+        self.companions[0].create_timer(0.01, self.fail)
+
+    def c_callback(self):
+        @ctypes.CFUNCTYPE(None)
+        def called(): self.fail()
+        threading.Thread(target=called).start()
+
+    def stuck(self):
+        self.halt = lambda: time.sleep(60)
+        self.thread()
+
+    def fail(self):
+        raise ValueError("joint 4 has no current")
+
+    def halt(self):
+        print("at rest", flush=True)
+
+sys.exit(runner.run_node(Half, []))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        ("thread", "thread 'stream' raised"),
+        ("companion", "Traceback"),
+        ("c_callback", "a callback of a C library raised"),
+        ("stuck", "ended by force"),
+    ],
+)
+def test_a_node_that_half_dies_stops_its_device_and_ends_with_the_reason(
+    what, where, node_environment
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, what], capture_output=True, text=True, timeout=20
+    )
+    assert result.returncode == 1
+    assert "joint 4 has no current" in result.stderr
+    assert where in result.stderr
+    assert ("at rest" in result.stdout) == (what != "stuck")
