@@ -36,7 +36,7 @@ class Rig:
         self.random = np.random.default_rng(7)
         self.noise = 5e-5
 
-    def step(self, *, live=True, joy=True, arm=True, recording=False):
+    def step(self, *, live=True, joy=True, arm=True, recording=False, estop=""):
         self.now_ns += TICK_NS
         pose = self.hand.copy()
         if live:
@@ -59,7 +59,7 @@ class Rig:
         )
         output = self.controller.step(
             sample, state if joy else state.released(), self.q if arm else None,
-            self.now_ns, recording,
+            self.now_ns, recording, estop,
         )  # fmt: skip
         if output.joint_target is not None:
             self.q = output.joint_target
@@ -294,3 +294,62 @@ def test_a_target_out_of_reach_is_told_and_the_arm_stays_within_limits():
     assert output.status.out_of_reach
     assert output.status.limits
     json.dumps(output.status.limits)
+
+
+@pytest.mark.parametrize(
+    ("held", "stops"),
+    [
+        ({"a", "b"}, True),
+        ({"up", "right"}, True),
+        ({"l", "zl", "down", "left"}, True),
+        ({"a", "b", "x", "y"}, True),
+        ({"a"}, False),
+        ({"down", "l", "zl"}, False),
+        ({"plus", "home", "r", "zr"}, False),
+        ({"a", "up"}, False),
+    ],
+)
+def test_two_thumb_buttons_of_one_side_at_once_are_a_stop_and_nothing_else_is(held, stops):
+    rig = Rig()
+    rig.held = held
+    assert rig.step().stop is stops, "also when they were down as the controller came"
+    rig.held = set()
+    assert not rig.step().stop
+
+
+def test_an_emergency_stop_opens_the_clutch_until_a_new_press_after_its_reset():
+    rig = Rig()
+    rig.engage()
+    assert rig.step(estop="smoke").joint_target is None
+    assert "emergency stop: smoke" in rig.step(estop="smoke").status.reason
+    assert all(output.joint_target is None for output in rig.run(50))
+    rig.held.clear()
+    rig.step()
+    rig.held.add("l")
+    rig.run(20, estop="smoke")
+    assert all(output.joint_target is None for output in rig.run(20)), "pressed before the reset"
+    rig.engage()
+
+
+def test_after_an_emergency_stop_the_gripper_waits_for_its_trigger():
+    rig = Rig()
+    rig.held.add("zl")
+    rig.step()
+    rig.held.clear()
+    assert rig.step().gripper == 1.0
+    assert rig.step(estop="smoke").gripper is None
+    rig.held = {"zl"}
+    rig.step(estop="smoke")
+    assert rig.step().gripper is None, "it was pressed before the reset"
+    rig.held = {"l"}
+    assert rig.step().gripper is None
+    rig.held = {"l", "zl"}
+    assert rig.step().gripper == 0.0
+
+
+def test_no_arm_goes_home_during_an_emergency_stop_nor_by_its_reset():
+    rig = Rig()
+    rig.step()
+    rig.held = {"capture"}
+    assert not any(output.events for output in rig.run(90, estop="smoke"))
+    assert not any(output.events for output in rig.run(90))

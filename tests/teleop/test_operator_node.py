@@ -28,6 +28,7 @@ from ate_core.hand_mapping import (  # noqa: E402
     hand_pose_for_tool_motion,
     operator_mapping,
 )
+from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
 from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path  # noqa: E402
@@ -44,6 +45,7 @@ class Bench:
         self.arm = cell.arms["left"]
         self.q = np.array(self.arm.home)
         self.commands, self.grips, self.joys, self.statuses, self.calls = [], [], [], [], []
+        self.stops = []
         self.arm_alive = True
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
@@ -59,6 +61,10 @@ class Bench:
             ("operator/status", String, self._status, LATCHED_QOS),
         ):
             node.create_subscription(kind, f"/left/{name}", take, qos)
+        self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+        node.create_subscription(
+            String, REQUEST_TOPIC, lambda m: self.stops.append(m.data), REQUEST_QOS
+        )
         for verb in ("start", "stop", "discard", "redo"):
             node.create_service(Trigger, f"/episode/{verb}", self._service(verb))
         node.create_service(Trigger, "/left/arm/home", self._service("home"))
@@ -84,6 +90,11 @@ class Bench:
             message = JointState(name=list(self.arm.joint_names), position=self.q.tolist())
             message.header.stamp = self.node.get_clock().now().to_msg()
             self.states.publish(message)
+
+    def tell_estop(self, stopped, resets):
+        state = {"stopped": stopped, "reason": "test", "instance": "bench", "resets": resets}
+        self.estop.publish(String(data=json.dumps(state)))
+        self.spin_for(0.1)
 
     def clutch(self):
         return self.statuses[-1]["clutch"] if self.statuses else None
@@ -212,7 +223,7 @@ def test_an_operator_moves_the_arm_by_hand(stand):
     person.engage()
     bench.spin_until(lambda: bench.commands)
     first = np.array(bench.commands[0].position)
-    assert bench.commands[0].header.frame_id == "teleop"
+    assert bench.commands[0].header.frame_id.startswith("teleop#")
     assert np.abs(first - cell.arms["left"].home).max() < 0.005
     person.release()
     person.drag_tool_to(start[:3, 3] + [0.04, 0.02, 0.05])
@@ -238,6 +249,29 @@ def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):
     joycon.press("capture")
     bench.spin_until(lambda: bench.calls == ["discard", "home"])
     assert not bench.commands
+
+
+def test_a_slap_on_the_thumb_buttons_stops_the_cell_and_only_a_new_press_goes_on(stand):
+    cell, headset, joycon, bench, _ = stand
+    person = Person(cell, headset, joycon, bench)
+    person.engage()
+    for button in ("down", "left"):
+        joycon.press(button)
+    bench.spin_until(lambda: bench.stops and bench.clutch() == "blocked")
+    assert "left operator" in bench.stops[0]
+    assert "emergency stop" in bench.statuses[-1]["reason"]
+    count = len(bench.commands)
+    for button in ("down", "left", "l"):
+        joycon.release(button)
+    bench.spin_until(lambda: bench.clutch() == "released")
+    joycon.press("l")
+    bench.spin_until(lambda: bench.clutch() == "blocked")
+    bench.tell_estop(stopped=True, resets=0)
+    bench.tell_estop(stopped=False, resets=1)
+    bench.spin_for(0.7)
+    assert bench.clutch() == "blocked", "the button was down all the time"
+    assert len(bench.commands) <= count + 1
+    person.engage()
 
 
 def test_a_silent_headset_or_arm_ends_the_stroke_until_the_clutch_is_pressed_anew(stand):

@@ -24,6 +24,10 @@ CLUTCH = frozenset({"l", "r"})
 """Shoulder buttons: held, the arm follows."""
 GRIP = frozenset({"zl", "zr"})
 """Triggers: held, the gripper closes."""
+STOP_CLUSTERS = (frozenset({"a", "b", "x", "y"}), frozenset({"up", "down", "left", "right"}))
+"""The four buttons under the thumb, of the right and of the left Joy-Con."""
+STOP_COUNT = 2
+"""So many of them at once are an emergency stop: a slap of the thumb, but no press on purpose."""
 EVENTS: Mapping[str, Event] = MappingProxyType(
     {
         "plus": Event.START_OR_STOP,
@@ -42,6 +46,11 @@ def held_buttons(joy: JoyConState | None) -> frozenset[str] | None:
     if joy is None or not joy.live:
         return None
     return frozenset(name for name, down in zip(BUTTONS, joy.buttons, strict=True) if down)
+
+
+def asks_stop(held: Set[str]) -> bool:
+    """Whether the buttons held ask for the emergency stop of the cell."""
+    return any(len(cluster & held) >= STOP_COUNT for cluster in STOP_CLUSTERS)
 
 
 class ButtonEdges:

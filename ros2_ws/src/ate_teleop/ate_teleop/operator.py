@@ -112,6 +112,8 @@ class OperatorOutput:
     """Lamps of the Joy-Con, bit 0 = lamp 1."""
     events: tuple[Event, ...]
     """Wishes that came up in this tick."""
+    stop: bool
+    """Whether the operator asks for the emergency stop of the cell now."""
     status: OperatorStatus
     """State after this tick."""
     ik: IkResult | None
@@ -154,6 +156,7 @@ class OperatorController:
         self._arm_seen = float("-inf")
         self._last_target = float("-inf")
         self._home_wanted = False
+        self._grip_silent = False
 
     def step(
         self,
@@ -162,6 +165,7 @@ class OperatorController:
         measured_q: Array | None,
         now_ns: int,
         recording: bool = False,
+        estop: str = "",
     ) -> OperatorOutput:
         """Advance by one tick.
 
@@ -171,6 +175,7 @@ class OperatorController:
             measured_q: (n,) fresh measured joints [rad], or None while the arm is silent.
             now_ns: monotonic time, the clock of the sample's stamps [ns].
             recording: whether an episode is being recorded.
+            estop: why the cell is stopped; empty while it is not.
         """
         down = buttons.held_buttons(joy)
         pressed, held = self._edges.step(down)
@@ -178,17 +183,32 @@ class OperatorController:
         view = _view(hand, now_ns)
         now = now_ns * 1e-9
         self._clutch.step(now, shoulder, view, self._obstacle(measured_q, now))
+        if estop:
+            self._clutch.block(f"emergency stop: {estop}")
         result = self._follow(view, measured_q, now)
         engaged = self._clutch.state is ClutchState.ENGAGED
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
-            gripper=None if down is None else (0.0 if down & buttons.GRIP else 1.0),
+            gripper=self._grip(down, pressed, estop),
             lamps=lamps,
-            events=self._events(pressed, shoulder, result is not None, now),
+            events=self._events(pressed, shoulder or bool(estop), result is not None, now),
+            stop=down is not None and buttons.asks_stop(down),
             status=self._status(view, down is not None, measured_q is not None, result),
             ik=result,
         )
+
+    def _grip(
+        self, down: frozenset[str] | None, pressed: frozenset[str], estop: str
+    ) -> float | None:
+        """Opening ratio; after an emergency stop none before the trigger is pressed anew.
+
+        Otherwise the reset alone would open the gripper of whoever has let the trigger go.
+        """
+        self._grip_silent = bool(estop) or (self._grip_silent and not pressed & buttons.GRIP)
+        if down is None or self._grip_silent:
+            return None
+        return 0.0 if down & buttons.GRIP else 1.0
 
     def _obstacle(self, measured_q: Array | None, now: float) -> str:
         """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
@@ -245,13 +265,20 @@ class OperatorController:
         return now - stroke.lagging_since > self._settings.lag_time
 
     def _events(
-        self, pressed: frozenset[str], shoulder: bool, moving: bool, now: float
+        self, pressed: frozenset[str], barred: bool, moving: bool, now: float
     ) -> tuple[Event, ...]:
-        """Wishes of this tick; the way home waits until nobody commands the arm."""
+        """Wishes of this tick; the way home waits until nobody commands the arm.
+
+        Args:
+            pressed: buttons that went down in this tick.
+            barred: whether the arm must not go home.
+            moving: whether a joint target is sent.
+            now: monotonic time [s].
+        """
         wishes = [event for button, event in buttons.EVENTS.items() if button in pressed]
         if moving:
             self._last_target = now
-        self._home_wanted = (self._home_wanted or Event.HOME in wishes) and not shoulder
+        self._home_wanted = (self._home_wanted or Event.HOME in wishes) and not barred
         events: list[Event] = [event for event in wishes if event is not Event.HOME]
         if self._home_wanted and now - self._last_target >= self._settings.home_delay:
             self._home_wanted = False

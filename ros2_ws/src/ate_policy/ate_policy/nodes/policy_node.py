@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -29,11 +30,12 @@ from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
 from ate_policy.loading import Precision
+from ate_policy.nodes.arm_watch import ArmWatch
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
 
 COMMANDER = "policy"
-"""Name under which the arms grant the lease."""
+"""Name under which the arms grant the lease, before a ``#`` and this process's own number."""
 MESSAGES = {
     "joints": JointState,
     "ratio": JointState,
@@ -85,6 +87,7 @@ class PolicyNode(Node):
         self._running = threading.Event()
         self._stop = threading.Event()
         self._tick = 0
+        self._commander = f"{COMMANDER}#{uuid.uuid4().hex[:8]}"
         self._make_interfaces()
         self._loop = FixedRateLoop(self.cell.tick_rate, self._stop)
         self._thread = threading.Thread(target=self._control, name="control")
@@ -115,6 +118,7 @@ class PolicyNode(Node):
         self.create_service(Trigger, "/policy/start", self._on_start)
         self.create_service(Trigger, "/policy/stop", self._on_stop)
         self.create_timer(1.0, self._publish_diagnostics)
+        self._watch = ArmWatch(self, self.cell, self._fall_silent)
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
         self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message))
@@ -139,18 +143,22 @@ class PolicyNode(Node):
         for side, arm in self.cell.arms.items():
             message = JointState()
             message.header.stamp = stamp
-            message.header.frame_id = COMMANDER
+            message.header.frame_id = self._commander
             message.name = list(arm.joint_names)
             message.position = [float(value) for value in blocks[f"{side}_arm"]]
             self._arm[side].publish(message)
             opening = JointState()
             opening.header.stamp = stamp
-            opening.header.frame_id = COMMANDER
+            opening.header.frame_id = self._commander
             opening.name = [f"{side}_gripper"]
             opening.position = [float(blocks[f"{side}_gripper"][0])]
             self._gripper[side].publish(opening)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        trouble = self._watch.trouble
+        if trouble:
+            response.success, response.message = False, f"not started: {trouble}"
+            return response
         self._runtime.reset()
         self._running.set()
         self._publish_status("running", "")
@@ -163,6 +171,14 @@ class PolicyNode(Node):
         self._publish_status("ready", "")
         response.success, response.message = True, "stopped, the arms hold"
         return response
+
+    def _fall_silent(self, reason: str) -> None:
+        """Stop commanding until /policy/start is called anew."""
+        if self._running.is_set():
+            self._running.clear()
+            self._runtime.reset()
+            self._publish_status("ready", reason)
+            logger.error("policy stopped: %s; call /policy/start to go on", reason)
 
     def _publish_status(self, state: str, reason: str) -> None:
         self._status.publish(String(data=json.dumps({"state": state, "reason": reason})))

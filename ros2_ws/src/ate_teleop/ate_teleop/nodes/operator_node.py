@@ -9,6 +9,7 @@ from std_msgs.msg import String
 
 from ate_core.contract import SIDES
 from ate_core.loop import FixedRateLoop
+from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.runner import run_node
@@ -53,6 +54,7 @@ class OperatorNode(Node):
         self._publish = OperatorPublishers(self, cell, side)
         self._wishes = WishServices(self, topics.episode)
         self._recording = False
+        self._estop = EstopListener(self, self._tell_stop)
         self.create_subscription(
             String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS
         )
@@ -76,6 +78,12 @@ class OperatorNode(Node):
     def _take_episode(self, message: String) -> None:
         self._recording = is_recording(message)
 
+    def _tell_stop(self, reason: str) -> None:
+        if reason:
+            self.get_logger().error(f"EMERGENCY STOP: {reason}; this operator is silent")
+        else:
+            self.get_logger().info("stop was reset: press the shoulder button to go on")
+
     def _run(self) -> None:
         try:
             for _ in self._loop:
@@ -86,7 +94,10 @@ class OperatorNode(Node):
     def _tick(self, now_ns: int) -> None:
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
-        output = self._controller.step(hand, joy, measured_q, now_ns, self._recording)
+        output = self._controller.step(
+            hand, joy, measured_q, now_ns, self._recording, self._estop.reason
+        )
+        self._publish.send_stop(output.stop, now_ns)
         stamp_ns = self.get_clock().now().nanoseconds
         self._publish.send_commands(output, now_ns, stamp_ns)
         self._publish.send_hand(hand, now_ns, stamp_ns)

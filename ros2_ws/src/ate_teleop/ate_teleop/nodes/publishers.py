@@ -1,5 +1,6 @@
 """Everything the node of one operator publishes."""
 
+import uuid
 from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -9,6 +10,7 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
+from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_teleop.nodes import messages
 from ate_teleop.operator import OperatorOutput, OperatorStatus
@@ -16,11 +18,13 @@ from operator_devices.hand_pose import HandSample
 from operator_devices.joycon_report import JoyConState
 
 COMMANDER = "teleop"
-"""Name of this commander in the header of its commands."""
+"""Name of this commander in the header of its commands, before a ``#`` and its own number."""
 STATUS_PERIOD_NS = 100_000_000
 """Least time between two statuses while the clutch stays as it is [ns]."""
 REFRESH_NS = 30_000_000
 """Repetition of unchanged buttons and openings; well within the command timeout [ns]."""
+STOP_NS = 50_000_000
+"""Repetition of the request for an emergency stop while its buttons are held [ns]."""
 
 
 class OperatorPublishers:
@@ -30,6 +34,7 @@ class OperatorPublishers:
         """Make the publishers, relative to the node's namespace."""
         topics, make = cell.topics, node.create_publisher
         self._side = side
+        self._commander = f"{COMMANDER}#{uuid.uuid4().hex[:8]}"
         self._joint_names = cell.arms[cell.operators[side].arm].joint_names
         self._frame = f"headset_{side}"
         self._wrist = make(PoseStamped, topics.wrist_pose, DEFAULT_QOS)
@@ -38,6 +43,8 @@ class OperatorPublishers:
         self._gripper = make(JointState, topics.gripper_command, COMMAND_QOS)
         self._status = make(String, topics.operator_status, LATCHED_QOS)
         self._diagnostics = make(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
+        self._stop = make(String, REQUEST_TOPIC, REQUEST_QOS)
+        self._stop_ns = -STOP_NS
         self._wrist_ns = -1
         self._last_joy: tuple[int, JoyConState | None] = (0, None)
         self._last_gripper: tuple[int, float | None] = (0, None)
@@ -48,12 +55,18 @@ class OperatorPublishers:
         """The status published last."""
         return self._last_status[1]
 
+    def send_stop(self, wanted: bool, now_ns: int) -> None:
+        """Ask everybody to stop, at once and for as long as the operator holds the buttons."""
+        if wanted and now_ns - self._stop_ns >= STOP_NS:
+            self._stop_ns = now_ns
+            self._stop.publish(String(data=f"{self._side} operator pressed stop on the Joy-Con"))
+
     def send_commands(self, output: OperatorOutput, now_ns: int, stamp_ns: int) -> None:
         """Send joint target and opening; `now_ns` is monotonic, `stamp_ns` ROS time."""
         if output.joint_target is not None:
             target = output.joint_target.tolist()
             self._command.publish(
-                messages.joint_message(self._joint_names, target, COMMANDER, stamp_ns)
+                messages.joint_message(self._joint_names, target, self._commander, stamp_ns)
             )
         sent_ns, sent = self._last_gripper
         due = output.gripper != sent or now_ns - sent_ns >= REFRESH_NS
@@ -61,7 +74,7 @@ class OperatorPublishers:
             self._last_gripper = (now_ns, output.gripper)
             names = [f"{self._side}_gripper"]
             self._gripper.publish(
-                messages.joint_message(names, [output.gripper], COMMANDER, stamp_ns)
+                messages.joint_message(names, [output.gripper], self._commander, stamp_ns)
             )
 
     def send_hand(self, hand: HandSample | None, now_ns: int, stamp_ns: int) -> None:

@@ -1,0 +1,163 @@
+"""The policy's node falls silent for the emergency stop and for arms that do not follow."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ate_policy.checkpoint import save_checkpoint
+from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.policy import checkpoint_of
+from ate_policy.transforms import Statistics, VectorStatistics
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy")
+
+SIDES = ("left", "right")
+
+
+class Bench:
+    """The node under test, whose network always answers, and another that plays the arms."""
+
+    def __init__(self, folder, action):
+        from rclpy.executors import SingleThreadedExecutor
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import String
+        from std_srvs.srv import Trigger
+
+        from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
+        from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS
+        from ate_policy.nodes.policy_node import PolicyNode
+
+        self.text, self.trigger = String, Trigger
+        rclpy.init(args=["--ros-args", "-p", f"checkpoint:={folder}", "-p", "hardware:=sim"])
+        self.policy = PolicyNode()
+        self.policy._runtime.tick = lambda *_: action
+        self.node = node = rclpy.create_node("bench")
+        self.commands, self.statuses = [], []
+        for side in SIDES:
+            node.create_subscription(
+                JointState, f"/{side}/arm/joint_command", self.commands.append, COMMAND_QOS
+            )
+        node.create_subscription(
+            String,
+            "/policy/status",
+            lambda m: self.statuses.append(json.loads(m.data)),
+            LATCHED_QOS,
+        )
+        self.arms = {
+            side: node.create_publisher(String, f"/{side}/arm/status", LATCHED_QOS)
+            for side in SIDES
+        }
+        self.requests = node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
+        self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+        self.executor = SingleThreadedExecutor()
+        for one in (self.policy, node):
+            self.executor.add_node(one)
+
+    def tell(self, side, state, reason=""):
+        text = json.dumps({"state": state, "reason": reason})
+        self.arms[side].publish(self.text(data=text))
+
+    def reset_estop(self):
+        for stopped, resets in ((True, 0), (False, 1)):
+            state = {"stopped": stopped, "reason": "x", "instance": "bench", "resets": resets}
+            self.estop.publish(self.text(data=json.dumps(state)))
+            self.spin_for(0.1)
+
+    def start(self):
+        client = self.node.create_client(self.trigger, "/policy/start")
+        self.spin_until(client.service_is_ready)
+        future = client.call_async(self.trigger.Request())
+        self.spin_until(future.done)
+        return future.result()
+
+    def start_until_running(self):
+        self.spin_until(lambda: self.start().success)
+        count = len(self.commands)
+        self.spin_until(lambda: len(self.commands) > count + 4)
+
+    def is_silent(self):
+        """Whether nothing is commanded any more, once what was under way has come."""
+        self.spin_for(0.1)
+        count = len(self.commands)
+        self.spin_for(0.3)
+        return len(self.commands) == count
+
+    def spin_until(self, condition, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.statuses[-1:]
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def spin_for(self, seconds):
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=left)
+
+    def close(self):
+        self.policy.halt()
+        self.executor.shutdown()
+        self.policy.destroy_node()
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture
+def bench(tmp_path, cell, node_environment):
+    """Policy node and arms."""
+    one = VectorStatistics(mean=(0.0,) * 16, std=(1.0,) * 16, q01=(-1.0,) * 16, q99=(1.0,) * 16)
+    torch.manual_seed(0)
+    model = FlowPolicy(FlowPolicyConfig(objects=0))
+    checkpoint = checkpoint_of(
+        "flow",
+        model.config,
+        weights=model.state_dict(),
+        statistics=Statistics(state=one, action=one),
+        contract=cell.canonical_text(),
+        training={},
+    )
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    bench = Bench(tmp_path / "policy", np.zeros(16, np.float32))
+    yield bench
+    bench.close()
+
+
+def test_a_policy_starts_only_when_every_arm_can_follow(bench):
+    bench.spin_until(lambda: bench.statuses)
+    assert "left arm does not report" in bench.start().message
+    bench.tell("left", "connected")
+    bench.tell("right", "fault", "joint 3 overheated")
+    bench.spin_until(lambda: "right arm is fault joint 3 overheated" in bench.start().message)
+    assert bench.is_silent()
+    bench.tell("right", "holding")
+    bench.start_until_running()
+
+
+def test_an_emergency_stop_silences_the_policy_until_it_is_started_anew(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.start_until_running()
+    frames = {message.header.frame_id for message in bench.commands}
+    assert len(frames) == 1 and frames.pop().startswith("policy#")
+    bench.requests.publish(bench.text(data="smoke"))
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert "smoke" in bench.statuses[-1]["reason"] and bench.is_silent()
+    assert "smoke" in bench.start().message
+    bench.reset_estop()
+    assert bench.is_silent(), "a reset alone starts nothing"
+    bench.start_until_running()
+
+
+@pytest.mark.parametrize("state", ["stopped", "fault", "not_ready", "disconnected"])
+def test_an_arm_that_does_not_follow_silences_the_policy(bench, state):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.start_until_running()
+    bench.tell("right", state, "why")
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert f"right arm is {state} why" in bench.statuses[-1]["reason"] and bench.is_silent()
+    bench.tell("right", "connected")
+    assert bench.is_silent(), "its return starts nothing"
