@@ -112,7 +112,7 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
             lambda v: v["cameras"]["overhead"].update(key="cam_left_wrist_info"),
             "the key 'cam_left_wrist' makes the stream 'cam_left_wrist_info'",
         ),
-        (lambda v: v["arms"]["right"].update(home=[9.0] + [0.0] * 6), "outside"),
+        (lambda v: v["arms"]["right"].update(home=[3.2] + [0.0] * 6), "outside"),
         (lambda v: v["arms"].pop("right"), r"grippers are \['left', 'right'\], arms \['left'\]"),
         (lambda v: v["operators"].pop("left"), r"operators are \['right'\]"),
         (lambda v: v["arms"].update(third=v["arms"].pop("right")), "need left and right"),
@@ -123,9 +123,12 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
         (lambda v: v["cameras"]["overhead"].update(backend="webcam"), "known are realsense"),
         (lambda v: v["arms"]["left"].update(udp_cycle_ms=7), "multiple of 5"),
         (lambda v: v["grippers"]["left"].update(force=0), "force is 0; need 1 to 255"),
-        (lambda v: v["cameras"]["overhead"].update(fps=0), "fps is 0; need > 0"),
+        (lambda v: v["cameras"]["overhead"].update(fps=0), "fps is 0 Hz; need 1 to 120 Hz"),
         (lambda v: v["cameras"]["overhead"].update(jpeg_quality=101), "need 1 to 100"),
-        (lambda v: v.update(rates={"arm_stream": 0.0}), "arm_stream is 0.0 Hz; need > 0"),
+        (
+            lambda v: v.update(rates={"arm_stream": 0.0}),
+            "arm_stream is 0.0 Hz; need 20 to 1000 Hz",
+        ),
     ],
 )
 def test_wrong_descriptions_are_refused_with_value_and_remedy(tmp_path, edit, words):
@@ -193,11 +196,13 @@ def test_cell_without_a_simulation_section_cannot_be_simulated(tmp_path):
 def test_differing_layouts_are_named_field_by_field(tmp_path):
     def edit(values):
         values["vectors"]["state"] = [dict(f) for f in values["vectors"]["state"]]
-        values["vectors"]["state"][0]["unit"] = "deg"
+        values["vectors"]["state"][1]["name"] = "left_hand"
         values["tick_rate"] = 30.0
 
     other = load_cell(edited_cell(tmp_path, edit))
-    with pytest.raises(LayoutError, match=r"left_arm \[rad\] x 7 against left_arm \[deg\] x 7"):
+    with pytest.raises(
+        LayoutError, match=r"left_gripper \[ratio\] x 1 against left_hand \[ratio\] x 1"
+    ):
         load_cell().layout.require(other.layout, "checkpoint x")
     assert len(load_cell().layout.differences(other.layout)) == 2
 

@@ -124,12 +124,12 @@ def test_files_without_views_look_from_where_the_packaged_cameras_do(
     ("change", "message"),
     [
         ({"view": {"mount": "ceiling"}}, "mount is 'ceiling'; need one of world, left_flange"),
-        ({"view": {"fovy": 0.0}}, "fovy is 0.0 deg; need 1 to 170"),
+        ({"view": {"fovy": 0.0}}, "fovy is 0.0 deg; need 5 to 150"),
         ({"view": {"position": [0.25, 0.0]}}, "need 3 numbers"),
         ({"view": {"position": [0.25, 0.0, 1.0], "look_at": [0.25, 0.0, 0.0]}}, "line of sight"),
         ({"view": {"quaternion": [0.0, 0.0, 0.0, 1.0]}}, "either look_at or quaternion"),
         ({"view": None}, "camera front has no view, so it cannot be drawn: say where"),
-        ({"width": 0}, "width is 0; need > 0"),
+        ({"width": 0}, "width is 0; need 64 to 8192"),
         ({"width": 5000}, "width is 5000; at most 4096 pixels are drawn"),
         ({"backend": "realsense"}, "opens a real camera; set backend: software"),
         (

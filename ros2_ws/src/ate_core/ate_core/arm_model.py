@@ -5,21 +5,28 @@ may name a YAML file of its own instead. docs/adding_an_arm.md shows one.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
 
 from ate_core.devices import DEFAULT_MODEL, ArmConfig, Guard
+from ate_core.entry_checks import Angle, Range
 from ate_core.errors import ContractError
 from ate_core.geometry import transform
-from ate_core.kinematics import SerialChain
-from ate_core.strict import build, require
+from ate_core.kinematics import Joint, SerialChain
+from ate_core.strict import build_checked, raise_first, require
 from ate_core.urdf import FLANGE, change_lengths, parse_chain
+from ate_core.yaml_text import read_yaml
 from ate_description import model_file, model_names
+
+LARGEST_ANGLE = 10.0
+"""Largest limit of a joint [rad]: some wrists turn more than once, none as often as in degrees."""
+MAX_LINK = 2.0
+"""Largest distance between two joints [m]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +45,13 @@ class Embodiment:
 class Servos:
     """What the simulated world needs of an arm, one number per joint, base first."""
 
-    servo_gain: tuple[float, ...]
+    servo_gain: tuple[Annotated[float, Range(1.0, 1e6, "N m/rad")], ...]
     """Stiffness of the position servo [N m/rad]."""
-    armature: tuple[float, ...]
+    armature: tuple[Annotated[float, Range(1e-4, 10.0, "kg m2")], ...]
     """Inertia of the motor behind its gear [kg m2]."""
-    radius: tuple[float, ...]
+    radius: tuple[Annotated[float, Range(0.005, 0.5, "m")], ...]
     """Radius of the link behind the joint [m]."""
-    link_mass: tuple[float, ...]
+    link_mass: tuple[Annotated[float, Range(0.01, 50.0, "kg")], ...]
     """Mass of that link [kg]."""
 
 
@@ -70,6 +77,8 @@ class ArmModel:
     """Resting posture [rad]."""
     guards: Mapping[str, Guard]
     """Joint -> bounds of commands, where the limits do not suffice."""
+    payload: float | None
+    """Largest mass at the flange, tool included; None: not known [kg]."""
     simulation: Servos | None
     """Data of the simulated arm; None for an arm that is not simulated."""
     variants: Mapping[str, Embodiment]
@@ -108,7 +117,7 @@ def load_arm_model(name: str = DEFAULT_MODEL) -> ArmModel:
             f"there is no arm model {name!r}: known are {', '.join(model_names())}, or give the "
             "path of a model's YAML file"
         )
-    values = build(_ModelFile, _read_yaml(file), file.name)
+    values = build_checked(_ModelFile, _read_yaml(file), file.name)
     urdf = _read(file.parent / values.urdf)
     chain = parse_chain(urdf, values.tip)
     joints = tuple(joint.name for joint in chain.joints)
@@ -124,6 +133,7 @@ def load_arm_model(name: str = DEFAULT_MODEL) -> ArmModel:
         speed=tuple(joint.speed for joint in chain.joints),
         home=values.home,
         guards=values.guards,
+        payload=values.payload,
         simulation=values.simulation,
         variants={
             key: Embodiment(name=key, scale=variant.scale, locked_joints=variant.locked)
@@ -140,7 +150,7 @@ def tool_chain(arm: ArmConfig) -> SerialChain:
 
 @dataclass(frozen=True, kw_only=True)
 class _Variant:
-    scale: dict[str, float] = field(default_factory=dict)
+    scale: dict[str, Annotated[float, Range(0.2, 3.0)]] = field(default_factory=dict)
     locked: tuple[str, ...] = ()
 
 
@@ -150,7 +160,8 @@ class _ModelFile:
 
     urdf: str
     tip: str = FLANGE
-    home: tuple[float, ...]
+    home: tuple[Angle, ...]
+    payload: Annotated[float, Range(0.1, 20.0, "kg")] | None = None
     guards: dict[str, Guard] = field(default_factory=dict)
     simulation: Servos | None = None
     variants: dict[str, _Variant] = field(default_factory=dict)
@@ -176,6 +187,7 @@ def _check_joints(chain: SerialChain, where: str, *, is_simulated: bool) -> None
     names = [joint.name for joint in chain.joints]
     for joint in chain.joints:
         urdf = f"{where}: joint {joint.name!r} of the URDF"
+        raise_first([f"{urdf} {problem}" for problem in _range_problems(joint)])
         require(names.count(joint.name) == 1, f"{urdf} is there twice: give each its own name")
         require(
             joint.lower < joint.upper,
@@ -186,6 +198,21 @@ def _check_joints(chain: SerialChain, where: str, *, is_simulated: bool) -> None
             joint.effort > 0 or not is_simulated,
             f"{urdf} has the effort {joint.effort} N m; need > 0 to simulate it",
         )
+
+
+def _range_problems(joint: Joint) -> Iterator[str]:
+    """What a joint's numbers show of a wrong unit."""
+    speed, reach = Range(0.0, 10.0, "rad/s"), Range(0.0, MAX_LINK, "m")
+    angle = Range(-LARGEST_ANGLE, LARGEST_ANGLE, "rad")
+    for what, check, value in (
+        ("limit lower", angle, joint.lower),
+        ("limit upper", angle, joint.upper),
+        ("limit velocity", speed, joint.speed),
+        ("limit effort", Range(0.0, 2000.0, "N m"), joint.effort),
+        ("distance from the joint before", reach, float(np.linalg.norm(joint.origin[:3, 3]))),
+    ):
+        if problem := check.problem(value):
+            yield f"{what} {problem}"
 
 
 def _read(file: Path) -> str:
@@ -201,7 +228,7 @@ def _read(file: Path) -> str:
 
 def _read_yaml(file: Path) -> Any:
     try:
-        return yaml.safe_load(_read(file))
+        return read_yaml(_read(file))
     except yaml.YAMLError as error:
         line = " ".join(str(error).split())
         raise ContractError(f"{file} is not valid YAML: {line}") from None

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Annotated, get_args
 
 import numpy as np
 
 from ate_core.devices import Side
+from ate_core.entry_checks import Metres, Range
 from ate_core.errors import ContractError
 from ate_core.registry import Registry
 from ate_core.strict import require
@@ -42,13 +43,6 @@ OTHER_STREAMS = frozenset(
 )
 """Names of the cell's streams that are no cameras, as `ate_core.streams` gives them."""
 
-SENSOR_RANGES = (
-    ("exposure_us", 1, 200_000, "us"),
-    ("gain", 0, 1024, ""),
-    ("white_balance_k", 2000, 10_000, "K"),
-)
-"""What may be asked of a sensor at all; the camera itself may allow less."""
-
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # part of a topic, and a data set in HDF5
 
 
@@ -58,15 +52,15 @@ class CameraView:
 
     mount: str
     """What carries it: ``world``, ``left_flange`` or ``right_flange`` (z along the tool)."""
-    position: tuple[float, ...]
+    position: tuple[Metres, ...]
     """Optical centre, x y z [m]."""
-    look_at: tuple[float, ...] = ()
+    look_at: tuple[Metres, ...] = ()
     """Point in the middle of the image, x y z [m]."""
-    up: tuple[float, ...] = (0.0, 0.0, 1.0)
+    up: tuple[Annotated[float, Range(-1.0, 1.0)], ...] = (0.0, 0.0, 1.0)
     """Direction that is up in the image, with ``look_at``."""
-    quaternion: tuple[float, ...] = ()
+    quaternion: tuple[Annotated[float, Range(-1.0, 1.0)], ...] = ()
     """In place of ``look_at``: rotation xyzw of the optical frame (x right, y down, z forward)."""
-    fovy: float
+    fovy: Annotated[float, Range(5.0, 150.0, "deg")]
     """Vertical field of view [deg]."""
 
     def check(self, where: str) -> None:
@@ -111,19 +105,19 @@ class CameraConfig:
     """Serial number, or the device path for v4l2."""
     backend: str
     """Library that reads it, a name of `CAMERA_BACKENDS`."""
-    width: int
+    width: Annotated[int, Range(64, 8192)]
     """Image width [pixel]."""
-    height: int
+    height: Annotated[int, Range(48, 8192)]
     """Image height [pixel]."""
-    fps: int
+    fps: Annotated[int, Range(1, 120, "Hz")]
     """Images per second [Hz]."""
-    jpeg_quality: int = 90
+    jpeg_quality: Annotated[int, Range(1, 100)] = 90
     """JPEG quality, 1..100."""
-    exposure_us: int | None = None
+    exposure_us: Annotated[int, Range(1, 200_000, "us")] | None = None
     """Exposure time [us]; None: the camera chooses."""
-    gain: int | None = None
+    gain: Annotated[int, Range(0, 1024)] | None = None
     """Gain in the camera's own units, beside a fixed exposure; None: the camera's default."""
-    white_balance_k: int | None = None
+    white_balance_k: Annotated[int, Range(2000, 10_000, "K")] | None = None
     """Colour temperature [K]; None: the camera chooses."""
     calibration: str = ""
     """camera_info file of ROS's camera_calibration, beside the cell file; empty: the camera's own
@@ -139,13 +133,6 @@ class CameraConfig:
             1 <= self.jpeg_quality <= 100,
             f"camera {self.key}: jpeg_quality is {self.jpeg_quality}; need 1 to 100",
         )
-        for name, low, high, unit in SENSOR_RANGES:
-            value = getattr(self, name)
-            require(
-                value is None or low <= value <= high,
-                f"camera {self.key}: {name} is {value} {unit}; need {low} to {high}, or leave "
-                "it out to let the camera choose",
-            )
         longest = 1_000_000 // self.fps
         require(
             self.exposure_us is None or self.exposure_us <= longest,

@@ -14,7 +14,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
@@ -27,12 +27,15 @@ from ate_core.camera_config import (
     check_simulated_cameras,
 )
 from ate_core.cell_arms import settle_arms, translate_elbow
+from ate_core.cell_checks import cell_problems
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
+from ate_core.entry_checks import JointSpeed, Range
 from ate_core.errors import ContractError
 from ate_core.layout import Field, Layout, VectorLayout
-from ate_core.strict import build, merge, require
+from ate_core.strict import build, merge, raise_first, require
 from ate_core.topics import Topics
+from ate_core.yaml_text import read_yaml
 
 LOG = logging.getLogger(__name__)
 
@@ -48,19 +51,19 @@ RUNTIME_VARIABLE = "ATE_RUNTIME_DIR"
 class SafetyConfig:
     """Limits of the safety filter, the last stage before the wire."""
 
-    command_timeout: float = 0.1
+    command_timeout: Annotated[float, Range(0.02, 0.5, "s")] = 0.1
     """Silence of the commander after which the arm holds [s]."""
-    feedback_timeout: float = 0.1
+    feedback_timeout: Annotated[float, Range(0.02, 0.5, "s")] = 0.1
     """Age of the measured joints above which the arm holds [s]."""
-    stamp_max_age: float = 0.1
+    stamp_max_age: Annotated[float, Range(0.02, 0.5, "s")] = 0.1
     """Age of a command's stamp above which it is dropped [s]."""
-    position_margin: float = 0.02
+    position_margin: Annotated[float, Range(0.001, 0.3, "rad")] = 0.02
     """Distance kept from every joint limit [rad]."""
-    max_joint_speed: float = 2.0
+    max_joint_speed: JointSpeed = 2.0
     """Largest joint speed ever commanded [rad/s]."""
-    max_joint_acceleration: float = 15.0
+    max_joint_acceleration: Annotated[float, Range(0.5, 50.0, "rad/s^2")] = 15.0
     """Largest joint acceleration ever commanded [rad/s^2]."""
-    max_step: float = 0.35
+    max_step: Annotated[float, Range(0.01, 1.0, "rad")] = 0.35
     """Largest distance of a target from the present setpoint; a larger one is refused [rad]."""
 
     def __post_init__(self) -> None:
@@ -73,13 +76,13 @@ class SafetyConfig:
 class RatesConfig:
     """Fixed rates of the control loops [Hz]."""
 
-    arm_stream: float = 100.0
+    arm_stream: Annotated[float, Range(20.0, 1000.0, "Hz")] = 100.0
     """Joint targets sent to a controller."""
-    arm_state: float = 100.0
+    arm_state: Annotated[float, Range(10.0, 1000.0, "Hz")] = 100.0
     """Joint states published."""
-    gripper: float = 50.0
+    gripper: Annotated[float, Range(5.0, 100.0, "Hz")] = 50.0
     """Gripper poll."""
-    teleop: float = 90.0
+    teleop: Annotated[float, Range(20.0, 250.0, "Hz")] = 90.0
     """Retargeting and inverse kinematics."""
 
     def __post_init__(self) -> None:
@@ -106,7 +109,7 @@ class Cell:
     """Name of the cell."""
     hardware: Hardware = "real"
     """Real devices or emulated ones."""
-    tick_rate: float
+    tick_rate: Annotated[float, Range(*TICK_RATES, "Hz")]
     """Rate of episodes and policies [Hz]."""
     arms: dict[str, ArmConfig]
     """Arms by side."""
@@ -266,8 +269,7 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
         _settle_runtime_dir(values)
     values["hardware"] = hardware
     _settle_calibrations(values, file)
-    settled = build(Cell, settle_arms(translate_elbow(values), file), file.name)
-    _check_loaded(settled)
+    settled = _build_loaded(settle_arms(translate_elbow(values), file), file.name)
     if hardware == "sim":
         require_both_arms(settled, "the simulated cell")
         mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in settled.arms))
@@ -275,8 +277,21 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
     return settled
 
 
+def _build_loaded(values: dict[str, Any], where: str) -> Cell:
+    """Build the cell of a file and hold it to what texts embedded in older files are not."""
+    problems: list[str] = []
+    try:
+        cell = build(Cell, values, where, problems)
+    except ContractError as error:
+        raise_first(problems or [str(error)])
+        raise
+    raise_first(problems)
+    _check_loaded(cell)
+    raise_first([f"{where}: {problem}" for problem in cell_problems(cell)])
+    return cell
+
+
 def _check_loaded(cell: Cell) -> None:
-    """What a cell file is held to; texts embedded in older files are read without it."""
     check_backends(cell.cameras)
     check_camera_streams(cell.cameras)
     for arm in cell.arms.values():
@@ -313,7 +328,7 @@ def parse_cell_text(text: str, where: str = "contract") -> Cell:
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except yaml.YAMLError as error:
         line = " ".join(str(error).split())
         raise ContractError(f"{where} is not valid YAML: {line}") from None

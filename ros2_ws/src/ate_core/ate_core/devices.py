@@ -1,12 +1,26 @@
 """What ``cell.yaml`` says of one arm, gripper or operator."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from ate_core.entry_checks import (
+    Angle,
+    BluetoothAddress,
+    HostAddress,
+    JointSpeed,
+    OneOf,
+    Port,
+    Pose,
+    Quaternion,
+    Range,
+    RosName,
+)
 from ate_core.strict import require
 
 Side = Literal["left", "right"]
 """Sides of the cell, of a person and of a pair of devices."""
+BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000, 2000000)
+"""Line speeds that serial adapters have [bit/s]."""
 POSE_SIZE = 7
 """Numbers of a pose: x, y, z [m], qx, qy, qz, qw."""
 DEFAULT_DRIVER = "realman"
@@ -19,9 +33,9 @@ DEFAULT_MODEL = "rm75_6f"
 class Guard:
     """Bounds of the commands to one joint, inside its limits: away from a singular posture."""
 
-    lower: float | None = None
+    lower: Angle | None = None
     """Smallest angle ever commanded; None: the limit decides [rad]."""
-    upper: float | None = None
+    upper: Angle | None = None
     """Largest angle ever commanded; None: the limit decides [rad]."""
 
 
@@ -33,35 +47,35 @@ class ArmConfig:
     """Name of its driver, from `ate_core.drivers`."""
     model: str = DEFAULT_MODEL
     """Name of its model, or the path of the model's YAML file."""
-    namespace: str
+    namespace: Annotated[str, RosName(is_absolute=True)]
     """ROS namespace, for instance ``/left``."""
-    ip: str = ""
+    ip: Annotated[str, HostAddress()] = ""
     """Address of the controller; realman."""
-    tcp_port: int = 8080
+    tcp_port: Port = 8080
     """Command port of the controller; realman."""
-    udp_port: int = 0
+    udp_port: Annotated[int, Range(0, 65535)] = 0
     """Local port for the state push; one per arm and process; realman."""
-    udp_cycle_ms: int = 5
+    udp_cycle_ms: Annotated[int, Range(5, 100, "ms")] = 5
     """Period of the state push [ms], a multiple of 5; realman."""
     options: dict[str, str] = field(default_factory=dict)
     """What its driver is told besides, by name; the driver's README lists them."""
-    base_pose: tuple[float, ...]
+    base_pose: Annotated[tuple[float, ...], Pose(reach=3.0)]
     """Base in the world: x, y, z [m], qx, qy, qz, qw."""
-    home: tuple[float, ...]
+    home: tuple[Angle, ...]
     """Resting posture [rad]."""
     joint_names: tuple[str, ...]
     """Names in joint states and commands, base first."""
-    joint_lower: tuple[float, ...]
+    joint_lower: tuple[Angle, ...]
     """Lower limits [rad]."""
-    joint_upper: tuple[float, ...]
+    joint_upper: tuple[Angle, ...]
     """Upper limits [rad]."""
-    joint_speed: tuple[float, ...]
+    joint_speed: tuple[JointSpeed, ...]
     """Largest speeds of the arm [rad/s]."""
     guards: dict[str, Guard] = field(default_factory=dict)
     """Name from ``joint_names`` -> bounds inside the limits."""
-    tool_length: float = 0.16
+    tool_length: Annotated[float, Range(0.0, 0.6, "m")] = 0.16
     """Flange to grasp point along the flange's z [m]."""
-    payload_kg: float = 0.43
+    payload_kg: Annotated[float, Range(0.0, 20.0, "kg")] = 0.43
     """Mass at the flange [kg]."""
 
     def __post_init__(self) -> None:
@@ -143,19 +157,19 @@ class ArmConfig:
 class GripperConfig:
     """One OmniPicker gripper."""
 
-    namespace: str
+    namespace: Annotated[str, RosName(is_absolute=True)]
     """ROS namespace of its arm."""
     port: str
     """Serial device; a stable link, for instance under /dev/serial/by-id."""
-    baud: int = 115200
+    baud: Annotated[int, OneOf(BAUD_RATES, "bit/s")] = 115200
     """Line speed [bit/s]."""
-    device_id: int = 1
+    device_id: Annotated[int, Range(1, 254)] = 1
     """Id in the RS485 frame."""
-    force: int = 255
+    force: Annotated[int, Range(1, 255)] = 255
     """Gripping force, 1..255 of the largest."""
-    speed: int = 255
+    speed: Annotated[int, Range(1, 255)] = 255
     """Speed, 1..255 of the largest."""
-    stroke_m: float = 0.12
+    stroke_m: Annotated[float, Range(0.02, 0.25, "m")] = 0.12
     """Opening between the fingers at ratio 1 [m]."""
 
     def __post_init__(self) -> None:
@@ -174,17 +188,17 @@ class OperatorConfig:
     """Arm this operator drives."""
     hand: Side
     """Hand whose wrist is followed."""
-    headset_ip: str
+    headset_ip: Annotated[str, HostAddress()]
     """Address of the Vision Pro."""
-    headset_port: int = 12345
+    headset_port: Port = 12345
     """Port of its tracking service; fixed in the app."""
-    joycon_serial: str
+    joycon_serial: Annotated[str, BluetoothAddress()]
     """Bluetooth address of the Joy-Con: the operator is bound to it, not to discovery order."""
     joycon_side: Side
     """Which Joy-Con it is."""
-    scale: float = 1.0
+    scale: Annotated[float, Range(0.1, 3.0)] = 1.0
     """Gripper metres per hand metre."""
-    yaw: float = 0.0
+    yaw: Angle = 0.0
     """Direction the operator faces, about the world's z from its x [rad]."""
-    hand_rotation: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)
+    hand_rotation: Quaternion = (0.0, 0.0, 0.0, 1.0)
     """Rotation xyzw from tool to wrist frame."""

@@ -19,6 +19,10 @@ ARM_DRIVERS = Registry(
 
 NEEDED_ENTRIES: Mapping[str, tuple[str, ...]] = {"realman": ("ip", "udp_port")}
 """Entries of an arm in ``cell.yaml`` that a driver cannot do without."""
+STREAM_RATES: Mapping[str, tuple[float, float]] = {"realman": (100.0, 500.0)}
+"""Slowest and fastest stream of targets that a driver's controller takes [Hz].
+
+RealMan: high follow needs a steady period of 10 ms or less; the fastest is 2 ms."""
 KNOWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "realman": (),
     "ros2_control": ("command_topic", "state_topic", "wrench_topic"),

@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.entry_checks import Range
 from ate_core.errors import LayoutError
 
 
@@ -19,7 +21,7 @@ class Field:
     """Unique name, for instance ``left_arm``."""
     unit: str
     """Unit of every component, for instance ``rad`` or ``ratio``."""
-    size: int
+    size: Annotated[int, Range(1, 64)]
     """Number of components."""
 
 

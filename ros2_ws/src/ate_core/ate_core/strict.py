@@ -4,16 +4,24 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ate_core.entry_checks import EntryCheck
 from ate_core.errors import ContractError
 
 T = TypeVar("T")
 
 
-def build(cls: type[T], values: object, where: str) -> T:
-    """Build dataclass ``cls`` from a parsed mapping; ``where`` names the place in messages.
+def build(cls: type[T], values: object, where: str, problems: list[str] | None = None) -> T:
+    """Build dataclass ``cls`` from a parsed mapping.
+
+    Args:
+        cls: what to build.
+        values: the mapping.
+        where: names the place in messages.
+        problems: gets one sentence for each entry that its field's checks refuse (see
+            `ate_core.entry_checks`); None: these are not asked.
 
     Raises:
         ContractError: unknown key, missing field, wrong type or not finite.
@@ -26,11 +34,11 @@ def build(cls: type[T], values: object, where: str) -> T:
             raise ContractError(
                 f"{where} has the unknown key {key!r}; known keys: {', '.join(sorted(fields))}"
             )
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=problems is not None)
     arguments: dict[str, Any] = {}
     for name, field in fields.items():
         if name in values:
-            arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
+            arguments[name] = _convert(hints[name], values[name], f"{where}.{name}", problems)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ContractError(f"{where} lacks the field {name!r}: add it ({_show(hints[name])})")
     return cls(**arguments)
@@ -40,14 +48,44 @@ def _show(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind)
 
 
-def _convert(kind: Any, value: object, where: str) -> Any:
+def build_checked(cls: type[T], values: object, where: str) -> T:
+    """Build dataclass ``cls`` from a file's mapping and hold its entries to their checks.
+
+    Raises:
+        ContractError: as `build`, or an entry is refused.
+    """
+    problems: list[str] = []
+    try:
+        built = build(cls, values, where, problems)
+    except ContractError as error:
+        raise_first(problems or [str(error)])
+    raise_first(problems)
+    return built
+
+
+def raise_first(problems: Sequence[str]) -> None:
+    """Raise a ContractError with the first of these sentences, if there is one."""
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ContractError(f"{problems[0]}{more}")
+
+
+def _convert(kind: Any, value: object, where: str, problems: list[str] | None) -> Any:
     origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        inner, *checks = typing.get_args(kind)
+        converted = _convert(inner, value, where, problems)
+        for check in checks:
+            if isinstance(check, EntryCheck) and problems is not None:
+                wrong = check.problem(converted)
+                problems += [f"{where} {wrong}"] if wrong else []
+        return converted
     if dataclasses.is_dataclass(kind):
-        return build(kind, value, where)  # type: ignore[arg-type]
+        return build(kind, value, where, problems)  # type: ignore[arg-type]
     if origin is tuple:
-        return _convert_tuple(typing.get_args(kind), value, where)
+        return _convert_tuple(typing.get_args(kind), value, where, problems)
     if origin is dict:
-        return _convert_dict(typing.get_args(kind)[1], value, where)
+        return _convert_dict(typing.get_args(kind)[1], value, where, problems)
     if origin is typing.Literal:
         choices = typing.get_args(kind)
         if value not in choices:
@@ -57,20 +95,29 @@ def _convert(kind: Any, value: object, where: str) -> Any:
         if value is None:
             return None
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
-        return _convert(kind, value, where)
+        return _convert(kind, value, where, problems)
     return _convert_scalar(kind, value, where)
 
 
-def _convert_tuple(kinds: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+def _convert_tuple(
+    kinds: tuple[Any, ...], value: object, where: str, problems: list[str] | None
+) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise ContractError(f"{where} is {value!r}; need a list")
-    return tuple(_convert(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    return tuple(
+        _convert(kinds[0], item, f"{where}[{i}]", problems) for i, item in enumerate(value)
+    )
 
 
-def _convert_dict(kind: Any, value: object, where: str) -> dict[str, Any]:
+def _convert_dict(
+    kind: Any, value: object, where: str, problems: list[str] | None
+) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ContractError(f"{where} is {value!r}; need a mapping")
-    return {str(name): _convert(kind, item, f"{where}.{name}") for name, item in value.items()}
+    return {
+        str(name): _convert(kind, item, f"{where}.{name}", problems)
+        for name, item in value.items()
+    }
 
 
 def _convert_scalar(kind: Any, value: object, where: str) -> Any:

@@ -1,0 +1,414 @@
+"""What no single entry of a cell file can show: what must be unique, and what must fit together.
+
+Each check yields one sentence per problem: the entries, their values, the bound and the remedy.
+They hold for cell *files*; texts embedded in recordings are read without them.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Protocol
+
+import numpy as np
+
+from ate_core.arm_model import load_arm_model, tool_chain
+from ate_core.camera_config import CameraConfig
+from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
+from ate_core.drivers import STREAM_RATES
+from ate_core.entry_checks import RosName
+from ate_core.geometry import pose_to_matrix
+from ate_core.topics import Topics
+
+Problems = Iterator[str]
+
+
+class Cell(Protocol):
+    """What the checks read of `ate_core.contract.Cell`, which asks them."""
+
+    @property
+    def arms(self) -> Mapping[str, ArmConfig]:
+        """Arms by side."""
+
+    @property
+    def grippers(self) -> Mapping[str, GripperConfig]:
+        """Grippers by side."""
+
+    @property
+    def cameras(self) -> Mapping[str, CameraConfig]:
+        """Cameras by role."""
+
+    @property
+    def operators(self) -> Mapping[str, OperatorConfig]:
+        """Operators by the side that they drive."""
+
+    @property
+    def topics(self) -> Topics:
+        """Names of topics."""
+
+    @property
+    def vectors(self) -> Any:
+        """Layout of state and action: `ate_core.contract.LayoutConfig`."""
+
+    @property
+    def safety(self) -> Any:
+        """Limits of the filter: `ate_core.contract.SafetyConfig`."""
+
+    @property
+    def rates(self) -> Any:
+        """Rates of the loops: `ate_core.contract.RatesConfig`."""
+
+
+LIMIT_TOLERANCE = 1e-3
+"""How far a cell's limit may lie outside the model's: files hold rounded numbers [rad, rad/s]."""
+BASE_DISTANCE = 0.15
+"""Smallest distance of two bases [m]: their housings are that wide."""
+TOOL_HEIGHT = 0.01
+"""Smallest height of a resting grasp point above the table, which is at z = 0 [m]."""
+TOOL_DISTANCE = 0.10
+"""Smallest distance of two resting grasp points [m]: a gripper is that wide."""
+BRAKING_ANGLE = 1.0
+"""Largest angle that a joint may need to stop from its largest speed [rad]."""
+PRIVILEGED_PORTS = 1024
+"""Ports below need rights that a driver does not have."""
+
+
+def cell_problems(cell: Cell) -> list[str]:
+    """All that is wrong with a cell whose entries are each in range.
+
+    A robot without operators is only read from files: what its devices need is not asked then.
+    """
+    checks = (*SHARED_CHECKS, *(DRIVEN_CHECKS if cell.operators else ()))
+    return [problem for check in checks for problem in check(cell)]
+
+
+def _shared(entries: Iterable[tuple[str, str]], remedy: str) -> Problems:
+    """One sentence for each entry whose value another has already; empty values are not compared.
+
+    Args:
+        entries: (place, value).
+        remedy: what to do.
+    """
+    first: dict[str, str] = {}
+    for place, value in entries:
+        if value and first.setdefault(value.casefold(), place) != place:
+            yield f"{first[value.casefold()]} and {place} are both {value}: {remedy}"
+
+
+def _unique_namespaces(cell: Cell) -> Problems:
+    yield from _shared(
+        ((f"arms.{side}.namespace", arm.namespace) for side, arm in cell.arms.items()),
+        "give each arm its own, or one command moves both",
+    )
+    for side, arm in cell.arms.items():
+        for other in cell.arms:
+            if other != side and other in arm.namespace.split("/"):
+                yield (
+                    f"arms.{side}.namespace is {arm.namespace}, the name of the other side: the "
+                    f"{other} operator would move this arm; need for instance /{side}"
+                )
+        gripper = cell.grippers[side]
+        if gripper.namespace != arm.namespace:
+            yield (
+                f"grippers.{side}.namespace is {gripper.namespace}; need {arm.namespace}, that of "
+                "its arm"
+            )
+
+
+def _unique_joint_names(cell: Cell) -> Problems:
+    names = [
+        (f"arms.{side}.joint_names[{index}]", name)
+        for side, arm in cell.arms.items()
+        for index, name in enumerate(arm.joint_names)
+    ]
+    yield from _shared(names, "give each joint of the cell its own name")
+    for side, arm in cell.arms.items():
+        for name in arm.joint_names:
+            for other in cell.arms:
+                if other != side and name.startswith(f"{other}_"):
+                    yield (
+                        f"arms.{side}.joint_names has {name!r}, a name of the other side: the "
+                        f"commands of the {other} arm would fit this one; need {side}_..."
+                    )
+
+
+def _unique_controllers(cell: Cell) -> Problems:
+    """Two arms behind one address are one arm, which both operators move."""
+    remedy = "give each arm the address of its own controller, or both operators move one arm"
+    arms = cell.arms.items()
+    yield from _shared(
+        ((f"arms.{s}.ip:tcp_port", f"{a.ip}:{a.tcp_port}" if a.ip else "") for s, a in arms),
+        remedy,
+    )
+    hosts = [(f"arms.{side}.ip", arm.ip) for side, arm in arms if not _is_local(arm.ip)]
+    headsets = [
+        (f"operators.{side}.headset_ip", one.headset_ip)
+        for side, one in cell.operators.items()
+        if not _is_local(one.headset_ip)
+    ]
+    if len({(arm.ip, arm.tcp_port) for _, arm in arms}) == len(arms):  # else said already
+        yield from _shared(hosts, remedy)
+    for place, value in headsets:
+        for other, taken in hosts:
+            if value and value == taken:
+                yield f"{other} and {place} are both {value}: an arm is no headset, correct one"
+
+
+def _is_local(address: str) -> bool:
+    return not address or ipaddress.IPv4Address(address).is_loopback
+
+
+def _unique_driver_topics(cell: Cell) -> Problems:
+    options = [
+        (f"arms.{side}.options.{key}", value)
+        for side, arm in cell.arms.items()
+        for key, value in arm.options.items()
+        if key.endswith("_topic")
+    ]
+    own = {
+        cell.topics.of_arm(arm.namespace, value): f"topics.{name} of the {side} arm"
+        for side, arm in cell.arms.items()
+        for name, value in _names(cell.topics)
+    }
+    for place, value in options:
+        wrong = RosName().problem(value)
+        if wrong:
+            yield f"{place} {wrong}"
+        if value in own:
+            yield f"{place} and {own[value]} are both {value}: give each its own topic"
+    yield from _shared(options, "give each its own topic, or both drive one arm")
+
+
+def _unique_grippers(cell: Cell) -> Problems:
+    yield from _shared(
+        (
+            (f"grippers.{s}.port", os.path.normpath(g.port))
+            for s, g in cell.grippers.items()
+            if g.port
+        ),
+        "a port is opened by one driver, give each gripper its own adapter",
+    )
+
+
+def _unique_cameras(cell: Cell) -> Problems:
+    yield from _shared(
+        (
+            (f"cameras.{role}.serial", os.path.normpath(camera.serial))
+            for role, camera in cell.cameras.items()
+            if camera.serial
+        ),
+        "give each camera its own, or two roles show one picture",
+    )
+
+
+def _unique_operators(cell: Cell) -> Problems:
+    for side, one in cell.operators.items():
+        if one.arm != side:
+            yield (
+                f"operators.{side}.arm is {one.arm}; need {side}: operators are named after the "
+                "arm that they drive"
+            )
+    yield from _shared(
+        ((f"operators.{side}.headset_ip", one.headset_ip) for side, one in cell.operators.items()),
+        "give each operator the address of the own headset, or one person moves both arms",
+    )
+    yield from _shared(
+        (
+            (f"operators.{side}.joycon_serial", one.joycon_serial.replace(":", ""))
+            for side, one in cell.operators.items()
+        ),
+        "give each operator the own Joy-Con, or one clutch engages both arms",
+    )
+
+
+def _names(topics: Topics) -> list[tuple[str, str]]:
+    return [(field.name, getattr(topics, field.name)) for field in fields(topics)]
+
+
+def _topic_names(cell: Cell) -> Problems:
+    usual = Topics()
+    for name, value in _names(cell.topics):
+        wrong = RosName(getattr(usual, name).startswith("/")).problem(value)
+        if wrong:
+            yield f"topics.{name} {wrong}"
+    yield from _shared(
+        ((f"topics.{name}", value) for name, value in _names(cell.topics)),
+        "give each its own name",
+    )
+
+
+def _vector_units(cell: Cell) -> Problems:
+    units = {f"{side}_arm": "rad" for side in cell.arms} | {
+        f"{side}_gripper": "ratio" for side in cell.arms
+    }
+    for vector in ("state", "action"):
+        for entry in getattr(cell.vectors, vector):
+            unit = units.get(entry.name, entry.unit)
+            if entry.unit != unit:
+                yield (
+                    f"vectors.{vector} gives {entry.name} in {entry.unit}; need {unit}, which is "
+                    "what messages and recordings carry"
+                )
+
+
+def _model_bounds(cell: Cell) -> Problems:
+    for side, arm in cell.arms.items():
+        model = load_arm_model(arm.model)
+        where = f"arms.{side}"
+        for index, name in enumerate(arm.joint_names):
+            low, high, speed = model.lower[index], model.upper[index], model.speed[index]
+            remedy = f"a cell may only narrow what the model {model.name} allows"
+            for key, value in (
+                ("joint_lower", arm.joint_lower[index]),
+                ("joint_upper", arm.joint_upper[index]),
+            ):
+                if not low - LIMIT_TOLERANCE <= value <= high + LIMIT_TOLERANCE:
+                    yield (
+                        f"{where}.{key} of {name} is {value:g} rad; need {low:g} to {high:g}: "
+                        f"{remedy}"
+                    )
+            if arm.joint_speed[index] > speed + LIMIT_TOLERANCE:
+                yield (
+                    f"{where}.joint_speed of {name} is {arm.joint_speed[index]:g} rad/s; need at "
+                    f"most {speed:g}: {remedy}"
+                )
+        if model.payload is not None and arm.payload_kg > model.payload:
+            yield (
+                f"{where}.payload_kg is {arm.payload_kg:g} kg; the model {model.name} carries at "
+                f"most {model.payload:g} kg, tool included: weigh the tool again"
+            )
+
+
+def _home(cell: Cell) -> Problems:
+    """The resting postures lie within what may be commanded, over the table, apart."""
+    tools: dict[str, np.ndarray] = {}
+    for side, arm in cell.arms.items():
+        lower, upper = arm.bounds(cell.safety.position_margin)
+        for name, low, angle, high in zip(arm.joint_names, lower, arm.home, upper, strict=True):
+            if not low <= angle <= high:
+                yield (
+                    f"arms.{side}.home of {name} is {angle:g} rad; need {low:g} to {high:g}, the "
+                    "limits less safety.position_margin: move home inside"
+                )
+        tools[side] = _tool(arm)
+        if tools[side][2] < TOOL_HEIGHT:
+            yield (
+                f"arms.{side}.home puts the grasp point {1e3 * tools[side][2]:.0f} mm above the "
+                f"table (z = 0); need {1e3 * TOOL_HEIGHT:.0f} mm: correct home, base_pose or "
+                "tool_length"
+            )
+    if len(tools) == 2:
+        apart = float(np.linalg.norm(np.subtract(*tools.values())))
+        if apart < TOOL_DISTANCE:
+            yield (
+                f"arms.left.home and arms.right.home put the grasp points {1e3 * apart:.0f} mm "
+                f"apart; need {1e3 * TOOL_DISTANCE:.0f} mm: correct home or base_pose"
+            )
+
+
+def _tool(arm: ArmConfig) -> np.ndarray:
+    """Place of the resting grasp point in the world (3,) [m]."""
+    return np.asarray((pose_to_matrix(arm.base_pose) @ tool_chain(arm).fk(arm.home))[:3, 3])
+
+
+def _bases(cell: Cell) -> Problems:
+    if len(cell.arms) == 2:
+        left, right = (np.array(arm.base_pose[:3]) for arm in cell.arms.values())
+        apart = float(np.linalg.norm(left - right))
+        if apart < BASE_DISTANCE:
+            yield (
+                f"arms.left.base_pose and arms.right.base_pose are {1e3 * apart:.0f} mm apart; "
+                f"need {1e3 * BASE_DISTANCE:.0f} mm: the bases would stand in each other"
+            )
+
+
+def _stream_rates(cell: Cell) -> Problems:
+    stream = cell.rates.arm_stream
+    for side, arm in cell.arms.items():
+        low, high = STREAM_RATES.get(arm.driver, (0.0, np.inf))
+        if not low <= stream <= high:
+            yield (
+                f"rates.arm_stream is {stream:g} Hz; the driver {arm.driver} of the {side} arm "
+                f"needs {low:g} to {high:g} Hz: its controller wants steady targets, one each "
+                f"{1e3 / high:g} to {1e3 / low:g} ms"
+            )
+
+
+def _pushes(cell: Cell) -> Problems:
+    for side, arm in cell.arms.items():
+        if arm.driver != "realman":
+            continue
+        if arm.udp_port < PRIVILEGED_PORTS:
+            yield (
+                f"arms.{side}.udp_port is {arm.udp_port}; need {PRIVILEGED_PORTS} to 65535, such "
+                "as 8089: ports below belong to the system"
+            )
+        cycle = arm.udp_cycle_ms / 1e3
+        if 3.0 * cycle > cell.safety.feedback_timeout:
+            yield (
+                f"arms.{side}.udp_cycle_ms is {arm.udp_cycle_ms} ms; need at most a third of "
+                f"safety.feedback_timeout ({cell.safety.feedback_timeout:g} s), or one lost "
+                "packet stops the arm"
+            )
+        if cell.rates.arm_state * cycle > 1.0 + 1e-9:
+            yield (
+                f"rates.arm_state is {cell.rates.arm_state:g} Hz; the {side} arm pushes its state "
+                f"at {1.0 / cycle:g} Hz (udp_cycle_ms {arm.udp_cycle_ms}): no more can be had"
+            )
+
+
+def _timeouts(cell: Cell) -> Problems:
+    """A time limit that every period breaks stops the arms for ever."""
+    safety, rates = cell.safety, cell.rates
+    for entry, limit, what, rate in (
+        ("command_timeout", safety.command_timeout, "teleop", rates.teleop),
+        ("command_timeout", safety.command_timeout, "arm_stream", rates.arm_stream),
+        ("feedback_timeout", safety.feedback_timeout, "arm_stream", rates.arm_stream),
+        ("stamp_max_age", safety.stamp_max_age, "arm_stream", rates.arm_stream),
+    ):
+        if limit * rate < 2.0:
+            yield (
+                f"safety.{entry} is {limit:g} s; need two periods of rates.{what} "
+                f"({2.0 / rate:.3g} s), or the arms hold after each one"
+            )
+
+
+def _braking(cell: Cell) -> Problems:
+    speed, braking = cell.safety.max_joint_speed, cell.safety.max_joint_acceleration
+    fastest = max(max(arm.joint_speed) for arm in cell.arms.values())
+    if speed > fastest + LIMIT_TOLERANCE:
+        yield (
+            f"safety.max_joint_speed is {speed:g} rad/s; no joint of the cell is faster than "
+            f"{fastest:g} rad/s (joint_speed): give at most that"
+        )
+    angle = min(speed, fastest) ** 2 / (2.0 * braking)
+    if angle > BRAKING_ANGLE:
+        yield (
+            f"safety.max_joint_acceleration is {braking:g} rad/s^2: to stop from "
+            f"{speed:g} rad/s takes {angle:.2g} rad; need at most {BRAKING_ANGLE:g} rad, brake "
+            "harder or go slower"
+        )
+
+
+SHARED_CHECKS: tuple[Callable[[Cell], Problems], ...] = (
+    _unique_namespaces,
+    _unique_joint_names,
+    _unique_controllers,
+    _unique_driver_topics,
+    _unique_grippers,
+    _unique_cameras,
+    _unique_operators,
+    _topic_names,
+    _bases,
+)
+"""Checks of every cell file."""
+DRIVEN_CHECKS: tuple[Callable[[Cell], Problems], ...] = (
+    _vector_units,
+    _model_bounds,
+    _home,
+    _stream_rates,
+    _pushes,
+    _timeouts,
+    _braking,
+)
+"""Checks of a cell whose arms are driven."""
