@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ate_bringup.launches import CELL_FILES, LAUNCHES, find_cell_launch
+from ate_core.errors import DeviceError
 
 ROOT = Path(__file__).parents[2]
 GIVEN = {
@@ -77,10 +78,13 @@ def test_every_launch_file_is_known_to_ate_launch():
 
 @pytest.mark.parametrize(("file", "given"), CASES, ids=str)
 def test_launch_file_and_ate_launch_run_the_same_processes(
-    file, given, launch_double, runtime_dir
+    file, given, launch_double, runtime_dir, monkeypatch
 ):
+    asked = []
+    monkeypatch.setattr("ate_bringup.preflight.refuse_to_launch", lambda *one: asked.append(one))
     specs = FILES[file].processes(given)
     actions = actions_of(file, given)
+    assert asked == [(FILES[file], FILES[file].resolve(given))]
     assert len(actions) == len(specs)
     for spec, action in zip(specs, actions, strict=True):
         assert action.name == spec.name
@@ -95,3 +99,9 @@ def test_launch_file_and_ate_launch_run_the_same_processes(
             assert tuple(action.options["arguments"]) == spec.arguments
         else:
             assert action.cmd[1:] == spec.command()[1:]
+
+
+def test_a_launch_file_refuses_what_the_doctor_fails(launch_double, tmp_path):
+    given = {"checkpoint": str(tmp_path / "none")}
+    with pytest.raises(DeviceError, match=r"none: lacks config\.json"):
+        actions_of(ROOT / "launch" / "deploy.launch.py", given)

@@ -3,15 +3,9 @@
 import sys
 from pathlib import Path
 
-from ate_bringup.launches import (
-    DUAL_OPERATOR,
-    find_cell_launch,
-    find_launch,
-    known_launches,
-)
-from ate_bringup.preflight import check_addresses
+from ate_bringup.launches import find_cell_launch, find_launch, known_launches
+from ate_bringup.preflight import refuse_to_launch
 from ate_bringup.specs import Launch
-from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 
 HELP = """usage: ate launch PACKAGE FILE [name:=value ...] [--show-args] [--print]
@@ -44,9 +38,7 @@ def launch(words: list[str]) -> int:
         for spec in specs:
             print(f"{spec.namespace}/{spec.name}: {' '.join(spec.command()[1:])}")
         return 0
-    values = chosen.resolve(given)
-    if values["hardware"] == "sim" and chosen.has_devices:
-        check_addresses(load_cell(values["cell"] or None, "sim"), chosen is DUAL_OPERATOR)
+    refuse_to_launch(chosen, chosen.resolve(given))
     from ate_bringup.supervisor import supervise
 
     return supervise(specs)

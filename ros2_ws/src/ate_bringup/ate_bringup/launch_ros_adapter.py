@@ -10,6 +10,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from ate_bringup.launches import LAUNCHES
+from ate_bringup.preflight import refuse_to_launch
 from ate_bringup.specs import LaunchArgument, ProcessSpec
 
 
@@ -22,6 +23,7 @@ def make_launch_description(name: str) -> LaunchDescription:
             argument.name: LaunchConfiguration(argument.name).perform(context)
             for argument in launch.arguments
         }
+        refuse_to_launch(launch, launch.resolve(given))
         return [_action(spec) for spec in launch.processes(given)]
 
     declared = [_declare(argument) for argument in launch.arguments]

@@ -1,31 +1,61 @@
-"""What would make a simulated cell fail a moment after its start, found before it."""
+"""What a launch asks the doctor before it starts anything: quick, and no device is opened."""
 
-import socket
+from collections.abc import Mapping
+from pathlib import Path
 
-from ate_core.contract import Cell
+from ate_bringup.doctor.finding import Finding, Patient
+from ate_bringup.doctor.registry import launch_checks, static_checks
+from ate_bringup.doctor.visit import visit
+from ate_bringup.specs import Launch
+from ate_core.contract import Hardware
 from ate_core.errors import DeviceError
 
 
-def check_addresses(cell: Cell, headsets: bool) -> None:
-    """Refuse to start emulators whose addresses are taken.
+def static_problems(
+    cell: str | None = None, hardware: Hardware = "real", checkpoint: Path | None = None
+) -> list[str]:
+    """What is wrong with a cell, read from files only; one line each, empty when all is well.
 
     Args:
-        cell: a simulated cell.
-        headsets: whether the launch emulates headsets too.
+        cell: cell file or packaged name; None: the packaged cell.
+        hardware: which body of it.
+        checkpoint: what shall drive it; None: no policy.
+    """
+    patient = Patient(cell_name=cell, hardware=hardware, checkpoint=checkpoint)
+    results = visit(static_checks(), patient)
+    return _failures([finding for result in results for finding in result.findings])
+
+
+def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Finding]:
+    """What the doctor finds before a launch starts its processes.
+
+    Args:
+        launch: what is started.
+        values: its resolved arguments.
+    """
+    checkpoint, output = values.get("checkpoint"), values.get("output")
+    patient = Patient(
+        cell_name=values["cell"] or None,
+        hardware="sim" if values["hardware"] == "sim" else "real",
+        checkpoint=Path(checkpoint) if checkpoint else None,
+        output=Path(output) if output else Path.cwd(),
+        starts_devices=launch.has_devices,
+        plays_headsets="operator" in values,
+    )
+    results = visit(launch_checks(), patient)
+    return [finding for result in results for finding in result.findings]
+
+
+def refuse_to_launch(launch: Launch, values: Mapping[str, str]) -> None:
+    """Refuse a launch that would fail a moment after its start, or drive a wrong cell.
 
     Raises:
-        DeviceError: naming the address and the remedy.
+        DeviceError: naming all that must be mended.
     """
-    addresses = [(arm.ip, arm.tcp_port) for arm in cell.arms.values() if arm.ip]
-    if headsets:
-        addresses += [(o.headset_ip, o.headset_port) for o in cell.operators.values()]
-    for ip, port in addresses:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((ip, port))
-            except OSError as error:
-                raise DeviceError(
-                    f"{ip}:{port} cannot be used ({error.strerror}): stop the other simulated "
-                    "cell, or give this one other addresses in the section simulation of cell.yaml"
-                ) from None
+    failures = _failures(checks_before_launch(launch, values))
+    if failures:
+        raise DeviceError("; ".join(failures))
+
+
+def _failures(findings: list[Finding]) -> list[str]:
+    return [finding.text for finding in findings if finding.status == "fail"]

@@ -4,7 +4,6 @@ Each check yields one sentence per problem: the entries, their values, the bound
 They hold for cell *files*; texts embedded in recordings are read without them.
 """
 
-import ipaddress
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -71,15 +70,6 @@ BRAKING_ANGLE = 1.0
 """Largest angle that a joint may need to stop from its largest speed [rad]."""
 PRIVILEGED_PORTS = 1024
 """Ports below need rights that a driver does not have."""
-
-
-def cell_problems(cell: Cell) -> list[str]:
-    """All that is wrong with a cell whose entries are each in range.
-
-    A robot without operators is only read from files: what its devices need is not asked then.
-    """
-    checks = (*SHARED_CHECKS, *(DRIVEN_CHECKS if cell.operators else ()))
-    return [problem for check in checks for problem in check(cell)]
 
 
 def _shared(entries: Iterable[tuple[str, str]], remedy: str) -> Problems:
@@ -155,7 +145,7 @@ def _unique_controllers(cell: Cell) -> Problems:
 
 
 def _is_local(address: str) -> bool:
-    return not address or ipaddress.IPv4Address(address).is_loopback
+    return not address or address.startswith("127.")
 
 
 def _unique_driver_topics(cell: Cell) -> Problems:
@@ -390,7 +380,9 @@ def _braking(cell: Cell) -> Problems:
         )
 
 
-SHARED_CHECKS: tuple[Callable[[Cell], Problems], ...] = (
+Check = Callable[[Cell], Problems]
+
+UNIQUE_CHECKS: tuple[Check, ...] = (
     _unique_namespaces,
     _unique_joint_names,
     _unique_controllers,
@@ -399,10 +391,9 @@ SHARED_CHECKS: tuple[Callable[[Cell], Problems], ...] = (
     _unique_cameras,
     _unique_operators,
     _topic_names,
-    _bases,
 )
-"""Checks of every cell file."""
-DRIVEN_CHECKS: tuple[Callable[[Cell], Problems], ...] = (
+"""Checks that make sense of entries out of range too."""
+DRIVEN_CHECKS: tuple[Check, ...] = (
     _vector_units,
     _model_bounds,
     _home,
@@ -411,4 +402,12 @@ DRIVEN_CHECKS: tuple[Callable[[Cell], Problems], ...] = (
     _timeouts,
     _braking,
 )
-"""Checks of a cell whose arms are driven."""
+"""Checks of a cell whose arms are driven; without operators a robot is only read from files."""
+LOADED_CHECKS: tuple[Check, ...] = (*UNIQUE_CHECKS, _bases, *DRIVEN_CHECKS)
+"""All checks of a cell whose entries are each in range."""
+
+
+def cell_problems(cell: Cell, checks: Iterable[Check] = LOADED_CHECKS) -> list[str]:
+    """What these checks say of a cell."""
+    asked = [check for check in checks if cell.operators or check not in DRIVEN_CHECKS]
+    return [problem for check in asked for problem in check(cell)]

@@ -27,7 +27,7 @@ from ate_core.camera_config import (
     check_simulated_cameras,
 )
 from ate_core.cell_arms import settle_arms, translate_elbow
-from ate_core.cell_checks import cell_problems
+from ate_core.cell_checks import LOADED_CHECKS, UNIQUE_CHECKS, cell_problems
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.entry_checks import JointSpeed, Range
@@ -43,6 +43,8 @@ Hardware = Literal["real", "sim"]
 SIDES: tuple[Side, Side] = ("left", "right")
 TICK_RATES = (5.0, 60.0)
 """Slowest and fastest tick [Hz]: policies and drivers were tried in this range."""
+MORE = "`ate doctor --cell` lists all"
+"""Where the problems beyond the first stand."""
 RUNTIME_VARIABLE = "ATE_RUNTIME_DIR"
 """Environment variable that moves the runtime folder of a simulated cell."""
 
@@ -243,6 +245,28 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
         ContractError: the file is missing, does not describe a cell, or asks to simulate a cell
             that has one arm.
     """
+    problems: list[str] = []
+    try:
+        settled = _read_cell(cell, hardware, problems)
+    except ContractError as error:
+        raise_first(problems or [str(error)], MORE)
+        raise
+    raise_first(problems, MORE)
+    return settled
+
+
+def cell_file_problems(cell: str | Path | None, hardware: Hardware) -> list[str]:
+    """All that `load_cell` refuses a cell for, one sentence each."""
+    problems: list[str] = []
+    try:
+        _read_cell(cell, hardware, problems)
+    except ContractError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _read_cell(cell: str | Path | None, hardware: Hardware, problems: list[str]) -> Cell:
+    """Read a cell description; entries out of range are added to ``problems``."""
     file = cell_file(cell)
     try:
         text = file.read_text()
@@ -269,7 +293,11 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
         _settle_runtime_dir(values)
     values["hardware"] = hardware
     _settle_calibrations(values, file)
-    settled = _build_loaded(settle_arms(translate_elbow(values), file), file.name)
+    settled = build(Cell, settle_arms(translate_elbow(values), file), file.name, problems)
+    if not problems:
+        _check_loaded(settled)
+    checks = LOADED_CHECKS if not problems else UNIQUE_CHECKS
+    problems += [f"{file.name}: {problem}" for problem in cell_problems(settled, checks)]
     if hardware == "sim":
         require_both_arms(settled, "the simulated cell")
         mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in settled.arms))
@@ -277,21 +305,8 @@ def load_cell(cell: str | Path | None = None, hardware: Hardware = "real") -> Ce
     return settled
 
 
-def _build_loaded(values: dict[str, Any], where: str) -> Cell:
-    """Build the cell of a file and hold it to what texts embedded in older files are not."""
-    problems: list[str] = []
-    try:
-        cell = build(Cell, values, where, problems)
-    except ContractError as error:
-        raise_first(problems or [str(error)])
-        raise
-    raise_first(problems)
-    _check_loaded(cell)
-    raise_first([f"{where}: {problem}" for problem in cell_problems(cell)])
-    return cell
-
-
 def _check_loaded(cell: Cell) -> None:
+    """What a cell file is held to besides; texts embedded in older files are read without it."""
     check_backends(cell.cameras)
     check_camera_streams(cell.cameras)
     for arm in cell.arms.values():

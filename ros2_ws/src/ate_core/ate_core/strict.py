@@ -63,11 +63,18 @@ def build_checked(cls: type[T], values: object, where: str) -> T:
     return built
 
 
-def raise_first(problems: Sequence[str]) -> None:
-    """Raise a ContractError with the first of these sentences, if there is one."""
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ContractError(f"{problems[0]}{more}")
+def raise_first(problems: Sequence[str], more: str = "") -> None:
+    """Raise a ContractError with the first of these sentences, if there is one.
+
+    Args:
+        problems: one sentence each.
+        more: where the others can be seen.
+    """
+    if not problems:
+        return
+    others = len(problems) - 1
+    where = f": {more}" if more else ""
+    raise ContractError(f"{problems[0]}{f' (and {others} more{where})' if others else ''}")
 
 
 def _convert(kind: Any, value: object, where: str, problems: list[str] | None) -> Any:

@@ -1,0 +1,99 @@
+"""The cell file: is it right, and has it been filled in."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from ate_bringup.doctor.finding import Finding, Patient, failed, passed, warned
+from ate_core.contract import (
+    Cell,
+    Hardware,
+    cell_file,
+    cell_file_problems,
+    load_cell,
+)
+from ate_core.errors import ContractError
+
+PLACEHOLDER_SERIAL = re.compile(r"(00[:-]?){5}[0-9A-Fa-f]{2}")
+"""Joy-Con address of the packaged cell: no maker's."""
+
+
+def look_at_cell_file(patient: Patient) -> Iterator[Finding]:
+    """Both bodies of the file, the real one and the simulated one."""
+    file = cell_file(patient.cell_name)
+    bodies: tuple[Hardware, ...] = ("real", "sim")
+    said: set[str] = set()
+    for hardware in bodies:
+        problems = cell_file_problems(patient.cell_name, hardware)
+        if hardware == "sim" and any("has no section 'simulation'" in one for one in problems):
+            if patient.hardware == "sim":
+                yield failed(file.name, problems[0], "")
+            continue
+        for problem in problems:
+            if problem not in said:
+                said.add(problem)
+                yield failed("simulation" if hardware == "sim" else "entry", problem, "")
+        if not problems:
+            cell = load_cell(patient.cell_name, hardware)
+            arms = ", ".join(f"{side} {arm.model}" for side, arm in cell.arms.items())
+            yield passed(
+                f"{file.name} ({hardware})",
+                f"{cell.name}: arms {arms}; {len(cell.cameras)} cameras; layout "
+                f"{cell.layout.sha256[:12]}",
+            )
+            yield from (_placeholders(cell) if hardware == "real" else ())
+
+
+def _placeholders(cell: Cell) -> Iterator[Finding]:
+    """Entries that are allowed and yet cannot be those of a real cell."""
+    if not cell.operators:
+        return
+    for side, operator in cell.operators.items():
+        if PLACEHOLDER_SERIAL.fullmatch(operator.joycon_serial):
+            yield warned(
+                f"operators.{side}.joycon_serial",
+                f"{operator.joycon_serial}, which no Joy-Con has",
+                "write the address that `bluetoothctl devices` shows",
+            )
+    for side, arm in cell.arms.items():
+        if arm.ip.startswith("127."):
+            yield warned(
+                f"arms.{side}.ip",
+                f"{arm.ip}, this machine itself",
+                "right for an emulated controller only (`ate emulate arm`)",
+            )
+    unnamed = Counter(camera.backend for camera in cell.cameras.values() if not camera.serial)
+    for backend, count in unnamed.items():
+        roles = [r for r, c in cell.cameras.items() if c.backend == backend and not c.serial]
+        if count > 1 or backend == "v4l2":
+            yield warned(
+                f"cameras {', '.join(roles)}",
+                "no serial",
+                "write serials into the cell file, or which picture belongs to which role is "
+                "left to chance (`ate doctor --live` lists the cameras that are connected)",
+            )
+    period = 1.0 / cell.tick_rate
+    if cell.safety.command_timeout <= period:
+        yield warned(
+            "safety.command_timeout",
+            f"{cell.safety.command_timeout:g} s at tick_rate {cell.tick_rate:g} Hz",
+            "set it above one tick, or the arms hold between a policy's commands",
+            f"more than {period:g} s",
+        )
+    longest = cell.safety.max_joint_speed * period
+    if cell.safety.max_step < longest:
+        yield warned(
+            "safety.max_step",
+            f"{cell.safety.max_step:g} rad",
+            "raise it, lower max_joint_speed or raise tick_rate, or a policy's fast steps are "
+            "refused",
+            f"max_joint_speed times one tick, {longest:.3g} rad",
+        )
+
+
+def cell_is_right(patient: Patient) -> bool:
+    """Whether the body that is looked at can be loaded at all."""
+    try:
+        return bool(patient.cell)
+    except ContractError:
+        return False

@@ -1,0 +1,50 @@
+"""A checkpoint against the cell that it shall drive, without loading its network."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ate_bringup.doctor.finding import Finding, Patient, failed, passed
+from ate_core.contract import parse_cell_text
+
+FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
+"""What a checkpoint folder holds."""
+LATEST = "last"
+"""Newest checkpoint of a run folder."""
+
+
+def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
+    """The folder is whole, and trained for the layout of this cell."""
+    if patient.checkpoint is None:
+        return
+    what = f"checkpoint {patient.checkpoint}"
+    folder = _resolve(patient.checkpoint)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        remedy = "give the folder that `ate finetune` wrote, or copy it again"
+        yield failed(what, f"lacks {', '.join(missing)}", remedy)
+        return
+    contract = parse_cell_text((folder / "contract.yaml").read_text(), f"{folder}/contract.yaml")
+    differing = patient.cell.layout.differences(contract.layout)
+    for line in differing:
+        yield failed(
+            what,
+            f"{line} (this cell against the checkpoint)",
+            "use the cell that it was trained for, or train again",
+        )
+    if not differing:
+        yield _kind(what, json.loads((folder / "config.json").read_text()))
+
+
+def _kind(what: str, config: object) -> Finding:
+    kind = config.get("kind") if isinstance(config, dict) else None
+    if kind is None:
+        return failed(what, "its config.json names no kind", "copy the folder again")
+    if str(kind) == "action_vae":
+        return failed(what, f"is a {kind}", "only a policy drives: give one of `ate finetune`")
+    return passed(what, f"{kind}, trained for this layout")
+
+
+def _resolve(folder: Path) -> Path:
+    has_config = (folder / "config.json").is_file()
+    return folder if has_config or not (folder / LATEST).is_dir() else folder / LATEST

@@ -1,0 +1,208 @@
+"""The doctor: what would keep a cell from working, named before it moves."""
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ate_bringup.cli import main
+from ate_bringup.doctor.finding import Check, Patient, failed, passed, warned
+from ate_bringup.doctor.libraries import LIBRARIES
+from ate_bringup.doctor.visit import visit, worst
+from ate_bringup.launches import LAUNCHES
+from ate_bringup.preflight import checks_before_launch, static_problems
+from ate_core.contract import load_cell, packaged_cell, packaged_cells
+from ate_core.errors import DeviceError
+
+ROOT = Path(__file__).parents[2]
+
+
+def doctor_json(capsys, *words):
+    code = main(["doctor", "--json", *words])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def findings(report, status):
+    return [
+        finding
+        for check in report["checks"]
+        for finding in check["findings"]
+        if finding["status"] == status
+    ]
+
+
+@pytest.fixture
+def wrong_cell(tmp_path):
+    def write(**changes):
+        values = yaml.safe_load(packaged_cell().read_text())
+        for path, value in changes.items():
+            *keys, last = path.split("__")
+            place = values
+            for key in keys:
+                place = place[key]
+            place[last] = value
+        file = tmp_path / "my.yaml"
+        file.write_text(yaml.safe_dump(values, sort_keys=False))
+        return str(file)
+
+    return write
+
+
+@pytest.mark.parametrize("name", [None, *packaged_cells()])
+def test_the_packaged_cells_pass(name, capsys):
+    code, report = doctor_json(capsys, *(["--cell", name] if name else []))
+    assert code == 0 and report["hardware"] is None
+    assert findings(report, "fail") == []
+    assert {finding["what"] for finding in findings(report, "pass")} >= {"numpy", "pin", "coal"}
+
+
+def test_every_wrong_entry_of_a_cell_is_named(wrong_cell, capsys):
+    file = wrong_cell(
+        arms__left__ip="192.168.1.19",
+        safety__command_timeout=60.0,
+        arms__left__payload_kg=50.0,
+        simulation__arms__right__ip="127.0.0.2",
+    )
+    code, report = doctor_json(capsys, "--cell", file)
+    assert code == 1
+    said = " ".join(finding["value"] for finding in findings(report, "fail"))
+    for words in ("command_timeout is 60.0 s", "payload_kg is 50.0 kg", "192.168.1.19:8080"):
+        assert words in said
+    assert "127.0.0.2:8080" in said
+
+
+def test_the_report_for_people_ends_with_the_counts(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].endswith(", 0 fail")
+    assert "joycon_serial: 00:00:00:00:00:01, which no Joy-Con has: write the address" in out
+
+
+def test_wrong_words_are_a_usage_error(capsys):
+    assert main(["doctor", "--live", "--hardware", "sim"]) == 1
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor", "--hardware", "moon"])
+    assert caught.value.code == 2
+
+
+def test_the_versions_are_those_that_are_tested():
+    lines = (ROOT / "constraints.txt").read_text().lower().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    assert {name: library.tested for name, library in LIBRARIES.items()} == {
+        name: pinned[name] for name in LIBRARIES
+    }
+
+
+def test_the_l515_is_named_with_its_remedy(capsys):
+    _, report = doctor_json(capsys)
+    (realsense,) = [f for f in findings(report, "pass") if f["what"] == "pyrealsense2"]
+    assert "L515" in realsense["value"] and "backend v4l2" in realsense["value"]
+
+
+def test_a_missing_and_an_untried_library_are_told(monkeypatch, capsys):
+    versions = {"pin": None, "numpy": "1.26.4"}
+    monkeypatch.setattr(
+        "ate_bringup.doctor.libraries.installed",
+        lambda name: versions.get(name, LIBRARIES[name].tested),
+    )
+    code, report = doctor_json(capsys)
+    assert code == 1
+    assert [(f["what"], f["bound"]) for f in findings(report, "fail")] == [("pin", "4.1.0")]
+    assert "pip install numpy==2.4.6" in [f["remedy"] for f in findings(report, "warn")][-1]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    (folder / "contract.yaml").write_text(load_cell(hardware="sim").canonical_text())
+    (folder / "config.json").write_text('{"kind": "flow"}')
+    for name in ("statistics.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_checkpoint_is_compared_with_the_cell(checkpoint, capsys):
+    assert doctor_json(capsys, "--checkpoint", str(checkpoint))[0] == 0
+    code, report = doctor_json(capsys, "--cell", "six_axis", "--checkpoint", str(checkpoint))
+    assert code == 1
+    said = " ".join(finding["value"] for finding in findings(report, "fail"))
+    assert "left_arm [rad] x 6 against left_arm [rad] x 7" in said
+    (checkpoint / "model.safetensors").unlink()
+    code, report = doctor_json(capsys, "--checkpoint", str(checkpoint))
+    assert findings(report, "fail")[0]["value"] == "lacks model.safetensors"
+
+
+def check(name, look, **options):
+    return Check(name=name, group="test", look=look, **options)
+
+
+def test_a_check_that_crashes_or_hangs_fails_alone():
+    release = threading.Event()
+
+    def crash(patient):
+        yield passed("before")
+        raise RuntimeError("broken")
+
+    def hang(patient):
+        release.wait()
+        yield passed("never")
+
+    def refuse(patient):
+        raise DeviceError("the arm is off")
+
+    checks = [
+        check("crash", crash),
+        check("hang", hang, limit=0.05),
+        check("refuse", refuse),
+        check("well", lambda patient: [warned("disk", "slow", "buy another")]),
+    ]
+    results = visit(checks, Patient())
+    release.set()
+    said = [finding.text for result in results for finding in result.findings]
+    assert said[:2] == [
+        "before",
+        "crash: the check itself ended with RuntimeError: broken: report it; the other checks "
+        "are not touched by it",
+    ]
+    assert said[2].startswith("hang: no end after") and "need 0.05 s" in said[2]
+    assert said[3:] == ["refuse: the arm is off", "disk: slow: buy another"]
+    assert worst(results) == "fail"
+    assert worst(results[3:]) == "warn"
+
+
+def test_what_needs_a_right_cell_says_nothing_of_a_wrong_one(wrong_cell):
+    patient = Patient(cell_name=wrong_cell(tick_rate=1.0))
+    ask = check("ask", lambda patient: [failed("cell", patient.cell.name, "")])
+    assert visit([ask], patient) == []
+
+
+def test_a_launch_refuses_what_the_doctor_fails(wrong_cell, checkpoint, capsys):
+    words = ["launch", "ate_policy", "deploy.launch.py", f"checkpoint:={checkpoint}"]
+    assert main([*words, "cell:=six_axis"]) == 1
+    error = capsys.readouterr().err
+    assert "left_arm [rad] x 6 against left_arm [rad] x 7" in error
+    assert error.count("\n") == 1
+
+
+def test_a_launch_refuses_a_push_port_that_another_driver_has(capsys):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", 8090))
+        assert main(["launch", "launch/robot.launch.py"]) == 1
+    assert "UDP port 8090 of the right arm" in capsys.readouterr().err
+
+
+def test_a_launch_of_a_right_cell_is_not_kept_from_starting(runtime_dir):
+    for name, given in (("robot", {}), ("dual_operator", {"hardware": "sim"}), ("view", {})):
+        launch = LAUNCHES[name]
+        found = checks_before_launch(launch, launch.resolve(given))
+        assert [finding.text for finding in found if finding.status == "fail"] == []
+
+
+def test_static_problems_are_lines_for_a_manager(wrong_cell):
+    assert static_problems() == []
+    (problem,) = static_problems(wrong_cell(operators__left__yaw=90.0))
+    assert "operators.left.yaw is 90.0 rad" in problem
