@@ -1,5 +1,9 @@
 """A back end without an arm, and a driver that ticks when told."""
 
+import dataclasses
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -20,9 +24,18 @@ class FakeBackend:
         self.session, self.link_error = 1, ""
         self.known = ArmIdentity(name="fake", joints=len(arm.joint_names))
         self.fault = ""
+        self.changes: dict = {}
+        """Fields of the states that are not as they should be."""
         self.sent: list[np.ndarray] = []
-        self.stops = 0
-        self.refuses_clearing = False
+        self.stops: list[bool] = []
+        """Whether each stop of the device was fast."""
+        self.settled = 0
+        self.settles_after = 1
+        self.refuses_clearing = self.fault_persists = self.silent = False
+        self.may: dict[str, threading.Event] = {}
+        """Calls that hang until their event is set, by name."""
+        self.hanging = ""
+        self.last: ArmSample | None = None
 
     def start(self) -> None: ...
 
@@ -31,10 +44,12 @@ class FakeBackend:
     def identity(self) -> ArmIdentity:
         return self.known
 
-    def latest(self) -> ArmSample:
+    def latest(self) -> ArmSample | None:
+        if self.silent:
+            return self.last
         now = self.clock()
-        return ArmSample(
-            sequence=round(now / TICK),
+        sample = ArmSample(
+            sequence=1 + round(now / TICK),
             received=now,
             stamp_ns=round(now * 1e9),
             position=self.q.copy(),
@@ -43,37 +58,50 @@ class FakeBackend:
             wrench=np.zeros(6),
             fault=self.fault,
         )
+        self.last = dataclasses.replace(sample, **self.changes)
+        return self.last
 
     def stream(self, q) -> bool:
+        self.hang("stream")
         self.sent.append(q)
         self.q = q.copy()
         return True
 
     def stop(self, *, fast: bool = False) -> bool:
-        self.stops += 1
+        self.stops.append(fast)
+        self.hang("stop")
         return True
 
     def settle(self, q) -> bool:
-        return True
+        self.settled += 1
+        return self.settled >= self.settles_after
 
     def health(self) -> dict[str, str]:
         return {}
 
     def clear_errors(self) -> None:
+        self.hang("clear_errors")
         if self.refuses_clearing:
             raise DeviceError("the device refused")
-        self.fault = ""
+        if not self.fault_persists:
+            self.fault = ""
+
+    def hang(self, call: str) -> None:
+        if call in self.may:
+            self.hanging = call
+            assert self.may[call].wait(20.0)
+            self.hanging = ""
 
 
 class Bench:
     """One arm of a packaged cell, its driver and a clock."""
 
-    def __init__(self, cell: str) -> None:
+    def __init__(self, cell: str, **options) -> None:
         described = load_cell(cell or None)
         self.arm = described.arms["left"]
         self.now = 10.0
         self.backend = FakeBackend(self.arm, lambda: self.now)
-        self.driver = ArmDriver(self.arm, described.safety, self.backend)
+        self.driver = ArmDriver(self.arm, described.safety, self.backend, **options)
 
     def run(self, ticks: int = 1, target=None):
         """Tick, with a command before each where a target is given; the last status."""
@@ -82,12 +110,41 @@ class Bench:
             if target is not None:
                 self.command(target)
             tick = self.driver.tick(self.now)
+            self.tick = tick
         return tick.status
 
-    def command(self, target):
+    def command(self, target, commander: str = "teleop"):
         return self.driver.command(
-            self.arm.joint_names, list(target), "teleop", self.now, self.now
+            self.arm.joint_names, list(target), commander, self.now, self.now
         )
+
+    def wave(self, ticks: int, offset: float = 0.3):
+        """Tick while a commander moves all joints smoothly away from where they are."""
+        start = self.backend.q.copy()
+        for step in range(ticks):
+            share = 0.5 * (1 - np.cos(np.pi * (step + 1) / ticks))
+            status = self.run(1, target=start + offset * share)
+        return status
+
+    def beside(self, call):
+        """Result of a call that waits for the driver, which ticks meanwhile."""
+        results: list = []
+        thread = threading.Thread(target=lambda: results.append(call()))
+        thread.start()
+        while thread.is_alive():
+            self.run()
+            thread.join(0.002)
+        return results[0]
+
+    def clear(self) -> str:
+        return self.beside(self.driver.clear_errors)
+
+    def stopped(self, times: int) -> bool:
+        """Whether the device was told to stop so many times, and not more, a moment later."""
+        deadline = time.monotonic() + 5.0
+        while len(self.backend.stops) < times and time.monotonic() < deadline:
+            threading.Event().wait(0.002)
+        return len(self.backend.stops) == times
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """What the driver of any arm does, with a back end that has no arm, six joints or seven."""
 
 import dataclasses
+import threading
 
 import numpy as np
 
+from arm_driver import clearing
 from arm_driver.interface import ArmIdentity, misfit
 from arm_driver.latch import FAULT, SERVICE, StopLatch
 
@@ -26,33 +28,57 @@ def test_joints_may_come_in_any_order_but_must_all_come(bench) -> None:
     assert "need" in verdict.reason and bench.driver.refused == 1
 
 
-def test_homing_ends_at_home_with_the_arm_free(bench) -> None:
-    bench.backend.q = bench.backend.q + 0.1
-    bench.run()
-    assert bench.driver.home(bench.now) == ""
-    states = {bench.run().state for _ in range(300)}
-    assert "homing" in states
-    np.testing.assert_allclose(bench.backend.q, bench.arm.home, atol=1e-3)
-
-
-def test_a_fault_brakes_once_and_lasts_until_it_is_cleared(bench) -> None:
+def test_a_fault_brakes_once_and_lasts_until_cleared_and_enabled(bench) -> None:
     bench.run(5, target=bench.backend.q)
     bench.backend.fault = "hot"
     assert bench.run(5, target=bench.backend.q).state == "fault"
-    assert bench.backend.stops == 1
+    assert bench.stopped(1)
     assert "clear_errors first" in bench.driver.enable()
     bench.backend.fault = ""
     assert bench.run(5).state == "fault"
-    assert bench.driver.clear_errors() == ""
+    assert bench.clear() == ""
+    status = bench.run(2)
+    assert (status.state, status.reason) == ("stopped", "cleared: hot; call arm/enable")
+    assert bench.driver.enable() == ""
     assert bench.run(2).state == "connected"
+
+
+def test_clearing_fails_in_time_while_the_fault_persists_and_never_resumes_later(
+    bench, monkeypatch
+) -> None:
+    monkeypatch.setattr(clearing, "CHECK_TIMEOUT", 0.2)
+    bench.backend.fault, bench.backend.fault_persists = "hot", True
+    bench.run(3)
+    assert "hot: still reported" in bench.clear()
+    bench.backend.fault = ""  # it vanishes by itself, while a commander keeps on sending
+    bench.backend.sent.clear()
+    assert bench.run(50, target=bench.backend.q + 0.1).state == "fault"
+    assert not bench.backend.sent
+
+
+def test_a_device_that_does_not_answer_a_clearing_is_named_in_time(bench, monkeypatch) -> None:
+    monkeypatch.setattr(clearing, "CALL_TIMEOUT", 0.05)
+    bench.backend.may["clear_errors"] = threading.Event()
+    assert "did not answer" in bench.driver.clear_errors()
+    assert "being cleared already" in bench.driver.clear_errors()
+    bench.backend.may["clear_errors"].set()
+
+
+def test_clearing_needs_fresh_states_to_succeed(bench, monkeypatch) -> None:
+    monkeypatch.setattr(clearing, "CHECK_TIMEOUT", 0.1)
+    bench.backend.fault = "hot"
+    bench.run(3)
+    bench.backend.silent = True
+    assert "no fresh state" in bench.clear()
+    assert bench.run(1).state == "fault"
 
 
 def test_clearing_a_fault_does_not_end_a_stop(bench) -> None:
     bench.run(2)
-    assert bench.driver.stop("stopped by hand")
+    assert bench.beside(lambda: bench.driver.stop("stopped by hand"))
     bench.backend.fault = "hot"
     assert bench.run(2).state == "fault"
-    assert bench.driver.clear_errors() == ""
+    assert bench.clear() == ""
     status = bench.run(2)
     assert (status.state, status.reason) == ("stopped", "stopped by hand")
     assert bench.driver.enable() == ""

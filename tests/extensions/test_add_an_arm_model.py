@@ -251,11 +251,12 @@ def test_the_driver_of_the_page_keeps_its_arm_where_it_stands(my_cell, device) -
     assert "is it switched on?" in driver.tick(time.monotonic()).status.reason
     backend.start()
 
-    def tick_until(condition: Callable[[Any], bool]) -> Any:
+    def tick_until(condition: Callable[[Any], bool], commanded: bool = True) -> Any:
         deadline = time.monotonic() + 10.0
         while time.monotonic() < deadline:
             now = time.monotonic()
-            driver.command(arm.joint_names, list(arm.home), "teleop", now, now)
+            if commanded:
+                driver.command(arm.joint_names, list(arm.home), "teleop", now, now)
             tick = driver.tick(now)
             if condition(tick.status):
                 return tick.status
@@ -267,6 +268,10 @@ def test_the_driver_of_the_page_keeps_its_arm_where_it_stands(my_cell, device) -
     device.error = "hot"
     tick_until(lambda status: status.state == "fault" and status.reason == "hot")
     assert driver.clear_errors() == ""
+    assert driver.enable() == ""
+    begin = time.monotonic()
+    idle = "connected"  # a commander must fall silent before the arm follows it again
+    tick_until(lambda status: status.state == idle and time.monotonic() > begin + 0.2, False)
     tick_until(lambda status: status.state == "tracking")
     backend.close()
     assert device.stops >= 1

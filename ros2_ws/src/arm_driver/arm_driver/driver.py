@@ -10,40 +10,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arm_driver.homing import HomePath
+from arm_driver.clearing import Clearing
+from arm_driver.device_stop import DeviceStop
+from arm_driver.homing import AT_HOME, HOME_SPEED, HomePath, Homing, PathCheck
 from arm_driver.interface import ArmBackend, ArmSample, misfit
-from arm_driver.latch import FAULT, SERVICE, StopLatch
+from arm_driver.latch import (
+    CLEARED,
+    ENDED_BY_ENABLE,
+    ESTOP,
+    FAULT,
+    INACTIVE,
+    OBSTACLE,
+    SERVICE,
+    StopLatch,
+)
+from arm_driver.plausibility import Plausibility
+from arm_driver.status import HOME, SETTLING, Condition, driver_status
+from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
-from ate_core.errors import DeviceError
-from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
+from ate_core.safety import CommandVerdict, JointCommand, SafetyFilter
 
 Array = NDArray[np.float64]
 
-HOME = "home"
-"""Commander name of the driver's own motion."""
-HOME_SPEED = 1.0
-"""Largest joint speed on the way home [rad/s]."""
-
-STATE_NAMES = {
-    FilterState.NO_FEEDBACK: "no_feedback",
-    FilterState.IDLE: "connected",
-    FilterState.TRACKING: "tracking",
-    FilterState.HOLDING: "holding",
-    FilterState.STOPPED: "stopped",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriverStatus:
-    """What operators and other nodes are told."""
-
-    state: str
-    """disconnected, no_feedback, connected, tracking, homing, holding, stopped or fault."""
-    reason: str
-    """Why the arm does not follow; empty while it does or nobody asks."""
-    commander: str
-    """Who holds the arm; empty when nobody does."""
+STREAM_ANSWER = 0.050
+"""How long a stop waits for the stream to begin braking before the device is told itself [s]."""
+DEVICE_ANSWER = 0.040
+"""How long it then waits for the device: together less than the 100 ms that are promised [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +44,7 @@ class Tick:
     """Result of one tick."""
 
     sample: ArmSample | None
-    """State that no tick has reported before, else None: an old one is never stamped anew."""
+    """Good state that no tick has reported before, else None: an old one is never stamped anew."""
     status: DriverStatus
     """What the driver does."""
     target: Array | None
@@ -59,10 +52,24 @@ class Tick:
 
 
 class ArmDriver:
-    """One arm. `tick` runs in the streaming thread, the rest may be called from another."""
+    """One arm.
+
+    Threads. `tick` belongs to one thread, the stream. Everything else may be called from any
+    other. Two locks: ``_gate`` guards the stops in force and what is asked of the stream, and is
+    held for assignments only; ``_motion`` guards filter and homing, and is held for computation
+    only. Neither is held during a call to the back end, so `stop`, `estop` and `set_active` never
+    wait for a device, for `clear_errors`, `enable` or `home` of another thread, nor for a stream
+    that hangs: the device's own stop is called in threads of its own (`DeviceStop`). A target
+    that was under way while the device was told to stop is followed by another stop.
+    """
 
     def __init__(
-        self, arm: ArmConfig, safety: SafetyConfig, backend: ArmBackend, period: float = 0.01
+        self,
+        arm: ArmConfig,
+        safety: SafetyConfig,
+        backend: ArmBackend,
+        period: float = 0.01,
+        path_problem: PathCheck | None = None,
     ) -> None:
         """Prepare; nothing is sent before a command comes.
 
@@ -71,25 +78,51 @@ class ArmDriver:
             safety: limits of the filter.
             backend: link to the arm.
             period: time between two ticks [s].
+            path_problem: judges the way home before it begins; None: only the filter does, on the
+                way.
         """
         self._arm = arm
         self._safety = safety
         self._backend = backend
         self._period = period
-        self._filter = SafetyFilter(safety, arm)
-        self._lock = threading.Lock()
-        self._session = 0
-        self._reported = 0
-        self._misfit = ""
+        self._path_problem = path_problem
+        self._plausibility = Plausibility(arm)
+        self._gentle = DeviceStop(lambda: backend.stop(fast=False))
+        self._urgent = DeviceStop(lambda: backend.stop(fast=True))
+        self._clearing = Clearing(backend)
+        # Under the gate.
+        self._gate = threading.Condition()
         self._stops = StopLatch()
-        self._clearing = False
-        self._home: HomePath | None = None
+        self._asked = 0  # changes of the stops
+        self._taken = 0  # the last one that the stream took
+        self._device_stops = 0  # stops of the device; targets under way before are void
+        self._begin_anew = False  # the device's set point is no longer ours
+        self._forget = False  # the states before say nothing about those to come
+        self._condition = Condition()
+        # Under the lock of the motion.
+        self._motion = threading.Lock()
+        self._filter = SafetyFilter(safety, arm)
+        self._homing: Homing | None = None
+        self._home_ended = ""
+        # Of the stream alone.
+        self._session = 0
+        self._newest: ArmSample | None = None
+        self._good: ArmSample | None = None
+        self._doubt = ""
+        self._obeyed = ""
+        self._was_ready = False
+        self._settled = False
+        self._target: Array | None = None
+        self.ticks = 0
+        """Ticks so far."""
         self.refused = 0
         """Commands refused so far."""
 
+    # --- from any thread ---------------------------------------------------------------------
+
     def command(
         self, names: Sequence[str], position: Sequence[float], commander: str, stamp: float,
-        now: float,
+        now: float, source: str = "",
     ) -> CommandVerdict:  # fmt: skip
         """Take a command of another node; joints may come in any order.
 
@@ -99,6 +132,7 @@ class ArmDriver:
             commander: who asks.
             stamp: when it was made, monotonic clock [s].
             now: present monotonic time [s].
+            source: which publisher it came from.
         """
         ordered = self._in_order(names, position)
         if ordered is None or not commander or commander == HOME:
@@ -107,133 +141,339 @@ class ArmDriver:
             verdict = CommandVerdict(accepted=False, reason=f"command has {what}, need {need}")
         else:
             command = JointCommand(commander=commander, position=ordered, stamp=stamp)
-            with self._lock:
+            with self._motion:
+                if self._homing is not None and abs(now - stamp) <= self._safety.stamp_max_age:
+                    self._end_homing(f"the way home was ended by {commander}")
+                # A refused one is shown to the filter too: who kept on sending during a stop
+                # must not move the arm after it.
                 verdict = self._filter.submit(command, now)
+                if verdict.accepted:
+                    self._home_ended = ""
+            refusal = self._refusal()
+            if verdict.accepted and refusal:
+                verdict = CommandVerdict(accepted=False, reason=refusal)
         self.refused += not verdict.accepted
         return verdict
 
-    def tick(self, now: float) -> Tick:
-        """Read, filter, send."""
-        sample = self._backend.latest()
-        with self._lock:
-            fresh = self._fresh(sample, now)
-            self._watch_link()
-            braking = self._watch_faults(fresh)
-            self._continue_home(now)
-            output = self._filter.step(now, None if fresh is None else fresh.position)
-            target = output.target
-            if target is not None:
-                self._backend.stream(target)
-            status = self._status(output)
-        if braking:
-            self._backend.stop()
-        new = None
-        if sample is not None and sample.sequence != self._reported:
-            self._reported, new = sample.sequence, sample
-        return Tick(sample=new, status=status, target=target)
-
     def stop(self, reason: str) -> bool:
-        """Stop and stay stopped until `enable`; False when the controller did not confirm."""
-        with self._lock:
-            self._home = None
-            self._stops.set(SERVICE, reason)
-            self._filter.stop(reason)
-        return self._backend.stop()
+        """Stop and stay stopped until `enable`; acknowledged within 100 ms.
+
+        The stream brakes within the limits. Where it does not answer, the device is told itself.
+
+        Returns:
+            False when neither the stream nor the device confirmed in time; the stop is in force.
+        """
+        with self._gate:
+            number = self._latch(SERVICE, reason)
+            self._gate.wait_for(lambda: self._taken >= number, STREAM_ANSWER)
+        return self.stop_device(reason, DEVICE_ANSWER)
+
+    def estop(self, reason: str) -> bool:
+        """Stop as fast as the joints can until `estop_reset`; acknowledged within 100 ms.
+
+        Returns:
+            False when the device did not confirm in time; the stop is in force.
+        """
+        with self._gate:
+            self._latch(ESTOP, reason)
+            self._give_up_set_point()
+        return self._urgent.wait(self._urgent.request(), STREAM_ANSWER + DEVICE_ANSWER)
+
+    def estop_reset(self) -> None:
+        """End the emergency stop; the arm moves with a commander that begins anew, or home."""
+        with self._gate:
+            self._stops.release(ESTOP)
+            self._asked += 1
+
+    def stop_device(self, reason: str, timeout: float) -> bool:
+        """Tell the device itself to stop, whatever the stream does; whether it confirmed.
+
+        Args:
+            reason: why, for the log.
+            timeout: longest wait for the device [s].
+        """
+        with self._gate:
+            self._give_up_set_point()
+        return self._gentle.wait(self._gentle.request(), timeout)
 
     def enable(self) -> str:
-        """End a stop; returns why not, or an empty text."""
-        with self._lock:
-            fault = self._stops.reason_of(FAULT)
+        """End a stop, or the refusal after a fault or an obstacle; returns why not, or nothing."""
+        with self._gate:
+            fault, estop = self._stops.reason_of(FAULT), self._stops.reason_of(ESTOP)
             if fault:
                 return f"{fault}: call clear_errors first"
-            self._stops.release(SERVICE)
-            self._resume()
+            if estop:
+                return f"emergency stop: {estop}: reset it first"
+            if self._condition.obstacle:
+                return f"{self._condition.obstacle}: end that first"
+            for cause in ENDED_BY_ENABLE:
+                self._stops.release(cause)
+            self._asked += 1
+            self._forget = True
         return ""
 
     def clear_errors(self) -> str:
-        """Clear the controller's errors; returns why not, or an empty text."""
-        try:
-            self._backend.clear_errors()
-        except DeviceError as error:
-            return str(error)
-        with self._lock:
-            self._clearing = True
+        """Clear the device's errors; returns why not, or nothing. Never lets the arm move.
+
+        Succeeds when fresh states have shown no error for a while, and fails after at most
+        `clearing.CALL_TIMEOUT` + `clearing.CHECK_TIMEOUT`; call it from a thread of its own. After
+        it `enable` is needed. A fault that vanishes by itself needs both.
+        """
+        problem = self._clearing.run(self._misfit)
+        if problem:
+            return problem
+        with self._gate:
+            self._forget = True
+            fault = self._stops.reason_of(FAULT)
+            if fault:
+                self._stops.release(FAULT)
+                self._latch(CLEARED, f"cleared: {fault}; call arm/enable")
         return ""
 
     def home(self, now: float) -> str:
-        """Begin the way home; returns why not, or an empty text."""
+        """Begin the whole way home; returns why not, or nothing.
+
+        Any command of another commander, a stop, an emergency stop or deactivation ends it.
+        """
+        return self._begin_homing(now, None)
+
+    def hold_home(self, now: float) -> str:
+        """Go home as long as this is called at least every `homing.HOLD_SILENCE`; why not."""
+        with self._motion:
+            if self._homing is not None:
+                if self._homing.held_at is not None:
+                    self._homing.held_at = now
+                return ""
+        return self._begin_homing(now, now)
+
+    def set_active(self, active: bool) -> None:
+        """Accept commands, or refuse them and brake; moves nothing by itself."""
+        with self._gate:
+            if active:
+                self._stops.release(INACTIVE)
+                self._asked += 1
+            else:
+                self._latch(INACTIVE, "inactive: activate the driver")
+
+    def link_problem(self) -> str:
+        """Why the arm cannot be activated: no link, no good state, another device; or nothing."""
+        with self._gate:
+            condition = self._condition
+        if self._backend.link_error:
+            return self._backend.link_error
+        wrong = self._misfit()
+        if wrong or condition.fresh:
+            return wrong
+        return condition.doubt or "no state of the arm yet"
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the stream took the last stop and sends nothing."""
+        with self._gate:
+            taken = self._taken >= self._asked or bool(self._condition.link_error)
+            return taken and self._target is None
+
+    # --- the stream --------------------------------------------------------------------------
+
+    def tick(self, now: float) -> Tick:
+        """Read, filter, send."""
+        new = self._read()
+        current = self._within_time(self._newest, now)
+        fresh = self._within_time(self._good, now)
+        self._watch_faults(current)
+        obstacle = self._watch_obstacle(current)
+        with self._gate:
+            asked, epoch, anew = self._asked, self._device_stops, self._begin_anew
+            self._begin_anew = False
+            refusal = self._stops.reason or obstacle
+        self._settled = self._settled and not anew and not obstacle
+        settling = not refusal and fresh is not None and not self._settle(fresh, epoch)
+        with self._motion:
+            self._obey(refusal or (SETTLING if settling else ""), anew or bool(obstacle))
+            self._continue_home(now)
+            output = self._filter.step(now, None if fresh is None else fresh.position)
+            home_ended = self._home_ended
+        delivered = self._send(output.target, epoch)
+        condition = Condition(
+            link_error=self._backend.link_error,
+            fresh=fresh is not None,
+            obstacle=obstacle,
+            doubt=self._doubt,
+            settling=settling,
+            home_ended=home_ended,
+        )
+        with self._gate:
+            self._condition = condition
+            if delivered:
+                self._taken = asked
+                self._gate.notify_all()
+            status = driver_status(self._stops, condition, output, self._newest)
+        self.ticks += 1
+        return Tick(sample=new, status=status, target=self._target)
+
+    def _read(self) -> ArmSample | None:
+        """Look at the newest state; returned when it is new and good."""
+        session = self._backend.session
         sample = self._backend.latest()
-        with self._lock:
-            fresh = self._fresh(sample, now)
-            if fresh is None:
-                return f"no state of the arm: {self._backend.link_error or 'stale'}"
-            path = HomePath(fresh.position, self._arm.home, now, HOME_SPEED, self._period)
-            first = JointCommand(commander=HOME, position=path.advance(now), stamp=now)
-            verdict = self._filter.submit(first, now)
-            if verdict.accepted:
-                self._home = path
-            return verdict.reason
+        with self._gate:
+            forget, self._forget = self._forget, False
+            if session != self._session:
+                # The arm may have moved or restarted; before the first link nothing was sent.
+                self._begin_anew = self._begin_anew or self._session != 0
+                self._session, forget = session, True
+                self._newest = self._good = None
+        if forget:
+            self._plausibility.forget()
+            self._doubt = ""
+        if sample is None or (
+            self._newest is not None and sample.sequence == self._newest.sequence
+        ):
+            return None
+        self._newest = sample
+        self._doubt = sample.doubt or self._plausibility.doubt(sample, self._target)
+        if self._doubt:
+            return None
+        self._good = sample
+        return sample
 
-    # --- parts, under the lock -----------------------------------------------------------
-
-    def _fresh(self, sample: ArmSample | None, now: float) -> ArmSample | None:
+    def _within_time(self, sample: ArmSample | None, now: float) -> ArmSample | None:
         if sample is None or self._backend.link_error:
             return None
         return sample if now - sample.received <= self._safety.feedback_timeout else None
 
-    def _watch_link(self) -> None:
-        if self._backend.session != self._session:
-            self._session = self._backend.session
-            self._home = None
-            self._filter.reset("")
-            self._misfit = misfit(
-                self._backend.identity(), self._arm, self._safety.position_margin
-            )
+    def _watch_faults(self, current: ArmSample | None) -> None:
+        """Latch a fault of the device, and let it brake when it has just appeared."""
+        if current is None:
+            return
+        fault = current.fault or self._misfit()
+        if not fault:
+            return
+        with self._gate:
+            appeared = self._stops.set(FAULT, fault)
+            if appeared:
+                self._asked += 1
+                self._give_up_set_point()
+        if appeared:
+            self._gentle.request()
 
-    def _watch_faults(self, fresh: ArmSample | None) -> bool:
-        """Latch a fault of the device; True when it has just appeared."""
-        if fresh is None:
-            return False
-        fault = fresh.fault or self._misfit
-        if fault:
-            self._home = None
-            self._filter.stop(fault)
-            return self._stops.set(FAULT, fault)
-        if self._clearing and self._stops.reason_of(FAULT):
-            self._stops.release(FAULT)
-            self._resume()
-        self._clearing = self._clearing and bool(self._stops.reason_of(FAULT))
-        return False
+    def _watch_obstacle(self, current: ArmSample | None) -> str:
+        """Why the device follows no targets; it stays refused until enabled once it was ready."""
+        if current is None:
+            return self._condition.obstacle
+        with self._gate:
+            active = not self._stops.any_of(INACTIVE)
+            if current.obstacle and active and self._was_ready:
+                self._stops.set(OBSTACLE, f"there was {current.obstacle}; call arm/enable")
+        if not current.obstacle and active:
+            self._was_ready = True
+        return current.obstacle
 
-    def _resume(self) -> None:
-        """Let the filter move the arm again, unless another stop is in force."""
-        if self._stops.reason:
-            self._filter.stop(self._stops.reason)
+    def _settle(self, fresh: ArmSample, epoch: int) -> bool:
+        if not self._settled:
+            self._settled = self._backend.settle(fresh.position)
+            self._stop_again(epoch)
+        return self._settled
+
+    def _obey(self, refusal: str, anew: bool) -> None:
+        """Stop or free the filter; under the lock of the motion."""
+        if anew:
+            self._end_homing(refusal)
+            self._filter.reset(refusal)
+        if refusal == self._obeyed:
+            return
+        self._obeyed = refusal
+        if refusal:
+            self._end_homing(refusal)
+            self._filter.stop(refusal)
         else:
             self._filter.resume()
 
+    def _send(self, target: Array | None, epoch: int) -> bool:
+        """Send a target; whether the arm is where the filter has it, moving or at rest."""
+        with self._gate:
+            if self._device_stops != epoch:
+                target = None
+        self._target = target
+        if target is None:
+            return not self._backend.link_error
+        delivered = self._backend.stream(target)
+        self._stop_again(epoch)
+        return delivered
+
+    def _stop_again(self, epoch: int) -> None:
+        """Repeat a stop of the device that was told while a target was on its way."""
+        with self._gate:
+            overtaken = self._device_stops != epoch
+            urgent = self._stops.any_of(ESTOP)
+        if overtaken:
+            (self._urgent if urgent else self._gentle).request()
+
+    # --- homing, under the lock of the motion ------------------------------------------------
+
+    def _begin_homing(self, now: float, held_at: float | None) -> str:
+        """Not under the lock: the check of the path may take its time."""
+        fresh = self._within_time(self._good, now)
+        refusal = self._refusal()
+        if refusal:
+            return refusal
+        if fresh is None:
+            return f"no state of the arm: {self._backend.link_error or self._doubt or 'stale'}"
+        goal = np.array(self._arm.home)
+        if np.max(np.abs(fresh.position - goal)) <= AT_HOME:
+            return ""
+        problem = "" if self._path_problem is None else self._path_problem(fresh.position, goal)
+        if problem:
+            return problem
+        path = HomePath(fresh.position, goal, now, HOME_SPEED, self._period)
+        first = JointCommand(commander=HOME, position=path.advance(now), stamp=now)
+        with self._motion:
+            if self._homing is not None:
+                return ""
+            verdict = self._filter.submit(first, now)
+            if verdict.accepted:
+                self._homing, self._home_ended = Homing(path, held_at), ""
+            return verdict.reason
+
     def _continue_home(self, now: float) -> None:
-        if self._home is None:
+        if self._homing is None:
             return
-        if self._home.done:
-            self._home = None
-            self._filter.release(HOME)
-            return
-        point = JointCommand(commander=HOME, position=self._home.advance(now), stamp=now)
-        if not self._filter.submit(point, now).accepted:
-            self._home = None
+        reason = self._homing.end(now)
+        if not reason:
+            point = self._homing.path.advance(now, self._target)
+            command = JointCommand(commander=HOME, position=point, stamp=now)
+            reason = self._filter.submit(command, now).reason
+        if reason:
+            self._end_homing(reason)
+
+    def _end_homing(self, reason: str) -> None:
+        if self._homing is not None:
+            self._homing, self._home_ended = None, reason
             self._filter.release(HOME)
 
-    def _status(self, output: FilterOutput) -> DriverStatus:
-        state, reason = STATE_NAMES[output.state], output.reason
-        fault = self._stops.reason_of(FAULT)
-        if fault:
-            state, reason = "fault", fault
-        elif self._backend.link_error:
-            state, reason = "disconnected", self._backend.link_error
-        elif output.state is FilterState.TRACKING and output.commander == HOME:
-            state = "homing"
-        return DriverStatus(state=state, reason=reason, commander=output.commander)
+    # --- parts -------------------------------------------------------------------------------
+
+    def _latch(self, cause: str, reason: str) -> int:
+        """Set a stop, under the gate; its number, to wait for the stream to take it."""
+        self._stops.set(cause, reason)
+        self._asked += 1
+        return self._asked
+
+    def _give_up_set_point(self) -> None:
+        """Void the targets under way, under the gate: the device stops by itself."""
+        self._device_stops += 1
+        self._begin_anew = True
+
+    def _refusal(self) -> str:
+        """Why no motion may begin; empty when it may."""
+        with self._gate:
+            if self._stops.reason:
+                return f"stopped: {self._stops.reason}"
+            if self._condition.obstacle:
+                return self._condition.obstacle
+            return SETTLING if self._condition.settling else ""
+
+    def _misfit(self) -> str:
+        return misfit(self._backend.identity(), self._arm, self._safety.position_margin)
 
     def _in_order(self, names: Sequence[str], position: Sequence[float]) -> Array | None:
         """Targets (n,) in the arm's order, or None when joints are missing or unknown."""

@@ -1,10 +1,26 @@
-"""The slow way home: a path for the safety filter to follow."""
+"""The slow way home: a path for the safety filter to follow, and who keeps it going."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+PathCheck = Callable[[Array, Array], str]
+"""Start and goal (n,) [rad] of a straight motion of the joints -> why it must not be; empty when
+it may."""
+
+HOME_SPEED = 0.5
+"""Largest joint speed on the way home [rad/s]."""
+HOLD_SILENCE = 0.2
+"""Silence of hold-to-home after which the button counts as released [s]."""
+AT_HOME = 0.01
+"""Distance from home up to which an arm is there [rad]."""
+LEAD = 0.08
+"""The path waits while its point is further from the set point than this [rad]: a guard slows."""
+PATIENCE = 3.0
+"""How long the path waits for the set point before it is given up [s]."""
 JITTER = 1.2
 """Longest tick in periods; a later one does not catch up."""
 SETTLING = 0.2
@@ -33,21 +49,69 @@ class HomePath:
         self._goal = np.asarray(goal, dtype=np.float64)
         self._last = begin
         self._elapsed = 0.0
+        self._waiting = 0.0
         self._longest_tick = JITTER * period
         # The peak of the quintic's speed is 15/8 of its mean.
         farthest = float(np.max(np.abs(self._goal - self._start)))
         self._duration = max(1.875 * farthest / speed, 0.1)
 
-    def advance(self, now: float) -> Array:
-        """Point (n,) of the path: s = 10 u^3 - 15 u^4 + 6 u^5."""
-        self._elapsed += min(max(now - self._last, 0.0), self._longest_tick)
+    def advance(self, now: float, follower: Array | None = None) -> Array:
+        """Point (n,) of the path: s = 10 u^3 - 15 u^4 + 6 u^5.
+
+        Args:
+            now: present time [s].
+            follower: where the set point is (n,) [rad]; the path waits for it. None: it follows.
+        """
+        step = min(max(now - self._last, 0.0), self._longest_tick)
         self._last = now
-        u = min(self._elapsed / self._duration, 1.0)
-        share = u * u * u * (10.0 + u * (6.0 * u - 15.0))
-        point: Array = self._start + share * (self._goal - self._start)
-        return point
+        point = self._point()
+        if follower is not None and np.max(np.abs(point - follower)) > LEAD:
+            self._waiting += step
+            return point
+        self._waiting = 0.0
+        self._elapsed += step
+        return self._point()
 
     @property
     def done(self) -> bool:
         """Whether the goal was commanded for a moment, so that the arm has arrived."""
         return self._elapsed >= self._duration + SETTLING
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the set point did not follow for too long."""
+        return self._waiting > PATIENCE
+
+    def _point(self) -> Array:
+        u = min(self._elapsed / self._duration, 1.0)
+        share = u * u * u * (10.0 + u * (6.0 * u - 15.0))
+        point: Array = self._start + share * (self._goal - self._start)
+        return point
+
+
+class Homing:
+    """One way home: the whole way after one call, or as long as a button is held."""
+
+    def __init__(self, path: HomePath, held_at: float | None) -> None:
+        """Begin.
+
+        Args:
+            path: the way.
+            held_at: when the button was last known to be held [s]; None: the whole way.
+        """
+        self.path = path
+        self.held_at = held_at
+
+    def end(self, now: float) -> str:
+        """Why it is over; empty while it goes on.
+
+        Args:
+            now: present time [s].
+        """
+        if self.path.done:
+            return "at home"
+        if self.path.blocked:
+            return f"the way home is blocked for {PATIENCE:.0f} s: drive the arm free"
+        if self.held_at is not None and now - self.held_at > HOLD_SILENCE:
+            return "the home button was released"
+        return ""

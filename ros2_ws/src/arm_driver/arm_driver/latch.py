@@ -1,9 +1,20 @@
 """Why an arm must not move: stops by cause, each of which lasts until its own release."""
 
+ESTOP = "estop"
+"""The emergency stop of the cell; ends with its reset."""
 FAULT = "fault"
-"""The device reports an error, or is not the arm of the cell."""
+"""The device reports an error, or is not the arm of the cell; ends when clearing succeeded."""
+OBSTACLE = "obstacle"
+"""The arm followed somebody else, for instance its hand guiding; ends with ``arm/enable``."""
+CLEARED = "cleared"
+"""A fault was cleared; ends with ``arm/enable``."""
 SERVICE = "service"
-"""Somebody called the service ``arm/stop``."""
+"""Somebody called the service ``arm/stop``; ends with ``arm/enable``."""
+INACTIVE = "inactive"
+"""The driver is not activated."""
+
+ENDED_BY_ENABLE = (SERVICE, CLEARED, OBSTACLE)
+"""What ``arm/enable`` ends."""
 
 
 class StopLatch:
@@ -29,6 +40,14 @@ class StopLatch:
     def reason_of(self, cause: str) -> str:
         """Reason of one cause; empty when it is not in force."""
         return self._reasons.get(cause, "")
+
+    def any_of(self, *causes: str) -> bool:
+        """Whether one of some causes is in force."""
+        return any(cause in self._reasons for cause in causes)
+
+    def first_of(self, *causes: str) -> str:
+        """Reason of the first of some causes that is in force; empty when none is."""
+        return next((self._reasons[cause] for cause in causes if cause in self._reasons), "")
 
     @property
     def reason(self) -> str:
