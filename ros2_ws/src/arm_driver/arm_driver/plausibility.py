@@ -135,19 +135,17 @@ class Plausibility:
 
     def _frozen_angle(self, sample: ArmSample, target: Array | None) -> str:
         """An angle that stays the same to the last bit while its joint ought to move."""
-        if self._same is None or target is None:
-            self._same = [_Same(sample, target, joint) for joint in range(len(self._names))]
-            return ""
+        if self._same is None:
+            self._same = [_Same(sample, joint) for joint in range(len(self._names))]
         for joint, same in enumerate(self._same):
             if sample.position[joint] != same.value:
-                self._same[joint] = _Same(sample, target, joint)
-                continue
+                same = self._same[joint] = _Same(sample, joint)
             for_s = sample.received - same.since
-            lead = abs(float(target[joint]) - same.value)
+            lead, grown = same.look(None if target is None else float(target[joint]))
             speed = abs(float(sample.velocity[joint]))
             if speed <= FROZEN_SPEED:
                 same.slow_until = sample.received
-            led = lead > max(FROZEN_LEAD, same.lead + FROZEN_GROWTH) and for_s > FROZEN_TIME
+            led = lead > FROZEN_LEAD and grown > FROZEN_GROWTH and for_s > FROZEN_TIME
             if led or sample.received - same.slow_until > FROZEN_TIME:
                 return (
                     f"position of {self._names[joint]} is frozen at {same.value:.4f} rad for "
@@ -210,9 +208,19 @@ class _Window:
 
 
 class _Same:
-    """Since when an angle has its value, and how far its set point was then."""
+    """Since when an angle has its value, and how far its set point has gone meanwhile."""
 
-    def __init__(self, sample: ArmSample, target: Array | None, joint: int) -> None:
+    def __init__(self, sample: ArmSample, joint: int) -> None:
         self.value = float(sample.position[joint])
-        self.lead = 0.0 if target is None else abs(float(target[joint]) - self.value)
         self.since = self.slow_until = sample.received
+        self._first_lead: float | None = None
+
+    def look(self, target: float | None) -> tuple[float, float]:
+        """Distance of the set point, and by how much it grew since it was first given [rad]."""
+        if target is None:
+            self._first_lead = None
+            return 0.0, 0.0
+        lead = abs(target - self.value)
+        if self._first_lead is None:
+            self._first_lead = lead
+        return lead, lead - self._first_lead

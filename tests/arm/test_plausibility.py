@@ -1,0 +1,132 @@
+"""States that cannot be true are named; those that can be, pass."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from arm_driver.interface import ArmSample
+from arm_driver.plausibility import Plausibility
+from ate_core.contract import load_cell
+
+ARM = load_cell(None).arms["left"]
+HOME = np.array(ARM.home)
+PERIOD = 0.005
+ZERO = np.zeros(7)
+
+
+def sample(step: int, q=HOME, qd=ZERO, **changes) -> ArmSample:
+    state = ArmSample(
+        sequence=step,
+        received=step * PERIOD,
+        stamp_ns=round(step * PERIOD * 1e9),
+        position=np.array(q),
+        velocity=np.array(qd),
+        effort=ZERO,
+        wrench=np.zeros(6),
+    )
+    return dataclasses.replace(state, **changes)
+
+
+@pytest.fixture
+def look():
+    return Plausibility(ARM)
+
+
+def with_joint(values, joint: int, value: float) -> np.ndarray:
+    changed = np.array(values)
+    changed[joint] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"position": with_joint(HOME, 2, np.radians(99999.999))}, "position of left_joint3 is"),
+        ({"position": with_joint(HOME, 0, np.nan)}, "position of left_joint1 is nan"),
+        ({"velocity": with_joint(ZERO, 6, np.inf)}, "velocity of left_joint7 is inf"),
+        ({"velocity": with_joint(ZERO, 1, -40.0)}, "velocity of left_joint2 is -40"),
+        ({"effort": with_joint(ZERO, 4, np.nan)}, "effort of left_joint5 is nan"),
+        ({"effort": with_joint(ZERO, 4, 99999.999)}, "effort of left_joint5 is 1e+05"),
+        ({"wrench": np.array([0, 0, np.nan, 0, 0, 0])}, "wrench[2] is nan"),
+        ({"wrench": np.array([0, 0, 0, 0, -99999.999, 0])}, "wrench[4] is -1e+05"),
+        ({"position": np.zeros(6)}, "position has 6 joints, the arm has 7"),
+        ({"position": HOME + 0.5}, "jumps 0.500 rad in 5 ms"),
+        ({"stamp_ns": 0}, "stamp goes back by 5.0 ms"),
+    ],
+)
+def test_a_state_that_cannot_be_true_is_named_and_the_next_good_one_passes(
+    look, changes, words
+) -> None:
+    assert look.doubt(sample(1), None) == ""
+    assert words in look.doubt(sample(2, **changes), None)
+    assert look.doubt(sample(3), None) == ""
+
+
+def test_fast_motion_with_bunched_and_lost_states_passes(look) -> None:
+    rng = np.random.default_rng(0)
+    now, doubts = 0.0, []
+    for step in range(4000):
+        now += PERIOD if rng.random() > 0.02 else 0.2
+        phase = 4.5 * now
+        q = HOME + 0.4 * np.sin(phase)  # up to 1.8 rad/s
+        qd = np.full(7, 1.8 * np.cos(phase - 0.09))  # a device whose filter lags by 20 ms
+        late = rng.uniform(0.0, 0.02)
+        state = sample(step, q, qd, received=now + late, stamp_ns=round(now * 1e9))
+        doubts.append(look.doubt(state, HOME + 0.4 * np.sin(phase + 0.2)))
+    assert doubts == [""] * 4000
+
+
+def test_an_arm_that_rests_to_the_last_bit_is_not_frozen(look) -> None:
+    for step in range(1000):
+        assert look.doubt(sample(step), HOME) == ""
+
+
+@pytest.mark.parametrize("joint", [0, 6])
+def test_one_frozen_angle_is_named_while_the_others_move(look, joint) -> None:
+    doubts = []
+    for step in range(100):
+        path = HOME + 0.8 * step * PERIOD
+        doubts.append(look.doubt(sample(step, with_joint(path, joint, HOME[joint])), path))
+    first = next(step for step, doubt in enumerate(doubts) if doubt)
+    assert f"position of left_joint{joint + 1} is frozen" in doubts[first]
+    assert first * PERIOD < 0.3
+    assert all(doubts[first:])
+
+
+def test_angles_that_freeze_while_speeds_live_are_named_within_150_ms(look) -> None:
+    speeds = np.full(7, 0.5)
+    doubts = [look.doubt(sample(step, HOME, speeds), None) for step in range(30)]
+    assert "is frozen" in doubts[-1]
+
+
+def test_an_arm_that_is_blocked_hard_may_be_driven_back(look) -> None:
+    pressed = HOME + 0.2
+    for step in range(50):
+        assert look.doubt(sample(step), pressed) == ""  # it was there when the targets began
+    for step in range(50, 100):
+        assert look.doubt(sample(step), pressed - 0.004 * (step - 50)) == ""
+
+
+@pytest.mark.parametrize("field", ["effort", "wrench"])
+def test_a_field_that_stays_the_same_while_the_arm_moves_is_named(look, field) -> None:
+    still = {field: np.full(7 if field == "effort" else 6, 1.25)}
+    doubts = [
+        look.doubt(sample(step, HOME + 0.005 * step, np.ones(7), **still), None)
+        for step in range(80)
+    ]
+    assert f"{field} is frozen" in doubts[-1]
+
+
+def test_speeds_that_contradict_the_angles_are_named(look) -> None:
+    doubts = [look.doubt(sample(step, HOME - 0.5 + 0.004 * step), None) for step in range(120)]
+    assert "velocity of left_joint1 is 0.00 rad/s while its position moves at 0.80" in doubts[-1]
+
+
+def test_a_clock_that_is_set_back_costs_one_state(look) -> None:
+    doubts = []
+    for step in range(100):
+        back = 3_600_000_000_000 if step >= 50 else 0
+        state = sample(step)
+        doubts.append(look.doubt(dataclasses.replace(state, stamp_ns=state.stamp_ns - back), None))
+    assert [step for step, doubt in enumerate(doubts) if doubt] == [50]
