@@ -28,6 +28,7 @@ ROS = {
 OF_PIP = {
     "Robotic_Arm": ("Robotic_Arm", None),
     "circus": ("circus", None),
+    "coal": ("coal", None),
     "cv2": ("opencv-python-headless", "python3-opencv"),
     "daqp": ("daqp", None),
     "diffusers": ("diffusers", None),

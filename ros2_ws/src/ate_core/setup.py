@@ -11,7 +11,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['numpy', 'PyYAML', 'setuptools'],
+    install_requires=['coal', 'numpy', 'pin', 'PyYAML', 'setuptools'],
     extras_require={'test': ['pytest']},
     zip_safe=False,
     maintainer='ATE stack maintainers',

@@ -56,6 +56,27 @@ class Servos:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Capsule:
+    """A cylinder with round ends: all points nearer to a line than its radius."""
+
+    start: tuple[Annotated[float, Range(-MAX_LINK, MAX_LINK, "m")], ...]
+    """One end of the line [m]."""
+    end: tuple[Annotated[float, Range(-MAX_LINK, MAX_LINK, "m")], ...]
+    """The other end; the same for a sphere [m]."""
+    radius: Annotated[float, Range(0.002, 0.5, "m")]
+    """Radius [m]."""
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            point = getattr(self, name)
+            require(len(point) == 3, f"capsule: {name} is {list(point)}; need x, y, z")
+
+
+BASE = "base"
+"""Name of the link that stands still, among the joints that name the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmModel:
     """One kind of arm."""
 
@@ -79,6 +100,8 @@ class ArmModel:
     """Joint -> bounds of commands, where the limits do not suffice."""
     payload: float | None
     """Largest mass at the flange, tool included; None: not known [kg]."""
+    capsules: Mapping[str, tuple[Capsule, ...]]
+    """Joint, or ``base`` -> what the link behind it fills, in its frame; empty: not described."""
     simulation: Servos | None
     """Data of the simulated arm; None for an arm that is not simulated."""
     variants: Mapping[str, Embodiment]
@@ -134,6 +157,7 @@ def load_arm_model(name: str = DEFAULT_MODEL) -> ArmModel:
         home=values.home,
         guards=values.guards,
         payload=values.payload,
+        capsules=values.capsules,
         simulation=values.simulation,
         variants={
             key: Embodiment(name=key, scale=variant.scale, locked_joints=variant.locked)
@@ -163,6 +187,7 @@ class _ModelFile:
     home: tuple[Angle, ...]
     payload: Annotated[float, Range(0.1, 20.0, "kg")] | None = None
     guards: dict[str, Guard] = field(default_factory=dict)
+    capsules: dict[str, tuple[Capsule, ...]] = field(default_factory=dict)
     simulation: Servos | None = None
     variants: dict[str, _Variant] = field(default_factory=dict)
 
@@ -175,6 +200,11 @@ def _check(values: _ModelFile, joints: tuple[str, ...], where: str) -> None:
         require(
             len(entries) == len(joints),
             f"{where}: {key} has {len(entries)} entries, the URDF has {len(joints)} joints",
+        )
+    for link in values.capsules:
+        require(
+            link in (BASE, *joints),
+            f"{where}: capsules name the link {link!r}; the URDF has {BASE}, {', '.join(joints)}",
         )
     for joint in values.guards:
         require(

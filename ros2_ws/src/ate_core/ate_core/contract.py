@@ -32,6 +32,7 @@ from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.entry_checks import JointSpeed, Range
 from ate_core.errors import ContractError
+from ate_core.guard_config import GuardConfig, Obstacle, packaged_obstacles
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, raise_first, require
 from ate_core.topics import Topics
@@ -125,6 +126,10 @@ class Cell:
     """Layout of state and action."""
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     """Limits of the safety filter."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """Distances that the arms keep."""
+    obstacles: dict[str, Obstacle] = field(default_factory=packaged_obstacles)
+    """What stands still in the cell, by name."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     """Rates of the control loops."""
     topics: Topics = field(default_factory=Topics)

@@ -1,5 +1,5 @@
-"""Arm models: one YAML and one URDF each, read by kinematics, simulation and viewers."""
+"""Arm models, one YAML and one URDF each, and the shapes of grippers."""
 
-from ate_description.loader import model_file, model_names
+from ate_description.loader import gripper_file, gripper_names, model_file, model_names
 
-__all__ = ["model_file", "model_names"]
+__all__ = ["gripper_file", "gripper_names", "model_file", "model_names"]

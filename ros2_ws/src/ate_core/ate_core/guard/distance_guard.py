@@ -1,0 +1,148 @@
+"""The distance guard of one arm: the safety filter asks it on every step.
+
+What it keeps is about *stopping postures*. ``gap(S)`` is the distance of a kind of pairs, less its
+stop distance, at the posture S where the arm comes to rest if it brakes now, beside the posture
+where the other arm comes to rest. A step is let through when
+
+    gap(S after the step) >= gap(S before) (1 - rate dt),    rate = tool speed / (slow - stop)
+
+so that the arm can always brake outside the stop distance, and approaches more slowly the nearer
+it is: at the far end of the slow zone at the tool speed, at the stop distance not at all. Where
+the gap is negative already, no pair in it may come nearer; away is always free. Braking itself
+leaves S where it is, so there is always a step that is let through. Both arms keep the rule, each
+beside the other's stopping posture. Walls of the workspace are kept in the same way.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.contract import Cell
+from ate_core.errors import SafetyError
+from ate_core.guard.other_arm import OtherArm
+from ate_core.guard.surroundings import Surroundings
+from ate_core.motion_guard import GuardVerdict, StoppingPosture
+
+Array = NDArray[np.float64]
+
+TRIES = 3
+"""Steps tried between the wanted one and braking."""
+CAUTION = 0.9
+"""Share taken of the step that looks allowed: distances are curved."""
+LEAST = 0.01
+"""Share of the wanted step below which the arm brakes."""
+WHOLE = 0.98
+"""Share of the wanted step from which an arm does not count as slowed."""
+AT_REST = 1e-9
+"""Speed below which nothing is wanted [rad/s]."""
+PATH_STEP = 0.02
+"""Joint motion between two postures looked at on a path [rad]."""
+PATH_SLACK = 0.001
+"""How much nearer than allowed a path may come [m]: less than what its steps leave out."""
+
+
+class DistanceGuard:
+    """Keeps one arm off the other, itself, the table, obstacles and the walls of its workspace.
+
+    `limit` is called by the arm's safety filter, `see_other` by whoever hears the other arm.
+    """
+
+    def __init__(self, cell: Cell, side: str, *, other_absent: bool = False) -> None:
+        """Build the geometry; takes a few tenths of a second.
+
+        Args:
+            cell: arms, obstacles and distances.
+            side: the arm to guard.
+            other_absent: the other arm is off and out of the way, said deliberately.
+
+        Raises:
+            SafetyError: the cell has no such arm.
+        """
+        if side not in cell.arms:
+            raise SafetyError(f"there is no arm {side!r} to guard: the cell has {list(cell.arms)}")
+        self.side = side
+        self._tool_speed = cell.guard.tool_speed
+        others = [] if other_absent else [name for name in cell.arms if name != side]
+        self._other = OtherArm(cell, others[0]) if others else None
+        self._around = Surroundings(cell, side, others[0] if others else "")
+        self._zeros = np.zeros(len(cell.arms[side].joint_names))
+
+    @classmethod
+    def of_cell(cls, cell: Cell, side: str, *, other_absent: bool = False) -> "DistanceGuard":
+        """Guard of one arm of a cell; the arguments are those of the class."""
+        return cls(cell, side, other_absent=other_absent)
+
+    def see_other(self, q: ArrayLike, received: float, velocity: ArrayLike | None = None) -> None:
+        """Take the other arm's measured joints; may be called from another thread.
+
+        Args:
+            q: joints (n,) [rad].
+            received: when they came, on the clock of ``now`` [s].
+            velocity: joint velocities (n,) [rad/s]; from the posture before when None.
+        """
+        if self._other is not None:
+            self._other.see(q, received, velocity)
+
+    def limit(
+        self,
+        q: Array,
+        velocity: Array,
+        wanted: Array,
+        dt: float,
+        now: float,
+        stopping: StoppingPosture,
+    ) -> GuardVerdict:
+        """Velocity to aim for in one step; see `MotionGuard`."""
+        if float(np.max(np.abs(wanted))) < AT_REST:
+            return GuardVerdict(velocity=wanted)
+        around = self._around
+        around.place_other(None if self._other is None else self._other.at(now))
+        share, reason = 1.0, ""
+        speed = around.tool_speed(q, wanted, dt)
+        if speed > self._tool_speed:
+            share = self._tool_speed / speed
+            reason = f"{self.side} tool is slowed from {speed:.2f} to {self._tool_speed:g} m/s"
+        here = around.look(stopping(self._zeros))
+        for _ in range(TRIES):
+            rest = stopping(wanted * share)
+            there = around.look(rest, here)
+            shares = around.shares(here, there, dt)
+            entry = int(np.argmin(shares))
+            allowed = float(shares[entry])
+            if allowed >= 1.0 and around.way_is_free(q, rest, here, there):
+                break
+            reason = around.words(there, entry)
+            share *= CAUTION * allowed if allowed < 1.0 else 0.5
+            if allowed < LEAST:
+                share = 0.0
+                break
+        else:
+            share = 0.0
+        if share >= WHOLE:
+            return GuardVerdict(velocity=wanted if share >= 1.0 else wanted * share)
+        return GuardVerdict(velocity=wanted * share, reason=reason)
+
+    def path_problem(self, start: ArrayLike, goal: ArrayLike, now: float) -> str:
+        """What is in the way of a straight joint motion; empty when nothing is.
+
+        The other arm is taken where it is. What is too near at the start may come no nearer.
+
+        Args:
+            start: first posture (n,) [rad].
+            goal: last posture (n,) [rad].
+            now: present time [s].
+        """
+        around = self._around
+        first = np.asarray(start, dtype=np.float64)
+        way = np.asarray(goal, dtype=np.float64) - first
+        around.place_other(None if self._other is None else self._other.at(now))
+        here = around.look(first)
+        floors = np.minimum(here.gaps, 0.0) - PATH_SLACK
+        steps = max(math.ceil(float(np.max(np.abs(way))) / PATH_STEP), 1)
+        for step in range(1, steps + 1):
+            view = around.look(first + step / steps * way, here)
+            entry = int(np.argmin(view.gaps - floors))
+            if view.gaps[entry] < floors[entry]:
+                return f"{around.words(view, entry)}, {step / steps:.0%} of the way"
+        return ""

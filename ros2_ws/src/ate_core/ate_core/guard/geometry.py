@@ -1,0 +1,293 @@
+"""Distances between the parts of the cell at a posture: coal through Pinocchio.
+
+Pairs are grouped by kind, because each kind has distances of its own and one call of the library
+per kind gives its nearest pair without a loop in Python.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import coal
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+from ate_core.arm_model import load_arm_model
+from ate_core.contract import Cell
+from ate_core.geometry import quaternion_to_matrix, transform
+from ate_core.guard.shapes import Solid, arm_solids, levers, load_gripper, obstacle_solid
+from ate_core.guard_config import Zone
+
+Array = NDArray[np.float64]
+
+NEIGHBOURS = 2
+"""Parts of one arm up to this far apart in the chain are never a pair: they are joined there,
+and the joints' limits keep the rest of them apart."""
+REACH = "reach"
+"""Kind of the pairs with all places that the other arm can reach."""
+_STANDS, _WORKED_ON, _REACHED = 0, 1, 2  # what a part without a side is
+_SAMPLES = 48
+"""Postures at which a pair is tried for whether its distance ever changes."""
+_STILL = 1e-5
+"""Change of a distance that counts as none [m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Near:
+    """The nearest pair of one kind."""
+
+    kind: str
+    """Name of the kind, as in the section ``guard`` of the cell."""
+    first: str
+    """A part in words."""
+    second: str
+    """The other part."""
+    distance: float
+    """Distance; negative inside each other [m]."""
+    zone: Zone
+    """Distances of this kind."""
+
+
+class Kind:
+    """All pairs of one kind and their nearest distance."""
+
+    def __init__(self, name: str, zone: Zone, solids: pin.GeometryModel) -> None:
+        self.name = name
+        self.zone = zone
+        self.labels: list[tuple[str, str]] = []
+        """Parts of each pair, in words."""
+        self._model = solids
+        self._data = pin.GeometryData(solids)
+
+    @property
+    def count(self) -> int:
+        """Number of pairs."""
+        return len(self.labels)
+
+    def renew(self) -> None:
+        """Take the pairs that the model has now."""
+        self._data = pin.GeometryData(self._model)
+
+    def nearest(self, model: pin.Model, data: pin.Data) -> tuple[float, int]:
+        """Smallest distance [m] at the posture that ``data`` holds, and its pair."""
+        pin.updateGeometryPlacements(model, data, self._model, self._data)
+        index = pin.computeDistances(self._model, self._data)
+        return self._data.distanceResults[index].min_distance, index
+
+    def all(self) -> Array:
+        """Distances (pairs,) [m] at the posture of the last `nearest`."""
+        return np.array([result.min_distance for result in self._data.distanceResults])
+
+
+class CellGeometry:
+    """Arms, grippers and obstacles of a cell, and the pairs that must keep apart."""
+
+    def __init__(self, cell: Cell, movers: Collection[str], *, with_others: bool = True) -> None:
+        """Build the pairs.
+
+        Args:
+            cell: its arms, obstacles and distances.
+            movers: sides of the arms that move: pairs without a part of one are left out.
+            with_others: whether the other arms are there.
+        """
+        self.sides = tuple(side for side in cell.arms if with_others or side in movers)
+        self._movers = tuple(side for side in self.sides if side in movers)
+        self.model = pin.Model()
+        self.data: pin.Data
+        self._frames: dict[str, list[int]] = {}
+        self._bases: dict[str, Array] = {}
+        self.slices: dict[str, slice] = {}
+        """Side -> place of its joints in the vector of all."""
+        self._solids = pin.GeometryModel()
+        self._parts: list[tuple[str, int]] = []
+        for side in self.sides:
+            self._add_arm(cell, side)
+        self.data = self.model.createData()
+        self.tools: dict[str, tuple[int, Array]] = {}
+        """Side -> last joint of the arm, and the grasp point (3,) in its frame [m]."""
+        for side in self.sides:
+            tip = load_arm_model(cell.arms[side].model).chain().tip
+            point = tip @ np.array([0.0, 0.0, cell.arms[side].tool_length, 1.0])
+            self.tools[side] = self._frames[side][-1], point[:3]
+        for name, obstacle in cell.obstacles.items():
+            code = _WORKED_ON if obstacle.is_worked_on else _STANDS
+            self._add(obstacle_solid(name, obstacle), 0, np.eye(4), ("", code))
+        for side in self.sides:
+            if side not in self._movers:
+                self._add_reach(cell, side)
+        kinds = self._make_kinds(cell)
+        self.kinds = [kind for kind in kinds if kind.name != REACH]
+        """All kinds that have pairs."""
+        self._reach = next((kind for kind in kinds if kind.name == REACH), None)
+
+    def update(self, q: Array) -> None:
+        """Place all parts at a posture (n,) of all joints [rad]."""
+        pin.forwardKinematics(self.model, self.data, q)
+
+    def distances(self) -> list[tuple[float, int]]:
+        """Nearest distance [m] and pair of each kind at the posture of the last `update`."""
+        model, data = self.model, self.data
+        return [kind.nearest(model, data) for kind in self.kinds]
+
+    def tool(self, side: str) -> Array:
+        """Grasp point (3,) in the world [m] at the posture of the last `update`."""
+        joint, point = self.tools[side]
+        position: Array = self.data.oMi[joint].act(point)
+        return position
+
+    def reach_distances(self) -> Array:
+        """Distances of the moving arm's parts from all that the other can reach (pairs + 1,) [m].
+
+        Holds for the posture of the last `update`; the last entry is for parts without a pair.
+        """
+        if self._reach is None:
+            return np.full(1, -np.inf)
+        self._reach.nearest(self.model, self.data)
+        return np.append(self._reach.all(), -np.inf)
+
+    def reach_of_pairs(self, side: str, kinds: Collection[int]) -> dict[int, NDArray[np.int64]]:
+        """Kind -> entry of `reach_distances` for the part of ``side`` in each of its pairs."""
+        labels = [] if self._reach is None else self._reach.labels
+        entries = {
+            part: index
+            for index, pair in enumerate(labels)
+            for part in pair
+            if part.startswith(side)
+        }
+        return {
+            kind: np.array(
+                [
+                    next((entries[part] for part in pair if part in entries), len(labels))
+                    for pair in self.kinds[kind].labels
+                ]
+            )
+            for kind in kinds
+        }
+
+    def near(self, kind: int, pair: int, distance: float) -> Near:
+        """Words of a pair."""
+        entry = self.kinds[kind]
+        first, second = entry.labels[pair]
+        return Near(
+            kind=entry.name, first=first, second=second, distance=distance, zone=entry.zone
+        )
+
+    def _add_arm(self, cell: Cell, side: str) -> None:
+        arm = cell.arms[side]
+        chain = load_arm_model(arm.model).chain()
+        base = transform(
+            quaternion_to_matrix(np.asarray(arm.base_pose[3:])), np.asarray(arm.base_pose[:3])
+        )
+        self._bases[side] = base
+        start = self.model.nq
+        parent, ids, placement = 0, [0], base
+        for joint in chain.joints:
+            placement = placement @ joint.origin
+            parent = self.model.addJoint(
+                parent,
+                pin.JointModelRevoluteUnaligned(*(float(value) for value in joint.axis)),
+                pin.SE3(placement),
+                f"{side} {joint.name}",
+            )
+            ids.append(parent)
+            placement = np.eye(4)
+        self._frames[side] = ids
+        self.slices[side] = slice(start, self.model.nq)
+        parts = arm_solids(side, arm, load_gripper(cell.guard.gripper))
+        for index, solids in enumerate(parts):
+            joint_id = ids[min(index, len(ids) - 1)]
+            frame = base if index == 0 else np.eye(4)
+            for solid in solids:
+                self._add(solid, joint_id, frame, (side, index))
+
+    def _add(self, solid: Solid, joint: int, frame: Array, part: tuple[str, int]) -> None:
+        self._solids.addGeometryObject(
+            pin.GeometryObject(
+                f"{len(self._parts)} {solid.part}",
+                joint,
+                pin.SE3(frame @ solid.placement),
+                solid.shape,
+            )
+        )
+        self._parts.append(part)
+
+    def _add_reach(self, cell: Cell, side: str) -> None:
+        """Add the sphere that holds all places which an arm can reach."""
+        chain = load_arm_model(cell.arms[side].model).chain()
+        radius = float(levers(chain, load_gripper(cell.guard.gripper))[0])
+        shoulder = transform(np.eye(3), chain.joints[0].origin[:3, 3])
+        ball = Solid(part=f"{REACH} of {side}", shape=coal.Sphere(radius), placement=shoulder)
+        self._add(ball, 0, self._bases[side], ("", _REACHED))
+
+    def _kind_of(self, first: tuple[str, int], second: tuple[str, int]) -> str:
+        """Kind of a pair of parts; empty when it is none."""
+        (side, index), (other, other_index) = first, second
+        if not side and not other:
+            return ""
+        if side and other:
+            if side == other:
+                return (
+                    "same_arm"
+                    if side in self._movers and abs(index - other_index) > NEIGHBOURS
+                    else ""
+                )
+            if side not in self._movers and other not in self._movers:
+                return ""
+            grippers = index == self._gripper(side) and other_index == self._gripper(other)
+            return "gripper_gripper" if grippers else "arm_arm"
+        arm, part, what = (side, index, other_index) if side else (other, other_index, index)
+        if arm not in self._movers:
+            return ""
+        if what == _REACHED:
+            return REACH
+        if what == _STANDS:
+            return "obstacle"
+        return "gripper_table" if part == self._gripper(arm) else "arm_table"
+
+    def _gripper(self, side: str) -> int:
+        return len(self._frames[side])
+
+    def _make_kinds(self, cell: Cell) -> list[Kind]:
+        pairs: dict[str, list[tuple[int, int]]] = {}
+        for first in range(len(self._parts)):
+            for second in range(first + 1, len(self._parts)):
+                name = self._kind_of(self._parts[first], self._parts[second])
+                if name:
+                    pairs.setdefault(name, []).append((first, second))
+        changing = self._changing(pairs)
+        kinds = []
+        for name, entries in changing.items():
+            solids = self._solids.copy()
+            zone = cell.guard.arm_arm if name == REACH else getattr(cell.guard, name)
+            kind = Kind(name, zone, solids)
+            for first, second in entries:
+                solids.addCollisionPair(pin.CollisionPair(first, second))
+                kind.labels.append((self._words(first), self._words(second)))
+            kind.renew()
+            kinds.append(kind)
+        return kinds
+
+    def _changing(
+        self, pairs: Mapping[str, list[tuple[int, int]]]
+    ) -> dict[str, list[tuple[int, int]]]:
+        """Pairs without those that are at one distance, or inside each other, at every posture."""
+        flat = [(name, pair) for name, entries in pairs.items() for pair in entries]
+        solids = self._solids.copy()
+        for _, pair in flat:
+            solids.addCollisionPair(pin.CollisionPair(*pair))
+        found = Kind("", Zone(stop=0.0, slow=1.0), solids)
+        rng = np.random.default_rng(0)
+        rows = []
+        for _ in range(_SAMPLES):
+            self.update(rng.uniform(-2.0, 2.0, self.model.nq))
+            found.nearest(self.model, self.data)
+            rows.append(found.all())
+        spread, most = np.ptp(np.stack(rows), axis=0), np.max(np.stack(rows), axis=0)
+        changing: dict[str, list[tuple[int, int]]] = {}
+        for (name, pair), change, farthest in zip(flat, spread, most, strict=True):
+            if change > _STILL and farthest > 0.0:
+                changing.setdefault(name, []).append(pair)
+        return changing
+
+    def _words(self, index: int) -> str:
+        return str(self._solids.geometryObjects[index].name).split(" ", 1)[1]

@@ -1,0 +1,160 @@
+"""The solids of the cell: what each part of an arm, gripper and obstacle fills."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import coal
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+
+from ate_core.arm_model import BASE, ArmModel, Capsule, load_arm_model
+from ate_core.devices import ArmConfig
+from ate_core.entry_checks import Range
+from ate_core.errors import ContractError
+from ate_core.geometry import quaternion_to_matrix, transform
+from ate_core.guard_config import Obstacle
+from ate_core.kinematics import SerialChain
+from ate_core.strict import build_checked, require
+from ate_description import gripper_file, gripper_names
+
+Array = NDArray[np.float64]
+
+GRIPPER = "gripper"
+"""Name of the part behind the last joint."""
+UNKNOWN_RADIUS = 0.06
+"""Radius of the links of an arm that describes neither capsules nor a simulation [m]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solid:
+    """One convex solid, fixed to one part of the cell."""
+
+    part: str
+    """What it belongs to, in words for messages, for instance ``left joint4``."""
+    shape: coal.CollisionGeometry
+    """Its shape."""
+    placement: Array
+    """Transform (4, 4) from its own frame to that of its joint, or to the world."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box of a gripper, along the axes of the flange."""
+
+    centre: tuple[Annotated[float, Range(-0.5, 0.5, "m")], ...]
+    """Centre [m]."""
+    half: tuple[Annotated[float, Range(0.001, 0.5, "m")], ...]
+    """Half sizes [m]."""
+
+    def __post_init__(self) -> None:
+        require(len(self.centre) == 3, f"box: centre is {list(self.centre)}; need x, y, z")
+        require(len(self.half) == 3, f"box: half is {list(self.half)}; need three half sizes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GripperShapes:
+    """What a gripper fills at any opening, in the frame of the flange."""
+
+    boxes: tuple[Box, ...] = ()
+    """Boxes along the axes of the flange."""
+    capsules: tuple[Capsule, ...] = ()
+    """Capsules."""
+
+
+def load_gripper(name: str) -> GripperShapes:
+    """Shapes of a packaged gripper.
+
+    Raises:
+        ContractError: there is no such gripper, or its file is wrong.
+    """
+    if name not in gripper_names():
+        raise ContractError(
+            f"guard.gripper is {name!r}; known grippers: {', '.join(gripper_names())}"
+        )
+    file = gripper_file(name)
+    return build_checked(GripperShapes, yaml.safe_load(file.read_text()), file.name)
+
+
+def arm_solids(side: str, arm: ArmConfig, gripper: GripperShapes) -> list[list[Solid]]:
+    """Solids of an arm by part: base, the link behind each joint, gripper last.
+
+    Those of the base are placed in the frame of the base, the gripper's in that of the last joint.
+    """
+    model = load_arm_model(arm.model)
+    chain = model.chain()
+    capsules = model.capsules or _plain_capsules(model, chain)
+    names = (BASE, *model.joints)
+    parts = [
+        [_capsule(f"{side} {name}", capsule) for capsule in capsules.get(name, ())]
+        for name in names
+    ]
+    part = f"{side} {GRIPPER}"
+    solids = [
+        Solid(
+            part=part,
+            shape=coal.Box(*(2.0 * value for value in box.half)),
+            placement=chain.tip @ transform(np.eye(3), box.centre),
+        )
+        for box in gripper.boxes
+    ]
+    solids += [_capsule(part, capsule, chain.tip) for capsule in gripper.capsules]
+    return [*parts, solids]
+
+
+def obstacle_solid(name: str, obstacle: Obstacle) -> Solid:
+    """Solid of a declared obstacle, placed in the world."""
+    size = obstacle.size
+    shapes = {"box": coal.Box, "cylinder": coal.Cylinder, "sphere": coal.Sphere}
+    shape = shapes.get(obstacle.shape, coal.Capsule)(*size)
+    rotation = quaternion_to_matrix(np.asarray(obstacle.pose[3:]))
+    return Solid(
+        part=name, shape=shape, placement=transform(rotation, np.asarray(obstacle.pose[:3]))
+    )
+
+
+def levers(chain: SerialChain, gripper: GripperShapes) -> Array:
+    """Largest distance (n,) of any point behind each joint from that joint, at any posture [m]."""
+    corners = [np.abs(box.centre) + np.abs(box.half) for box in gripper.boxes]
+    corners += [
+        np.maximum(np.abs(capsule.start), np.abs(capsule.end)) + capsule.radius
+        for capsule in gripper.capsules
+    ]
+    behind = max((float(np.linalg.norm(corner)) for corner in corners), default=0.0)
+    lengths = [float(np.linalg.norm(joint.origin[:3, 3])) for joint in chain.joints[1:]]
+    lengths.append(float(np.linalg.norm(chain.tip[:3, 3])) + behind)
+    return np.cumsum(lengths[::-1])[::-1].copy()
+
+
+def _plain_capsules(model: ArmModel, chain: SerialChain) -> dict[str, tuple[Capsule, ...]]:
+    """Links of an arm whose model says nothing: straight from joint to joint."""
+    ends = [joint.origin[:3, 3] for joint in chain.joints[1:]] + [chain.tip[:3, 3]]
+    count = len(chain.joints)
+    radii = model.simulation.radius if model.simulation else (UNKNOWN_RADIUS,) * count
+    zero = (0.0, 0.0, 0.0)
+    links = {
+        joint.name: (Capsule(start=zero, end=tuple(float(x) for x in end), radius=float(radius)),)
+        for joint, end, radius in zip(chain.joints, ends, radii, strict=True)
+    }
+    first = tuple(float(x) for x in chain.joints[0].origin[:3, 3])
+    return {BASE: (Capsule(start=zero, end=first, radius=float(radii[0])),), **links}
+
+
+def _capsule(part: str, capsule: Capsule, placement: ArrayLike | None = None) -> Solid:
+    start, end = np.asarray(capsule.start), np.asarray(capsule.end)
+    length = float(np.linalg.norm(end - start))
+    shape = coal.Capsule(capsule.radius, length) if length > 0.0 else coal.Sphere(capsule.radius)
+    frame = np.eye(4) if placement is None else np.asarray(placement)
+    own = transform(_turn_z_to(end - start), (start + end) / 2.0)
+    return Solid(part=part, shape=shape, placement=frame @ own)
+
+
+def _turn_z_to(direction: Array) -> Array:
+    """A rotation (3, 3) that takes z to the direction."""
+    length = float(np.linalg.norm(direction))
+    if length == 0.0:
+        return np.eye(3)
+    z = direction / length
+    x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    return np.column_stack([x, np.cross(z, x), z])

@@ -1,0 +1,301 @@
+"""The distance guard in a stepping loop of its own, with time as an argument."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from ate_core.contract import SIDES, Cell, load_cell, parse_cell_text
+from ate_core.errors import ContractError
+from ate_core.guard import CellGeometry, DistanceGuard
+from ate_core.guard_config import GuardConfig, Obstacle, Zone
+from ate_core.strict import build_checked
+
+CELL = load_cell(hardware="sim")
+TICK = 0.01
+ACCELERATION = 15.0
+MILLIMETRE = 1e-3
+
+
+class Arm:
+    """A set point within an acceleration, and where it comes to rest."""
+
+    def __init__(self, q) -> None:
+        self.q = np.array(q, dtype=float)
+        self.v = np.zeros_like(self.q)
+        self.history = [self.q.copy()]
+
+    def after(self, aim):
+        change = ACCELERATION * TICK
+        v = np.clip(aim, self.v - change, self.v + change)
+        return self.q + v * TICK, v
+
+    def stopping(self, aim):
+        q, v = self.after(aim)
+        change = ACCELERATION * TICK
+        ticks = np.floor(np.abs(v) / change + 1e-12)
+        return q + np.sign(v) * (np.abs(v) * ticks - change * ticks * (ticks + 1) / 2) * TICK
+
+    def step(self, aim) -> None:
+        self.q, self.v = self.after(aim)
+        self.history.append(self.q.copy())
+
+
+class Stage:
+    """Guarded arms of a cell; what each sees of the other is `delay` ticks old."""
+
+    def __init__(self, cell: Cell = CELL, delay: int = 4) -> None:
+        self.cell, self.delay, self.hear = cell, delay, True
+        self.arms = {side: Arm(arm.home) for side, arm in cell.arms.items()}
+        self.guards = {side: DistanceGuard.of_cell(cell, side) for side in cell.arms}
+        self.geometry = CellGeometry(cell, tuple(cell.arms))
+        self.now = 50.0
+        self.reasons = dict.fromkeys(cell.arms, "")
+        self.said: dict[str, set[str]] = {side: set() for side in cell.arms}
+        self.least: dict[str, float] = {}
+        self.tool_speed = 0.0
+        self.listen()
+
+    def listen(self) -> None:
+        for side, other in itertools.permutations(self.cell.arms, 2):
+            history = self.arms[other].history
+            before, seen = history[-self.delay - 2 :][0], history[-self.delay - 1 :][0]
+            self.guards[side].see_other(seen, self.now, (seen - before) / TICK)
+
+    def step(self, wanted) -> None:
+        self.now += TICK
+        if self.hear:
+            self.listen()
+        aims = {}
+        for side, arm in self.arms.items():
+            verdict = self.guards[side].limit(
+                arm.q, arm.v, wanted.get(side, np.zeros_like(arm.q)), TICK, self.now, arm.stopping
+            )
+            aims[side] = verdict.velocity
+            self.reasons[side] = verdict.reason
+            self.said[side] |= {verdict.reason} - {""}
+        before = self.tools()
+        for side, arm in self.arms.items():
+            arm.step(aims[side])
+        self.tool_speed = max(
+            [self.tool_speed]
+            + [
+                float(np.linalg.norm(b - a)) / TICK
+                for a, b in zip(before, self.tools(), strict=True)
+            ]
+        )
+        for name, gap in self.gaps().items():
+            self.least[name] = min(self.least.get(name, np.inf), gap)
+
+    def tools(self):
+        self.geometry.update(np.concatenate([arm.q for arm in self.arms.values()]))
+        return [self.geometry.tool(side) for side in self.arms]
+
+    def gaps(self):
+        self.geometry.update(np.concatenate([arm.q for arm in self.arms.values()]))
+        found = self.geometry.distances()
+        return {
+            kind.name: distance - kind.zone.stop
+            for kind, (distance, _) in zip(self.geometry.kinds, found, strict=True)
+        }
+
+    def toward(self, goals, ticks: int) -> None:
+        for _ in range(ticks):
+            self.step(
+                {
+                    side: np.clip(8.0 * (np.asarray(goal) - self.arms[side].q), -2.0, 2.0)
+                    for side, goal in goals.items()
+                }
+            )
+
+
+def inward(side: str) -> np.ndarray:
+    """A posture whose gripper would be in the middle of the cell, low."""
+    turn = -0.9 if side == "left" else 0.9
+    return np.array([turn, 0.6, 0.0, 1.5, 0.0, 1.0, 0.0])
+
+
+def from_home(side: str, change, cell: Cell = CELL) -> np.ndarray:
+    return np.add(cell.arms[side].home, change)
+
+
+def down(side: str) -> np.ndarray:
+    return from_home(side, [0.0, 0.9, 0.0, 0.0, 0.0, -0.9, 0.0])
+
+
+def test_two_arms_driven_at_each_other_stop_at_the_guard_distance_and_say_why():
+    stage = Stage()
+    stage.toward({side: inward(side) for side in SIDES}, 250)
+    assert min(stage.least.values()) > -MILLIMETRE
+    assert min(stage.gaps()["arm_arm"], stage.gaps()["gripper_gripper"]) < 0.02
+    for side in SIDES:
+        assert "left" in stage.reasons[side] and "right" in stage.reasons[side]
+        assert "stopped at" in stage.reasons[side]
+
+
+def test_an_arm_driven_into_the_table_stops_above_it_and_may_rise_again():
+    stage = Stage()
+    stage.toward({"left": down("left")}, 200)
+    assert -1e-5 < stage.least["gripper_table"] < 0.002
+    assert "left gripper" in stage.reasons["left"] and "table" in stage.reasons["left"]
+    stage.toward({"left": CELL.arms["left"].home}, 150)
+    assert stage.reasons["left"] == "" and stage.gaps()["gripper_table"] > 0.1
+
+
+def test_an_arm_slows_down_before_it_stops():
+    stage = Stage()
+    speeds = []
+    for _ in range(200):
+        stage.toward({"left": down("left")}, 1)
+        speeds.append((stage.gaps()["gripper_table"], np.abs(stage.arms["left"].v).max()))
+    near = [speed for gap, speed in speeds if gap < 0.005]
+    far = [speed for gap, speed in speeds if gap > 0.05]
+    assert max(near) < 0.3 * max(far)
+
+
+def test_a_pair_that_is_too_near_may_only_part():
+    close = dataclasses.replace(
+        CELL, guard=dataclasses.replace(CELL.guard, gripper_table=Zone(stop=0.15, slow=0.2))
+    )
+    stage = Stage(close)
+    before = stage.gaps()["gripper_table"]
+    assert before < 0.0
+    stage.toward({"left": down("left")}, 50)
+    assert stage.gaps()["gripper_table"] > before - 1e-5
+    up = from_home("left", [0.0, -0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    stage.toward({"left": up}, 100)
+    np.testing.assert_allclose(stage.arms["left"].q, up, atol=0.01)
+
+
+def test_an_arm_never_heard_of_may_be_anywhere_it_can_reach():
+    guard = DistanceGuard.of_cell(CELL, "left")
+    arm = Arm(CELL.arms["left"].home)
+    inner = np.array([-1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    verdict = guard.limit(arm.q, arm.v, inner, TICK, 1.0, arm.stopping)
+    assert np.abs(verdict.velocity).max() == 0.0
+    assert "never seen" in verdict.reason and "right" in verdict.reason
+
+
+def test_an_arm_that_falls_silent_is_kept_away_from_more_and_more():
+    stage = Stage()
+    stage.toward({}, 5)
+    stage.hear = False
+    inner = {"left": np.array([-0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])}
+    stage.step(inner)
+    assert stage.reasons["left"] == ""
+    for _ in range(100):
+        stage.step(inner)
+    assert "right arm was last seen" in stage.reasons["left"]
+    assert np.abs(stage.arms["left"].v).max() == 0.0
+    stage.hear = True
+    stage.toward({"left": CELL.arms["left"].home}, 100)
+    assert stage.reasons["left"] == ""
+
+
+def test_an_absent_arm_is_left_out_when_that_is_said():
+    guard = DistanceGuard.of_cell(CELL, "left", other_absent=True)
+    arm = Arm(CELL.arms["left"].home)
+    wanted = np.array([-1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    verdict = guard.limit(arm.q, arm.v, wanted, TICK, 1.0, arm.stopping)
+    assert verdict.reason == "" and np.array_equal(verdict.velocity, wanted)
+
+
+def test_the_tool_keeps_its_speed_limit():
+    slow = dataclasses.replace(CELL, guard=dataclasses.replace(CELL.guard, tool_speed=0.2))
+    stage = Stage(slow)
+    out = from_home("left", [1.2, 0.0, 0.0, -0.4, 0.0, 0.0, 0.0])
+    stage.toward({"left": out}, 100)
+    assert 0.15 < stage.tool_speed < 0.21
+    assert any("tool is slowed" in text for text in stage.said["left"])
+
+
+def test_the_tool_stays_in_the_workspace():
+    wall = (0.95, 0.45, 1.2)
+    boxed = dataclasses.replace(CELL, guard=dataclasses.replace(CELL.guard, workspace_upper=wall))
+    stage = Stage(boxed)
+    out = from_home("left", [1.4, 0.5, 0.0, -0.8, 0.0, 0.0, 0.0])
+    stage.toward({"left": out}, 250)
+    assert 0.44 < stage.tools()[0][1] <= 0.45 + 1e-5
+    assert "upper wall of the workspace at y = 0.45" in stage.reasons["left"]
+
+
+def test_a_declared_obstacle_is_kept_away_from():
+    post = Obstacle(shape="cylinder", size=(0.03, 0.6), pose=(0.25, 0.45, 0.3, 0, 0, 0, 1))
+    cell = dataclasses.replace(CELL, obstacles={**CELL.obstacles, "post": post})
+    stage = Stage(cell)
+    across = from_home("left", [1.2, 0.4, 0.0, -0.5, 0.0, 0.0, 0.0])
+    stage.toward({"left": across}, 250)
+    assert -1e-5 < stage.least["obstacle"] < 0.005
+    assert "post" in stage.reasons["left"]
+
+
+def test_the_way_home_is_refused_where_something_is_in_it():
+    guard = DistanceGuard.of_cell(CELL, "left")
+    home = np.array(CELL.arms["left"].home)
+    guard.see_other(CELL.arms["right"].home, 1.0)
+    assert (
+        guard.path_problem(from_home("left", [0.5, 0.2, 0.0, -0.3, 0.0, 0.0, 0.0]), home, 1.0)
+        == ""
+    )
+    below = guard.path_problem(home, down("left"), 1.0)
+    assert "left gripper" in below and "table" in below
+    out = [0.0, 0.7, 0.0, -0.5, 0.0, -0.2, 0.0]
+    guard.see_other(from_home("right", np.add(out, [1.5, 0, 0, 0, 0, 0, 0])), 1.0)
+    swing = from_home("left", np.add(out, [-1.5, 0, 0, 0, 0, 0, 0]))
+    across = guard.path_problem(home, swing, 1.0)
+    assert "left" in across and "right" in across
+    assert "last seen" in guard.path_problem(home, swing, 3.0)
+
+
+def test_an_arm_of_six_joints_is_guarded_alike():
+    cell = load_cell("six_axis", "sim")
+    stage = Stage(cell)
+    goals = {
+        side: from_home(side, [turn, 0.5, -0.5, 0.0, 0.0, 0.0], cell)
+        for side, turn in (("left", -0.9), ("right", 0.9))
+    }
+    stage.toward(goals, 200)
+    assert min(stage.least.values()) > -MILLIMETRE
+    assert stage.reasons["left"] and stage.reasons["right"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"tool_speed": 5.0}, "tool_speed is 5.0 m/s"),
+        ({"arm_arm": {"stop": -0.01, "slow": 0.1}}, "arm_arm.stop is -0.01"),
+        ({"arm_arm": {"stop": 10.0, "slow": 130.0}}, "arm_arm.stop is 10.0.* in mm"),
+        ({"gripper_table": {"stop": 0.01, "slow": 0.01}}, "slow at least 0.005 m above stop"),
+        ({"workspace_lower": [0.5, 0, 0], "workspace_upper": [0.4, 1, 1]}, "in x"),
+        ({"workspace_lower": [-500.0, 0.0, 0.0]}, "is -500.0 m"),
+        ({"workspace_lower": [0.0, 0.0]}, "three numbers"),
+        ({"gripper_arm": {"stop": 0.1, "slow": 0.2}}, "unknown key 'gripper_arm'"),
+    ],
+)
+def test_a_guard_out_of_range_is_refused_with_its_value(values, words):
+    with pytest.raises(ContractError, match=words):
+        build_checked(GuardConfig, values, "guard")
+
+
+TABLE = {"shape": "box", "size": [0.9, 1.6, 0.06], "pose": [0.25, 0.0, -0.03, 0, 0, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": [900.0, 1.6, 0.06]}, r"size\[0\] is 900.0 m"),
+        ({"size": [0.9, 1.6]}, "size has 2 numbers"),
+        ({"shape": "cone"}, "shape is 'cone'"),
+        ({"pose": [0.25, 0.0, -0.03]}, "need x y z"),
+        ({"pose": [250.0, 0.0, -30.0, 0.0, 0.0, 0.0, 1.0]}, "is 250.0 m"),
+        ({"pose": [0.25, 0.0, -0.03, 0.0, 0.0, 0.0, 0.0]}, "of length 0"),
+    ],
+)
+def test_an_obstacle_out_of_range_is_refused_with_its_value(change, words):
+    with pytest.raises(ContractError, match=words):
+        build_checked(Obstacle, {**TABLE, **change}, "obstacles.table")
+
+
+def test_a_cell_with_obstacles_and_distances_survives_its_own_text():
+    assert parse_cell_text(CELL.canonical_text()) == CELL
