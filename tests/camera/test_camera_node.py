@@ -47,6 +47,7 @@ class Watcher:
         self.images: list[CompressedImage] = []
         self.infos: list[CameraInfo] = []
         self.levels: list[bytes] = []
+        self.lifecycle: list[str] = []
         camera = "/cameras/left_wrist"
         subscribe = self.node.create_subscription
         subscribe(
@@ -70,7 +71,10 @@ class Watcher:
         self.context.try_shutdown()
 
     def _keep_level(self, message: DiagnosticArray) -> None:
-        self.levels += [s.level for s in message.status if s.name == "camera_node: left_wrist"]
+        for status in message.status:
+            if status.name == "camera_node: left_wrist":
+                self.levels.append(status.level)
+                self.lifecycle += [v.value for v in status.values if v.key == "lifecycle"]
 
 
 def decode(image: CompressedImage) -> np.ndarray:
@@ -108,6 +112,7 @@ def test_node_publishes_each_picture_once_and_survives_a_restarted_camera(
         return condition
 
     watcher.spin_until(show_until_published(3))
+    watcher.spin_until(lambda: "active" in watcher.lifecycle)
     silent = {DiagnosticStatus.STALE, DiagnosticStatus.ERROR}  # error: it is being opened again
     watcher.spin_until(lambda: bool(silent & set(watcher.levels)))
     count = len(watcher.images)

@@ -174,6 +174,11 @@ class CameraStream:
             self._thread.join(0.0 if is_hung else CLOSE_TIMEOUT)
             self._thread = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the stream was started and not stopped."""
+        return self._thread is not None and not self._stop.is_set()
+
     def trouble(self, now: float) -> str:
         """Why this process must be replaced; empty while it need not.
 

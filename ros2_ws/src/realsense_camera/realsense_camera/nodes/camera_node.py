@@ -5,12 +5,12 @@ import sys
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from ate_core.errors import DeviceError
+from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS
 from ate_core.nodes.runner import run_node
@@ -31,8 +31,12 @@ LEVELS = {
 }
 
 
-class CameraNode(Node):
-    """`CameraStream` -> `JpegEncoder` -> topics; frames are published in the encoder's thread."""
+class CameraNode(DeviceNode):
+    """`CameraStream` -> `JpegEncoder` -> topics; frames are published in the encoder's thread.
+
+    There is nothing to command, so pictures are published in every state of its lifecycle: active
+    says that they came as the cell wants them.
+    """
 
     def __init__(self) -> None:
         super().__init__("camera_node")
@@ -52,13 +56,28 @@ class CameraNode(Node):
         self._encoder = JpegEncoder(self._settings.jpeg_quality, self._publish)
         self._stream = CameraStream(make_backend(self._settings), self._encoder.put, shape=size)
         self.create_timer(1.0, self._publish_diagnostics)
+        self.manage(f"/cameras/{role}")
+
+    def begin(self) -> None:
+        """Begin to open the camera."""
         self._encoder.start()
         self._stream.start()
+
+    def link_problem(self) -> str:
+        """Why no pictures come."""
+        stats = self._stream.stats(time.monotonic())
+        if stats.error or stats.frames:
+            return stats.error
+        return "the camera is open, no picture has come yet"
+
+    def set_active(self, active: bool) -> None:
+        """Nothing to do: pictures are published in every state."""
 
     def halt(self) -> None:
         """Close the camera."""
         self._stream.stop()
         self._encoder.stop()
+        self.release_device()
 
     def _publish(self, frame: Frame, jpeg: bytes) -> None:
         header = Header(frame_id=self._frame_id, stamp=Time(nanoseconds=frame.stamp_ns).to_msg())
@@ -74,7 +93,7 @@ class CameraNode(Node):
     def _publish_diagnostics(self) -> None:
         now = time.monotonic()
         trouble = self._stream.trouble(now)
-        if not self._encoder.is_alive:
+        if self._stream.is_running and not self._encoder.is_alive:
             trouble = trouble or "the thread that compresses pictures has died"
         if trouble:
             raise DeviceError(f"camera {self._settings.role}: {trouble}; start this node again")
@@ -84,12 +103,13 @@ class CameraNode(Node):
             stats, self._settings.fps, stats.gaps - self._gaps, encoder, drops - self._drops
         )
         self._gaps, self._drops = stats.gaps, drops
+        values = {**health.values, "lifecycle": self.state_label}
         status = DiagnosticStatus(
             level=LEVELS[health.level],
             name=f"camera_node: {self._settings.role}",
             message=health.message,
             hardware_id=self._settings.serial,
-            values=[KeyValue(key=key, value=value) for key, value in health.values.items()],
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
