@@ -1,13 +1,17 @@
-"""One arm over the SDK: it connects, streams, reads and reconnects for ever. No ROS.
+"""One arm, as the node sees it: a link process that is replaced whenever it ends or falls silent.
 
-Only the link thread creates and deletes SDK handles, as a call on a failed handle would leave
-the SDK's process-wide lock behind. Nothing here blocks on a planned move.
+The vendor's library lives in that process (`realman_driver.link`), so whatever it does, the node
+goes on. Nothing here waits for the library: targets and stops are packets that leave at once.
 """
 
+import dataclasses
+import json
 import logging
+import socket
+import subprocess
+import sys
 import threading
 import time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,26 +19,46 @@ from numpy.typing import NDArray
 from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
-from realman_driver import sdk
-from realman_driver.protocol import joints_to_degrees, sample_from_push
+from realman_driver import records
+from realman_driver.protocol import identity_from_record, joints_to_degrees, sample_from_push
+from realman_driver.push import PushError, read_push
+from realman_driver.records import Answer, Identity, Problem, Pulse, RecordError, State
+from realman_driver.sdk import LinkConfig
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
-RETRY_PERIOD = 0.5
-"""Wait between two attempts to connect [s]."""
-FIRST_PUSH_TIMEOUT = 1.0
-"""A connected controller must push its state within this time [s]."""
-LINK_TIMEOUT = 1.0
-"""Silence of the push after which the link is given up and made again [s]: long enough for a
-hiccup of the network, during which the arm holds anyway."""
-PROBE_PERIOD = 2.0
-"""How often a question goes over TCP [s]. Streaming frames are never answered, so a controller
-that pushes but no longer reads would otherwise go unnoticed until the socket is full."""
+RETRY_PERIOD = 0.3
+"""Wait between the end of a link process and the start of the next [s]."""
+START_TIMEOUT = 10.0
+"""A new process must say that it lives within this time; a busy machine starts it slowly [s]."""
+SILENCE_TIMEOUT = 0.6
+"""A process that says nothing for this long is killed and replaced [s]."""
+LISTEN_TIMEOUT = 0.05
+"""How often that silence is looked at [s]."""
+BEAT_PERIOD = 0.02
+"""Without a target the streaming thread says this often that it lives [s]."""
+STOP_TIMEOUT = 0.09
+"""Longest wait for the controller to confirm a stop [s]."""
+CLEAR_TIMEOUT = 6.0
+"""Longest wait for the controller to clear its errors [s]."""
 CLOSE_TIMEOUT = 1.2
-"""Longest wait for the link thread at the end [s]: one unanswered question, one stop."""
-WATCH_PERIOD = 0.05
-"""How often the link thread looks [s]."""
+"""Longest wait for the link process at the end [s]: one stop, and the arm at rest."""
+SETTLE_RETRY = 0.2
+"""Wait after a glide that failed [s]."""
+
+
+def link_config(arm: ArmConfig) -> LinkConfig:
+    """What the link process must know of an arm of the cell."""
+    return LinkConfig(
+        ip=arm.ip,
+        tcp_port=arm.tcp_port,
+        udp_port=arm.udp_port,
+        cycle=arm.udp_cycle_ms // 5,
+        joints=len(arm.joint_names),
+        tool_length=arm.tool_length,
+        payload=arm.payload_kg,
+    )
 
 
 class ArmClient:
@@ -47,14 +71,27 @@ class ArmClient:
             config: addresses, joints and tool of the arm.
         """
         self._config = config
-        self._arm: Any = None
-        self._use = threading.Lock()  # held while a call runs on the handle
+        self._link_config = link_config(config)
+        self._channel: socket.socket | None = None
         self._stop = threading.Event()
-        self._send_failed = threading.Event()
-        self._pushed = threading.Event()
-        self._newest: tuple[int, float, int, Any] | None = None
-        self._sample: ArmSample | None = None
-        self._content = b""
+        self._send_failed = False
+        self._linked = False
+        self._problem = ""
+        self._identity: Identity | None = None
+        self._pulse: Pulse | None = None
+        self._newest: tuple[int, ArmSample] | None = None
+        self._sequence = 0
+        self._epoch = 0
+        self._adopted = threading.local()
+        self._streamer = 0
+        self._sent_at = 0.0
+        self._tickets = 0
+        self._answers: dict[int, Answer | None] = {}
+        self._answered = threading.Condition()
+        self._settling = 0
+        self._settle_at = 0.0
+        self._processes = self._lost_records = self._broken_packets = 0
+        self._lost: dict[str, int] = {}
         self._thread = threading.Thread(target=self._keep_link, name="arm link", daemon=True)
         self.session = 0
         """Counts links; a change means that the arm may have moved or restarted meanwhile."""
@@ -66,48 +103,41 @@ class ArmClient:
         self._thread.start()
 
     def close(self) -> None:
-        """Bring the arm to rest if it is linked, and disconnect.
-
-        A connection attempt to a silent host cannot be broken off (3 s in the SDK); it is left
-        behind, as there is no arm to stop at its other end.
-        """
+        """Bring the arm to rest if it is linked, and disconnect."""
         self._stop.set()
-        self._pushed.set()
+        self._send(records.pack_end())
         if self._thread.is_alive():
-            self._thread.join(CLOSE_TIMEOUT)
+            self._thread.join(CLOSE_TIMEOUT + 1.0)
 
     def identity(self) -> ArmIdentity:
-        """Which controller this is; it was asked for its number of joints on connecting."""
-        return ArmIdentity(
-            name=f"{self._config.ip}:{self._config.tcp_port}",
-            joints=len(self._config.joint_names),
-        )
+        """Which controller this is, as far as known."""
+        name = f"{self._config.ip}:{self._config.tcp_port}"
+        return identity_from_record(self._identity, name)
 
     def latest(self) -> ArmSample | None:
-        """Newest state of this link; None before the first, and for a broken push."""
+        """Newest state of this link; None before the first, and for a broken push.
+
+        The streaming thread calls it on every tick, which also tells the link process that the
+        node lives.
+        """
         newest = self._newest
+        if threading.get_ident() == self._streamer:
+            now = time.monotonic()
+            if now - self._sent_at > BEAT_PERIOD:
+                self._sent_at = now
+                self._send(records.pack_beat())
         if newest is None:
             return None
-        sequence, received, stamp_ns, push = newest
-        if self._sample is None or self._sample.sequence != sequence:
-            sample = sample_from_push(
-                push,
-                joints=len(self._config.joint_names),
-                sequence=sequence,
-                received=received,
-                stamp_ns=stamp_ns,
-            )
-            if sample is None:
-                return self._sample  # its age tells
-            self._sample = sample
-        return self._sample
+        self._adopted.epoch, sample = newest
+        return sample
 
     # --- commands ------------------------------------------------------------------------
 
     def stream(self, q: Array) -> bool:
         """Send one pass-through target (n,) [rad]; False when it did not leave.
 
-        True says only that the bytes left: watch the measured joints.
+        True says only that it left for the link process: watch the measured joints. A target that
+        was made before the link stopped the arm by itself is refused there.
 
         Raises:
             SafetyError: not one finite number per joint, which the SDK would send as something
@@ -116,30 +146,71 @@ class ArmClient:
         joints = len(self._config.joint_names)
         if q.shape != (joints,) or not np.all(np.isfinite(q)):
             raise SafetyError(f"joint target {q} is not {joints} finite numbers: not sent")
-        with self._use:
-            if self._arm is None:
-                return False
-            # High follow, raw: the filter before this has limited speed and acceleration.
-            code = self._arm.rm_movej_canfd(joints_to_degrees(q), True)
-        if code != 0:
-            self._send_failed.set()
-        return bool(code == 0)
+        self._streamer = threading.get_ident()
+        if not self._linked:
+            return False
+        self._sent_at = now = time.monotonic()
+        epoch = getattr(self._adopted, "epoch", 0)
+        return self._send(records.pack_stream(epoch, now, tuple(joints_to_degrees(q))))
 
     def stop(self, *, fast: bool = False) -> bool:
-        """Let the controller brake; False when it did not confirm."""
-        with self._use:
-            if self._arm is None:
-                return False
-            code = self._arm.rm_set_arm_stop() if fast else self._arm.rm_set_arm_slow_stop()
-            return bool(code == 0)
+        """Let the controller brake; False when it did not confirm in time.
+
+        Confirmed is a stop by the controller's answer, or by its state that says so. The streaming
+        thread does not wait: there True says that the stop left for the link process.
+        """
+        ticket = self._ticket()
+        self._settling = 0
+        sent = self._linked and self._send(records.pack_stop(ticket, fast))
+        if not sent or threading.get_ident() == self._streamer:
+            self._forget(ticket)
+            return sent
+        answer = self._wait(ticket, STOP_TIMEOUT)
+        return answer is not None and answer.code == 0
 
     def settle(self, q: Array) -> bool:
-        """Nothing to wait for."""
-        return True
+        """Let the controller's set point glide to the measured joints (n,) [rad].
+
+        It is a slow planned move to where the arm is, which takes the pressure from an arm that
+        its last target pushed against something. Call it until it is True.
+        """
+        now = time.monotonic()
+        if self._settling == 0:
+            if self._linked and now >= self._settle_at:
+                ticket = self._ticket()
+                if self._send(records.pack_settle(ticket, tuple(joints_to_degrees(q)))):
+                    self._settling = ticket
+                else:
+                    self._forget(ticket)
+            return False
+        answer = self._answers.get(self._settling)
+        if answer is None and self._settling in self._answers:
+            return False
+        self._forget(self._settling)
+        self._settling = 0
+        if answer is not None and answer.code == 0:
+            return True
+        self._settle_at = now + SETTLE_RETRY
+        return False
 
     def health(self) -> dict[str, str]:
-        """Links made so far."""
-        return {"links made": str(self.session)}
+        """Counters of the link process and of those before it."""
+        pulse = self._pulse
+        values = {
+            "links made": str(self.session),
+            "link processes started": str(self._processes),
+            "records refused": str(self._lost_records),
+            "state packets not understood": str(self._broken_packets),
+        }
+        values |= {f"links lost: {reason}": str(count) for reason, count in self._lost.items()}
+        if pulse is not None:
+            values |= {
+                "targets given to the SDK": str(pulse.frames),
+                "targets refused by the link": str(pulse.refused),
+                "state packets": str(pulse.pushes),
+                "state packets repeated": str(pulse.repeated),
+            }
+        return values
 
     def clear_errors(self) -> None:
         """Clear system and joint errors and enable the joints again.
@@ -147,89 +218,177 @@ class ArmClient:
         Raises:
             DeviceError: no link, or the controller refused.
         """
-        sample = self.latest()
-        joints = () if sample is None else sample.faulty_joints
-        with self._use:
-            if self._arm is None:
-                raise DeviceError(f"arm {self._config.ip} is not connected: {self.link_error}")
-            codes = [self._arm.rm_clear_system_err()]
-            for number in joints:
-                codes.append(self._arm.rm_set_joint_clear_err(number))
-                codes.append(self._arm.rm_set_joint_en_state(number, 1))
-        if any(codes):
+        newest = self._newest
+        joints = () if newest is None else newest[1].faulty_joints
+        ip = self._config.ip
+        ticket = self._ticket()
+        if not self._linked or not self._send(records.pack_clear(ticket, joints)):
+            self._forget(ticket)
+            raise DeviceError(f"arm {ip} is not connected: {self.link_error}")
+        answer = self._wait(ticket, CLEAR_TIMEOUT)
+        if answer is None or answer.code != 0:
+            why = "no answer" if answer is None else answer.text
             raise DeviceError(
-                f"arm {self._config.ip} did not clear its errors (codes {codes}): look at the "
-                "arm, then switch it off and on"
+                f"arm {ip} did not clear its errors ({why}): look at the arm, then switch it off "
+                "and on"
             )
 
-    # --- link ----------------------------------------------------------------------------
+    # --- packets -------------------------------------------------------------------------
+
+    def _send(self, record: bytes) -> bool:
+        """Never waits; a full socket says that the link process does not read."""
+        channel = self._channel
+        if channel is None:
+            return False
+        try:
+            channel.send(record, socket.MSG_DONTWAIT)
+        except OSError:
+            self._send_failed = True
+            return False
+        return True
+
+    def _ticket(self) -> int:
+        with self._answered:
+            self._tickets = self._tickets % 0xFFFFFFF0 + 1
+            self._answers[self._tickets] = None
+            return self._tickets
+
+    def _forget(self, ticket: int) -> None:
+        with self._answered:
+            self._answers.pop(ticket, None)
+
+    def _wait(self, ticket: int, seconds: float) -> Answer | None:
+        with self._answered:
+            self._answered.wait_for(lambda: self._answers[ticket] is not None, seconds)
+            return self._answers.pop(ticket)
+
+    # --- the link process, in a thread of its own ----------------------------------------
 
     def _keep_link(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._connect()
-            except DeviceError as error:
-                self._report(str(error))
-                self._stop.wait(RETRY_PERIOD)
-                continue
-            reason = self._watch()
-            if not reason:
-                self.stop()
-            self._report(reason or "closed")
-            self._disconnect()
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with there:
+                process = self._start_process(there)
+            here.settimeout(LISTEN_TIMEOUT)
+            self._send_failed, self._channel = False, here
+            reason = self._listen(here)
+            self._end_link(here, process, reason)
+            self._stop.wait(RETRY_PERIOD)
 
-    def _connect(self) -> None:
-        self._newest = self._sample = None
-        self._pushed.clear()
-        self._send_failed.clear()
-        arm = sdk.open_arm(self._config, self._on_push)
-        if not self._pushed.wait(FIRST_PUSH_TIMEOUT):
-            sdk.close_arm(arm, self._config)
-            raise DeviceError(
-                f"arm {self._config.ip} pushes no state to UDP port {self._config.udp_port}: "
-                "check the firewall, and that no other process uses this port"
-            )
-        with self._use:
-            self._arm = arm
-        self.session += 1
-        self.link_error = ""
-        log.info("connected to %s:%d", self._config.ip, self._config.tcp_port)
+    def _start_process(self, channel: socket.socket) -> "subprocess.Popen[bytes]":
+        config = json.dumps(dataclasses.asdict(self._link_config))
+        descriptor = channel.fileno()
+        self._processes += 1
+        return subprocess.Popen(
+            [sys.executable, "-m", "realman_driver.link", str(descriptor), config],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # the library prints
+            pass_fds=(descriptor,),
+            process_group=0,  # Ctrl-C is for the node, which brings the arm to rest
+        )
 
-    def _watch(self) -> str:
-        """Wait for the end of the link; why it ended, or empty when asked to stop."""
-        probe_at = time.monotonic() + PROBE_PERIOD
-        while not self._stop.wait(WATCH_PERIOD):
-            if self._send_failed.is_set():
-                return "link broke while sending"
+    def _listen(self, channel: socket.socket) -> str:
+        """Take records until the process ends or falls silent; says which."""
+        heard, limit = time.monotonic(), START_TIMEOUT
+        asked_to_end = float("inf")
+        while True:
             now = time.monotonic()
-            newest = self._newest
-            if newest is None or now - newest[1] > LINK_TIMEOUT:
-                return f"no new state from {self._config.ip} for {LINK_TIMEOUT * 1e3:.0f} ms"
-            if now >= probe_at:
-                probe_at = now + PROBE_PERIOD
-                # Without the lock: only this thread deletes the handle, and streaming goes on.
-                code = self._arm.rm_get_joint_degree()[0]
-                if code != 0 and not self._stop.is_set():
-                    return f"{self._config.ip} does not answer ({code})"
-        return ""
+            if self._stop.is_set() and asked_to_end == float("inf"):
+                asked_to_end = now
+                self._send(records.pack_end())
+            if now - asked_to_end > CLOSE_TIMEOUT:
+                return "did not end"
+            if self._send_failed and not self._stop.is_set():
+                return "took no orders"
+            try:
+                data = channel.recv(records.LARGEST)
+            except TimeoutError:
+                if now - heard > limit:
+                    return "fell silent"
+                continue
+            except OSError:
+                return "ended"
+            if not data:
+                return "ended"
+            heard, limit = time.monotonic(), SILENCE_TIMEOUT
+            try:
+                self._take(records.unpack_report(data))
+            except RecordError as error:
+                self._lost_records += 1
+                log.warning("link process of %s: %s", self._config.ip, error)
 
-    def _disconnect(self) -> None:
-        with self._use:
-            arm, self._arm = self._arm, None
-        sdk.close_arm(arm, self._config)
+    def _end_link(
+        self, channel: socket.socket, process: "subprocess.Popen[bytes]", reason: str
+    ) -> None:
+        was_linked = self._linked
+        self._linked, self._channel = False, None
+        channel.close()  # a process that still lives brings its arm to rest now
+        if reason == "ended":
+            try:
+                code = process.wait(1.0)
+            except subprocess.TimeoutExpired:
+                code = 0
+            if code < 0:
+                reason = f"ended by signal {-code}"
+        process.kill()
+        process.wait()
+        with self._answered:
+            for ticket in self._answers:
+                self._answers[ticket] = Answer(ticket, -1, "the link was lost")
+            self._answered.notify_all()
+        self._newest = None
+        problem, self._problem = self._problem, ""
+        if self._stop.is_set():
+            self.link_error = "closed"
+            return
+        if was_linked or not problem:
+            why = problem.split(" for ")[0] if problem else reason
+            self._lost[why] = self._lost.get(why, 0) + 1
+        self._report(problem or f"link process of arm {self._config.ip} {reason}: started again")
+
+    def _take(self, report: records.Report) -> None:
+        if isinstance(report, State):
+            self._take_state(report)
+        elif isinstance(report, Pulse):
+            self._pulse = report
+        elif isinstance(report, Answer):
+            with self._answered:
+                if report.ticket in self._answers:
+                    self._answers[report.ticket] = report
+                    self._answered.notify_all()
+        elif isinstance(report, Identity):
+            self._identity = report
+            self._epoch = 0
+            self.session += 1
+            self._linked = True
+            self.link_error = ""
+            log.info("connected to %s:%d", self._config.ip, self._config.tcp_port)
+        elif isinstance(report, Problem):
+            self._problem = report.text
+            self._report(report.text)
+
+    def _take_state(self, state: State) -> None:
+        if self._linked and state.epoch != self._epoch:
+            self._epoch = state.epoch
+            self.session += 1  # the link stopped the arm by itself
+            log.warning("the link stopped arm %s: this process was silent", self._config.ip)
+        try:
+            push = read_push(state.packet, len(self._config.joint_names))
+        except PushError as error:
+            self._broken_packets += 1
+            log.debug("%s", error)
+            return
+        self._sequence += 1
+        sample = sample_from_push(
+            push,
+            sequence=self._sequence,
+            received=state.received,
+            stamp_ns=state.stamp_ns,
+        )
+        if sample is not None:  # else its age tells
+            self._newest = (state.epoch, sample)
 
     def _report(self, error: str) -> None:
-        if error != self.link_error and error != "closed":
+        if error != self.link_error:
             log.warning("%s", error)
         self.link_error = error
-
-    def _on_push(self, received: float, stamp_ns: int, push: Any) -> None:
-        # A sensor of a live arm always differs in some last digit. The same packet again is an
-        # old state, however new its arrival: it must age.
-        content = bytes(push)
-        if content == self._content:
-            return
-        self._content = content
-        newest = self._newest
-        self._newest = (newest[0] + 1 if newest else 1, received, stamp_ns, push)
-        self._pushed.set()

@@ -2,21 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arm_driver.interface import ArmSample
+from arm_driver.interface import ArmIdentity, ArmSample
+from realman_driver.push import Push
+from realman_driver.records import Identity
 
 Array = NDArray[np.float64]
 
 RAD_PER_DEGREE = math.pi / 180.0
-RAD_PER_S_PER_RPM = 2.0 * math.pi / 60.0
-AMPERE_PER_MILLIAMPERE = 1e-3
-
-PARSE_ERROR = -3
-"""``errCode`` of a push that was incomplete; also of a sound one from firmware without "err"."""
+RAD_PER_ANGLE = RAD_PER_DEGREE / 1000.0
+"""Of one unit of an angle on the wire."""
+RAD_PER_S_PER_SPEED = 2.0 * math.pi / 60.0 / 100.0
+"""Of one unit of a joint speed in a state packet: 0.01 RPM."""
+AMPERE_PER_CURRENT = 1e-6
+"""Of one unit of a motor current on the wire: 0.001 mA."""
 
 SYSTEM_ERRORS = {
     0x1001: "joint communication", 0x1002: "target outside limit",
@@ -69,39 +71,46 @@ def joints_to_degrees(q: Array) -> list[float]:
 
 
 def sample_from_push(
-    push: Any, *, joints: int, sequence: int, received: float, stamp_ns: int
+    push: Push, *, sequence: int, received: float, stamp_ns: int
 ) -> ArmSample | None:
-    """Convert one push of the SDK; None when its joints are not to be trusted.
+    """Convert one state packet; None when its joints are not to be trusted.
 
     Args:
-        push: ``rm_realtime_arm_joint_state_t``.
-        joints: number of the arm's joints; the push has room for seven.
+        push: what the packet says.
         sequence: number of the packet.
         received: monotonic receive time [s].
         stamp_ns: wall-clock receive time [ns].
     """
-    status = push.joint_status
-    position = _floats(status.joint_position)[:joints]
-    if not np.all(np.isfinite(position)):
+    if not push.position or not all(map(math.isfinite, push.position)):
         return None
-    # A push that broke off leaves zeros behind; one without "err" has all its joints.
-    if push.errCode == PARSE_ERROR and not np.any(position):
-        return None
-    errors = [code for code in push.err.err[: push.err.err_len] if code]
-    joint_errors = list(status.joint_err_code)[:joints]
     return ArmSample(
         sequence=sequence,
         received=received,
         stamp_ns=stamp_ns,
-        position=position * RAD_PER_DEGREE,
-        velocity=_floats(status.joint_speed)[:joints] * RAD_PER_S_PER_RPM,
-        effort=_floats(status.joint_current)[:joints] * AMPERE_PER_MILLIAMPERE,
-        wrench=_floats(push.force_sensor.zero_force),
-        fault=fault_text(errors, joint_errors),
-        faulty_joints=tuple(joint for joint, bits in enumerate(joint_errors, 1) if bits),
+        position=np.array(push.position) * RAD_PER_ANGLE,
+        velocity=np.array(push.speed) * RAD_PER_S_PER_SPEED,
+        effort=np.array(push.current) * AMPERE_PER_CURRENT,
+        wrench=np.array(push.zero_force) * 1e-3 if push.zero_force else None,
+        fault=fault_text(push.errors, push.joint_errors),
+        faulty_joints=tuple(n for n, bits in enumerate(push.joint_errors, 1) if bits),
+        mode=push.mode,
     )
 
 
-def _floats(values: Any) -> Array:
-    """Float64 copy of a ctypes array of C floats."""
-    return np.frombuffer(values, dtype=np.float32).astype(np.float64)
+def identity_from_record(record: Identity | None, name: str) -> ArmIdentity:
+    """What the controller said of itself, in SI units.
+
+    Args:
+        record: as the link process read it; None before it was read.
+        name: address of the controller.
+    """
+    if record is None:
+        return ArmIdentity(name=name)
+    return ArmIdentity(
+        name=name,
+        joints=record.joints,
+        lower=np.radians(record.lower[: record.joints]),
+        upper=np.radians(record.upper[: record.joints]),
+        model=record.product,
+        firmware=record.firmware,
+    )

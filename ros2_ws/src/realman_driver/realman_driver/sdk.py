@@ -1,21 +1,23 @@
-"""The vendor's SDK, set up once per process.
+"""The vendor's SDK in the link process: one connection to one arm, then the process ends.
 
-Its locks, thread mode and state callback are process-wide, so a driver runs one process per
-arm. The callback copies and leaves: a slow one would silently age the data.
+Its locks and thread mode are process-wide, a failed or deleted handle can leave a lock behind or
+lose one of its threads for ever, and a deletion during a push is a segmentation fault. So a
+process connects once and never deletes: a link that is lost is a process that ends. The state
+push is not left to the library either: while its stop waits for a reply, or a question while the
+arm stops, it takes no packet, and a long list of errors ends the process.
 """
 
 import contextlib
 import functools
-import io
+import os
 import socket
-import threading
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError
+from realman_driver import records
+from realman_driver.records import Identity
 
 SILENT = 4
 """Log level that keeps the library off stdout."""
@@ -23,24 +25,35 @@ TOOL_NAME = "gripper"
 TOOL_FRAME = 2
 """Force coordinate of the push: the tool frame."""
 
-PushSink = Callable[[float, int, Any], None]
-"""Receives monotonic time [s], wall time [ns] and the SDK's push structure."""
 
-PARKING_TIMEOUT = 0.05
-"""How long a push is awaited before a handle is deleted: ten periods [s]."""
-PARKED_LIMIT = 0.5
-"""Longest time that the library's receiving thread is kept from its work [s]."""
+@dataclass(frozen=True, kw_only=True)
+class LinkConfig:
+    """What the link process must know of its arm."""
 
-_sinks: dict[bytes, PushSink] = {}
-_pass = threading.Event()
-_pass.set()
-_parked = threading.Event()
-_connecting = threading.Lock()
+    ip: str
+    """Address of the controller."""
+    tcp_port: int
+    """Its command port."""
+    udp_port: int
+    """Local port of the state push."""
+    cycle: int
+    """Period of the state push in units of 5 ms."""
+    joints: int
+    """Number of joints."""
+    tool_length: float
+    """Flange to grasp point along z [m]."""
+    payload: float
+    """Mass at the flange [kg]."""
+
+    @property
+    def where(self) -> str:
+        """The controller, for messages."""
+        return f"arm controller {self.ip}:{self.tcp_port}"
 
 
 @functools.cache
 def load_sdk() -> ModuleType:
-    """Import the SDK, choose its three-thread mode and register the one callback.
+    """Import the SDK.
 
     Raises:
         DeviceError: the library cannot be loaded.
@@ -51,90 +64,41 @@ def load_sdk() -> ModuleType:
         raise DeviceError(
             f"the RealMan SDK cannot be loaded ({error}): pip install Robotic_Arm==1.1.6"
         ) from None
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its version
-        first = sdk.RoboticArm(sdk.rm_thread_mode_e.RM_TRIPLE_MODE_E)
-    callback = sdk.rm_realtime_arm_state_callback_ptr(_on_push)
-    first.rm_realtime_arm_state_call_back(callback)
-    _keep_for_ever(callback)
     loaded: ModuleType = sdk
     return loaded
 
 
-_kept: list[object] = []
-
-
-def _keep_for_ever(callback: object) -> None:
-    """The library calls it until the process ends, so it must never be collected."""
-    _kept.append(callback)
-
-
-def _on_push(push: Any) -> None:
-    sink = _sinks.get(push.arm_ip)
-    if sink is not None:
-        sink(time.monotonic(), time.time_ns(), push)
-    if not _pass.is_set():
-        _parked.set()
-        _pass.wait(PARKED_LIMIT)
-
-
-def open_arm(config: ArmConfig, sink: PushSink) -> Any:
-    """Connect, direct the state push to this host and declare the tool.
+def open_arm(config: LinkConfig) -> Any:
+    """Connect; once in a process.
 
     Returns:
-        A connected ``RoboticArm``; give it back with `close_arm`.
+        A connected ``RoboticArm``.
 
     Raises:
         DeviceError: the controller does not answer as it should.
     """
     sdk = load_sdk()
-    where = f"arm controller {config.ip}:{config.tcp_port}"
-    with _connecting:
-        arm = sdk.RoboticArm()
-        try:
-            handle = arm.rm_create_robot_arm(config.ip, config.tcp_port, SILENT)
-        except ValueError:  # the SDK gives NULL when all its slots are taken
-            raise DeviceError(f"{where}: the SDK has no free slot, restart this process") from None
-        if handle.id == -1:
-            _delete(arm)  # else the slot stays taken
-            raise DeviceError(
-                f"{where} does not answer: check power, cable and the ip in the cell file"
-            )
-        _sinks[config.ip.encode()] = sink
-        try:
-            _set_up(sdk, arm, config, where)
-        except BaseException:
-            close_arm(arm, config)
-            raise
+    arm = sdk.RoboticArm(sdk.rm_thread_mode_e.RM_DUAL_MODE_E)
+    handle = arm.rm_create_robot_arm(config.ip, config.tcp_port, SILENT)
+    if handle.id == -1:
+        raise DeviceError(
+            f"{config.where} accepts the connection but does not answer as an RM75: check the ip "
+            "in the cell file, the controller's firmware and that it has started up"
+        )
     return arm
 
 
-def close_arm(arm: Any, config: ArmConfig) -> None:
-    """Disconnect; the object is of no use afterwards."""
-    _sinks.pop(config.ip.encode(), None)
-    _delete(arm)
+def set_up(arm: Any, config: LinkConfig) -> None:
+    """Direct the state push to this host and declare the tool.
 
-
-def _delete(arm: Any) -> None:
-    """Delete a handle while no push is being received.
-
-    The library's receiving thread looks a handle up for every push, without a lock: a deletion at
-    that moment ends the process with a segmentation fault. So the thread is parked in our
-    callback meanwhile, where no push is being looked up; without pushes there is nothing to park.
+    Raises:
+        DeviceError: the controller refuses, or has another number of joints.
     """
-    _parked.clear()
-    _pass.clear()
-    try:
-        _parked.wait(PARKING_TIMEOUT)
-        arm.rm_delete_robot_arm()
-    finally:
-        _pass.set()
-
-
-def _set_up(sdk: ModuleType, arm: Any, config: ArmConfig, where: str) -> None:
+    sdk = load_sdk()
     freedom = arm.rm_get_robot_info()[1].get("arm_dof", 0)
-    if freedom != len(config.joint_names):
+    if freedom != config.joints:
         raise DeviceError(
-            f"{where} has {freedom} joints, the cell file names {len(config.joint_names)}: "
+            f"{config.where} has {freedom} joints, the cell file names {config.joints}: "
             "check the ip"
         )
     custom = sdk.rm_udp_custom_config_t(
@@ -142,7 +106,7 @@ def _set_up(sdk: ModuleType, arm: Any, config: ArmConfig, where: str) -> None:
         aloha_state=0, plus_base=0, plus_state=0,
     )  # fmt: skip
     push = sdk.rm_realtime_push_config_t(
-        cycle=config.udp_cycle_ms // 5,
+        cycle=config.cycle,
         enable=True,
         port=config.udp_port,
         force_coordinate=TOOL_FRAME,
@@ -151,10 +115,10 @@ def _set_up(sdk: ModuleType, arm: Any, config: ArmConfig, where: str) -> None:
     )
     code = arm.rm_set_realtime_push(push)
     if code != 0:
-        raise DeviceError(f"{where} refused the state push ({code}): check its firmware")
+        raise DeviceError(f"{config.where} refused the state push ({code}): check its firmware")
     middle = config.tool_length / 2
     tool = sdk.rm_frame_t(
-        TOOL_NAME, (0, 0, config.tool_length, 0, 0, 0), config.payload_kg, 0, 0, middle
+        TOOL_NAME, (0, 0, config.tool_length, 0, 0, 0), config.payload, 0, 0, middle
     )
     # Its payload keeps collision detection from seeing a false load. The frame may exist
     # already, so only the change to it decides.
@@ -162,8 +126,99 @@ def _set_up(sdk: ModuleType, arm: Any, config: ArmConfig, where: str) -> None:
     code = arm.rm_change_tool_frame(TOOL_NAME)
     if code != 0:
         raise DeviceError(
-            f"{where} refused the tool {TOOL_NAME!r} ({code}): delete a tool, at most 10 fit"
+            f"{config.where} refused the tool {TOOL_NAME!r} ({code}): delete a tool, at most 10 "
+            "fit"
         )
+
+
+def read_identity(arm: Any, config: LinkConfig) -> Identity:
+    """Ask the controller what it is.
+
+    Raises:
+        DeviceError: it does not answer one of the questions.
+    """
+
+    def ask(name: str) -> Any:
+        code, value = getattr(arm, name)()
+        if code != 0:
+            raise DeviceError(
+                f"{config.where} does not answer {name} ({code}): check its firmware"
+            )
+        return value
+
+    info, software = ask("rm_get_robot_info"), ask("rm_get_arm_software_info")
+    dh = ask("rm_get_DH_data")
+    rows = zip(dh["alpha"], dh["a"], dh["d"], dh["offset"], strict=True)
+    table = [number for row in rows for number in row]
+    work, tool = ask("rm_get_current_work_frame"), ask("rm_get_current_tool_frame")
+    install = arm.rm_get_install_pose()
+    run_code, run_mode = arm.rm_get_arm_run_mode()
+    power_code, power = arm.rm_get_arm_power_state()
+
+    def limits(name: str) -> tuple[float, ...]:
+        return records.seven(tuple(ask(f"rm_get_joint_{name}")))
+
+    return Identity(
+        product=str(software.get("product_version", "")),
+        model=str(info.get("arm_model", "")),
+        force_type=str(info.get("force_type", "")),
+        firmware=str(software.get("ctrl_info", {}).get("version", "")),
+        work_frame=work["name"],
+        tool=tool["name"],
+        generation=int(info.get("robot_controller_version", 0)),
+        joints=int(info.get("arm_dof", 0)),
+        run_mode=run_mode if run_code == 0 else -1,
+        power=power if power_code == 0 else -1,
+        lower=limits("min_pos"),
+        upper=limits("max_pos"),
+        speed=limits("max_speed"),
+        acceleration=limits("max_acc"),
+        dh=(*table, *(0.0,) * (28 - len(table))),
+        work_pose=tuple(work["pose"]),
+        tool_pose=tuple(tool["pose"]),
+        load=(tool["payload"], tool["x"], tool["y"], tool["z"]),
+        install=(install["x"], install["y"], install["z"]),
+    )
+
+
+def find_socket(ip: str, port: int) -> socket.socket:
+    """A second descriptor of the library's connection: tells its end, and bytes not yet taken.
+
+    Raises:
+        DeviceError: the library has no such connection.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            found = socket.socket(fileno=os.dup(int(name)))
+            with contextlib.suppress(OSError):
+                if found.type == socket.SOCK_STREAM and found.getpeername() == (ip, port):
+                    return found
+            found.close()
+    raise DeviceError(f"the connection to {ip}:{port} broke while it was set up")
+
+
+def open_push(config: LinkConfig) -> socket.socket:
+    """The socket on which the controller's state packets arrive.
+
+    The library binds the same port at all addresses; bound to one, ours is the closer match and
+    gets every packet.
+
+    Raises:
+        DeviceError: no route, or the port cannot be used.
+    """
+    push = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    push.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        push.bind((local_address_towards(config.ip), config.udp_port))
+    except OSError as error:
+        push.close()
+        raise DeviceError(
+            f"UDP port {config.udp_port} for the state of {config.ip} cannot be used "
+            f"({error.strerror}): choose another udp_port in the cell file"
+        ) from None
+    return push
 
 
 def local_address_towards(ip: str) -> str:

@@ -1,0 +1,191 @@
+"""The link process: whatever it or the node does, the arm comes to rest and a link comes back."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from arm_driver.interface import ArmSample
+from realman_driver.client import ArmClient
+
+from .conftest import RunningController, arm_config
+
+START = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def link_of(pid: int) -> psutil.Process:
+    """The link process of a node."""
+    children = psutil.Process(pid).children()
+    return next(child for child in children if "realman_driver.link" in child.cmdline())
+
+
+@pytest.fixture
+def client(controller: RunningController) -> Iterator[ArmClient]:
+    pytest.importorskip("Robotic_Arm")
+    client = ArmClient(arm_config(controller.config))
+    client.start()
+    assert wait_for(lambda: not client.link_error and client.latest() is not None)
+    yield client
+    client.close()
+
+
+def stream(client: ArmClient, seconds: float = 0.3) -> None:
+    """Move joint 1 at 0.5 rad/s, ticking as a driver does."""
+    begin = time.monotonic()
+    while (elapsed := time.monotonic() - begin) < seconds:
+        client.latest()
+        assert client.stream(START + 0.5 * elapsed * np.eye(7)[0])
+        time.sleep(0.01)
+
+
+def newest(client: ArmClient) -> ArmSample:
+    sample = client.latest()
+    assert sample is not None
+    return sample
+
+
+def test_link_process_loads_neither_ros_nor_numpy() -> None:
+    code = "import sys, realman_driver.link; print({'rclpy', 'numpy'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_silent_node_makes_the_link_stop_the_arm_and_refuse_older_targets(
+    client: ArmClient, controller: RunningController
+) -> None:
+    stream(client)
+    silent_since = time.monotonic()
+    assert wait_for(lambda: controller.control.status()["controlled_stops"] == 1)
+    assert time.monotonic() - silent_since < 0.25
+    assert controller.control.status()["status"] == "stop"
+    assert wait_for(lambda: client.session == 2)
+    # This thread has not looked at the arm since: its target is older than the stop.
+    frames = controller.control.status()["frames"]
+    client.stream(START)
+    assert wait_for(lambda: client.health()["targets refused by the link"] == "1")
+    assert controller.control.status()["frames"] == frames
+    client.latest()
+    client.stream(newest(client).position)
+    assert wait_for(lambda: controller.control.status()["frames"] == frames + 1)
+
+
+def test_node_that_looks_but_sends_nothing_is_not_silent(
+    client: ArmClient, controller: RunningController
+) -> None:
+    stream(client)
+    for _ in range(40):
+        client.latest()
+        time.sleep(0.01)
+    assert controller.control.status()["controlled_stops"] == 0
+    assert client.session == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
+def test_ended_or_frozen_link_is_replaced_within_two_seconds(
+    client: ArmClient, controller: RunningController, number: int
+) -> None:
+    stream(client)
+    first = link_of(os.getpid())
+    first.send_signal(number)
+    begin = time.monotonic()
+    assert wait_for(lambda: client.session == 2, 2.0), client.link_error
+    assert time.monotonic() - begin < 2.0
+    assert not psutil.pid_exists(first.pid)
+    trace = controller.control.trace()[:, 1:8]
+    assert np.abs(np.diff(trace, axis=0)).max() < 0.02
+    assert np.array_equal(trace[-1], trace[-20])
+    assert sum(n.startswith("links lost") for n in client.health()) == 1
+
+
+def test_stop_is_confirmed_while_clearing_waits_for_a_slow_controller(
+    client: ArmClient, controller: RunningController
+) -> None:
+    stream(client)
+    controller.control.fault("slow", delay=0.4)
+    clearing = threading.Thread(target=client.clear_errors)
+    clearing.start()
+    for fast in (False, True):
+        times = []
+        thread = threading.Thread(
+            target=lambda fast=fast, times=times: times.append(
+                (time.monotonic(), client.stop(fast=fast), time.monotonic())
+            )
+        )
+        thread.start()  # not the streaming thread, which never waits
+        thread.join()
+        begin, confirmed, end = times[0]
+        assert confirmed
+        assert end - begin < 0.1
+    assert clearing.is_alive()
+    controller.control.fault("clear")
+    clearing.join()
+
+
+def test_streaming_thread_never_waits(client: ArmClient, controller: RunningController) -> None:
+    stream(client)
+    controller.control.fault("slow", delay=0.4)
+    controller.control.fault("stop_reading")
+    for call in (client.stop, client.health, client.identity, client.latest):
+        begin = time.monotonic()
+        call()
+        assert time.monotonic() - begin < 0.05
+    begin = time.monotonic()
+    client.settle(START)
+    assert time.monotonic() - begin < 0.05
+
+
+NODE = """
+import sys, time, dataclasses
+import numpy as np
+from ate_core.contract import load_cell
+from realman_driver.client import ArmClient
+arm = load_cell(None, "sim").arms["left"]
+client = ArmClient(dataclasses.replace(arm, ip=sys.argv[1], udp_port=int(sys.argv[2])))
+client.start()
+start = np.array([0.0, -0.35, 0.0, 2.0, 0.0, 1.4916, 0.0])
+while client.link_error or client.latest() is None:
+    time.sleep(0.01)
+begin = time.monotonic()
+while True:
+    elapsed = time.monotonic() - begin
+    client.latest()
+    client.stream(start + min(elapsed, 3.0) * np.eye(7)[0])
+    if elapsed > 0.3 and begin:
+        print("moving", flush=True)
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_killed_or_frozen_node_leaves_the_arm_at_rest_and_no_orphan(
+    controller: RunningController, number: int
+) -> None:
+    pytest.importorskip("Robotic_Arm")
+    words = [controller.config.ip, str(controller.config.udp_port)]
+    node = subprocess.Popen([sys.executable, "-c", NODE, *words], stdout=subprocess.PIPE)
+    assert node.stdout is not None
+    node.stdout.readline()
+    link = link_of(node.pid)
+    node.send_signal(number)
+    begin = time.monotonic()
+    assert wait_for(lambda: controller.control.status()["controlled_stops"] >= 1)
+    assert time.monotonic() - begin < 0.25
+    node.kill()
+    node.communicate()
+    assert wait_for(lambda: not link.is_running() or link.status() == psutil.STATUS_ZOMBIE, 2.0)
