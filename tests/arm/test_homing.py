@@ -1,4 +1,4 @@
-"""The way home is slow whatever the clock does."""
+"""The way home is slow whatever the clock does, and anybody ends it."""
 
 import numpy as np
 import pytest
@@ -39,3 +39,119 @@ def test_the_way_home_takes_the_same_time_at_every_rate_of_the_stream(rate: floa
 def test_a_period_of_the_rm75s_stream_advances_the_path_by_at_most_12_ms() -> None:
     late, prompt = (HomePath(START, GOAL, 0.0, speed=1.0, period=0.01) for _ in range(2))
     np.testing.assert_array_equal(late.advance(1.0), prompt.advance(0.012))
+
+
+def test_the_path_waits_for_a_set_point_that_a_guard_slows_and_is_given_up() -> None:
+    path, now = HomePath(START, GOAL, 0.0, speed=0.5, period=0.01), 0.0
+    while not path.blocked:
+        now += 0.01
+        point = path.advance(now, follower=START)
+        assert np.abs(point - START).max() < 0.09
+    assert 3.0 < now < 4.5
+    assert not path.done
+
+
+@pytest.fixture
+def away(make_bench):
+    """A driver whose arm stands off its home."""
+    bench = make_bench("")
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run()
+    return bench
+
+
+def test_homing_is_slow_and_ends_at_home_with_the_arm_free(away) -> None:
+    assert away.driver.home(away.now) == ""
+    states = [away.run().state for _ in range(300)]
+    assert "homing" in states and states[-1] in ("holding", "connected")
+    np.testing.assert_allclose(away.backend.q, away.arm.home, atol=1e-3)
+    speeds = np.abs(np.diff(away.backend.sent, axis=0)) / 0.01
+    assert speeds.max() < 0.52
+
+
+ENDS = {
+    "a command": lambda bench: bench.command(bench.backend.q),
+    "a stop": lambda bench: bench.beside(lambda: bench.driver.stop("by hand")),
+    "the emergency stop": lambda bench: bench.driver.estop("button"),
+    "deactivation": lambda bench: bench.driver.set_active(False),
+    "a fault": lambda bench: setattr(bench.backend, "fault", "hot"),
+    "an obstacle": lambda bench: setattr(bench.backend, "changes", {"obstacle": "hand guiding"}),
+    "a new link": lambda bench: setattr(bench.backend, "session", 2),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("held", [False, True], ids=["whole way", "held"])
+def test_homing_is_ended_by(away, name, held) -> None:
+    for step in range(60):
+        if held and step % 5 == 0:
+            assert away.driver.hold_home(away.now) == ""
+        elif step == 0:
+            assert away.driver.home(away.now) == ""
+        status = away.run()
+    assert status.state == "homing"
+    ENDS[name](away)
+    states = []
+    for _ in range(100):
+        if held:
+            away.driver.hold_home(away.now)  # the button is still held
+        states.append(away.run().state)
+    assert "homing" not in states[1:]
+    assert np.abs(away.backend.q - away.arm.home).max() > 0.02
+    ended = away.backend.q.copy()
+    away.run(20)
+    np.testing.assert_array_equal(away.backend.q, ended)
+
+
+def test_hold_to_home_ends_in_a_brake_when_the_button_is_released(away) -> None:
+    for step in range(60):
+        if step % 5 == 0:
+            away.driver.hold_home(away.now)
+        away.run()
+    sent = len(away.backend.sent)
+    states = [away.run().state for _ in range(60)]
+    assert states.index("holding") <= 21 and states[-1] in ("holding", "connected")
+    assert away.run().reason == "the home button was released"
+    steps = np.diff(away.backend.sent[sent - 1 :], axis=0)
+    accelerations = np.abs(np.diff(steps, axis=0)) / 0.01**2
+    assert accelerations.max() <= 15.0 + 1e-6
+
+
+def test_hold_to_home_reaches_home_and_means_nothing_after(away) -> None:
+    for _ in range(300):
+        away.driver.hold_home(away.now)
+        status = away.run()
+    np.testing.assert_allclose(away.backend.q, away.arm.home, atol=1e-3)
+    assert status.state in ("holding", "connected")
+
+
+def test_a_home_button_held_through_a_stop_must_be_released_first(away) -> None:
+    away.beside(lambda: away.driver.stop("by hand"))
+    assert "stopped" in away.driver.hold_home(away.now)
+    away.run(5)
+    assert away.driver.enable() == ""
+    for _ in range(50):
+        assert "release the home button first" in away.driver.hold_home(away.now)
+        away.run()
+    away.run(25)
+    assert away.driver.hold_home(away.now) == ""
+
+
+def test_home_is_refused_while_somebody_holds_the_arm(away) -> None:
+    away.run(5, target=away.backend.q)
+    assert "teleop" in away.driver.home(away.now)
+
+
+def test_a_way_home_that_is_not_free_is_refused_with_the_reason(make_bench) -> None:
+    asked = []
+
+    def path_problem(start, goal) -> str:
+        asked.append((start, goal))
+        return "the elbow passes the table at 3 mm"
+
+    bench = make_bench("", path_problem=path_problem)
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run()
+    assert bench.driver.home(bench.now) == "the elbow passes the table at 3 mm"
+    np.testing.assert_array_equal(asked[0], (bench.backend.q, bench.arm.home))
+    assert bench.run(20).state == "connected" and not bench.backend.sent

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from arm_driver.clearing import Clearing
 from arm_driver.device_stop import DeviceStop
-from arm_driver.homing import AT_HOME, HOME_SPEED, HomePath, Homing, PathCheck
+from arm_driver.homing import AT_HOME, HOME_SPEED, HomeButton, HomePath, Homing, PathCheck
 from arm_driver.interface import ArmBackend, ArmSample, misfit
 from arm_driver.latch import (
     CLEARED,
@@ -104,6 +104,7 @@ class ArmDriver:
         self._filter = SafetyFilter(safety, arm)
         self._homing: Homing | None = None
         self._home_ended = ""
+        self._button = HomeButton()
         # Of the stream alone.
         self._session = 0
         self._newest: ArmSample | None = None
@@ -238,13 +239,24 @@ class ArmDriver:
         return self._begin_homing(now, None)
 
     def hold_home(self, now: float) -> str:
-        """Go home as long as this is called at least every `homing.HOLD_SILENCE`; why not."""
+        """Go home as long as this is called at least every `homing.HOLD_SILENCE`; why not.
+
+        A button that was held through a refusal, a stop or the end of the way must be released
+        first: nothing moves because somebody enabled the arm.
+        """
         with self._motion:
             if self._homing is not None:
                 if self._homing.held_at is not None:
                     self._homing.held_at = now
                 return ""
-        return self._begin_homing(now, now)
+            if self._button.is_spent(now):
+                return f"{self._home_ended or 'refused'}: release the home button first"
+        refusal = self._begin_homing(now, now)
+        if refusal:
+            with self._motion:
+                self._home_ended = refusal
+                self._button.spend(now)
+        return refusal
 
     def set_active(self, active: bool) -> None:
         """Accept commands, or refuse them and brake; moves nothing by itself."""
@@ -447,6 +459,8 @@ class ArmDriver:
 
     def _end_homing(self, reason: str) -> None:
         if self._homing is not None:
+            if self._homing.held_at is not None:
+                self._button.spend(self._homing.held_at)
             self._homing, self._home_ended = None, reason
             self._filter.release(HOME)
 

@@ -115,3 +115,26 @@ class Homing:
         if self.held_at is not None and now - self.held_at > HOLD_SILENCE:
             return "the home button was released"
         return ""
+
+
+class HomeButton:
+    """A button that keeps its meaning only until its motion ended. Time is an argument."""
+
+    def __init__(self) -> None:
+        """Begin released."""
+        self._held_until = float("-inf")
+
+    def spend(self, held_at: float) -> None:
+        """Its motion ended or was refused; it must be released before it means anything again.
+
+        Args:
+            held_at: when it was last known to be held [s].
+        """
+        self._held_until = held_at + HOLD_SILENCE
+
+    def is_spent(self, now: float) -> bool:
+        """Whether a button held now was not released since; to be asked for each message."""
+        if now > self._held_until:
+            return False
+        self._held_until = now + HOLD_SILENCE
+        return True

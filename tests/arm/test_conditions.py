@@ -1,0 +1,215 @@
+"""What keeps an arm from moving, and what it takes until it moves again: hand guiding, false
+states, the emergency stop, deactivation, a device whose set point is its own."""
+
+import numpy as np
+import pytest
+
+
+def silence(bench, ticks: int = 15):
+    """Let a commander fall silent, as it must before an arm follows it again."""
+    return bench.run(ticks)
+
+
+# --- obstacles -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("obstacle", ["hand guiding", "joint 3 is disabled"])
+def test_an_obstacle_is_named_refuses_commands_and_needs_enable(bench, obstacle) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.backend.changes = {"obstacle": obstacle, "mode": "drag", "enabled": (True, False)}
+    status = bench.run(3)
+    assert (status.state, status.reason, status.mode) == ("not_ready", obstacle, "drag")
+    assert status.enabled == (True, False)
+    bench.backend.sent.clear()
+    assert obstacle in bench.command(bench.backend.q).reason
+    assert bench.run(10, target=bench.backend.q).state == "not_ready"
+    assert obstacle in bench.driver.enable() and obstacle in bench.driver.home(bench.now)
+    bench.backend.changes = {}
+    status = bench.run(30, target=bench.backend.q)
+    assert status.state == "stopped" and status.reason == f"there was {obstacle}; call arm/enable"
+    assert not bench.backend.sent
+    assert bench.driver.enable() == ""
+    silence(bench)
+    assert bench.run(5, target=bench.backend.q).state == "tracking"
+
+
+def test_after_hand_guiding_the_arm_starts_from_where_it_was_led(bench) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.backend.changes = {"obstacle": "hand guiding"}
+    for _ in range(40):
+        bench.backend.q = bench.backend.q + 0.003
+        bench.run()
+    bench.backend.changes = {}
+    bench.run(2)
+    led = bench.backend.q.copy()
+    assert bench.driver.enable() == ""
+    silence(bench)
+    bench.backend.sent.clear()
+    bench.run(5, target=led)
+    np.testing.assert_allclose(bench.backend.sent, np.tile(led, (len(bench.backend.sent), 1)))
+
+
+def test_an_obstacle_before_the_arm_was_ever_ready_needs_no_enable(bench) -> None:
+    bench.backend.changes = {"obstacle": "nobody listens"}
+    assert bench.run(3).state == "not_ready"
+    bench.backend.changes = {}
+    assert bench.run(2).state == "connected"
+
+
+def test_an_obstacle_while_the_driver_is_inactive_needs_no_enable(bench) -> None:
+    bench.run(3)
+    bench.driver.set_active(False)
+    bench.backend.changes = {"obstacle": "hand guiding"}
+    bench.run(3)
+    bench.backend.changes = {}
+    bench.run(3)
+    bench.driver.set_active(True)
+    assert bench.run(2).state == "connected"
+
+
+# --- states that cannot be true ------------------------------------------------------------
+
+
+def bad_position(bench) -> dict:
+    return {"position": np.full_like(bench.backend.q, np.radians(99999.999))}
+
+
+FALSE = {
+    "absurd angles": (bad_position, "position of left_"),
+    "a wrench that is no number": (lambda bench: {"wrench": np.full(6, np.nan)}, "wrench[0] is"),
+    "what the back end doubts": (lambda bench: {"doubt": "joint_current is frozen"}, "frozen"),
+}
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_a_false_state_is_named_not_published_and_the_arm_holds(bench, name) -> None:
+    make, words = FALSE[name]
+    bench.wave(30)
+    bench.backend.changes = make(bench)
+    published, sent = [], []
+    target = bench.backend.q + 0.2
+    for _ in range(60):
+        status = bench.run(1, target=target)
+        published.append(bench.tick.sample)
+        sent.append(bench.tick.target)
+    assert published == [None] * 60
+    assert status.state == "no_feedback" and words in status.reason and words in status.doubt
+    assert sent[-1] is None
+    bench.backend.changes = {}
+    status = bench.run(2)
+    assert status.doubt == "" and bench.tick.sample is not None
+    assert status.state in ("connected", "holding")
+
+
+def test_one_false_state_among_good_ones_neither_passes_nor_stops_the_arm(bench) -> None:
+    bench.run(20, target=bench.backend.q)
+    bench.backend.changes = bad_position(bench)
+    assert bench.run(1, target=bench.backend.q).state == "tracking"
+    assert bench.tick.sample is None
+    bench.backend.changes = {}
+    assert bench.run(3, target=bench.backend.q).state == "tracking"
+
+
+def test_a_fault_in_a_false_state_still_counts(bench) -> None:
+    bench.run(2)
+    bench.backend.changes = bad_position(bench) | {"fault": "encoder"}
+    assert bench.run(2).state == "fault"
+
+
+# --- emergency stop ------------------------------------------------------------------------
+
+
+def test_an_emergency_stop_is_fast_and_after_its_reset_nothing_moves_by_itself(bench) -> None:
+    bench.wave(20)
+    target = bench.backend.q + 0.2
+    assert bench.driver.estop("button of the left operator")
+    assert bench.backend.stops == [True]
+    bench.backend.sent.clear()
+    status = bench.run(30, target=target)
+    assert status.state == "stopped"
+    assert status.reason == "emergency stop: button of the left operator"
+    assert status.estop == "button of the left operator"
+    assert "reset it first" in bench.driver.enable()
+    bench.driver.estop_reset()
+    bench.run(2)
+    assert not bench.backend.sent and bench.tick.status.estop == ""
+
+
+def test_after_an_emergency_stop_a_new_stream_moves_the_arm_from_where_it_stands(bench) -> None:
+    bench.wave(20)
+    bench.driver.estop("button")
+    bench.backend.q = bench.backend.q + 0.05  # it slid on
+    bench.run(30)
+    bench.driver.estop_reset()
+    silence(bench)
+    bench.backend.sent.clear()
+    here = bench.backend.q.copy()
+    assert bench.run(5, target=here).state == "tracking"
+    np.testing.assert_allclose(bench.backend.sent[0], here)
+
+
+def test_an_emergency_stop_leaves_a_stop_by_hand_in_force(bench) -> None:
+    bench.run(2)
+    bench.beside(lambda: bench.driver.stop("by hand"))
+    bench.driver.estop("button")
+    bench.driver.estop_reset()
+    assert bench.run(2).reason == "by hand"
+
+
+# --- activation ----------------------------------------------------------------------------
+
+
+def test_an_inactive_driver_publishes_refuses_brakes_and_is_at_rest(bench) -> None:
+    bench.wave(20)
+    bench.driver.set_active(False)
+    status = bench.run(60, target=bench.backend.q)
+    assert (status.state, status.active) == ("not_ready", False)
+    assert bench.tick.sample is not None and bench.driver.at_rest
+    assert "inactive" in bench.command(bench.backend.q).reason
+    assert "inactive" in bench.driver.home(bench.now)
+    bench.driver.set_active(True)
+    bench.run(1)
+    silence(bench)
+    assert bench.run(3, target=bench.backend.q).state == "tracking"
+
+
+def test_what_keeps_an_arm_from_being_activated_is_named(bench) -> None:
+    assert "no state" in bench.driver.link_problem()
+    bench.run(1)
+    assert bench.driver.link_problem() == ""
+    bench.backend.changes = bad_position(bench)
+    bench.run(15)
+    assert "position of left_" in bench.driver.link_problem()
+    bench.backend.link_error = "cut"
+    assert bench.driver.link_problem() == "cut"
+
+
+# --- a set point of the device's own -------------------------------------------------------
+
+
+def test_after_a_stop_of_the_device_nothing_is_sent_before_its_set_point_settled(bench) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.backend.settled, bench.backend.settles_after = 0, 20
+    bench.driver.estop("button")
+    bench.run(30)
+    assert bench.backend.settled == 0  # not while it is stopped
+    bench.driver.estop_reset()
+    bench.backend.sent.clear()
+    status = bench.run(10, target=bench.backend.q)
+    assert status.state == "not_ready" and "glides" in status.reason
+    assert not bench.backend.sent
+    bench.run(12)
+    assert bench.backend.settled == 20
+    silence(bench)
+    assert bench.run(3, target=bench.backend.q).state == "tracking"
+
+
+def test_a_new_link_starts_from_the_measured_joints(bench) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.backend.session += 1
+    bench.backend.q = bench.backend.q + 0.1  # moved while nobody looked
+    bench.run(15)
+    bench.backend.sent.clear()
+    here = bench.backend.q.copy()
+    bench.run(3, target=here)
+    np.testing.assert_allclose(bench.backend.sent[0], here)
