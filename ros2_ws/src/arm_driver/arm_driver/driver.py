@@ -141,7 +141,9 @@ class ArmDriver:
             need = list(self._arm.joint_names) if ordered is None else "a name in frame_id"
             verdict = CommandVerdict(accepted=False, reason=f"command has {what}, need {need}")
         else:
-            command = JointCommand(commander=commander, position=ordered, stamp=stamp)
+            command = JointCommand(
+                commander=commander, source=source, position=ordered, stamp=stamp
+            )
             with self._motion:
                 if self._homing is not None and abs(now - stamp) <= self._safety.stamp_max_age:
                     self._end_homing(f"the way home was ended by {commander}")
