@@ -111,6 +111,7 @@ class ArmDriver:
         self._good: ArmSample | None = None
         self._doubt = ""
         self._obeyed = ""
+        self._relinked = False
         self._was_ready = False
         self._settled = False
         self._target: Array | None = None
@@ -334,6 +335,7 @@ class ArmDriver:
             if session != self._session:
                 # The arm may have moved or restarted; before the first link nothing was sent.
                 self._begin_anew = self._begin_anew or self._session != 0
+                self._relinked = self._session != 0
                 self._session, forget = session, True
                 self._newest = self._good = None
         if forget:
@@ -392,7 +394,9 @@ class ArmDriver:
         """Stop or free the filter; under the lock of the motion."""
         if anew:
             self._end_homing(refusal)
-            self._filter.reset(refusal)
+            # After a hiccup of the stream its commander goes on; nobody enabled anything.
+            self._filter.reset(refusal, silence=self._relinked or bool(refusal))
+            self._relinked = False
         if refusal == self._obeyed:
             return
         self._obeyed = refusal

@@ -202,15 +202,21 @@ class SafetyFilter:
         self._hold_reason = ""
         self._lease.mute("a stop")
 
-    def reset(self, reason: str) -> None:
+    def reset(self, reason: str, *, silence: bool = True) -> None:
         """Forget set point and commander: the controller's set point is no longer the last target.
 
         So it is with a new link, after a fault or a stop of the device's own, hand guiding or
         disabled joints. The next motion starts from the measured joints.
+
+        Args:
+            reason: why, for people.
+            silence: whether who goes on sending must fall silent first; not after a hiccup that
+                nobody has to end.
         """
         self._hold(reason)
         self._set_point = None
-        self._lease.mute(f"a reset ({reason})" if reason else "a reset")
+        if silence:
+            self._lease.mute(f"a reset ({reason})" if reason else "a reset")
 
     def step(self, now: float, measured: ArrayLike | None) -> FilterOutput:
         """Advance to ``now``.
