@@ -43,6 +43,8 @@ def _verb(verb: str) -> list[str]:
         added = [panel for panel in panels if panel.startswith(title)]
         text = added or [panels[1], "It has no options of its own."]
         parts += [f"\n### ate {verb} {choice}\n\n", _block("\n\n".join(text))]
+    for choice in re.findall(r"^ +• ([a-z]+) ", whole, re.MULTILINE):  # ate emulate arm
+        parts += [f"\n### ate {verb} {choice}\n\n", _block(_help([verb, choice]))]
     return parts
 
 

@@ -15,6 +15,7 @@ from ate_core.errors import AteError
 VERBS = {
     "demo": ("ate_bringup.demo:demo", "run the whole loop on the simulated cell"),
     "doctor": ("ate_bringup.doctor.command:doctor", "what would keep a cell from working"),
+    "emulate": ("ate_bringup.emulate:emulate", "one emulated device alone"),
     "launch": ("", "start a launch where `ros2 launch` is not installed"),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),

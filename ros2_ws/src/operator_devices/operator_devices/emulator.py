@@ -29,7 +29,7 @@ from operator_devices.vision_pro_emulator import HeadsetEmulator
 
 _logger = logging.getLogger(__name__)
 
-_RATE = 90.0
+RATE = 90.0
 """Rate of the motion, that of the headset's poses [Hz]."""
 
 
@@ -146,7 +146,7 @@ def _run(name: str, cell_path: str | None, motion: CircleMotion) -> None:
         )
         start_ns = None
         lamps = 0
-        for now_ns in FixedRateLoop(_RATE, stop):
+        for now_ns in FixedRateLoop(RATE, stop):
             start_ns = now_ns if start_ns is None else start_ns
             emulator.perform(motion, (now_ns - start_ns) * 1e-9)
             if emulator.joycon.lamps != lamps:
