@@ -86,7 +86,7 @@ def test_an_unknown_option_of_an_arm_is_one_line_of_error(tmp_path, runtime_dir)
 def test_a_silent_sensor_has_no_wrench_message_while_its_joints_are_published() -> None:
     pytest.importorskip("rclpy")
     from arm_driver.interface import ArmSample
-    from arm_driver.nodes.arm_node import ArmNode
+    from arm_driver.nodes.arm_reports import ArmReports
     from ate_core.arm_model import tool_chain
 
     zero = np.zeros(6)
@@ -100,10 +100,10 @@ def test_a_silent_sensor_has_no_wrench_message_while_its_joints_are_published() 
         wrench=None,
     )
     node = Mock(_chain=tool_chain(ARM), _transform_base_to_world=np.eye(4), _arm=ARM, _side="left")
-    ArmNode._publish_sample(node, sample)
+    ArmReports.publish_sample(node, sample)
     assert node._states.publish.call_count == node._poses.publish.call_count == 1
     assert not node._wrenches.publish.called
-    ArmNode._publish_sample(node, dataclasses.replace(sample, wrench=zero))
+    ArmReports.publish_sample(node, dataclasses.replace(sample, wrench=zero))
     assert node._wrenches.publish.call_count == 1
 
 

@@ -4,7 +4,6 @@
 class LaunchContext:
     def __init__(self):
         self.launch_configurations = {}
-        self.is_shutdown = False
 
 
 class LaunchDescription:

@@ -1,71 +1,108 @@
-"""ROS node of one arm: commands in, state out, safety filter and back end between."""
+"""ROS node of one arm: commands in, state out, safety filter and back end between.
 
-import dataclasses
-import json
-import threading
+Threads: the node's callbacks in one, the stop and the emergency stop in one of their own
+(`StopNode`), the stream of targets in one that is watched (`GuardedStream`); calls that wait for
+the device get their own, so nothing waits for them.
+"""
+
+import importlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped, WrenchStamped
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
-from arm_driver.driver import ArmDriver, DriverStatus
-from arm_driver.interface import ArmBackend, ArmSample
+from arm_driver.driver import ArmDriver, Tick
+from arm_driver.following import TrajectoryFollower
+from arm_driver.interface import ArmBackend
 from arm_driver.nodes import messages
-from ate_core.arm_model import tool_chain
+from arm_driver.nodes.arm_reports import ArmReports
+from arm_driver.nodes.stop_node import StopNode
+from arm_driver.nodes.trajectory_action import TrajectoryAction
+from arm_driver.nodes.trajectory_commander import COMMANDER as TRAJECTORY
+from arm_driver.nodes.trajectory_commander import TrajectoryCommander
+from arm_driver.watchdog import GuardedStream
 from ate_core.contract import Cell
 from ate_core.devices import ArmConfig
-from ate_core.geometry import matrix_to_pose, pose_to_matrix
-from ate_core.loop import FixedRateLoop
+from ate_core.nodes.command_source import CommandSources, publishers_of
+from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
+from ate_core.nodes.qos import COMMAND_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.nodes.waiting import in_thread
 from ate_core.priority import CONTROL
 
-STATUS_PERIOD = 0.5
-"""A changed reason is published at most this often; a changed state at once [s]."""
-
+Array = NDArray[np.float64]
 
 MakeBackend = Callable[[ArmConfig, Node], ArmBackend]
 """Builds the back end of an arm; the node is for back ends that speak ROS themselves."""
 
+DEPARTURE_PERIOD = 0.25
+"""How often publishers that left are looked for [s]."""
 
-class ArmNode(Node):
+
+class ArmNode(DeviceNode):
     """Topics and services <-> `ArmDriver`, whose ticks run in a thread of their own."""
 
-    def __init__(self, make_backend: MakeBackend) -> None:
-        super().__init__("driver_node")
-        cell = declare_cell(self)
-        side = declare_text(self, "arm", "left", "arm of the cell to drive", ("left", "right"))
-        self._arm = cell.arms[side]
-        self._side = side
-        self._backend = make_backend(self._arm, self)
-        period = 1.0 / cell.rates.arm_stream
-        self._driver = ArmDriver(self._arm, cell.safety, self._backend, period)
-        self._chain = tool_chain(self._arm)
-        self._transform_base_to_world = pose_to_matrix(self._arm.base_pose)
-        self._status: DriverStatus | None = None
-        self._status_at = 0.0
-        self._pushes = 0
-        self._connect(cell)
-        self._stop = threading.Event()
-        self._loop = FixedRateLoop(cell.rates.arm_stream, self._stop)
-        self._thread = threading.Thread(target=self._stream, name="arm stream")
-        self._backend.start()
-        self._thread.start()
+    def __init__(self, make_backend: MakeBackend, **options: Any) -> None:
+        """Create the node; it connects when nobody else drives the arm.
+
+        Args:
+            make_backend: builds the link to the arm.
+            options: of `rclpy.node.Node`.
+        """
+        super().__init__("driver_node", **options)
+        self._cell = cell = declare_cell(self)
+        self._side = declare_text(
+            self, "arm", "left", "arm of the cell to drive", ("left", "right")
+        )
+        self._arm = arm = cell.arms[self._side]
+        self._backend = make_backend(arm, self)
+        self._driver = ArmDriver(arm, cell.safety, self._backend, 1.0 / cell.rates.arm_stream)
+        self._driver.set_active(False)
+        self._stream = GuardedStream(self._driver, cell.rates.arm_stream, self._use)
+        self._stream.cover_all_threads()
+        self._reports = ArmReports(self, cell, self._side)
+        self._follower = TrajectoryFollower(self._submit_point)
+        self._trajectories = TrajectoryCommander(
+            self, arm, cell.safety, self._follower, self._present, lambda postures: ""
+        )
+        self._stop_node = StopNode(self, self._follower.cancel)
+        self.companions = [self._stop_node]
+        """Nodes with a thread of their own."""
+        self.create_timer(1.0, self._diagnose)
+        self.manage(f"{arm.namespace}/arm")
 
     def halt(self) -> None:
-        """Send no more targets, let the controller brake, disconnect."""
-        self._stop.set()
-        self._thread.join()
+        """Let the arm come to rest, send no more targets, disconnect."""
+        self._follower.cancel("the driver ends")
+        self._stream.close()
         self._backend.close()
-        self.get_logger().info(f"arm at rest; {self._loop.stats().sentence()}")
+        self.get_logger().info(f"arm at rest; {self._stream.stats().sentence()}")
+        self.release_device()
+
+    # --- lifecycle -------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Connect to the arm and to those who command it; nobody else drives it."""
+        self._reports.connect()
+        self._connect(self._cell)
+        self._backend.start()
+        self._stream.start()
+
+    def link_problem(self) -> str:
+        """Why the arm is not linked or not the one of the cell."""
+        return self._driver.link_problem()
+
+    def set_active(self, active: bool) -> None:
+        """Accept commands, or brake and hold."""
+        self._driver.set_active(active)
 
     def _connect(self, cell: Cell) -> None:
         topics, namespace = cell.topics, self._arm.namespace
@@ -73,92 +110,106 @@ class ArmNode(Node):
         def name(relative: str) -> str:
             return topics.of_arm(namespace, relative)
 
-        self._states = self.create_publisher(JointState, name(topics.joint_states), DEFAULT_QOS)
-        self._wrenches = self.create_publisher(WrenchStamped, name(topics.wrench), DEFAULT_QOS)
-        self._poses = self.create_publisher(PoseStamped, name(topics.tcp_pose), DEFAULT_QOS)
-        self._statuses = self.create_publisher(String, name(topics.arm_status), LATCHED_QOS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
-        self.create_subscription(
-            JointState, name(topics.joint_command), self._take_command, COMMAND_QOS
-        )
+        command = name(topics.joint_command)
+        self._sources = CommandSources(publishers_of(self, command))
+        self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
+        self.create_subscription(Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         self.create_service(Trigger, name("arm/enable"), self._enable)
-        self.create_service(Trigger, name("arm/stop"), self._stop_arm)
         self.create_service(Trigger, name("arm/clear_errors"), self._clear_errors)
         self.create_service(Trigger, name("arm/home"), self._home)
-        self.create_timer(1.0, self._publish_diagnostics)
+        self._stop_node.connect(self._driver, name("arm/stop"))
+        self._trajectories.connect(name(topics.joint_trajectory))
+        self._offer_action(name("arm/follow_joint_trajectory"))
 
-    # --- commands, in the executor -------------------------------------------------------
+    def _offer_action(self, name: str) -> None:
+        try:
+            action = importlib.import_module("control_msgs.action").FollowJointTrajectory
+        except ImportError:
+            self.get_logger().info(
+                f"no control_msgs here: no action {name}; trajectories by topic are accepted"
+            )
+            return
+        joints = self._arm.joint_names
+        TrajectoryAction(self, action, self._trajectories, self._follower, joints).connect(name)
 
-    def _take_command(self, message: JointState) -> None:
+    # --- commands, in the executor -----------------------------------------------------------
+
+    def _take_command(self, message: JointState, info: dict[str, int | None]) -> None:
         made_ns = Time.from_msg(message.header.stamp).nanoseconds
         age = (self.get_clock().now().nanoseconds - made_ns) / 1e9
         now = time.monotonic()
-        verdict = self._driver.command(
-            message.name, message.position, message.header.frame_id, now - age, now
-        )
-        if not verdict.accepted:
-            self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
+        sender = self._sources.identify(message.header.frame_id, info, now)
+        self._reports.commands += 1
+        refusal = sender.refusal
+        if sender.commander == TRAJECTORY:
+            refusal = f"the name {TRAJECTORY} is for trajectories; give frame_id another one"
+        if not refusal:
+            if abs(age) <= self._cell.safety.stamp_max_age:
+                self._follower.cancel(f"ended by {sender.commander}")
+            refusal = self._driver.command(
+                message.name, message.position, sender.commander, now - age, now, sender.source
+            ).reason
+        if refusal:
+            self._reports.refused(f"{sender.commander}: {refusal}", now)
+            self.get_logger().warning(refusal, throttle_duration_sec=1.0)
 
-    def _enable(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return messages.answer(response, self._driver.enable())
+    def _submit_point(self, q: Array, source: str) -> str:
+        now = time.monotonic()
+        names = self._arm.joint_names
+        return self._driver.command(names, q.tolist(), TRAJECTORY, now, now, source).reason
 
-    def _stop_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        confirmed = self._driver.stop("stopped by service; call arm/enable")
-        return messages.answer(response, "" if confirmed else "the controller did not confirm")
+    def _present(self) -> Array | None:
+        """Where the arm is (n,) [rad]; None when that is not known."""
+        sample = self._reports.sample
+        limit = self._cell.safety.feedback_timeout
+        if sample is None or time.monotonic() - sample.received > limit:
+            return None
+        return sample.position
 
-    def _clear_errors(
+    def _hold_home(self, message: Empty) -> None:
+        refusal = self._driver.hold_home(time.monotonic())
+        if refusal:
+            self._reports.refused(f"home: {refusal}", time.monotonic())
+            self.get_logger().warning(refusal, throttle_duration_sec=1.0)
+
+    async def _enable(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        return messages.answer(response, self._driver.clear_errors())
+        return messages.answer(response, await in_thread(self, self._driver.enable))
 
-    def _home(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return messages.answer(response, self._driver.home(time.monotonic()))
+    async def _clear_errors(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        return messages.answer(response, await in_thread(self, self._driver.clear_errors))
 
-    # --- state, in the streaming thread --------------------------------------------------
+    async def _home(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        refusal = await in_thread(self, lambda: self._driver.home(time.monotonic()))
+        return messages.answer(response, refusal)
 
-    def _stream(self) -> None:
-        for _ in self._loop:
-            now = time.monotonic()
-            tick = self._driver.tick(now)
-            if tick.sample is not None:
-                self._publish_sample(tick.sample)
-            self._publish_status(tick.status, now)
+    # --- state, in the streaming thread ------------------------------------------------------
 
-    def _publish_sample(self, sample: ArmSample) -> None:
-        self._pushes = sample.sequence
-        stamp = Time(nanoseconds=sample.stamp_ns).to_msg()
-        self._states.publish(messages.joint_state(sample, stamp, self._arm.joint_names))
-        if sample.wrench is not None:
-            self._wrenches.publish(messages.wrench(sample.wrench, stamp, f"{self._side}_tool"))
-        transform = self._transform_base_to_world @ self._chain.fk(sample.position)
-        self._poses.publish(messages.pose(matrix_to_pose(transform), stamp, "world"))
+    def _use(self, tick: Tick, now: float) -> None:
+        if tick.sample is not None:
+            self._reports.publish_sample(tick.sample)
+        self._follower.step(now, self._present(), tick.target)
+        extra = {
+            "lifecycle": self.state_label,
+            "inactive": self.inactive_reason,
+            "trajectory": self._trajectories.told,
+        }
+        self._reports.publish_status(tick.status, extra, now)
 
-    def _publish_status(self, status: DriverStatus, now: float) -> None:
-        last = self._status
-        if status == last:
-            return
-        if last and status.state == last.state and now - self._status_at < STATUS_PERIOD:
-            return
-        if last is None or status.state != last.state:
-            self.get_logger().info(f"{status.state} {status.reason}".strip())
-        self._status, self._status_at = status, now
-        self._statuses.publish(String(data=json.dumps(dataclasses.asdict(status))))
-
-    def _publish_diagnostics(self) -> None:
-        stats = self._loop.stats()
-        device = self._backend.identity().name
+    def _diagnose(self) -> None:
+        stats = self._stream.stats()
         values = {
-            "controller": device,
-            "links made": str(self._backend.session),
-            "state packets": str(self._pushes),
+            "lifecycle": self.state_label,
+            "commands heard": str(self._reports.commands),
             "commands refused": str(self._driver.refused),
             "loop": stats.sentence() if np.isfinite(stats.median_ms) else "not yet",
         }
-        array = messages.diagnostics(
-            self._status, f"{self._side} arm", values["controller"], values
-        )
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        self._reports.publish_diagnostics(self._backend, values, self.inactive_reason)
 
 
 def run_arm_node(make_backend: MakeBackend, args: list[str] | None = None) -> int:

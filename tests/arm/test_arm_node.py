@@ -1,0 +1,303 @@
+"""The node of every arm driver on DDS, in front of an arm that is a few attributes."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+from builtin_interfaces.msg import Duration  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from std_msgs.msg import Empty, String  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
+
+from arm_driver.nodes.arm_node import ArmNode  # noqa: E402
+from arm_driver.watchdog import EXIT_CODE  # noqa: E402
+from ate_core.contract import load_cell  # noqa: E402
+from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
+from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS  # noqa: E402
+
+ARM = load_cell().arms["left"]
+NAMES = ARM.joint_names
+HOME = np.array(ARM.home)
+
+
+class Rig:
+    """Driver nodes of this process with fake arms, each run as its process would."""
+
+    def __init__(self, fake) -> None:
+        self._fake = fake
+        self._ends = []
+
+    def start(self, **parameters) -> ArmNode:
+        """Start a driver of the left arm; its back end is `ArmNode._backend`."""
+        overrides = [Parameter(key, value=value) for key, value in parameters.items()]
+
+        node = ArmNode(
+            lambda arm, _: self._fake(arm, time.monotonic), parameter_overrides=overrides
+        )
+        executors = [SingleThreadedExecutor() for _ in (node, *node.companions)]
+        threads = []
+        for each, executor in zip((node, *node.companions), executors, strict=True):
+            executor.add_node(each)
+            threads.append(threading.Thread(target=executor.spin))
+            threads[-1].start()
+        self._ends.append((node, executors, threads))
+        return node
+
+    def close(self) -> None:
+        for node, executors, threads in self._ends:
+            node.halt()
+            for executor, thread in zip(executors, threads, strict=True):
+                executor.shutdown()
+                thread.join()
+            for each in (*node.companions, node):
+                each.destroy_node()
+
+
+@pytest.fixture
+def rig(peer, fake_backend, monkeypatch):
+    """A function that starts driver nodes, beside the peer that commands them."""
+    hook = threading.excepthook
+    made = Rig(fake_backend)
+    yield made
+    made.close()
+    threading.excepthook = hook
+
+
+@pytest.fixture
+def node(rig, peer) -> ArmNode:
+    started = rig.start()
+    assert peer.reaches("connected")
+    return started
+
+
+def status(peer) -> dict:
+    return peer.statuses[-1]
+
+
+def says(peer, key: str, words: str, seconds: float = 5.0) -> bool:
+    return peer.spin_until(lambda: words in str(status(peer)[key]), seconds)
+
+
+def trajectory(*moves: float, times=(), names=NAMES) -> JointTrajectory:
+    message = JointTrajectory(joint_names=list(names))
+    for number, move in enumerate(moves):
+        at = times[number] if times else 0.5 * (number + 1)
+        stamp = Duration(sec=int(at), nanosec=int(at % 1 * 1e9))
+        point = JointTrajectoryPoint(positions=(HOME + move).tolist(), time_from_start=stamp)
+        message.points.append(point)
+    return message
+
+
+def test_it_is_checked_before_it_is_active_and_then_tells_all(node, peer) -> None:
+    assert node.is_active
+    assert status(peer)["lifecycle"] == "active"
+    wanted = {"state", "reason", "commander", "mode", "estop", "enabled", "fault", "obstacle"}
+    assert wanted <= set(status(peer))
+    diagnostics: list[DiagnosticArray] = []
+    peer.node.create_subscription(DiagnosticArray, "/diagnostics", diagnostics.append, 10)
+    joints = len(NAMES)
+    node._backend.changes = {
+        "temperature": np.array([40.0] * (joints - 1) + [70.0]),
+        "voltage": np.full(joints, 24.0),
+        "enabled": (True,) * joints,
+        "mode": "push 5 ms",
+    }
+    assert peer.spin_until(lambda: len(diagnostics) > 2)
+    arm, hot = diagnostics[-1].status
+    values = {entry.key: entry.value for entry in (*arm.values, *hot.values)}
+    assert arm.name == "driver_node: left arm"
+    assert float(values["state rate"].split()[0]) > 50.0
+    assert {"commands refused", "loop", "state age", "controller"} <= set(values)
+    assert values["left_joint1 voltage"] == "24.0 V"
+    assert values["mode"] == "push 5 ms"
+    assert "left_joint7 has 70 deg C, bound 65" in hot.message
+    assert peer.spin_until(lambda: status(peer)["mode"] == "push 5 ms")
+
+
+def test_an_arm_that_is_not_linked_is_not_activated_and_says_why(rig, peer, fake_backend) -> None:
+    node = rig.start(autostart=False)
+    assert peer.spin_until(lambda: bool(peer.statuses))
+    node._backend.link_error = "nobody answers at 192.168.1.18"
+    assert peer.reaches("disconnected")
+    node.trigger_configure()
+    assert node.state_label == "unconfigured"
+    assert "nobody answers" in node.inactive_reason
+    node._backend.link_error = ""
+    assert peer.spin_until(lambda: not node.link_problem())
+    node.trigger_configure()
+    assert says(peer, "inactive", "inactive: checked")
+    peer.drive(NAMES, lambda t: HOME + 0.1, 0.3)
+    assert not node._backend.sent  # inactive: commands are refused
+    assert says(peer, "refused", "activate")
+    node.trigger_activate()
+    assert peer.reaches("connected")
+
+
+def test_a_second_driver_of_the_arm_refuses_and_never_answers_for_it(node, rig, peer) -> None:
+    second = rig.start()
+    assert peer.spin_until(lambda: "already drives /left/arm" in second.inactive_reason)
+    assert second.state_label == "unconfigured"
+    assert peer.node.count_publishers("/left/arm/status") == 1
+    assert peer.call("/left/arm/stop") == (True, "")
+    assert peer.reaches("stopped")
+    assert not second._backend.stops
+    assert not second._backend.sent
+
+
+def test_stop_is_acknowledged_within_100_ms_while_clearing_errors_hangs(node, peer) -> None:
+    hang = node._backend.may["clear_errors"] = threading.Event()
+    clear = peer.node.create_client(Trigger, "/left/arm/clear_errors")
+    stop = peer.node.create_client(Trigger, "/left/arm/stop")
+    assert clear.wait_for_service(5.0)
+    assert stop.wait_for_service(5.0)
+    clearing = clear.call_async(Trigger.Request())
+    assert peer.spin_until(lambda: node._backend.hanging == "clear_errors")
+    peer.drive(NAMES, lambda t: HOME + 0.05 * min(t, 1.0), 0.3)
+    begin = time.monotonic()
+    stopping = stop.call_async(Trigger.Request())
+    assert peer.spin_until(stopping.done)
+    took = time.monotonic() - begin
+    assert stopping.result().success
+    assert took < 0.1
+    assert not clearing.done()
+    assert peer.reaches("stopped")
+    hang.set()
+    assert peer.spin_until(clearing.done)
+
+
+def test_the_emergency_stop_reaches_the_arm_without_any_other_node(node, peer) -> None:
+    request = peer.node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
+    state = peer.node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+    assert peer.spin_until(lambda: request.get_subscription_count() > 0)
+    request.publish(String(data="somebody is in the cell"))
+    assert says(peer, "estop", "somebody is in the cell")
+    assert node._backend.stops[-1] is True  # as fast as the joints can
+    assert peer.call("/left/arm/enable")[0] is False
+    for resets, stopped in ((0, True), (1, False)):
+        told = {"stopped": stopped, "reason": "", "instance": "a", "resets": resets}
+        state.publish(String(data=json.dumps(told)))
+        peer.spin_until(lambda: False, 0.1)
+    assert peer.reaches("connected")
+    assert status(peer)["estop"] == ""
+
+
+def test_a_trajectory_is_followed_through_the_filter_to_its_end(node, peer) -> None:
+    tool = peer.node.create_publisher(JointTrajectory, "/left/arm/joint_trajectory", COMMAND_QOS)
+    assert peer.spin_until(lambda: tool.get_subscription_count() > 0)
+    tool.publish(trajectory(0.1, 0.05))
+    assert says(peer, "trajectory", "following")
+    assert peer.reaches("tracking")
+    assert status(peer)["commander"] == "trajectory"
+    assert says(peer, "trajectory", "arrived")
+    np.testing.assert_allclose(node._backend.q, HOME + 0.05, atol=1e-3)
+    steps = np.diff(np.array(node._backend.sent), axis=0)
+    assert np.abs(steps).max() < 0.3 * 0.03  # 0.2 rad/s on average: no jump anywhere
+    assert np.max(node._backend.sent, axis=0)[0] == pytest.approx(HOME[0] + 0.1, abs=2e-3)
+
+
+def test_a_bad_trajectory_is_refused_as_a_whole_with_the_reason(node, peer) -> None:
+    tool = peer.node.create_publisher(JointTrajectory, "/left/arm/joint_trajectory", COMMAND_QOS)
+    assert peer.spin_until(lambda: tool.get_subscription_count() > 0)
+    for message, words in (
+        (trajectory(0.1, 9.0), "angle"),
+        (trajectory(0.02, times=(0.05,)), "acceleration"),
+        (trajectory(0.1, names=("x", *NAMES[1:])), "need"),
+        (trajectory(0.1, 0.2, times=(1.0, 0.5)), "growing times"),
+    ):
+        tool.publish(message)
+        assert says(peer, "trajectory", words)
+        assert says(peer, "trajectory", "refused")
+    assert not node._backend.sent
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("empty", "by an empty trajectory"),
+        ("stop", "stop"),
+        ("operator", "by teleop"),
+        ("deactivate", "inactive"),
+    ],
+)
+def test_a_trajectory_ends_at_once_when_somebody_wants_it(node, peer, how, words) -> None:
+    tool = peer.node.create_publisher(JointTrajectory, "/left/arm/joint_trajectory", COMMAND_QOS)
+    assert peer.spin_until(lambda: tool.get_subscription_count() > 0)
+    tool.publish(trajectory(0.3, times=(3.0,)))
+    assert peer.reaches("tracking")
+    if how == "empty":
+        tool.publish(JointTrajectory())
+    elif how == "stop":
+        assert peer.call("/left/arm/stop") == (True, "")
+    elif how == "operator":
+        peer.command(NAMES, HOME)
+    else:
+        node.trigger_deactivate()
+    assert says(peer, "trajectory", words)
+    peer.spin_until(lambda: False, 0.5)
+    rests = node._backend.q.copy()
+    peer.spin_until(lambda: False, 0.2)
+    np.testing.assert_array_equal(node._backend.q, rests)
+    assert np.abs(rests - HOME).max() < 0.25
+
+
+def test_the_arm_goes_home_while_the_button_is_held_and_no_longer(node, peer) -> None:
+    peer.drive(NAMES, lambda t: HOME + 0.3 * (1 - np.cos(np.pi * min(t, 1.0))) / 2, 1.3)
+    assert peer.spin_until(lambda: status(peer)["commander"] == "")
+    button = peer.node.create_publisher(Empty, "/left/arm/home_hold", COMMAND_QOS)
+    assert peer.spin_until(lambda: button.get_subscription_count() > 0)
+
+    def held() -> bool:
+        button.publish(Empty())
+        return status(peer)["state"] == "homing"
+
+    assert peer.spin_until(held)
+    for _ in range(10):
+        button.publish(Empty())
+        peer.spin_until(lambda: False, 0.03)
+    assert peer.spin_until(lambda: status(peer)["state"] != "homing")
+    away = np.abs(node._backend.q - HOME).max()
+    assert 0.01 < away < 0.29
+
+
+PROGRAM = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from conftest import FakeBackend
+from arm_driver.nodes.arm_node import run_arm_node
+
+def make(arm, node):
+    backend = FakeBackend(arm, time.monotonic)
+    good, begin = backend.latest, time.monotonic()
+    def latest():
+        if time.monotonic() - begin > 0.5:
+            raise KeyError("joint 4 has no current")
+        return good()
+    backend.latest = latest
+    return backend
+
+sys.exit(run_arm_node(make, []))
+"""
+
+
+def test_an_exception_in_the_stream_ends_the_process_with_the_reason(node_environment) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == EXIT_CODE
+    assert "joint 4 has no current" in result.stderr
+    assert "thread 'arm stream' died" in result.stderr
