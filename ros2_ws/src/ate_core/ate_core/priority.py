@@ -20,6 +20,6 @@ def set_niceness(level: int) -> bool:
     try:
         os.setpriority(os.PRIO_PROCESS, 0, level)
     except PermissionError:
-        logger.info("niceness %d is not permitted: see docs/hardware.md on limits.conf", level)
+        logger.info("niceness %d is not permitted: see docs/workstation.md on limits.conf", level)
         return False
     return True
