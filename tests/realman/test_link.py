@@ -49,7 +49,7 @@ def stream(client: ArmClient, seconds: float = 0.3) -> None:
     """Move joint 1 at 0.5 rad/s, ticking as a driver does."""
     begin = time.monotonic()
     while (elapsed := time.monotonic() - begin) < seconds:
-        client.latest()
+        assert client.session and client.latest()
         assert client.stream(START + 0.5 * elapsed * np.eye(7)[0])
         time.sleep(0.01)
 
@@ -74,13 +74,13 @@ def test_silent_node_makes_the_link_stop_the_arm_and_refuse_older_targets(
     assert wait_for(lambda: controller.control.status()["controlled_stops"] == 1)
     assert time.monotonic() - silent_since < 0.25
     assert controller.control.status()["status"] == "stop"
-    assert wait_for(lambda: client.session == 2)
-    # This thread has not looked at the arm since: its target is older than the stop.
+    assert wait_for(lambda: client.health()["links made"] == "2")
+    # This thread has not seen the new session: its target is older than the stop.
     frames = controller.control.status()["frames"]
     client.stream(START)
     assert wait_for(lambda: client.health()["targets refused by the link"] == "1")
     assert controller.control.status()["frames"] == frames
-    client.latest()
+    assert client.session == 2
     client.stream(newest(client).position)
     assert wait_for(lambda: controller.control.status()["frames"] == frames + 1)
 
@@ -164,7 +164,7 @@ while client.link_error or client.latest() is None:
 begin = time.monotonic()
 while True:
     elapsed = time.monotonic() - begin
-    client.latest()
+    client.session, client.latest()
     client.stream(start + min(elapsed, 3.0) * np.eye(7)[0])
     if elapsed > 0.3 and begin:
         print("moving", flush=True)

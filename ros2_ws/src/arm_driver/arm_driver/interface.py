@@ -155,6 +155,8 @@ def misfit(identity: ArmIdentity, arm: ArmConfig, margin: float) -> str:
         arm: what the cell says.
         margin: distance that commands keep from the cell's limits [rad].
     """
+    if identity.misfit:
+        return f"{identity.name}: {identity.misfit}"
     joints = len(arm.joint_names)
     if identity.joints is not None and identity.joints != joints:
         return (

@@ -20,6 +20,7 @@ from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from realman_driver import records
+from realman_driver.identity import misfit_of
 from realman_driver.protocol import identity_from_record, joints_to_degrees, sample_from_push
 from realman_driver.push import PushError, read_push
 from realman_driver.records import Answer, Identity, Problem, Pulse, RecordError, State
@@ -77,11 +78,11 @@ class ArmClient:
         self._send_failed = False
         self._linked = False
         self._problem = ""
-        self._identity: Identity | None = None
+        self._name = f"{config.ip}:{config.tcp_port}"
+        self._identity = ArmIdentity(name=self._name)
         self._pulse: Pulse | None = None
-        self._newest: tuple[int, ArmSample] | None = None
+        self._newest: ArmSample | None = None
         self._sequence = 0
-        self._epoch = 0
         self._adopted = threading.local()
         self._streamer = 0
         self._sent_at = 0.0
@@ -90,13 +91,23 @@ class ArmClient:
         self._answered = threading.Condition()
         self._settling = 0
         self._settle_at = 0.0
+        self._first_epoch = 0
         self._processes = self._lost_records = self._broken_packets = 0
         self._lost: dict[str, int] = {}
         self._thread = threading.Thread(target=self._keep_link, name="arm link", daemon=True)
-        self.session = 0
-        """Counts links; a change means that the arm may have moved or restarted meanwhile."""
+        self._session = (0, 0)
         self.link_error = "not connected yet"
         """Why there is no link; empty while there is one."""
+
+    @property
+    def session(self) -> int:
+        """Counts links; a change means that the arm may have moved or restarted meanwhile.
+
+        The thread that streams reads it before it makes a target: targets of a thread that has
+        not seen the newest session are refused.
+        """
+        number, self._adopted.epoch = self._session
+        return number
 
     def start(self) -> None:
         """Connect in the background and stay connected."""
@@ -111,8 +122,7 @@ class ArmClient:
 
     def identity(self) -> ArmIdentity:
         """Which controller this is, as far as known."""
-        name = f"{self._config.ip}:{self._config.tcp_port}"
-        return identity_from_record(self._identity, name)
+        return self._identity
 
     def latest(self) -> ArmSample | None:
         """Newest state of this link; None before the first, and for a broken push.
@@ -120,16 +130,12 @@ class ArmClient:
         The streaming thread calls it on every tick, which also tells the link process that the
         node lives.
         """
-        newest = self._newest
         if threading.get_ident() == self._streamer:
             now = time.monotonic()
             if now - self._sent_at > BEAT_PERIOD:
                 self._sent_at = now
                 self._send(records.pack_beat())
-        if newest is None:
-            return None
-        self._adopted.epoch, sample = newest
-        return sample
+        return self._newest
 
     # --- commands ------------------------------------------------------------------------
 
@@ -197,7 +203,7 @@ class ArmClient:
         """Counters of the link process and of those before it."""
         pulse = self._pulse
         values = {
-            "links made": str(self.session),
+            "links made": str(self._session[0]),
             "link processes started": str(self._processes),
             "records refused": str(self._lost_records),
             "state packets not understood": str(self._broken_packets),
@@ -219,7 +225,7 @@ class ArmClient:
             DeviceError: no link, or the controller refused.
         """
         newest = self._newest
-        joints = () if newest is None else newest[1].faulty_joints
+        joints = () if newest is None else newest.faulty_joints
         ip = self._config.ip
         ticket = self._ticket()
         if not self._linked or not self._send(records.pack_clear(ticket, joints)):
@@ -278,9 +284,11 @@ class ArmClient:
     def _start_process(self, channel: socket.socket) -> "subprocess.Popen[bytes]":
         config = json.dumps(dataclasses.asdict(self._link_config))
         descriptor = channel.fileno()
+        module = [sys.executable, "-m", "realman_driver.link"]
         self._processes += 1
+        self._first_epoch = (self._processes << 12) & 0xFFFFFFFF  # no two links share an epoch
         return subprocess.Popen(
-            [sys.executable, "-m", "realman_driver.link", str(descriptor), config],
+            [*module, str(descriptor), config, str(self._first_epoch)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # the library prints
             pass_fds=(descriptor,),
@@ -357,9 +365,9 @@ class ArmClient:
                     self._answers[report.ticket] = report
                     self._answered.notify_all()
         elif isinstance(report, Identity):
-            self._identity = report
-            self._epoch = 0
-            self.session += 1
+            misfit = misfit_of(report, self._config)
+            self._identity = identity_from_record(report, self._name, misfit)
+            self._session = (self._session[0] + 1, self._first_epoch)
             self._linked = True
             self.link_error = ""
             log.info("connected to %s:%d", self._config.ip, self._config.tcp_port)
@@ -368,9 +376,8 @@ class ArmClient:
             self._report(report.text)
 
     def _take_state(self, state: State) -> None:
-        if self._linked and state.epoch != self._epoch:
-            self._epoch = state.epoch
-            self.session += 1  # the link stopped the arm by itself
+        if self._linked and state.epoch != self._session[1]:  # it stopped the arm by itself
+            self._session = (self._session[0] + 1, state.epoch)
             log.warning("the link stopped arm %s: this process was silent", self._config.ip)
         try:
             push = read_push(state.packet, len(self._config.joint_names))
@@ -386,7 +393,7 @@ class ArmClient:
             stamp_ns=state.stamp_ns,
         )
         if sample is not None:  # else its age tells
-            self._newest = (state.epoch, sample)
+            self._newest = sample
 
     def _report(self, error: str) -> None:
         if error != self.link_error:

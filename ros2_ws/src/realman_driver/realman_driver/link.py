@@ -1,9 +1,9 @@
 """The link process: it owns the vendor's SDK and the connection to one arm, and nothing else.
 
-``python -m realman_driver.link FD CONFIG`` is started by `ArmClient` with one end of a SEQPACKET
-socketpair. It waits until the controller is there, connects once, forwards targets and states, and
-ends when the link is lost; the client then starts another. It brings the arm to rest by itself
-when the node falls silent after targets, or is gone.
+``python -m realman_driver.link FD CONFIG EPOCH`` is started by `ArmClient` with one end of a
+SEQPACKET socketpair. It waits until the controller is there, connects once, forwards targets and
+states, and ends when the link is lost; the client then starts another. It brings the arm to rest
+by itself when the node falls silent after targets, or is gone.
 """
 
 import contextlib
@@ -128,12 +128,13 @@ class Stopper:
 class Link:
     """One connection to one arm, from knocking to its end."""
 
-    def __init__(self, config: LinkConfig, channel: socket.socket) -> None:
+    def __init__(self, config: LinkConfig, channel: socket.socket, epoch: int) -> None:
         """Prepare; `run` connects.
 
         Args:
             config: the arm.
             channel: this process's end of the socketpair.
+            epoch: where the count of its own stops begins.
         """
         self._config = config
         self._channel = channel
@@ -142,7 +143,7 @@ class Link:
         self._phase = records.KNOCKING
         self._step: tuple[str, float] | None = None
         self._frame_at = 0.0
-        self._epoch = 0
+        self._epoch = epoch
         self._streaming = False
         self._heard = time.monotonic()
         self._frames = self._refused = self._pushes = self._repeated = 0
@@ -150,6 +151,7 @@ class Link:
         self._pushed = threading.Event()
         self._pushed_at = 0.0
         self._ending = threading.Event()
+        self._left = threading.Event()
         self._news = threading.Condition()
         self._settling: Settle | None = None
         self._parent = os.getppid()
@@ -176,6 +178,7 @@ class Link:
         if reason:
             self._send(records.pack_problem(reason))
             return FAILED
+        self._left.wait(2.0 * REST_TIMEOUT)  # the reading thread brings the arm to rest and ends
         return OK
 
     def _knock(self) -> bool:
@@ -431,16 +434,17 @@ class Link:
             self._wait_for(
                 lambda: self._pushes >= since + 2 and self._speed() < REST_SPEED, REST_TIMEOUT
             )
+        self._left.set()
         os._exit(code)
 
 
 def main() -> int:
-    """Entry point: the socket's number and the configuration as JSON."""
-    descriptor, config = sys.argv[1:]
+    """Entry point: the socket's number, the configuration as JSON, the first epoch."""
+    descriptor, config, epoch = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's: it brings the arm to rest
     sys.setswitchinterval(0.0005)  # a target must not wait 5 ms for a thread that computes
     channel = socket.socket(fileno=int(descriptor))
-    return Link(LinkConfig(**json.loads(config)), channel).run()
+    return Link(LinkConfig(**json.loads(config)), channel, int(epoch)).run()
 
 
 if __name__ == "__main__":

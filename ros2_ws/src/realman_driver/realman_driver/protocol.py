@@ -97,15 +97,14 @@ def sample_from_push(
     )
 
 
-def identity_from_record(record: Identity | None, name: str) -> ArmIdentity:
+def identity_from_record(record: Identity, name: str, misfit: str) -> ArmIdentity:
     """What the controller said of itself, in SI units.
 
     Args:
-        record: as the link process read it; None before it was read.
+        record: as the link process read it.
         name: address of the controller.
+        misfit: why it is not the cell's arm.
     """
-    if record is None:
-        return ArmIdentity(name=name)
     return ArmIdentity(
         name=name,
         joints=record.joints,
@@ -113,4 +112,5 @@ def identity_from_record(record: Identity | None, name: str) -> ArmIdentity:
         upper=np.radians(record.upper[: record.joints]),
         model=record.product,
         firmware=record.firmware,
+        misfit=misfit,
     )

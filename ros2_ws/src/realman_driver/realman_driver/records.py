@@ -33,9 +33,7 @@ _STATE = struct.Struct("=BBIdq")
 _PULSE = struct.Struct("=BBBIIIII")
 _ANSWER = struct.Struct("=BBIi160s")
 _PROBLEM = struct.Struct("=BB320s")
-_IDENTITY = struct.Struct(
-    "=BB" + "48s" * 6 + "iiii" + "7d" * 4 + "28d" + "6d" + "6d" + "4d" + "3d"
-)
+_IDENTITY = struct.Struct("=BB" + "48s" * 6 + "ii" + "7d" * 4 + "28d" + "6d" + "6d" + "4d" + "3d")
 
 
 class RecordError(ValueError):
@@ -140,10 +138,6 @@ class Identity(NamedTuple):
     """Generation of the controller."""
     joints: int
     """Number of joints."""
-    run_mode: int
-    """0 simulation, 1 real; -1 not told."""
-    power: int
-    """1 while the arm's power is on; -1 not told."""
     lower: tuple[float, ...]
     """Lower joint limits (7,) [deg]."""
     upper: tuple[float, ...]
@@ -256,8 +250,8 @@ def pack_problem(text: str) -> bytes:
 def pack_identity(identity: Identity) -> bytes:
     """An `Identity`."""
     texts = [_text(text, 48) for text in identity[:6]]
-    numbers = [number for part in identity[10:] for number in part]
-    return _IDENTITY.pack(IDENTITY, VERSION, *texts, *identity[6:10], *numbers)
+    numbers = [number for part in identity[8:] for number in part]
+    return _IDENTITY.pack(IDENTITY, VERSION, *texts, *identity[6:8], *numbers)
 
 
 def unpack_report(data: bytes) -> Report:
@@ -302,8 +296,8 @@ def _kind(data: bytes) -> int:
 
 def _unpack_identity(data: bytes) -> Identity:
     _, _, *fields = _IDENTITY.unpack(data)
-    parts: list[Any] = [_read_text(text) for text in fields[:6]] + fields[6:10]
-    at = 10
+    parts: list[Any] = [_read_text(text) for text in fields[:6]] + fields[6:8]
+    at = 8
     for length in (7, 7, 7, 7, 28, 6, 6, 4, 3):
         parts.append(tuple(fields[at : at + length]))
         at += length

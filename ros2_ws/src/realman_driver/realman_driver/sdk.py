@@ -116,19 +116,75 @@ def set_up(arm: Any, config: LinkConfig) -> None:
     code = arm.rm_set_realtime_push(push)
     if code != 0:
         raise DeviceError(f"{config.where} refused the state push ({code}): check its firmware")
+    declare_tool(sdk, arm, config)
+    code, mode = arm.rm_get_arm_run_mode()
+    if code == 0 and mode == 0:
+        raise DeviceError(
+            f"{config.where} is in simulation mode (0), need 1: its arm would not move; choose "
+            "the real mode on the pendant"
+        )
+    code, power = arm.rm_get_arm_power_state()
+    if code == 0 and power == 0:
+        raise DeviceError(f"{config.where} has its arm's power off: switch it on at the pendant")
+
+
+def declare_tool(sdk: ModuleType, arm: Any, config: LinkConfig) -> None:
+    """Make the cell's gripper the active tool and read back that it is.
+
+    Its payload keeps collision detection from seeing a false load. A tool of this name may be
+    stored already, with other figures: then it is updated, or refused.
+
+    Raises:
+        DeviceError: the controller keeps another tool.
+    """
     middle = config.tool_length / 2
     tool = sdk.rm_frame_t(
         TOOL_NAME, (0, 0, config.tool_length, 0, 0, 0), config.payload, 0, 0, middle
     )
-    # Its payload keeps collision detection from seeing a false load. The frame may exist
-    # already, so only the change to it decides.
-    arm.rm_set_manual_tool_frame(tool)
+    arm.rm_set_manual_tool_frame(tool)  # refused where the name is taken
     code = arm.rm_change_tool_frame(TOOL_NAME)
     if code != 0:
         raise DeviceError(
             f"{config.where} refused the tool {TOOL_NAME!r} ({code}): delete a tool, at most 10 "
             "fit"
         )
+    wrong = _other_tool(arm, config)
+    if wrong:
+        arm.rm_update_tool_frame(tool)
+        arm.rm_change_tool_frame(TOOL_NAME)
+        wrong = _other_tool(arm, config)
+    if wrong:
+        raise DeviceError(
+            f"{config.where} keeps another tool under the name {TOOL_NAME!r}: {wrong}; delete it "
+            "on the pendant, or correct tool_length and payload_kg in the cell file"
+        )
+
+
+def _other_tool(arm: Any, config: LinkConfig) -> str:
+    """What of the active tool is not the cell's; empty when it is the cell's."""
+    code, active = arm.rm_get_current_tool_frame()
+    if code != 0:
+        return f"it is not told ({code})"
+    if active["name"] != TOOL_NAME:
+        return f"active is {active['name']!r}"
+    wrong = [
+        f"{name} is {value:g}, the cell says {wanted:g}"
+        for name, value, wanted, tolerance in (
+            ("length [mm]", 1e3 * active["pose"][2], 1e3 * config.tool_length, 0.1),
+            ("sideways x [mm]", 1e3 * active["pose"][0], 0.0, 0.1),
+            ("sideways y [mm]", 1e3 * active["pose"][1], 0.0, 0.1),
+            ("turn rx [rad]", active["pose"][3], 0.0, 2e-3),
+            ("turn ry [rad]", active["pose"][4], 0.0, 2e-3),
+            ("turn rz [rad]", active["pose"][5], 0.0, 2e-3),
+            ("payload [kg]", active["payload"], config.payload, 2e-3),
+            # The SDK takes the centre of mass in metres and gives it in millimetres.
+            ("centre x [mm]", active["x"], 0.0, 0.6),
+            ("centre y [mm]", active["y"], 0.0, 0.6),
+            ("centre z [mm]", active["z"], 500.0 * config.tool_length, 0.6),
+        )
+        if not abs(value - wanted) <= tolerance
+    ]
+    return ", ".join(wrong)
 
 
 def read_identity(arm: Any, config: LinkConfig) -> Identity:
@@ -152,8 +208,6 @@ def read_identity(arm: Any, config: LinkConfig) -> Identity:
     table = [number for row in rows for number in row]
     work, tool = ask("rm_get_current_work_frame"), ask("rm_get_current_tool_frame")
     install = arm.rm_get_install_pose()
-    run_code, run_mode = arm.rm_get_arm_run_mode()
-    power_code, power = arm.rm_get_arm_power_state()
 
     def limits(name: str) -> tuple[float, ...]:
         return records.seven(tuple(ask(f"rm_get_joint_{name}")))
@@ -167,8 +221,6 @@ def read_identity(arm: Any, config: LinkConfig) -> Identity:
         tool=tool["name"],
         generation=int(info.get("robot_controller_version", 0)),
         joints=int(info.get("arm_dof", 0)),
-        run_mode=run_mode if run_code == 0 else -1,
-        power=power if power_code == 0 else -1,
         lower=limits("min_pos"),
         upper=limits("max_pos"),
         speed=limits("max_speed"),

@@ -23,6 +23,11 @@ Message = dict[str, Any]
 Handler = Callable[[Message, float], Message | None]
 log = logging.getLogger(__name__)
 
+MOST_TOOLS = 10
+"""Tool frames that fit, by the JSON manual."""
+LONGEST_TOOL_NAME = 10
+"""Characters of a tool's name, by the JSON manual."""
+
 
 @dataclass(kw_only=True)
 class PushSetting:
@@ -51,21 +56,29 @@ class CommandTable:
             push: state push setting, changed by commands.
         """
         self.push = push
+        self.malformed = 0
+        """Commands whose arguments made no sense; they get no answer."""
         self.measured: Measurement | None = None
         self.wrench_offset: Array = np.zeros(6)
         self._controller = controller
         self._collision_stage = 0
-        self._tool: Message = {
+        self.tool: Message = {
             "tool_name": "Arm_Tip",
             "pose": [0] * 6,
             "payload": 0,
             "position": [0, 0, 0],
         }
-        self._tools: dict[str, Message] = {"Arm_Tip": self._tool}
-        self._handlers: dict[str, Handler] = {
-            name: _constant(reply) for name, reply in identity_replies(controller.limits).items()
-        }
+        """The active tool, as it is told."""
+        self._tools: dict[str, Message] = {"Arm_Tip": self.tool}
+        self.tools_locked = False
+        """Refuses changes to stored tools."""
+        self.identity = identity_replies(controller.limits)
+        """What the controller says of itself, by command."""
+        self._handlers: dict[str, Handler] = {name: self._constant(name) for name in self.identity}
         self._handlers |= self._reading() | self._writing() | self._moving()
+
+    def _constant(self, name: str) -> Handler:
+        return lambda message, now: self.identity[name]
 
     def answer(self, message: Message, now: float) -> Message | None:
         """Carry out one command; None when it has no reply or is unknown."""
@@ -76,8 +89,9 @@ class CommandTable:
             return None
         try:
             return handler(message, now)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            log.warning("command %s is malformed: %r", name, error)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            log.debug("command %s is malformed: %r", name, error)
+            self.malformed += 1
             return None
 
     # --- the table -----------------------------------------------------------------------
@@ -85,7 +99,7 @@ class CommandTable:
     def _reading(self) -> dict[str, Handler]:
         return {
             "get_realtime_push": self._get_push,
-            "get_current_tool_frame": lambda m, now: {"state": "current_tool_frame", **self._tool},
+            "get_current_tool_frame": lambda m, now: {"state": "current_tool_frame", **self.tool},
             "get_arm_current_trajectory": self._trajectory,
             "get_current_arm_state": self._arm_state,
             "get_joint_degree": lambda m, now: {"state": "joint_degree", "joint": self._joints()},
@@ -117,6 +131,7 @@ class CommandTable:
             "set_collision_stage": self._set_collision,
             "set_realtime_push": self._set_push,
             "set_manual_tool_frame": self._define_tool,
+            "update_tool_frame": self._update_tool,
             "set_change_tool_frame": self._change_tool,
         }
 
@@ -201,22 +216,23 @@ class CommandTable:
 
     def _set_push(self, message: Message, now: float) -> Message:
         push = self.push
-        if message.get("cycle", push.cycle) < 1:
+        cycle = int(message.get("cycle", push.cycle))
+        if cycle < 1:
             return {"command": "set_realtime_push", "state": False}
+        port = int(message.get("port", push.port))
+        frame = int(message.get("force_coordinate", push.force_coordinate))
         push.enable = bool(message.get("enable", push.enable))
-        push.cycle = int(message.get("cycle", push.cycle))
-        push.port = int(message.get("port", push.port))
+        push.cycle, push.port, push.force_coordinate = cycle, port, frame
         push.ip = str(message.get("ip", push.ip))
-        push.force_coordinate = int(message.get("force_coordinate", push.force_coordinate))
         return {"command": "set_realtime_push", "state": True}
 
     def _enable_joint(self, message: Message, now: float) -> Message:
         number, flag = message["joint_en_state"]
-        self._controller.joint_enabled[number - 1] = bool(flag)
+        self._controller.enable_joint(_joint(number), bool(flag), now)
         return {"command": "set_joint_en_state", "joint_en_state": True}
 
     def _clear_joint(self, message: Message, now: float) -> Message:
-        self._controller.clear_joint_error(int(message["joint_clear_err"]) - 1)
+        self._controller.clear_joint_error(_joint(message["joint_clear_err"]))
         return {"command": "set_joint_clear_err", "joint_clear_err": True}
 
     def _clear_system(self, message: Message, now: float) -> Message:
@@ -233,30 +249,40 @@ class CommandTable:
         return {"command": "set_collision_stage", "collision_state": True}
 
     def _define_tool(self, message: Message, now: float) -> Message:
-        name = str(message["tool_name"])
-        self._tools[name] = {
-            "tool_name": name,
-            "pose": message["tool_pose"],
-            "payload": message["payload"],
-            "position": message["position"],
-        }
-        return {"command": "set_manual_tool_frame", "manual_tool_frame": True}
+        tool = _tool(message)
+        accepted = tool["tool_name"] not in self._tools and len(self._tools) < MOST_TOOLS
+        if accepted:
+            self._tools[tool["tool_name"]] = tool
+        return {"command": "set_manual_tool_frame", "manual_tool_frame": accepted}
+
+    def _update_tool(self, message: Message, now: float) -> Message:
+        tool = _tool(message)
+        known = tool["tool_name"] in self._tools
+        if known and not self.tools_locked:
+            self.store_tool(tool)
+        return {"command": "update_tool_frame", "update_state": known and not self.tools_locked}
+
+    def store_tool(self, tool: Message) -> None:
+        """Store a tool whatever was stored under its name."""
+        self._tools[tool["tool_name"]] = tool
+        if self.tool["tool_name"] == tool["tool_name"]:
+            self.tool = tool
 
     def _change_tool(self, message: Message, now: float) -> Message:
         known = message["tool_name"] in self._tools
         if known:
-            self._tool = self._tools[message["tool_name"]]
+            self.tool = self._tools[message["tool_name"]]
         return {"command": "set_change_tool_frame", "change_tool_frame": known}
 
     # --- moving --------------------------------------------------------------------------
 
     def _movej(self, message: Message, now: float) -> Message:
-        goal = wire.joints_from_wire(message["joint"])
+        goal = _joints_of(message)
         accepted = self._controller.move(goal, float(message["v"]), now)
         return {"command": "movej", "receive_state": accepted}
 
     def _canfd(self, message: Message, now: float) -> None:
-        self._controller.stream(wire.joints_from_wire(message["joint"]), now)
+        self._controller.stream(_joints_of(message), now)
 
     def _stop(self, message: Message, now: float) -> Message:
         self._controller.stop(now, "set_arm_stop", slow=False)
@@ -267,10 +293,36 @@ class CommandTable:
         return {"command": "set_arm_slow_stop", "arm_slow_stop": True}
 
 
-def _constant(reply: Message) -> Handler:
-    return lambda message, now: reply
-
-
 def _echo(**fields: object) -> Handler:
     """Reply that carries the command's own name."""
     return lambda message, now: {"command": message["command"], **fields}
+
+
+def _joints_of(message: Message) -> Array:
+    """Joint angles (7,) [rad] of a motion command."""
+    q = wire.joints_from_wire(message["joint"])
+    if q.shape != (JOINTS,):
+        raise ValueError(f"joint has the shape {q.shape}")
+    return q
+
+
+def _joint(number: object) -> int:
+    """Index 0..6 of a joint number 1..7."""
+    if not isinstance(number, int) or not 1 <= number <= JOINTS:
+        raise ValueError(f"joint {number!r}")
+    return number - 1
+
+
+def _tool(message: Message) -> Message:
+    """A tool as it is stored: name, pose, payload and centre of mass, in whole wire units."""
+    name = str(message["tool_name"])
+    pose = [int(v) for v in message["tool_pose"]]
+    position = [int(v) for v in message["position"]]
+    if len(name) > LONGEST_TOOL_NAME or len(pose) != 6 or len(position) != 3:
+        raise ValueError("tool")
+    return {
+        "tool_name": name,
+        "pose": pose,
+        "payload": int(message["payload"]),
+        "position": position,
+    }

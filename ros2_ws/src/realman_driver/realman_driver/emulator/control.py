@@ -30,7 +30,7 @@ class EmulatorControl:
             timeout=timeout,
         )
 
-    def fault(self, name: str, **arguments: float) -> None:
+    def fault(self, name: str, **arguments: float | str) -> None:
         """Switch a fault on.
 
         Raises:

@@ -44,10 +44,17 @@ class Controller:
         self.frames = 0
         self.refused_frames = 0
         self._events: list[bool] = []
+        self._guided = False
+        self.measured = np.array(measured, dtype=np.float64)
+        """Joints as they were last measured (7,) [rad]."""
         self.reseed(measured)
 
     def reseed(self, measured: Array) -> None:
-        """Forget the set point and stand at the measured joints, as after power-on."""
+        """Forget the set point and stand at the measured joints.
+
+        So after power-on, after an error was cleared and after joints were enabled again; a plain
+        stop keeps the set point, wherever the arm is.
+        """
         self._motion: Motion = Hold(np.array(measured, dtype=np.float64))
         self._last_frame = -np.inf
         self._last_goal: Array | None = None
@@ -57,11 +64,13 @@ class Controller:
 
     def move(self, goal: Array, percent: float, now: float) -> bool:
         """Start a planned move (movej) at a share of the largest speed; False when refused."""
+        if not 0.0 < percent <= 100.0:
+            return False
         self._clear_general_errors()
         if not self._reachable(goal):
             self.raise_error(TARGET_OUTSIDE_LIMIT, now)
             return False
-        if self.faulted:
+        if self.faulted or self._guided:
             return False
         if self.status == "move_J":
             self._events.append(False)
@@ -77,7 +86,7 @@ class Controller:
     def stream(self, goal: Array, now: float) -> bool:
         """Take one pass-through frame (movej_canfd); False when the joints do not respond."""
         self.frames += 1
-        if self.faulted or not self._frame_is_sound(goal, now):
+        if self.faulted or self._guided or not self._frame_is_sound(goal, now):
             self.refused_frames += 1
             return False
         if self.status == "move_J":
@@ -99,6 +108,16 @@ class Controller:
         self.controlled_stops += 1
         log.info("controlled stop: %s", reason)
 
+    def guide(self, on: bool, speed: float, dt: float) -> None:
+        """Let a hand move joint 1 at ``speed`` [rad/s] for ``dt`` [s]; off ends the guiding."""
+        if on:
+            moved = self._motion.at(np.inf) if self._guided else self.measured
+            self.reseed(moved + speed * dt * np.eye(JOINTS)[0])
+            self.status = "current_drag"
+        elif self._guided:
+            self.reseed(self.measured)
+        self._guided = on
+
     # --- errors --------------------------------------------------------------------------
 
     @property
@@ -119,11 +138,23 @@ class Controller:
 
     def clear_errors(self) -> None:
         """Clear the system errors; joint errors need their own call."""
-        self.errors.clear()
+        if self.errors:
+            self.errors.clear()
+            self.reseed(self.measured)
 
     def clear_joint_error(self, joint: int) -> None:
         """Clear one joint (0..6)."""
-        self.joint_errors[joint] = 0
+        if self.joint_errors[joint]:
+            self.joint_errors[joint] = 0
+            self.reseed(self.measured)
+
+    def enable_joint(self, joint: int, on: bool, now: float) -> None:
+        """Enable or disable one joint (0..6); the arm does not move while one is off."""
+        if on and not self.joint_enabled[joint]:
+            self.reseed(self.measured)
+        elif not on and self.joint_enabled[joint]:
+            self.stop(now, f"joint {joint + 1} disabled", slow=False)
+        self.joint_enabled[joint] = on
 
     # --- clock ---------------------------------------------------------------------------
 
@@ -161,7 +192,10 @@ class Controller:
     # --- checks --------------------------------------------------------------------------
 
     def _clear_general_errors(self) -> None:
-        self.errors = [e for e in self.errors if e not in GENERAL_ERRORS_CLEARED_BY_MOTION]
+        kept = [e for e in self.errors if e not in GENERAL_ERRORS_CLEARED_BY_MOTION]
+        if kept != self.errors:
+            self.errors = kept
+            self.reseed(self.measured)
 
     def _reachable(self, goal: Array) -> bool:
         slack = 1e-6  # the wire's rounding

@@ -20,6 +20,7 @@ class Line:
         connection.setblocking(False)
         self.socket = connection
         self._buffer = b""
+        self._skipping = False  # the rest of a line that was too long
 
     def receive(self) -> list[bytes] | None:
         """Complete lines so far; None when the peer is gone."""
@@ -32,9 +33,11 @@ class Line:
         if not data:
             return None
         *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if lines and self._skipping:
+            self._skipping, lines = False, lines[1:]
         if len(self._buffer) > LONGEST_LINE:
-            self._buffer = b""
-        return lines
+            self._skipping, self._buffer = True, b""
+        return [line for line in lines if len(line) <= LONGEST_LINE]
 
     def send(self, data: bytes) -> None:
         """Send at once or not at all: a client that does not read must not stop the arm."""

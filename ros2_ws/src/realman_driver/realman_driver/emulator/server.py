@@ -1,6 +1,7 @@
 """Sockets and clock of the emulated controller: one thread, one loop at 200 Hz."""
 
 import contextlib
+import ipaddress
 import json
 import logging
 import select
@@ -21,7 +22,7 @@ from ate_core.errors import DeviceError, UsageError
 from realman_driver.emulator import wire
 from realman_driver.emulator.commands import CommandTable, PushSetting
 from realman_driver.emulator.controller import Controller
-from realman_driver.emulator.faults import Faults, Outbox
+from realman_driver.emulator.faults import Faults, Outbox, change_identity, stored_tool
 from realman_driver.emulator.links import Line, listen_tcp
 from realman_driver.emulator.model import RM75_LIMITS
 
@@ -32,6 +33,8 @@ TICK = 0.005
 """Controller cycle [s]: the unit of the push setting."""
 TRACE_LENGTH = 4000
 """Ticks kept for the query "trace": 20 s."""
+MOST_CLIENTS = 16
+"""Connections at a time; more are closed."""
 STOP_GRACE = 0.7
 """How long a stopping controller lets its client bring the arm to rest [s]."""
 
@@ -72,6 +75,10 @@ class ControllerServer:
         self._last_push = b""
         self._restarting = False
         self._running = True
+        self._guided = False
+        self._reset_at = 0.0
+        self.resets = 0
+        """Connections reset by the fault of that name."""
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._listener = listen_tcp(config.ip, config.tcp_port)
         try:
@@ -120,6 +127,8 @@ class ControllerServer:
         if self._controller is None or self._commands is None or self._measured is None:
             return
         self._commands.measured = self._measured
+        self._controller.measured = self._measured.q
+        self._act_out(self._controller, now)
         target = self._controller.step(now)
         self._plant.write_target(target)
         self._trace.append((now, target, self._measured.q))
@@ -132,6 +141,25 @@ class ControllerServer:
         # No packet without a fresh measurement: a stale one must never look new.
         if fresh and push.enable and self._ticks % push.cycle == 0 and not stalled:
             self._push_state(now)
+
+    def _act_out(self, controller: Controller, now: float) -> None:
+        """Faults that something does on every tick."""
+        faults = self._faults
+        if faults.silent and not self._guided:
+            return
+        self._guided = faults.active("hand_guiding", now)
+        controller.guide(self._guided, faults.speed, TICK)
+        if faults.active("stuck", now) and faults.code not in controller.errors:
+            controller.raise_error(faults.code, now)
+        if faults.active("reset", now) and faults.period > 0 and now >= self._reset_at:
+            self._reset_links(now)
+
+    def _reset_links(self, now: float) -> None:
+        self._reset_at = now + self._faults.period
+        self.resets += len(self._clients)
+        self._drop_clients(reset=True)
+        if self._controller is not None and self._controller.moving(now):
+            self._controller.stop(now, "links reset", slow=True)
 
     def _take_over(self, measured: Measurement) -> None:
         self._controller = Controller(RM75_LIMITS, measured.q)
@@ -149,24 +177,28 @@ class ControllerServer:
         faults, controller = self._faults, self._controller
         if faults.active("drop_udp", now) or faults.active("cut", now):
             return
-        data = wire.encode_push(
+        fields = wire.push_fields(
             self._measured,
             self._commands.wrench_offset,
-            status=controller.status,
             errors=controller.errors,
             joint_errors=controller.joint_errors,
             joint_enabled=controller.joint_enabled,
-            coordinate=self._push.force_coordinate,
             tick=self._ticks // self._push.cycle,
-            not_numbers=faults.active("nan", now),
+        )
+        data = wire.encode_push(
+            faults.spoil(fields, now),
+            self._measured.q,
+            status=controller.status,
+            coordinate=self._push.force_coordinate,
         )
         if faults.active("frozen", now):
             data = self._last_push
         self._last_push = data
         if faults.active("garbage", now):
             data = data[: len(data) // 2]
-        with contextlib.suppress(OSError):
-            self._udp.sendto(data, (self._push.ip, self._push.port))
+        # A client may have set any address and port; a name would be looked up, for seconds.
+        with contextlib.suppress(OSError, OverflowError, ValueError):
+            self._udp.sendto(data, (str(ipaddress.IPv4Address(self._push.ip)), self._push.port))
 
     # --- TCP -----------------------------------------------------------------------------
 
@@ -192,8 +224,14 @@ class ControllerServer:
             self._control.serve(ready)
 
     def _accept(self, now: float) -> None:
-        connection, peer = self._listener.accept()
+        try:
+            connection, peer = self._listener.accept()
+        except OSError:  # gone before it was taken
+            return
         line = Line(connection)
+        if len(self._clients) >= MOST_CLIENTS:
+            line.close()
+            return
         if self._faults.active("cut", now) or self._controller is None:
             line.close(reset=True)
             return
@@ -211,12 +249,13 @@ class ControllerServer:
                 continue
             try:
                 message = json.loads(text)
-            except ValueError:
-                log.warning("not JSON: %.60r", text)
+            except (ValueError, RecursionError):
+                self._commands.malformed += 1
+                log.debug("not JSON: %.60r", text)
                 continue
             reply = self._commands.answer(message, now) if isinstance(message, dict) else None
             if reply is not None:
-                self._outbox.send(line, wire.encode(reply), now)
+                self._outbox.send(line, str(message["command"]), wire.encode(reply), now)
 
     def _report_move(self, arrived: bool) -> None:
         event = {
@@ -254,18 +293,32 @@ class ControllerServer:
         if command == "status":
             up = self._controller is not None and not self._restarting
             counters = {} if self._controller is None else self._controller.counters(now)
-            return {"up": up, "clients": len(self._clients)} | counters
+            commands = self._commands
+            if commands is not None:
+                counters |= {"malformed": commands.malformed, "tool": commands.tool}
+            return {"up": up, "clients": len(self._clients), "resets": self.resets} | counters
         if command == "trace":
             return {"trace": [[t, *a.tolist(), *m.tolist()] for t, a, m in self._trace]}
         if command != "fault":
             raise UsageError(f"unknown command {command!r}; need fault, status or trace")
         if self._controller is None:
             raise DeviceError("the controller has no arm yet: start the world first")
+        assert self._commands is not None
         try:
-            name = self._faults.apply(request, self._controller, now)
+            name = str(request.get("name"))
+            if name == "identity":
+                change_identity(self._commands.identity, request)
+            elif name == "tool":
+                self._commands.store_tool(stored_tool(request))
+            elif name == "lock_tools":
+                self._commands.tools_locked = True
+            else:
+                self._faults.apply(request, self._controller, now)
         except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"an argument of {request} is no number: {error}") from None
         log.info("fault %s", name)
+        if name == "reset":
+            self._reset_links(now)
         if name == "cut":
             self._drop_clients(reset=True)
             self._controller.stop(now, "link cut", slow=True)

@@ -56,45 +56,68 @@ def current_to_wire(torque: Array) -> list[int]:
     return [round(v) for v in (torque * MILLIAMPERE_THOUSANDTHS_PER_NM).tolist()]
 
 
+JOINT_FIELDS = (
+    "joint_current", "joint_en_flag", "joint_err_code", "joint_position", "joint_temperature",
+    "joint_voltage", "joint_speed",
+)  # fmt: skip
+FORCE_FIELDS = ("force", "zero_force")
 _PUSH = (
     '{"state":"realtime_arm_joint_state","arm_current_status":"%s","arm_err":%d,"sys_err":%d,'
-    '"err":%s,"joint_status":{"joint_current":%s,"joint_en_flag":%s,"joint_err_code":%s,'
-    '"joint_position":%s,"joint_temperature":[32000,32000,32000,32000,32000,32000,32000],'
-    '"joint_voltage":%s,"joint_speed":%s},'
-    '"six_force_sensor":{"force":%s,"zero_force":%s,"coordinate":%d},'
+    '"err":%s,"joint_status":{'
+    + ",".join(f'"{name}":%s' for name in JOINT_FIELDS)
+    + '},"six_force_sensor":{"force":%s,"zero_force":%s,"coordinate":%d},'
     '"waypoint":{"euler":%s,"position":%s,"quat":%s}}\r\n'
 )
-_NOT_NUMBERS = "[NaN,NaN,NaN,NaN,NaN,NaN,NaN]"
 
 
-def encode_push(
+def push_fields(
     measured: Measurement,
     wrench_offset: Array,
     *,
-    status: str,
     errors: list[int],
     joint_errors: list[int],
     joint_enabled: list[bool],
-    coordinate: int,
     tick: int = 0,
-    not_numbers: bool = False,
-) -> bytes:
-    """One state datagram. Lists print as JSON already, so a template is enough (200 Hz)."""
-    position, quaternion, euler = pose_to_wire(measured.q)
-    error = errors[0] if errors else 0
+) -> dict[str, object]:
+    """The lists of one state datagram by name; lists print as JSON already."""
+
+    def noisy(values: list[int]) -> list[int]:  # as on a live arm, no two packets are alike
+        return [value + (tick + place) % 3 - 1 for place, value in enumerate(values)]
+
+    return {
+        "err": errors or [0],
+        "joint_current": noisy(current_to_wire(measured.torque)),
+        "joint_en_flag": [int(flag) for flag in joint_enabled],
+        "joint_err_code": joint_errors,
+        "joint_position": joints_to_wire(measured.q),
+        "joint_temperature": [32000] * 7,
+        "joint_voltage": [24000 + tick % 2] * 7,
+        "joint_speed": [round(v) for v in (measured.qd * HUNDREDTH_RPM).tolist()],
+        "force": noisy(wrench_to_wire(measured.wrench)),
+        "zero_force": noisy(wrench_to_wire(measured.wrench - wrench_offset)),
+    }
+
+
+def encode_push(fields: dict[str, object], q: Array, *, status: str, coordinate: int) -> bytes:
+    """One state datagram. A template is enough (200 Hz).
+
+    Args:
+        fields: of `push_fields`.
+        q: joint angles (7,) [rad], for the pose.
+        status: ``arm_current_status``.
+        coordinate: frame of the zeroed force.
+    """
+    position, quaternion, euler = pose_to_wire(q)
+    errors = fields["err"]
+    first = errors[0] if isinstance(errors, list) and errors else 0
+    error = first if isinstance(first, int) else 0
     text = _PUSH % (
         status,
         error,
         error,
-        errors or [0],
-        current_to_wire(measured.torque),
-        [int(flag) for flag in joint_enabled],
-        joint_errors,
-        _NOT_NUMBERS if not_numbers else joints_to_wire(measured.q),
-        [24000 + tick % 2] * 7,  # as on a live arm, no two packets are alike
-        [round(v) for v in (measured.qd * HUNDREDTH_RPM).tolist()],
-        wrench_to_wire(measured.wrench),
-        wrench_to_wire(measured.wrench - wrench_offset),
+        errors,
+        *(fields[name] for name in JOINT_FIELDS),
+        *(fields[name] for name in FORCE_FIELDS),
         coordinate,
         euler,
         position,
