@@ -44,6 +44,7 @@ class Watcher:
         stamp_ns = self.node.get_clock().now().nanoseconds - round(age * 1e9)
         message.header.stamp.sec = stamp_ns // 1_000_000_000
         message.header.stamp.nanosec = stamp_ns % 1_000_000_000
+        message.header.frame_id = "teleop"
         self.commands.publish(message)
 
     def spin_until(self, condition: Callable[[], bool], seconds: float = 40.0) -> None:

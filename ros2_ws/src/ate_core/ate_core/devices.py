@@ -25,6 +25,7 @@ POSE_SIZE = 7
 """Numbers of a pose: x, y, z [m], qx, qy, qz, qw."""
 DEFAULT_DRIVER = "realman"
 """Driver of an arm in files written before arms named theirs."""
+DEFAULT_TRANSPORT = "rs485"
 DEFAULT_MODEL = "rm75_6f"
 """Model of an arm in files written before arms named theirs."""
 
@@ -161,8 +162,10 @@ class GripperConfig:
     """ROS namespace of its arm."""
     port: str
     """Serial device; a stable link, for instance under /dev/serial/by-id."""
+    transport: str = DEFAULT_TRANSPORT
+    """How its frames travel, a name from `ate_core.drivers.GRIPPER_TRANSPORTS`."""
     baud: Annotated[int, OneOf(BAUD_RATES, "bit/s")] = 115200
-    """Line speed [bit/s]."""
+    """Line speed [bit/s] of ``rs485``; the other transports have one of their own."""
     device_id: Annotated[int, Range(1, 254)] = 1
     """Id in the RS485 frame."""
     force: Annotated[int, Range(1, 255)] = 255

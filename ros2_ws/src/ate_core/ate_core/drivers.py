@@ -1,6 +1,6 @@
-"""Drivers of arms by the name in ``cell.yaml``.
+"""Drivers of arms and transports of grippers by the name in ``cell.yaml``.
 
-The name stands for a package with the module ``nodes.driver_node`` (the node) and, for
+The name of a driver stands for a package with the module ``nodes.driver_node`` (the node) and, for
 ``hardware:=sim``, the module ``emulator`` (``python -m``, with ``--side`` and ``--cell``).
 """
 
@@ -16,6 +16,16 @@ ARM_DRIVERS = Registry(
     error=ContractError,
 )
 """Name -> package."""
+
+GRIPPER_TRANSPORTS = Registry(
+    what="gripper transport",
+    group="ate.gripper_transports",
+    builtin={
+        "rs485": "omnipicker_driver.transports.rs485:KIND",
+    },
+    error=ContractError,
+)
+"""Name -> how the frames of a gripper travel."""
 
 NEEDED_ENTRIES: Mapping[str, tuple[str, ...]] = {"realman": ("ip", "udp_port")}
 """Entries of an arm in ``cell.yaml`` that a driver cannot do without."""

@@ -1,4 +1,4 @@
-"""One OmniPicker on a serial port: a thread that repeats the target and keeps the newest report.
+"""One OmniPicker on a port: a thread that repeats the target and keeps the newest report.
 
 The gripper has no read-only request, so polling means sending the present target again. Silence
 of the commander therefore keeps the target, and a held object is never dropped.
@@ -6,40 +6,36 @@ of the commander therefore keeps the target, and a held object is never dropped.
 
 import logging
 import math
-import os
-import termios
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-import serial
 
 from ate_core.devices import GripperConfig
 from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
+from omnipicker_driver.grasp import GraspWatch
+from omnipicker_driver.link import LINK_ERRORS, Link, reason_of
+from omnipicker_driver.plausibility import ReportChecker
 from omnipicker_driver.protocol import (
     FULL_SCALE,
     Command,
     FieldOrder,
-    FrameReader,
     Motion,
     Report,
     decode_report,
     encode_command,
-    wrap,
 )
-from omnipicker_driver.state import GripperState, signed_speed
+from omnipicker_driver.state import GripperState, holding_target, signed_speed
+from omnipicker_driver.transports import load_kind
 
 log = logging.getLogger(__name__)
 
-LINK_ERRORS = (OSError, serial.SerialException, termios.error)
-"""What a serial port raises when its device is pulled out; flushing raises termios.error."""
-
-_WRITE_LIMIT = 0.5
-"""Longest time for writing 12 bytes [s]; pyserial also counts time in which the process waits."""
 _CREEP = 1 / FULL_SCALE
 """Slowest speed that can be asked for: less than 0.1 counts in one poll."""
+_JOIN_LIMIT = 2.0
+"""Longest wait for the polling thread [s]; a write alone may take half a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +43,11 @@ class ClientConfig:
     """One gripper and how it is polled."""
 
     port: str
-    """Path of the serial port."""
+    """Path of the serial port, or name of the CAN interface."""
+    transport: str = "rs485"
+    """How the bytes travel, a name of `ate_core.drivers.GRIPPER_TRANSPORTS`."""
     baud: int = 115200
-    """Line speed [bit/s]; 8 data bits, no parity, 1 stop bit."""
+    """Line speed [bit/s] where the transport has none of its own."""
     device_id: int = 1
     """Address of the gripper."""
     force: float = 1.0
@@ -79,6 +77,7 @@ class ClientConfig:
         """The configuration of one gripper of the cell."""
         return cls(
             port=gripper.port,
+            transport=gripper.transport,
             baud=gripper.baud,
             device_id=gripper.device_id,
             force=gripper.force / FULL_SCALE,
@@ -97,29 +96,40 @@ class GripperClient:
 
         Args:
             config: the gripper.
-            on_report: called from the polling thread with every new report.
+            on_report: called from the polling thread with every new report that can be true.
         """
         self.config = config
+        self.failure = ""
+        """Why the polling thread ended by itself; empty while it is well."""
+        self.polls = 0
+        """Rounds of the polling thread; one that stands still hangs."""
         self._on_report = on_report
         self._lock = threading.Lock()
         self._state = GripperState()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._port: serial.Serial | None = None
-        self._reader = FrameReader(config.device_id)
+        self._kind = load_kind(config.transport)
+        self._transport = self._kind.host(config.device_id)
+        self._link: Link | None = None
+        self._checker = ReportChecker(speed=config.speed)
+        self._grasp = GraspWatch()
         self._retry_at = -math.inf
 
     def start(self) -> None:
         """Start polling; a missing port is tried again until it appears."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=f"gripper {self.config.port}")
+        self._thread = threading.Thread(
+            target=self._run, name=f"gripper {self.config.port}", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """Stop polling and close the port; the gripper keeps its last target and its grip."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_JOIN_LIMIT)
+            if self._thread.is_alive():
+                log.error("the polling thread of %s hangs: left behind", self.config.port)
             self._thread = None
         self._close("stopped")
 
@@ -147,47 +157,57 @@ class GripperClient:
             self._state = replace(self._state, target=min(max(ratio, 0.0), 1.0))
             return True
 
+    def hold(self) -> None:
+        """Come to rest where the fingers are; what they press on is pressed on."""
+        with self._lock:
+            self._state = replace(self._state, target=holding_target(self._state))
+
     def _run(self) -> None:
-        for _ in FixedRateLoop(self.config.rate, self._stop):
-            try:
-                if self._port is None and not self._reopen():
-                    continue
-                self._poll()
-            except LINK_ERRORS as error:
-                self._close(f"gripper link {self.config.port} was cut ({error}): plug it in again")
+        try:
+            for _ in FixedRateLoop(self.config.rate, self._stop):
+                self.polls += 1
+                try:
+                    if self._link is None and not self._reopen():
+                        continue
+                    self._poll()
+                except LINK_ERRORS as error:
+                    self._close(
+                        f"gripper link {self.config.port} was cut ({error}): plug it in again"
+                    )
+        except Exception:  # the process must end with it: see GripperNode
+            self.failure = f"the polling thread of the gripper ended: {traceback.format_exc()}"
 
     def _reopen(self) -> bool:
         now = time.monotonic()
         if now < self._retry_at:
             return False
         self._retry_at = now + self.config.reopen_wait
+        config = self.config
         try:
-            self._port = serial.Serial(
-                self.config.port,
-                self.config.baud,
-                timeout=self.config.read_limit,
-                write_timeout=_WRITE_LIMIT,
-                exclusive=True,
-            )
+            self._link = self._kind.open_link(config.port, self._kind.baud or config.baud)
+            for frame in self._transport.setup:
+                self._link.write(frame)
         except LINK_ERRORS as error:
             self._close(
-                f"gripper port {self.config.port} cannot be opened ({_reason(error)}): connect "
+                f"gripper port {config.port} cannot be opened ({reason_of(error)}): connect "
                 "the adapter, close other users of the port, or correct the port in cell.yaml"
             )
             return False
-        self._reader.clear()
+        self._transport.clear()
+        self._checker.clear()
+        self._grasp.clear()
         with self._lock:
             openings = self._state.openings + 1
             self._state = replace(
                 self._state, connected=True, error="", target=None, openings=openings
             )
-        log.info("gripper port %s is open", self.config.port)
+        log.info("gripper port %s is open", config.port)
         return True
 
     def _close(self, reason: str) -> None:
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
         with self._lock:
             known = self._state.error == reason
             self._state = replace(self._state, connected=False, error=reason, target=None)
@@ -197,24 +217,40 @@ class GripperClient:
     def _poll(self) -> None:
         target = self.state.target
         report = self._exchange(self._command(target))
+        if report is None:
+            with self._lock:
+                self._state = replace(
+                    self._state,
+                    unanswered=self._state.unanswered + 1,
+                    strangers=tuple(sorted(self._transport.strangers)),
+                )
+            return
+        state = self._take(report, target, time.monotonic())
+        if not state.doubt and self._on_report is not None:
+            self._on_report(state)
+
+    def _take(self, report: Report, target: float | None, now: float) -> GripperState:
+        """Judge a report; the state keeps the last one that can be true."""
+        doubt = self._checker.doubt(report, target, now)
+        grasp = self._grasp.take(report, target, now) if not doubt else None
         with self._lock:
             state = self._state
-            if report is None:
-                self._state = replace(state, unanswered=state.unanswered + 1)
-                return
-            self._state = replace(
-                state,
-                report=report,
-                velocity=signed_speed(report, state),
-                stamp_ns=time.time_ns(),
-                received=time.monotonic(),
-                target=_first_target(report) if state.target is None else state.target,
-                answers=state.answers + 1,
-                dropped_bytes=self._reader.dropped_bytes,
-            )
-            state = self._state
-        if self._on_report is not None:
-            self._on_report(state)
+            if grasp is None:
+                self._state = replace(state, doubt=doubt, doubted=state.doubted + 1)
+            else:
+                self._state = replace(
+                    state,
+                    report=report,
+                    grasp=grasp,
+                    doubt="",
+                    velocity=signed_speed(report, state),
+                    stamp_ns=time.time_ns(),
+                    received=now,
+                    target=_first_target(report) if state.target is None else state.target,
+                    answers=state.answers + 1,
+                    dropped_bytes=self._transport.dropped_bytes,
+                )
+            return self._state
 
     def _command(self, target: float | None) -> Command:
         if target is None:
@@ -225,16 +261,18 @@ class GripperClient:
 
     def _exchange(self, command: Command) -> Report | None:
         """Send one command and wait for its report; None when none comes in time."""
-        assert self._port is not None
-        self._port.reset_input_buffer()  # a late or doubled reply is not the answer to this poll
-        self._reader.clear()
-        payload = encode_command(command, self.config.order)
-        self._port.write(wrap(payload, self.config.device_id))
+        assert self._link is not None
+        late = self._link.discard()  # a late or doubled reply is not the answer to this poll
+        if late:
+            with self._lock:
+                self._state = replace(self._state, late_bytes=self._state.late_bytes + late)
+        self._transport.clear()
+        self._link.write(self._transport.wrap(encode_command(command, self.config.order)))
         deadline = time.monotonic() + self.config.read_limit
         remaining = self.config.read_limit
         while remaining > 0:
-            self._port.timeout = remaining
-            payloads = self._reader.feed(self._port.read(self._reader.missing))
+            chunk = self._link.read(self._transport.missing, remaining)
+            payloads = self._transport.feed(chunk)
             if payloads:
                 return decode_report(payloads[-1])
             remaining = deadline - time.monotonic()
@@ -244,8 +282,3 @@ class GripperClient:
 def _first_target(report: Report) -> float:
     """The target after opening the port: stay, and keep pressing on a held object."""
     return 0.0 if report.motion == Motion.BLOCKED else report.position
-
-
-def _reason(error: BaseException) -> str:
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if number else str(error)

@@ -153,6 +153,8 @@ class FrameReader:
         self._buffer = bytearray()
         self.dropped_bytes = 0
         """Bytes that belonged to no frame of this device."""
+        self.strangers: set[int] = set()
+        """Ids of other devices whose frames were seen."""
 
     @property
     def missing(self) -> int:
@@ -179,8 +181,9 @@ class FrameReader:
         self._buffer.clear()
 
     def _is_frame(self, frame: bytes) -> bool:
-        return (
-            frame.startswith(_START)
-            and frame[_ID] == self._device_id
-            and frame[_CHECKSUM] == checksum(frame[_ID:_CHECKSUM])
-        )
+        if not frame.startswith(_START) or frame[_CHECKSUM] != checksum(frame[_ID:_CHECKSUM]):
+            return False
+        if frame[_ID] != self._device_id:
+            self.strangers.add(frame[_ID])
+            return False
+        return True

@@ -1,9 +1,13 @@
 """What is known about a gripper at one moment."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from omnipicker_driver.protocol import MAX_SPEED, Report
+from omnipicker_driver.grasp import LEAST_FORCE, MARGIN, Grasp
+from omnipicker_driver.protocol import FULL_SCALE, MAX_SPEED, Motion, Report
+
+BRAKING_WAY = 9 / FULL_SCALE
+"""Opening that the fingers pass while they brake from full speed [ratio]; an assumption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,25 +17,35 @@ class GripperState:
     connected: bool = False
     """The port is open."""
     report: Report | None = None
-    """Newest report; None before the first."""
+    """Newest report that can be true; None before the first."""
+    grasp: Grasp = field(default_factory=Grasp)
+    """Whether an object is held."""
+    doubt: str = ""
+    """Why the newest report is not believed; empty when it is."""
     velocity: float = 0.0
     """Reported speed with the sign of the last change of position [ratio/s]."""
     stamp_ns: int = 0
-    """Wall time at which the report was received [ns]."""
+    """Wall time at which ``report`` was received [ns]."""
     received: float = -math.inf
-    """Monotonic time at which the report was received [s]."""
+    """Monotonic time at which ``report`` was received [s]."""
     target: float | None = None
     """Opening that is repeated; None until the gripper has told its position."""
     error: str = ""
     """Why the port is closed; empty while it is open."""
     answers: int = 0
-    """Reports received."""
+    """Reports received and believed."""
+    doubted: int = 0
+    """Reports that cannot be true."""
     unanswered: int = 0
     """Polls without a report."""
     openings: int = 0
     """Times the port was opened."""
     dropped_bytes: int = 0
     """Received bytes that belonged to no frame."""
+    late_bytes: int = 0
+    """Bytes that came when their poll was over, or twice."""
+    strangers: tuple[int, ...] = ()
+    """Ids of other devices that answered on this line."""
 
     def age(self, now: float) -> float:
         """Age of the report [s] at ``now`` (monotonic); infinite before the first."""
@@ -51,3 +65,21 @@ def signed_speed(report: Report, before: GripperState) -> float:
     if change == 0.0:
         change = before.velocity
     return math.copysign(speed, change) if change else 0.0
+
+
+def holding_target(state: GripperState) -> float | None:
+    """Opening at which the fingers come to rest; never wider than now, but for the braking way.
+
+    Fingers that press on something go on pressing. Others stop within the way they need, and a
+    little closer: what they had just touched stays held.
+    """
+    report, target = state.report, state.target
+    if report is None or target is None:
+        return target
+    closing = target < report.position
+    if closing and (report.motion == Motion.BLOCKED or report.force >= LEAST_FORCE):
+        return target
+    way = BRAKING_WAY * report.speed**2
+    if closing:
+        return max(target, report.position - way - MARGIN, 0.0)
+    return min(target, report.position + way)

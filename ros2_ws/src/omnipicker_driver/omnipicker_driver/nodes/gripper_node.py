@@ -1,5 +1,7 @@
-"""ROS node of one gripper: commands in, measured opening out."""
+"""ROS node of one gripper: commands in; measured opening, status and diagnostics out."""
 
+import dataclasses
+import json
 import sys
 import time
 
@@ -7,17 +9,21 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from ate_core.contract import Cell
-from ate_core.errors import SafetyError
+from ate_core.errors import DeviceError
+from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS
+from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
 from omnipicker_driver.client import ClientConfig, GripperClient
-from omnipicker_driver.commands import Health, accepted_ratio, gripper_health
+from omnipicker_driver.driver import ESTOP, DriverConfig, GripperDriver
+from omnipicker_driver.gate import GateConfig, GripperCommand
 from omnipicker_driver.protocol import MAX_FORCE
 from omnipicker_driver.state import GripperState
+from omnipicker_driver.status import GripperStatus, Health, health_of
 
 LEVELS = {
     "ok": DiagnosticStatus.OK,
@@ -25,10 +31,17 @@ LEVELS = {
     "error": DiagnosticStatus.ERROR,
     "stale": DiagnosticStatus.STALE,
 }
+TICK = 0.05
+"""Period of status and watchdog [s]."""
+REASON_PERIOD = 0.5
+"""A status of which only reason or commander changed is published at most this often [s]."""
+HANG_TICKS = 40
+"""Own ticks without a round of the polling thread that mean it hangs: two seconds, and a process
+that was stopped as a whole is none."""
 
 
 class GripperNode(Node):
-    """Topics <-> `GripperClient`. Silence keeps the last target; a held object is not dropped."""
+    """Topics <-> `GripperDriver`. Silence keeps the last target; a held object is not dropped."""
 
     def __init__(self) -> None:
         super().__init__("gripper_node")
@@ -36,62 +49,122 @@ class GripperNode(Node):
         self._side = declare_text(
             self, "arm", "left", "side of the cell this gripper is on", ("left", "right")
         )
-        self._max_age = cell.safety.stamp_max_age
-        self._refused = 0
-        self._connect(cell)
-        config = ClientConfig.from_cell(cell.grippers[self._side], cell.rates.gripper)
+        gripper = cell.grippers[self._side]
+        config = ClientConfig.from_cell(gripper, cell.rates.gripper)
         self._client = GripperClient(config, self._publish_state)
+        gate = GateConfig(
+            joint=f"{self._side}_gripper",
+            stamp_max_age=cell.safety.stamp_max_age,
+            command_timeout=cell.safety.command_timeout,
+        )
+        driver = DriverConfig(gate=gate, stale_after=config.stale_after, stroke_m=gripper.stroke_m)
+        self._driver = GripperDriver(driver, self._client)
+        self._joint = gate.joint
+        self._status: GripperStatus | None = None
+        self._status_at = 0.0
+        self._polls, self._idle_ticks = 0, 0
+        self._connect(cell)
         self._client.start()
+        self._driver.set_active(True, time.monotonic())
 
     def halt(self) -> None:
         """Close the port; the gripper keeps its grip."""
         self._client.stop()
 
     def _connect(self, cell: Cell) -> None:
-        namespace, topics = cell.grippers[self._side].namespace, cell.topics
-        self._states = self.create_publisher(
-            JointState, topics.of_arm(namespace, topics.gripper_states), DEFAULT_QOS
-        )
+        topics = cell.topics
+
+        def name(relative: str) -> str:
+            return topics.of_arm(cell.grippers[self._side].namespace, relative)
+
+        self._states = self.create_publisher(JointState, name(topics.gripper_states), DEFAULT_QOS)
+        self._statuses = self.create_publisher(String, name(topics.gripper_status), LATCHED_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
         self.create_subscription(
-            JointState,
-            topics.of_arm(namespace, topics.gripper_command),
-            self._take_command,
-            COMMAND_QOS,
+            JointState, name(topics.gripper_command), self._take_command, COMMAND_QOS
         )
+        self.create_subscription(
+            String, name(topics.arm_status), self._take_arm_status, LATCHED_QOS
+        )
+        self._estop = EstopListener(self, self._take_estop)
+        self.create_timer(TICK, self._tick)
         self.create_timer(1.0, self._publish_diagnostics)
+
+    # --- in the executor -----------------------------------------------------------------
 
     def _take_command(self, message: JointState) -> None:
         stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
-        now_ns = self.get_clock().now().nanoseconds
-        try:
-            ratio = accepted_ratio(message.position, stamp_ns, now_ns, self._max_age)
-        except SafetyError as error:
-            self._refused += 1
-            self.get_logger().warning(str(error), throttle_duration_sec=1.0)
-            return
-        if not self._client.set_target(ratio):
-            self._refused += 1
+        age = (self.get_clock().now().nanoseconds - stamp_ns) / 1e9
+        frame = message.header.frame_id
+        command = GripperCommand(
+            names=list(message.name),
+            positions=list(message.position),
+            commander=frame.partition("#")[0],
+            source=frame,
+            stamp_ns=stamp_ns,
+            age=age,
+        )
+        verdict = self._driver.command(command, time.monotonic())
+        if not verdict.accepted:
+            self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
 
-    def _publish_state(self, state: GripperState) -> None:
-        """Publish one new report, from the client's thread; an old one is never stamped anew."""
-        if state.report is None:
+    def _take_arm_status(self, message: String) -> None:
+        try:
+            status = json.loads(message.data)
+            state, reason = str(status["state"]), str(status["reason"])
+        except (ValueError, TypeError, KeyError):
+            self.get_logger().warning(
+                f"arm/status is not readable: {message.data[:60]!r}", throttle_duration_sec=1.0
+            )
             return
-        message = JointState(name=[f"{self._side}_gripper"])
-        message.header.stamp = Time(nanoseconds=state.stamp_ns).to_msg()
-        message.position = [state.report.position]
-        message.velocity = [state.velocity]
-        message.effort = [state.report.force * MAX_FORCE]
-        self._states.publish(message)
+        self._driver.see_arm(state, reason, time.monotonic())
+
+    def _take_estop(self, reason: str) -> None:
+        if reason:
+            self._driver.stop(ESTOP, f"emergency stop: {reason}; reset it with /estop/reset")
+        else:
+            self._driver.release(ESTOP, time.monotonic())
+
+    def _tick(self) -> None:
+        self._watch_client()
+        now = time.monotonic()
+        status, last = self._driver.tick(now), self._status
+        if status == last:
+            return
+        moved = last is None or (status.state, status.object) != (last.state, last.object)
+        if not moved and now - self._status_at < REASON_PERIOD:
+            return
+        if last is None or status.state != last.state:
+            self.get_logger().info(f"{status.state} {status.reason}".strip())
+        self._status, self._status_at = status, now
+        self._statuses.publish(String(data=json.dumps(dataclasses.asdict(status))))
+
+    def _watch_client(self) -> None:
+        """End the process with a reason when the polling thread has ended or hangs.
+
+        Raises:
+            DeviceError: it has.
+        """
+        if self._client.failure:
+            raise DeviceError(self._client.failure)
+        polls = self._client.polls
+        self._idle_ticks = self._idle_ticks + 1 if polls == self._polls else 0
+        self._polls = polls
+        if self._idle_ticks >= HANG_TICKS:
+            raise DeviceError(
+                f"the polling thread of {self._client.config.port} hangs for "
+                f"{self._idle_ticks * TICK:.0f} s: pull the adapter out and plug it in again"
+            )
 
     def _publish_diagnostics(self) -> None:
-        stale_after = self._client.config.stale_after
-        health = gripper_health(self._client.state, time.monotonic(), stale_after, self._refused)
-        message = DiagnosticArray(status=[self._status(health)])
+        now = time.monotonic()
+        status = self._driver.tick(now)
+        health = health_of(status, self._client.state, now, self._driver.refused)
+        message = DiagnosticArray(status=[self._entry(health)])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _status(self, health: Health) -> DiagnosticStatus:
+    def _entry(self, health: Health) -> DiagnosticStatus:
         return DiagnosticStatus(
             level=LEVELS[health.level],
             name=f"gripper_node: {self._side} gripper",
@@ -99,6 +172,19 @@ class GripperNode(Node):
             hardware_id=self._client.config.port,
             values=[KeyValue(key=key, value=value) for key, value in health.values.items()],
         )
+
+    # --- in the client's thread ------------------------------------------------------------
+
+    def _publish_state(self, state: GripperState) -> None:
+        """Publish one new report; an old one is never stamped anew, a doubted one never sent."""
+        if state.report is None:
+            return
+        message = JointState(name=[self._joint])
+        message.header.stamp = Time(nanoseconds=state.stamp_ns).to_msg()
+        message.position = [state.report.position]
+        message.velocity = [state.velocity]
+        message.effort = [state.report.force * MAX_FORCE]
+        self._states.publish(message)
 
 
 def main(args: list[str] | None = None) -> int:
