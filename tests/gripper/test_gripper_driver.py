@@ -158,7 +158,8 @@ def test_fault_holds_and_its_end_moves_nothing(cell: Cell) -> None:
 
 
 def test_inactive_driver_refuses_and_activation_moves_nothing(cell: Cell) -> None:
-    cell.driver.set_active(False, cell.now, "inactive: checked")
+    cell.driver.set_active(False, cell.now)
+    cell.driver.explain_inactive("inactive: checked")
     assert cell.send(0.0).reason == "inactive: checked"
     assert cell.status().state == "not_ready"
     cell.driver.set_active(True, cell.now)

@@ -37,7 +37,8 @@ OTHER_STREAMS = frozenset(
         for side in get_args(Side)
         for stream in (
             *("arm_state", "arm_command", "wrench", "tcp_pose", "arm_status"),
-            *("gripper_state", "gripper_command", "wrist_pose", "joy", "operator_status"),
+            *("gripper_state", "gripper_command", "gripper_status"),
+            *("wrist_pose", "joy", "operator_status"),
         )
     }
 )

@@ -159,6 +159,7 @@ def _gripper_streams(cell: Cell, side: str) -> list[StreamSpec]:
             msgtype="sensor_msgs/msg/JointState",
             kind="ratio",
         ),
+        _text_stream(f"{side}_gripper_status", topics.of_arm(namespace, topics.gripper_status)),
     ]
 
 

@@ -8,7 +8,6 @@ import logging
 import math
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -99,8 +98,6 @@ class GripperClient:
             on_report: called from the polling thread with every new report that can be true.
         """
         self.config = config
-        self.failure = ""
-        """Why the polling thread ended by itself; empty while it is well."""
         self.polls = 0
         """Rounds of the polling thread; one that stands still hangs."""
         self._on_report = on_report
@@ -134,6 +131,11 @@ class GripperClient:
         self._close("stopped")
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is, or should be, a polling thread."""
+        return self._thread is not None
+
+    @property
     def state(self) -> GripperState:
         """The newest knowledge."""
         with self._lock:
@@ -163,19 +165,14 @@ class GripperClient:
             self._state = replace(self._state, target=holding_target(self._state))
 
     def _run(self) -> None:
-        try:
-            for _ in FixedRateLoop(self.config.rate, self._stop):
-                self.polls += 1
-                try:
-                    if self._link is None and not self._reopen():
-                        continue
-                    self._poll()
-                except LINK_ERRORS as error:
-                    self._close(
-                        f"gripper link {self.config.port} was cut ({error}): plug it in again"
-                    )
-        except Exception:  # the process must end with it: see GripperNode
-            self.failure = f"the polling thread of the gripper ended: {traceback.format_exc()}"
+        for _ in FixedRateLoop(self.config.rate, self._stop):
+            self.polls += 1
+            try:
+                if self._link is None and not self._reopen():
+                    continue
+                self._poll()
+            except LINK_ERRORS as error:
+                self._close(f"gripper link {self.config.port} was cut ({error}): plug it in again")
 
     def _reopen(self) -> bool:
         now = time.monotonic()

@@ -21,7 +21,7 @@ ARM_HELD = ("stopped", "fault")
 """States of the arm in which its gripper holds."""
 ARM_FREE = ("connected", "tracking", "homing", "holding")
 """States of the arm that end such a hold; others, as a lost link, say nothing about it."""
-STARTING = "not activated yet"
+STARTING = "not activated"
 
 
 class GripperPort(Protocol):
@@ -102,14 +102,17 @@ class GripperDriver:
         elif state in ARM_FREE:
             self.release(ARM, now)
 
-    def set_active(self, active: bool, now: float, reason: str = "deactivated") -> None:
+    def set_active(self, active: bool, now: float) -> None:
         """Take commands, or come to rest and hold; nothing moves by activating."""
-        if active:
-            self._inactive = ""
-            self._gate.expect_silence(now, may_agree=True)
-        else:
-            self._inactive = reason
+        self._inactive = "" if active else STARTING
+        self._gate.expect_silence(now, may_agree=True)
+        if not active:
             self._port.hold()
+
+    def explain_inactive(self, reason: str) -> None:
+        """Say why the driver is not active; said again at every change."""
+        if self._inactive:
+            self._inactive = reason or STARTING
 
     def problem(self, now: float) -> str:
         """Why the gripper is not linked and checked; empty when it is."""

@@ -143,7 +143,7 @@ def _state(
     state: GripperState, gate: GripperGate, now: float, silent: str, inactive: str, timeout: float
 ) -> tuple[str, str]:
     if not state.connected:
-        return "disconnected", silent
+        return "disconnected", state.error or inactive or silent
     if silent:
         return "no_feedback", silent
     assert state.report is not None

@@ -4,15 +4,17 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
 from ate_core.errors import DeviceError
+from ate_core.nodes.command_source import CommandSources, publishers_of
+from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
@@ -40,7 +42,7 @@ HANG_TICKS = 40
 that was stopped as a whole is none."""
 
 
-class GripperNode(Node):
+class GripperNode(DeviceNode):
     """Topics <-> `GripperDriver`. Silence keeps the last target; a held object is not dropped."""
 
     def __init__(self) -> None:
@@ -64,12 +66,24 @@ class GripperNode(Node):
         self._status_at = 0.0
         self._polls, self._idle_ticks = 0, 0
         self._connect(cell)
+        self.manage(f"{gripper.namespace}/gripper")
+
+    def begin(self) -> None:
+        """Open the port, and try again until it is there."""
         self._client.start()
-        self._driver.set_active(True, time.monotonic())
+
+    def link_problem(self) -> str:
+        """Why the gripper does not answer as it must; empty when it does."""
+        return self._driver.problem(time.monotonic())
+
+    def set_active(self, active: bool) -> None:
+        """Take commands, or come to rest and hold."""
+        self._driver.set_active(active, time.monotonic())
 
     def halt(self) -> None:
         """Close the port; the gripper keeps its grip."""
         self._client.stop()
+        self.release_device()
 
     def _connect(self, cell: Cell) -> None:
         topics = cell.topics
@@ -80,9 +94,9 @@ class GripperNode(Node):
         self._states = self.create_publisher(JointState, name(topics.gripper_states), DEFAULT_QOS)
         self._statuses = self.create_publisher(String, name(topics.gripper_status), LATCHED_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
-        self.create_subscription(
-            JointState, name(topics.gripper_command), self._take_command, COMMAND_QOS
-        )
+        command = name(topics.gripper_command)
+        self._sources = CommandSources(publishers_of(self, command))
+        self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
         self.create_subscription(
             String, name(topics.arm_status), self._take_arm_status, LATCHED_QOS
         )
@@ -92,19 +106,21 @@ class GripperNode(Node):
 
     # --- in the executor -----------------------------------------------------------------
 
-    def _take_command(self, message: JointState) -> None:
+    def _take_command(self, message: JointState, info: Mapping[str, int | None]) -> None:
         stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
         age = (self.get_clock().now().nanoseconds - stamp_ns) / 1e9
-        frame = message.header.frame_id
+        now = time.monotonic()
+        sender = self._sources.identify(message.header.frame_id, info, now)
         command = GripperCommand(
             names=list(message.name),
             positions=list(message.position),
-            commander=frame.partition("#")[0],
-            source=frame,
+            commander=sender.commander,
+            source=sender.source,
+            refusal=sender.refusal,
             stamp_ns=stamp_ns,
             age=age,
         )
-        verdict = self._driver.command(command, time.monotonic())
+        verdict = self._driver.command(command, now)
         if not verdict.accepted:
             self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
 
@@ -128,6 +144,9 @@ class GripperNode(Node):
     def _tick(self) -> None:
         self._watch_client()
         now = time.monotonic()
+        for source in self._sources.departed(now):
+            self._driver.depart(source)
+        self._driver.explain_inactive(self.inactive_reason)
         status, last = self._driver.tick(now), self._status
         if status == last:
             return
@@ -140,13 +159,13 @@ class GripperNode(Node):
         self._statuses.publish(String(data=json.dumps(dataclasses.asdict(status))))
 
     def _watch_client(self) -> None:
-        """End the process with a reason when the polling thread has ended or hangs.
+        """End the process with a reason when the polling thread hangs.
 
         Raises:
-            DeviceError: it has.
+            DeviceError: it does.
         """
-        if self._client.failure:
-            raise DeviceError(self._client.failure)
+        if not self._client.is_running:
+            return
         polls = self._client.polls
         self._idle_ticks = self._idle_ticks + 1 if polls == self._polls else 0
         self._polls = polls
