@@ -167,6 +167,7 @@ def running_graph(topics, services):
                 name: types[0]
                 for name, types in node.get_topic_names_and_types()
                 if name not in ("/rosout", "/parameter_events")
+                and not name.endswith("/transition_event")  # of every lifecycle node
             }
             found_services = {
                 name
