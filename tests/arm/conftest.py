@@ -20,6 +20,7 @@ class FakeBackend:
 
     def __init__(self, arm, clock) -> None:
         self.q = np.array(arm.home)
+        self.velocity = np.zeros_like(self.q)
         self.clock = clock
         self.session, self.link_error = 1, ""
         self.known = ArmIdentity(name="fake", joints=len(arm.joint_names))
@@ -53,17 +54,19 @@ class FakeBackend:
             received=now,
             stamp_ns=round(now * 1e9),
             position=self.q.copy(),
-            velocity=np.zeros_like(self.q),
+            velocity=self.velocity,
             effort=np.zeros_like(self.q),
             wrench=np.zeros(6),
             fault=self.fault,
         )
+        self.velocity = np.zeros_like(self.q)
         self.last = dataclasses.replace(sample, **self.changes)
         return self.last
 
     def stream(self, q) -> bool:
         self.hang("stream")
         self.sent.append(q)
+        self.velocity = (q - self.q) / TICK
         self.q = q.copy()
         return True
 

@@ -124,6 +124,7 @@ def test_stop_holds_a_moving_arm_at_its_last_set_point_and_refuses(bench) -> Non
     assert status.state == "stopped"
     np.testing.assert_allclose(bench.measured(), last, atol=1e-6)
     assert bench.driver.enable() == ""
+    bench.run(15)  # a commander must fall silent before the arm follows it again
     assert bench.run(5, target=bench.measured()).state == "tracking"
 
 

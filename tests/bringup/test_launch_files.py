@@ -7,10 +7,12 @@ used also where ROS is sourced, so the test says the same everywhere.
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ate_bringup.launches import CELL_FILES, LAUNCHES, find_cell_launch
+from ate_bringup.restarts import Restarts
 from ate_core.errors import DeviceError
 
 ROOT = Path(__file__).parents[2]
@@ -88,9 +90,8 @@ def test_launch_file_and_ate_launch_run_the_same_processes(
     assert len(actions) == len(specs)
     for spec, action in zip(specs, actions, strict=True):
         assert action.name == spec.name
-        assert action.options["respawn"] == spec.respawn
+        assert "respawn" not in action.options  # launch_ros's own knows no limit
         assert action.options["additional_env"] == dict(spec.environment)
-        assert ("on_exit" in action.options) == spec.ends_launch
         if spec.is_node:
             assert (action.package, action.executable) == (spec.package, spec.executable)
             assert (action.namespace or "") == spec.namespace
@@ -105,3 +106,44 @@ def test_a_launch_file_refuses_what_the_doctor_fails(launch_double, tmp_path):
     given = {"checkpoint": str(tmp_path / "none")}
     with pytest.raises(DeviceError, match=r"none: lacks config\.json"):
         actions_of(ROOT / "launch" / "deploy.launch.py", given)
+
+
+def what_follows(action, code, stopping=False):
+    """What the launch file does about an ending: new starts with their pauses, stops, words."""
+    from launch import LaunchContext
+    from launch.actions import LogInfo, Shutdown, TimerAction
+
+    context = LaunchContext()
+    context.is_shutdown = stopping
+    entities = action.options["on_exit"](SimpleNamespace(returncode=code), context) or []
+    words = [e.msg if isinstance(e, LogInfo) else e.reason for e in entities
+             if isinstance(e, LogInfo | Shutdown)]  # fmt: skip
+    pauses = [e.period for e in entities if isinstance(e, TimerAction)]
+    again = [
+        new
+        for e in entities
+        if isinstance(e, TimerAction)
+        for inner in e.actions
+        for new in inner.execute(context)
+    ]
+    ends = any(isinstance(e, Shutdown) for e in entities)
+    return words, pauses, again, ends
+
+
+@pytest.mark.parametrize(("file", "given"), CASES, ids=str)
+@pytest.mark.parametrize("code", [0, 1, -9])
+def test_launch_file_and_ate_launch_do_the_same_when_a_process_ends(
+    file, given, code, launch_double, runtime_dir, monkeypatch
+):
+    monkeypatch.setattr("ate_bringup.preflight.refuse_to_launch", lambda *_: None)
+    for spec, action in zip(FILES[file].processes(given), actions_of(file, given), strict=True):
+        assert what_follows(action, code, stopping=True) == ([], [], [], False)
+        restarts = Restarts(spec)
+        for _ in range(3):
+            verdict = restarts.ended(code, 0.0)
+            (words,), pauses, again, ends = what_follows(action, code)
+            assert words.endswith(verdict.text)
+            assert ends == verdict.ends_launch
+            assert pauses == ([] if verdict.restart_after is None else [verdict.restart_after])
+            if again:
+                (action,) = again

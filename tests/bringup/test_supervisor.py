@@ -10,6 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ate_bringup.restarts import RestartConfig, Restarts, describe_exit
+from ate_bringup.specs import ProcessSpec
+
 CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: (print("stopped", sys.argv[1], flush=True), sys.exit(0)))
@@ -81,7 +84,7 @@ def test_the_launch_ends_with_the_process_that_ends_it(start):
 def test_the_launch_fails_when_the_process_that_ends_it_fails(start):
     process, output = start('spec("three", "soon", ends_launch=True)')
     assert process.wait(30) == 1
-    assert "three has finished with code 1" in output.read_text()
+    assert "three has ended with code 1: stopping the launch" in output.read_text()
 
 
 def test_a_killed_supervisor_leaves_nothing_behind(start):
@@ -94,11 +97,52 @@ def test_a_killed_supervisor_leaves_nothing_behind(start):
     assert len(gone) == 3 and not alive
 
 
-def test_a_respawned_process_comes_back(start):
-    process, output = start('spec("three", 0.2, respawn=True)')
+def test_a_killed_process_is_named_by_its_signal_and_started_again(start):
+    process, output = start('spec("three", 600, respawn=True, loss="no pictures")')
+    wait_for(output, "started three")
+    (victim,) = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "three" in child.cmdline()
+    ]
+    victim.kill()
+    wait_for(output, "three was killed by SIGKILL (no pictures): starting it again in 0.3 s")
     end = time.monotonic() + 30
-    while output.read_text().count("started three") < 3:
+    while output.read_text().count("started three") < 2:
         assert time.monotonic() < end
         time.sleep(0.05)
+    assert "code 0" not in output.read_text()
     process.send_signal(signal.SIGINT)
-    process.wait(10)
+    assert process.wait(10) == 0, "a stop on purpose is no failure"
+    assert "stopped three" in output.read_text()
+
+
+def test_a_process_that_must_not_end_is_told_and_makes_the_launch_fail(start):
+    process, output = start('spec("three", 600, loss="nothing is recorded")')
+    wait_for(output, "started three")
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if "three" in child.cmdline():
+            child.terminate()
+    wait_for(output, "three was killed by SIGTERM (nothing is recorded)")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 1
+
+
+def test_a_process_that_keeps_ending_is_started_ever_later_and_then_given_up():
+    spec = ProcessSpec(name="three", module="m", respawn=True, loss="no pictures")
+    restarts = Restarts(spec, RestartConfig(attempts=6))
+    verdicts = [restarts.ended(1, 0.5) for _ in range(7)]
+    delays = [verdict.restart_after for verdict in verdicts]
+    assert delays == pytest.approx([0.3, 0.6, 1.2, 2.4, 4.8, 9.6, None])
+    assert verdicts[-1].failed and "for the 7th time in a row: given up" in verdicts[-1].text
+    assert not any(verdict.failed for verdict in verdicts[:-1])
+    assert restarts.ended(-9, 60.0).restart_after == 0.3, "a good life makes up for all of them"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(0, "has finished"), (3, "has ended with code 3"), (-9, "was killed by SIGKILL")],
+)
+def test_how_a_process_ended_is_told_by_name(code, words):
+    assert describe_exit(code) == words
+    assert describe_exit(-200) == "was killed by signal 200"

@@ -7,7 +7,7 @@ import pytest
 
 from ate_core.contract import SafetyConfig, load_cell
 from ate_core.errors import SafetyError
-from ate_core.safety import CommandVerdict, FilterState, JointCommand, SafetyFilter
+from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
 
 CONFIG = SafetyConfig()
 ARM = load_cell().arms["left"]
@@ -47,6 +47,24 @@ class Cell:
         for _ in range(round(seconds / TICK)):
             assert self.command(position).accepted
             self.step(follow=follow)
+
+    def lose_feedback(self) -> FilterOutput:
+        self.now += TICK
+        self.output = self.filter.step(self.now, None)
+        if self.output.target is not None:
+            self.trace.append(self.output.target)
+        return self.output
+
+    def check_motion(self) -> None:
+        """Every target so far lies within speed, acceleration and jerk of those before."""
+        rest = [self.trace[0]] * 3
+        q = np.array(rest + self.trace)
+        for order, bound in (
+            (1, CONFIG.max_joint_speed),
+            (2, CONFIG.max_joint_acceleration),
+            (3, CONFIG.max_joint_jerk),
+        ):
+            assert np.abs(np.diff(q, order, axis=0)).max() / TICK**order <= bound * (1 + 1e-6)
 
     def velocities(self) -> np.ndarray:
         return np.diff(np.array(self.trace), axis=0) / TICK
@@ -213,47 +231,94 @@ def test_released_arm_is_free_at_once() -> None:
     assert cell.command(START, commander="policy").accepted
 
 
-def test_missing_feedback_sends_nothing_and_resumes_from_the_measured_joints() -> None:
+def test_missing_feedback_is_braked_and_resuming_ramps_from_the_set_point() -> None:
     cell = Cell()
-    cell.drive(moved(0, 0.2), 0.3)
-    cell.now += TICK
-    output = cell.filter.step(cell.now, None)
-    assert output.target is None
-    assert output.state is FilterState.NO_FEEDBACK
-    assert not cell.command(moved(0, 0.2)).accepted
-    cell.measured = moved(0, 0.5)  # it was moved meanwhile
+    for tick in range(60):
+        assert cell.command(moved(0, 0.01 * tick)).accepted  # 1 rad/s
+        cell.step()
+    targets = 0
+    while cell.lose_feedback().target is not None:
+        assert cell.output.state is FilterState.NO_FEEDBACK
+        assert not cell.command(moved(0, 0.6)).accepted
+        targets += 1
+    assert 5 <= targets <= 16  # 0.15 s from 2 rad/s
+    assert cell.output.state is FilterState.NO_FEEDBACK
+    rest = cell.trace[-1]
+    cell.measured = moved(0, 0.2)  # it was pushed back meanwhile
     cell.step()
-    assert cell.command(moved(0, 0.55)).accepted
-    cell.step()
-    assert np.abs(cell.output.target - moved(0, 0.5)).max() < 2e-3
+    for _ in range(60):
+        assert cell.command(moved(0, 0.3)).accepted
+        cell.step(follow=False)
+    assert np.abs(cell.trace[-1] - moved(0, 0.3)).max() < 1e-3
+    assert np.abs(rest - moved(0, 0.3)).max() > 0.2
+    cell.check_motion()
 
 
-def test_stop_is_latched_and_resuming_starts_from_the_measured_joints() -> None:
+def test_stop_is_braked_then_silent_and_latched() -> None:
     cell = Cell()
-    cell.drive(moved(0, 0.2), 0.3)
+    for tick in range(60):
+        assert cell.command(moved(0, 0.01 * tick)).accepted
+        cell.step()
     cell.filter.stop("service")
-    cell.step()
+    cell.step(16)
     assert (cell.output.target, cell.output.state) == (None, FilterState.STOPPED)
-    assert cell.command(moved(0, 0.2)).reason == "stopped: service"
-    cell.measured = moved(0, 0.1)
+    assert cell.command(moved(0, 0.6)).reason == "stopped: service"
+    rest = cell.trace[-1]
     cell.filter.resume()
-    cell.step()
+    cell.step(20)
     assert cell.output.target is None  # nothing to send before a command
-    assert cell.command(moved(0, 0.2)).accepted
+    assert cell.command(moved(0, 0.7)).accepted
+    cell.step()
+    assert np.abs(cell.output.target - rest).max() < 2e-3
+    cell.check_motion()
+
+
+@pytest.mark.parametrize("ends_with", ["stop and resume", "reset", "stop, reset and resume"])
+def test_a_commander_that_talked_through_a_stop_must_fall_silent_first(ends_with: str) -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.1), 0.3)
+    if "stop" in ends_with:
+        cell.filter.stop("service")
+    if "reset" in ends_with:
+        cell.filter.reset("new link")
+    if "resume" in ends_with:
+        cell.filter.resume()
+    moved_before = len(cell.trace)
+    for _ in range(100):
+        verdict = cell.command(moved(0, 0.1))
+        assert "kept sending through a" in verdict.reason
+        assert "silent for 100 ms first" in verdict.reason
+        cell.step()
+    assert cell.output.state is FilterState.IDLE
+    assert len(cell.trace) - moved_before <= 16  # it braked
+    cell.step(11)
+    assert cell.command(moved(0, 0.1)).accepted
+
+
+def test_after_a_reset_the_motion_starts_from_the_measured_joints() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.2), 0.6)
+    cell.filter.reset("device fault")
+    cell.measured = moved(0, 0.1)
+    cell.step(12)
+    assert cell.output.target is None
+    assert cell.command(moved(0, 0.15)).accepted
     cell.step()
     assert np.abs(cell.output.target - moved(0, 0.1)).max() < 2e-3
 
 
-def test_arm_moved_during_a_hold_is_where_the_motion_resumes() -> None:
+@pytest.mark.parametrize("pressed", [0.06, 0.2])
+def test_an_arm_pressed_against_an_obstacle_resumes_without_a_step(pressed: float) -> None:
     cell = Cell()
-    cell.drive(START, 0.1)
-    cell.step(20)
+    cell.drive(moved(0, pressed), 0.8)
+    cell.measured = np.array(START)  # the obstacle keeps it there
+    cell.step(20, follow=False)
     assert cell.output.state is FilterState.HOLDING
-    cell.measured = moved(0, 0.1)
-    cell.step(follow=False)
-    assert cell.command(moved(0, 0.12)).accepted
-    cell.step()
-    assert cell.output.target[0] == pytest.approx(0.1, abs=2e-3)
+    for _ in range(60):
+        assert cell.command(START).accepted
+        cell.step(follow=False)
+    assert np.allclose(cell.output.target, START, atol=1e-3)
+    cell.check_motion()
 
 
 def test_servo_droop_does_not_move_the_set_point_when_resuming() -> None:

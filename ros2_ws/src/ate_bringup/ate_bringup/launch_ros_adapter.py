@@ -1,16 +1,25 @@
 """From our process list to a ROS launch description; used by the ``.launch.py`` files."""
 
 import sys
+import time
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    Shutdown,
+    TimerAction,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from ate_bringup.launches import LAUNCHES
 from ate_bringup.preflight import refuse_to_launch
+from ate_bringup.restarts import Restarts
 from ate_bringup.specs import LaunchArgument, ProcessSpec
 
 
@@ -24,7 +33,7 @@ def make_launch_description(name: str) -> LaunchDescription:
             for argument in launch.arguments
         }
         refuse_to_launch(launch, launch.resolve(given))
-        return [_action(spec) for spec in launch.processes(given)]
+        return [_action(spec, Restarts(spec)) for spec in launch.processes(given)]
 
     declared = [_declare(argument) for argument in launch.arguments]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
@@ -39,16 +48,28 @@ def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(argument.name, **options)
 
 
-def _action(spec: ProcessSpec) -> ExecuteProcess:
+def _action(spec: ProcessSpec, restarts: Restarts) -> ExecuteProcess:
+    """The process, with what follows when it ends; launch_ros's own respawn knows no limit."""
+    started = time.monotonic()
+
+    def ended(event: Any, context: LaunchContext) -> list[Any] | None:
+        if context.is_shutdown:
+            return None
+        verdict = restarts.ended(event.returncode, time.monotonic() - started)
+        if verdict.ends_launch:
+            return [Shutdown(reason=verdict.text)]
+        entities: list[Any] = [LogInfo(msg=f"[launch] {verdict.text}")]
+        if verdict.restart_after is not None:
+            again = OpaqueFunction(function=lambda _: [_action(spec, restarts)])
+            entities.append(TimerAction(period=verdict.restart_after, actions=[again]))
+        return entities
+
     shared: dict[str, Any] = {
         "name": spec.name,
         "output": "screen",
         "additional_env": dict(spec.environment),
-        "respawn": spec.respawn,
-        "respawn_delay": 1.0,
+        "on_exit": ended,
     }
-    if spec.ends_launch:
-        shared["on_exit"] = [Shutdown(reason=f"{spec.name} has finished")]
     if not spec.is_node:
         command = [sys.executable, "-m", spec.module, *spec.arguments]
         return ExecuteProcess(cmd=command, **shared)

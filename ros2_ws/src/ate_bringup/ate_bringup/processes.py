@@ -98,6 +98,8 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
                 namespace=arm.namespace,
                 parameters={**shared, "arm": side},
                 respawn=True,
+                loss=f"the {side} arm holds",
+                heartbeat=f"driver_node: {side} arm",
             )
         )
         specs.append(
@@ -107,6 +109,8 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
                 namespace=cell.grippers[side].namespace,
                 parameters={**shared, "arm": side},
                 respawn=True,
+                loss=f"the {side} gripper holds",
+                heartbeat=f"gripper_node: {side} gripper",
             )
         )
     if values["cameras"] == "true":
@@ -116,6 +120,8 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
                 module="realsense_camera.nodes.camera_node",
                 parameters={**shared, "role": role},
                 respawn=True,
+                loss=f"no pictures of {role}",
+                heartbeat=f"camera_node: {role}",
             )
             for role in cell.cameras
         ]
@@ -130,6 +136,8 @@ def monitor_nodes(values: Values) -> list[ProcessSpec]:
             module="cell_monitor.nodes.estop_node",
             parameters=cell_parameters(values),
             respawn=True,
+            loss="no reset of a stop; stops work without it",
+            heartbeat="estop: state",
         )
     ]
 
@@ -141,18 +149,34 @@ def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
     world = ("--task", values["task"], "--seed", values["seed"])
     specs = [_process("world", "ate_sim.realtime.world", (*where, *world), ends=True)]
     if values["cameras"] == "true" and cell.cameras:
-        specs.append(_process("renderer", "ate_sim.realtime.renderer", where))
+        specs.append(
+            _process(
+                "renderer",
+                "ate_sim.realtime.renderer",
+                where,
+                respawn=True,
+                loss="no new pictures of any camera",
+            )
+        )
     for side, arm in cell.arms.items():
         side_of = ("--side", side, *where)
-        specs.append(
-            _process(f"arm_{side}", f"{driver_package(arm)}.emulator", side_of, respawn=True)
-        )
-        specs.append(
-            _process(f"gripper_{side}", "omnipicker_driver.emulator", side_of, respawn=True)
-        )
+        for device, module in (("arm", driver_package(arm)), ("gripper", "omnipicker_driver")):
+            specs.append(
+                _process(
+                    f"{device}_{side}",
+                    f"{module}.emulator",
+                    side_of,
+                    respawn=True,
+                    loss=f"the {side} {device} is off",
+                )
+            )
     specs.append(
         ProcessSpec(
-            name="scene", module="ate_sim.nodes.scene_node", parameters=cell_parameters(values)
+            name="scene",
+            module="ate_sim.nodes.scene_node",
+            parameters=cell_parameters(values),
+            respawn=True,
+            loss="no object poses",
         )
     )
     return specs
@@ -170,6 +194,7 @@ def _process(
     *,
     respawn: bool = False,
     ends: bool = False,
+    loss: str = "",
 ) -> ProcessSpec:
     return ProcessSpec(
         name=name,
@@ -178,6 +203,7 @@ def _process(
         arguments=arguments,
         respawn=respawn,
         ends_launch=ends,
+        loss=loss,
     )
 
 
@@ -187,7 +213,9 @@ def scripted(module: str, name: str, values: Values) -> ProcessSpec:
     arguments += ["--first-seed", values["seed"], "--episodes", values["episodes"]]
     if values["report"]:
         arguments += ["--report", str(Path(values["report"]).resolve())]
-    return _process(name, module, tuple(arguments), ends=int(values["episodes"]) > 0)
+    ends = int(values["episodes"]) > 0
+    loss = "headsets and Joy-Cons are off"
+    return _process(name, module, tuple(arguments), respawn=not ends, ends=ends, loss=loss)
 
 
 def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
@@ -206,6 +234,9 @@ def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
             namespace=cell.arms[operator.arm].namespace,
             parameters={**cell_parameters(values), "operator": side},
             environment=environment,
+            respawn=True,
+            loss=f"the {side} operator drives nothing until a new press of the clutch",
+            heartbeat=f"{side} operator",
         )
         for side, operator in cell.operators.items()
     ]
@@ -224,6 +255,8 @@ def recorder_node(values: Values) -> ProcessSpec:
             "operator": values["operator"],
             "require_images": values["cameras"] == "true",
         },
+        respawn=True,
+        loss="nothing is recorded; `ate repair` recovers the open episode",
     )
 
 
@@ -241,6 +274,7 @@ def policy_node(values: Values) -> ProcessSpec:
             "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
         },
         ends_launch=True,
+        heartbeat="policy: runtime",
     )
 
 

@@ -63,9 +63,23 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set for this process on top of the launch's own."""
     respawn: bool = False
-    """Start it again when it ends: for drivers and emulators, which resume from measured state."""
+    """Start it again when it ends: where a new start moves nothing."""
+    loss: str = ""
+    """What the cell lacks while it does not run, for people."""
+    heartbeat: str = ""
+    """How the names of its lines in ``/diagnostics`` begin; empty: it sends none."""
     ends_launch: bool = False
     """The launch stops when this process ends."""
+
+    @property
+    def label(self) -> str:
+        """Name of the process within the launch, for people."""
+        return f"{self.namespace.strip('/')}_{self.name}".strip("_").lower()
+
+    @property
+    def full_name(self) -> str:
+        """Fully qualified name of a node."""
+        return f"{self.namespace.rstrip('/')}/{self.name}"
 
     @property
     def package(self) -> str:

@@ -1,19 +1,20 @@
 """Run a list of processes without ROS's launch tool, on the circus process manager."""
 
-import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+from ate_bringup.restarts import Restarts
 from ate_bringup.specs import ProcessSpec
 
 STOP_TIMEOUT = 4.0
 """Time between SIGINT and SIGKILL when stopping [s]; a cell stops within five."""
-POLL = 0.2
+POLL = 0.1
 """Period at which finished processes are looked for [s]."""
 
 
@@ -21,25 +22,23 @@ def supervise(specs: list[ProcessSpec]) -> int:
     """Start all processes and run until Ctrl-C or until one that ends the launch has ended.
 
     Returns:
-        0 when stopped on purpose, 1 when a process that must not end has ended by itself or the
-        process that ends the launch has failed.
+        0 when stopped on purpose, 1 when a process that is not started again has ended by itself,
+        or the process that ends the launch has failed.
     """
     from circus import get_arbiter
 
     with tempfile.TemporaryDirectory(prefix="ate-launch-") as folder:
-        codes: dict[str, int] = {}
         arbiter = get_arbiter(
-            [_watcher(spec, codes) for spec in specs],
+            [_watcher(spec) for spec in specs],
             controller=f"ipc://{folder}/control",
             pubsub_endpoint=f"ipc://{folder}/events",
             multicast_endpoint="",  # circus would look for other circus daemons on the network
             loglevel="ERROR",
             warmup_delay=0,
-            check_delay=POLL,
+            check_delay=-1,  # its own check loses exit codes, and starts again without a pause
         )
-        logging.getLogger("tornado.application").addFilter(_is_no_conflict)
-        watch = _Watch(arbiter, specs, codes)
-        arbiter.loop.call_later(1.0, watch.look)
+        watch = _Watch(arbiter, specs)
+        arbiter.loop.call_later(POLL, watch.look)
         try:
             arbiter.start()
         finally:
@@ -47,70 +46,62 @@ def supervise(specs: list[ProcessSpec]) -> int:
     return watch.code
 
 
-def _is_no_conflict(record: logging.LogRecord) -> bool:
-    """Drop circus's complaints that its periodic check meets its own stop."""
-    from circus.exc import ConflictError
-
-    return not (record.exc_info and isinstance(record.exc_info[1], ConflictError))
-
-
 class _Watch:
-    """Looks for processes that have ended by themselves."""
+    """Looks for processes that have ended by themselves, and does what is to follow."""
 
-    def __init__(self, arbiter: Any, specs: list[ProcessSpec], codes: dict[str, int]) -> None:
+    def __init__(self, arbiter: Any, specs: list[ProcessSpec]) -> None:
         self._arbiter = arbiter
-        self._codes = codes
-        self._specs = {_key(spec): spec for spec in specs if not spec.respawn}
+        self._restarts = {spec.label: Restarts(spec) for spec in specs}
+        self._started: dict[int, float] = {}
         self.code = 0
 
     def look(self) -> None:
-        """Note ended processes once; stop everything when one of them ends the launch."""
+        """Reap what has ended; nothing of it counts once the launch is being stopped."""
+        if self._arbiter._stopping:
+            return
         for watcher in self._arbiter.iter_watchers():
-            spec = self._specs.get(watcher.name)
-            alive = watcher.name not in self._codes and watcher.processes
-            if spec is None or alive:
-                continue
-            del self._specs[watcher.name]
-            code = self._codes.get(watcher.name, 0)
-            if spec.ends_launch:
-                _say(f"{watcher.name} has finished with code {code}: stopping the launch")
-                self.code = 1 if code else self.code
-                self._arbiter.loop.add_callback(self._arbiter.stop)
-                return
-            _say(f"{watcher.name} has ended by itself with code {code}: see its messages above")
-            self.code = 1
+            for pid in list(watcher.processes):
+                self._started.setdefault(pid, time.monotonic())
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    watcher.reap_process(pid, status)
+                    self._follow(watcher, pid, os.waitstatus_to_exitcode(status))
         self._arbiter.loop.call_later(POLL, self.look)
+
+    def _follow(self, watcher: Any, pid: int, code: int) -> None:
+        lived = time.monotonic() - self._started.pop(pid)
+        verdict = self._restarts[watcher.name].ended(code, lived)
+        _say(verdict.text)
+        if verdict.failed:
+            self.code = 1
+        if verdict.ends_launch:
+            self._arbiter.loop.add_callback(self._arbiter.stop)
+        elif verdict.restart_after is not None:
+            self._arbiter.loop.call_later(verdict.restart_after, self._start, watcher)
+
+    def _start(self, watcher: Any) -> None:
+        if not self._arbiter._stopping:
+            self._arbiter.loop.add_callback(watcher.start)
 
 
 def _say(text: str) -> None:
     print(f"[launch] {text}", file=sys.stderr, flush=True)
 
 
-def _key(spec: ProcessSpec) -> str:
-    return f"{spec.namespace.strip('/')}_{spec.name}".strip("_").lower()
-
-
-def _watcher(spec: ProcessSpec, codes: dict[str, int]) -> dict[str, Any]:
+def _watcher(spec: ProcessSpec) -> dict[str, Any]:
     command, *arguments = _with_parent(spec.command())
-
-    def note_code(*_: Any, exit_code: int, **__: Any) -> bool:
-        codes[_key(spec)] = exit_code
-        return True
-
     return {
-        "name": _key(spec),
+        "name": spec.label,
         "cmd": command,
         "args": arguments,
         "env": {**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment},
         "working_dir": str(Path.cwd()),
         "shell": False,
-        "respawn": spec.respawn,
-        "max_retry": -1,
-        "hooks": {"after_reap": (note_code, False)},
+        "respawn": False,
         "stop_signal": signal.SIGINT,
         "graceful_timeout": STOP_TIMEOUT,
-        "stdout_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": _key(spec)},
-        "stderr_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": _key(spec)},
+        "stdout_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": spec.label},
+        "stderr_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": spec.label},
     }
 
 

@@ -66,6 +66,9 @@ class SafetyConfig:
     """Largest joint speed ever commanded [rad/s]."""
     max_joint_acceleration: Annotated[float, Range(0.5, 50.0, "rad/s^2")] = 15.0
     """Largest joint acceleration ever commanded [rad/s^2]."""
+    max_joint_jerk: Annotated[float, Range(50.0, 10000.0, "rad/s^3")] = 800.0
+    """Largest change of the joint acceleration ever commanded [rad/s^3]. With 15 rad/s^2 a joint
+    brakes from 2 rad/s in 0.15 s, and follows commands as closely as without a bound."""
     max_step: Annotated[float, Range(0.01, 1.0, "rad")] = 0.35
     """Largest distance of a target from the present setpoint; a larger one is refused [rad]."""
 

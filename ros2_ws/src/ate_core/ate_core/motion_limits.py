@@ -1,88 +1,182 @@
-"""Joint motion within speed, acceleration and bounds, one step at a time."""
+"""Joint motion within position, speed, acceleration and jerk, one step at a time.
 
+The set point is a motion in continuous time that the steps sample. At every moment there is a way
+to rest (`ate_core.motion_profile.rest`) within the position limits, and a step is taken only to a
+motion of which this is true again: braking is always possible, whenever it has to begin and
+however long the steps are.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.motion_profile import Motion, Rest, rest, toward
+
 Array = NDArray[np.float64]
 
-
-def braking_speed(distance: Array, acceleration: float, dt: float) -> Array:
-    """Largest speed from which a joint still stops within a distance after one more step.
-
-    Solves v dt + v^2 / (2 a) = distance for v >= 0.
-
-    Args:
-        distance: room left (n,) [rad]; negative counts as none.
-        acceleration: largest deceleration a [rad/s2].
-        dt: length of the step [s].
-    """
-    lost = acceleration * dt
-    speed: Array = np.sqrt(lost**2 + 2.0 * acceleration * np.maximum(distance, 0.0)) - lost
-    return speed
+CLOSING = 0.15
+"""Share of the jerk that closing in on a point counts on: to take up speed needs some, too, and
+with more of it the joint runs over the mark."""
+HALVINGS = 10
+"""How finely the largest safe velocity before a position limit is sought."""
+ROUNDING = 1e-12
+"""Positions closer than this are one [rad]."""
 
 
-def clip(values: Array, lower: Array, upper: Array) -> Array:
-    """Values (n,) within bounds: `np.clip` without its overhead, which is most of it for n = 7."""
-    clipped: Array = np.minimum(np.maximum(values, lower), upper)
-    return clipped
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class MotionLimits:
     """What the joints of one arm are allowed."""
 
-    lower: Array
+    lower: Sequence[float]
     """Lower bounds (n,) [rad]."""
-    upper: Array
+    upper: Sequence[float]
     """Upper bounds (n,) [rad]."""
-    speed: Array
+    speed: Sequence[float]
     """Largest speeds (n,) [rad/s]."""
     acceleration: float
     """Largest acceleration [rad/s2]."""
+    jerk: float
+    """Largest jerk [rad/s3]."""
 
-    def follow(self, q: Array, path: Array, path_velocity: Array, dt: float) -> Array:
-        """Velocity (n,) [rad/s] that closes in on a moving point without overshooting it.
+    def closing_speed(self, distance: float, dt: float) -> float:
+        """Speed at which a joint closes in on a point.
 
-        The speed relative to the path is limited to what can be braked before meeting it, so
-        a path that suddenly stops is met at rest unless the arm already was on it.
-
-        Args:
-            q: present set point (n,) [rad].
-            path: point of the path now (n,) [rad].
-            path_velocity: velocity of the path over the coming step (n,) [rad/s].
-            dt: length of the step [s].
-        """
-        lag = path - q
-        limit = braking_speed(np.abs(lag), self.acceleration, dt)
-        closing = clip(lag / dt, -limit, limit)
-        velocity: Array = clip(path_velocity, -self.speed, self.speed) + closing
-        return velocity
-
-    def within(self, q: Array, wanted: Array, centre: Array, reach: float, dt: float) -> Array:
-        """Velocity (n,) [rad/s] within speed, braking for the bounds and for a window.
+        A joint that begins to brake from v takes the distance v^1.5 / J^0.5, or, when it comes to
+        the largest acceleration A, v^2 / (2 A) + v A / (2 J).
 
         Args:
-            q: present set point (n,) [rad].
-            wanted: velocity asked for (n,) [rad/s].
-            centre: centre of a moving window (n,) [rad].
-            reach: half width of the window [rad].
+            distance: distance to the point, not negative [rad].
             dt: length of the step [s].
         """
-        above = np.minimum(self.upper, centre + reach) - q
-        below = q - np.maximum(self.lower, centre - reach)
-        velocity = clip(wanted, -self.speed, self.speed)
-        velocity = np.minimum(velocity, braking_speed(above, self.acceleration, dt))
-        velocity = np.maximum(velocity, -braking_speed(below, self.acceleration, dt))
-        return velocity
+        a, jerk = self.acceleration, CLOSING * self.jerk
+        if distance * jerk * jerk <= a * a * a:
+            speed = float((distance * distance * jerk) ** (1.0 / 3.0))
+        else:
+            ramp = a * a / (2.0 * jerk)
+            speed = float((ramp * ramp + 2.0 * a * distance) ** 0.5) - ramp
+        return min(speed, distance / dt)
 
-    def advance(self, q: Array, velocity: Array, wanted: Array, dt: float) -> tuple[Array, Array]:
-        """Next set point and velocity (n,) within acceleration and bounds.
+    def follow(self, joint: int, q: float, path: float, path_velocity: float, dt: float) -> float:
+        """Velocity of a joint [rad/s] that closes in on a moving point and then goes with it.
 
-        A set point outside the bounds stays or returns; it is never moved in at once.
+        Args:
+            joint: number of the joint, from 0.
+            q: its position [rad].
+            path: point of the path now [rad].
+            path_velocity: velocity of the path [rad/s].
+            dt: length of the coming step [s].
         """
-        change = self.acceleration * dt
-        reached = q + clip(wanted, velocity - change, velocity + change) * dt
-        reached = clip(reached, np.minimum(self.lower, q), np.maximum(self.upper, q))
-        return reached, (reached - q) / dt
+        lag, speed = path - q, self.speed[joint]
+        closing = self.closing_speed(abs(lag), dt)
+        velocity = min(max(path_velocity, -speed), speed) + (closing if lag > 0.0 else -closing)
+        return min(max(velocity, -speed), speed)
+
+    def step(
+        self, motion: Motion, now: Rest, w: float, dt: float, lower: float, upper: float
+    ) -> tuple[Motion, Rest]:
+        """Motion of a joint one step later, and its way to rest, aiming for a velocity.
+
+        Of the velocities up to the wanted one it takes the largest after which braking still ends
+        within the bounds. A joint beyond them stays or comes back: it never goes further out.
+
+        Args:
+            motion: motion now.
+            now: its way to rest.
+            w: velocity to aim for, within the joint's speed [rad/s].
+            dt: length of the step [s].
+            lower: smallest position allowed [rad].
+            upper: largest position allowed [rad].
+        """
+        a, jerk = self.acceleration, self.jerk
+        lowest = min(lower, now.lowest) - ROUNDING
+        highest = max(upper, now.highest) + ROUNDING
+        new = toward(motion, w, dt, a, jerk)
+        after = rest(new, a, jerk)
+        if lowest <= after.lowest and after.highest <= highest:
+            return new, after
+        safe = toward(motion, 0.0, dt, a, jerk)
+        safe_after, share, width = rest(safe, a, jerk), 0.0, 1.0
+        for _ in range(HALVINGS):
+            width /= 2.0
+            new = toward(motion, w * (share + width), dt, a, jerk)
+            after = rest(new, a, jerk)
+            if lowest <= after.lowest and after.highest <= highest:
+                safe, safe_after, share = new, after, share + width
+        return safe, safe_after
+
+
+class SetPoint:
+    """Where an arm is told to be, in motion within its limits."""
+
+    def __init__(self, limits: MotionLimits, q: Array) -> None:
+        """Begin at rest.
+
+        Args:
+            limits: what the joints are allowed.
+            q: position (n,) [rad].
+        """
+        self._limits = limits
+        self._place([float(value) for value in q])
+
+    def _place(self, q: Sequence[float]) -> None:
+        self.joints = [Motion(value, 0.0, 0.0) for value in q]
+        """Motion of each joint."""
+        self._rests = [Rest(value, value, value) for value in q]
+
+    @property
+    def positions(self) -> list[float]:
+        """Position (n,) [rad], as plain numbers."""
+        return [joint.q for joint in self.joints]
+
+    @property
+    def q(self) -> Array:
+        """Position (n,) [rad]."""
+        return np.array(self.positions)
+
+    @property
+    def velocity(self) -> Array:
+        """Velocity (n,) [rad/s]."""
+        return np.array([joint.v for joint in self.joints])
+
+    @property
+    def moving(self) -> bool:
+        """Whether any joint has a velocity or an acceleration."""
+        return any(joint.v != 0.0 or joint.a != 0.0 for joint in self.joints)
+
+    def stand(self) -> None:
+        """Be at rest at once: the arm has stood here, because nothing was sent for long."""
+        self._place(self.positions)
+
+    def advance(
+        self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
+    ) -> None:
+        """Move by one step.
+
+        Args:
+            wanted: velocities to aim for (n,) [rad/s].
+            dt: length of the step [s].
+            lower: smallest positions allowed now (n,) [rad].
+            upper: largest positions allowed now (n,) [rad].
+        """
+        steps = self._steps(wanted, dt, lower, upper)
+        self.joints = [motion for motion, _ in steps]
+        self._rests = [after for _, after in steps]
+
+    def stopping(
+        self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
+    ) -> Array:
+        """Posture (n,) [rad] at rest when braking begins after a step; arguments of `advance`."""
+        return np.array([after.end for _, after in self._steps(wanted, dt, lower, upper)])
+
+    def _steps(
+        self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
+    ) -> list[tuple[Motion, Rest]]:
+        step = self._limits.step
+        return [
+            step(joint, now, w, dt, low, high)
+            for joint, now, w, low, high in zip(
+                self.joints, self._rests, wanted, lower, upper, strict=True
+            )
+        ]

@@ -7,28 +7,36 @@ in the driver at 100 Hz and in a simulation at any rate. The rules, in the order
 rule               effect
 =================  ==========================================================================
 stopped            after `stop` every command is refused until `resume`
-feedback           without fresh measured joints commands are refused and nothing is sent
+feedback           without fresh measured joints commands are refused
 complete           a command needs all joints, each a finite number
 age                a stamp older than ``stamp_max_age`` (or as far ahead) is refused, and so is
                    one that is not newer than the last one taken: a repeated target is not new
-lease              one commander at a time; another is refused until the first was silent for
-                   ``LEASE_SILENCE`` or released the arm
+lease              one publisher at a time (`ate_core.lease`); another, of the same kind too, is
+                   refused until the first was silent for ``LEASE_SILENCE`` or released the arm.
+                   Who went on sending through a stop or a `reset` must fall silent first: no arm
+                   moves because somebody cleared or enabled something
 position           the target is clipped to the limits less ``position_margin``, and to the guards
                    of the arm's model (the RM75's elbow stays above 0.1 rad)
 jump               a target further than ``max_step`` from the set point is refused
 interpolation      targets are joined by straight lines and played about one command period
                    later (`TargetPlayback`), so 20 Hz and 90 Hz commands both move smoothly
-speed              at most ``max_joint_speed`` and the joint's own speed
-acceleration       at most ``max_joint_acceleration``
-bounds             it brakes in time for position limits, and never leads the measured joint
-                   by more than ``max_step``: an arm that is blocked does not wind up
+windup             a set point further than ``max_step`` from the measured joints goes no further
+                   and comes back slowly: an arm that is blocked does not wind up
+guard              what is near slows the arm down (`ate_core.motion_guard`)
+motion             position, speed, acceleration and jerk (`ate_core.motion_limits`): every change
+                   of the set point, braking too, is one continuous motion within them
 silence            no accepted command for ``command_timeout``: brake to rest and hold
-re-seeding         after a stop, lost feedback or a `reset` the set point starts from the
-                   measured joints; after a hold also, if the arm is elsewhere by more than
-                   ``RESEED_TOLERANCE``. Resuming never jumps.
+stop               braking is sent until the arm rests, then nothing. So it is when the measured
+                   joints are lost: the controller still follows
+set point          the controller stands at the last target, so the motion goes on from there
+                   after holds, stops and lost feedback. After a `reset` the controller's set
+                   point is another, and it starts from the measured joints
+clock              a step later than ``LONGEST_STEP`` finds an arm that stands: it starts from
+                   rest. A clock that goes backwards or is not finite makes the arm brake
 =================  ==========================================================================
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,30 +46,34 @@ from numpy.typing import ArrayLike, NDArray
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.errors import SafetyError
-from ate_core.motion_limits import MotionLimits
+from ate_core.lease import LEASE_SILENCE as LEASE_SILENCE  # most meet it here
+from ate_core.lease import NOBODY, Commander, Lease
+from ate_core.motion_guard import MotionGuard, NoGuard
+from ate_core.motion_limits import MotionLimits, SetPoint
 from ate_core.playback import TargetPlayback
 
 Array = NDArray[np.float64]
 
-LEASE_SILENCE = 0.5
-"""Silence after which another commander may take the arm [s]: several command timeouts, so a
-hiccup of one producer does not hand its arm to another."""
-RESEED_TOLERANCE = 0.02
-"""Servo droop that is no reason to move the set point when resuming after a hold [rad]."""
 LONGEST_STEP = 0.060
-"""A later step moves the arm as if this much time had passed [s]."""
-AT_REST = 1e-9
-"""Speed below which the set point stands [rad/s]."""
+"""A step later than this finds the arm at rest where it was last told to be [s]."""
+SHORTEST_STEP = 1e-4
+"""Two steps closer than this are one [s]."""
+USUAL_STEP = 0.010
+"""Length of a step before any was measured [s]."""
+RETURN_SPEED = 0.2
+"""Speed at which the set point comes back to a blocked arm [rad/s]."""
+FEED_FORWARD_TIME = 0.010
+"""Time constant of the path's velocity: a joint needs as long to take it up [s]."""
 
 
 class FilterState(StrEnum):
     """What the filter does with the arm."""
 
-    NO_FEEDBACK = "no_feedback"  # the measured joints are missing or old; nothing is sent
+    NO_FEEDBACK = "no_feedback"  # the measured joints are missing or old: braking, then nothing
     IDLE = "idle"  # no commander; nothing is sent, the controller keeps its last target
     TRACKING = "tracking"  # following a commander
     HOLDING = "holding"  # the commander fell silent or was refused: braking, then standing
-    STOPPED = "stopped"  # stopped on purpose; nothing is sent until `SafetyFilter.resume`
+    STOPPED = "stopped"  # stopped on purpose: braking, then nothing, until `SafetyFilter.resume`
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +82,8 @@ class JointCommand:
 
     commander: str
     """Who asks, for instance ``teleop``."""
+    source: str = ""
+    """Which publisher of that name; empty where there is only one."""
     position: ArrayLike
     """Joint targets (n,) [rad]."""
     stamp: float
@@ -95,50 +109,55 @@ class FilterOutput:
     state: FilterState
     """What the filter does."""
     reason: str
-    """Why it does not track; empty while it does."""
+    """Why it does not follow, or ``slowed:`` and what is near; empty while it just follows."""
     commander: str
     """Who holds the lease; empty when nobody does."""
+    source: str = ""
+    """Which publisher of that name."""
 
 
 class SafetyFilter:
     """Decide on commands (`submit`) and produce the set point (`step`) of one arm."""
 
-    def __init__(self, config: SafetyConfig, arm: ArmConfig) -> None:
-        """Prepare; the first `step` with measured joints seeds the set point.
+    def __init__(
+        self, config: SafetyConfig, arm: ArmConfig, guard: MotionGuard | None = None
+    ) -> None:
+        """Prepare; the first accepted command seeds the set point from the measured joints.
 
         Args:
             config: limits of the cell.
             arm: joints, their limits and guards.
+            guard: what slows the arm near obstacles; None: nothing does.
 
         Raises:
             SafetyError: the limits leave a joint no room.
         """
         lower, upper = arm.bounds(config.position_margin)
-        limits = MotionLimits(
-            lower=np.array(lower),
-            upper=np.array(upper),
-            speed=np.minimum(arm.joint_speed, config.max_joint_speed),
-            acceleration=config.max_joint_acceleration,
-        )
-        if not np.all(limits.lower < limits.upper):
-            joint = int(np.argmin(limits.upper - limits.lower))
-            raise SafetyError(
-                f"limits leave {arm.joint_names[joint]} no room ({limits.lower[joint]:.3f} to "
-                f"{limits.upper[joint]:.3f} rad): widen them or shrink position_margin"
-            )
+        for name, low, high in zip(arm.joint_names, lower, upper, strict=True):
+            if not low < high:
+                raise SafetyError(
+                    f"limits leave {name} no room ({low:.3f} to {high:.3f} rad): widen them or "
+                    "shrink position_margin"
+                )
         self._config = config
-        self._limits = limits
+        self._limits = MotionLimits(
+            lower=tuple(map(float, lower)),
+            upper=tuple(map(float, upper)),
+            speed=tuple(min(float(v), config.max_joint_speed) for v in arm.joint_speed),
+            acceleration=config.max_joint_acceleration,
+            jerk=config.max_joint_jerk,
+        )
+        self._guard: MotionGuard = guard or NoGuard()
+        self._lease = Lease(config.command_timeout)
         self._stop_reason: str | None = None
         self._hold_reason = ""
-        self._commander = ""
-        self._last_accepted = -np.inf
-        self._last_stamp = -np.inf
-        self._last_step = -np.inf
+        self._slowed = ""
+        self._last_step = -math.inf
+        self._usual_step = USUAL_STEP
         self._measured: Array | None = None
-        self._setpoint: Array | None = None
-        self._velocity: Array = np.zeros_like(limits.lower)
+        self._set_point: SetPoint | None = None
         self._playback: TargetPlayback | None = None
-        self._state = FilterState.IDLE
+        self._path_velocity = np.zeros(len(lower))
 
     def submit(self, command: JointCommand, now: float) -> CommandVerdict:
         """Check a command; when accepted it is the new target.
@@ -147,40 +166,57 @@ class SafetyFilter:
             command: what is asked, by whom and when.
             now: present time [s].
         """
-        self._hold_reason, target = self._check(command, now)
+        commander = Commander(command.commander, command.source)
+        self._lease.hear(commander, now)
+        reason, target = self._check(command, commander, now)
         if target is None:
-            return CommandVerdict(accepted=False, reason=self._hold_reason)
-        if self._playback is None or self._state is not FilterState.TRACKING:
-            assert self._setpoint is not None
-            self._playback = TargetPlayback(self._setpoint, now, now - command.stamp)
+            if self._lease.holder in (NOBODY, commander):
+                self._hold_reason = reason
+            return CommandVerdict(accepted=False, reason=reason)
+        assert self._measured is not None
+        if self._set_point is None:
+            self._set_point = SetPoint(self._limits, self._measured)
+        if self._playback is None or commander != self._lease.holder:
+            self._playback = TargetPlayback(self._set_point.q, now, now - command.stamp)
+            self._path_velocity = np.zeros_like(target)
         self._playback.append(target, command.stamp, now)
-        self._commander = command.commander
-        self._last_accepted = now
-        self._last_stamp = command.stamp
-        self._state = FilterState.TRACKING
+        self._lease.take(commander, command.stamp, now)
+        self._hold_reason = ""
         return CommandVerdict(accepted=True)
 
-    def release(self, commander: str) -> None:
+    def release(self, commander: str, source: str = "") -> None:
         """Give the lease back; the arm then comes to rest."""
-        if commander == self._commander:
-            self._last_accepted = -np.inf
-            self._hold_reason = f"released by {commander}"
+        if Commander(commander, source) == self._lease.holder:
+            self._hold(f"released by {self._lease.holder}")
+            self._lease.drop()
 
     def stop(self, reason: str) -> None:
-        """Refuse everything and send nothing until `resume`; the caller stops the device."""
+        """Refuse everything until `resume`; `step` brakes, then sends nothing."""
         self._stop_reason = reason
-        self._forget_motion()
+        self._playback = None
+        self._lease.mute("a stop")
 
     def resume(self) -> None:
-        """End a stop; the set point starts again from the measured joints."""
+        """End a stop; the motion goes on from the set point once somebody commands anew."""
         self._stop_reason = None
         self._hold_reason = ""
-        self._forget_motion()
+        self._lease.mute("a stop")
 
-    def reset(self, reason: str) -> None:
-        """Forget set point and commander, for instance when the link was lost."""
-        self._hold_reason = reason
-        self._forget_motion()
+    def reset(self, reason: str, *, silence: bool = True) -> None:
+        """Forget set point and commander: the controller's set point is no longer the last target.
+
+        So it is with a new link, after a fault or a stop of the device's own, hand guiding or
+        disabled joints. The next motion starts from the measured joints.
+
+        Args:
+            reason: why, for people.
+            silence: whether who goes on sending must fall silent first; not after a hiccup that
+                nobody has to end.
+        """
+        self._hold(reason)
+        self._set_point = None
+        if silence:
+            self._lease.mute(f"a reset ({reason})" if reason else "a reset")
 
     def step(self, now: float, measured: ArrayLike | None) -> FilterOutput:
         """Advance to ``now``.
@@ -189,106 +225,185 @@ class SafetyFilter:
             now: present time [s].
             measured: measured joints (n,) [rad], or None when they are missing or too old.
         """
-        dt = min(max(now - self._last_step, 0.0), LONGEST_STEP)
-        self._last_step = now
-        self._measured = None if measured is None else np.array(measured, dtype=np.float64)
-        if self._measured is None:
-            self._forget_motion()
-        if self._stop_reason is not None:
-            return self._output(FilterState.STOPPED, self._stop_reason, None)
-        if self._measured is None:
-            reason = f"measured joints older than {self._config.feedback_timeout * 1e3:.0f} ms"
-            return self._output(FilterState.NO_FEEDBACK, reason, None)
-        silence = now - self._last_accepted
-        if self._state is FilterState.TRACKING and silence > self._config.command_timeout:
-            self._state = FilterState.HOLDING
-            limit_ms = self._config.command_timeout * 1e3
-            self._playback = None
-            if not self._hold_reason:
-                self._hold_reason = f"no fresh command of {self._commander} for {limit_ms:.0f} ms"
-        if self._setpoint is not None and dt > 0.0:
-            self._advance(now, dt)
-        at_rest = bool(np.all(np.abs(self._velocity) < AT_REST))
-        if self._state is FilterState.HOLDING and at_rest and silence > LEASE_SILENCE:
-            self._state = FilterState.IDLE
-            self._commander = ""
-        if self._state is FilterState.IDLE:
-            return self._output(FilterState.IDLE, self._hold_reason, None)
-        if self._state is FilterState.TRACKING:
-            return self._output(FilterState.TRACKING, "", self._setpoint)
-        return self._output(FilterState.HOLDING, self._hold_reason, self._setpoint)
+        dt = self._elapsed(now)
+        self._measured = self._believed(measured)
+        tracked = self._playback is not None
+        silence, timeout = now - self._lease.last_accepted, self._config.command_timeout
+        if self._playback is not None and not silence < timeout:
+            self._hold(
+                self._hold_reason
+                or f"no fresh command of {self._lease.holder} for {timeout * 1e3:.0f} ms"
+            )
+        if self._measured is None and self._playback is not None:
+            self._hold("")
+        was_moving = self._set_point is not None and self._set_point.moving
+        self._slowed = ""
+        if self._set_point is not None and dt > 0.0 and (was_moving or self._playback):
+            self._advance(self._set_point, now, dt)
+        at_rest = self._set_point is None or not self._set_point.moving
+        if not tracked and self._playback is None and at_rest and self._lease.is_over(now):
+            self._lease.drop()
+        return self._output(sends=was_moving or not at_rest)
 
-    def _check(self, command: JointCommand, now: float) -> tuple[str, Array | None]:
-        """Refusal reason, or the clipped target; seeds the set point when the arm was idle."""
+    def _elapsed(self, now: float) -> float:
+        """Time that the set point moves on [s]; a clock that cannot be believed makes it brake."""
+        dt = now - self._last_step
+        if 0.0 <= dt < SHORTEST_STEP:
+            return 0.0
+        if SHORTEST_STEP <= dt <= LONGEST_STEP:
+            self._last_step, self._usual_step = now, dt
+            return dt
+        if dt > LONGEST_STEP and now < math.inf:
+            self._last_step = now
+            if self._set_point is not None:
+                self._set_point.stand()
+            if self._playback is not None:
+                self._playback.at(now)
+            return 0.0
+        if now > -math.inf and dt < 0.0:
+            self._last_step = now
+            self._lease.rewind(now)
+        self._hold(f"the clock went from {self._last_step:.3f} to {now:.3f} s")
+        return self._usual_step
+
+    def _believed(self, measured: ArrayLike | None) -> Array | None:
+        """Measured joints, or None when they are missing, incomplete or not finite."""
+        if measured is None:
+            return None
+        q = np.array(measured, dtype=np.float64)
+        if q.shape != (len(self._limits.lower),) or not np.isfinite(q).all():
+            return None
+        return q
+
+    def _check(
+        self, command: JointCommand, commander: Commander, now: float
+    ) -> tuple[str, Array | None]:
+        """Refusal reason, or the clipped target."""
         config = self._config
         if self._stop_reason is not None:
             return f"stopped: {self._stop_reason}", None
         if self._measured is None:
             return "no fresh measured joints", None
         target = np.asarray(command.position, dtype=np.float64)
-        if target.shape != self._limits.lower.shape:
-            return f"command has {target.size} joints, the arm has {self._limits.lower.size}", None
-        if not np.all(np.isfinite(target)):
+        if target.shape != self._measured.shape:
+            return f"command has {target.size} joints, the arm has {self._measured.size}", None
+        if not np.isfinite(target).all():
             joint = int(np.argmin(np.isfinite(target))) + 1
             return f"joint {joint} is {target[joint - 1]}, need a finite number", None
         age = now - command.stamp
         if not abs(age) <= config.stamp_max_age:
             bound = config.stamp_max_age * 1e3
             return f"stamp is {age * 1e3:.0f} ms old, bound {bound:.0f} ms", None
-        silence = now - self._last_accepted
-        if command.commander != self._commander:
-            if self._commander and silence <= LEASE_SILENCE:
-                return f"{self._commander} holds the arm, {command.commander} is refused", None
-        elif command.stamp <= self._last_stamp:
-            return "stamp is not newer than the command before", None
+        reason = self._lease.refusal(commander, command.stamp, now)
+        if reason:
+            return reason, None
         target = np.clip(target, self._limits.lower, self._limits.upper)
-        seed = self._seed()
-        step = np.abs(target - seed)
+        reason = self._jump(target, self._measured)
+        return reason, None if reason else target
+
+    def _jump(self, target: Array, measured: Array) -> str:
+        """Why a target is too far away; what lies between set point and arm never is."""
+        start = measured if self._set_point is None else self._set_point.q
+        step = np.maximum(
+            target - np.maximum(start, measured), np.minimum(start, measured) - target
+        )
         joint = int(np.argmax(step))
-        if step[joint] > config.max_step:
-            return (
-                f"joint {joint + 1} jumps {step[joint]:.2f} rad from the set point, "
-                f"bound {config.max_step:.2f} rad"
-            ), None
-        self._setpoint = seed
-        return "", target
-
-    def _seed(self) -> Array:
-        """Set point from which a command starts."""
-        assert self._measured is not None
-        if self._setpoint is None:
-            return self._measured
-        if self._state is FilterState.TRACKING or np.any(np.abs(self._velocity) >= AT_REST):
-            return self._setpoint
-        away = float(np.max(np.abs(self._setpoint - self._measured)))
-        return self._setpoint if away <= RESEED_TOLERANCE else self._measured
-
-    def _advance(self, now: float, dt: float) -> None:
-        """Move the set point by one step within speed, acceleration and bounds."""
-        assert self._setpoint is not None and self._measured is not None
-        wanted = np.zeros_like(self._setpoint)
-        if self._state is FilterState.TRACKING and self._playback is not None:
-            before = self._playback.point
-            path_velocity = (self._playback.at(now) - before) / dt
-            wanted = self._limits.follow(self._setpoint, before, path_velocity, dt)
-            wanted = self._limits.within(
-                self._setpoint, wanted, self._measured, self._config.max_step, dt
-            )
-        self._setpoint, self._velocity = self._limits.advance(
-            self._setpoint, self._velocity, wanted, dt
+        if step[joint] <= self._config.max_step:
+            return ""
+        return (
+            f"joint {joint + 1} jumps {step[joint]:.2f} rad from the set point, "
+            f"bound {self._config.max_step:.2f} rad"
         )
 
-    def _forget_motion(self) -> None:
-        self._setpoint = None
-        self._velocity = np.zeros_like(self._limits.lower)
+    def _hold(self, reason: str) -> None:
+        """Leave the path; the set point brakes."""
         self._playback = None
-        self._commander = ""
-        self._state = FilterState.IDLE
+        self._hold_reason = reason
 
-    def _output(self, state: FilterState, reason: str, target: Array | None) -> FilterOutput:
+    def _advance(self, set_point: SetPoint, now: float, dt: float) -> None:
+        """Move the set point by one step."""
+        lower, upper = self._limits.lower, self._limits.upper
+        if self._playback is None or self._measured is None:
+            set_point.advance([0.0] * len(lower), dt, lower, upper)
+            return
+        wanted = self._follow(set_point, self._playback, now, dt)
+        reach = self._config.max_step
+        nearest = (self._measured - reach).tolist()
+        farthest = (self._measured + reach).tolist()
+        for joint, (q, low, high) in enumerate(
+            zip(set_point.positions, nearest, farthest, strict=True)
+        ):
+            if q > high:
+                back = min(self._limits.closing_speed(q - high, dt), RETURN_SPEED)
+                wanted[joint] = min(wanted[joint], -back)
+            elif q < low:
+                back = min(self._limits.closing_speed(low - q, dt), RETURN_SPEED)
+                wanted[joint] = max(wanted[joint], back)
+        lower = [max(a, b) for a, b in zip(lower, nearest, strict=True)]
+        upper = [min(a, b) for a, b in zip(upper, farthest, strict=True)]
+        if not isinstance(self._guard, NoGuard):
+            verdict = self._guard.limit(
+                set_point.q,
+                set_point.velocity,
+                np.array(wanted),
+                dt,
+                now,
+                lambda w: set_point.stopping(self._within_speed(w), dt, lower, upper),
+            )
+            wanted = self._within_speed(verdict.velocity)
+            self._slowed = verdict.reason
+        set_point.advance(wanted, dt, lower, upper)
+
+    def _follow(
+        self, set_point: SetPoint, playback: TargetPlayback, now: float, dt: float
+    ) -> list[float]:
+        """Velocities (n,) [rad/s] that follow the commanded path."""
+        before = playback.point
+        share = 1.0 - math.exp(-dt / FEED_FORWARD_TIME)
+        self._path_velocity = self._path_velocity + share * (
+            (playback.at(now) - before) / dt - self._path_velocity
+        )
+        follow = self._limits.follow
+        return [
+            follow(joint, q, point, velocity, dt)
+            for joint, (q, point, velocity) in enumerate(
+                zip(
+                    set_point.positions, before.tolist(), self._path_velocity.tolist(), strict=True
+                )
+            )
+        ]
+
+    def _within_speed(self, velocity: Array) -> list[float]:
+        """Velocities (n,) within the joints' speeds; one that is no number brakes."""
+        return [
+            min(max(v, -speed), speed) if v == v else 0.0
+            for v, speed in zip(velocity.tolist(), self._limits.speed, strict=True)
+        ]
+
+    def _output(self, *, sends: bool) -> FilterOutput:
+        """What to send and say.
+
+        Args:
+            sends: whether the set point moved in this step.
+        """
+        holder = self._lease.holder
+        if self._stop_reason is not None:
+            state, reason = FilterState.STOPPED, self._stop_reason
+        elif self._measured is None:
+            state = FilterState.NO_FEEDBACK
+            reason = f"measured joints older than {self._config.feedback_timeout * 1e3:.0f} ms"
+        elif self._playback is not None:
+            state, reason, sends = FilterState.TRACKING, "", True
+            if self._slowed:
+                reason = f"slowed: {self._slowed}"
+        elif self._set_point is not None and (sends or holder is not NOBODY):
+            state, reason, sends = FilterState.HOLDING, self._hold_reason, True
+        else:
+            state, reason = FilterState.IDLE, self._hold_reason
         return FilterOutput(
-            target=None if target is None else target.copy(),
+            target=self._set_point.q if self._set_point is not None and sends else None,
             state=state,
             reason=reason,
-            commander=self._commander,
+            commander=holder.name,
+            source=holder.source,
         )

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
-from ate_core.safety import RESEED_TOLERANCE
 from ate_core.strict import build
 
 Array = NDArray[np.float64]
@@ -32,6 +31,8 @@ CLOCK_TOLERANCE = 0.02
 """Difference of the states' clock from this host's up to which their stamps are kept [s]."""
 CLOCK_WINDOW = 20
 """States that must all differ by more: one late delivery is no other clock."""
+DROOP = 0.02
+"""Distance of a standing arm from its set point that is the servos' droop [rad]."""
 STANDING = 0.05
 """Speed of the fastest joint below which an arm counts as standing [rad/s]."""
 
@@ -241,7 +242,7 @@ class ForwardPositionArm:
             return sample.position
         moves = float(np.max(np.abs(sample.velocity))) >= STANDING
         away = float(np.max(np.abs(sent - sample.position)))
-        return sent if moves or away <= RESEED_TOLERANCE else sample.position
+        return sent if moves or away <= DROOP else sample.position
 
     def _fresh_wrench(self, now: float) -> Array | None:
         """Newest wrench (6,); None when it is missing or old, zeros of an arm without a sensor."""

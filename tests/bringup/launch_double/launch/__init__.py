@@ -4,6 +4,7 @@
 class LaunchContext:
     def __init__(self):
         self.launch_configurations = {}
+        self.is_shutdown = False
 
 
 class LaunchDescription:

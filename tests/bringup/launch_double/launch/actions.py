@@ -22,3 +22,13 @@ class OpaqueFunction:
 class Shutdown:
     def __init__(self, *, reason=""):
         self.reason = reason
+
+
+class LogInfo:
+    def __init__(self, *, msg):
+        self.msg = msg
+
+
+class TimerAction:
+    def __init__(self, *, period, actions):
+        self.period, self.actions = period, actions
