@@ -22,7 +22,7 @@ CELLS = sorted((SOURCE / "ate_core" / "ate_core" / "config").glob("*cell.yaml"))
 ROS = {
     *("rclpy", "launch", "launch_ros", "ament_index_python", "rcl_interfaces"),
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "sensor_msgs", "std_msgs"),
-    *("std_srvs", "tf2_msgs", "trajectory_msgs"),
+    *("lifecycle_msgs", "std_srvs", "tf2_msgs", "trajectory_msgs"),
 }
 """Packages of ROS that are imported under their own name."""
 OF_PIP = {

@@ -16,6 +16,7 @@ setup(
     entry_points={
         'console_scripts': [
             'estop_node = cell_monitor.nodes.estop_node:main',
+            'monitor_node = cell_monitor.nodes.monitor_node:main',
         ],
     },
     zip_safe=False,

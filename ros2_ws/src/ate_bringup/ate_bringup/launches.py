@@ -47,6 +47,17 @@ EPISODE_ARGUMENTS = (
 )
 """What a launch with scripted episodes takes."""
 
+STOP_WORDS = "`ate stop` stops everything"
+TELEOP_WORDS = (
+    "hold the shoulder button to move an arm, press + to record; two thumb buttons at once or "
+    f"{STOP_WORDS}"
+)
+DEPLOY_WORDS = (
+    "`ros2 service call /policy/start std_srvs/srv/Trigger` lets the policy move the arms; "
+    f"{STOP_WORDS}"
+)
+"""What a person does once a launch is ready."""
+
 
 def _load(values: Values) -> Cell:
     cell = load_cell(values["cell"] or None, values["hardware"])  # type: ignore[arg-type]
@@ -56,12 +67,13 @@ def _load(values: Values) -> Cell:
 
 def _robot(values: Values) -> list[ProcessSpec]:
     cell = _load(values)
-    return processes.within_simulation(cell, _devices(cell, values))
+    specs = processes.monitored(_devices(cell, values), f"{STOP_WORDS}; arms accept commands")
+    return processes.within_simulation(cell, specs)
 
 
 def _devices(cell: Cell, values: Values) -> list[ProcessSpec]:
     emulated = processes.simulated_cell(cell, values) if values["hardware"] == "sim" else []
-    return emulated + processes.device_nodes(cell, values) + processes.monitor_nodes(values)
+    return emulated + processes.device_nodes(cell, values) + processes.estop_node(values)
 
 
 def _dual_operator(values: Values) -> list[ProcessSpec]:
@@ -70,7 +82,7 @@ def _dual_operator(values: Values) -> list[ProcessSpec]:
     if values["hardware"] == "sim":
         specs.append(processes.scripted("ate_sim.people.operators", "people", values))
     specs += [*processes.operator_nodes(cell, values), processes.recorder_node(values)]
-    return processes.within_simulation(cell, specs)
+    return processes.within_simulation(cell, processes.monitored(specs, TELEOP_WORDS))
 
 
 def _deploy(values: Values) -> list[ProcessSpec]:
@@ -79,7 +91,7 @@ def _deploy(values: Values) -> list[ProcessSpec]:
     if values["hardware"] == "sim" and int(values["episodes"]) > 0:
         specs.append(processes.scripted("ate_sim.nodes.rollouts", "rollouts", values))
     specs.append(processes.policy_node(values))
-    return processes.within_simulation(cell, specs)
+    return processes.within_simulation(cell, processes.monitored(specs, DEPLOY_WORDS))
 
 
 def _view(values: Values) -> list[ProcessSpec]:

@@ -7,6 +7,7 @@ node is ``<package>.nodes.driver_node``, its emulated controller ``<package>.emu
 import dataclasses
 import importlib
 import importlib.util
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -89,14 +90,14 @@ def _cell_argument(cell: str) -> str:
 def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     """Drivers of arms, grippers and cameras."""
     shared = cell_parameters(values)
-    specs = []
+    specs: list[ProcessSpec] = []
     for side, arm in cell.arms.items():
         specs.append(
             ProcessSpec(
                 name="arm_driver",
                 module=f"{driver_package(arm)}.nodes.driver_node",
                 namespace=arm.namespace,
-                parameters={**shared, "arm": side},
+                parameters={**shared, "arm": side, "autostart": False},
                 respawn=True,
                 loss=f"the {side} arm holds",
                 heartbeat=f"driver_node: {side} arm",
@@ -107,7 +108,7 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
                 name="gripper_driver",
                 module="omnipicker_driver.nodes.gripper_node",
                 namespace=cell.grippers[side].namespace,
-                parameters={**shared, "arm": side},
+                parameters={**shared, "arm": side, "autostart": False},
                 respawn=True,
                 loss=f"the {side} gripper holds",
                 heartbeat=f"gripper_node: {side} gripper",
@@ -118,9 +119,10 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
             ProcessSpec(
                 name=f"camera_{role}",
                 module="realsense_camera.nodes.camera_node",
-                parameters={**shared, "role": role},
+                parameters={**shared, "role": role, "autostart": False},
                 respawn=True,
                 loss=f"no pictures of {role}",
+                is_optional=True,
                 heartbeat=f"camera_node: {role}",
             )
             for role in cell.cameras
@@ -128,8 +130,8 @@ def device_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     return specs
 
 
-def monitor_nodes(values: Values) -> list[ProcessSpec]:
-    """What watches the cell from outside its devices."""
+def estop_node(values: Values) -> list[ProcessSpec]:
+    """The emergency stop."""
     return [
         ProcessSpec(
             name="estop",
@@ -140,6 +142,35 @@ def monitor_nodes(values: Values) -> list[ProcessSpec]:
             heartbeat="estop: state",
         )
     ]
+
+
+def monitored(specs: list[ProcessSpec], following: str) -> list[ProcessSpec]:
+    """The processes and what watches them from outside, activates drivers and says READY.
+
+    Args:
+        specs: all other processes of the launch.
+        following: what a person does next once all is ready.
+    """
+    nodes = [
+        {
+            "name": spec.full_name,
+            "heartbeat": spec.heartbeat,
+            "managed": "autostart" in spec.parameters,
+            "optional": spec.is_optional,
+            "restarts": spec.respawn,
+            "loss": spec.loss,
+        }
+        for spec in specs
+        if spec.heartbeat
+    ]
+    monitor = ProcessSpec(
+        name="monitor",
+        module="cell_monitor.nodes.monitor_node",
+        parameters={"nodes": json.dumps(nodes), "following": following},
+        respawn=True,
+        loss="nobody is watched, and drivers that start now stay inactive",
+    )
+    return [*specs, monitor]
 
 
 def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
@@ -177,6 +208,7 @@ def simulated_cell(cell: Cell, values: Values) -> list[ProcessSpec]:
             parameters=cell_parameters(values),
             respawn=True,
             loss="no object poses",
+            heartbeat="scene: state",
         )
     )
     return specs
@@ -257,6 +289,7 @@ def recorder_node(values: Values) -> ProcessSpec:
         },
         respawn=True,
         loss="nothing is recorded; `ate repair` recovers the open episode",
+        heartbeat="recorder: state",
     )
 
 

@@ -66,6 +66,8 @@ class ProcessSpec:
     """Start it again when it ends: where a new start moves nothing."""
     loss: str = ""
     """What the cell lacks while it does not run, for people."""
+    is_optional: bool = False
+    """Whether the cell counts as ready without it."""
     heartbeat: str = ""
     """How the names of its lines in ``/diagnostics`` begin; empty: it sends none."""
     ends_launch: bool = False

@@ -19,6 +19,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.errors import AteError
+from ate_core.nodes.heartbeat import Heartbeat
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.runner import run_node
@@ -50,6 +51,7 @@ class RecorderNode(Node):
             for name, command in commands.items()
         ]
         self._timer = self.create_timer(STATUS_PERIOD, self._supervise)
+        self._heartbeat = Heartbeat(self, "recorder: state", lambda: "running")
         self._streams_node = rclpy.create_node(
             "recorder_streams", start_parameter_services=False, enable_rosout=False
         )

@@ -10,6 +10,7 @@ from std_msgs.msg import String
 
 from ate_core.errors import DeviceError
 from ate_core.loop import FixedRateLoop
+from ate_core.nodes.heartbeat import Heartbeat
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
@@ -31,6 +32,7 @@ class SceneNode(Node):
         self._control = SimControl(cell.runtime_dir, timeout=2.0)
         self._poses = self.create_publisher(PoseArray, cell.topics.scene_objects, SENSOR_QOS)
         self._info = self.create_publisher(String, cell.topics.scene_info, LATCHED_QOS)
+        self._heartbeat = Heartbeat(self, "scene: state", lambda: "running")
         self._epoch = -1
         self._stop = threading.Event()
         # A fixed rate needs its own thread: executor timers are late by milliseconds.

@@ -124,7 +124,7 @@ class EstopNode(Node):
         status = DiagnosticStatus(
             name="estop: state",
             hardware_id="cell",
-            level=DiagnosticStatus.ERROR if reason else DiagnosticStatus.OK,
+            level=DiagnosticStatus.WARN if reason else DiagnosticStatus.OK,
             message=f"stopped: {reason}" if reason else "not stopped",
         )
         message = DiagnosticArray(status=[status])

@@ -1,0 +1,122 @@
+"""When a cell counts as ready, and what it lacks afterwards. No ROS."""
+
+from collections.abc import Mapping, Sequence
+
+from cell_monitor.watch import ERROR, STALE, Health, WatchedNode
+
+OPTIONAL_PATIENCE = 15.0
+"""How long cameras and the like are waited for once everything else is ready [s]."""
+WAITING_AFTER = 5.0
+"""Time after which people are told what is being waited for [s]."""
+PLAIN_AFTER = 3.0
+"""Time after which a driver that is heard but offers no lifecycle is taken as it is [s]."""
+
+UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
+"""Lifecycle states of drivers."""
+
+
+class Readiness:
+    """Decides which driver goes on when; says one sentence when all is ready. Time in seconds."""
+
+    def __init__(self, nodes: Sequence[WatchedNode], following: str, begin: float) -> None:
+        """Begin.
+
+        Args:
+            nodes: what the launch consists of.
+            following: what a person does next, for the sentence.
+            begin: present time [s].
+        """
+        self._nodes = nodes
+        self._following = following
+        self._begin = begin
+        self._heard_since: dict[str, float] = {}
+        self._complete_since: float | None = None
+        self._troubles: dict[str, str] = {}
+        self._waiting = ""
+        self.ready = False
+        """Whether the sentence has been said."""
+
+    def transition(self, name: str, states: Mapping[str, str]) -> str:
+        """What a driver is asked to do next: configure, activate, or nothing.
+
+        Arms and grippers become active together, once each is checked; later ones on their own.
+        """
+        state = states.get(name, "")
+        if state == UNCONFIGURED:
+            return "configure"
+        node = next(node for node in self._nodes if node.name == name)
+        together = [one.name for one in self._nodes if one.managed and not one.optional]
+        checked = all(states.get(one) in (INACTIVE, ACTIVE) for one in together)
+        if state == INACTIVE and (self.ready or node.optional or checked):
+            return "activate"
+        return ""
+
+    def look(
+        self, now: float, health: Mapping[str, Health], states: Mapping[str, str]
+    ) -> list[tuple[bool, str]]:
+        """What to tell now: pairs of whether it is bad, and the sentence."""
+        lacking = self._lacking(now, health, states)
+        if self.ready:
+            return self._changes(health, lacking)
+        required = {n.name: lacking[n.name] for n in self._nodes if not n.optional}
+        missing = {name: text for name, text in required.items() if text}
+        if missing:
+            self._complete_since = None
+            return self._tell_waiting(now, missing)
+        self._complete_since = now if self._complete_since is None else self._complete_since
+        late = {name: text for name, text in lacking.items() if text}
+        if late and now - self._complete_since < OPTIONAL_PATIENCE:
+            return []
+        self.ready = True
+        self._troubles = late
+        without = "".join(f"; WITHOUT {self._trouble(name, late[name])}" for name in late)
+        return [(False, f"READY: {self._following}{without}")]
+
+    def _lacking(
+        self, now: float, health: Mapping[str, Health], states: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Why each node is not at work; empty for those that are."""
+        reasons = {}
+        for node in self._nodes:
+            one = health[node.name]
+            if one.level == STALE and one.age > 0:
+                self._heard_since.pop(node.name, None)
+            else:
+                self._heard_since.setdefault(node.name, now)
+            reasons[node.name] = self._reason(node, one, states.get(node.name, ""), now)
+        return reasons
+
+    def _reason(self, node: WatchedNode, one: Health, state: str, now: float) -> str:
+        if one.level >= ERROR:
+            return one.text
+        if not node.managed or state == ACTIVE:
+            return ""
+        since = self._heard_since.get(node.name, now)
+        if not state and now - since > PLAIN_AFTER:
+            return ""
+        return f"{state or 'no lifecycle yet'} {one.text}".strip()
+
+    def _tell_waiting(self, now: float, missing: Mapping[str, str]) -> list[tuple[bool, str]]:
+        text = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
+        names = ", ".join(missing)
+        if now - self._begin < WAITING_AFTER or names == self._waiting:
+            return []
+        self._waiting = names
+        return [(False, f"waiting for {text}")]
+
+    def _changes(
+        self, health: Mapping[str, Health], lacking: Mapping[str, str]
+    ) -> list[tuple[bool, str]]:
+        sentences = []
+        for name, reason in lacking.items():
+            known = self._troubles.get(name, "")
+            if reason and not known:
+                sentences.append((True, f"DEGRADED: {self._trouble(name, reason)}"))
+            elif known and not reason:
+                sentences.append((False, f"recovered: {name}"))
+        self._troubles = {name: reason for name, reason in lacking.items() if reason}
+        return sentences
+
+    def _trouble(self, name: str, reason: str) -> str:
+        loss = next((node.loss for node in self._nodes if node.name == name), "")
+        return f"{name} ({reason})" + (f": {loss}" if loss else "")

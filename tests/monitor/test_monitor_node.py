@@ -1,0 +1,134 @@
+"""The monitor brings drivers up, says READY once, names who is silent and kills who hangs."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy")
+
+DRIVER = Path(__file__).with_name("fake_driver.py")
+SIDES = ("left", "right")
+
+
+class Launch:
+    """Starts processes as a launch does: the monitor and its drivers are brothers."""
+
+    def __init__(self):
+        self.processes = []
+        self.lines = []
+
+    def start(self, *words):
+        process = subprocess.Popen(
+            [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.processes.append(process)
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+        return process
+
+    def driver(self, side):
+        words = ("-r", "__node:=fake", "-r", f"__ns:=/{side}", "-p", "autostart:=false")
+        return self.start(str(DRIVER), "--ros-args", *words)
+
+    def monitor(self, following):
+        nodes = [
+            {
+                "name": f"/{side}/fake",
+                "heartbeat": f"/{side} driver",
+                "managed": True,
+                "restarts": side == "left",
+                "loss": f"the {side} arm holds",
+            }
+            for side in SIDES
+        ]
+        words = ("-p", f"nodes:={json.dumps(json.dumps(nodes))}", "-p", f"following:={following}")
+        return self.start("-m", "cell_monitor.nodes.monitor_node", "--ros-args", *words)
+
+    def _read(self, stream):
+        self.lines += iter(stream.readline, "")
+
+    def wait_for(self, condition, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "".join(self.lines)
+            time.sleep(0.02)
+
+    def said(self, words):
+        return sum(words in line for line in self.lines)
+
+    def close(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
+@pytest.fixture
+def launch(node_environment):
+    launch = Launch()
+    yield launch
+    launch.close()
+
+
+@pytest.fixture
+def aggregate(node_environment):
+    """Lines of /diagnostics_agg by node: level, message and when they were heard."""
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.executors import SingleThreadedExecutor
+
+    from ate_core.nodes.qos import DEFAULT_QOS
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("reader", context=context)
+    heard = {}
+
+    def keep(message):
+        for status in message.status:
+            heard[status.name] = (status.level[0], status.message)
+
+    node.create_subscription(DiagnosticArray, "/diagnostics_agg", keep, DEFAULT_QOS)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    yield heard
+    executor.shutdown()
+    thread.join()
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_drivers_are_activated_together_watched_and_brought_back(launch, aggregate):
+    launch.monitor("press the button")
+    left = launch.driver("left")
+    launch.wait_for(lambda: launch.said("inactive: checked") == 1)
+    right = launch.driver("right")
+    launch.wait_for(lambda: launch.said("READY: press the button"))
+    assert launch.said("active True") == 2
+    assert aggregate["/left/fake"] == (0, "well")
+
+    left.send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    launch.wait_for(lambda: aggregate["/left/fake"][0] == 3)
+    assert time.monotonic() - stopped < 2.5, "a hang is named within two seconds"
+    assert "silent for" in aggregate["/left/fake"][1]
+    launch.wait_for(lambda: launch.said("/left/fake hangs"))
+    assert left.wait(10) == -signal.SIGKILL
+    launch.driver("left")
+    launch.wait_for(lambda: launch.said("/left active True") == 2)
+    launch.wait_for(lambda: launch.said("recovered: /left/fake"))
+
+    right.send_signal(signal.SIGSTOP)
+    launch.wait_for(lambda: launch.said("DEGRADED: /right/fake (silent for"))
+    assert launch.said("the right arm holds")
+    right.send_signal(signal.SIGCONT)
+    launch.wait_for(lambda: launch.said("recovered: /right/fake"))
+    assert right.poll() is None, "nobody starts it again, so nobody kills it"
+    assert launch.said("READY") == 1

@@ -1,0 +1,153 @@
+"""Who is silent, who hangs, and when a cell counts as ready: the rules."""
+
+import os
+
+import pytest
+
+from ate_core.errors import UsageError
+from cell_monitor.readiness import Readiness
+from cell_monitor.siblings import find_sibling
+from cell_monitor.watch import (
+    BLIND_AFTER,
+    ERROR,
+    OK,
+    STALE,
+    STALE_AFTER,
+    WARN,
+    DiagnosticsWatch,
+    Health,
+    WatchedNode,
+    parse_nodes,
+)
+
+ARM = WatchedNode(
+    name="/left/arm_driver", heartbeat="driver_node: left arm", managed=True, restarts=True
+)
+GRIPPER = WatchedNode(name="/left/gripper_driver", heartbeat="gripper_node: left", managed=True)
+CAMERA = WatchedNode(
+    name="/camera_top",
+    heartbeat="camera_node: top",
+    managed=True,
+    optional=True,
+    loss="no pictures of top",
+)
+RECORDER = WatchedNode(name="/recorder", heartbeat="recorder: state")
+NODES = (ARM, GRIPPER, CAMERA, RECORDER)
+WELL = Health(level=OK, text="", age=0.1)
+NEVER = Health(level=STALE, text="not heard yet", age=float("inf"))
+
+
+def look_often(watch, begin, end):
+    """Look every tenth of a second, as the node does, and return the last result."""
+    now = begin
+    while now < end:
+        health = watch.look(now)
+        now += 0.1
+    return health
+
+
+def test_a_node_that_falls_silent_is_stale_within_two_seconds():
+    watch = DiagnosticsWatch(NODES)
+    assert watch.look(0.0)[ARM.name].text == "not heard yet"
+    watch.take("driver_node: left arm", OK, "tracking", 0.0)
+    assert look_often(watch, 0.1, STALE_AFTER - 0.1)[ARM.name] == Health(
+        level=OK, text="", age=pytest.approx(1.6)
+    )
+    health = look_often(watch, STALE_AFTER - 0.1, 2.0)[ARM.name]
+    assert health.level == STALE and health.text == "silent for 1.9 s"
+
+
+def test_the_worst_line_of_a_node_counts_and_strangers_are_shown_too():
+    watch = DiagnosticsWatch(NODES)
+    watch.take("driver_node: left arm", OK, "tracking", 0.0)
+    watch.take("driver_node: left arm temperatures", WARN, "joint 3 is at 71 C", 0.0)
+    watch.take("somebody: else", ERROR, "broken", 0.0)
+    health = watch.look(0.1)
+    assert (health[ARM.name].level, health[ARM.name].text) == (WARN, "joint 3 is at 71 C")
+    assert health["somebody: else"].level == ERROR
+
+
+def test_our_own_sleep_makes_nobody_stale():
+    watch = DiagnosticsWatch(NODES)
+    watch.take("recorder: state", OK, "", 0.0)
+    watch.look(0.1)
+    assert watch.look(0.1 + BLIND_AFTER + 10.0)["/recorder"].age == 0.0
+
+
+def drive(readiness, now, states, health=None):
+    return readiness.look(now, {**{node.name: WELL for node in NODES}, **(health or {})}, states)
+
+
+def test_drivers_of_arms_and_grippers_become_active_together():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = {ARM.name: "unconfigured", GRIPPER.name: "inactive", CAMERA.name: "inactive"}
+    assert readiness.transition(ARM.name, states) == "configure"
+    assert readiness.transition(GRIPPER.name, states) == ""
+    assert readiness.transition(CAMERA.name, states) == "activate", "a camera moves nothing"
+    states[ARM.name] = "inactive"
+    assert {readiness.transition(name, states) for name in states} == {"activate"}
+
+
+def test_ready_is_said_once_and_a_driver_that_comes_later_is_activated():
+    readiness = Readiness(NODES, "press the button", 0.0)
+    states = {ARM.name: "inactive", GRIPPER.name: "active", CAMERA.name: "active"}
+    assert drive(readiness, 1.0, states) == []
+    ((_, told),) = drive(readiness, 6.0, states)
+    assert told == "waiting for /left/arm_driver (inactive)"
+    assert drive(readiness, 7.0, states) == []
+    states[ARM.name] = "active"
+    assert drive(readiness, 8.0, states) == [(False, "READY: press the button")]
+    assert drive(readiness, 9.0, states) == []
+    states |= {ARM.name: "unconfigured", GRIPPER.name: "inactive"}
+    assert readiness.transition(GRIPPER.name, states) == "activate"
+    assert drive(readiness, 10.0, states) == [
+        (True, "DEGRADED: /left/arm_driver (unconfigured)"),
+        (True, "DEGRADED: /left/gripper_driver (inactive)"),
+    ]
+    states[ARM.name] = "active"
+    states[GRIPPER.name] = "active"
+    assert (False, "recovered: /left/arm_driver") in drive(readiness, 11.0, states)
+
+
+def test_a_cell_is_ready_without_a_camera_and_says_so():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = {ARM.name: "active", GRIPPER.name: "active"}
+    assert drive(readiness, 1.0, states, {CAMERA.name: NEVER}) == []
+    ((_, told),) = drive(readiness, 17.0, states, {CAMERA.name: NEVER})
+    assert told == "READY: go; WITHOUT /camera_top (not heard yet): no pictures of top"
+    states[CAMERA.name] = "active"
+    assert drive(readiness, 18.0, states) == [(False, "recovered: /camera_top")]
+
+
+def test_a_driver_without_a_lifecycle_is_taken_as_it_is():
+    readiness = Readiness((ARM,), "go", 0.0)
+    assert readiness.look(0.0, {ARM.name: WELL}, {}) == []
+    assert readiness.look(4.0, {ARM.name: WELL}, {}) == [(False, "READY: go")]
+
+
+def test_a_wrong_list_of_nodes_is_refused():
+    with pytest.raises(UsageError, match="parameter nodes"):
+        parse_nodes('[{"name": "/a", "speed": 3}]')
+    assert parse_nodes('[{"name": "/a", "heartbeat": "a: b"}]')[0].restarts is False
+
+
+def fake_process(proc, pid, words, parent, started=100):
+    folder = proc / str(pid)
+    folder.mkdir()
+    (folder / "cmdline").write_bytes(b"\0".join(word.encode() for word in words))
+    fields = ["S", str(parent), *["0"] * 17, str(started), "0"]
+    (folder / "stat").write_text(f"{pid} (python (3)) {' '.join(fields)}\n")
+
+
+def test_only_a_process_of_the_same_launch_is_found_by_its_node(tmp_path):
+    (tmp_path / "uptime").write_text("21.0 3.0\n")
+    left = ["python", "-m", "x", "-r", "__node:=arm_driver", "-r", "__ns:=/left"]
+    fake_process(tmp_path, 11, left, os.getppid())
+    fake_process(tmp_path, 12, left, 1)
+    fake_process(tmp_path, 13, ["python", "__node:=recorder"], os.getppid())
+    found = find_sibling("/left/arm_driver", tmp_path)
+    assert found.pid == 11 and found.age == pytest.approx(20.0)
+    assert find_sibling("/recorder", tmp_path).pid == 13
+    assert find_sibling("/arm_driver", tmp_path) is None
+    fake_process(tmp_path, 14, left, os.getppid())
+    assert find_sibling("/left/arm_driver", tmp_path) is None, "two of them: neither is certain"
