@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ate_bringup import processes, supervisor
 from ate_bringup.cli import VERBS, main
@@ -142,14 +143,28 @@ def test_view_starts_rviz_where_it_is_installed(runtime_dir, tmp_path, monkeypat
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
     (described,) = LAUNCHES["view"].processes({})
     assert described.module == "ate_bringup.nodes.description_node"
-    for package in ("robot_state_publisher", "rviz2"):
-        (tmp_path / "lib" / package).mkdir(parents=True)
-        (tmp_path / "lib" / package / package).touch()
-    left, right, rviz = LAUNCHES["view"].processes({})
-    assert left.command()[0] == f"{tmp_path}/lib/robot_state_publisher/robot_state_publisher"
-    assert "joint_states:=arm/joint_states" in left.command() and "__ns:=/left" in left.command()
-    assert 'name="right_joint1"' in right.parameters["robot_description"]
+    (tmp_path / "lib" / "rviz2").mkdir(parents=True)
+    (tmp_path / "lib" / "rviz2" / "rviz2").touch()
+    described, rviz = LAUNCHES["view"].processes({})
+    assert described.module == "ate_bringup.nodes.description_node"
+    assert rviz.command()[0] == f"{tmp_path}/lib/rviz2/rviz2"
     assert rviz.command()[1] == "-d" and Path(rviz.command()[2]).is_file()
+
+
+def test_the_view_shows_the_cell_its_frames_and_its_cameras(runtime_dir):
+    from ate_bringup.processes import package_folder
+    from ate_core.contract import load_cell
+
+    text = (package_folder("ate_bringup") / "config" / "view.rviz").read_text()
+    view = yaml.safe_load(text)["Visualization Manager"]
+    shown = [
+        display.get("Topic", display.get("Description Topic")) for display in view["Displays"]
+    ]
+    topics = {topic["Value"] for topic in shown if topic}
+    cell = load_cell()
+    assert topics == {"/robot_description", *(map(cell.topics.camera_image, cell.cameras))}
+    assert view["Global Options"]["Fixed Frame"] == "world"
+    assert any(display["Class"].endswith("/TF") for display in view["Displays"])
 
 
 def test_a_cell_is_given_by_path_or_by_packaged_name(runtime_dir, tmp_path, monkeypatch):

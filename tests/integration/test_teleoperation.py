@@ -124,7 +124,12 @@ def test_ctrl_c_stops_everything_and_closes_the_open_episode(launch_cell, tmp_pa
 def check_page_against_graph():
     """docs/topics.md lists what runs: every topic with its type and every service."""
     topics, services = page_names()
-    elsewhere = ("/policy/status", "robot_description")  # of the other launches
+    elsewhere = (
+        "/policy/status",
+        "robot_description",
+        "/tf",
+        "/tf_static",
+    )  # of the other launches
     wanted_topics = {name: kind for name, kind in topics.items() if not name.endswith(elsewhere)}
     wanted_services = {name for name in services if not name.startswith("/policy")}
     found_topics, found_services = running_graph(wanted_topics, wanted_services)

@@ -18,13 +18,9 @@ from ate_core.contract import RUNTIME_VARIABLE, Cell
 from ate_core.devices import ArmConfig
 from ate_core.drivers import ARM_DRIVERS
 from ate_core.errors import UsageError
-from ate_core.robot_description import robot_description
 
 DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 """How far ROS looks for other nodes."""
-
-STATE_PUBLISHER = "robot_state_publisher.robot_state_publisher"
-"""Executable of ROS that turns joint states into transforms."""
 
 logger = logging.getLogger(__name__)
 
@@ -312,29 +308,18 @@ def policy_node(values: Values) -> ProcessSpec:
 
 
 def viewers(cell: Cell, values: Values) -> list[ProcessSpec]:
-    """What shows the arms: their descriptions, and RViz with its transforms where installed."""
-    if (
-        find_executable(*STATE_PUBLISHER.split(".")) is None
-        or find_executable("rviz2", "rviz2") is None
-    ):
+    """What shows the cell: its description and transforms, and RViz where it is installed."""
+    description = ProcessSpec(
+        name="description",
+        module="ate_bringup.nodes.description_node",
+        parameters=cell_parameters(values),
+    )
+    if find_executable("rviz2", "rviz2") is None:
         logger.warning(
-            "rviz2 or robot_state_publisher is not installed: only /<side>/robot_description is "
-            "published, for a viewer elsewhere; with ROS: apt install ros-jazzy-rviz2 "
-            "ros-jazzy-robot-state-publisher"
+            "rviz2 is not installed: only the descriptions are published, for a viewer elsewhere; "
+            "with ROS: apt install ros-jazzy-rviz2"
         )
-        module = "ate_bringup.nodes.description_node"
-        return [ProcessSpec(name="description", module=module, parameters=cell_parameters(values))]
-    specs = [
-        ProcessSpec(
-            name="robot_state_publisher",
-            module=STATE_PUBLISHER,
-            is_installed=True,
-            namespace=arm.namespace,
-            parameters={"robot_description": robot_description(side, arm)},
-            remappings={"joint_states": cell.topics.joint_states},
-        )
-        for side, arm in cell.arms.items()
-    ]
+        return [description]
     config = package_folder("ate_bringup") / "config" / "view.rviz"
     rviz = ProcessSpec(
         name="rviz",
@@ -343,7 +328,7 @@ def viewers(cell: Cell, values: Values) -> list[ProcessSpec]:
         arguments=("-d", str(config)),
         ends_launch=True,
     )
-    return [*specs, rviz]
+    return [description, rviz]
 
 
 def within_simulation(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]:

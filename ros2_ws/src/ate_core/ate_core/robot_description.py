@@ -27,12 +27,11 @@ def robot_description(side: str, arm: ArmConfig) -> str:
     links = {str(link.get("name")) for link in robot.iterfind("link")}
     (base,) = links - {str(child.get("link")) for child in robot.iterfind("joint/child")}
     ET.SubElement(robot, "link", name=WORLD)
-    _fix(robot, f"{side}_mount", WORLD, base, arm.base_pose[:3], _rpy(arm.base_pose[3:]))
+    turn = roll_pitch_yaw(quaternion_to_matrix(arm.base_pose[3:]))
+    fix(robot, f"{side}_mount", WORLD, base, arm.base_pose[:3], turn)
     tool = f"{side}_tool"
     ET.SubElement(robot, "link", name=tool)
-    _fix(
-        robot, f"{tool}_mount", f"{side}_{model.tip}", tool, (0.0, 0.0, arm.tool_length), (0,) * 3
-    )
+    fix(robot, f"{tool}_mount", f"{side}_{model.tip}", tool, (0.0, 0.0, arm.tool_length), (0,) * 3)
     return ET.tostring(robot, encoding="unicode")
 
 
@@ -52,22 +51,33 @@ def _rename(robot: ET.Element, prefix: str, joints: Mapping[str, str]) -> None:
             element.set("joint", joint_name(joint))
 
 
-def _fix(
+def fix(
     robot: ET.Element, name: str, parent: str, child: str, xyz: ArrayLike, rpy: ArrayLike
 ) -> None:
+    """Fix a link to another.
+
+    Args:
+        robot: the URDF.
+        name: of the joint.
+        parent: link that carries.
+        child: link that is carried.
+        xyz: its origin in the parent [m].
+        rpy: its turns about the parent's fixed axes [rad].
+    """
     joint = ET.SubElement(robot, "joint", name=name, type="fixed")
     ET.SubElement(joint, "parent", link=parent)
     ET.SubElement(joint, "child", link=child)
-    ET.SubElement(joint, "origin", xyz=_numbers(xyz), rpy=_numbers(rpy))
+    ET.SubElement(joint, "origin", xyz=numbers(xyz), rpy=numbers(rpy))
 
 
-def _numbers(values: ArrayLike) -> str:
+def numbers(values: ArrayLike) -> str:
+    """Numbers as URDF writes them."""
     return " ".join(repr(float(value)) for value in np.asarray(values))
 
 
-def _rpy(quaternion: ArrayLike) -> tuple[float, float, float]:
+def roll_pitch_yaw(rotation: ArrayLike) -> tuple[float, float, float]:
     """Turns about the fixed axes x, y, z [rad], as URDF wants them."""
-    r = quaternion_to_matrix(quaternion)
+    r = np.asarray(rotation)
     pitch = float(np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])))
     if np.hypot(r[0, 0], r[1, 0]) < 1e-9:  # x and z turn about the same axis: leave it to x
         return float(np.arctan2(-r[1, 2], r[1, 1])), pitch, 0.0
