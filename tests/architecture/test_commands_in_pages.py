@@ -50,6 +50,10 @@ OTHERS = {"git", "cd", "colcon", "hf", "pip", ".", "tensorboard"}
 PLACEHOLDERS = {"cell:=my_cell.yaml": "cell:=", "FOLDER": "folder", "VERB": "convert"}
 
 
+CHEAP = {"--print", "--help", "--show-args"}
+"""Options with which a command only prints."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """One command of a page."""
@@ -223,7 +227,7 @@ def run(words: tuple[str, ...]) -> None:
         need(set(rest) <= IN_CI, f".ci/run has no `{' '.join(words)}`: mark it with the reason")
     elif program == "python" and rest[0].startswith("examples/"):
         need("examples" in IN_CI, ".ci/run runs no examples")
-    elif program == "ate" and {"--print", "--help", "--show-args"} & set(rest):
+    elif program == "ate" and (CHEAP & set(rest) or rest[0] == "doctor"):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
             need(cli.main(rest) == 0, " ".join(words))
     elif program == "python" and rest[0] == "-c":

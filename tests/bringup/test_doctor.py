@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from ate_bringup.cli import main
-from ate_bringup.doctor.finding import Check, Patient, failed, passed, warned
+from ate_bringup.doctor.finding import Check, Patient
 from ate_bringup.doctor.libraries import LIBRARIES
 from ate_bringup.doctor.visit import visit, worst
 from ate_bringup.launches import LAUNCHES
 from ate_bringup.preflight import checks_before_launch, static_problems
 from ate_core.contract import load_cell, packaged_cell, packaged_cells
 from ate_core.errors import DeviceError
+from ate_core.findings import failed, passed, warned
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ate_bringup.doctor.finding import Finding, Patient
+from ate_bringup.doctor.finding import Patient
 from ate_bringup.doctor.registry import launch_checks, static_checks
 from ate_bringup.doctor.visit import visit
 from ate_bringup.specs import Launch
 from ate_core.contract import Hardware
 from ate_core.errors import DeviceError
+from ate_core.findings import Finding
 
 
 def static_problems(

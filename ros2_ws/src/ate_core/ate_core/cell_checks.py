@@ -171,13 +171,15 @@ def _unique_driver_topics(cell: Cell) -> Problems:
 
 def _unique_grippers(cell: Cell) -> Problems:
     yield from _shared(
-        (
-            (f"grippers.{s}.port", os.path.normpath(g.port))
-            for s, g in cell.grippers.items()
-            if g.port
-        ),
+        ((f"grippers.{side}.port", _line(one)) for side, one in cell.grippers.items() if one.port),
         "a port is opened by one driver, give each gripper its own adapter",
     )
+
+
+def _line(gripper: GripperConfig) -> str:
+    """A serial port belongs to one gripper; on the bus of a CAN interface each has its id."""
+    port = gripper.port
+    return os.path.normpath(port) if "/" in port else f"{port} id {gripper.device_id}"
 
 
 def _unique_cameras(cell: Cell) -> Problems:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from ate_bringup.doctor.finding import Finding, Patient, failed, passed, warned
+from ate_bringup.doctor.finding import Patient
 from ate_core.contract import (
     Cell,
     Hardware,
@@ -13,6 +13,7 @@ from ate_core.contract import (
     load_cell,
 )
 from ate_core.errors import ContractError
+from ate_core.findings import Finding, failed, passed, warned
 
 PLACEHOLDER_SERIAL = re.compile(r"(00[:-]?){5}[0-9A-Fa-f]{2}")
 """Joy-Con address of the packaged cell: no maker's."""

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ate_bringup.doctor.finding import Finding, Patient, failed, passed
+from ate_bringup.doctor.finding import Patient
 from ate_core.contract import parse_cell_text
+from ate_core.findings import Finding, failed, passed
 
 FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
 """What a checkpoint folder holds."""

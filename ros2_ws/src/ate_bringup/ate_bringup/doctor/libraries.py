@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from ate_bringup.doctor.finding import Finding, Patient, failed, passed, warned
+from ate_bringup.doctor.finding import Patient
 from ate_core.contract import Cell
+from ate_core.findings import Finding, failed, passed, warned
 
 L515_LAST = (2, 54)
 """Last release of pyrealsense2 that opens an L515; 2.55.1 has removed it."""

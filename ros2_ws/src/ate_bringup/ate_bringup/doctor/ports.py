@@ -3,8 +3,9 @@
 import socket
 from collections.abc import Iterator
 
-from ate_bringup.doctor.finding import Finding, Patient, failed, passed
+from ate_bringup.doctor.finding import Patient
 from ate_core.devices import ArmConfig
+from ate_core.findings import Finding, failed, passed
 
 
 def look_at_ports(patient: Patient) -> Iterator[Finding]:

@@ -5,20 +5,23 @@ import time
 from collections.abc import Sequence
 
 from ate_bringup.doctor.cell_file import cell_is_right
-from ate_bringup.doctor.finding import Check, CheckResult, Finding, Patient, failed
+from ate_bringup.doctor.finding import Check, CheckResult, Patient
 from ate_core.errors import AteError
+from ate_core.findings import Finding, failed
 
 
 def visit(checks: Sequence[Check], patient: Patient) -> list[CheckResult]:
-    """Run all checks at once; the results are in their order.
+    """Run all checks side by side, those that measure first and alone; the results are in order.
 
     A check that hangs is left behind in its daemon thread: what can hang for ever, a device's
     library for instance, is asked in a process of its own (`ate_bringup.doctor.probes`).
     """
     if not cell_is_right(patient):  # says so itself, once
         checks = [check for check in checks if not check.needs_cell]
-    running = [_Running(check, patient) for check in checks]
-    return [one.result() for one in running]
+    results = {check.name: _Running(check, patient).result() for check in checks if check.is_alone}
+    running = {check.name: _Running(check, patient) for check in checks if not check.is_alone}
+    results |= {name: one.result() for name, one in running.items()}
+    return [results[check.name] for check in checks]
 
 
 def worst(results: Sequence[CheckResult]) -> str:

@@ -1,0 +1,86 @@
+"""Which cameras are connected, and whether one delivers its stream, for `ate doctor`."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ate_core.camera_config import CAMERA_BACKENDS
+from ate_core.contract import Cell
+from ate_core.findings import Finding, failed, passed, probe_main, warned
+from realsense_camera.backends.sdk import load_sdk
+from realsense_camera.camera import CameraBackend, CameraSettings, Frame
+
+FIRST_FRAME_TIME = 6.0
+"""Longest wait for the first picture [s]; the first ones of a sensor take long."""
+LOOK_TIME = 1.0
+"""How long pictures are counted [s]."""
+MIN_SHARE = 0.9
+"""Share of the wanted rate that must arrive."""
+
+
+def look(cell: Cell, role: str) -> Iterator[Finding]:
+    """List what the library sees, then count the pictures of one camera."""
+    camera = cell.cameras[role]
+    if camera.backend == "realsense":
+        yield from _connected(role, camera.serial)
+    backend = CAMERA_BACKENDS.load(camera.backend)(CameraSettings.from_cell(cell, role))
+    yield _count(role, camera.fps, backend)
+
+
+def _connected(role: str, serial: str) -> Iterator[Finding]:
+    sdk = load_sdk()
+    found = {}
+    for device in sdk.context().query_devices():
+        values = {key: _info(sdk, device, key) for key in ("serial_number", "name")}
+        found[values["serial_number"]] = (
+            f"{values['name']} {values['serial_number']}, firmware "
+            f"{_info(sdk, device, 'firmware_version')}, USB "
+            f"{_info(sdk, device, 'usb_type_descriptor')}"
+        )
+    value = "; ".join(found.values()) or "none"
+    if not serial and len(found) > 1:
+        yield failed(
+            f"camera {role}",
+            f"no serial, and {len(found)} cameras are connected: {value}",
+            f"write one of these serials into cameras.{role}.serial",
+        )
+    else:
+        yield passed("RealSense cameras connected", value)
+
+
+def _info(sdk: Any, device: Any, key: str) -> str:
+    kind = getattr(sdk.camera_info, key)
+    return str(device.get_info(kind)) if device.supports(kind) else "?"
+
+
+def _count(role: str, fps: int, backend: CameraBackend) -> Finding:
+    first, seen = threading.Event(), []
+
+    def keep(frame: Frame) -> None:
+        seen.append(frame.number)
+        first.set()
+
+    try:
+        backend.open(keep)
+        if not first.wait(FIRST_FRAME_TIME):
+            return failed(f"camera {role}", "no picture", "pull its plug and put it in again")
+        seen.clear()
+        begin = time.monotonic()
+        threading.Event().wait(LOOK_TIME)
+        rate = len(set(seen)) / (time.monotonic() - begin)
+    finally:
+        backend.close()
+    if rate < MIN_SHARE * fps:
+        return warned(
+            f"camera {role}",
+            f"{rate:.1f} pictures/s",
+            "a fixed exposure below one period, more light, another USB controller",
+            f"{fps}",
+        )
+    return passed(f"camera {role}", f"{rate:.1f} pictures/s of {fps}")
+
+
+if __name__ == "__main__":
+    sys.exit(probe_main(look, "camera"))
