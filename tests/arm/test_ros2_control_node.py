@@ -107,6 +107,34 @@ def test_a_silent_sensor_has_no_wrench_message_while_its_joints_are_published() 
     assert node._wrenches.publish.call_count == 1
 
 
+def test_the_controller_manager_is_asked_for_the_state_of_the_controller(monkeypatch) -> None:
+    pytest.importorskip("rclpy")
+    from ros2_control_driver.client import Options
+    from ros2_control_driver.nodes import driver_node
+
+    options = Options(
+        command_topic="/left/fpc/commands", state_topic="/s", controller_manager="/manager"
+    )
+    states: list[str] = []
+    node = Mock()
+    driver_node.watch_controller(node, options, states.append)
+    assert "controller_manager_msgs is not installed" in node.get_logger().warning.call_args[0][0]
+
+    monkeypatch.setitem(sys.modules, "controller_manager_msgs.srv", Mock())
+    driver_node.watch_controller(node, options, states.append)
+    assert node.create_client.call_args[0][1] == "/manager/list_controllers"
+    client, ask = node.create_client.return_value, node.create_timer.call_args[0][1]
+    ask()
+    take_answer = client.call_async.return_value.add_done_callback.call_args[0][0]
+    items = [Mock(state="inactive"), Mock(state="active")]
+    items[0].name, items[1].name = "fpc", "joint_state_broadcaster"
+    take_answer(Mock(result=lambda: Mock(controller=items)))
+    take_answer(Mock(result=lambda: Mock(controller=items[1:])))
+    client.service_is_ready.return_value = False
+    ask()
+    assert states == ["inactive", "not loaded", ""]
+
+
 @pytest.mark.parametrize("rate", [50.0, 100.0])
 def test_emulated_controllers_give_two_states_for_each_that_is_promised(
     rate, monkeypatch, runtime_dir

@@ -35,6 +35,12 @@ STREAM_RATES: Mapping[str, tuple[float, float]] = {"realman": (100.0, 500.0)}
 RealMan: high follow needs a steady period of 10 ms or less; the fastest is 2 ms."""
 KNOWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "realman": (),
-    "ros2_control": ("command_topic", "state_topic", "wrench_topic"),
+    "ros2_control": (
+        "command_topic",
+        "state_topic",
+        "wrench_topic",
+        "description_topic",
+        "controller_manager",
+    ),
 }
 """Entries of ``options`` that a driver reads; drivers of other packages check their own."""

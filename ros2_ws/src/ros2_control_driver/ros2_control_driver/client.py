@@ -19,6 +19,7 @@ from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from ate_core.strict import build
+from ros2_control_driver.description import identity_of_urdf
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -35,6 +36,18 @@ DROOP = 0.02
 """Distance of a standing arm from its set point that is the servos' droop [rad]."""
 STANDING = 0.05
 """Speed of the fastest joint below which an arm counts as standing [rad/s]."""
+GLIDE_SPEED = 0.2
+"""Speed at which the set point glides to the arm after a stop [rad/s]."""
+SETTLED = 1e-6
+"""Distance at which it is there [rad]."""
+GLIDE_STEP = 0.02
+"""Longest time of one step of it [s]."""
+OWN_MOTION = 0.5
+"""Time after a target in which the arm may move because of it [s]."""
+FOREIGN_MOTION = 0.05
+"""How far an arm that got no targets may move before somebody else is named [rad]."""
+ACTIVE = "active"
+"""Lifecycle state of a controller that passes targets on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +60,12 @@ class Options:
     """States of the joint state broadcaster (JointState)."""
     wrench_topic: str = ""
     """Zeroed wrench of a force torque sensor broadcaster (WrenchStamped); empty: no sensor."""
+    description_topic: str = ""
+    """Description of the robot (String, URDF), whose limits are compared with the model's; empty:
+    not compared."""
+    controller_manager: str = ""
+    """Node that is asked whether the controller is active, for instance ``/controller_manager``;
+    empty: not asked."""
 
 
 def arm_options(arm: ArmConfig) -> Options:
@@ -63,7 +82,12 @@ def arm_options(arm: ArmConfig) -> Options:
 
 
 class ForwardPositionArm:
-    """Back end of one arm, see `arm_driver.interface`; a node feeds it with states."""
+    """Back end of one arm, see `arm_driver.interface`; a node feeds it with states.
+
+    Threads: what the node brings comes from its executor, what the driver asks from the stream,
+    and a stop from any thread. The lock is held for computation only, never while something is
+    published, so a stop waits for nobody.
+    """
 
     def __init__(
         self,
@@ -83,20 +107,29 @@ class ForwardPositionArm:
             wall_ns: wall clock of this host [ns].
         """
         self._names = arm.joint_names
+        self._joint_speed = arm.joint_speed
         self._options = arm_options(arm)
         self._publish = publish
         self._listeners = listeners
         self._clock = clock
         self._wall_ns = wall_ns
         self._lock = threading.Lock()
+        self._identity = ArmIdentity(name=self._options.command_topic)
         self._session = 0
+        self._listened = False
+        self._controller_state = ""
         self._sample: ArmSample | None = None
         self._last_sent: Array | None = None
+        self._sent_at = -np.inf
+        self._rest: Array | None = None
+        self._settle_goal: Array | None = None
         self._wrench: tuple[float, Array] | None = None
+        self._told: set[tuple[str, str]] = set()
         self._device_ns = 0
         self._clock_errors: deque[int] = deque(maxlen=CLOCK_WINDOW)
         self._told_clock = False
         self._bad_state = ""
+        self._disordered = 0
 
     # --- what the node brings ------------------------------------------------------------
 
@@ -118,26 +151,29 @@ class ForwardPositionArm:
             stamp_ns: device time [ns], 0 where it gives none; a repeated one is the same state
                 again, and must age.
         """
-        now = self._clock()
+        now, listens = self._clock(), self._listeners() > 0
         device_ns = stamp_ns or self._wall_ns()
         q = self._ordered(names, position)
         if q is None or (self._sample is not None and device_ns == self._device_ns):
             return
         with self._lock:
             before = self._sample if self._age(now) <= LINK_TIMEOUT else None
-            if before is None:
-                self._session += 1
-                self._last_sent = None
-                self._clock_errors.clear()
+            if before is None or (listens and not self._listened):
+                self._begin_link()
+            self._listened = listens
             elapsed_ns, self._device_ns = device_ns - self._device_ns, device_ns
+            velocity = self._velocity(names, velocity, q, elapsed_ns, before)
             self._sample = ArmSample(
                 sequence=1 if self._sample is None else self._sample.sequence + 1,
                 received=now,
                 stamp_ns=self._stamp(device_ns),
                 position=q,
-                velocity=self._velocity(names, velocity, q, elapsed_ns, before),
-                effort=self._optional(names, effort),
+                velocity=velocity,
+                effort=self._optional("effort", names, effort),
                 wrench=self._fresh_wrench(now),
+                obstacle=self._obstacle(now, q, velocity),
+                doubt=self._disorder(elapsed_ns) if before is not None else "",
+                mode=self._controller_state,
             )
 
     def take_wrench(self, wrench: Sequence[float]) -> None:
@@ -145,6 +181,16 @@ class ForwardPositionArm:
         values = np.array(wrench, dtype=np.float64)
         if np.all(np.isfinite(values)):
             self._wrench = (self._clock(), values)
+
+    def take_description(self, urdf: str) -> None:
+        """Take the description of the robot, whose limits must fit the model's."""
+        self._identity = identity_of_urdf(
+            urdf, self._options.command_topic, self._names, self._joint_speed
+        )
+
+    def take_controller_state(self, state: str) -> None:
+        """Take the lifecycle state of the controller; empty when it is not known."""
+        self._controller_state = state
 
     # --- what the driver asks --------------------------------------------------------------
 
@@ -178,8 +224,8 @@ class ForwardPositionArm:
             self.stop()
 
     def identity(self) -> ArmIdentity:
-        """Topic of the controller; it tells nothing of its joints or limits."""
-        return ArmIdentity(name=self._options.command_topic)
+        """Topic of the controller; joints and limits where a description was published."""
+        return self._identity
 
     def latest(self) -> ArmSample | None:
         """Newest state."""
@@ -197,6 +243,7 @@ class ForwardPositionArm:
             )
         with self._lock:
             self._last_sent = q.copy()
+            self._sent_at, self._rest, self._settle_goal = self._clock(), None, None
         return self._send(q)
 
     def stop(self, *, fast: bool = False) -> bool:
@@ -211,16 +258,43 @@ class ForwardPositionArm:
             return False
         with self._lock:
             point = self._standing_point()
-            self._last_sent = point
+            self._last_sent, self._settle_goal = point, None
+            self._sent_at = self._clock()
         return point is not None and self._send(point)
 
     def settle(self, q: Array) -> bool:
-        """Nothing to wait for: a forward position controller keeps the last target."""
-        return True
+        """Let the set point glide to where the arm stood when this was first called.
+
+        The servos' droop is no reason to: the arm would sink by it.
+        """
+        with self._lock:
+            sent, now = self._last_sent, self._clock()
+            if sent is None:
+                return True
+            if self._settle_goal is None:
+                if np.max(np.abs(sent - q)) <= DROOP:
+                    return True
+                self._settle_goal = q.copy()
+            elif np.max(np.abs(sent - self._settle_goal)) < SETTLED:
+                self._settle_goal = None
+                return True
+            step = GLIDE_SPEED * min(now - self._sent_at, GLIDE_STEP)
+            point = sent + np.clip(self._settle_goal - sent, -step, step)
+            self._last_sent, self._sent_at, self._rest = point, now, None
+        self._send(point)
+        return False
 
     def health(self) -> dict[str, str]:
-        """Links made so far."""
-        return {"links made": str(self.session)}
+        """Links, states, their age and order, and who listens."""
+        age = self._age(self._clock())
+        return {
+            "links made": str(self._session),
+            "states": str(0 if self._sample is None else self._sample.sequence),
+            "age of the state [ms]": "never" if np.isinf(age) else f"{age * 1e3:.0f}",
+            "states out of order": str(self._disordered),
+            "listeners": str(self._listeners()),
+            "controller": self._controller_state or "not asked",
+        }
 
     def clear_errors(self) -> None:
         """Check the link: this controller has no errors of its own to clear.
@@ -233,10 +307,48 @@ class ForwardPositionArm:
 
     # --- parts -------------------------------------------------------------------------------
 
+    def _begin_link(self) -> None:
+        """Count a new link: nobody knows what the arm was told meanwhile."""
+        self._session += 1
+        self._last_sent = self._rest = self._settle_goal = None
+        self._clock_errors.clear()
+        self._told.clear()
+
+    def _obstacle(self, now: float, q: Array, velocity: Array) -> str:
+        """Why the arm follows no targets: an inactive controller, or somebody else moves it."""
+        state = self._controller_state
+        if state and state != ACTIVE:
+            name = self._options.command_topic.split("/")[-2]
+            return f"{name} is {state}: activate it (ros2 control switch_controllers)"
+        if now - self._sent_at <= OWN_MOTION or not np.all(np.isfinite(q)):
+            return ""
+        stands = bool(np.max(np.abs(velocity)) < STANDING)
+        if self._rest is None or stands:
+            self._rest = q
+            return ""
+        # Towards its set point an arm goes by itself, for instance when it is no longer blocked.
+        centre = self._rest if self._last_sent is None else self._last_sent
+        farther = np.abs(q - centre) - np.abs(self._rest - centre)
+        joint = int(np.argmax(farther))
+        if farther[joint] <= FOREIGN_MOTION:
+            return ""
+        return (
+            f"somebody else moves the arm: {self._names[joint]} went {farther[joint]:.2f} rad "
+            f"without targets (bound {FOREIGN_MOTION} rad); deactivate other controllers"
+        )
+
+    def _disorder(self, elapsed_ns: int) -> str:
+        if elapsed_ns >= 0:
+            return ""
+        self._disordered += 1
+        return f"stamp on {self._options.state_topic} goes back by {-elapsed_ns / 1e6:.1f} ms"
+
     def _standing_point(self) -> Array | None:
         """Where to let the arm stand (n,); None when neither state nor set point tells."""
         sample, sent = self._sample, self._last_sent
         if sample is None or self._age(self._clock()) > FRESH:
+            return sent
+        if sample.doubt or not np.all(np.isfinite((sample.position, sample.velocity))):
             return sent
         if sent is None:
             return sample.position
@@ -284,18 +396,23 @@ class ForwardPositionArm:
         if missing:
             self._bad_state = f"joint states on {topic} lack {', '.join(missing)}"
             return None
-        ordered = np.array([by_name[name] for name in self._names])
-        if not np.all(np.isfinite(ordered)):
-            self._bad_state = f"joint states on {topic} are not finite: {ordered}"
-            return None
         self._bad_state = ""
-        return ordered
+        return np.array([by_name[name] for name in self._names])
 
-    def _optional(self, names: Sequence[str], values: ArrayLike) -> Array:
-        """Values of this arm's joints (n,); zeros where the message has none."""
+    def _optional(self, field: str, names: Sequence[str], values: ArrayLike) -> Array:
+        """Values of this arm's joints (n,); zeros where the message has none.
+
+        The broadcaster writes NaN for what the hardware never gives; what was there and is no
+        number any more stays one, and the driver doubts it.
+        """
         given = np.asarray(values, dtype=np.float64).tolist()
         by_name = dict(zip(names, given, strict=False))
-        ordered: Array = np.nan_to_num(np.array([by_name.get(name, 0.0) for name in self._names]))
+        ordered = np.array([by_name.get(name, np.nan) for name in self._names])
+        for index, name in enumerate(self._names):
+            if np.isfinite(ordered[index]):
+                self._told.add((field, name))
+            elif np.isnan(ordered[index]) and (field, name) not in self._told:
+                ordered[index] = 0.0
         return ordered
 
     def _velocity(
@@ -306,9 +423,11 @@ class ForwardPositionArm:
         elapsed_ns: int,
         before: ArmSample | None,
     ) -> Array:
-        if np.size(velocity) == len(names):
-            return self._optional(names, velocity)
-        if before is None or elapsed_ns <= 0:
+        given = np.asarray(velocity, dtype=np.float64)
+        told = any(("velocity", name) in self._told for name in self._names)
+        if given.size == len(names) and (told or not np.all(np.isnan(given))):
+            return self._optional("velocity", names, given)
+        if before is None or elapsed_ns <= 0 or not np.all(np.isfinite(before.position)):
             return np.zeros_like(q)
         speed: Array = (q - before.position) / (elapsed_ns / 1e9)
         return speed
