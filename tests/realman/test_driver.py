@@ -68,9 +68,10 @@ def test_stalled_controller_makes_the_driver_hold_and_it_resumes_without_a_jump(
     controller.control.fault("stall", seconds=0.3)
     rig.drive(lambda t: wave(t + 0.5), 0.25)
     assert "no_feedback" in [state for _, state in rig.states]
-    for sent_at, _ in rig.sent:  # nothing ever left without a state younger than the timeout
+    braking = 0.2  # nothing but the brake ever left without a state younger than the timeout
+    for sent_at, _ in rig.sent:
         newest = max(t for t in rig.received if t <= sent_at)
-        assert sent_at - newest <= SafetyConfig().feedback_timeout
+        assert sent_at - newest <= SafetyConfig().feedback_timeout + braking
     assert rig.wait_for_state("connected")
     assert rig.client.session == 1  # too short to give the link up
     here = rig.client.latest().position
@@ -123,10 +124,9 @@ def test_slow_replies_disturb_neither_the_stream_nor_the_stop(rig, controller) -
     begin = time.monotonic()
     rig.drive(wave, 0.6)
     assert controller.control.status()["frames"] > 10
-    rig.driver.stop("test")  # in force, though the controller confirms after 0.2 s only
+    assert rig.driver.stop("test")  # the stream brakes; nobody waits for a reply
     assert rig.wait_for_state("stopped")
     assert time.monotonic() - begin < 1.8
-    assert rig.wait_for(lambda: controller.control.status()["status"] == "slow_stop")
 
 
 def test_state_that_repeats_itself_is_as_old_as_its_first_packet(rig, controller) -> None:
@@ -168,13 +168,16 @@ def test_joint_error_is_cleared_joint_by_joint(rig, controller) -> None:
 def test_stop_is_latched_until_enabled(rig, controller) -> None:
     rig.drive(wave, 0.4)
     assert rig.driver.stop("test")
-    assert controller.control.status()["controlled_stops"] == 1
+    assert rig.wait_for(lambda: rig.driver.at_rest)
     frames = controller.control.status()["frames"]
     assert "stopped" in rig.command(rig.client.latest().position)
     assert rig.wait_for_state("stopped")
     assert controller.control.status()["frames"] == frames
     assert rig.driver.enable() == ""
     assert rig.wait_for_state("connected")
+    assert "kept sending through a stop" in rig.command(rig.client.latest().position)
+    asked = time.monotonic()
+    assert rig.wait_for(lambda: time.monotonic() > asked + 0.12)  # its silence
     assert rig.command(rig.client.latest().position) == ""
 
 

@@ -29,6 +29,7 @@ from arm_driver.status import HOME, SETTLING, Condition, driver_status
 from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
+from ate_core.motion_guard import MotionGuard
 from ate_core.safety import CommandVerdict, JointCommand, SafetyFilter
 
 Array = NDArray[np.float64]
@@ -70,6 +71,7 @@ class ArmDriver:
         backend: ArmBackend,
         period: float = 0.01,
         path_problem: PathCheck | None = None,
+        guard: MotionGuard | None = None,
     ) -> None:
         """Prepare; nothing is sent before a command comes.
 
@@ -80,6 +82,7 @@ class ArmDriver:
             period: time between two ticks [s].
             path_problem: judges the way home before it begins; None: only the filter does, on the
                 way.
+            guard: slows the arm near obstacles; None: nothing does.
         """
         self._arm = arm
         self._safety = safety
@@ -101,7 +104,7 @@ class ArmDriver:
         self._condition = Condition()
         # Under the lock of the motion.
         self._motion = threading.Lock()
-        self._filter = SafetyFilter(safety, arm)
+        self._filter = SafetyFilter(safety, arm, guard)
         self._homing: Homing | None = None
         self._home_ended = ""
         self._button = HomeButton()
@@ -169,7 +172,8 @@ class ArmDriver:
         """
         with self._gate:
             number = self._latch(SERVICE, reason)
-            self._gate.wait_for(lambda: self._taken >= number, STREAM_ANSWER)
+            if self._gate.wait_for(lambda: self._taken >= number, STREAM_ANSWER):
+                return True
         return self.stop_device(reason, DEVICE_ANSWER)
 
     def estop(self, reason: str) -> bool:

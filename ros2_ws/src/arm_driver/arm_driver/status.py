@@ -31,6 +31,8 @@ class DriverStatus:
     """Why the arm does not follow; empty while it does or nobody asks."""
     commander: str
     """Who holds the arm; empty when nobody does."""
+    source: str = ""
+    """Which publisher of that name."""
     active: bool = True
     """Whether the driver is activated."""
     mode: str = ""
@@ -46,7 +48,7 @@ class DriverStatus:
     doubt: str = ""
     """Fields of the newest state that are implausible or frozen; empty when all are good."""
     guard: str = ""
-    """What is near and slows the arm; empty while nothing does."""
+    """What is near and slows the arm that follows; empty while nothing does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ def driver_status(
         state=state,
         reason=reason,
         commander=output.commander,
+        source=output.source,
         active=not stops.any_of(INACTIVE),
         mode="" if newest is None else newest.mode,
         enabled=() if newest is None else newest.enabled,
@@ -90,6 +93,7 @@ def driver_status(
         fault=stops.reason_of(FAULT),
         obstacle=condition.obstacle,
         doubt=condition.doubt,
+        guard=output.reason if output.state is FilterState.TRACKING else "",
     )
 
 
