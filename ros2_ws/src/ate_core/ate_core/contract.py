@@ -30,6 +30,7 @@ from ate_core.cell_arms import settle_arms, translate_elbow
 from ate_core.cell_checks import LOADED_CHECKS, UNIQUE_CHECKS, cell_problems
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
+from ate_core.drivers import GRIPPER_TRANSPORTS
 from ate_core.entry_checks import JointSpeed, Range
 from ate_core.errors import ContractError
 from ate_core.guard_config import GuardConfig, Obstacle, packaged_obstacles
@@ -317,6 +318,12 @@ def _check_loaded(cell: Cell) -> None:
     """What a cell file is held to besides; texts embedded in older files are read without it."""
     check_backends(cell.cameras)
     check_camera_streams(cell.cameras)
+    known = GRIPPER_TRANSPORTS.names()
+    for side, gripper in cell.grippers.items():
+        require(
+            gripper.transport in known,
+            f"grippers.{side}.transport is {gripper.transport!r}; need one of {', '.join(known)}",
+        )
     for arm in cell.arms.values():
         arm.check_guards(cell.safety.position_margin)
     if cell.safety.command_timeout * cell.tick_rate <= 1.0:

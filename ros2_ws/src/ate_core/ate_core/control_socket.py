@@ -183,7 +183,7 @@ def parse_request(line: bytes) -> Mapping[str, Any]:
     """
     try:
         request = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: brackets without end
         raise UsageError(f"request {line[:80]!r} is not JSON: {error}") from None
     if not isinstance(request, dict) or not isinstance(request.get("command"), str):
         raise UsageError(f'request {line[:80]!r} is no JSON object like {{"command": "status"}}')

@@ -22,6 +22,10 @@ GRIPPER_TRANSPORTS = Registry(
     group="ate.gripper_transports",
     builtin={
         "rs485": "omnipicker_driver.transports.rs485:KIND",
+        "at": "omnipicker_driver.transports.at:KIND",
+        "can_a": "omnipicker_driver.transports.can_a:KIND",
+        "ucanfd": "omnipicker_driver.transports.ucanfd:KIND",
+        "socketcan": "omnipicker_driver.transports.socketcan:KIND",
     },
     error=ContractError,
 )

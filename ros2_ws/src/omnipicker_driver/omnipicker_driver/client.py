@@ -106,6 +106,11 @@ class GripperClient:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._kind = load_kind(config.transport)
+        if not 0 < config.device_id <= self._kind.highest_id:
+            raise UsageError(
+                f"gripper device_id is {config.device_id}; need 1 to {self._kind.highest_id} "
+                f"for transport {config.transport}"
+            )
         self._transport = self._kind.host(config.device_id)
         self._link: Link | None = None
         self._checker = ReportChecker(speed=config.speed)

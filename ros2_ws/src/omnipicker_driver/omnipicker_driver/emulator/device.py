@@ -1,5 +1,6 @@
 """One emulated gripper: bytes in, bytes out 1.5 ms later, and a control socket beside the port."""
 
+import math
 import select
 import socket
 import threading
@@ -11,20 +12,18 @@ from dataclasses import dataclass
 from ate_core.control_socket import ControlServer
 from ate_core.devices import GripperConfig
 from ate_core.errors import UsageError
+from omnipicker_driver.emulator.can_port import CanPort
 from omnipicker_driver.emulator.control import control_path
 from omnipicker_driver.emulator.faults import LineFaults
 from omnipicker_driver.emulator.plant import GripperPlant
 from omnipicker_driver.emulator.pty_port import PtyPort
-from omnipicker_driver.protocol import (
-    FieldOrder,
-    FrameReader,
-    decode_command,
-    encode_report,
-    wrap,
-)
+from omnipicker_driver.protocol import FieldOrder, decode_command, encode_report
+from omnipicker_driver.transports import load_kind
 
 _IDLE_STEP = 0.02
 """Longest time between two steps of the plant [s]; also bounds the time to stop."""
+LONGEST_UNPLUG = 3600.0
+"""Longest time for which a control call may unplug the gripper [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,8 @@ class EmulatorConfig:
 
     port: str
     """Path that the driver opens; a link to the pseudo-terminal."""
+    transport: str = "rs485"
+    """How the bytes travel, a name of `ate_core.drivers.GRIPPER_TRANSPORTS`."""
     device_id: int = 1
     """Address on the line; other frames are not answered."""
     order: FieldOrder = "force_velocity"
@@ -45,7 +46,7 @@ class EmulatorConfig:
     @classmethod
     def from_cell(cls, gripper: GripperConfig) -> "EmulatorConfig":
         """The emulated counterpart of one gripper of the cell."""
-        return cls(port=gripper.port, device_id=gripper.device_id)
+        return cls(port=gripper.port, transport=gripper.transport, device_id=gripper.device_id)
 
 
 class EmulatedGripper:
@@ -59,9 +60,12 @@ class EmulatedGripper:
         """
         self.config = config
         self._plant = plant
-        self._port = PtyPort(config.port)
+        is_can = config.transport == "socketcan"
+        self._port: PtyPort | CanPort = CanPort(config.port) if is_can else PtyPort(config.port)
         self._control = ControlServer(control_path(config.port), self._handle)
-        self._reader = FrameReader(config.device_id)
+        make_adapter = load_kind(config.transport).adapter
+        self._adapter = make_adapter(config.device_id)
+        self._stranger = make_adapter(config.device_id + 1)
         self._faults = LineFaults()
         self._replies_due: deque[float] = deque()
         self._plug_at: float | None = None
@@ -105,12 +109,13 @@ class EmulatedGripper:
         while self._replies_due and self._replies_due[0] <= now:
             self._replies_due.popleft()
             self._reply()
+        self._port.write(self._adapter.idle(now))
         self._control.serve(ready)
         if self._plug_at is not None and now >= self._plug_at:
             self._plug()
 
     def _receive(self, now: float) -> None:
-        for payload in self._reader.feed(self._port.read()):
+        for payload in self._adapter.feed(self._port.read(), now):
             command = decode_command(payload, self.config.order)
             if self.config.refuse_zero_ramps and 0.0 in (
                 command.acceleration,
@@ -119,13 +124,15 @@ class EmulatedGripper:
                 continue
             self._commands += 1
             self._plant.command(command, now)
-            self._replies_due.append(now + self.config.reply_delay)
+            self._replies_due.append(now + self.config.reply_delay + self._faults.delay)
 
     def _reply(self) -> None:
         report = self._plant.report()
-        if report is not None:
-            frame = wrap(encode_report(report), self.config.device_id)
-            self._port.write(self._faults.spoil(frame))
+        if report is None:
+            return
+        payload = encode_report(self._faults.spoil_report(report))
+        sender = self._stranger if self._faults.is_other_id else self._adapter
+        self._port.write(self._faults.spoil(sender.wrap(payload)))
 
     def _plug(self) -> None:
         self._plug_at = None
@@ -133,7 +140,7 @@ class EmulatedGripper:
 
     def _unplug(self, seconds: float | None) -> None:
         self._port.unplug()
-        self._reader.clear()
+        self._adapter.clear()
         self._replies_due.clear()
         self._plug_at = None if seconds is None else time.monotonic() + seconds
 
@@ -149,16 +156,29 @@ class EmulatedGripper:
                 self._faults.clear()
                 self._plant.set_fault(0)
             case {"command": "unplug", "seconds": int() | float() as seconds}:
-                self._unplug(float(seconds))
+                self._unplug(_number("seconds", seconds, LONGEST_UNPLUG))
             case {"command": "unplug"}:
                 self._unplug(None)
             case {"command": "plug"}:
                 self._plug()
-            case {"command": "object", "width": int() | float() | None as width}:
-                self._plant.set_object(width)
+            case {"command": "object", "width": None}:
+                self._plant.set_object(None)
+            case {"command": "object", "width": int() | float() as width}:
+                self._plant.set_object(_number("width", width, 1.0))
             case {"command": "status"}:
                 pass
             case _:
                 raise UsageError(f"unknown control call {request}; README.md lists the calls")
         plugged = self._port.descriptor is not None
         return {"plugged": plugged, "commands": self._commands}
+
+
+def _number(name: str, value: float, highest: float) -> float:
+    """A number of a control call.
+
+    Raises:
+        UsageError: it is not from 0 to ``highest``; neither is one that is no number.
+    """
+    if not 0.0 <= value <= highest or not math.isfinite(value):
+        raise UsageError(f"{name} is {value}; need 0 to {highest:g}")
+    return float(value)

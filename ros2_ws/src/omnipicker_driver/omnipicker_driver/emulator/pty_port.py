@@ -63,7 +63,7 @@ class PtyPort:
 
     def write(self, data: bytes) -> None:
         """Send; bytes that nobody fetches are lost, as on a wire."""
-        if self._master is None:
+        if self._master is None or not data:
             return
         try:
             os.write(self._master, data)

@@ -16,10 +16,12 @@ class Transport(Protocol):
 
     setup: tuple[bytes, ...]
     """Frames that prepare an adapter, sent once after opening."""
-    dropped_bytes: int
-    """Received bytes that belonged to no report of this gripper."""
     strangers: set[int]
     """Ids of other devices whose frames were seen."""
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Received bytes that belonged to no frame."""
 
     @property
     def missing(self) -> int:
