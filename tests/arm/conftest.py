@@ -30,6 +30,8 @@ class FakeBackend:
         self.sent: list[np.ndarray] = []
         self.stops: list[bool] = []
         """Whether each stop of the device was fast."""
+        self.unconfirmed = 0
+        """How many stops the device does not confirm."""
         self.settled = 0
         self.settles_after = 1
         self.refuses_clearing = self.fault_persists = self.silent = False
@@ -73,9 +75,10 @@ class FakeBackend:
     def stop(self, *, fast: bool = False) -> bool:
         self.stops.append(fast)
         self.hang("stop")
-        return True
+        return len(self.stops) > self.unconfirmed
 
     def settle(self, q) -> bool:
+        self.hang("settle")
         self.settled += 1
         return self.settled >= self.settles_after
 

@@ -91,6 +91,47 @@ def test_a_stop_is_answered_in_time_when_the_device_does_not_confirm(live, act) 
     assert took < PROMISED + SLACK
 
 
+@pytest.mark.parametrize("act", ["stop", "estop"])
+def test_a_stop_is_acknowledged_while_the_way_home_is_looked_at(make_bench, act) -> None:
+    looking, may_end = threading.Event(), threading.Event()
+
+    def path_problem(start, goal) -> str:
+        looking.set()
+        assert may_end.wait(20.0)
+        return ""
+
+    bench = make_bench("", path_problem=path_problem)
+    bench.backend.q = bench.backend.q + 0.2
+    bench.run()
+    homing = threading.Thread(target=lambda: bench.driver.home(bench.now))
+    homing.start()
+    assert looking.wait(5.0)
+    _, took = timed(lambda: getattr(bench.driver, act)("by hand"))
+    may_end.set()
+    homing.join()
+    assert took < PROMISED + SLACK
+    assert bench.run(20).state == "stopped"
+    assert not bench.backend.sent
+
+
+@pytest.mark.parametrize("act", ["stop", "estop"])
+def test_a_stop_is_acknowledged_while_the_device_hangs_in_settling(live, act) -> None:
+    live.backend.may["settle"] = threading.Event()
+    live.driver.stop_device("begin anew", 1.0)
+    assert until(lambda: live.backend.hanging == "settle")
+    confirmed, took = timed(lambda: getattr(live.driver, act)("by hand"))
+    assert confirmed and took < PROMISED + SLACK
+
+
+def test_a_stop_that_the_device_does_not_confirm_is_repeated_until_it_does(live) -> None:
+    live.backend.unconfirmed = 2
+    assert not live.driver.estop("button")
+    assert until(lambda: len(live.backend.stops) == 3)
+    ticks = live.driver.ticks
+    assert until(lambda: live.driver.ticks > ticks + 30)
+    assert live.backend.stops == [True] * 3
+
+
 def test_an_emergency_stop_does_not_queue_behind_a_stop_that_hangs(live) -> None:
     live.backend.may["stop"] = threading.Event()
     live.driver.stop_device("by hand", 0.0)

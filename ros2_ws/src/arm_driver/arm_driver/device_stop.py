@@ -48,6 +48,12 @@ class DeviceStop:
             answered = self._change.wait_for(lambda: self._done >= number, timeout)
             return answered and self._confirmed
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the device answered the last request, and did not confirm it."""
+        with self._change:
+            return 0 < self._asked <= self._done and not self._confirmed
+
     def _work(self) -> None:
         while True:
             with self._change:

@@ -39,6 +39,9 @@ STREAM_ANSWER = 0.050
 DEVICE_ANSWER = 0.040
 """How long it then waits for the device: together less than the 100 ms that are promised [s]."""
 
+REPEAT_PERIOD = 0.2
+"""How often a stop is asked for that the device did not confirm [s]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
@@ -117,6 +120,7 @@ class ArmDriver:
         self._relinked = False
         self._was_ready = False
         self._settled = False
+        self._repeated_at = -np.inf
         self._target: Array | None = None
         self.ticks = 0
         """Ticks so far."""
@@ -301,6 +305,7 @@ class ArmDriver:
         fresh = self._within_time(self._good, now)
         self._watch_faults(current)
         obstacle = self._watch_obstacle(current)
+        self._repeat_stops(now)
         with self._gate:
             asked, epoch, anew = self._asked, self._device_stops, self._begin_anew
             self._begin_anew = False
@@ -387,6 +392,17 @@ class ArmDriver:
         if not current.obstacle and active:
             self._was_ready = True
         return current.obstacle
+
+    def _repeat_stops(self, now: float) -> None:
+        """Ask again for a stop that the device did not confirm, as long as one is in force."""
+        if now - self._repeated_at < REPEAT_PERIOD or self._backend.link_error:
+            return
+        with self._gate:
+            stopped = bool(self._stops.reason)
+        for stop in (self._urgent, self._gentle):
+            if stopped and stop.is_open:
+                self._repeated_at = now
+                stop.request()
 
     def _settle(self, fresh: ArmSample, epoch: int) -> bool:
         if not self._settled:
