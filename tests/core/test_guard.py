@@ -299,3 +299,15 @@ def test_an_obstacle_out_of_range_is_refused_with_its_value(change, words):
 
 def test_a_cell_with_obstacles_and_distances_survives_its_own_text():
     assert parse_cell_text(CELL.canonical_text()) == CELL
+
+
+def test_an_arm_pressed_onto_the_table_slides_along_it():
+    stage = Stage()
+    stage.toward({"left": down("left")}, 150)
+    before = stage.tools()[0]
+    aside = np.add(down("left"), [0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    stage.toward({"left": aside}, 200)
+    moved = stage.tools()[0] - before
+    assert np.hypot(moved[0], moved[1]) > 0.1
+    assert stage.least["gripper_table"] > -1e-5
+    assert "table" in stage.reasons["left"]

@@ -76,7 +76,7 @@ class GuardConfig:
     """Between the two grippers."""
     arm_table: Zone = Zone(stop=0.02, slow=0.10)
     """Between a link and what is worked on."""
-    gripper_table: Zone = Zone(stop=0.001, slow=0.05)
+    gripper_table: Zone = Zone(stop=0.0005, slow=0.05)
     """Between a gripper and what is worked on."""
     same_arm: Zone = Zone(stop=0.01, slow=0.06)
     """Between parts of one arm."""

@@ -21,19 +21,28 @@ from numpy.typing import ArrayLike, NDArray
 from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.guard.other_arm import OtherArm
-from ate_core.guard.surroundings import Surroundings
+from ate_core.guard.surroundings import Surroundings, View
 from ate_core.motion_guard import GuardVerdict, StoppingPosture
 
 Array = NDArray[np.float64]
 
-TRIES = 3
+TRIES = 5
 """Steps tried between the wanted one and braking."""
+SLIDES = 2
+"""Surfaces along which a step may be turned."""
 CAUTION = 0.9
 """Share taken of the step that looks allowed: distances are curved."""
 LEAST = 0.01
 """Share of the wanted step below which the arm brakes."""
 WHOLE = 0.98
 """Share of the wanted step from which an arm does not count as slowed."""
+TRACKING = 0.02
+"""Distance kept for each metre per second of the tool [s]: joints lag behind their set points,
+each by its own time, so a fast tool runs beside its path."""
+PARTING = 0.1
+"""Share of the tool's motion that must widen the nearest gap to count as moving away."""
+CREEP = 0.05
+"""Tool speed that is always near enough to the path [m/s]."""
 AT_REST = 1e-9
 """Speed below which nothing is wanted [rad/s]."""
 PATH_STEP = 0.02
@@ -99,29 +108,65 @@ class DistanceGuard:
         around = self._around
         around.place_other(None if self._other is None else self._other.at(now))
         share, reason = 1.0, ""
-        speed = around.tool_speed(q, wanted, dt)
+        speed = around.largest_tool_speed(wanted)
+        if speed > self._tool_speed:
+            speed = around.tool_speed(q, wanted, dt)
         if speed > self._tool_speed:
             share = self._tool_speed / speed
             reason = f"{self.side} tool is slowed from {speed:.2f} to {self._tool_speed:g} m/s"
+        if around.is_clear(q, velocity, dt):
+            return GuardVerdict(velocity=wanted * share if share < 1.0 else wanted, reason=reason)
         here = around.look(stopping(self._zeros))
+        aim, slides = wanted, SLIDES
         for _ in range(TRIES):
-            rest = stopping(wanted * share)
+            rest = stopping(aim * share)
             there = around.look(rest, here)
             shares = around.shares(here, there, dt)
             entry = int(np.argmin(shares))
             allowed = float(shares[entry])
-            if allowed >= 1.0 and around.way_is_free(q, rest, here, there):
-                break
+            if allowed >= 1.0:
+                allowed, entry = self._speed_share(q, velocity, aim * share, dt, rest, here, there)
+                if allowed >= 1.0:
+                    break
+            elif slides > 0:
+                slides -= 1
+                aside = around.along(aim, rest, there, entry, CAUTION * max(allowed, 0.0))
+                if aside is not aim:
+                    aim, reason = aside, around.words(there, entry)
+                    continue
             reason = around.words(there, entry)
-            share *= CAUTION * allowed if allowed < 1.0 else 0.5
+            share *= CAUTION * allowed
             if allowed < LEAST:
                 share = 0.0
                 break
         else:
             share = 0.0
-        if share >= WHOLE:
+        if share >= WHOLE and aim is wanted:
             return GuardVerdict(velocity=wanted if share >= 1.0 else wanted * share)
-        return GuardVerdict(velocity=wanted * share, reason=reason)
+        return GuardVerdict(velocity=aim * share, reason=reason)
+
+    def _speed_share(
+        self,
+        q: Array,
+        velocity: Array,
+        aim: Array,
+        dt: float,
+        rest: Array,
+        here: View,
+        there: View,
+    ) -> tuple[float, int]:
+        """Share of a velocity that is slow enough for what is near, and the nearest entry."""
+        around = self._around
+        gap = around.least_gap(q, velocity, rest, here, there)
+        entry = int(np.argmin(there.gaps))
+        if gap == -math.inf:
+            return 0.5, entry
+        fastest = CREEP + max(gap, 0.0) / TRACKING
+        speed = around.largest_tool_speed(aim)
+        parting = float(there.gaps[entry] - here.gaps[entry]) > PARTING * speed * dt
+        if speed <= fastest or parting:
+            return 1.0, entry
+        return min(fastest / max(around.tool_speed(q, aim, dt), CREEP), 1.0), entry
 
     def path_problem(self, start: ArrayLike, goal: ArrayLike, now: float) -> str:
         """What is in the way of a straight joint motion; empty when nothing is.

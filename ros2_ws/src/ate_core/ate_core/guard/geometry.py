@@ -74,6 +74,18 @@ class Kind:
         index = pin.computeDistances(self._model, self._data)
         return self._data.distanceResults[index].min_distance, index
 
+    def direction(self, pair: int) -> tuple[int, int, Array, Array, Array]:
+        """Joints of both parts of a pair, their nearest points, and the direction between (3,)."""
+        objects, entry = self._model.geometryObjects, self._model.collisionPairs[pair]
+        found = self._data.distanceResults[pair]
+        return (
+            objects[entry.first].parentJoint,
+            objects[entry.second].parentJoint,
+            found.getNearestPoint1(),
+            found.getNearestPoint2(),
+            found.normal,
+        )
+
     def all(self) -> Array:
         """Distances (pairs,) [m] at the posture of the last `nearest`."""
         return np.array([result.min_distance for result in self._data.distanceResults])
@@ -128,6 +140,38 @@ class CellGeometry:
         """Nearest distance [m] and pair of each kind at the posture of the last `update`."""
         model, data = self.model, self.data
         return [kind.nearest(model, data) for kind in self.kinds]
+
+    def slope(self, kind: int, pair: int, q: Array) -> Array:
+        """Derivative (n,) of a pair's distance by all joints [m/rad].
+
+        Args:
+            kind: kind of the pair.
+            pair: its number; its distance was measured last at ``q``.
+            q: posture (n,) [rad].
+        """
+        first, second, point, other_point, normal = self.kinds[kind].direction(pair)
+        pin.computeJointJacobians(self.model, self.data, q)
+        slope: Array = normal @ (
+            self._point_jacobian(second, other_point) - self._point_jacobian(first, point)
+        )
+        return slope
+
+    def tool_jacobian(self, side: str, q: Array) -> Array:
+        """Jacobian (3, n) of a grasp point by all joints [m/rad] at the posture ``q``."""
+        pin.computeJointJacobians(self.model, self.data, q)
+        joint, point = self.tools[side]
+        return self._point_jacobian(joint, self.data.oMi[joint].act(point))
+
+    def _point_jacobian(self, joint: int, point: Array) -> Array:
+        """Jacobian (3, n) of a point (3,) of the world that moves with a joint."""
+        if joint == 0:
+            return np.zeros((3, self.model.nv))
+        jacobian = pin.getJointJacobian(
+            self.model, self.data, joint, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
+        )
+        arm = point - self.data.oMi[joint].translation
+        linear: Array = jacobian[:3] + np.cross(jacobian[3:].T, arm).T
+        return linear
 
     def tool(self, side: str) -> Array:
         """Grasp point (3,) in the world [m] at the posture of the last `update`."""

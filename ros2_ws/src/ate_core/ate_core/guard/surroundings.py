@@ -20,10 +20,26 @@ TOLERANCE_INSIDE = 1e-8
 """The same for a pair that is too near: many steps must not add up [m]."""
 INSIDE = 1e-5
 """Depth in the stop distance from which every pair of a kind is seen by itself [m]."""
-_WALLS = [(-1, wall) for wall in range(6)]
+FAR_AWAY = 100.0
+"""A joint angle at which nothing was measured [rad]."""
+UNMOVED = 1e-9
+"""Motion that changes no distance [m]."""
+_NONE: frozenset[int] = frozenset()
 LONGEST_PIECE = 0.06
 """Motion of a joint between two postures looked at on the way to rest [rad]: 5 cm at the tool of
 a stretched RM75, less than what two grippers measure where they are thinnest."""
+MOST_PIECES = 4
+"""Pieces of the way to rest at most."""
+SLOWEST = 0.02
+"""Speed below which the time to rest is not taken from it [rad/s]."""
+MARGIN = 0.0003
+"""Kept besides a stop distance: what the joints run beside their set points [m]."""
+OTHER_MARGIN = 0.003
+"""Kept besides from the other arm: where it comes to rest is an estimate [m]."""
+SURFACES = ("gripper_table", "arm_table")
+"""Kinds of pairs in which an arm may slide along the other part."""
+FLATTEST = 1e-4
+"""Squared slope of a distance below which no joint changes it [m2/rad2]."""
 WITH_OTHER = ("arm_arm", "gripper_gripper")
 """Kinds of pairs with the other arm."""
 
@@ -36,10 +52,23 @@ class View:
     """Distances less the stop distance of their kind (m,) [m]."""
     widths: Array
     """Widths of the slow zones (m,) [m]."""
-    sources: list[tuple[int, int]]
-    """Kind and pair of each entry; a kind of -1 is a wall."""
+    pairs: tuple[int, ...]
+    """Nearest pair of each kind."""
     detailed: frozenset[int]
     """Kinds of which each pair is an entry."""
+    sizes: tuple[int, ...] = ()
+    """Entries of each kind, where some kind is detailed."""
+
+    def source(self, entry: int) -> tuple[int, int]:
+        """Kind and pair of an entry; of a wall -1 and its number."""
+        if not self.detailed:
+            count = len(self.pairs)
+            return (entry, self.pairs[entry]) if entry < count else (-1, entry - count)
+        for kind, size in enumerate(self.sizes):
+            if entry < size:
+                return (kind, entry if kind in self.detailed else self.pairs[kind])
+            entry -= size
+        return -1, entry
 
 
 class Surroundings:
@@ -66,19 +95,28 @@ class Surroundings:
         self._lower = np.array(cell.guard.workspace_lower)
         self._upper = np.array(cell.guard.workspace_upper)
         kinds = self._geometry.kinds
-        self._stops = np.array([kind.zone.stop for kind in kinds])
+        self._stops = [
+            kind.zone.stop + (OTHER_MARGIN if kind.name in WITH_OTHER else MARGIN)
+            for kind in kinds
+        ]
         self._widths = np.array([kind.zone.slow - kind.zone.stop for kind in kinds])
         self._walls = np.full(6, cell.guard.workspace_slow)
         self._all_widths = np.concatenate([self._widths, self._walls])
-        self._reaches = np.zeros((len(kinds), self._q.size))
-        self._reaches[:, self._own] = self._levers
+        # moved (kinds x joints), in one row, @ spread = how much nearer each kind may have come
+        self._spread = np.zeros((len(kinds) * self._q.size, len(kinds)))
         for index, kind in enumerate(kinds):
+            row = self._spread[index * self._q.size : (index + 1) * self._q.size, index]
+            row[self._own] = self._levers
             if kind.name in WITH_OTHER:
-                self._reaches[index, self._others] = self._other_levers
-        self._known = np.full(len(kinds), -np.inf)
-        self._measured = self._known.copy()
-        self._measured_at = np.zeros((len(kinds), self._q.size))
-        self._pairs = [(kind, 0) for kind in range(len(kinds))]
+                row[self._others] = self._other_levers
+        self._measured = np.full(len(kinds), -np.inf)
+        self._measured_at = np.full((len(kinds), self._q.size), FAR_AWAY)
+        self._pairs = [0] * len(kinds)
+        self._wall, self._wall_at = -np.inf, np.zeros(self._levers.size)
+        self._acceleration, self._jerk = (
+            cell.safety.max_joint_acceleration,
+            cell.safety.max_joint_jerk,
+        )
         self._other: OtherState | None = None
         self._uncertain: frozenset[int] = frozenset()
         self._with_other = frozenset(i for i, kind in enumerate(kinds) if kind.name in WITH_OTHER)
@@ -91,16 +129,36 @@ class Surroundings:
         if state is not None:
             self._q[self._others] = state.rest
 
+    def is_clear(self, q: Array, velocity: Array, dt: float) -> bool:
+        """Whether nothing can be in a slow zone where the arm comes to rest, whatever it aims for.
+
+        Told from the distances measured last, without measuring again.
+        """
+        if self._uncertain:
+            return False
+        a = self._acceleration
+        speed = np.abs(velocity) + a * dt
+        reach = speed * (dt + speed / a + a / self._jerk)  # twice what braking takes
+        self._q[self._own] = q
+        least = self._measured - np.abs(self._q - self._measured_at).ravel() @ self._spread
+        own = float(np.abs(q - self._wall_at) @ self._levers)
+        motion = float(reach @ self._levers)
+        return bool(np.all(least - motion > self._widths)) and (
+            self._wall - own - motion > self._guard.workspace_slow
+        )
+
     def tool_speed(self, q: Array, velocity: Array, dt: float) -> float:
         """Speed of the grasp point [m/s]."""
-        if float(np.abs(velocity) @ self._levers) <= self._guard.tool_speed:
-            return 0.0  # cannot be too fast
         self._q[self._own] = q
         self._geometry.update(self._q)
         before = self._geometry.tool(self._side)
         self._q[self._own] = q + velocity * dt
         self._geometry.update(self._q)
         return float(np.linalg.norm(self._geometry.tool(self._side) - before)) / dt
+
+    def largest_tool_speed(self, velocity: Array) -> float:
+        """Bound of the speed of the grasp point at any posture [m/s]."""
+        return float(np.abs(velocity) @ self._levers)
 
     def look(self, q: Array, like: View | None = None) -> View:
         """Distances at a posture (n,) of the arm [rad], the other one at rest.
@@ -111,41 +169,39 @@ class Surroundings:
         """
         self._q[self._own] = q
         self._geometry.update(self._q)
-        found = self._nearest(self._uncertain if like is None else like.detailed)
-        nearest = self._known.copy()
+        nearest = self._nearest(self._uncertain if like is None else like.detailed)
         if like is not None:
             detailed = like.detailed
+        elif float(nearest.min(initial=0.0)) < -INSIDE or self._uncertain:
+            detailed = frozenset(np.flatnonzero(nearest < -INSIDE).tolist()) | self._uncertain
         else:
-            inside = np.flatnonzero(nearest < -INSIDE)
-            detailed = frozenset(inside.tolist()) | self._uncertain
+            detailed = _NONE
         point = self._geometry.tool(self._side)
         walls = np.concatenate([point - self._lower, self._upper - point])
-        if not detailed:
-            return View(
-                gaps=np.concatenate([nearest, walls]),
-                widths=self._all_widths,
-                sources=[*found, *_WALLS],
-                detailed=detailed,
-            )
-        return self._detailed(found, nearest, walls, detailed)
+        self._wall, self._wall_at = float(walls.min()), self._q[self._own].copy()
+        pairs = tuple(self._pairs)
+        if detailed:
+            return self._detailed(pairs, nearest, walls, detailed)
+        gaps = np.concatenate([nearest, walls])
+        return View(gaps=gaps, widths=self._all_widths, pairs=pairs, detailed=detailed)
 
-    def _nearest(self, needed: frozenset[int]) -> list[tuple[int, int]]:
-        """Renew the gaps of the kinds that are needed or may be near; kind and pair of each.
+    def _nearest(self, needed: frozenset[int]) -> Array:
+        """Gaps of the kinds, measured anew where they are needed or may be near.
 
         A gap shrinks no faster than the arms move, so a kind known to be far is not measured
         again before it may have come into its slow zone: until then the bound stands for it.
         """
-        moved = np.abs(self._q - self._measured_at)
-        least = self._measured - (moved * self._reaches).sum(axis=1)
-        self._known = least
-        for kind, entry in enumerate(self._geometry.kinds):
-            if least[kind] > self._widths[kind] and kind not in needed:
+        moved = np.abs(self._q - self._measured_at).ravel() @ self._spread
+        least: Array = self._measured - moved
+        stale = (least <= self._widths) & (moved > UNMOVED)
+        for kind, is_stale in enumerate(stale.tolist()):
+            if not is_stale and kind not in needed:
                 continue
-            distance, pair = entry.nearest(self._geometry.model, self._geometry.data)
-            self._pairs[kind] = (kind, pair)
+            entry = self._geometry.kinds[kind]
+            distance, self._pairs[kind] = entry.nearest(self._geometry.model, self._geometry.data)
             self._measured[kind] = least[kind] = distance - self._stops[kind]
             self._measured_at[kind] = self._q
-        return list(self._pairs)
+        return least
 
     def shares(self, here: View, there: View, dt: float) -> Array:
         """Share (m,) of the way from one stopping posture to the next that each entry allows."""
@@ -158,48 +214,93 @@ class Surroundings:
         shares[nearer] = (here.gaps[nearer] - floors[nearer]) / come[nearer]
         return shares
 
-    def way_is_free(self, q: Array, rest: Array, here: View, there: View) -> bool:
-        """Whether the arm comes no nearer on the way to rest than at its ends.
+    def along(self, wanted: Array, rest: Array, view: View, entry: int, kept: float) -> Array:
+        """Velocity (n,) that goes along a surface in place of into it; the wanted one elsewhere.
+
+        An arm slides along what is worked on and along the walls of its workspace. In front of
+        another arm or an obstacle it stops.
+
+        Args:
+            wanted: velocity (n,) [rad/s].
+            rest: the posture of ``view`` (n,) [rad].
+            view: where the arm would come to rest.
+            entry: what is too near there.
+            kept: share of its approach that may stay.
+        """
+        kind, pair = view.source(entry)
+        if kind >= 0 and self._geometry.kinds[kind].name not in SURFACES:
+            return wanted
+        self._q[self._own] = rest
+        if kind < 0:
+            sign = 1.0 if pair < 3 else -1.0
+            slope = sign * self._geometry.tool_jacobian(self._side, self._q)[pair % 3, self._own]
+        else:
+            slope = self._geometry.slope(kind, pair, self._q)[self._own]
+        approach = float(slope @ wanted)
+        steepness = float(slope @ slope)
+        if approach >= 0.0 or steepness < FLATTEST:
+            return wanted
+        aside: Array = wanted - slope * (approach * (1.0 - kept) / steepness)
+        return aside
+
+    def least_gap(self, q: Array, velocity: Array, rest: Array, here: View, there: View) -> float:
+        """Smallest gap [m] on the way to rest, its end included; -inf where it is not allowed.
+
+        The joints brake alike but come to rest at different times, so the way is no straight line.
 
         Args:
             q: posture now (n,) [rad].
+            velocity: its velocity (n,) [rad/s].
             rest: where it stops (n,) [rad].
             here: view of where it stops when it brakes now.
             there: view of ``rest``.
         """
-        way = np.abs(rest - q)
-        longest = float(np.max(way))
+        way = rest - q
+        least = float(np.min(there.gaps))
+        if not self._may_meet(np.abs(way), there):
+            return least
+        longest = float(np.max(np.abs(way)))
         other = self._other
         if other is not None:
             longest = max(longest, float(np.max(np.abs(other.rest - other.posture))))
-        pieces = math.ceil(longest / LONGEST_PIECE)
-        if pieces <= 1 or float(np.min(there.gaps)) > self._motion(way):
-            return True
+        pieces = min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
+        # A joint that brakes evenly from v needs the time 2 s / v for its way s.
+        times = 2.0 * np.abs(way) / np.maximum(np.abs(velocity), SLOWEST)
+        last = float(np.max(times))
         allowed = np.minimum(here.gaps, 0.0) - TOLERANCE
-        free = True
         for index in range(1, pieces):
-            share = index / pieces
+            left = 1.0 - index / pieces
+            gone = (
+                1.0 - (1.0 - np.minimum((1.0 - left) * last / np.maximum(times, 1e-9), 1.0)) ** 2
+            )
             if other is not None:
-                self._q[self._others] = other.posture + share * (other.rest - other.posture)
-            middle = self.look(q + share * (rest - q), here)
+                self._q[self._others] = other.rest - left**2 * (other.rest - other.posture)
+            middle = self.look(q + gone * way, here)
+            least = min(least, float(np.min(middle.gaps)))
             if np.any(middle.gaps < allowed):
-                free = False
+                least = -math.inf
                 break
         if other is not None:
             self._q[self._others] = other.rest
-        return free
+        return least
 
-    def _motion(self, way: Array) -> float:
-        """Bound of how far any two points come nearer on the way to rest [m]."""
-        length = float(way @ self._levers)
+    def _may_meet(self, way: Array, there: View) -> bool:
+        """Whether something may come too near on a way that ends where it does not."""
+        own = float(way @ self._levers)
         other = self._other
-        if other is not None:
-            length += float(np.abs(other.rest - other.posture) @ self._other_levers)
-        return length
+        if other is None:
+            return bool(np.any(there.gaps < own))
+        both = own + float(np.abs(other.rest - other.posture) @ self._other_levers)
+        if not np.any(there.gaps < both):
+            return False
+        near = np.flatnonzero(there.gaps < both).tolist()
+        return any(
+            there.gaps[entry] < own or there.source(entry)[0] in self._with_other for entry in near
+        )
 
     def words(self, here: View, entry: int) -> str:
         """What an entry of a view is, its distance and its bounds."""
-        kind, pair = here.sources[entry]
+        kind, pair = here.source(entry)
         if kind < 0:
             axis, wall = "xyz"[pair % 3], "lower" if pair < 3 else "upper"
             bound = (self._lower if pair < 3 else self._upper)[pair % 3]
@@ -216,38 +317,32 @@ class Surroundings:
         entry_kind = self._geometry.kinds[kind]
         first, second = entry_kind.labels[pair]
         zone = entry_kind.zone
+        distance = here.gaps[entry] + self._stops[kind]
         return (
-            f"{first} comes to {_mm(here.gaps[entry] + zone.stop)} from {second}: slowed below "
+            f"{first} comes to {_mm(distance)} from {second}: slowed below "
             f"{_mm(zone.slow)}, stopped at {_mm(zone.stop)}"
         )
 
     def _detailed(
-        self,
-        found: list[tuple[int, int]],
-        nearest: Array,
-        walls: Array,
-        detailed: frozenset[int],
+        self, pairs: tuple[int, ...], nearest: Array, walls: Array, detailed: frozenset[int]
     ) -> View:
-        gaps, widths = [], []
-        sources: list[tuple[int, int]] = []
-        for kind, pair in found:
+        gaps: list[Array] = []
+        for kind, entry in enumerate(self._geometry.kinds):
             if kind not in detailed:
                 gaps.append(nearest[kind : kind + 1])
-                widths.append(self._widths[kind : kind + 1])
-                sources.append((kind, pair))
                 continue
-            distances = self._geometry.kinds[kind].all()
+            distances = entry.all()
             if kind in self._uncertain and self._other is not None:
                 reached = self._geometry.reach_distances()[self._reach[kind]]
                 distances = np.maximum(distances - self._other.growth, reached)
             gaps.append(distances - self._stops[kind])
-            widths.append(np.full(distances.size, self._widths[kind]))
-            sources += [(kind, index) for index in range(distances.size)]
+        sizes = tuple(part.size for part in gaps)
         return View(
             gaps=np.concatenate([*gaps, walls]),
-            widths=np.concatenate([*widths, self._walls]),
-            sources=[*sources, *_WALLS],
+            widths=np.concatenate([np.repeat(self._widths, sizes), self._walls]),
+            pairs=pairs,
             detailed=detailed,
+            sizes=sizes,
         )
 
 
