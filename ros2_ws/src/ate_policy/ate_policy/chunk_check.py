@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import Cell
 from ate_core.errors import SafetyError
+from ate_core.guard import ChunkGuard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +22,14 @@ class ChunkLimits:
     """Largest change between two ticks, and from the present state (D,)."""
     names: tuple[str, ...]
     """Name of every component, for messages."""
+    guard: ChunkGuard | None = None
+    """Distances along the chunk; None: not looked at."""
+    arms: tuple[slice, ...] = ()
+    """Where the joints of each arm are, in the order of the guard."""
 
     @staticmethod
     def of_cell(cell: Cell, slack: float = 0.05) -> "ChunkLimits":
-        """Limits of a cell.
+        """Limits of a cell; a robot that nobody drives has no guard: its model may be another's.
 
         Args:
             cell: a joint that moves more than its `max_step` between two ticks jumps.
@@ -38,17 +43,24 @@ class ChunkLimits:
             lower[where] = np.asarray(arm.joint_lower) - slack
             upper[where] = np.asarray(arm.joint_upper) + slack
             step[where] = cell.safety.max_step
-        return ChunkLimits(lower=lower, upper=upper, step=step, names=layout.names)
+        return ChunkLimits(
+            lower=lower,
+            upper=upper,
+            step=step,
+            names=layout.names,
+            guard=ChunkGuard(cell) if cell.operators else None,
+            arms=tuple(layout.slice(f"{side}_arm") for side in cell.arms),
+        )
 
     def check(self, chunk: NDArray[np.floating], state: NDArray[np.floating]) -> None:
-        """Refuse a chunk (H, D) that is not finite, breaks a limit or jumps.
+        """Refuse a chunk (H, D) that is not finite, breaks a limit, jumps or comes too near.
 
         Args:
             chunk: actions in robot units.
             state: measured vector (D,) of the observation it was inferred from.
 
         Raises:
-            SafetyError: naming the component, its value, the bound and what happens.
+            SafetyError: naming the component or the pair, its value, the bound and what happens.
         """
         if not np.isfinite(chunk).all():
             row, column = (int(i) for i in np.argwhere(~np.isfinite(chunk))[0])
@@ -70,3 +82,8 @@ class ChunkLimits:
                 f"chunk refused: {self.names[column]} jumps by {steps[row, column]:.3f} rad at "
                 f"action {row}, bound {self.step[column]:.3f}; arms hold"
             )
+        if self.guard is not None:
+            rows = np.vstack([state, chunk]).astype(np.float64)
+            near = self.guard.problem(np.hstack([rows[:, arm] for arm in self.arms]))
+            if near:
+                raise SafetyError(f"chunk refused: {near}; arms hold")
