@@ -7,9 +7,10 @@ import pytest
 
 from arm_driver.interface import ArmSample
 from ate_core.arm_model import load_arm_model
+from realman_driver.codes import remedies
 from realman_driver.emulator import wire
 from realman_driver.emulator.model import RM75_LIMITS, tip_pose
-from realman_driver.protocol import joints_to_degrees, sample_from_push
+from realman_driver.protocol import joints_to_degrees, sample_from_push, wrench_doubt
 from realman_driver.push import PushError, read_push
 
 
@@ -55,9 +56,11 @@ def packet(**changes: object) -> bytes:
     return json.dumps(message).encode()
 
 
-def sample(joints: int = 7, **changes: object) -> ArmSample | None:
+def sample(joints: int = 7, own: bool = False, **changes: object) -> ArmSample:
     push = read_push(packet(**changes), joints)
-    return sample_from_push(push, sequence=1, received=2.0, stamp_ns=3)
+    return sample_from_push(
+        push, joints=joints, sequence=1, received=2.0, stamp_ns=3, gliding=own, streaming=own
+    )
 
 
 def test_push_becomes_si_units() -> None:
@@ -66,7 +69,6 @@ def test_push_becomes_si_units() -> None:
         joint_speed=[3000] * 7,
         zero_force=[1000, 2000, 3000, 100, 200, 300],
     )
-    assert taken is not None
     assert np.allclose(taken.position, np.pi / 2)
     assert np.allclose(taken.velocity, np.pi)  # from 0.01 RPM
     assert np.allclose(taken.effort, 1.5)  # from 0.001 mA
@@ -81,7 +83,6 @@ def test_a_six_joint_arm_has_the_first_six_of_the_pushs_seven_places() -> None:
         joint_position=[90000] * 6 + [float("nan")],
         joint_err_code=[0] * 6 + [0x0008],
     )
-    assert taken is not None
     np.testing.assert_allclose(taken.position, np.full(6, np.pi / 2))
     assert taken.velocity.shape == taken.effort.shape == (6,)
     assert (taken.fault, taken.faulty_joints) == ("", ())
@@ -95,21 +96,103 @@ def test_what_is_no_state_packet_is_refused(data: bytes) -> None:
         read_push(data, 7)
 
 
-def test_joints_that_are_no_numbers_are_no_sample() -> None:
-    assert sample(joint_position=[float("nan")] + [1000] * 6) is None
-    assert sample(joint_position=[1000] * 6) is None
-    assert sample(joint_position=None) is None
+def test_sound_packet_raises_no_doubt() -> None:
+    taken = sample()
+    assert (taken.doubt, taken.obstacle, taken.fault) == ("", "", "")
+    assert taken.enabled == (True,) * 7
+    assert np.allclose(taken.temperature, 32.0)
+    assert np.allclose(taken.voltage, 24.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("joint_position", None, "joint_position is None, need 7 numbers"),
+        ("joint_position", [1000] * 6, "joint_position is [1000, 1000"),
+        ("joint_position", ["1"] * 7, "joint_position is ['1'"),
+        ("joint_position", 10**400, "joint_position is 1000"),
+        ("joint_speed", None, "joint_speed is None"),
+        ("joint_current", [float("nan")] * 7, "joint_current of joint 1 is nan A"),
+        ("joint_current", [0] * 6 + [1e12], "joint_current of joint 7 is 1e+06 A, possible are"),
+        ("joint_temperature", [99999999] * 7, "joint_temperature of joint 1 is 100000 deg C"),
+        ("joint_voltage", [24000, 900000] + [0] * 5, "joint_voltage of joint 2 is 900 V"),
+        ("joint_en_flag", [2] * 7, "joint_en_flag is [2.0"),
+        ("joint_en_flag", None, "joint_en_flag is None"),
+        ("joint_err_code", None, "joint_err_code is None"),
+        ("err", list(range(1, 300)), "err has 299 entries, possible are 24"),
+        ("err", ["broken"], "err has the entry 'broken'"),
+        ("err", [-1], "err has the entry -1, need 1 to 65535"),
+        ("err", "0x1001", "err is '0x1001', need a list"),
+        ("err", [[[]]], "err has the entry [[]]"),
+        ("arm_current_status", 7, "arm_current_status is 7, need a word"),
+    ],
+)
+def test_what_cannot_be_true_is_a_doubt_with_field_value_and_bound(field, value, words) -> None:
+    assert words in sample(**{field: value}).doubt
+
+
+def test_codes_written_as_text_are_read() -> None:
+    assert sample(err=["0x100D"]).fault == "0x100D collision"
+
+
+@pytest.mark.parametrize(
+    "value", [None, [float("nan")] * 6, [0] * 5, [1e9] + [0] * 5, [0] * 5 + [99999]]
+)
+def test_bad_wrench_is_no_wrench_and_the_joints_are_kept(value) -> None:
+    taken = sample(zero_force=value)
+    assert taken.wrench is None
+    assert taken.doubt == ""
+    assert wrench_doubt(read_push(packet(zero_force=value), 7))
+
+
+def test_temperatures_and_voltages_of_old_firmware_are_none() -> None:
+    taken = sample(joint_temperature=None, joint_voltage=[0] * 7)
+    assert (taken.temperature, taken.voltage, taken.doubt) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"arm_current_status": "current_drag"}, "hand guiding (current_drag)"),
+        ({"arm_current_status": "tech_demonstration"}, "being taught"),
+        ({"arm_current_status": "pause"}, "pause"),
+        ({"arm_current_status": "move_L"}, "motion from the pendant or another program (move_L)"),
+        ({"arm_current_status": "move_J"}, "motion from the pendant"),
+        (
+            {"arm_current_status": "move_through_joint", "joint_speed": [100] * 7},
+            "targets of another program",
+        ),
+        ({"joint_en_flag": [1, 1, 0, 1, 1, 0, 1]}, "joint 3, 6 disabled: call arm/clear_errors"),
+    ],
+)
+def test_arm_that_would_not_follow_is_an_obstacle_by_name(changes, words: str) -> None:
+    assert words in sample(**changes).obstacle
+
+
+def test_own_motions_are_no_obstacle() -> None:
+    moving = {"joint_speed": [100] * 7}
+    assert sample(own=True, arm_current_status="move_J", **moving).obstacle == ""
+    assert sample(own=True, arm_current_status="move_through_joint", **moving).obstacle == ""
+    assert sample(arm_current_status="slow_stop", **moving).obstacle == ""
+
+
+def test_errors_carry_meaning_and_remedy() -> None:
+    texts = remedies([0x1001, 0x100D, 0x4242], [0, 0, 0x0041, 0, 0, 0, 0xF000])
+    assert texts["error 0x1001"].startswith("severe: joint communication; stop using the arm")
+    assert texts["error 0x100D"] == "collision; free the arm, then call arm/clear_errors"
+    assert texts["error 0x4242"].startswith("unknown")
+    assert texts["error 0x0040 of joint 3"].startswith("overcurrent; look for an obstacle")
+    assert texts["error 0xF000 of joint 7"].startswith("frames lost")
+    assert all("; " in text for text in texts.values())
 
 
 def test_push_without_error_list_keeps_its_joints() -> None:
     taken = sample(err=None, sys_err=0x100D)
-    assert taken is not None
     assert taken.fault.startswith("0x100D collision")
 
 
 def test_faults_are_named() -> None:
     taken = sample(err=[0x100D, 0], joint_err_code=[0, 0, 0x0041, 0, 0, 0, 0])
-    assert taken is not None
     assert taken.fault == "0x100D collision, joint 3 0x0041 FOC + overcurrent"
     assert taken.faulty_joints == (3,)
 

@@ -146,11 +146,14 @@ class Plausibility:
             if speed <= FROZEN_SPEED:
                 same.slow_until = sample.received
             led = lead > FROZEN_LEAD and grown > FROZEN_GROWTH and for_s > FROZEN_TIME
-            if led or sample.received - same.slow_until > FROZEN_TIME:
+            # Once frozen it stays so until it changes: an arm that has braked for it stands still.
+            same.frozen = same.frozen or led or sample.received - same.slow_until > FROZEN_TIME
+            if same.frozen:
                 return (
                     f"position of {self._names[joint]} is frozen at {same.value:.4f} rad for "
                     f"{for_s * 1e3:.0f} ms, bound {FROZEN_TIME * 1e3:.0f} ms, at a speed of "
-                    f"{speed:.2f} rad/s and with its set point {lead:.3f} rad away"
+                    f"{speed:.2f} rad/s and with its set point {lead:.3f} rad away; until it "
+                    "changes, or arm/clear_errors"
                 )
         return ""
 
@@ -213,6 +216,7 @@ class _Same:
     def __init__(self, sample: ArmSample, joint: int) -> None:
         self.value = float(sample.position[joint])
         self.since = self.slow_until = sample.received
+        self.frozen = False
         self._first_lead: float | None = None
 
     def look(self, target: float | None) -> tuple[float, float]:

@@ -7,6 +7,7 @@ goes on. Nothing here waits for the library: targets and stops are packets that 
 import dataclasses
 import json
 import logging
+import math
 import socket
 import subprocess
 import sys
@@ -20,9 +21,15 @@ from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from realman_driver import records
+from realman_driver.codes import remedies
 from realman_driver.identity import misfit_of
-from realman_driver.protocol import identity_from_record, joints_to_degrees, sample_from_push
-from realman_driver.push import PushError, read_push
+from realman_driver.protocol import (
+    identity_from_record,
+    joints_to_degrees,
+    sample_from_push,
+    wrench_doubt,
+)
+from realman_driver.push import Push, PushError, read_push
 from realman_driver.records import Answer, Identity, Problem, Pulse, RecordError, State
 from realman_driver.sdk import LinkConfig
 
@@ -45,8 +52,16 @@ CLEAR_TIMEOUT = 6.0
 """Longest wait for the controller to clear its errors [s]."""
 CLOSE_TIMEOUT = 1.2
 """Longest wait for the link process at the end [s]: one stop, and the arm at rest."""
+OWN_MOTION = 0.5
+"""For this long after a target or a glide of ours, a moving arm may still obey it [s]."""
 SETTLE_RETRY = 0.2
 """Wait after a glide that failed [s]."""
+
+
+def _to_enable(sample: ArmSample) -> tuple[int, ...]:
+    """Joints, from 1, with an error of their own or without enable."""
+    disabled = (number for number, on in enumerate(sample.enabled, 1) if not on)
+    return tuple(sorted({*sample.faulty_joints, *disabled}))
 
 
 def link_config(arm: ArmConfig) -> LinkConfig:
@@ -91,6 +106,8 @@ class ArmClient:
         self._answered = threading.Condition()
         self._settling = 0
         self._settle_at = 0.0
+        self._glided_at = self._streamed_at = -math.inf
+        self._push: Push | None = None
         self._first_epoch = 0
         self._processes = self._lost_records = self._broken_packets = 0
         self._lost: dict[str, int] = {}
@@ -155,7 +172,7 @@ class ArmClient:
         self._streamer = threading.get_ident()
         if not self._linked:
             return False
-        self._sent_at = now = time.monotonic()
+        self._sent_at = self._streamed_at = now = time.monotonic()
         epoch = getattr(self._adopted, "epoch", 0)
         return self._send(records.pack_stream(epoch, now, tuple(joints_to_degrees(q))))
 
@@ -166,6 +183,7 @@ class ArmClient:
         thread does not wait: there True says that the stop left for the link process.
         """
         ticket = self._ticket()
+        self._forget(self._settling)
         self._settling = 0
         sent = self._linked and self._send(records.pack_stop(ticket, fast))
         if not sent or threading.get_ident() == self._streamer:
@@ -180,7 +198,7 @@ class ArmClient:
         It is a slow planned move to where the arm is, which takes the pressure from an arm that
         its last target pushed against something. Call it until it is True.
         """
-        now = time.monotonic()
+        now = self._glided_at = time.monotonic()
         if self._settling == 0:
             if self._linked and now >= self._settle_at:
                 ticket = self._ticket()
@@ -209,6 +227,11 @@ class ArmClient:
             "state packets not understood": str(self._broken_packets),
         }
         values |= {f"links lost: {reason}": str(count) for reason, count in self._lost.items()}
+        push = self._push
+        if push is not None:
+            values |= remedies(push.errors, push.joint_errors)
+            silent = wrench_doubt(push)
+            values |= {"force sensor": silent} if silent else {}
         if pulse is not None:
             values |= {
                 "targets given to the SDK": str(pulse.frames),
@@ -225,7 +248,7 @@ class ArmClient:
             DeviceError: no link, or the controller refused.
         """
         newest = self._newest
-        joints = () if newest is None else newest.faulty_joints
+        joints = () if newest is None else _to_enable(newest)
         ip = self._config.ip
         ticket = self._ticket()
         if not self._linked or not self._send(records.pack_clear(ticket, joints)):
@@ -386,14 +409,17 @@ class ArmClient:
             log.debug("%s", error)
             return
         self._sequence += 1
-        sample = sample_from_push(
+        self._push = push
+        now = state.received
+        self._newest = sample_from_push(
             push,
+            joints=len(self._config.joint_names),
             sequence=self._sequence,
             received=state.received,
             stamp_ns=state.stamp_ns,
+            gliding=self._settling != 0 or now - self._glided_at < OWN_MOTION,
+            streaming=now - self._streamed_at < OWN_MOTION,
         )
-        if sample is not None:  # else its age tells
-            self._newest = sample
 
     def _report(self, error: str) -> None:
         if error != self.link_error:

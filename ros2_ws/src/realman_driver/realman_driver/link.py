@@ -69,8 +69,8 @@ FAST_STOP = b'{"command":"set_arm_stop"}\r\n'
 SLOW_STOP = b'{"command":"set_arm_slow_stop"}\r\n'
 STOP_STATUS, MOVE_STATUS = b'stop"', b'"move_J"'
 """Found in a state packet while the arm is stopped (``stop``, ``slow_stop``), or glides."""
-LONGEST_PUSH = 2047
-"""A longer packet is none of a controller [bytes]."""
+LONGEST_PUSH = 12000
+"""A longer packet is not forwarded; those of a controller end at 2047 [bytes]."""
 
 
 class Stopper:

@@ -1,12 +1,13 @@
-"""Vendor units and codes of the RM75; nothing above this module knows degrees or milliamperes."""
+"""Vendor units of the RM75; nothing above this module knows degrees or milliamperes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arm_driver.interface import ArmIdentity, ArmSample
+from realman_driver.codes import GLIDE, GUIDING, PAUSED, PLANNED, STREAMED, fault_text
 from realman_driver.push import Push
 from realman_driver.records import Identity
 
@@ -19,45 +20,20 @@ RAD_PER_S_PER_SPEED = 2.0 * math.pi / 60.0 / 100.0
 """Of one unit of a joint speed in a state packet: 0.01 RPM."""
 AMPERE_PER_CURRENT = 1e-6
 """Of one unit of a motor current on the wire: 0.001 mA."""
+THOUSANDTH = 1e-3
 
-SYSTEM_ERRORS = {
-    0x1001: "joint communication", 0x1002: "target outside limit",
-    0x1003: "unreachable or singular", 0x1004: "real-time kernel", 0x1005: "joint bus",
-    0x1006: "planner kernel", 0x1007: "joint overspeed", 0x1008: "end board missing",
-    0x1009: "speed limit", 0x100A: "acceleration limit", 0x100B: "brake not released",
-    0x100C: "overspeed while dragged", 0x100D: "collision", 0x100E: "no such work frame",
-    0x100F: "no such tool frame", 0x1010: "joint lost enable", 0x1011: "arc planning",
-    0x1012: "self collision", 0x1013: "electronic fence", 0x1014: "soft limit",
-    0x2001: "gripper", 0x2002: "hand", 0x2003: "six-axis sensor", 0x2004: "one-axis sensor",
-    0x2005: "output current", 0x5003: "controller hot", 0x5005: "overcurrent",
-    0x5006: "undercurrent", 0x5007: "overvoltage", 0x5008: "undervoltage",
-    0x5009: "real-time link",
-}  # fmt: skip
-"""System error codes of the JSON manual."""
-
-JOINT_ERRORS = {
-    0x0001: "FOC", 0x0002: "overvoltage", 0x0004: "undervoltage", 0x0008: "hot",
-    0x0010: "start failed", 0x0020: "encoder", 0x0040: "overcurrent", 0x0080: "software",
-    0x0100: "temperature sensor", 0x0200: "position over limit", 0x0400: "wrong ID",
-    0x0800: "tracking", 0x1000: "current sensing", 0x2000: "brake did not open",
-    0x4000: "command step", 0x8000: "turn count lost",
-}  # fmt: skip
-"""Joint error bits of the JSON manual."""
-
-
-def fault_text(errors: Sequence[int], joint_errors: Sequence[int]) -> str:
-    """All errors as text; empty when there is none.
-
-    Args:
-        errors: system error codes.
-        joint_errors: error bits, joint by joint.
-    """
-    texts = [f"0x{code:04X} {SYSTEM_ERRORS.get(code, 'unknown')}" for code in errors]
-    for joint, bits in enumerate(joint_errors, 1):
-        if bits:
-            names = [name for bit, name in JOINT_ERRORS.items() if bits & bit]
-            texts.append(f"joint {joint} 0x{bits:04X} {' + '.join(names)}")
-    return ", ".join(texts)
+LARGEST_CURRENT = 100.0
+"""A motor takes less [A]."""
+TEMPERATURES = (-40.0, 150.0)
+"""A joint outside has burnt, or its sensor is broken [deg C]."""
+VOLTAGES = (5.0, 80.0)
+"""The arm runs at 24 V; outside no joint works [V]."""
+LARGEST_FORCE = 1000.0
+"""The sensor ends at 200 N and breaks at three times that [N]."""
+LARGEST_MOMENT = 50.0
+"""The sensor ends at 8 N m [N m]."""
+FOREIGN_SPEED = 0.05
+"""Joint speed that shows a motion [rad/s]."""
 
 
 def joints_to_degrees(q: Array) -> list[float]:
@@ -71,30 +47,118 @@ def joints_to_degrees(q: Array) -> list[float]:
 
 
 def sample_from_push(
-    push: Push, *, sequence: int, received: float, stamp_ns: int
-) -> ArmSample | None:
-    """Convert one state packet; None when its joints are not to be trusted.
+    push: Push,
+    *,
+    joints: int,
+    sequence: int,
+    received: float,
+    stamp_ns: int,
+    gliding: bool = False,
+    streaming: bool = True,
+) -> ArmSample:
+    """Convert one state packet; what cannot be true is its ``doubt``.
+
+    What hold for every arm, limits, jumps and frozen values, is looked at by the driver.
 
     Args:
         push: what the packet says.
+        joints: number of the arm's joints.
         sequence: number of the packet.
         received: monotonic receive time [s].
         stamp_ns: wall-clock receive time [ns].
+        gliding: whether this driver lets the set point glide.
+        streaming: whether this driver sent targets a short while ago.
     """
-    if not push.position or not all(map(math.isfinite, push.position)):
-        return None
+    velocity = _array(push.speed, joints, RAD_PER_S_PER_SPEED)
     return ArmSample(
         sequence=sequence,
         received=received,
         stamp_ns=stamp_ns,
-        position=np.array(push.position) * RAD_PER_ANGLE,
-        velocity=np.array(push.speed) * RAD_PER_S_PER_SPEED,
-        effort=np.array(push.current) * AMPERE_PER_CURRENT,
-        wrench=np.array(push.zero_force) * 1e-3 if push.zero_force else None,
+        position=_array(push.position, joints, RAD_PER_ANGLE),
+        velocity=velocity,
+        effort=_array(push.current, joints, AMPERE_PER_CURRENT),
+        wrench=None if wrench_doubt(push) else np.array(push.zero_force) * THOUSANDTH,
         fault=fault_text(push.errors, push.joint_errors),
         faulty_joints=tuple(n for n, bits in enumerate(push.joint_errors, 1) if bits),
+        obstacle=obstacle(push, float(np.max(np.abs(velocity))), gliding, streaming),
+        doubt="; ".join(_doubts(push)),
         mode=push.mode,
+        temperature=_told(push.temperature),
+        voltage=_told(push.voltage),
+        enabled=push.enabled,
     )
+
+
+def obstacle(push: Push, speed: float, gliding: bool, streaming: bool) -> str:
+    """Why the arm follows no targets although it reports no error; empty when it is ready.
+
+    Args:
+        push: what the packet says.
+        speed: largest joint speed [rad/s].
+        gliding: whether this driver lets the set point glide.
+        streaming: whether this driver sent targets a short while ago.
+    """
+    if push.mode in GUIDING:
+        return f"{GUIDING[push.mode]} ({push.mode})"
+    if push.mode == PAUSED:
+        return "a pause set at the pendant: end it there"
+    if push.mode in PLANNED and not (push.mode == GLIDE and gliding):
+        return f"a motion from the pendant or another program ({push.mode})"
+    if push.mode == STREAMED and not streaming and speed > FOREIGN_SPEED:
+        return f"targets of another program ({push.mode})"
+    disabled = [str(number) for number, on in enumerate(push.enabled, 1) if not on]
+    if disabled:
+        return f"joint {', '.join(disabled)} disabled: call arm/clear_errors to enable"
+    return ""
+
+
+def wrench_doubt(push: Push) -> str:
+    """Why the wrench is not to be believed; the joints may be. Empty when it is."""
+    if len(push.zero_force) != 6:
+        return "the force sensor is silent"
+    for index, value in enumerate(push.zero_force):
+        bound = LARGEST_FORCE if index < 3 else LARGEST_MOMENT
+        if not abs(value) * THOUSANDTH <= bound:
+            unit = "N" if index < 3 else "N m"
+            told = f"zero_force[{index}] is {value * THOUSANDTH:g} {unit}"
+            return f"{told}, possible is up to {bound:g}"
+    return ""
+
+
+def _doubts(push: Push) -> Iterator[str]:
+    """What of the packet cannot be true: field, value and bound."""
+    yield from push.problems
+    for field, values, scale, low, high, unit in (
+        (
+            "joint_current",
+            push.current,
+            AMPERE_PER_CURRENT,
+            -LARGEST_CURRENT,
+            LARGEST_CURRENT,
+            "A",
+        ),
+        ("joint_temperature", push.temperature, THOUSANDTH, *TEMPERATURES, "deg C"),
+        ("joint_voltage", push.voltage, THOUSANDTH, *VOLTAGES, "V"),
+    ):
+        if field == "joint_voltage" and not any(values):
+            continue  # not told
+        for joint, value in enumerate(values, 1):
+            if not low <= value * scale <= high:
+                yield (
+                    f"{field} of joint {joint} is {value * scale:g} {unit}, possible are "
+                    f"{low:g} to {high:g}"
+                )
+                break
+
+
+def _array(values: Sequence[float], joints: int, scale: float) -> Array:
+    """Values (n,) in SI units; not numbers where the packet has none, which ``doubt`` tells."""
+    return np.array(values) * scale if values else np.full(joints, np.nan)
+
+
+def _told(values: Sequence[float]) -> Array | None:
+    """Values (n,) [deg C, V]; None where the device tells none: no field, or only zeros."""
+    return np.array(values) * THOUSANDTH if any(values) else None
 
 
 def identity_from_record(record: Identity, name: str, misfit: str) -> ArmIdentity:

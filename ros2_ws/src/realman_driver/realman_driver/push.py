@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 STATE_NAME = "realtime_arm_joint_state"
-LONGEST_PUSH = 2047
-"""A longer packet is none of a controller [bytes]."""
+
+
+OPTIONAL = ("joint_temperature", "joint_voltage", "force", "zero_force")
+"""Lists without which the joints are still known."""
+
+
+MOST_ERRORS = 24
+"""The error list has room for so many."""
+LARGEST_CODE = 0xFFFF
 
 
 class PushError(ValueError):
@@ -22,7 +29,7 @@ class Push:
     mode: str
     """``arm_current_status``."""
     errors: tuple[int, ...]
-    """System error codes, without zeros."""
+    """System error codes, without zeros, each once."""
     current: tuple[float, ...]
     """Motor currents [0.001 mA]."""
     enabled: tuple[bool, ...]
@@ -70,7 +77,8 @@ def read_push(packet: bytes, joints: int) -> Push:
                 return tuple(_number(value) for value in values[:count])
             except (TypeError, OverflowError):
                 pass
-        problems.append(f"{name} is {_short(values)}, need {count} numbers")
+        if name not in OPTIONAL:
+            problems.append(f"{name} is {_short(values)}, need {count} numbers")
         return ()
 
     status, force = _part(message, "joint_status"), _part(message, "six_force_sensor")
@@ -78,11 +86,15 @@ def read_push(packet: bytes, joints: int) -> Push:
     if not isinstance(mode, str):
         problems.append(f"arm_current_status is {_short(mode)}, need a word")
         mode = ""
+    told = numbers(status, "joint_en_flag", joints)
+    flags = tuple(flag == 1 for flag in told)
+    if any(flag not in (0.0, 1.0) for flag in told):
+        problems.append(f"joint_en_flag is {list(told)}, need 0 or 1 each")
     return Push(
         mode=mode,
         errors=_errors(message, problems),
         current=numbers(status, "joint_current", joints),
-        enabled=tuple(v == 1 for v in numbers(status, "joint_en_flag", joints)),
+        enabled=flags,
         joint_errors=tuple(_bits(v) for v in numbers(status, "joint_err_code", joints)),
         position=numbers(status, "joint_position", joints),
         temperature=numbers(status, "joint_temperature", joints),
@@ -102,12 +114,16 @@ def _errors(message: Mapping[str, Any], problems: list[str]) -> tuple[int, ...]:
     if not isinstance(listed, list):
         problems.append(f"err is {_short(listed)}, need a list of codes")
         return ()
+    if len(listed) > MOST_ERRORS:
+        problems.append(f"err has {len(listed)} entries, possible are {MOST_ERRORS}")
     codes: list[int] = []
     for entry in listed:
         try:
             code = int(entry, 0) if isinstance(entry, str) else int(_number(entry))
+            if not 0 <= code <= LARGEST_CODE:
+                raise ValueError
         except (TypeError, ValueError, OverflowError):
-            problems.append(f"err has the entry {_short(entry)}, need codes")
+            problems.append(f"err has the entry {_short(entry)}, need 1 to {LARGEST_CODE}")
             continue
         if code and code not in codes:
             codes.append(code)
@@ -122,7 +138,7 @@ def _number(value: object) -> float:
 
 def _bits(value: float) -> int:
     """Error bits; what is no code counts as all of them."""
-    return int(value) if math.isfinite(value) and 0 <= value <= 0xFFFF else 0xFFFF
+    return int(value) if math.isfinite(value) and 0 <= value <= LARGEST_CODE else LARGEST_CODE
 
 
 def _part(message: Mapping[str, Any], name: str) -> Mapping[str, Any]:

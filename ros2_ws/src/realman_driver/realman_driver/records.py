@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 VERSION = 1
 """Both ends come from one installation; another version is a broken packet."""
-LARGEST = 4096
+LARGEST = 16384
 """Room for the longest record [bytes]."""
 JOINTS = 7
 """Places for joints in every record, as in the SDK's push."""

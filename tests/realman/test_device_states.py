@@ -1,0 +1,203 @@
+"""What the controller tells of the arm's readiness and health, and an arm against an obstacle."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from arm_driver.plant import IdealPlant, Measurement
+from realman_driver.emulator.control import EmulatorControl
+from realman_driver.emulator.server import ControllerServer
+
+from .conftest import START, RunningController, arm_config
+
+pytest.importorskip("Robotic_Arm")
+WALL = 0.08
+"""Joint 1 comes no further: something stands there [rad]."""
+
+
+def wave(t: float) -> np.ndarray:
+    return START + 0.15 * (1 - np.cos(2.0 * t))
+
+
+def silence(rig, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    assert rig.wait_for(lambda: time.monotonic() > end)
+
+
+def errors(controller) -> tuple[list[int], list[int]]:
+    status = controller.control.status()
+    return status["errors"], status["joint_errors"]
+
+
+def largest_step(controller, since: float = 0.0) -> float:
+    trace = controller.control.trace()
+    return float(np.abs(np.diff(trace[trace[:, 0] >= since, 1:8], axis=0)).max())
+
+
+@pytest.mark.parametrize(
+    ("fault", "arguments", "words"),
+    [
+        ("hand_guiding", {"seconds": 0.6}, "hand guiding (current_drag)"),
+        ("pendant", {"angle": 0.1}, "a motion from the pendant"),
+    ],
+)
+def test_arm_in_other_hands_is_not_commanded_until_it_is_enabled_again(
+    rig, controller, fault: str, arguments: dict[str, float], words: str
+) -> None:
+    rig.drive(wave, 0.3)
+    assert rig.wait_for_state("connected") or rig.status.state == "holding"
+    silence(rig, 0.6)  # the arm's own last motion is over
+    controller.control.fault(fault, **arguments)
+    assert rig.wait_for_state("not_ready")
+    assert words in rig.status.reason
+    assert words in rig.command(START)
+    assert rig.wait_for(lambda: rig.client.latest().obstacle == "")
+    assert rig.wait_for(lambda: "call arm/enable" in rig.command(START))
+    frames = controller.control.status()["frames"]
+    assert rig.wait_for(lambda: rig.driver.enable() == "")
+    assert rig.wait_for_state("connected")
+    assert controller.control.status()["frames"] == frames
+    silence(rig, 0.15)  # of the commander, which kept on asking
+    here = rig.client.latest().position
+    refusals = rig.drive(lambda t: here + 0.1 * (1 - np.cos(2.0 * t)), 0.8)
+    assert refusals[-1] == ""
+    assert errors(controller) == ([], [0] * 7)
+    assert largest_step(controller) < 0.06
+
+
+def test_disabled_joint_is_named_and_enabled_by_clearing(rig, controller) -> None:
+    controller.control.fault("disable_joint", joint=3)
+    assert rig.wait_for_state("not_ready")
+    assert "joint 3 disabled: call arm/clear_errors to enable" in rig.status.reason
+    assert "joint 3 disabled" in rig.command(START)
+    assert rig.driver.clear_errors() == ""
+    assert rig.wait_for(lambda: rig.client.latest().obstacle == "")
+    assert rig.driver.enable() == ""
+    assert rig.wait_for_state("connected")
+    assert rig.command(rig.client.latest().position) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "arguments", "word"),
+    [
+        ("field", {"field": "joint_position", "joint": 3, "value": 99999999}, "position"),
+        ("field", {"field": "joint_position", "joint": 2, "value": "x"}, "joint_position"),
+        ("field", {"field": "joint_current"}, "joint_current"),
+        ("field", {"field": "joint_speed", "joint": 1, "value": 1e9}, "velocity"),
+        ("field", {"field": "joint_temperature", "value": 99999999}, "joint_temperature"),
+        ("field", {"field": "joint_voltage", "joint": 7, "value": -1}, "joint_voltage"),
+        ("field", {"field": "err", "value": 4097, "count": 300}, "err"),
+        ("missing", {"field": "joint_err_code"}, "joint_err_code"),
+    ],
+)
+def test_field_that_cannot_be_true_makes_the_arm_hold_and_is_named(
+    rig, controller, fault: str, arguments: dict[str, object], word: str
+) -> None:
+    if arguments["field"] == "err":
+        arguments = arguments | {"value": 70000}  # no code, so no fault either
+    controller.control.fault(fault, **arguments)
+    assert rig.wait_for_state("no_feedback")
+    assert rig.wait_for(lambda: word in rig.status.reason), rig.status.reason
+    seen = len(rig.received)
+    assert rig.wait_for(lambda: rig.client.latest().sequence > 30)
+    assert len(rig.received) <= seen + 1  # never published
+    controller.control.fault("clear")
+    assert rig.wait_for_state("connected")
+    assert np.allclose(rig.client.latest().position, START, atol=2e-3)
+
+
+@pytest.mark.parametrize("field", ["joint_position", "joint_speed"])
+def test_field_that_freezes_while_others_live_makes_the_arm_hold(
+    rig, controller, field: str
+) -> None:
+    rig.drive(lambda t: START + 3.0 * (wave(t) - START), 0.8)
+    controller.control.fault("freeze_field", field=field)
+    rig.drive(lambda t: START + 3.0 * (wave(t + 0.8) - START), 1.5)
+    assert "no_feedback" in [state for _, state in rig.states]
+    assert "is frozen" in rig.status.reason or field == "joint_speed"
+    controller.control.fault("clear")
+    assert rig.driver.clear_errors() == ""  # the arm stands where the value froze
+    assert rig.wait_for_state("connected"), rig.status
+    assert errors(controller) == ([], [0] * 7)
+
+
+def test_sensor_that_fails_alone_gives_no_wrench_and_the_arm_goes_on(rig, controller) -> None:
+    controller.control.fault("field", field="zero_force")
+    assert rig.wait_for(lambda: rig.client.latest().wrench is None)
+    assert "zero_force[0] is nan N" in rig.client.health()["force sensor"]
+    refusals = rig.drive(wave, 0.5)
+    assert refusals[-1] == ""
+    assert "no_feedback" not in [state for _, state in rig.states]
+
+
+class BlockedPlant:
+    """An ideal arm whose joint 1 meets an obstacle."""
+
+    def __init__(self) -> None:
+        self._arm = IdealPlant(START)
+
+    def read(self) -> Measurement:
+        free = self._arm.read()
+        blocked = free.q[0] > WALL
+        q, qd = free.q.copy(), free.qd.copy()
+        q[0], qd[0] = min(q[0], WALL), 0.0 if blocked else qd[0]
+        # As on a real arm, the encoder tells pressure in its last digits.
+        q[0] += 1e-3 * (free.q[0] - WALL) if blocked else 0.0
+        return Measurement(q, qd, free.torque, free.wrench)
+
+    def write_target(self, q: np.ndarray) -> None:
+        self._arm.write_target(q)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def blocked(address) -> Iterator[RunningController]:
+    """A controller whose arm meets an obstacle."""
+    server = ControllerServer(address, BlockedPlant())
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    control = EmulatorControl(address.control_path)
+    control.wait_until_up(deadline_s=5.0)
+    yield RunningController(address, control)
+    server.stop()
+    thread.join(5.0)
+
+
+@pytest.mark.parametrize("interruption", ["pause", "stop", "collision", "disabled"])
+def test_arm_pressed_against_an_obstacle_resumes_without_a_jump(
+    make_rig, blocked, interruption: str
+) -> None:
+    rig = make_rig(arm_config(blocked.config))
+    assert rig.wait_for_state("connected")
+    press = START + 0.12 * np.eye(7)[0]
+    rig.drive(lambda t: START + min(t, 1.0) * (press - START), 1.4)
+    lead = blocked.control.status()["setpoint"][0] - WALL
+    assert lead > 0.03  # the set point stands in the obstacle
+    if interruption == "stop":
+        assert rig.driver.stop("test")
+    elif interruption == "collision":
+        blocked.control.fault("collision")
+        assert rig.wait_for_state("fault")
+        assert rig.driver.clear_errors() == ""
+    elif interruption == "disabled":
+        blocked.control.fault("disable_joint", joint=2)
+        assert rig.wait_for_state("not_ready")
+        assert rig.driver.clear_errors() == ""
+        assert rig.wait_for(lambda: rig.client.latest().obstacle == "")
+    else:
+        assert rig.wait_for_state("connected")
+    if interruption != "pause":
+        assert rig.wait_for(lambda: rig.driver.enable() == "")
+        assert rig.wait_for_state("connected")
+        assert abs(blocked.control.status()["setpoint"][0] - WALL) < 2e-3  # let go of it
+    enabled_at = time.monotonic()
+    refusals = rig.drive(lambda t: START, 1.5)
+    assert refusals[-1] == ""
+    assert errors(blocked) == ([], [0] * 7)
+    assert largest_step(blocked, enabled_at) < 0.03
+    assert rig.wait_for(lambda: np.allclose(rig.client.latest().position, START, atol=5e-3))
