@@ -117,7 +117,36 @@ WRONG = {
     ),
     "home in the table": (
         change(*LEFT, "home", [0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0]),
-        "above the table",
+        "mm from the obstacle table; need 10 mm|the guard's workspace",
+    ),
+    "a workspace without home": (
+        lambda v: v.update(guard={"workspace_lower": [0.6, -1.0, 0.0]}),
+        "puts the grasp point at 0.122 m in x; need 0.6 to 0.95 m",
+    ),
+    "a table as high as the arms": (
+        lambda v: v.update(
+            obstacles={
+                "table": {
+                    "shape": "box",
+                    "size": [0.9, 1.6, 3.4],
+                    "pose": [0.25, 0, -0.03, 0, 0, 0, 1],
+                    "is_worked_on": True,
+                }
+            }
+        ),
+        "mm from the obstacle table",
+    ),
+    "a guard that stops at contact": (
+        lambda v: v.update(guard={"arm_arm": {"stop": 0.001, "slow": 0.1}}),
+        "guard.arm_arm.stop is 0.001 m; need at least 0.005",
+    ),
+    "a wrist camera in the next room": (
+        change("cameras", "left_wrist", "view", "position", [0.09, 0.0, 2.5]),
+        "2.5 m from left_flange; need at most 0.5 m",
+    ),
+    "a camera under the floor": (
+        change("cameras", "overhead", "view", "position", [0.08, 0.0, -1.05]),
+        "-1.05 m high",
     ),
     "home of both in one place": (
         change(*RIGHT, "base_pose", [0.243, 0.25, 0.0, 0.0, 0.0, 1.0, 0.0]),
@@ -223,7 +252,7 @@ WRONG = {
     "yaw in degrees": (change("operators", "left", "yaw", 90.0), "90 deg are 1.571 rad"),
     "hand rotation of length 0": (
         change("operators", "left", "hand_rotation", [0.0] * 4),
-        "0 0 0 1 is no rotation",
+        "0 0 0 1 turns nothing",
     ),
     "commands on the topic of states": (
         change("topics", "joint_command", "arm/joint_states"),

@@ -7,19 +7,23 @@ They hold for cell *files*; texts embedded in recordings are read without them.
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model, tool_chain
-from ate_core.camera_config import CameraConfig
-from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
+from ate_core.camera_config import WORLD_MOUNT, CameraConfig
+from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig, Side
 from ate_core.drivers import STREAM_RATES
 from ate_core.entry_checks import RosName
-from ate_core.geometry import pose_to_matrix
+from ate_core.geometry import inverse, pose_to_matrix, rotation_exp, transform
+from ate_core.guard_config import GuardConfig, Obstacle
 from ate_core.topics import Topics
 
+Array = NDArray[np.float64]
 Problems = Iterator[str]
+SIDES = get_args(Side)
 
 
 class Cell(Protocol):
@@ -46,6 +50,14 @@ class Cell(Protocol):
         """Names of topics."""
 
     @property
+    def guard(self) -> GuardConfig:
+        """Distances that are kept."""
+
+    @property
+    def obstacles(self) -> Mapping[str, Obstacle]:
+        """What stands in the cell."""
+
+    @property
     def vectors(self) -> Any:
         """Layout of state and action: `ate_core.contract.LayoutConfig`."""
 
@@ -62,8 +74,14 @@ LIMIT_TOLERANCE = 1e-3
 """How far a cell's limit may lie outside the model's: files hold rounded numbers [rad, rad/s]."""
 BASE_DISTANCE = 0.15
 """Smallest distance of two bases [m]: their housings are that wide."""
-TOOL_HEIGHT = 0.01
-"""Smallest height of a resting grasp point above the table, which is at z = 0 [m]."""
+CLEARANCE = 0.01
+"""Smallest distance of a resting arm's joints and grasp point from an obstacle [m]."""
+LEAST_STOP = 0.005
+"""Smallest distance at which the guard stops an arm [m]."""
+CARRIED = 0.5
+"""Largest distance of a carried camera from its flange [m]."""
+LOWEST_CAMERA = -0.5
+"""Lowest place of a camera that stands in the cell [m]."""
 TOOL_DISTANCE = 0.10
 """Smallest distance of two resting grasp points [m]: a gripper is that wide."""
 BRAKING_ANGLE = 1.0
@@ -272,8 +290,8 @@ def _model_bounds(cell: Cell) -> Problems:
 
 
 def _home(cell: Cell) -> Problems:
-    """The resting postures lie within what may be commanded, over the table, apart."""
-    tools: dict[str, np.ndarray] = {}
+    """The resting postures lie within what may be commanded, clear of obstacles, and apart."""
+    tools: dict[str, Array] = {}
     for side, arm in cell.arms.items():
         lower, upper = arm.bounds(cell.safety.position_margin)
         for name, low, angle, high in zip(arm.joint_names, lower, arm.home, upper, strict=True):
@@ -282,14 +300,17 @@ def _home(cell: Cell) -> Problems:
                     f"arms.{side}.home of {name} is {angle:g} rad; need {low:g} to {high:g}, the "
                     "limits less safety.position_margin: move home inside"
                 )
-        tools[side] = _tool(arm)
-        if tools[side][2] < TOOL_HEIGHT:
-            yield (
-                f"arms.{side}.home puts the grasp point {1e3 * tools[side][2]:.0f} mm above the "
-                f"table (z = 0); need {1e3 * TOOL_HEIGHT:.0f} mm: correct home, base_pose or "
-                "tool_length"
-            )
-    if len(tools) == 2:
+        points = _resting_points(arm)
+        tools[side] = points[-1]
+        yield from _in_workspace(cell.guard, side, tools[side])
+        for name, obstacle in cell.obstacles.items():
+            clear = min(distance_to(obstacle, point) for point in points)
+            if clear < CLEARANCE:
+                yield (
+                    f"arms.{side}.home puts the arm {1e3 * clear:.0f} mm from the obstacle {name}"
+                    f"; need {1e3 * CLEARANCE:.0f} mm: correct home, base_pose or the obstacle"
+                )
+    if len(tools) == len(SIDES):
         apart = float(np.linalg.norm(np.subtract(*tools.values())))
         if apart < TOOL_DISTANCE:
             yield (
@@ -298,9 +319,73 @@ def _home(cell: Cell) -> Problems:
             )
 
 
-def _tool(arm: ArmConfig) -> np.ndarray:
-    """Place of the resting grasp point in the world (3,) [m]."""
-    return np.asarray((pose_to_matrix(arm.base_pose) @ tool_chain(arm).fk(arm.home))[:3, 3])
+def _resting_points(arm: ArmConfig) -> list[Array]:
+    """Joints beyond the shoulder, flange and grasp point at home, in the world (3,) [m]."""
+    base, chain = pose_to_matrix(arm.base_pose), load_arm_model(arm.model).chain()
+    places, frame = [], np.asarray(base)
+    for joint, angle in zip(chain.joints, arm.home, strict=True):
+        frame = frame @ joint.origin @ transform(rotation_exp(joint.axis * angle), np.zeros(3))
+        places.append(frame[:3, 3])
+    tool = base @ tool_chain(arm).fk(arm.home)
+    return [*places[2:], np.asarray(tool[:3, 3])]
+
+
+def _in_workspace(guard: GuardConfig, side: str, tool: Array) -> Problems:
+    rows = zip("xyz", guard.workspace_lower, tool, guard.workspace_upper, strict=True)
+    for axis, low, place, high in rows:
+        if not low <= place <= high:
+            yield (
+                f"arms.{side}.home puts the grasp point at {place:.3f} m in {axis}; need {low:g} "
+                f"to {high:g} m, the guard's workspace: correct home, base_pose or "
+                f"guard.workspace_lower and workspace_upper"
+            )
+
+
+def distance_to(obstacle: Obstacle, point: Array) -> float:
+    """Distance of a point (3,) in the world from an obstacle [m]; below 0 inside."""
+    x, y, z = (inverse(pose_to_matrix(obstacle.pose)) @ np.append(point, 1.0))[:3]
+    size = obstacle.size
+    if obstacle.shape == "sphere":
+        return float(np.linalg.norm((x, y, z))) - size[0]
+    if obstacle.shape == "capsule":
+        beyond = max(abs(z) - size[1] / 2, 0.0)
+        return float(np.linalg.norm((x, y, beyond))) - size[0]
+    if obstacle.shape == "cylinder":
+        gaps = np.array([np.hypot(x, y) - size[0], abs(z) - size[1] / 2])
+    else:
+        gaps = np.abs([x, y, z]) - np.array(size) / 2
+    return float(np.linalg.norm(np.maximum(gaps, 0.0)) + min(float(np.max(gaps)), 0.0))
+
+
+def _zones(cell: Cell) -> Problems:
+    """Only a gripper may come within millimetres of something: of what it works on."""
+    for name in ("arm_arm", "gripper_gripper", "arm_table", "same_arm", "obstacle"):
+        stop = getattr(cell.guard, name).stop
+        if stop < LEAST_STOP:
+            yield (
+                f"guard.{name}.stop is {stop:g} m; need at least {LEAST_STOP:g} m: joints droop "
+                "and shapes are approximate, so less is contact"
+            )
+
+
+def _views(cell: Cell) -> Problems:
+    """A camera stands in the cell, or is carried near a flange."""
+    for role, camera in cell.cameras.items():
+        view = camera.view
+        if view is None:
+            continue
+        where = f"cameras.{role}.view.position"
+        carried = float(np.linalg.norm(view.position))
+        if view.mount.endswith("_flange") and carried > CARRIED:
+            yield (
+                f"{where} is {carried:.3g} m from {view.mount}; need at most {CARRIED:g} m: it "
+                "is given in the frame of the flange"
+            )
+        if view.mount == WORLD_MOUNT and view.position[2] < LOWEST_CAMERA:
+            yield (
+                f"{where} is {view.position[2]:g} m high; need at least {LOWEST_CAMERA:g} m: the "
+                "table is at 0, and z is up"
+            )
 
 
 def _bases(cell: Cell) -> Problems:
@@ -399,6 +484,8 @@ DRIVEN_CHECKS: tuple[Check, ...] = (
     _vector_units,
     _model_bounds,
     _home,
+    _zones,
+    _views,
     _stream_rates,
     _pushes,
     _timeouts,

@@ -285,7 +285,11 @@ def _read_cell(cell: str | Path | None, hardware: Hardware, problems: list[str])
             f"cell file {cell or file} cannot be read ({reason}): give an existing YAML "
             f"file or a packaged cell ({', '.join(packaged_cells())})"
         ) from None
-    values = _parse_yaml(text, str(file))
+    return _settle(_parse_yaml(text, str(file)), file, hardware, problems)
+
+
+def _settle(values: dict[str, Any], file: Path, hardware: Hardware, problems: list[str]) -> Cell:
+    """Build the cell of a parsed file; entries that are refused are added to ``problems``."""
     simulation = values.pop("simulation", None)
     if hardware == "sim":
         if simulation is None:

@@ -74,9 +74,9 @@ class ArmConfig:
     """Largest speeds of the arm [rad/s]."""
     guards: dict[str, Guard] = field(default_factory=dict)
     """Name from ``joint_names`` -> bounds inside the limits."""
-    tool_length: Annotated[float, Range(0.0, 0.6, "m")] = 0.16
+    tool_length: Annotated[float, Range(0.02, 0.6, "m")] = 0.16
     """Flange to grasp point along the flange's z [m]."""
-    payload_kg: Annotated[float, Range(0.0, 20.0, "kg")] = 0.43
+    payload_kg: Annotated[float, Range(0.05, 20.0, "kg")] = 0.43
     """Mass at the flange [kg]."""
 
     def __post_init__(self) -> None:

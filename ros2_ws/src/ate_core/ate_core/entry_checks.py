@@ -95,7 +95,7 @@ class UnitQuaternion:
         if abs(length - 1.0) <= UNIT_LENGTH_TOLERANCE:
             return ""
         remedy = (
-            "0 0 0 1 is no rotation"
+            "0 0 0 1 turns nothing"
             if length < UNIT_LENGTH_TOLERANCE
             else "divide it by its length: "
             + " ".join(f"{x / length:.6g}" for x in value[-QUATERNION_SIZE:])
@@ -185,8 +185,8 @@ class RosName:
 Angle = Annotated[float, Range(-2.0 * math.pi, 2.0 * math.pi, "rad")]
 """Angle of a joint: no joint of a served arm turns more than once either way."""
 JointSpeed = Annotated[float, Range(0.01, 10.0, "rad/s")]
-"""Speed of a joint: ten times slower than a snail's, and faster than any arm beside people."""
-Metres = Annotated[float, Range(-5.0, 5.0, "m")]
+"""Speed of a joint: above any arm that works beside people."""
+Metres = Annotated[float, Range(-3.0, 3.0, "m")]
 """Coordinate within the cell."""
 Port = Annotated[int, Range(1, 65535)]
 """Port of a network connection."""

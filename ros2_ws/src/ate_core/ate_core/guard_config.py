@@ -53,7 +53,7 @@ class Obstacle:
 class Zone:
     """How near one kind of pair may come."""
 
-    stop: Annotated[float, Range(0.0, 0.2, "m")]
+    stop: Annotated[float, Range(0.0002, 0.2, "m")]
     """Distance at which the arm stands still [m]."""
     slow: Annotated[float, Range(0.005, 0.6, "m")]
     """Distance from which it is slowed, in proportion to what is left [m]."""

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from ate_bringup.doctor.finding import Patient
 from ate_core.contract import (
     Cell,
@@ -42,7 +44,30 @@ def look_at_cell_file(patient: Patient) -> Iterator[Finding]:
                 f"{cell.name}: arms {arms}; {len(cell.cameras)} cameras; layout "
                 f"{cell.layout.sha256[:12]}",
             )
+            yield from _clearance(cell)
             yield from (_placeholders(cell) if hardware == "real" else ())
+
+
+def _clearance(cell: Cell) -> Iterator[Finding]:
+    """At home nothing is nearer than the distance at which the guard stops an arm."""
+    if not cell.operators:
+        return
+    try:
+        from ate_core.guard.geometry import CellGeometry
+    except ImportError:
+        return  # the libraries say which is missing
+    geometry = CellGeometry(cell, tuple(cell.arms))
+    geometry.update(np.concatenate([arm.home for arm in cell.arms.values()]))
+    for index, (distance, pair) in enumerate(geometry.distances()):
+        near = geometry.near(index, pair, distance)
+        if distance < near.zone.stop:
+            yield failed(
+                "home",
+                f"{near.first} is {1e3 * distance:.0f} mm from {near.second}",
+                "no arm could leave it: correct home, base_pose, obstacles or guard."
+                f"{near.kind}.stop",
+                f"{1e3 * near.zone.stop:.0f} mm",
+            )
 
 
 def _placeholders(cell: Cell) -> Iterator[Finding]:
