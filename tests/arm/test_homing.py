@@ -137,6 +137,15 @@ def test_a_home_button_held_through_a_stop_must_be_released_first(away) -> None:
     assert away.driver.hold_home(away.now) == ""
 
 
+def test_a_home_that_was_refused_may_be_asked_for_again_at_once(away) -> None:
+    away.run(5, target=away.backend.q)
+    assert "teleop" in away.driver.home(away.now)
+    assert away.beside(lambda: away.driver.stop("by hand"))
+    assert away.driver.enable() == ""
+    away.run()
+    assert away.driver.home(away.now) == ""
+
+
 def test_home_is_refused_while_somebody_holds_the_arm(away) -> None:
     away.run(5, target=away.backend.q)
     assert "teleop" in away.driver.home(away.now)

@@ -3,6 +3,7 @@
 The back end is the only way to the arm, and everything sent through it went through the filter.
 """
 
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from arm_driver.clearing import Clearing
 from arm_driver.device_stop import DeviceStop
-from arm_driver.homing import AT_HOME, HOME_SPEED, HomeButton, HomePath, Homing, PathCheck
+from arm_driver.homing import AT_HOME, HOME, HOME_SPEED, HomeButton, HomePath, Homing, PathCheck
 from arm_driver.interface import ArmBackend, ArmSample, misfit
 from arm_driver.latch import (
     CLEARED,
@@ -25,7 +26,7 @@ from arm_driver.latch import (
     StopLatch,
 )
 from arm_driver.plausibility import Plausibility
-from arm_driver.status import HOME, SETTLING, Condition, driver_status
+from arm_driver.status import SETTLING, Condition, driver_status
 from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
@@ -109,6 +110,7 @@ class ArmDriver:
         self._motion = threading.Lock()
         self._filter = SafetyFilter(safety, arm, guard)
         self._homing: Homing | None = None
+        self._ways = itertools.count(1)
         self._home_ended = ""
         self._button = HomeButton()
         # Of the stream alone.
@@ -463,13 +465,13 @@ class ArmDriver:
         if problem:
             return problem
         path = HomePath(fresh.position, goal, now, HOME_SPEED, self._period)
-        first = JointCommand(commander=HOME, position=path.advance(now), stamp=now)
         with self._motion:
             if self._homing is not None:
                 return ""
-            verdict = self._filter.submit(first, now)
+            homing = Homing(path, held_at, f"way {next(self._ways)}")
+            verdict = self._filter.submit(homing.command(now, None), now)
             if verdict.accepted:
-                self._homing, self._home_ended = Homing(path, held_at), ""
+                self._homing, self._home_ended = homing, ""
             return verdict.reason
 
     def _continue_home(self, now: float) -> None:
@@ -477,9 +479,7 @@ class ArmDriver:
             return
         reason = self._homing.end(now)
         if not reason:
-            point = self._homing.path.advance(now, self._target)
-            command = JointCommand(commander=HOME, position=point, stamp=now)
-            reason = self._filter.submit(command, now).reason
+            reason = self._filter.submit(self._homing.command(now, self._target), now).reason
         if reason:
             self._end_homing(reason)
 
@@ -487,8 +487,8 @@ class ArmDriver:
         if self._homing is not None:
             if self._homing.held_at is not None:
                 self._button.spend(self._homing.held_at)
+            self._filter.release(HOME, self._homing.source)
             self._homing, self._home_ended = None, reason
-            self._filter.release(HOME)
 
     # --- parts -------------------------------------------------------------------------------
 

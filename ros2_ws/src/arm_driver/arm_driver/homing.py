@@ -5,12 +5,16 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ate_core.safety import JointCommand
+
 Array = NDArray[np.float64]
 
 PathCheck = Callable[[Array, Array], str]
 """Start and goal (n,) [rad] of a straight motion of the joints -> why it must not be; empty when
 it may."""
 
+HOME = "home"
+"""Commander name of the driver's own motion."""
 HOME_SPEED = 0.5
 """Largest joint speed on the way home [rad/s]."""
 HOLD_SILENCE = 0.2
@@ -92,15 +96,22 @@ class HomePath:
 class Homing:
     """One way home: the whole way after one call, or as long as a button is held."""
 
-    def __init__(self, path: HomePath, held_at: float | None) -> None:
+    def __init__(self, path: HomePath, held_at: float | None, source: str) -> None:
         """Begin.
 
         Args:
             path: the way.
             held_at: when the button was last known to be held [s]; None: the whole way.
+            source: another one for each way, as each is a deliberate act of its own.
         """
         self.path = path
         self.held_at = held_at
+        self.source = source
+
+    def command(self, now: float, follower: Array | None) -> JointCommand:
+        """Next point of the way; arguments as in `HomePath.advance`."""
+        point = self.path.advance(now, follower)
+        return JointCommand(commander=HOME, source=self.source, position=point, stamp=now)
 
     def end(self, now: float) -> str:
         """Why it is over; empty while it goes on.

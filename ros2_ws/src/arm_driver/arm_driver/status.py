@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from arm_driver.homing import HOME
 from arm_driver.interface import ArmSample
 from arm_driver.latch import ENDED_BY_ENABLE, ESTOP, FAULT, INACTIVE, StopLatch
 from ate_core.safety import FilterOutput, FilterState
 
-HOME = "home"
-"""Commander name of the driver's own motion."""
 SETTLING = "the device's set point glides to the measured joints"
 """Why a ready arm takes no commands yet."""
 
