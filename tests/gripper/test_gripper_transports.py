@@ -94,7 +94,11 @@ def test_heartbeat_of_ucanfd_is_passed_over() -> None:
     beat = adapter.idle(10.0)
     assert (len(beat), beat[:2], beat[-1:]) == (17, b"\x5a\xff", b"\xa5")
     assert adapter.idle(10.5) == b""
-    assert kind.host(1).feed(beat + adapter.wrap(REPORT)) == [REPORT]
+    host = kind.host(1)
+    assert host.feed(beat + adapter.wrap(REPORT)) == [REPORT]
+    for frame in (beat, *host.setup):
+        adapter.feed(frame, 11.0)
+    assert adapter.feed(host.wrap(OPEN), 11.0) == [OPEN]
 
 
 def test_remote_and_error_frames_of_the_bus_are_dropped() -> None:

@@ -80,7 +80,7 @@ class FramedAdapter:
             for name, frame in framing.setup
         ]
         self._scanner = FrameScanner([*setup, *framing.data])
-        self._ready: set[str] = set()
+        self._awaited = {name for name, _ in framing.setup}
         self._beat_at = float("-inf")
 
     def feed(self, chunk: bytes, now: float) -> list[bytes]:
@@ -88,10 +88,10 @@ class FramedAdapter:
         payloads = []
         for name, frame in self._scanner.feed(chunk):
             if name != DATA:
-                self._ready.add(name)
+                self._awaited.discard(name)
                 continue
             device, payload = self._framing.unwrap(frame)
-            if device == self._id and len(self._ready) == len(self._framing.setup):
+            if device == self._id and not self._awaited:
                 payloads.append(payload)
         return payloads
 
@@ -109,4 +109,4 @@ class FramedAdapter:
     def clear(self) -> None:
         """Start again, as after power-on."""
         self._scanner.clear()
-        self._ready.clear()
+        self._awaited = {name for name, _ in self._framing.setup}
