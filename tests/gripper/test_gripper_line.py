@@ -1,6 +1,8 @@
 """The client against the emulated gripper on a pseudo-terminal."""
 
 import os
+import select
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,6 +171,114 @@ def test_spoilt_replies_cost_only_themselves(
     if kind != "doubled_reply":
         assert state.unanswered >= before.unanswered + 5
     assert position(state) == pytest.approx(0.5, abs=1 / 255)
+
+
+def told_while(client: GripperClient, told: list[GripperState], seconds: float = 0.5) -> int:
+    """Reports that are published while time passes."""
+    before, deadline = len(told), time.monotonic() + seconds
+    wait_for(client, lambda _: time.monotonic() > deadline)
+    return len(told) - before
+
+
+@pytest.fixture
+def told(client: GripperClient) -> list[GripperState]:
+    reports: list[GripperState] = []
+    client._on_report = reports.append
+    return reports
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("jump", "position jumped"), ("unknown_state", "state code 77 is unknown")]
+)
+def test_reports_that_cannot_be_true_are_named_and_not_passed_on(
+    gripper: EmulatedGripper,
+    client: GripperClient,
+    told: list[GripperState],
+    port: str,
+    kind: str,
+    word: str,
+) -> None:
+    wait_for(client, lambda s: s.answers > 5)
+    call(port, "line_fault", kind=kind)
+    wait_for(client, lambda s: word in s.doubt)
+    told_while(client, told, 0.2)
+    assert {round(s.report.position, 2) for s in told if s.report} == {0.5}
+    call(port, "clear")
+    state = wait_for(client, lambda s: not s.doubt and s.fresh(time.monotonic(), STALE))
+    assert position(state) == pytest.approx(0.5, abs=1 / 255)
+
+
+def test_frozen_reports_are_named_and_go_stale(
+    gripper: EmulatedGripper, client: GripperClient, told: list[GripperState], port: str
+) -> None:
+    wait_for(client, lambda s: s.answers > 5)
+    call(port, "line_fault", kind="frozen")
+    client.set_target(1.0)
+    state = wait_for(client, lambda s: s.doubt != "")
+    assert state.doubt.startswith("position stays at 0.50")
+    wait_for(client, lambda s: not s.fresh(time.monotonic(), STALE))
+    assert told_while(client, told, 0.1) == 0
+    call(port, "clear")  # the fingers have moved meanwhile
+    wait_for(client, lambda s: position(s) > 0.99)
+
+
+def test_answers_of_another_device_are_named(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    wait_for(client, ready)
+    call(port, "line_fault", kind="other_id")
+    state = wait_for(client, lambda s: not s.fresh(time.monotonic(), STALE))
+    assert state.strangers == (2,)
+
+
+def test_late_replies_are_counted_and_thrown_away(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    wait_for(client, ready)
+    call(port, "line_fault", kind="late_reply")
+    wait_for(client, lambda s: s.late_bytes > 30)
+    call(port, "clear")
+    answers = client.state.answers
+    wait_for(client, lambda s: s.answers > answers + 5)
+
+
+def test_port_that_another_driver_holds_is_refused_and_taken_when_free(
+    gripper: EmulatedGripper, client: GripperClient
+) -> None:
+    wait_for(client, ready)
+    second = GripperClient(client.config)
+    second.start()
+    try:
+        state = wait_for(second, lambda s: s.error != "")
+        assert "close other users of the port" in state.error
+        client.stop()
+        wait_for(second, ready)
+    finally:
+        second.stop()
+
+
+def test_stolen_replies_are_counted_and_the_rest_is_read(
+    gripper: EmulatedGripper, client: GripperClient, port: str
+) -> None:
+    wait_for(client, ready)
+    thief = os.open(port, os.O_RDONLY | os.O_NOCTTY)
+    stop = threading.Event()
+
+    def steal() -> None:
+        while not stop.is_set():
+            if select.select([thief], [], [], 0.01)[0]:
+                os.read(thief, 64)
+
+    thread = threading.Thread(target=steal)
+    thread.start()
+    try:
+        wait_for(client, lambda s: s.unanswered > 0)
+    finally:
+        stop.set()
+        thread.join()
+        os.close(thief)
+    answers = client.state.answers
+    wait_for(client, lambda s: s.answers > answers + 5)
 
 
 @pytest.mark.parametrize("fault", [f for f in Fault if f])

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,3 +189,38 @@ def test_node_obeys_one_publisher_its_arm_and_the_emergency_stop(
     watcher.stays(0.4)
     assert stop(node, signal.SIGINT, 5.0) == 0
     assert stop(emulator, signal.SIGTERM, 5.0) == 0
+
+
+SABOTAGE = """
+import sys, threading
+from omnipicker_driver import client
+from omnipicker_driver.nodes import gripper_node
+begun = client.GripperClient._poll
+
+def poll(self):
+    if self.state.answers < 5:
+        return begun(self)
+    {what}
+
+client.GripperClient._poll = poll
+gripper_node.HANG_TICKS = 10
+sys.exit(gripper_node.main(["--ros-args", "-p", "hardware:=sim", "-p", "arm:=left"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("raise RuntimeError('a bug')", "RuntimeError: a bug"),
+        ("threading.Event().wait()", "hangs for"),
+    ],
+)
+def test_process_ends_with_a_reason_when_its_polling_thread_dies_or_hangs(
+    emulator: subprocess.Popen[str], what: str, reason: str
+) -> None:
+    text = SABOTAGE.replace("{what}", what)
+    done = subprocess.run(
+        [sys.executable, "-c", text], stderr=subprocess.PIPE, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert reason in done.stderr

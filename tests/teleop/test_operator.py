@@ -36,7 +36,7 @@ class Rig:
         self.random = np.random.default_rng(7)
         self.noise = 5e-5
 
-    def step(self, *, live=True, joy=True, arm=True, recording=False, estop=""):
+    def step(self, *, live=True, joy=True, arm=True, recording=False, estop="", held=False):
         self.now_ns += TICK_NS
         pose = self.hand.copy()
         if live:
@@ -59,7 +59,7 @@ class Rig:
         )
         output = self.controller.step(
             sample, state if joy else state.released(), self.q if arm else None,
-            self.now_ns, recording, estop,
+            self.now_ns, recording, estop, held,
         )  # fmt: skip
         if output.joint_target is not None:
             self.q = output.joint_target
@@ -331,16 +331,17 @@ def test_an_emergency_stop_opens_the_clutch_until_a_new_press_after_its_reset():
     rig.engage()
 
 
-def test_after_an_emergency_stop_the_gripper_waits_for_its_trigger():
+@pytest.mark.parametrize("stop", [{"estop": "smoke"}, {"held": True}])
+def test_after_a_stop_the_gripper_waits_for_its_trigger(stop):
     rig = Rig()
     rig.held.add("zl")
     rig.step()
     rig.held.clear()
     assert rig.step().gripper == 1.0
-    assert rig.step(estop="smoke").gripper is None
+    assert rig.step(**stop).gripper is None
     rig.held = {"zl"}
-    rig.step(estop="smoke")
-    assert rig.step().gripper is None, "it was pressed before the reset"
+    rig.step(**stop)
+    assert rig.step().gripper is None, "it was pressed before the release"
     rig.held = {"l"}
     assert rig.step().gripper is None
     rig.held = {"l", "zl"}

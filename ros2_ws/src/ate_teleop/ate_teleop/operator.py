@@ -166,6 +166,7 @@ class OperatorController:
         now_ns: int,
         recording: bool = False,
         estop: str = "",
+        gripper_holds: bool = False,
     ) -> OperatorOutput:
         """Advance by one tick.
 
@@ -176,6 +177,7 @@ class OperatorController:
             now_ns: monotonic time, the clock of the sample's stamps [ns].
             recording: whether an episode is being recorded.
             estop: why the cell is stopped; empty while it is not.
+            gripper_holds: whether the gripper is stopped, faulty or away and follows nobody.
         """
         down = buttons.held_buttons(joy)
         pressed, held = self._edges.step(down)
@@ -190,7 +192,7 @@ class OperatorController:
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
-            gripper=self._grip(down, pressed, estop),
+            gripper=self._grip(down, pressed, bool(estop) or gripper_holds),
             lamps=lamps,
             events=self._events(pressed, shoulder or bool(estop), result is not None, now),
             stop=down is not None and buttons.asks_stop(down),
@@ -199,13 +201,13 @@ class OperatorController:
         )
 
     def _grip(
-        self, down: frozenset[str] | None, pressed: frozenset[str], estop: str
+        self, down: frozenset[str] | None, pressed: frozenset[str], is_held: bool
     ) -> float | None:
-        """Opening ratio; after an emergency stop none before the trigger is pressed anew.
+        """Opening ratio; after a stop none before the trigger is pressed anew.
 
-        Otherwise the reset alone would open the gripper of whoever has let the trigger go.
+        Otherwise the release alone would open the gripper of whoever has let the trigger go.
         """
-        self._grip_silent = bool(estop) or (self._grip_silent and not pressed & buttons.GRIP)
+        self._grip_silent = is_held or (self._grip_silent and not pressed & buttons.GRIP)
         if down is None or self._grip_silent:
             return None
         return 0.0 if down & buttons.GRIP else 1.0

@@ -87,11 +87,20 @@ def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) ->
 
 def is_recording(message: String) -> bool:
     """Whether an episode status says that one is being recorded."""
+    return _state_of(message) == "recording"
+
+
+def is_held(message: String) -> bool:
+    """Whether a gripper's status says that it follows nobody, and will wait for a new press."""
+    return _state_of(message) in ("stopped", "fault", "not_ready", "disconnected")
+
+
+def _state_of(message: String) -> str:
     try:
         status = json.loads(message.data)
     except json.JSONDecodeError:
-        return False
-    return isinstance(status, dict) and status.get("state") == "recording"
+        return ""
+    return str(status.get("state", "")) if isinstance(status, dict) else ""
 
 
 def diagnostic(

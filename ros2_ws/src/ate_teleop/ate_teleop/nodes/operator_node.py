@@ -15,7 +15,7 @@ from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
 from ate_teleop.nodes.feedback import ArmFeedback
-from ate_teleop.nodes.messages import is_recording
+from ate_teleop.nodes.messages import is_held, is_recording
 from ate_teleop.nodes.publishers import OperatorPublishers
 from ate_teleop.nodes.sources import (
     ButtonSource,
@@ -54,7 +54,9 @@ class OperatorNode(Node):
         self._publish = OperatorPublishers(self, cell, side)
         self._wishes = WishServices(self, topics.episode)
         self._recording = False
+        self._grip_held = False
         self._estop = EstopListener(self, self._tell_stop)
+        self.create_subscription(String, topics.gripper_status, self._take_gripper, LATCHED_QOS)
         self.create_subscription(
             String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS
         )
@@ -78,6 +80,9 @@ class OperatorNode(Node):
     def _take_episode(self, message: String) -> None:
         self._recording = is_recording(message)
 
+    def _take_gripper(self, message: String) -> None:
+        self._grip_held = is_held(message)
+
     def _tell_stop(self, reason: str) -> None:
         if reason:
             self.get_logger().error(f"EMERGENCY STOP: {reason}; this operator is silent")
@@ -95,7 +100,7 @@ class OperatorNode(Node):
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
         output = self._controller.step(
-            hand, joy, measured_q, now_ns, self._recording, self._estop.reason
+            hand, joy, measured_q, now_ns, self._recording, self._estop.reason, self._grip_held
         )
         self._publish.send_stop(output.stop, now_ns)
         stamp_ns = self.get_clock().now().nanoseconds

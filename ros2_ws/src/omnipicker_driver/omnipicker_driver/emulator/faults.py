@@ -11,8 +11,8 @@ LineFault = Literal[
     "frozen", "jump", "unknown_state",
 ]  # fmt: skip
 """What goes wrong with a reply; the last three with the report in it."""
-LATE = 0.03
-"""Delay of a late reply [s]; longer than a driver waits, shorter than two polls."""
+LATE = 0.016
+"""Delay of a late reply [s]: longer than a driver waits, but before its next poll."""
 _NOISE = bytes.fromhex("00 41 41 01 ff 5a aa 41")
 """Bytes that look like the beginning of frames."""
 
