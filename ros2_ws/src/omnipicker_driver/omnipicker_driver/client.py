@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ate_core.devices import GripperConfig
 from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
+from ate_core.patience import Patience
 from omnipicker_driver.grasp import GraspWatch
 from omnipicker_driver.link import LINK_ERRORS, Link, reason_of
 from omnipicker_driver.plausibility import ReportChecker
@@ -116,6 +117,7 @@ class GripperClient:
         self._checker = ReportChecker(speed=config.speed)
         self._grasp = GraspWatch()
         self._retry_at = -math.inf
+        self._patience = Patience(log, f"gripper port {config.port}")
 
     def start(self) -> None:
         """Start polling; a missing port is tried again until it appears."""
@@ -203,7 +205,8 @@ class GripperClient:
             self._state = replace(
                 self._state, connected=True, error="", target=None, openings=openings
             )
-        log.info("gripper port %s is open", config.port)
+        self._patience.well(f"gripper port {config.port} is open")
+        self._patience.end()
         return True
 
     def _close(self, reason: str) -> None:
@@ -211,10 +214,9 @@ class GripperClient:
         if link is not None:
             link.close()
         with self._lock:
-            known = self._state.error == reason
             self._state = replace(self._state, connected=False, error=reason, target=None)
-        if not known and not self._stop.is_set():
-            log.warning("%s", reason)
+        if not self._stop.is_set():
+            self._patience.trouble(reason)
 
     def _poll(self) -> None:
         target = self.state.target

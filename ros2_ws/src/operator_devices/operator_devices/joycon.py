@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ate_core.devices import Side
 from ate_core.errors import DeviceError
+from ate_core.patience import Patience
 from operator_devices.joycon_report import (
     AXES,
     BUTTONS,
@@ -86,6 +87,7 @@ class JoyConReader:
         self._session = 0
         self._lamps = 0
         self._status = "not started"
+        self._patience = Patience(_logger, f"{PRODUCT_NAMES[config.side]} {config.serial}")
 
     def start(self) -> None:
         """Begins looking for the controller in the background.
@@ -131,10 +133,13 @@ class JoyConReader:
     @property
     def status(self) -> str:
         """One line for the operator."""
-        side = PRODUCT_NAMES[self._config.side]
         if self._device is not None and not self.connected:
-            return f"{side} {self._config.serial} is open but silent"
-        return f"{side} {self._config.serial} {self._status}"
+            return f"{self._name} is open but silent"
+        return f"{self._name} {self._status}"
+
+    @property
+    def _name(self) -> str:
+        return f"{PRODUCT_NAMES[self._config.side]} {self._config.serial}"
 
     def set_lamps(self, mask: int) -> None:
         """Asks for these player lamps, lamp 1 = bit 0; written soon by the one writing thread."""
@@ -153,17 +158,19 @@ class JoyConReader:
                 self._device = device_class(
                     self._config.side, self._config.serial, self._take, self._lose
                 )
-                self._set_status("connected")
+                self._status = "connected"
+                self._patience.well(f"{self._name} connected")
                 self._serve(self._device)
             except Exception as error:  # hid libraries and pyjoycon raise types of their own
-                self._set_status(f"cannot be used: {error}")
+                self._status = f"cannot be used: {error}"
+                self._patience.trouble(f"{self._name} {self._status}")
             finally:
                 if self._device is not None:
                     self._device.close()
                     self._device = None
                 self._release()
             self._stop.wait(self._config.reconnect_pause)
-        self._set_status("stopped")
+        self._status = "stopped"
 
     def _check_presence(self) -> None:
         """Looks the serial up first: a failed opening says only "open failed"."""
@@ -215,11 +222,6 @@ class JoyConReader:
         with self._lock:
             if self._state is not None:
                 self._state = self._state.released()
-
-    def _set_status(self, status: str) -> None:
-        if status != self._status:
-            self._status = status
-            _logger.info("%s", self.status)
 
 
 def load_device_class() -> "type[SerialJoyCon]":

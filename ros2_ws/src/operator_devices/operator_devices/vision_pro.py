@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import grpc
 
+from ate_core.patience import Patience
 from operator_devices import headset_protocol as protocol
 from operator_devices.hand_pose import (
     TRANSFORM_ARKIT_TO_HEADSET,
@@ -68,6 +69,7 @@ class VisionProReader:
         self._call: Any = None
         self._deadline_ns = 0
         self._state: State = "stopped"
+        self._patience = Patience(_logger, f"headset {config.ip}:{config.port}")
 
     def start(self) -> None:
         """Begins connecting in the background."""
@@ -125,17 +127,21 @@ class VisionProReader:
         }[self._state]
 
     def _set_state(self, state: State) -> None:
-        if state != self._state:
-            self._state = state
+        changed, self._state = state != self._state, state
+        if state == "streaming":
+            if changed:
+                self._patience.well(self.status)
+        elif state == "stopped":
             _logger.info("%s", self.status)
+        else:
+            self._patience.trouble(self.status)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stream()
             with self._lock:
                 self._tracker.lose()
-            if self._state == "streaming":
-                self._set_state("silent")
+            self._set_state("silent" if self._state == "streaming" else self._state)
             self._stop.wait(self._config.reconnect_pause)
 
     def _stream(self) -> None:

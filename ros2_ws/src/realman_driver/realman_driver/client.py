@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from arm_driver.interface import ArmIdentity, ArmSample
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
+from ate_core.patience import Patience
 from realman_driver import records
 from realman_driver.codes import remedies
 from realman_driver.identity import misfit_of
@@ -113,6 +114,7 @@ class ArmClient:
         self._lost: dict[str, int] = {}
         self._thread = threading.Thread(target=self._keep_link, name="arm link", daemon=True)
         self._session = (0, 0)
+        self._patience = Patience(log, f"arm controller {self._name}")
         self.link_error = "not connected yet"
         """Why there is no link; empty while there is one."""
 
@@ -393,7 +395,8 @@ class ArmClient:
             self._session = (self._session[0] + 1, self._first_epoch)
             self._linked = True
             self.link_error = ""
-            log.info("connected to %s:%d", self._config.ip, self._config.tcp_port)
+            self._patience.well(f"connected to {self._name}")
+            self._patience.end()
         elif isinstance(report, Problem):
             self._problem = report.text
             self._report(report.text)
@@ -422,6 +425,5 @@ class ArmClient:
         )
 
     def _report(self, error: str) -> None:
-        if error != self.link_error:
-            log.warning("%s", error)
+        self._patience.trouble(error)
         self.link_error = error

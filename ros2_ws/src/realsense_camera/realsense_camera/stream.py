@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.errors import AteError
+from ate_core.patience import Patience
 from realsense_camera.camera import CameraBackend, Frame, FrameHandler, Intrinsics
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ class CameraStream:
         self._lock = threading.Lock()
         self._openings = self._malformed = 0
         self._error = "the camera is not open yet"
+        self._patience = Patience(log, "the camera")
         self._intrinsics: Intrinsics | None = None
         self._picture: NDArray[np.uint8] | None = None
         self._is_open = False
@@ -260,9 +262,8 @@ class CameraStream:
     def _report(self, error: str) -> None:
         """Log an error once, until frames come again."""
         with self._lock:
-            known, self._error = self._error == error, error
-        if not known:
-            log.warning("%s", error)
+            self._error = error
+        self._patience.trouble(error)
 
     def _take(self, frame: Frame) -> None:
         problem = self._malformation(frame.image)
@@ -279,6 +280,8 @@ class CameraStream:
             new = self._counter.take(frame.number, frame.stamp_ns, same, time.monotonic())
             if new:
                 self._error, self._picture = "", image
+                self._patience.well()
+                self._patience.end()
         if new:
             self._on_frame(replace(frame, image=image))
 

@@ -36,6 +36,7 @@ from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread
+from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
 
 Array = NDArray[np.float64]
@@ -68,6 +69,7 @@ class ArmNode(DeviceNode):
         self._driver.set_active(False)
         self._stream = GuardedStream(self._driver, cell.rates.arm_stream, self._use)
         self._stream.cover_all_threads()
+        self._refusals = Repeated()
         self._reports = ArmReports(self, cell, self._side)
         self._follower = TrajectoryFollower(self._submit_point)
         self._trajectories = TrajectoryCommander(
@@ -151,7 +153,8 @@ class ArmNode(DeviceNode):
             ).reason
         if refusal:
             self._reports.refused(f"{sender.commander}: {refusal}", now)
-            self.get_logger().warning(refusal, throttle_duration_sec=1.0)
+            if self.is_active and self._refusals.happened(now):
+                self.get_logger().warning(refusal, throttle_duration_sec=1.0)
 
     def _submit_point(self, q: Array, source: str) -> str:
         now = time.monotonic()

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -19,6 +18,7 @@ from arm_driver.nodes import messages
 from ate_core.arm_model import tool_chain
 from ate_core.contract import Cell
 from ate_core.geometry import matrix_to_pose, pose_to_matrix
+from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 
 STATUS_PERIOD = 0.5
@@ -30,7 +30,7 @@ TOLD_FOR = 1.0
 class ArmReports:
     """Publishers of one arm. `publish` belongs to the streaming thread."""
 
-    def __init__(self, node: Node, cell: Cell, side: str) -> None:
+    def __init__(self, node: DeviceNode, cell: Cell, side: str) -> None:
         """Create what exists before the device is ours: diagnostics.
 
         Args:
@@ -96,7 +96,7 @@ class ArmReports:
             return
         if _same_state(document, last) and now - self._document_at < STATUS_PERIOD:
             return
-        if document["state"] != last.get("state"):
+        if document["state"] != last.get("state") and self._node.is_active:
             self._node.get_logger().info(f"{status.state} {status.reason}".strip())
         self._document, self._document_at = document, now
         self._statuses.publish(String(data=json.dumps(document)))

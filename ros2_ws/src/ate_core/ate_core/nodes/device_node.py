@@ -14,6 +14,7 @@ With ``autostart`` (the default) the node configures and activates itself and ke
 launch with a manager passes false.
 """
 
+import time
 import traceback
 from typing import Any
 
@@ -21,6 +22,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ate_core.nodes.claim import DeviceClaim
+from ate_core.patience import START_PATIENCE
 
 RETRY_PERIOD = 0.2
 """Between two attempts of a node that starts itself [s]."""
@@ -47,6 +49,7 @@ class DeviceNode(LifecycleNode):
         self._autostart = bool(self.declare_parameter("autostart", True, descriptor).value)
         self._claim: DeviceClaim | None = None
         self._begun = False
+        self._patient_until = time.monotonic() + START_PATIENCE
         self._reason = STARTING
 
     # --- what a driver defines -------------------------------------------------------------
@@ -100,11 +103,14 @@ class DeviceNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Succeed when the device is ours, linked and checked."""
         try:
-            problem = self._look() or self.link_problem()
+            taken = self._look()
+            problem = taken or self.link_problem()
         except Exception:
             return self._failed("configure")
         if problem:
-            self._tell(problem)
+            if taken or time.monotonic() > self._patient_until:
+                self._tell(problem)
+            self._reason = problem
             return TransitionCallbackReturn.FAILURE
         self._tell("inactive: checked")
         return TransitionCallbackReturn.SUCCESS

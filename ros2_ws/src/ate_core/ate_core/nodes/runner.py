@@ -44,7 +44,9 @@ def run_node(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="[%(levelname)s] %(name)s: %(message)s", stream=sys.stderr
+    )
     if niceness is not None:
         set_niceness(niceness)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

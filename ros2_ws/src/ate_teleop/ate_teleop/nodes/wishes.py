@@ -1,11 +1,15 @@
 """Carries out what operators ask for by button: episodes and homing, without ever waiting."""
 
+import time
 from typing import Any
 
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from ate_teleop.buttons import Event
+
+FINDING = 2.0
+"""How long a service is looked for before its node counts as not running [s]."""
 
 
 class WishServices:
@@ -17,19 +21,35 @@ class WishServices:
         names = {verb: f"{episode_prefix}/{verb}" for verb in ("start", "stop", "discard", "redo")}
         names["home"] = "arm/home"
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
+        self._waiting: dict[str, float] = {}
+        node.create_timer(0.1, self._call_found)
 
     def ask(self, event: Event, recording: bool) -> None:
         """Send the request that an event stands for; returns at once."""
         verb = event.value
         if event is Event.START_OR_STOP:
             verb = "stop" if recording else "start"
-        client = self._clients[verb]
-        if not client.service_is_ready():
-            self._logger.warning(
-                f"button asks for {client.srv_name}, which nobody offers: start its node"
-            )
-            return
-        future = client.call_async(Trigger.Request())
+        if self._clients[verb].service_is_ready():
+            self._call(verb)
+        else:
+            self._waiting[verb] = time.monotonic() + FINDING
+
+    def _call_found(self) -> None:
+        """Call what was asked for before its service was found; in the executor."""
+        for verb, deadline in list(self._waiting.items()):
+            client = self._clients[verb]
+            if client.service_is_ready():
+                self._call(verb)
+            elif time.monotonic() > deadline:
+                self._logger.warning(
+                    f"button asks for {client.srv_name}, which nobody offers: start its node"
+                )
+            else:
+                continue
+            del self._waiting[verb]
+
+    def _call(self, verb: str) -> None:
+        future = self._clients[verb].call_async(Trigger.Request())
         future.add_done_callback(lambda done: self._answered(verb, done))
 
     def _answered(self, verb: str, future: Any) -> None:

@@ -19,6 +19,7 @@ from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
 from omnipicker_driver.client import ClientConfig, GripperClient
 from omnipicker_driver.driver import ESTOP, DriverConfig, GripperDriver
@@ -95,6 +96,7 @@ class GripperNode(DeviceNode):
         self._statuses = self.create_publisher(String, name(topics.gripper_status), LATCHED_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
         command = name(topics.gripper_command)
+        self._refusals = Repeated()
         self._sources = CommandSources(publishers_of(self, command))
         self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
         self.create_subscription(
@@ -121,7 +123,7 @@ class GripperNode(DeviceNode):
             age=age,
         )
         verdict = self._driver.command(command, now)
-        if not verdict.accepted:
+        if not verdict.accepted and self.is_active and self._refusals.happened(now):
             self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
 
     def _take_arm_status(self, message: String) -> None:
@@ -153,7 +155,7 @@ class GripperNode(DeviceNode):
         moved = last is None or (status.state, status.object) != (last.state, last.object)
         if not moved and now - self._status_at < REASON_PERIOD:
             return
-        if last is None or status.state != last.state:
+        if self.is_active and (last is None or status.state != last.state):
             self.get_logger().info(f"{status.state} {status.reason}".strip())
         self._status, self._status_at = status, now
         self._statuses.publish(String(data=json.dumps(dataclasses.asdict(status))))
