@@ -7,6 +7,7 @@ import pytest
 
 from ate_core.contract import SafetyConfig, load_cell
 from ate_core.errors import SafetyError
+from ate_core.motion_guard import GuardVerdict, MotionGuard
 from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
 
 CONFIG = SafetyConfig()
@@ -20,18 +21,25 @@ TICK = 0.01
 class Cell:
     """An arm that follows its set point at once, and the clock of the test."""
 
-    def __init__(self, start: np.ndarray = START) -> None:
-        self.filter = SafetyFilter(CONFIG, ARM)
+    def __init__(self, start: np.ndarray = START, guard: MotionGuard | None = None) -> None:
+        self.filter = SafetyFilter(CONFIG, ARM, guard)
         self.now = 100.0
         self.measured = np.array(start)
         self.trace = [self.measured.copy()]
         self.output = self.filter.step(self.now, self.measured)
 
     def command(
-        self, position: np.ndarray, commander: str = "teleop", age: float = 0.0
+        self,
+        position: np.ndarray,
+        commander: str = "teleop",
+        age: float = 0.0,
+        source: str = "",
     ) -> CommandVerdict:
         return self.filter.submit(
-            JointCommand(commander=commander, position=position, stamp=self.now - age), self.now
+            JointCommand(
+                commander=commander, source=source, position=position, stamp=self.now - age
+            ),
+            self.now,
         )
 
     def step(self, ticks: int = 1, follow: bool = True) -> None:
@@ -214,6 +222,23 @@ def test_second_commander_is_refused_while_the_first_is_alive() -> None:
     assert cell.output.commander == "teleop"
 
 
+def test_second_publisher_of_the_same_kind_is_refused_and_both_are_named() -> None:
+    cell = Cell()
+    for tick in range(50):
+        assert cell.command(moved(0, 0.002 * tick), source="a1").accepted
+        verdict = cell.command(moved(0, -0.002 * tick), source="b2")
+        assert verdict.reason == "teleop (a1) holds the arm, teleop (b2) is refused"
+        cell.step()
+    assert (cell.output.commander, cell.output.source) == ("teleop", "a1")
+    assert cell.output.reason == ""
+    assert cell.velocities()[:, 0].min() >= 0.0
+    cell.filter.release("teleop", "b2")
+    cell.step()
+    assert cell.output.state is FilterState.TRACKING
+    cell.filter.release("teleop", "a1")
+    assert cell.command(START, source="b2").accepted
+
+
 def test_second_commander_gets_the_arm_after_the_first_fell_silent() -> None:
     cell = Cell()
     cell.drive(START, 0.1)
@@ -293,6 +318,87 @@ def test_a_commander_that_talked_through_a_stop_must_fall_silent_first(ends_with
     assert len(cell.trace) - moved_before <= 16  # it braked
     cell.step(11)
     assert cell.command(moved(0, 0.1)).accepted
+
+
+def test_a_commander_that_began_during_a_stop_must_fall_silent_first() -> None:
+    cell = Cell()
+    cell.filter.stop("service")
+    cell.step()
+    assert cell.command(START).reason == "stopped: service"
+    cell.filter.resume()
+    cell.step()
+    assert "kept sending through a stop" in cell.command(START).reason
+    cell.step(10)
+    assert cell.command(START).accepted
+
+
+def test_a_hiccup_that_nobody_has_to_end_lets_the_commander_go_on() -> None:
+    cell = Cell()
+    cell.drive(moved(0, 0.1), 0.3)
+    cell.filter.reset("", silence=False)
+    assert cell.command(moved(0, 0.1)).accepted
+
+
+@pytest.mark.parametrize("measured", [np.full(7, np.nan), moved(3, np.inf), START[:6]])
+def test_measured_joints_that_are_no_posture_count_as_missing(measured: np.ndarray) -> None:
+    cell = Cell()
+    cell.drive(START, 0.1)
+    cell.measured = measured
+    cell.step(follow=False)
+    assert cell.output.state is FilterState.NO_FEEDBACK
+    assert cell.command(START).reason == "no fresh measured joints"
+
+
+@pytest.mark.parametrize("back", [3600.0, 0.3])
+def test_a_clock_that_goes_back_makes_the_arm_brake_and_keeps_no_lease(back: float) -> None:
+    cell = Cell()
+    for tick in range(60):
+        assert cell.command(moved(0, 0.01 * tick)).accepted
+        cell.step()
+    cell.now -= back + TICK
+    cell.step()
+    assert cell.output.state is FilterState.HOLDING
+    assert "the clock went from" in cell.output.reason
+    cell.step(20)
+    assert np.array_equal(cell.trace[-1], cell.trace[-2])
+    cell.check_motion()
+    cell.step(45)
+    assert cell.output.state is FilterState.IDLE
+    assert cell.command(cell.measured, commander="policy").accepted
+
+
+def test_a_guard_slows_the_arm_and_its_reason_is_told() -> None:
+    class Half:
+        def limit(self, q, velocity, wanted, dt, now, stopping) -> GuardVerdict:
+            assert np.abs(stopping(wanted) - q).max() < 0.2
+            return GuardVerdict(velocity=np.clip(wanted, -0.2, 0.2), reason="table is near")
+
+    cell = Cell(guard=Half())
+    cell.drive(moved(0, 0.3), 0.5)
+    assert cell.output.state is FilterState.TRACKING
+    assert cell.output.reason == "slowed: table is near"
+    assert np.abs(cell.velocities()).max() <= 0.2 + 1e-9
+
+
+def test_a_guard_that_answers_with_no_number_stops_the_arm() -> None:
+    class Broken:
+        def limit(self, q, velocity, wanted, dt, now, stopping) -> GuardVerdict:
+            return GuardVerdict(velocity=np.full(7, np.nan), reason="broken")
+
+    cell = Cell(guard=Broken())
+    cell.drive(moved(0, 0.3), 0.3)
+    assert np.array_equal(cell.trace[-1], START)
+
+
+def test_a_flood_of_commanders_unmutes_none_of_them() -> None:
+    cell = Cell()
+    cell.filter.stop("service")
+    for number in range(200):
+        cell.command(START, source=str(number))
+    cell.filter.resume()
+    cell.step()
+    verdicts = [cell.command(START, source=str(number)) for number in range(200)]
+    assert not any(verdict.accepted for verdict in verdicts)
 
 
 def test_after_a_reset_the_motion_starts_from_the_measured_joints() -> None:

@@ -6,7 +6,7 @@ LEASE_SILENCE = 0.5
 """Silence after which another commander may take the arm [s]: several command timeouts, so a
 hiccup of one producer does not hand its arm to another."""
 REMEMBERED = 32
-"""Commanders remembered; the one not heard for longest is forgotten first."""
+"""From so many commanders on, those that were silent for ``LEASE_SILENCE`` are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,10 @@ class Lease:
         quiet = now - self._heard.pop(commander, float("-inf"))
         if commander in self._muted and quiet >= self._silence:
             self._muted.discard(commander)
+        for other in list(self._heard) if len(self._heard) >= REMEMBERED else ():
+            if now - self._heard[other] > LEASE_SILENCE:
+                self._forget(other)
         self._heard[commander] = now
-        if len(self._heard) > REMEMBERED:
-            self._forget(next(iter(self._heard)))
 
     def refusal(self, commander: Commander, stamp: float, now: float) -> str:
         """Why a command of somebody may not be taken now; empty when it may.

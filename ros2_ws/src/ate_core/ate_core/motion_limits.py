@@ -21,8 +21,6 @@ CLOSING = 0.15
 with more of it the joint runs over the mark."""
 HALVINGS = 10
 """How finely the largest safe velocity before a position limit is sought."""
-ROUNDING = 1e-12
-"""Positions closer than this are one [rad]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +88,10 @@ class MotionLimits:
             upper: largest position allowed [rad].
         """
         a, jerk = self.acceleration, self.jerk
-        lowest = min(lower, now.lowest) - ROUNDING
-        highest = max(upper, now.highest) + ROUNDING
+        lowest, highest = min(lower, now[1]), max(upper, now[2])
         new = toward(motion, w, dt, a, jerk)
         after = rest(new, a, jerk)
-        if lowest <= after.lowest and after.highest <= highest:
+        if w == 0.0 or (lowest <= after[1] and after[2] <= highest):
             return new, after
         safe = toward(motion, 0.0, dt, a, jerk)
         safe_after, share, width = rest(safe, a, jerk), 0.0, 1.0
@@ -102,7 +99,7 @@ class MotionLimits:
             width /= 2.0
             new = toward(motion, w * (share + width), dt, a, jerk)
             after = rest(new, a, jerk)
-            if lowest <= after.lowest and after.highest <= highest:
+            if lowest <= after[1] and after[2] <= highest:
                 safe, safe_after, share = new, after, share + width
         return safe, safe_after
 
@@ -121,14 +118,16 @@ class SetPoint:
         self._place([float(value) for value in q])
 
     def _place(self, q: Sequence[float]) -> None:
-        self.joints = [Motion(value, 0.0, 0.0) for value in q]
+        self.joints: list[Motion] = [(value, 0.0, 0.0) for value in q]
         """Motion of each joint."""
-        self._rests = [Rest(value, value, value) for value in q]
+        self._rests: list[Rest] = [(value, value, value) for value in q]
+        self._tried: tuple[Sequence[float], float, Sequence[float], Sequence[float]] | None = None
+        self._found: list[tuple[Motion, Rest]] = []
 
     @property
     def positions(self) -> list[float]:
         """Position (n,) [rad], as plain numbers."""
-        return [joint.q for joint in self.joints]
+        return [q for q, _, _ in self.joints]
 
     @property
     def q(self) -> Array:
@@ -138,12 +137,12 @@ class SetPoint:
     @property
     def velocity(self) -> Array:
         """Velocity (n,) [rad/s]."""
-        return np.array([joint.v for joint in self.joints])
+        return np.array([v for _, v, _ in self.joints])
 
     @property
     def moving(self) -> bool:
         """Whether any joint has a velocity or an acceleration."""
-        return any(joint.v != 0.0 or joint.a != 0.0 for joint in self.joints)
+        return any(v != 0.0 or a != 0.0 for _, v, a in self.joints)
 
     def stand(self) -> None:
         """Be at rest at once: the arm has stood here, because nothing was sent for long."""
@@ -163,20 +162,24 @@ class SetPoint:
         steps = self._steps(wanted, dt, lower, upper)
         self.joints = [motion for motion, _ in steps]
         self._rests = [after for _, after in steps]
+        self._tried = None
 
     def stopping(
         self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
     ) -> Array:
         """Posture (n,) [rad] at rest when braking begins after a step; arguments of `advance`."""
-        return np.array([after.end for _, after in self._steps(wanted, dt, lower, upper)])
+        return np.array([after[0] for _, after in self._steps(wanted, dt, lower, upper)])
 
     def _steps(
         self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
     ) -> list[tuple[Motion, Rest]]:
-        step = self._limits.step
-        return [
-            step(joint, now, w, dt, low, high)
-            for joint, now, w, low, high in zip(
-                self.joints, self._rests, wanted, lower, upper, strict=True
-            )
-        ]
+        if (wanted, dt, lower, upper) != self._tried:  # a guard has mostly asked for it just now
+            step = self._limits.step
+            self._tried = (wanted, dt, lower, upper)
+            self._found = [
+                step(joint, now, w, dt, low, high)
+                for joint, now, w, low, high in zip(
+                    self.joints, self._rests, wanted, lower, upper, strict=True
+                )
+            ]
+        return self._found

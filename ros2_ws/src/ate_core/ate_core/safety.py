@@ -260,10 +260,12 @@ class SafetyFilter:
             if self._playback is not None:
                 self._playback.at(now)
             return 0.0
-        if now > -math.inf and dt < 0.0:
+        self._hold(f"the clock went from {self._last_step:.3f} to {now:.3f} s")
+        if math.isfinite(now):
             self._last_step = now
             self._lease.rewind(now)
-        self._hold(f"the clock went from {self._last_step:.3f} to {now:.3f} s")
+        else:
+            self._last_step += self._usual_step
         return self._usual_step
 
     def _believed(self, measured: ArrayLike | None) -> Array | None:
