@@ -339,6 +339,17 @@ def test_a_hiccup_that_nobody_has_to_end_lets_the_commander_go_on() -> None:
     assert cell.command(moved(0, 0.1)).accepted
 
 
+def test_a_set_point_that_was_never_sent_is_forgotten() -> None:
+    cell = Cell()
+    assert cell.command(START).accepted
+    assert cell.lose_feedback().target is None
+    cell.measured = moved(0, 0.2)  # the controller never heard of the start
+    cell.step(15)
+    assert cell.command(moved(0, 0.2)).accepted
+    cell.step()
+    assert np.allclose(cell.output.target, moved(0, 0.2))
+
+
 @pytest.mark.parametrize("measured", [np.full(7, np.nan), moved(3, np.inf), START[:6]])
 def test_measured_joints_that_are_no_posture_count_as_missing(measured: np.ndarray) -> None:
     cell = Cell()

@@ -40,20 +40,20 @@ class Recorder:
         self.targets: list[np.ndarray] = []
         self.times: list[float] = []
 
-    def take(self, target: np.ndarray, now: float, dt: float, seed: np.ndarray) -> None:
-        """Record one target of a step; a motion begins where the arm was measured."""
-        if not self.targets:
-            self.times = [now - dt - 2 * TICK, now - dt - TICK, now - dt]
-            self.targets = [seed] * 3
+    def begin(self, seed: np.ndarray, now: float) -> None:
+        """A motion begins at rest where the arm was measured."""
+        self.targets, self.times = [seed] * 3, [now - 2 * TICK, now - TICK, now]
+
+    def take(self, target: np.ndarray, now: float) -> None:
+        """Record one target."""
         self.times.append(now)
         self.targets.append(target)
 
     def stand(self, now: float) -> None:
         """Nothing could be sent for so long that the arm stands; it goes on from there."""
-        last = self.targets[-1:]
         self.check()
-        self.targets, self.times = last * 3, [now - 3 * TICK, now - 2 * TICK, now - TICK]
-        self.times = self.times[: len(self.targets)]
+        if self.targets:
+            self.begin(self.targets[-1], now - TICK)
 
     def forget(self) -> None:
         """What comes is another motion."""
@@ -84,6 +84,7 @@ class World:
         self.now = 100.0
         self.clock_error = 0.0
         self.dt = TICK
+        self.pending = 0.0  # steps too short to move, since the last that was not
         self.q = START.copy()
         self.offset = np.zeros(JOINTS)
         self.feedback = "follows"
@@ -116,7 +117,7 @@ class World:
 
     def step(self, dt: float = TICK, lie: float = 0.0) -> FilterOutput:
         """Let time pass and record; a clock that is set, or lies once, keeps the period."""
-        dt = self.dt if lie else dt
+        dt = self.dt - self.pending if lie else dt
         self.now += dt
         if dt > LONGEST_STEP:
             self.recorder.stand(self.now)
@@ -125,8 +126,10 @@ class World:
             self.seed = measured
         self.output = self.filter.step(self.clock + lie, measured)
         self.look(self.output, dt, seed)
-        if SHORTEST_STEP <= dt <= LONGEST_STEP:
-            self.dt = dt
+        self.pending += dt
+        if lie or self.pending >= SHORTEST_STEP:
+            self.dt = self.dt if lie or self.pending > LONGEST_STEP else self.pending
+            self.pending = 0.0
         return self.output
 
     def look(self, output: FilterOutput, dt: float, seed: np.ndarray) -> None:
@@ -139,8 +142,10 @@ class World:
             assert self.now <= self.moving_since_stop + BRAKING + LONGEST_STEP
         if output.state is FilterState.TRACKING and dt <= LONGEST_STEP:
             assert self.now - self.accepted_at <= CONFIG.command_timeout + 1e-9
-        if dt >= SHORTEST_STEP:
-            self.recorder.take(target, self.now, dt, seed)
+        if not self.recorder.targets:
+            self.recorder.begin(seed, self.now - dt - self.pending)
+        if dt + self.pending >= SHORTEST_STEP:
+            self.recorder.take(target, self.now)
         if self.feedback == "follows":
             self.q = target
         # blocked: the arm stays where it is

@@ -156,6 +156,7 @@ class SafetyFilter:
         self._usual_step = USUAL_STEP
         self._measured: Array | None = None
         self._set_point: SetPoint | None = None
+        self._sent = False
         self._playback: TargetPlayback | None = None
         self._path_velocity = np.zeros(len(lower))
 
@@ -175,7 +176,7 @@ class SafetyFilter:
             return CommandVerdict(accepted=False, reason=reason)
         assert self._measured is not None
         if self._set_point is None:
-            self._set_point = SetPoint(self._limits, self._measured)
+            self._set_point, self._sent = SetPoint(self._limits, self._measured), False
         if self._playback is None or commander != self._lease.holder:
             self._playback = TargetPlayback(self._set_point.q, now, now - command.stamp)
             self._path_velocity = np.zeros_like(target)
@@ -236,6 +237,8 @@ class SafetyFilter:
             )
         if self._measured is None and self._playback is not None:
             self._hold("")
+        if self._playback is None and not self._sent:
+            self._set_point = None  # nothing of it reached the controller
         was_moving = self._set_point is not None and self._set_point.moving
         self._slowed = ""
         if self._set_point is not None and dt > 0.0 and (was_moving or self._playback):
@@ -402,8 +405,10 @@ class SafetyFilter:
             state, reason, sends = FilterState.HOLDING, self._hold_reason, True
         else:
             state, reason = FilterState.IDLE, self._hold_reason
+        target = self._set_point.q if self._set_point is not None and sends else None
+        self._sent = self._sent or target is not None
         return FilterOutput(
-            target=self._set_point.q if self._set_point is not None and sends else None,
+            target=target,
             state=state,
             reason=reason,
             commander=holder.name,
