@@ -1,6 +1,6 @@
 """Who may command an arm: one publisher at a time, and nobody who talked through a stop."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LEASE_SILENCE = 0.5
 """Silence after which another commander may take the arm [s]: several command timeouts, so a
@@ -9,8 +9,7 @@ REMEMBERED = 32
 """From so many commanders on, those that were silent for ``LEASE_SILENCE`` are forgotten."""
 
 
-@dataclass(frozen=True)
-class Commander:
+class Commander(NamedTuple):
     """One publisher of commands."""
 
     name: str

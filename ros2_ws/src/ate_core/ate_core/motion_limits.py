@@ -54,7 +54,7 @@ class MotionLimits:
         else:
             ramp = a * a / (2.0 * jerk)
             speed = float((ramp * ramp + 2.0 * a * distance) ** 0.5) - ramp
-        return min(speed, distance / dt)
+        return speed if speed * dt < distance else distance / dt
 
     def follow(self, joint: int, q: float, path: float, path_velocity: float, dt: float) -> float:
         """Velocity of a joint [rad/s] that closes in on a moving point and then goes with it.
@@ -67,9 +67,11 @@ class MotionLimits:
             dt: length of the coming step [s].
         """
         lag, speed = path - q, self.speed[joint]
-        closing = self.closing_speed(abs(lag), dt)
-        velocity = min(max(path_velocity, -speed), speed) + (closing if lag > 0.0 else -closing)
-        return min(max(velocity, -speed), speed)
+        closing = self.closing_speed(lag, dt) if lag > 0.0 else -self.closing_speed(-lag, dt)
+        velocity = min(max(path_velocity, -speed), speed) + closing
+        if velocity > speed:
+            return speed
+        return velocity if velocity > -speed else -speed
 
     def step(
         self, motion: Motion, now: Rest, w: float, dt: float, lower: float, upper: float
@@ -88,10 +90,12 @@ class MotionLimits:
             upper: largest position allowed [rad].
         """
         a, jerk = self.acceleration, self.jerk
-        lowest, highest = min(lower, now[1]), max(upper, now[2])
         new = toward(motion, w, dt, a, jerk)
         after = rest(new, a, jerk)
-        if w == 0.0 or (lowest <= after[1] and after[2] <= highest):
+        if w == 0.0 or (lower <= after[1] and after[2] <= upper):
+            return new, after
+        lowest, highest = min(lower, now[1]), max(upper, now[2])
+        if lowest <= after[1] and after[2] <= highest:
             return new, after
         safe = toward(motion, 0.0, dt, a, jerk)
         safe_after, share, width = rest(safe, a, jerk), 0.0, 1.0
@@ -168,6 +172,8 @@ class SetPoint:
         self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
     ) -> Array:
         """Posture (n,) [rad] at rest when braking begins after a step; arguments of `advance`."""
+        if not any(wanted):  # braking does not move the place where it ends
+            return np.array([end for end, _, _ in self._rests])
         return np.array([after[0] for _, after in self._steps(wanted, dt, lower, upper)])
 
     def _steps(
