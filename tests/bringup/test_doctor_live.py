@@ -38,7 +38,7 @@ def test_clocks_and_priorities_are_looked_at(monkeypatch):
     assert any("wall clock" in text for text in texts(machine.look_at_clocks(Patient())))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (0, 0))
-    found = texts(machine.look_at_priorities(Patient()), "warn")
+    found = texts(machine.look_at_processors(Patient()), "warn")
     assert "niceness: down to 20 (need -10): grant it in /etc/security/limits.conf" in found[0]
 
 
@@ -253,3 +253,14 @@ def test_two_nodes_of_one_name_fail(monkeypatch):
 def test_what_cannot_be_listed_is_a_warning(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert texts(graph.look_at_nodes(Patient()), "warn")
+
+
+def test_a_slow_adapter_and_a_saving_processor_are_told(tmp_path, monkeypatch):
+    (tmp_path / "ttyUSB3" / "device").mkdir(parents=True)
+    (tmp_path / "ttyUSB3" / "device" / "latency_timer").write_text("16\n")
+    (tmp_path / "governor").write_text("powersave\n")
+    monkeypatch.setattr(machine, "TTYS", tmp_path)
+    monkeypatch.setattr(machine, "GOVERNOR", tmp_path / "governor")
+    (text,) = texts(machine._latency("left gripper", "/dev/ttyUSB3"))
+    assert "holds replies 16 ms (need 1 ms)" in text
+    assert "processor clock: powersave" in " ".join(texts(machine.look_at_processors(Patient())))

@@ -111,6 +111,12 @@ def test_a_model_of_other_joints_than_the_vectors_is_refused_at_load(my_cell) ->
         ("urdf: desk_arm", "urdf: desk", "desk.urdf of an arm model cannot be read"),
         ("servo_gain: [4000,", "servo_gain: [", "servo_gain has 5 entries"),
         ("guards:", "guard:", "unknown key 'guard'"),
+        ("guards:", "payload: 5000\nguards:", "payload is 5000.0 kg.*5000 g are 5 kg"),
+        ("home: [0.0, -0.3,", "home: [0.0, -17.0,", r"home\[1\] is -17.0 rad.*Is it in deg"),
+        ("armature: [0.1,", "armature: [0.0,", r"armature\[0\] is 0.0 kg m2; need 0.0001"),
+        ("radius: [0.045,", "radius: [45.0,", r"45 mm are 0.045 m"),
+        ("link_mass: [2.0,", "link_mass: [2000.0,", r"2000 g are 2 kg"),
+        ("  elbow: {lower: 0.1}", "  elbow: {lower: 0.1, lower: 0.2}", "key 'lower' of line"),
         ("home: [0.0, -0.3, 2.2,", "home: [0.0, -0.3, 0.05,", "home angle 0.05 rad of left_elbow"),
     ],
 )
@@ -129,6 +135,9 @@ def test_a_wrong_model_is_refused_with_what_is_wrong(my_cell, tmp_path, old, new
     [
         ("velocity", "0", "has the velocity 0.0 rad/s; need > 0"),
         ("effort", "0", "has the effort 0.0 N m; need > 0 to simulate it"),
+        ("velocity", "180", "velocity is 180.0 rad/s.*180 deg/s are 3.142 rad/s"),
+        ("lower", "-130", "limit lower is -130.0 rad.*-130 deg are -2.269 rad"),
+        ("effort", "-80", "limit effort is -80.0 N m; need 0 to 2000"),
         ("lower", "9", "has the limits 9.0 to .* rad; need lower < upper"),
         ("name", "elbow", "'elbow' of the URDF is there twice"),
     ],

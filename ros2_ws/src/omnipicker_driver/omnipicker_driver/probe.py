@@ -41,7 +41,9 @@ def look(cell: Cell, side: str) -> Iterator[Finding]:
         share = state.answers / polls
         value = f"{gripper.port}: {100 * share:.0f} % of {polls} polls answered"
         if share < MIN_SHARE:
-            remedy = "set the adapter's latency timer to 1 ms (docs/hardware.md), check the cable"
+            remedy = (
+                "set the adapter's latency timer to 1 ms (docs/workstation.md), check the cable"
+            )
             yield warned(what, value, remedy, f"{100 * MIN_SHARE:.0f} %")
         else:
             yield passed(what, value)

@@ -33,8 +33,12 @@ MAX_LATENESS = 0.005
 """Lateness of a tick above which a stream of targets is no longer steady [s]."""
 UNSYNCHRONISED = 0x40
 """STA_UNSYNC of adjtimex: nothing disciplines the wall clock."""
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+"""Where the kernel says how it clocks the processor."""
+TTYS = Path("/sys/class/tty")
+"""Where serial adapters have their settings."""
 REALTIME_PRIORITY = 50
-"""SCHED_FIFO priority that docs/hardware.md grants."""
+"""SCHED_FIFO priority that docs/workstation.md grants."""
 
 
 def look_at_clocks(patient: Patient) -> Iterator[Finding]:
@@ -88,7 +92,7 @@ def _timer() -> Finding:
     worst = sorted(late)[int(0.99 * len(late))]
     value = f"99 of 100 ticks at most {1e3 * worst:.1f} ms late"
     if worst > MAX_LATENESS:
-        remedy = "end other programs, give the drivers a priority (docs/hardware.md)"
+        remedy = "end other programs, give the drivers a priority (docs/workstation.md)"
         return warned("timer at 100 Hz", value, remedy, f"{1e3 * MAX_LATENESS:g} ms")
     return passed("timer at 100 Hz", value)
 
@@ -136,9 +140,19 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
-def look_at_priorities(patient: Patient) -> Iterator[Finding]:
-    """Drivers may run before other programs."""
-    remedy = "grant it in /etc/security/limits.conf (docs/hardware.md), then log in again"
+def look_at_processors(patient: Patient) -> Iterator[Finding]:
+    """Drivers may run before other programs, on processors at full clock."""
+    yield from _priorities()
+    governor = _text(GOVERNOR)
+    if governor and governor != "performance":
+        remedy = "`sudo cpupower frequency-set -g performance`"
+        yield warned("processor clock", governor, remedy, "performance")
+    if len(os.sched_getaffinity(0)) < 2:
+        yield warned("processors", "1", "a cell needs more than one core", "2")
+
+
+def _priorities() -> Iterator[Finding]:
+    remedy = "grant it in /etc/security/limits.conf (docs/workstation.md), then log in again"
     if os.geteuid() == 0:
         yield passed("priorities", "root may set any")
         return
@@ -152,8 +166,6 @@ def look_at_priorities(patient: Patient) -> Iterator[Finding]:
         yield warned("real-time priority", f"up to {limit}", remedy, str(REALTIME_PRIORITY))
     else:
         yield passed("real-time priority", f"up to {limit}")
-    if len(os.sched_getaffinity(0)) < 2:
-        yield warned("processors", "1", "a cell needs more than one core", "2")
 
 
 def look_at_rights(patient: Patient) -> Iterator[Finding]:
@@ -164,6 +176,7 @@ def look_at_rights(patient: Patient) -> Iterator[Finding]:
     for side, gripper in cell.grippers.items():
         if gripper.port.startswith("/"):
             yield _device_file(f"{side} gripper", gripper.port, "dialout")
+            yield from _latency(f"{side} gripper", gripper.port)
     for role, camera in cell.cameras.items():
         if camera.backend == "v4l2" and camera.serial.startswith("/"):
             yield _device_file(f"camera {role}", camera.serial, "video")
@@ -192,6 +205,14 @@ def _device_file(what: str, path: str, group: str) -> Finding:
     return passed(what, f"{path} may be opened")
 
 
+def _latency(what: str, path: str) -> Iterator[Finding]:
+    """FTDI adapters hold short replies back for as long as their timer says."""
+    timer = _text(TTYS / Path(path).resolve().name / "device" / "latency_timer")
+    if timer.isdecimal() and int(timer) > 1:
+        remedy = "install tools/udev/60-ate-cell.rules (docs/workstation.md)"
+        yield warned(what, f"its adapter holds replies {timer} ms", remedy, "1 ms")
+
+
 def _group_name(number: int) -> str:
     try:
         return grp.getgrgid(number).gr_name
@@ -204,7 +225,7 @@ def _hidraw() -> Iterator[Finding]:
     nodes = [
         Path("/dev") / entry.name
         for entry in sorted(Path("/sys/class/hidraw").glob("*"))
-        if ":0000057E:" in _uevent(entry).upper()
+        if ":0000057E:" in _text(entry / "device" / "uevent").upper()
     ]
     for node in nodes:
         if os.access(node, os.R_OK | os.W_OK):
@@ -213,13 +234,13 @@ def _hidraw() -> Iterator[Finding]:
             yield failed(
                 f"Joy-Con at {node}",
                 "may not be opened",
-                "install the udev rule for vendor 057e of docs/hardware.md, then pair it again",
+                "install the udev rule for vendor 057e of docs/workstation.md, then pair it again",
                 "read and write",
             )
 
 
-def _uevent(entry: Path) -> str:
+def _text(file: Path) -> str:
     try:
-        return (entry / "device" / "uevent").read_text()
+        return file.read_text().strip()
     except OSError:
         return ""

@@ -12,7 +12,7 @@ from ate_bringup.doctor.libraries import look_at_libraries
 from ate_bringup.doctor.machine import (
     look_at_clocks,
     look_at_disk_speed,
-    look_at_priorities,
+    look_at_processors,
     look_at_rights,
     look_at_space,
 )
@@ -57,7 +57,7 @@ CHECKS: tuple[Check, ...] = (
     _live(
         "disk speed", "machine", look_at_disk_speed, needs_cell=False, limit=20.0, is_alone=True
     ),
-    _live("priorities", "machine", look_at_priorities, needs_cell=False),
+    _live("processors", "machine", look_at_processors, needs_cell=False),
     _live("rights", "machine", look_at_rights),
     _live("dds", "network", look_at_dds, needs_cell=False),
     _live("nodes", "network", look_at_nodes, limit=GRAPH_LIMIT + 2.0),

@@ -15,7 +15,7 @@ PRODUCTS = {"0b64": "L515", "0b5b": "D405", "0b3a": "D435i", "0b07": "D435", "0b
 """Product ids of RealSense cameras by their names."""
 SUPER_SPEED = 5000
 """Speed of USB 3 [Mbit/s]."""
-CAMERAS_PER_CONTROLLER = 2
+CAMERAS_PER_CONTROLLER = 1
 """More on one controller are known to lose frames."""
 
 
