@@ -34,7 +34,7 @@ def test_the_page_lists_the_parameters_that_are_declared():
     declared = {
         argument.value
         for name, call in calls()
-        if name in ("declare_text", "declare_parameter", "_declare")
+        if name in ("declare_text", "declare_number", "declare_parameter", "_declare")
         for argument in call.args[:2]
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }

@@ -17,6 +17,7 @@ from builtin_interfaces.msg import Duration  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
 from std_msgs.msg import Empty, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
@@ -30,6 +31,8 @@ from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS  # noqa: E402
 ARM = load_cell().arms["left"]
 NAMES = ARM.joint_names
 HOME = np.array(ARM.home)
+OUT = np.eye(len(NAMES))[0]
+"""Turns the arm at its base, away from the other one."""
 
 
 class Rig:
@@ -41,7 +44,8 @@ class Rig:
 
     def start(self, **parameters) -> ArmNode:
         """Start a driver of the left arm; its back end is `ArmNode._backend`."""
-        overrides = [Parameter(key, value=value) for key, value in parameters.items()]
+        given = {"other_arm": "absent", **parameters}
+        overrides = [Parameter(key, value=value) for key, value in given.items()]
 
         node = ArmNode(
             lambda arm, _: self._fake(arm, time.monotonic), parameter_overrides=overrides
@@ -95,7 +99,7 @@ def trajectory(*moves: float, times=(), names=NAMES) -> JointTrajectory:
     for number, move in enumerate(moves):
         at = times[number] if times else 0.5 * (number + 1)
         stamp = Duration(sec=int(at), nanosec=int(at % 1 * 1e9))
-        point = JointTrajectoryPoint(positions=(HOME + move).tolist(), time_from_start=stamp)
+        point = JointTrajectoryPoint(positions=(HOME + move * OUT).tolist(), time_from_start=stamp)
         message.points.append(point)
     return message
 
@@ -138,7 +142,7 @@ def test_an_arm_that_is_not_linked_is_not_activated_and_says_why(rig, peer, fake
     assert peer.spin_until(lambda: not node.link_problem())
     node.trigger_configure()
     assert says(peer, "inactive", "inactive: checked")
-    peer.drive(NAMES, lambda t: HOME + 0.1, 0.3)
+    peer.drive(NAMES, lambda t: HOME + 0.1 * OUT, 0.3)
     assert not node._backend.sent  # inactive: commands are refused
     assert says(peer, "refused", "activate")
     node.trigger_activate()
@@ -156,6 +160,33 @@ def test_a_second_driver_of_the_arm_refuses_and_never_answers_for_it(node, rig, 
     assert not second._backend.sent
 
 
+def test_a_second_publisher_of_the_same_commander_is_refused_and_told(node, peer) -> None:
+    # Both sign with the very same name; the second started later, as a launch does.
+    other = peer.node.create_publisher(JointState, "/left/arm/joint_command", COMMAND_QOS)
+
+    def intrude() -> None:
+        message = JointState(name=list(NAMES), position=(HOME - 0.1 * OUT).tolist())
+        message.header.stamp = peer.node.get_clock().now().to_msg()
+        message.header.frame_id = "teleop"
+        other.publish(message)
+
+    peer.drive(NAMES, lambda t: HOME + 0.02 * OUT * min(t, 1.0), 0.6)
+    told = False
+    sent = len(node._backend.sent)
+    for tick in range(80):
+        if tick % 2:
+            intrude()
+        else:
+            peer.command(NAMES, HOME + 0.02 * OUT * min(0.6 + 0.01 * tick, 1.0))
+        peer.spin_until(lambda: False, 0.01)
+        told = told or "teleop" in status(peer)["refused"]
+    targets = np.array(node._backend.sent[sent:])
+    assert len(targets) > 20
+    assert targets.min(axis=0)[0] >= HOME[0] - 1e-9  # the intruder never moved the arm
+    assert status(peer)["state"] == "tracking"  # and never disturbed who holds it
+    assert told
+
+
 def test_stop_is_acknowledged_within_100_ms_while_clearing_errors_hangs(node, peer) -> None:
     hang = node._backend.may["clear_errors"] = threading.Event()
     clear = peer.node.create_client(Trigger, "/left/arm/clear_errors")
@@ -164,7 +195,7 @@ def test_stop_is_acknowledged_within_100_ms_while_clearing_errors_hangs(node, pe
     assert stop.wait_for_service(5.0)
     clearing = clear.call_async(Trigger.Request())
     assert peer.spin_until(lambda: node._backend.hanging == "clear_errors")
-    peer.drive(NAMES, lambda t: HOME + 0.05 * min(t, 1.0), 0.3)
+    peer.drive(NAMES, lambda t: HOME + 0.05 * OUT * min(t, 1.0), 0.3)
     begin = time.monotonic()
     stopping = stop.call_async(Trigger.Request())
     assert peer.spin_until(stopping.done)
@@ -201,7 +232,7 @@ def test_a_trajectory_is_followed_through_the_filter_to_its_end(node, peer) -> N
     assert peer.reaches("tracking")
     assert status(peer)["commander"] == "trajectory"
     assert says(peer, "trajectory", "arrived")
-    np.testing.assert_allclose(node._backend.q, HOME + 0.05, atol=1e-3)
+    np.testing.assert_allclose(node._backend.q, HOME + 0.05 * OUT, atol=1e-3)
     steps = np.diff(np.array(node._backend.sent), axis=0)
     assert np.abs(steps).max() < 0.3 * 0.03  # 0.2 rad/s on average: no jump anywhere
     assert np.max(node._backend.sent, axis=0)[0] == pytest.approx(HOME[0] + 0.1, abs=2e-3)
@@ -253,7 +284,7 @@ def test_a_trajectory_ends_at_once_when_somebody_wants_it(node, peer, how, words
 
 
 def test_the_arm_goes_home_while_the_button_is_held_and_no_longer(node, peer) -> None:
-    peer.drive(NAMES, lambda t: HOME + 0.3 * (1 - np.cos(np.pi * min(t, 1.0))) / 2, 1.3)
+    peer.drive(NAMES, lambda t: HOME + 0.3 * OUT * (1 - np.cos(np.pi * min(t, 1.0))) / 2, 1.3)
     assert peer.spin_until(lambda: status(peer)["commander"] == "")
     button = peer.node.create_publisher(Empty, "/left/arm/home_hold", COMMAND_QOS)
     assert peer.spin_until(lambda: button.get_subscription_count() > 0)
@@ -269,6 +300,60 @@ def test_the_arm_goes_home_while_the_button_is_held_and_no_longer(node, peer) ->
     assert peer.spin_until(lambda: status(peer)["state"] != "homing")
     away = np.abs(node._backend.q - HOME).max()
     assert 0.01 < away < 0.29
+
+
+def test_parameters_change_while_it_runs_and_only_to_the_safe_side(node, peer) -> None:
+    def change(name: str, value: float) -> bool:
+        return node.set_parameters([Parameter(name, value=value)])[0].successful
+
+    for name, value in (("speed_scale", 1.5), ("speed_scale", 0.0), ("home_speed", 2.0),
+                        ("guard_extra", -0.1), ("speed_scale", float("nan")),
+                        ("home_speed", "fast"), ("other_arm", "required")):  # fmt: skip
+        assert not change(name, value), name
+    assert change("speed_scale", 0.1)
+    assert change("home_speed", 0.25)
+    assert node._driver.home_speed == 0.25
+    peer.drive(NAMES, lambda t: HOME + min(0.6 * t, 0.3) * OUT, 0.7)
+    steps = np.abs(np.diff(np.array(node._backend.sent), axis=0))
+    limit = 0.1 * 2.0 * 0.01  # a tenth of the cell's 2 rad/s, per tick
+    assert 0.5 * limit < np.median(steps.max(axis=1)[10:]) < 1.2 * limit
+    before = node._guard._stream
+    assert change("guard_extra", 0.05)
+    assert peer.spin_until(lambda: node._guard._stream is not before)
+
+
+def test_an_arm_whose_neighbour_is_not_heard_does_not_move_where_that_may_be(rig, peer) -> None:
+    node = rig.start(other_arm="required")
+    assert peer.reaches("connected")
+    right = load_cell().arms["right"]
+    inward = HOME.copy()
+    inward[0] -= 0.5  # towards the right arm
+
+    def path(t: float) -> np.ndarray:
+        return HOME + (inward - HOME) * min(t / 1.5, 1.0)
+
+    peer.drive(NAMES, path, 1.0)
+    assert "right" in status(peer)["guard"] or "right" in status(peer)["reason"]
+    assert np.abs(node._backend.q - HOME).max() < 0.02
+    assert peer.spin_until(lambda: status(peer)["commander"] == "", 3.0)
+    other = peer.node.create_publisher(JointState, "/right/arm/joint_states", 10)
+    timer = peer.node.create_timer(
+        0.01,
+        lambda: other.publish(JointState(name=list(right.joint_names), position=list(right.home))),
+    )
+    assert peer.spin_until(lambda: other.get_subscription_count() > 0)
+    peer.spin_until(lambda: False, 0.3)
+    start = node._backend.q.copy()
+    peer.drive(NAMES, lambda t: start + (path(t) - HOME), 1.0)
+    assert np.abs(node._backend.q - HOME).max() > 0.2
+    peer.node.destroy_timer(timer)
+
+
+def test_a_commander_that_left_gives_the_arm_to_the_next(node, peer) -> None:
+    peer.drive(NAMES, lambda t: HOME + 0.02 * OUT * min(t, 1.0), 0.5)
+    assert status(peer)["commander"] == "teleop"
+    peer.node.destroy_publisher(peer._commands)
+    assert peer.spin_until(lambda: status(peer)["commander"] == "", 2.0)
 
 
 PROGRAM = """

@@ -18,7 +18,7 @@ HOME = np.array(ARM.home)
 @pytest.fixture
 def processes(runtime_dir, start_module) -> dict[str, "subprocess.Popen[str]"]:
     """The controllers and the driver of the left arm."""
-    parameters = ("cell:=six_axis", "hardware:=sim", "arm:=left")
+    parameters = ("cell:=six_axis", "hardware:=sim", "arm:=left", "other_arm:=absent")
     return {
         "controllers": start_module(
             *("ros2_control_driver.emulator", "--side", "left"),

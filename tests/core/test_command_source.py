@@ -6,6 +6,7 @@ from ate_core.nodes.command_source import (
     CONTESTED_FOR,
     MOST_FRAMES,
     CommandSources,
+    commander_of,
     unique_commander,
 )
 
@@ -122,6 +123,7 @@ def test_a_publisher_that_left_the_graph_ends_its_source() -> None:
     assert sources.departed(1.5) == []
     gids.remove("mine")
     assert sources.departed(2.0) == [source]
+    assert commander_of(source) == "policy"
     assert sources.departed(2.5) == []
 
 

@@ -124,6 +124,8 @@ class ArmDriver:
         self._settled = False
         self._repeated_at = -np.inf
         self._target: Array | None = None
+        self.home_speed = HOME_SPEED
+        """Largest joint speed on the way home [rad/s]; may be changed at any time."""
         self.ticks = 0
         """Ticks so far."""
         self.refused = 0
@@ -167,6 +169,11 @@ class ArmDriver:
                 verdict = CommandVerdict(accepted=False, reason=refusal)
         self.refused += not verdict.accepted
         return verdict
+
+    def release(self, commander: str, source: str) -> None:
+        """Give the arm back for a commander that is done or gone; the arm comes to rest."""
+        with self._motion:
+            self._filter.release(commander, source)
 
     def stop(self, reason: str) -> bool:
         """Stop and stay stopped until `enable`; acknowledged within 100 ms.
@@ -464,7 +471,7 @@ class ArmDriver:
         problem = "" if self._path_problem is None else self._path_problem(fresh.position, goal)
         if problem:
             return problem
-        path = HomePath(fresh.position, goal, now, HOME_SPEED, self._period)
+        path = HomePath(fresh.position, goal, now, self.home_speed, self._period)
         with self._motion:
             if self._homing is not None:
                 return ""

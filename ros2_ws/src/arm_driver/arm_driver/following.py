@@ -91,6 +91,8 @@ class TrajectoryFollower:
         self._waiting = 0.0
         self._last = 0.0
         self._progress: Progress | None = None
+        self.on_end: Callable[[str], object] = lambda source: None
+        """Called with the source of each trajectory that ended, before its own ``on_end``."""
 
     @property
     def source(self) -> str:
@@ -182,5 +184,6 @@ class TrajectoryFollower:
             if self._request is not request:
                 return False
             self._request = None
+        self.on_end(request.source)
         request.on_end(outcome, reason)
         return True

@@ -8,6 +8,7 @@ the device get their own, so nothing waits for them.
 import importlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
+from arm_driver.arm_guard import ArmGuard
 from arm_driver.driver import ArmDriver, Tick
 from arm_driver.following import TrajectoryFollower
 from arm_driver.interface import ArmBackend
 from arm_driver.nodes import messages
+from arm_driver.nodes.arm_parameters import ArmParameters
 from arm_driver.nodes.arm_reports import ArmReports
 from arm_driver.nodes.stop_node import StopNode
 from arm_driver.nodes.trajectory_action import TrajectoryAction
@@ -30,10 +33,10 @@ from arm_driver.nodes.trajectory_commander import TrajectoryCommander
 from arm_driver.watchdog import GuardedStream
 from ate_core.contract import Cell
 from ate_core.devices import ArmConfig
-from ate_core.nodes.command_source import CommandSources, publishers_of
+from ate_core.nodes.command_source import CommandSources, commander_of, publishers_of
 from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.qos import COMMAND_QOS
+from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread
 from ate_core.patience import Repeated
@@ -65,7 +68,23 @@ class ArmNode(DeviceNode):
         )
         self._arm = arm = cell.arms[self._side]
         self._backend = make_backend(arm, self)
-        self._driver = ArmDriver(arm, cell.safety, self._backend, 1.0 / cell.rates.arm_stream)
+        other = declare_text(
+            self,
+            "other_arm",
+            "required",
+            "absent: the other arm is off and out of the way; else its joints must be heard",
+            ("required", "absent"),
+        )
+        self._guard = ArmGuard(cell, self._side, other_absent=other == "absent")
+        self._driver = ArmDriver(
+            arm,
+            cell.safety,
+            self._backend,
+            1.0 / cell.rates.arm_stream,
+            self._guard.path_problem,
+            self._guard,
+        )
+        ArmParameters(self, self._driver, self._guard)
         self._driver.set_active(False)
         self._stream = GuardedStream(self._driver, cell.rates.arm_stream, self._use)
         self._stream.cover_all_threads()
@@ -73,8 +92,9 @@ class ArmNode(DeviceNode):
         self._reports = ArmReports(self, cell, self._side)
         self._follower = TrajectoryFollower(self._submit_point)
         self._trajectories = TrajectoryCommander(
-            self, arm, cell.safety, self._follower, self._present, lambda postures: ""
+            self, arm, cell.safety, self._follower, self._present, self._guard.route_problem
         )
+        self._follower.on_end = partial(self._driver.release, TRAJECTORY)
         self._stop_node = StopNode(self, self._follower.cancel)
         self.companions = [self._stop_node]
         """Nodes with a thread of their own."""
@@ -115,6 +135,15 @@ class ArmNode(DeviceNode):
         command = name(topics.joint_command)
         self._sources = CommandSources(publishers_of(self, command))
         self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
+        self.create_timer(DEPARTURE_PERIOD, self._release_departed)
+        for side in self._guard.other_sides:
+            other = topics.of_arm(cell.arms[side].namespace, topics.joint_states)
+            self.create_subscription(
+                JointState,
+                other,
+                partial(self._see_other, cell.arms[side].joint_names),
+                SENSOR_QOS,
+            )
         self.create_subscription(Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         self.create_service(Trigger, name("arm/enable"), self._enable)
         self.create_service(Trigger, name("arm/clear_errors"), self._clear_errors)
@@ -155,6 +184,18 @@ class ArmNode(DeviceNode):
             self._reports.refused(f"{sender.commander}: {refusal}", now)
             if self.is_active and self._refusals.happened(now):
                 self.get_logger().warning(refusal, throttle_duration_sec=1.0)
+
+    def _release_departed(self) -> None:
+        for source in self._sources.departed(time.monotonic()):
+            self._driver.release(commander_of(source), source)
+
+    def _see_other(self, names: tuple[str, ...], message: JointState) -> None:
+        q = dict(zip(message.name, message.position, strict=False))
+        qd = dict(zip(message.name, message.velocity, strict=False))
+        if not set(names) <= set(q):
+            return
+        velocity = [qd[name] for name in names] if set(names) <= set(qd) else None
+        self._guard.see_other([q[name] for name in names], time.monotonic(), velocity)
 
     def _submit_point(self, q: Array, source: str) -> str:
         now = time.monotonic()

@@ -14,6 +14,7 @@ beside the other's stopping posture. Walls of the workspace are kept in the same
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -178,16 +179,29 @@ class DistanceGuard:
             goal: last posture (n,) [rad].
             now: present time [s].
         """
-        around = self._around
         first = np.asarray(start, dtype=np.float64)
         way = np.asarray(goal, dtype=np.float64) - first
-        around.place_other(None if self._other is None else self._other.at(now))
-        here = around.look(first)
-        floors = np.minimum(here.gaps, 0.0) - PATH_SLACK
         steps = max(math.ceil(float(np.max(np.abs(way))) / PATH_STEP), 1)
-        for step in range(1, steps + 1):
-            view = around.look(first + step / steps * way, here)
+        postures = [first + step / steps * way for step in range(steps + 1)]
+        return self.route_problem(postures, now)
+
+    def route_problem(self, postures: Sequence[ArrayLike], now: float) -> str:
+        """What is in the way of a path through postures; empty when nothing is.
+
+        The other arm is taken where it is. What is too near at the first may come no nearer.
+
+        Args:
+            postures: joints (n,) [rad], near enough to each other to be looked at one by one.
+            now: present time [s].
+        """
+        around = self._around
+        path = [np.asarray(posture, dtype=np.float64) for posture in postures]
+        around.place_other(None if self._other is None else self._other.at(now))
+        here = around.look(path[0])
+        floors = np.minimum(here.gaps, 0.0) - PATH_SLACK
+        for number, posture in enumerate(path[1:], 1):
+            view = around.look(posture, here)
             entry = int(np.argmin(view.gaps - floors))
             if view.gaps[entry] < floors[entry]:
-                return f"{around.words(view, entry)}, {step / steps:.0%} of the way"
+                return f"{around.words(view, entry)}, {number / (len(path) - 1):.0%} of the way"
         return ""

@@ -71,6 +71,11 @@ def unique_commander(name: str) -> str:
     return f"{name}#{secrets.token_hex(4)}"
 
 
+def commander_of(source: str) -> str:
+    """Commander of a source that `CommandSources` named."""
+    return source.rpartition("/")[0].partition("#")[0]
+
+
 def publishers_of(node: Node, topic: str) -> Callable[[], Sequence[str]]:
     """A function that lists the identifiers of a topic's publishers."""
 

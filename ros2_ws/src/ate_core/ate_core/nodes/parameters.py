@@ -1,6 +1,6 @@
 """Parameters that every node has."""
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.node import Node
 
 from ate_core.contract import Cell, load_cell
@@ -35,3 +35,30 @@ def declare_text(
             f"need {constraint}"
         )
     return value
+
+
+def declare_number(
+    node: Node, name: str, default: float, description: str, low: float, high: float
+) -> float:
+    """Declare a number that may be changed while the node runs, and return its value.
+
+    Raises:
+        UsageError: the value is outside its range.
+    """
+    descriptor = ParameterDescriptor(
+        description=description,
+        floating_point_range=[FloatingPointRange(from_value=low, to_value=high, step=0.0)],
+        dynamic_typing=True,  # `1` is a number, too
+    )
+    value = node.declare_parameter(name, default, descriptor).value
+    problem = range_problem(f"parameter {name}", value, low, high)
+    if problem:
+        raise UsageError(f"{problem} ({node.get_fully_qualified_name()})")
+    return float(value)
+
+
+def range_problem(name: str, value: object, low: float, high: float) -> str:
+    """Why a value is not a number within its range; empty when it is."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
+        return ""  # not a number is outside every range
+    return f"{name} is {value!r}; need a number from {low:g} to {high:g}"
