@@ -13,6 +13,8 @@ from ate_core.contract import load_cell
 pytestmark = pytest.mark.ros
 ARM = load_cell("six_axis", "sim").arms["left"]
 HOME = np.array(ARM.home)
+ASIDE = HOME + 0.2 * np.eye(len(HOME))[0]
+"""Turned at the base, away from the other arm and no nearer to the table."""
 
 
 @pytest.fixture
@@ -46,8 +48,8 @@ def test_a_six_joint_arm_stays_moves_stops_and_outlives_its_controllers(processe
     assert len(peer.states) > 60
     assert np.abs(positions(peer) - HOME).max() < 1e-9  # told to stay, it stays
 
-    peer.drive(ARM.joint_names, lambda t: HOME + 0.2, 1.0)
-    np.testing.assert_allclose(positions(peer)[-1], HOME + 0.2, atol=5e-3)
+    peer.drive(ARM.joint_names, lambda t: ASIDE, 1.0)
+    np.testing.assert_allclose(positions(peer)[-1], ASIDE, atol=5e-3)
     assert peer.call("/left/arm/stop") == (True, "")
     assert peer.reaches("stopped")
     assert peer.call("/left/arm/enable") == (True, "")
