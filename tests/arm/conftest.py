@@ -166,3 +166,59 @@ def make_bench():
 @pytest.fixture(params=["", "six_axis"], ids=["seven joints", "six joints"])
 def bench(request):
     return Bench(request.param)
+
+
+class Rig:
+    """Driver nodes of this process with fake arms, each run as its process would."""
+
+    def __init__(self, fake) -> None:
+        self._fake = fake
+        self._ends = []
+
+    def start(self, **parameters):
+        """Start a driver of the left arm; its back end is `ArmNode._backend`."""
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.parameter import Parameter
+
+        from arm_driver.nodes.arm_node import ArmNode
+
+        given = {"other_arm": "absent", **parameters}
+        overrides = [Parameter(key, value=value) for key, value in given.items()]
+
+        node = ArmNode(
+            lambda arm, _: self._fake(arm, time.monotonic), parameter_overrides=overrides
+        )
+        executors = [SingleThreadedExecutor() for _ in (node, *node.companions)]
+        threads = []
+        for each, executor in zip((node, *node.companions), executors, strict=True):
+            executor.add_node(each)
+            threads.append(threading.Thread(target=executor.spin))
+            threads[-1].start()
+        self._ends.append((node, executors, threads))
+        return node
+
+    def close(self) -> None:
+        for node, executors, threads in self._ends:
+            node.halt()
+            for executor, thread in zip(executors, threads, strict=True):
+                executor.shutdown()
+                thread.join()
+            for each in (*node.companions, node):
+                each.destroy_node()
+
+
+@pytest.fixture
+def rig(peer, fake_backend, monkeypatch):
+    """A function that starts driver nodes, beside the peer that commands them."""
+    hook = threading.excepthook
+    made = Rig(fake_backend)
+    yield made
+    made.close()
+    threading.excepthook = hook
+
+
+@pytest.fixture
+def node(rig, peer):
+    started = rig.start()
+    assert peer.reaches("connected")
+    return started

@@ -15,14 +15,12 @@ pytestmark = pytest.mark.ros
 
 from builtin_interfaces.msg import Duration  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from std_msgs.msg import Empty, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
 
-from arm_driver.nodes.arm_node import ArmNode  # noqa: E402
 from arm_driver.watchdog import EXIT_CODE  # noqa: E402
 from ate_core.contract import load_cell  # noqa: E402
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
@@ -33,57 +31,6 @@ NAMES = ARM.joint_names
 HOME = np.array(ARM.home)
 OUT = np.eye(len(NAMES))[0]
 """Turns the arm at its base, away from the other one."""
-
-
-class Rig:
-    """Driver nodes of this process with fake arms, each run as its process would."""
-
-    def __init__(self, fake) -> None:
-        self._fake = fake
-        self._ends = []
-
-    def start(self, **parameters) -> ArmNode:
-        """Start a driver of the left arm; its back end is `ArmNode._backend`."""
-        given = {"other_arm": "absent", **parameters}
-        overrides = [Parameter(key, value=value) for key, value in given.items()]
-
-        node = ArmNode(
-            lambda arm, _: self._fake(arm, time.monotonic), parameter_overrides=overrides
-        )
-        executors = [SingleThreadedExecutor() for _ in (node, *node.companions)]
-        threads = []
-        for each, executor in zip((node, *node.companions), executors, strict=True):
-            executor.add_node(each)
-            threads.append(threading.Thread(target=executor.spin))
-            threads[-1].start()
-        self._ends.append((node, executors, threads))
-        return node
-
-    def close(self) -> None:
-        for node, executors, threads in self._ends:
-            node.halt()
-            for executor, thread in zip(executors, threads, strict=True):
-                executor.shutdown()
-                thread.join()
-            for each in (*node.companions, node):
-                each.destroy_node()
-
-
-@pytest.fixture
-def rig(peer, fake_backend, monkeypatch):
-    """A function that starts driver nodes, beside the peer that commands them."""
-    hook = threading.excepthook
-    made = Rig(fake_backend)
-    yield made
-    made.close()
-    threading.excepthook = hook
-
-
-@pytest.fixture
-def node(rig, peer) -> ArmNode:
-    started = rig.start()
-    assert peer.reaches("connected")
-    return started
 
 
 def status(peer) -> dict:

@@ -1,0 +1,112 @@
+"""FollowJointTrajectory, with messages of the test's own: control_msgs comes from apt only."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+from builtin_interfaces.msg import Duration  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
+
+from arm_driver.nodes.trajectory_action import TrajectoryAction, tolerances  # noqa: E402
+from ate_core.contract import load_cell  # noqa: E402
+
+ARM = load_cell().arms["left"]
+NAMES, HOME = ARM.joint_names, np.array(ARM.home)
+ASIDE = np.eye(len(HOME))[0]
+
+
+class Feedback:
+    def __init__(self) -> None:
+        self.header, self.joint_names = Header(), []
+        self.desired, self.actual, self.error = (JointTrajectoryPoint() for _ in range(3))
+
+
+ACTION = SimpleNamespace(Result=SimpleNamespace, Feedback=Feedback)
+
+
+class Handle:
+    """A goal as rclpy hands it over."""
+
+    def __init__(self, move: float, seconds: float, path=()) -> None:
+        point = JointTrajectoryPoint(positions=(HOME + move * ASIDE).tolist())
+        point.time_from_start = Duration(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))
+        self.request = SimpleNamespace(
+            trajectory=JointTrajectory(joint_names=list(NAMES), points=[point]),
+            path_tolerance=path,
+            goal_tolerance=[],
+            goal_time_tolerance=Duration(),
+        )
+        self.goal_id = SimpleNamespace(uuid=bytes(range(16)))
+        self.is_cancel_requested = False
+        self.ended, self.feedback = "", []
+
+    def succeed(self) -> None:
+        self.ended = "succeeded"
+
+    def canceled(self) -> None:
+        self.ended = "canceled"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+    def publish_feedback(self, message) -> None:
+        self.feedback.append(message)
+
+
+@pytest.fixture
+def begin(node):
+    """A function that starts a goal; the task of its execution."""
+    action = TrajectoryAction(node, ACTION, node._trajectories, node._follower, NAMES)
+
+    def start(handle):
+        return node.executor.create_task(action.execute, handle)
+
+    start.action = action
+    return start
+
+
+def test_a_goal_that_is_followed_succeeds_with_feedback_on_the_way(begin, node, peer) -> None:
+    handle = Handle(0.1, 0.6)
+    task = begin(handle)
+    assert peer.spin_until(task.done)
+    assert (handle.ended, task.result().error_code) == ("succeeded", 0)
+    np.testing.assert_allclose(node._backend.q, HOME + 0.1 * ASIDE, atol=1e-3)
+    assert len(handle.feedback) >= 3
+    assert handle.feedback[-1].joint_names == list(NAMES)
+
+
+def test_a_goal_that_cannot_be_followed_is_aborted_with_the_reason(begin, peer) -> None:
+    handle = Handle(9.0, 1.0)
+    task = begin(handle)
+    assert peer.spin_until(task.done)
+    assert (handle.ended, task.result().error_code) == ("aborted", -1)
+    assert "angle" in task.result().error_string
+
+
+def test_a_goal_that_is_cancelled_lets_the_arm_brake(begin, node, peer) -> None:
+    handle = Handle(0.3, 3.0)
+    task = begin(handle)
+    assert peer.spin_until(lambda: bool(handle.feedback))
+    handle.is_cancel_requested = True
+    begin.action.cancel(handle)
+    assert peer.spin_until(task.done)
+    assert handle.ended == "canceled"
+    assert np.abs(node._backend.q - HOME).max() < 0.2
+
+
+def test_leaving_the_tolerated_path_ends_a_goal(begin, node, peer) -> None:
+    tolerance = SimpleNamespace(name=NAMES[0], position=1e-4)
+    handle = Handle(0.3, 0.6, path=[tolerance])
+    task = begin(handle)
+    assert peer.spin_until(task.done)
+    assert (handle.ended, task.result().error_code) == ("aborted", -4)
+
+
+def test_tolerances_keep_the_arms_order_and_their_special_values() -> None:
+    asked = [SimpleNamespace(name="b", position=-1.0), SimpleNamespace(name="a", position=0.2)]
+    np.testing.assert_array_equal(tolerances(asked, ("a", "b", "c"), 0.05), [0.2, np.inf, 0.05])
