@@ -220,6 +220,10 @@ WRONG = {
         change("cameras", "overhead", "view", "position", [80.0, 0.0, 1050.0]),
         "80 cm are 0.8 m|80 mm are 0.08 m",
     ),
+    "simulated pictures": (
+        change("cameras", "overhead", "backend", "software"),
+        "which shows simulated pictures",
+    ),
     "headset at 300": (change("operators", "left", "headset_ip", "300.1.1.1"), "headset_ip is"),
     "one headset": (
         change("operators", "left", "headset_ip", "192.168.1.32"),
@@ -292,6 +296,15 @@ SIMULATED = {
     "an octet of 300": (("arms", "left", "ip", "300.0.0.2"), "need an IPv4"),
     "one port": (("grippers", "left", "port", "{runtime_dir}/gripper_right"), "its own adapter"),
     "one headset": (("operators", "left", "headset_ip", "127.0.0.3"), "moves both arms"),
+    "a real arm": (
+        ("arms", "left", "ip", "192.168.1.18"),
+        "arms.left.ip is 192.168.1.18 in simulation; need 127.x.x.x",
+    ),
+    "a real headset": (("operators", "left", "headset_ip", "10.0.0.7"), "move a real device"),
+    "a real serial port": (
+        ("grippers", "left", "port", "/dev/ttyUSB0"),
+        "grippers.left.port is /dev/ttyUSB0 in simulation",
+    ),
     "a camera of 1000 Hz": (("cameras", "overhead", "fps", 1000), "fps is 1000 Hz"),
 }
 
@@ -301,6 +314,12 @@ def test_a_wrong_simulation_section_is_refused_likewise(tmp_path, path, words):
     file = edited(tmp_path, change("simulation", *path))
     load_cell(file, "real")
     with pytest.raises(ContractError, match=words):
+        load_cell(file, "sim")
+
+
+def test_a_simulation_that_would_reach_the_real_arm_is_refused(tmp_path):
+    file = edited(tmp_path, lambda v: v["simulation"]["arms"].pop("right"))
+    with pytest.raises(ContractError, match=r"arms\.right\.ip is 192.168.1.19 in simulation"):
         load_cell(file, "sim")
 
 

@@ -30,6 +30,14 @@ class Cell(Protocol):
     """What the checks read of `ate_core.contract.Cell`, which asks them."""
 
     @property
+    def hardware(self) -> str:
+        """Real devices or emulated ones."""
+
+    @property
+    def runtime_dir(self) -> str:
+        """Folder of the emulated devices' endpoints."""
+
+    @property
     def arms(self) -> Mapping[str, ArmConfig]:
         """Arms by side."""
 
@@ -368,6 +376,35 @@ def _zones(cell: Cell) -> Problems:
             )
 
 
+def _bodies(cell: Cell) -> Problems:
+    """A simulated cell reaches no real device, and a real one shows no emulated pictures."""
+    if cell.hardware == "real":
+        for role, camera in cell.cameras.items():
+            if camera.backend == "software":
+                yield (
+                    f"cameras.{role}.backend is software, which shows simulated pictures; need "
+                    "realsense or v4l2: write software in simulation.cameras only"
+                )
+        return
+    addresses = [(f"arms.{side}.ip", arm.ip) for side, arm in cell.arms.items()]
+    addresses += [
+        (f"operators.{side}.headset_ip", one.headset_ip) for side, one in cell.operators.items()
+    ]
+    for place, address in addresses:
+        if not _is_local(address):
+            yield (
+                f"{place} is {address} in simulation; need 127.x.x.x: simulated people would "
+                f"move a real device, give simulation.{place} an address of this machine"
+            )
+    for side, gripper in cell.grippers.items():
+        if not gripper.port.startswith(f"{cell.runtime_dir}/"):
+            yield (
+                f"grippers.{side}.port is {gripper.port} in simulation; need one within "
+                f"{{runtime_dir}}: simulated people would move a real device, correct "
+                f"simulation.grippers.{side}.port"
+            )
+
+
 def _views(cell: Cell) -> Problems:
     """A camera stands in the cell, or is carried near a flange."""
     for role, camera in cell.cameras.items():
@@ -486,6 +523,7 @@ DRIVEN_CHECKS: tuple[Check, ...] = (
     _home,
     _zones,
     _views,
+    _bodies,
     _stream_rates,
     _pushes,
     _timeouts,
