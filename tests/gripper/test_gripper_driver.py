@@ -191,6 +191,14 @@ def test_doubted_reports_are_named_and_commands_wait(cell: Cell) -> None:
     assert cell.driver.problem(cell.now) == status.reason
 
 
+def test_fingers_that_do_not_move_may_be_commanded_elsewhere(cell: Cell) -> None:
+    frozen = {"doubt": "position stays at 0.50", "is_frozen": True}
+    cell.fingers.state = replace(cell.fingers.state, **frozen)
+    cell.now += 2 * STALE
+    assert cell.status().state == "no_feedback"
+    assert cell.send(1.0).accepted
+
+
 def test_status_tells_the_object_in_metres_and_newtons(cell: Cell) -> None:
     cell.fingers.state = replace(
         cell.fingers.state, grasp=Grasp(object=ObjectState.HELD, opening=0.5, force=0.5)

@@ -216,6 +216,7 @@ def test_frozen_reports_are_named_and_go_stale(
     client.set_target(1.0)
     state = wait_for(client, lambda s: s.doubt != "")
     assert state.doubt.startswith("position stays at 0.50")
+    assert state.is_frozen
     wait_for(client, lambda s: not s.fresh(time.monotonic(), STALE))
     assert told_while(client, told, 0.1) == 0
     call(port, "clear")  # the fingers have moved meanwhile

@@ -214,7 +214,9 @@ class GripperClient:
         if link is not None:
             link.close()
         with self._lock:
-            self._state = replace(self._state, connected=False, error=reason, target=None)
+            self._state = replace(
+                self._state, connected=False, error=reason, target=None, is_frozen=False
+            )
         if not self._stop.is_set():
             self._patience.trouble(reason)
 
@@ -225,6 +227,7 @@ class GripperClient:
             with self._lock:
                 self._state = replace(
                     self._state,
+                    is_frozen=False,
                     unanswered=self._state.unanswered + 1,
                     strangers=tuple(sorted(self._transport.strangers)),
                 )
@@ -240,13 +243,19 @@ class GripperClient:
         with self._lock:
             state = self._state
             if grasp is None:
-                self._state = replace(state, doubt=doubt, doubted=state.doubted + 1)
+                self._state = replace(
+                    state,
+                    doubt=doubt,
+                    doubted=state.doubted + 1,
+                    is_frozen=self._checker.is_frozen,
+                )
             else:
                 self._state = replace(
                     state,
                     report=report,
                     grasp=grasp,
                     doubt="",
+                    is_frozen=False,
                     velocity=signed_speed(report, state),
                     stamp_ns=time.time_ns(),
                     received=now,

@@ -76,7 +76,8 @@ class GripperDriver:
         """Take a command of another node at ``now`` (monotonic) [s]."""
         self._follow_link(now)
         state = self._port.state
-        obstacle = self._inactive or silence_text(state, now, self._config.stale_after)
+        silent = "" if state.is_frozen else silence_text(state, now, self._config.stale_after)
+        obstacle = self._inactive or silent
         verdict = self._gate.submit(command, now, obstacle=obstacle, held=state.target)
         if verdict.accepted:
             self._port.set_target(verdict.ratio)

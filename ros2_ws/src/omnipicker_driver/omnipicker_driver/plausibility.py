@@ -24,6 +24,7 @@ class ReportChecker:
     """Share of the largest speed at which the gripper is asked to move."""
 
     def __post_init__(self) -> None:
+        self.is_frozen = False
         self._good: tuple[float, Report] | None = None
         self._doubted: tuple[float, Report] | None = None
         self._agreeing = 0
@@ -38,7 +39,11 @@ class ReportChecker:
             target: opening that the gripper was asked for; None: nothing yet.
             now: present monotonic time [s].
         """
-        problem = _unknown(report) or self._jump(report, now) or self._frozen(report, target, now)
+        problem = _unknown(report) or self._jump(report, now)
+        self.is_frozen = False
+        if not problem:
+            problem = self._frozen(report, target, now)
+            self.is_frozen = bool(problem)
         if not problem:
             self._good, self._doubted = (now, report), None
         return problem

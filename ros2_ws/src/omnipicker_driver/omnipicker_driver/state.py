@@ -22,6 +22,8 @@ class GripperState:
     """Whether an object is held."""
     doubt: str = ""
     """Why the newest report is not believed; empty when it is."""
+    is_frozen: bool = False
+    """Whether that is because the fingers do not move: another command may free them."""
     velocity: float = 0.0
     """Reported speed with the sign of the last change of position [ratio/s]."""
     stamp_ns: int = 0
