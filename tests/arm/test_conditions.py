@@ -213,3 +213,11 @@ def test_a_new_link_starts_from_the_measured_joints(bench) -> None:
     here = bench.backend.q.copy()
     bench.run(3, target=here)
     np.testing.assert_allclose(bench.backend.sent[0], here)
+
+
+def test_a_new_link_does_not_use_a_state_of_the_old_one(bench) -> None:
+    bench.run(5, target=bench.backend.q)
+    bench.backend.session += 1
+    bench.backend.silent, bench.backend.last = True, None
+    assert bench.run(1).state == "no_feedback"
+    assert "no fresh measured joints" in bench.command(bench.backend.q).reason
