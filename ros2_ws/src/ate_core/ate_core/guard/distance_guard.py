@@ -109,9 +109,7 @@ class DistanceGuard:
         around = self._around
         around.place_other(None if self._other is None else self._other.at(now))
         share, reason = 1.0, ""
-        speed = around.largest_tool_speed(wanted)
-        if speed > self._tool_speed:
-            speed = around.tool_speed(q, wanted, dt)
+        speed = around.tool_speed(q, wanted, dt, self._tool_speed)
         if speed > self._tool_speed:
             share = self._tool_speed / speed
             reason = f"{self.side} tool is slowed from {speed:.2f} to {self._tool_speed:g} m/s"
@@ -122,11 +120,12 @@ class DistanceGuard:
         for _ in range(TRIES):
             rest = stopping(aim * share)
             there = around.look(rest, here)
-            shares = around.shares(here, there, dt)
-            entry = int(np.argmin(shares))
-            allowed = float(shares[entry])
+            allowed, entry = around.tightest(here, there, dt)
             if allowed >= 1.0:
-                allowed, entry = self._speed_share(q, velocity, aim * share, dt, rest, here, there)
+                gap = around.least_gap(q, velocity, rest, here, there)
+                fastest = CREEP + max(gap, 0.0) / TRACKING
+                speed = around.tool_speed(q, aim * share, dt, fastest)
+                allowed, entry = _speed_share(gap, speed, dt, here, there)
                 if allowed >= 1.0:
                     break
             elif slides > 0:
@@ -145,29 +144,6 @@ class DistanceGuard:
         if share >= WHOLE and aim is wanted:
             return GuardVerdict(velocity=wanted if share >= 1.0 else wanted * share)
         return GuardVerdict(velocity=aim * share, reason=reason)
-
-    def _speed_share(
-        self,
-        q: Array,
-        velocity: Array,
-        aim: Array,
-        dt: float,
-        rest: Array,
-        here: View,
-        there: View,
-    ) -> tuple[float, int]:
-        """Share of a velocity that is slow enough for what is near, and the nearest entry."""
-        around = self._around
-        gap = around.least_gap(q, velocity, rest, here, there)
-        entry = int(np.argmin(there.gaps))
-        if gap == -math.inf:
-            return 0.5, entry
-        fastest = CREEP + max(gap, 0.0) / TRACKING
-        speed = around.largest_tool_speed(aim)
-        parting = float(there.gaps[entry] - here.gaps[entry]) > PARTING * speed * dt
-        if speed <= fastest or parting:
-            return 1.0, entry
-        return min(fastest / max(around.tool_speed(q, aim, dt), CREEP), 1.0), entry
 
     def path_problem(self, start: ArrayLike, goal: ArrayLike, now: float) -> str:
         """What is in the way of a straight joint motion; empty when nothing is.
@@ -198,10 +174,25 @@ class DistanceGuard:
         path = [np.asarray(posture, dtype=np.float64) for posture in postures]
         around.place_other(None if self._other is None else self._other.at(now))
         here = around.look(path[0])
-        floors = np.minimum(here.gaps, 0.0) - PATH_SLACK
+        floors = [min(gap, 0.0) - PATH_SLACK for gap in here.gaps]
         for number, posture in enumerate(path[1:], 1):
             view = around.look(posture, here)
-            entry = int(np.argmin(view.gaps - floors))
-            if view.gaps[entry] < floors[entry]:
+            room = [gap - floor for gap, floor in zip(view.gaps, floors, strict=True)]
+            entry = room.index(min(room))
+            if room[entry] < 0.0:
                 return f"{around.words(view, entry)}, {number / (len(path) - 1):.0%} of the way"
         return ""
+
+
+def _speed_share(
+    gap: float, speed: float, dt: float, here: View, there: View
+) -> tuple[float, int]:
+    """Share of a tool speed [m/s] that is slow enough for a gap [m], and the nearest entry."""
+    entry = there.gaps.index(min(there.gaps))
+    if gap == -math.inf:
+        return 0.5, entry
+    fastest = CREEP + max(gap, 0.0) / TRACKING
+    parting = there.gaps[entry] - here.gaps[entry] > PARTING * speed * dt
+    if speed <= fastest or parting:
+        return 1.0, entry
+    return fastest / speed, entry

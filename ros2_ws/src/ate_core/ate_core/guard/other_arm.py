@@ -1,6 +1,6 @@
 """Where the other arm will be: from its measured posture, how old that is, and how it brakes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,15 +20,14 @@ SHORTEST_INTERVAL = 0.004
 """Postures closer in time give no velocity [s]."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Seen:
+class _Seen(NamedTuple):
     posture: Array
     velocity: Array
+    brake: Array
     received: float
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OtherState:
+class OtherState(NamedTuple):
     """What may be assumed of the other arm now."""
 
     posture: Array
@@ -82,8 +81,9 @@ class OtherArm:
             qd = (q - before.posture) / (received - before.received)
         if qd.shape != q.shape or not np.all(np.isfinite(qd)):
             qd = np.zeros_like(q)
-        qd = np.clip(qd, -self._speed, self._speed)
-        self._seen = _Seen(posture=q, velocity=qd, received=received)
+        qd = np.minimum(np.maximum(qd, -self._speed), self._speed)
+        brake = qd * np.abs(qd) / (2.0 * self._acceleration)
+        self._seen = _Seen(posture=q, velocity=qd, brake=brake, received=received)
 
     def at(self, now: float) -> OtherState:
         """What may be assumed at ``now`` [s]."""
@@ -91,8 +91,7 @@ class OtherArm:
         if seen is None:
             return OtherState(posture=self._home, rest=self._home, age=np.inf, growth=FAR)
         age = max(now - seen.received, 0.0)
-        v = seen.velocity
         ahead = min(age, self._timeout) + SERVO_LAG
-        rest = seen.posture + v * ahead + v * np.abs(v) / (2.0 * self._acceleration)
+        rest = seen.posture + seen.velocity * ahead + seen.brake
         growth = self._point_speed * min(max(age - self._timeout, 0.0), FAR)
         return OtherState(posture=seen.posture, rest=rest, age=age, growth=growth)

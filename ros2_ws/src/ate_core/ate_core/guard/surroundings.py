@@ -48,9 +48,9 @@ WITH_OTHER = ("arm_arm", "gripper_gripper")
 class View:
     """Distances at one posture; an entry is the nearest pair of a kind, one pair, or a wall."""
 
-    gaps: Array
+    gaps: list[float]
     """Distances less the stop distance of their kind (m,) [m]."""
-    widths: Array
+    widths: list[float]
     """Widths of the slow zones (m,) [m]."""
     pairs: tuple[int, ...]
     """Nearest pair of each kind."""
@@ -92,16 +92,15 @@ class Surroundings:
         self._levers = levers(load_arm_model(cell.arms[side].model).chain(), gripper)
         if other:
             self._other_levers = levers(load_arm_model(cell.arms[other].model).chain(), gripper)
-        self._lower = np.array(cell.guard.workspace_lower)
-        self._upper = np.array(cell.guard.workspace_upper)
+        self._lower, self._upper = cell.guard.workspace_lower, cell.guard.workspace_upper
         kinds = self._geometry.kinds
         self._stops = [
             kind.zone.stop + (OTHER_MARGIN if kind.name in WITH_OTHER else MARGIN)
             for kind in kinds
         ]
         self._widths = np.array([kind.zone.slow - kind.zone.stop for kind in kinds])
-        self._walls = np.full(6, cell.guard.workspace_slow)
-        self._all_widths = np.concatenate([self._widths, self._walls])
+        self._walls = [cell.guard.workspace_slow] * 6
+        self._all_widths = [*self._widths.tolist(), *self._walls]
         # moved (kinds x joints), in one row, @ spread = how much nearer each kind may have come
         self._spread = np.zeros((len(kinds) * self._q.size, len(kinds)))
         for index, kind in enumerate(kinds):
@@ -112,6 +111,7 @@ class Surroundings:
         self._measured = np.full(len(kinds), -np.inf)
         self._measured_at = np.full((len(kinds), self._q.size), FAR_AWAY)
         self._pairs = [0] * len(kinds)
+        self._is_near = True
         self._wall, self._wall_at = -np.inf, np.zeros(self._levers.size)
         self._acceleration, self._jerk = (
             cell.safety.max_joint_acceleration,
@@ -134,7 +134,7 @@ class Surroundings:
 
         Told from the distances measured last, without measuring again.
         """
-        if self._uncertain:
+        if self._uncertain or self._is_near:
             return False
         a = self._acceleration
         speed = np.abs(velocity) + a * dt
@@ -147,18 +147,17 @@ class Surroundings:
             self._wall - own - motion > self._guard.workspace_slow
         )
 
-    def tool_speed(self, q: Array, velocity: Array, dt: float) -> float:
-        """Speed of the grasp point [m/s]."""
+    def tool_speed(self, q: Array, velocity: Array, dt: float, limit: float) -> float:
+        """Speed of the grasp point [m/s]; below the limit a bound of it will do."""
+        most = float(np.abs(velocity) @ self._levers)
+        if most <= limit:
+            return most
         self._q[self._own] = q
         self._geometry.update(self._q)
         before = self._geometry.tool(self._side)
         self._q[self._own] = q + velocity * dt
         self._geometry.update(self._q)
         return float(np.linalg.norm(self._geometry.tool(self._side) - before)) / dt
-
-    def largest_tool_speed(self, velocity: Array) -> float:
-        """Bound of the speed of the grasp point at any posture [m/s]."""
-        return float(np.abs(velocity) @ self._levers)
 
     def look(self, q: Array, like: View | None = None) -> View:
         """Distances at a posture (n,) of the arm [rad], the other one at rest.
@@ -176,13 +175,15 @@ class Surroundings:
             detailed = frozenset(np.flatnonzero(nearest < -INSIDE).tolist()) | self._uncertain
         else:
             detailed = _NONE
-        point = self._geometry.tool(self._side)
-        walls = np.concatenate([point - self._lower, self._upper - point])
-        self._wall, self._wall_at = float(walls.min()), self._q[self._own].copy()
+        point = self._geometry.tool(self._side).tolist()
+        walls = [value - low for value, low in zip(point, self._lower, strict=True)]
+        walls += [high - value for value, high in zip(point, self._upper, strict=True)]
+        self._wall, self._wall_at = min(walls), self._q[self._own].copy()
+        self._is_near = self._wall < self._walls[0] or bool((nearest < self._widths).any())
         pairs = tuple(self._pairs)
         if detailed:
             return self._detailed(pairs, nearest, walls, detailed)
-        gaps = np.concatenate([nearest, walls])
+        gaps = [*nearest.tolist(), *walls]
         return View(gaps=gaps, widths=self._all_widths, pairs=pairs, detailed=detailed)
 
     def _nearest(self, needed: frozenset[int]) -> Array:
@@ -203,16 +204,27 @@ class Surroundings:
             self._measured_at[kind] = self._q
         return least
 
-    def shares(self, here: View, there: View, dt: float) -> Array:
-        """Share (m,) of the way from one stopping posture to the next that each entry allows."""
-        rate = self._guard.tool_speed * dt / here.widths
-        kept = np.minimum(here.gaps * (1.0 - np.minimum(rate, 1.0)), here.widths)
-        floors = np.where(here.gaps > 0.0, kept - TOLERANCE, here.gaps - TOLERANCE_INSIDE)
-        come = here.gaps - there.gaps
-        shares = np.ones_like(here.gaps)
-        nearer = there.gaps < floors
-        shares[nearer] = (here.gaps[nearer] - floors[nearer]) / come[nearer]
-        return shares
+    def tightest(self, here: View, there: View, dt: float) -> tuple[float, int]:
+        """Share of the way from one stopping posture to the next that is allowed, and by what.
+
+        Plain numbers: there are about ten entries, too few for arrays to pay.
+        """
+        least, tightest = 1.0, 0
+        reach = self._guard.tool_speed * dt
+        for entry, (gap, then, width) in enumerate(
+            zip(here.gaps, there.gaps, here.widths, strict=True)
+        ):
+            if then >= gap or then >= width:
+                continue
+            if gap > 0.0:
+                floor = min(gap * (1.0 - min(reach / width, 1.0)), width) - TOLERANCE
+            else:
+                floor = gap - TOLERANCE_INSIDE
+            if then < floor:
+                share = (gap - floor) / (gap - then)
+                if share < least:
+                    least, tightest = share, entry
+        return least, tightest
 
     def along(self, wanted: Array, rest: Array, view: View, entry: int, kept: float) -> Array:
         """Velocity (n,) that goes along a surface in place of into it; the wanted one elsewhere.
@@ -256,7 +268,7 @@ class Surroundings:
             there: view of ``rest``.
         """
         way = rest - q
-        least = float(np.min(there.gaps))
+        least = min(there.gaps)
         if not self._may_meet(np.abs(way), there):
             return least
         longest = float(np.max(np.abs(way)))
@@ -267,7 +279,7 @@ class Surroundings:
         # A joint that brakes evenly from v needs the time 2 s / v for its way s.
         times = 2.0 * np.abs(way) / np.maximum(np.abs(velocity), SLOWEST)
         last = float(np.max(times))
-        allowed = np.minimum(here.gaps, 0.0) - TOLERANCE
+        allowed = [min(gap, 0.0) - TOLERANCE for gap in here.gaps]
         for index in range(1, pieces):
             left = 1.0 - index / pieces
             gone = (
@@ -276,8 +288,8 @@ class Surroundings:
             if other is not None:
                 self._q[self._others] = other.rest - left**2 * (other.rest - other.posture)
             middle = self.look(q + gone * way, here)
-            least = min(least, float(np.min(middle.gaps)))
-            if np.any(middle.gaps < allowed):
+            least = min(least, *middle.gaps)
+            if any(gap < floor for gap, floor in zip(middle.gaps, allowed, strict=True)):
                 least = -math.inf
                 break
         if other is not None:
@@ -286,16 +298,16 @@ class Surroundings:
 
     def _may_meet(self, way: Array, there: View) -> bool:
         """Whether something may come too near on a way that ends where it does not."""
-        own = float(way @ self._levers)
+        own, nearest = float(way @ self._levers), min(there.gaps)
         other = self._other
         if other is None:
-            return bool(np.any(there.gaps < own))
+            return nearest < own
         both = own + float(np.abs(other.rest - other.posture) @ self._other_levers)
-        if not np.any(there.gaps < both):
+        if nearest >= both:
             return False
-        near = np.flatnonzero(there.gaps < both).tolist()
         return any(
-            there.gaps[entry] < own or there.source(entry)[0] in self._with_other for entry in near
+            gap < own or (gap < both and there.source(entry)[0] in self._with_other)
+            for entry, gap in enumerate(there.gaps)
         )
 
     def words(self, here: View, entry: int) -> str:
@@ -324,25 +336,33 @@ class Surroundings:
         )
 
     def _detailed(
-        self, pairs: tuple[int, ...], nearest: Array, walls: Array, detailed: frozenset[int]
+        self,
+        pairs: tuple[int, ...],
+        nearest: Array,
+        walls: list[float],
+        detailed: frozenset[int],
     ) -> View:
-        gaps: list[Array] = []
+        gaps: list[float] = []
+        widths: list[float] = []
+        sizes: list[int] = []
         for kind, entry in enumerate(self._geometry.kinds):
             if kind not in detailed:
-                gaps.append(nearest[kind : kind + 1])
-                continue
-            distances = entry.all()
-            if kind in self._uncertain and self._other is not None:
-                reached = self._geometry.reach_distances()[self._reach[kind]]
-                distances = np.maximum(distances - self._other.growth, reached)
-            gaps.append(distances - self._stops[kind])
-        sizes = tuple(part.size for part in gaps)
+                found = [float(nearest[kind])]
+            else:
+                distances = entry.all()
+                if kind in self._uncertain and self._other is not None:
+                    reached = self._geometry.reach_distances()[self._reach[kind]]
+                    distances = np.maximum(distances - self._other.growth, reached)
+                found = (distances - self._stops[kind]).tolist()
+            gaps += found
+            widths += [float(self._widths[kind])] * len(found)
+            sizes.append(len(found))
         return View(
-            gaps=np.concatenate([*gaps, walls]),
-            widths=np.concatenate([np.repeat(self._widths, sizes), self._walls]),
+            gaps=gaps + walls,
+            widths=widths + self._walls,
             pairs=pairs,
             detailed=detailed,
-            sizes=sizes,
+            sizes=tuple(sizes),
         )
 
 
