@@ -101,7 +101,7 @@ class Truth:
         """Postures over the first two joints of both arms."""
         home = np.concatenate([self.cell.arms[side].home for side in SIDES])
         second = len(self.cell.arms[SIDES[0]].home)
-        turns, bends = np.linspace(-1.6, 1.6, count), np.linspace(-0.8, 1.2, count)
+        turns, bends = np.linspace(-1.6, 1.6, count), np.linspace(-0.35, 1.2, count)
         for left, right in itertools.product(itertools.product(turns, bends), repeat=2):
             q = home.copy()
             q[:2], q[second : second + 2] = left, right

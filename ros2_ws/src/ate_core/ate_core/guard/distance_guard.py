@@ -143,6 +143,7 @@ class DistanceGuard:
             share = 0.0
         if share >= WHOLE and aim is wanted:
             return GuardVerdict(velocity=wanted if share >= 1.0 else wanted * share)
+        reason += around.words_of_other(here, entry)
         return GuardVerdict(velocity=aim * share, reason=reason)
 
     def path_problem(self, start: ArrayLike, goal: ArrayLike, now: float) -> str:

@@ -36,6 +36,8 @@ MARGIN = 0.0003
 """Kept besides a stop distance: what the joints run beside their set points [m]."""
 OTHER_MARGIN = 0.003
 """Kept besides from the other arm: where it comes to rest is an estimate [m]."""
+NOTICE = 0.5
+"""Share of the slow zone in which the other arm is worth a word."""
 SURFACES = ("gripper_table", "arm_table")
 """Kinds of pairs in which an arm may slide along the other part."""
 FLATTEST = 1e-4
@@ -334,6 +336,20 @@ class Surroundings:
             f"{first} comes to {_mm(distance)} from {second}: slowed below "
             f"{_mm(zone.slow)}, stopped at {_mm(zone.stop)}"
         )
+
+    def words_of_other(self, here: View, entry: int) -> str:
+        """Words of the nearest pair with the other arm, where an entry is not one and it is near.
+
+        An arm that something else holds back is told of the other arm, too, before that leaves.
+        """
+        if here.source(entry)[0] in self._with_other:
+            return ""
+        near = [
+            (gap, index)
+            for index, (gap, width) in enumerate(zip(here.gaps, here.widths, strict=True))
+            if gap < NOTICE * width and here.source(index)[0] in self._with_other
+        ]
+        return f"; {self.words(here, min(near)[1])}" if near else ""
 
     def _detailed(
         self,
