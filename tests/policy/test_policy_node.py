@@ -151,6 +151,15 @@ def test_an_emergency_stop_silences_the_policy_until_it_is_started_anew(bench):
     bench.start_until_running()
 
 
+def test_a_policy_whose_process_stood_still_waits_to_be_started(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.start_until_running()
+    bench.policy._runtime.tick = lambda *_: time.sleep(0.7)  # as a stopped process does
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert "stood still" in bench.statuses[-1]["reason"]
+
+
 @pytest.mark.parametrize("state", ["stopped", "fault", "not_ready", "disconnected"])
 def test_an_arm_that_does_not_follow_silences_the_policy(bench, state):
     for side in SIDES:

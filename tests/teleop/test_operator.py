@@ -354,3 +354,14 @@ def test_no_arm_goes_home_during_an_emergency_stop_nor_by_its_reset():
     rig.held = {"capture"}
     assert not any(output.events for output in rig.run(90, estop="smoke"))
     assert not any(output.events for output in rig.run(90))
+
+
+def test_a_process_that_stood_still_does_not_go_on_before_a_new_press():
+    rig = Rig()
+    rig.engage()
+    rig.now_ns += 1_200_000_000
+    rig.hand[0, 3] += 0.02
+    assert rig.step().joint_target is None
+    assert "stood still for 1.2 s" in rig.step().status.reason
+    assert all(output.joint_target is None for output in rig.run(50))
+    rig.engage()

@@ -62,6 +62,8 @@ class OperatorSettings:
     home_delay: float
     """Silence after the last joint target before the arm may be sent home: until the lease has
     ended, its driver counts this operator as its commander [s]."""
+    stall_limit: float = 0.2
+    """Time between two ticks above which a stroke is over: the hand went on unseen [s]."""
     lag_limit: float = 0.3
     """Distance between commanded and measured joints above which the arm does not follow [rad]."""
     lag_time: float = 0.3
@@ -156,6 +158,7 @@ class OperatorController:
         self._arm_seen = float("-inf")
         self._last_target = float("-inf")
         self._home_wanted = False
+        self._stepped = float("inf")
         self._grip_silent = False
 
     def step(
@@ -185,8 +188,12 @@ class OperatorController:
         view = _view(hand, now_ns)
         now = now_ns * 1e-9
         self._clutch.step(now, shoulder, view, self._obstacle(measured_q, now))
+        stalled = now - self._stepped
+        self._stepped = now
         if estop:
             self._clutch.block(f"emergency stop: {estop}")
+        elif stalled > self._settings.stall_limit:
+            self._clutch.block(f"this operator's process stood still for {stalled:.1f} s")
         result = self._follow(view, measured_q, now)
         engaged = self._clutch.state is ClutchState.ENGAGED
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)

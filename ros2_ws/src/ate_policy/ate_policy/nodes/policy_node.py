@@ -36,6 +36,8 @@ from ate_policy.runtime import PolicyRuntime
 
 COMMANDER = "policy"
 """Name under which the arms grant the lease, before a ``#`` and this process's own number."""
+STALL_LIMIT = 0.5
+"""Time between two ticks above which a policy does not go on by itself [s]."""
 MESSAGES = {
     "joints": JointState,
     "ratio": JointState,
@@ -126,7 +128,11 @@ class PolicyNode(Node):
     def _control(self) -> None:
         """The cell's ticks on the monotonic clock; the tick index counts skipped ticks too."""
         start: int | None = None
+        last = time.monotonic()
         for due in self._loop:
+            stalled, last = time.monotonic() - last, time.monotonic()
+            if stalled > STALL_LIMIT:
+                self._fall_silent(f"its process stood still for {stalled:.1f} s")
             start = due if start is None else start
             self._tick = round((due - start) * self.cell.tick_rate / 1e9)
             if self._running.is_set():
