@@ -38,7 +38,9 @@ Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 RETRY_PERIOD = 0.3
-"""Wait between the end of a link process and the start of the next [s]."""
+"""Wait after a link process that never had a link [s]."""
+AGAIN_PERIOD = 0.05
+"""Wait after one that had a link [s]."""
 START_TIMEOUT = 10.0
 """A new process must say that it lives within this time; a busy machine starts it slowly [s]."""
 SILENCE_TIMEOUT = 0.6
@@ -272,7 +274,7 @@ class ArmClient:
         if channel is None:
             return False
         try:
-            channel.send(record, socket.MSG_DONTWAIT)
+            channel.send(record)
         except OSError:
             self._send_failed = True
             return False
@@ -301,10 +303,15 @@ class ArmClient:
             with there:
                 process = self._start_process(there)
             here.settimeout(LISTEN_TIMEOUT)
-            self._send_failed, self._channel = False, here
+            # A second object of the same socket: with a time limit, sending would wait too.
+            sender = here.dup()
+            sender.setblocking(False)
+            self._send_failed, self._channel = False, sender
             reason = self._listen(here)
+            was_linked = self._linked
+            sender.close()
             self._end_link(here, process, reason)
-            self._stop.wait(RETRY_PERIOD)
+            self._stop.wait(AGAIN_PERIOD if was_linked else RETRY_PERIOD)
 
     def _start_process(self, channel: socket.socket) -> "subprocess.Popen[bytes]":
         config = json.dumps(dataclasses.asdict(self._link_config))

@@ -138,6 +138,9 @@ class Link:
         """
         self._config = config
         self._channel = channel
+        # A second object of the same socket: with a time limit, sending would wait too.
+        self._sender = channel.dup()
+        self._sender.setblocking(False)
         self._arm: Any = None
         self._tcp: socket.socket | None = None
         self._phase = records.KNOCKING
@@ -402,7 +405,7 @@ class Link:
     def _send(self, record: bytes) -> None:
         """Never wait for the node; what finds no room is lost."""
         with contextlib.suppress(OSError):
-            self._channel.send(record, socket.MSG_DONTWAIT)
+            self._sender.send(record)
 
     # --- life and end --------------------------------------------------------------------
 

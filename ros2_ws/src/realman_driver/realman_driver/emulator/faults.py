@@ -126,6 +126,7 @@ class Faults:
             field = str(request.get("field"))
             if field not in (*JOINT_FIELDS, *FORCE_FIELDS, "err"):
                 raise UsageError(f"field is {field!r}; need one of the push, or err")
+            json.dumps(_spoilt([0] * JOINTS, request))  # refused now, rather than in a tick
             self._fields[field] = (name, until, request)
         elif name in TIMED:
             self._until[name] = until

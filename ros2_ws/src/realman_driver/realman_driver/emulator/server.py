@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from realman_driver.emulator.model import RM75_LIMITS
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
+
+MakeTable = Callable[[Controller, PushSetting], CommandTable]
 
 TICK = 0.005
 """Controller cycle [s]: the unit of the push setting."""
@@ -56,13 +58,21 @@ class ServerConfig:
 class ControllerServer:
     """One emulated controller; ``run`` blocks until ``stop`` is called."""
 
-    def __init__(self, config: ServerConfig, plant: Plant) -> None:
+    def __init__(
+        self, config: ServerConfig, plant: Plant, make_table: MakeTable = CommandTable
+    ) -> None:
         """Open the sockets; the arm is taken over at its first measurement.
+
+        Args:
+            config: where it listens.
+            plant: the arm.
+            make_table: answers the commands; another one may note them first.
 
         Raises:
             DeviceError: the address or port cannot be used.
         """
         self._plant = plant
+        self._make_table = make_table
         self._faults = Faults()
         self._push = PushSetting(port=config.udp_port)
         self._controller: Controller | None = None
@@ -163,7 +173,7 @@ class ControllerServer:
 
     def _take_over(self, measured: Measurement) -> None:
         self._controller = Controller(RM75_LIMITS, measured.q)
-        self._commands = CommandTable(self._controller, self._push)
+        self._commands = self._make_table(self._controller, self._push)
         log.info("arm taken over at its measured joints")
 
     def _begin_restart(self) -> None:
@@ -254,8 +264,14 @@ class ControllerServer:
                 log.debug("not JSON: %.60r", text)
                 continue
             reply = self._commands.answer(message, now) if isinstance(message, dict) else None
-            if reply is not None:
-                self._outbox.send(line, str(message["command"]), wire.encode(reply), now)
+            if reply is None:
+                continue
+            try:
+                data = wire.encode(reply)
+            except ValueError:  # a number of thousands of digits that a client had stored
+                self._commands.malformed += 1
+                continue
+            self._outbox.send(line, str(message["command"]), data, now)
 
     def _report_move(self, arrived: bool) -> None:
         event = {
