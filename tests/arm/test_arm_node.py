@@ -137,6 +137,20 @@ def test_a_second_publisher_of_the_same_commander_is_refused_and_told(node, peer
     assert told
 
 
+def test_a_command_that_is_repeated_is_not_a_new_one(node, peer) -> None:
+    message = JointState(name=list(NAMES), position=(HOME + 0.01 * OUT).tolist())
+    message.header.frame_id = "stuck"
+    message.header.stamp = peer.node.get_clock().now().to_msg()
+    publisher = peer.node.create_publisher(JointState, "/left/arm/joint_command", COMMAND_QOS)
+    assert peer.spin_until(lambda: publisher.get_subscription_count() > 0)
+
+    def refused() -> bool:
+        publisher.publish(message)
+        return "repeats a command" in str(status(peer)["refused"])
+
+    assert peer.spin_until(refused)
+
+
 def test_stop_is_acknowledged_within_100_ms_while_clearing_errors_hangs(node, peer) -> None:
     hang = node._backend.may["clear_errors"] = threading.Event()
     clear = peer.node.create_client(Trigger, "/left/arm/clear_errors")

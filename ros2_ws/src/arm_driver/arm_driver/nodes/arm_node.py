@@ -134,6 +134,7 @@ class ArmNode(DeviceNode):
 
         command = name(topics.joint_command)
         self._sources = CommandSources(publishers_of(self, command))
+        self._made_ns: dict[str, int] = {}  # stamp of each source's last command
         self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
@@ -174,6 +175,10 @@ class ArmNode(DeviceNode):
         refusal = sender.refusal
         if sender.commander == TRAJECTORY:
             refusal = f"the name {TRAJECTORY} is for trajectories; give frame_id another one"
+        # Compared as it was sent: on this clock the same stamp lies a little elsewhere each time.
+        if not refusal and self._made_ns.get(sender.source) == made_ns:
+            refusal = f"{sender.commander} repeats a command: stamp each one anew"
+        self._made_ns[sender.source] = made_ns
         if not refusal:
             if abs(age) <= self._cell.safety.stamp_max_age:
                 self._follower.cancel(f"ended by {sender.commander}")
@@ -187,6 +192,7 @@ class ArmNode(DeviceNode):
 
     def _release_departed(self) -> None:
         for source in self._sources.departed(time.monotonic()):
+            self._made_ns.pop(source, None)
             self._driver.release(commander_of(source), source)
 
     def _see_other(self, names: tuple[str, ...], message: JointState) -> None:
