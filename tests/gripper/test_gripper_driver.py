@@ -1,7 +1,9 @@
 """What the gripper driver does on stops, faults and lost links, without a line."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from omnipicker_driver.driver import ARM, ESTOP, DriverConfig, GripperDriver
@@ -221,3 +223,45 @@ def test_health_names_what_is_wrong(cell: Cell) -> None:
     assert level()[0] == "stale"
     assert "another device answers, with id 2" in level(strangers=(2,))[1]
     assert level(connected=False, error="pulled out") == ("error", "disconnected: pulled out")
+
+
+@pytest.mark.parametrize("by", [3600.0, -3600.0])
+def test_wall_clock_that_is_set_costs_one_command_and_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, by: float
+) -> None:
+    """Through the node's own callback: 30 commands a second, the clock is set before one."""
+    pytest.importorskip("rclpy")
+    from rclpy.time import Time
+    from sensor_msgs.msg import JointState
+
+    from ate_core.nodes.command_source import CommandSources
+    from omnipicker_driver.nodes import gripper_node
+
+    cell, late = Cell(), 0.004
+    set_at = cell.now + 15 * 0.03 - late / 2  # while the fifteenth is on its way
+
+    def wall_ns(at: float) -> int:
+        return round((1.7e9 + at + (by if at >= set_at else 0.0)) * 1e9)
+
+    clock = SimpleNamespace(now=lambda: Time(nanoseconds=wall_ns(cell.now)))
+    node = SimpleNamespace(
+        get_clock=lambda: clock,
+        is_active=False,
+        _driver=cell.driver,
+        _sources=CommandSources(lambda: ["a"]),
+    )
+    monkeypatch.setattr(gripper_node, "time", SimpleNamespace(monotonic=lambda: cell.now))
+    targets = []
+    for number in range(1, 61):
+        ratio = 0.5 + 0.005 * number
+        cell.report(**vars(cell.fingers.state.report))
+        made = wall_ns(cell.now - late)
+        message = JointState(name=["left_gripper"], position=[ratio])
+        message.header.frame_id = "teleop#12345678"
+        message.header.stamp = Time(nanoseconds=made).to_msg()
+        info = {"publication_sequence_number": number, "source_timestamp": made}
+        gripper_node.GripperNode._take_command(node, message, info)
+        targets.append(cell.fingers.state.target)
+    assert cell.driver.refused == 1
+    assert all(0.0 <= step < 0.011 for step in np.diff(targets))
+    assert targets[-1] == pytest.approx(0.8)

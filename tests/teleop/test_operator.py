@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -365,3 +366,90 @@ def test_a_process_that_stood_still_does_not_go_on_before_a_new_press():
     assert "stood still for 1.2 s" in rig.step().status.reason
     assert all(output.joint_target is None for output in rig.run(50))
     rig.engage()
+
+
+class Ticked:
+    """A controller that is stepped by the node's own tick, with a wall clock that is set."""
+
+    def __init__(self, controller, set_at_ns, by_ns):
+        from rclpy.time import Time
+
+        from ate_teleop.nodes.operator_node import OperatorNode
+
+        self.tick, self.stamps, self.output = OperatorNode._tick, [], None
+        self.now_ns = 0
+
+        def wall():
+            late = by_ns if self.now_ns >= set_at_ns else 0
+            return Time(nanoseconds=1_700_000_000 * 10**9 + self.now_ns + late)
+
+        def nothing(*_):
+            pass
+
+        def send_commands(output, _, stamp_ns):
+            self.output = output
+            self.stamps.append(stamp_ns)
+
+        self.node = SimpleNamespace(
+            _controller=controller,
+            _publish=SimpleNamespace(
+                send_stop=nothing, send_commands=send_commands, send_hand=nothing,
+                send_joy=nothing, send_status=nothing,
+            ),
+            _wishes=SimpleNamespace(ask=nothing),
+            _devices=lambda: ("", ""),
+            get_clock=lambda: SimpleNamespace(now=wall),
+        )  # fmt: skip
+
+    def step(self, hand, joy, measured, now_ns, recording, estop, held):
+        self.now_ns, node = now_ns, self.node
+        node._hand = SimpleNamespace(latest=lambda: hand)
+        node._joycon = SimpleNamespace(latest=lambda: joy, set_lamps=lambda _: None)
+        node._feedback = SimpleNamespace(poll=lambda _: measured)
+        node._recording, node._grip_held = recording, held
+        node._estop = SimpleNamespace(reason=estop)
+        self.tick(node, now_ns)
+        return self.output
+
+
+def swing(by_ns):
+    rig = Rig()
+    rig.controller = ticked = Ticked(rig.controller, rig.now_ns + 60 * TICK_NS, by_ns)
+    rig.engage()
+    outputs = []
+    for tick in range(100):
+        rig.hand[2, 3] += 0.0005
+        outputs += rig.run(1)
+        assert outputs[-1].status.clutch is ClutchState.ENGAGED, tick
+    return np.array([output.joint_target for output in outputs]), ticked.stamps
+
+
+@pytest.mark.parametrize("by", [3600, -3600])
+def test_a_wall_clock_that_is_set_changes_stamps_and_no_motion(by):
+    pytest.importorskip("rclpy")
+    targets, _ = swing(0)
+    moved, stamps = swing(by * 10**9)
+    np.testing.assert_array_equal(moved, targets)
+    assert np.abs(np.diff(stamps)).max() > 3.5e12
+
+
+def test_measured_joints_stamped_by_a_clock_that_was_set_are_news():
+    pytest.importorskip("rclpy")
+    from sensor_msgs.msg import JointState
+
+    from ate_teleop.nodes.feedback import ArmFeedback
+
+    feedback = ArmFeedback.__new__(ArmFeedback)  # without its subscription
+    feedback._names, feedback._timeout_ns = ("one",), 10**8
+    feedback._polled_ns, feedback._stamp, feedback._positions = 0, None, None
+    waiting = []
+    feedback._take_newest = lambda: waiting.pop() if waiting else None
+    now_ns = 10**12
+    for tick in range(100):
+        now_ns += 20_000_000
+        message = JointState(name=["one"], position=[float(tick)])
+        message.header.stamp.sec = 1_700_000_000 + {0: 0, 1: 3600, 2: -3600}[tick // 34]
+        message.header.stamp.nanosec = tick * 10**7
+        waiting.append(message)
+        assert feedback.poll(now_ns) == [float(tick)]
+    assert feedback.poll(now_ns + 2 * 10**8) is None
