@@ -4,6 +4,8 @@ states, the emergency stop, deactivation, a device whose set point is its own.""
 import numpy as np
 import pytest
 
+from ate_core.contract import load_cell
+
 
 def silence(bench, ticks: int = 15):
     """Let a commander fall silent, as it must before an arm follows it again."""
@@ -148,6 +150,21 @@ def test_after_an_emergency_stop_a_new_stream_moves_the_arm_from_where_it_stands
     np.testing.assert_allclose(bench.backend.sent[0], here)
 
 
+def test_an_emergency_stop_outlasts_every_other_release(bench) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.driver.estop("button")
+    bench.backend.sent.clear()
+    bench.beside(lambda: bench.driver.stop("by hand"))
+    bench.driver.set_active(False)
+    bench.driver.set_active(True)
+    assert bench.driver.enable() == "emergency stop: button: reset it first"
+    assert bench.clear() == ""
+    silence(bench)
+    status = bench.run(20, target=bench.backend.q + 0.1)
+    assert (status.state, status.estop) == ("stopped", "button")
+    assert not bench.backend.sent
+
+
 def test_an_emergency_stop_leaves_a_stop_by_hand_in_force(bench) -> None:
     bench.run(2)
     bench.beside(lambda: bench.driver.stop("by hand"))
@@ -221,3 +238,17 @@ def test_a_new_link_does_not_use_a_state_of_the_old_one(bench) -> None:
     bench.backend.silent, bench.backend.last = True, None
     assert bench.run(1).state == "no_feedback"
     assert "no fresh measured joints" in bench.command(bench.backend.q).reason
+
+
+def test_a_state_that_ages_makes_the_arm_hold_in_time(bench) -> None:
+    bench.run(20, target=bench.backend.q)
+    bench.backend.silent = True
+    timeout = load_cell().safety.feedback_timeout
+    before = [bench.run(1, target=bench.backend.q).state for _ in range(round(timeout / 0.01))]
+    after = [bench.run(1, target=bench.backend.q).state for _ in range(20)]
+    assert set(before) == {"tracking"}
+    assert set(after[1:]) == {"no_feedback"}
+    assert "no fresh measured joints" in bench.command(bench.backend.q).reason
+    bench.backend.sent.clear()
+    bench.run(20, target=bench.backend.q)
+    assert not bench.backend.sent

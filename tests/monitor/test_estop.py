@@ -2,6 +2,7 @@
 
 import json
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,33 @@ def test_a_reset_without_a_stop_counts_and_asks_nothing_of_the_arms():
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"reason": "x"}', "\x00"])
 def test_an_unreadable_status_of_an_arm_is_ignored(text):
     assert parse_report(text) is None
+
+
+def test_only_a_reset_of_the_same_stop_node_ends_the_stop_of_a_node():
+    """A stop node that was restarted, or repeats itself, frees nobody."""
+    pytest.importorskip("rclpy")
+    from std_msgs.msg import String
+
+    from ate_core.nodes.estop import STATE_TOPIC, EstopListener
+
+    callbacks, changes = {}, []
+    node = SimpleNamespace(
+        create_subscription=lambda _, topic, callback, *__: callbacks.update({topic: callback})
+    )
+    listener = EstopListener(node, changes.append)
+
+    def hear(instance, resets, stopped=False):
+        state = {"stopped": stopped, "reason": "button", "instance": instance, "resets": resets}
+        callbacks[STATE_TOPIC](String(data=json.dumps(state)))
+
+    hear("first", 0)
+    hear("first", 0, stopped=True)
+    hear("first", 0)
+    hear("second", 0)
+    hear("third", 5)
+    assert listener.reason == "button" and changes == ["button"]
+    hear("third", 6)
+    assert listener.reason == "" and changes == ["button", ""]
 
 
 def test_the_command_succeeds_only_when_every_arm_with_a_driver_has_confirmed():

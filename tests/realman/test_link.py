@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
 from arm_driver.interface import ArmSample
+from realman_driver import link
 from realman_driver.client import ArmClient
 
 from .conftest import RunningController, arm_config
@@ -189,3 +191,36 @@ def test_killed_or_frozen_node_leaves_the_arm_at_rest_and_no_orphan(
     node.kill()
     node.communicate()
     assert wait_for(lambda: not link.is_running() or link.status() == psutil.STATUS_ZOMBIE, 2.0)
+
+
+STUCK = """
+import socket, time
+from realman_driver import link, records
+from realman_driver.sdk import LinkConfig
+
+class Stuck:
+    def rm_movej_canfd(self, *_):
+        time.sleep(60)
+
+here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+config = LinkConfig(
+    ip="", tcp_port=0, udp_port=0, cycle=1, joints=7, tool_length=0.2, payload=0.5
+)
+stuck = link.Link(config, there, 0)
+stuck._tcp, stuck._arm = socket.socketpair()[0], Stuck()
+here.send(records.pack_stream(0, time.monotonic(), (0.0,) * 7))
+time.sleep(20)
+"""
+
+
+def test_library_that_does_not_return_ends_the_process() -> None:
+    result = subprocess.run([sys.executable, "-c", STUCK], timeout=60)
+    assert result.returncode == link.WEDGED
+
+
+def test_the_library_is_connected_once_and_never_deleted() -> None:
+    """Its deletion can crash, hang or lose a thread: the process ends instead."""
+    sources = {path: path.read_text() for path in Path(link.__file__).parent.glob("*.py")}
+    assert sum(text.count("rm_create_robot_arm(") for text in sources.values()) == 1
+    for path, text in sources.items():
+        assert "rm_delete_robot_arm" not in text and "rm_destroy" not in text, path
