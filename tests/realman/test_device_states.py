@@ -168,7 +168,7 @@ def blocked(address) -> Iterator[RunningController]:
     thread.join(5.0)
 
 
-@pytest.mark.parametrize("interruption", ["pause", "stop", "collision", "disabled"])
+@pytest.mark.parametrize("interruption", ["pause", "stop", "estop", "collision", "disabled"])
 def test_arm_pressed_against_an_obstacle_resumes_without_a_jump(
     make_rig, blocked, interruption: str
 ) -> None:
@@ -180,6 +180,10 @@ def test_arm_pressed_against_an_obstacle_resumes_without_a_jump(
     assert lead > 0.03  # the set point stands in the obstacle
     if interruption == "stop":
         assert rig.driver.stop("test")
+    elif interruption == "estop":
+        assert rig.driver.estop("test")
+        assert rig.wait_for_state("stopped")
+        rig.driver.estop_reset()
     elif interruption == "collision":
         blocked.control.fault("collision")
         assert rig.wait_for_state("fault")
@@ -194,7 +198,10 @@ def test_arm_pressed_against_an_obstacle_resumes_without_a_jump(
     if interruption != "pause":
         assert rig.wait_for(lambda: rig.driver.enable() == "")
         assert rig.wait_for_state("connected")
-        assert abs(blocked.control.status()["setpoint"][0] - WALL) < 2e-3  # let go of it
+    # A set point of the stream's own stays; after a stop of the device it lets go of the obstacle.
+    lead = abs(blocked.control.status()["setpoint"][0] - WALL)
+    assert lead > 0.03 if interruption in ("pause", "stop") else lead < 2e-3
+    silence(rig, 0.15)  # of the commander, as its commands went on through the stop
     enabled_at = time.monotonic()
     refusals = rig.drive(lambda t: START, 1.5)
     assert refusals[-1] == ""
