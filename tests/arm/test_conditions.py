@@ -150,6 +150,19 @@ def test_after_an_emergency_stop_a_new_stream_moves_the_arm_from_where_it_stands
     np.testing.assert_allclose(bench.backend.sent[0], here)
 
 
+def test_an_arm_that_slid_on_in_an_emergency_stop_starts_from_where_it_is(bench) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.driver.estop("button")
+    bench.backend.q = bench.backend.q + 0.05
+    bench.run(20)
+    bench.driver.estop_reset()
+    silence(bench)
+    bench.backend.sent.clear()
+    here = bench.backend.q.copy()
+    bench.run(3, target=here)
+    np.testing.assert_allclose(bench.backend.sent[0], here, atol=1e-6)
+
+
 def test_an_emergency_stop_outlasts_every_other_release(bench) -> None:
     bench.run(10, target=bench.backend.q)
     bench.driver.estop("button")

@@ -203,7 +203,7 @@ def test_silence_makes_the_arm_brake_and_hold_within_its_timeout() -> None:
     silent_since = cell.now
     while cell.output.state is FilterState.TRACKING:
         cell.step()
-    assert cell.now - silent_since <= CONFIG.command_timeout + 2 * TICK
+        assert cell.now - silent_since <= CONFIG.command_timeout + 2 * TICK
     assert "no fresh command of teleop for 100 ms" in cell.output.reason
     cell.step(20)
     held = cell.trace[-1]

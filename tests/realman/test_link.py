@@ -193,6 +193,20 @@ def test_killed_or_frozen_node_leaves_the_arm_at_rest_and_no_orphan(
     assert wait_for(lambda: not link.is_running() or link.status() == psutil.STATUS_ZOMBIE, 2.0)
 
 
+def test_a_packet_that_comes_again_is_no_new_state(
+    client: ArmClient, controller: RunningController
+) -> None:
+    controller.control.fault("frozen", seconds=0.6)
+    assert wait_for(lambda: time.monotonic() - newest(client).received > 0.15, 0.5)
+    assert wait_for(lambda: time.monotonic() - newest(client).received < 0.05)
+
+
+def test_no_state_outlives_its_link(client: ArmClient) -> None:
+    link_of(os.getpid()).kill()
+    assert wait_for(lambda: bool(client.link_error))
+    assert client.latest() is None
+
+
 STUCK = """
 import socket, time
 from realman_driver import link, records
