@@ -122,9 +122,13 @@ class DistanceGuard:
             there = around.look(rest, here)
             allowed, entry = around.tightest(here, there, dt)
             if allowed >= 1.0:
-                gap = around.least_gap(q, velocity, rest, here, there)
+                gap = around.surely_left(q, rest, there)
                 fastest = CREEP + max(gap, 0.0) / TRACKING
                 speed = around.tool_speed(q, aim * share, dt, fastest)
+                if gap > 0.0 and speed <= fastest:
+                    entry = there.gaps.index(min(there.gaps))
+                    break
+                gap = around.least_gap(q, velocity, rest, here, there)
                 allowed, entry = _speed_share(gap, speed, dt, here, there)
                 if allowed >= 1.0:
                     break

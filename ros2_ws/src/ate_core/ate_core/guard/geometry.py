@@ -117,10 +117,12 @@ class CellGeometry:
         self.data = self.model.createData()
         self.tools: dict[str, tuple[int, Array]] = {}
         """Side -> last joint of the arm, and the grasp point (3,) in its frame [m]."""
+        self._tool_places: dict[str, pin.SE3] = {}  # parts of the data: they follow `update`
         for side in self.sides:
             tip = load_arm_model(cell.arms[side].model).chain().tip
             point = tip @ np.array([0.0, 0.0, cell.arms[side].tool_length, 1.0])
-            self.tools[side] = self._frames[side][-1], point[:3]
+            self.tools[side] = self._frames[side][-1], point[:3].copy()
+            self._tool_places[side] = self.data.oMi[self._frames[side][-1]]
         for name, obstacle in cell.obstacles.items():
             code = _WORKED_ON if obstacle.is_worked_on else _STANDS
             self._add(obstacle_solid(name, obstacle), 0, np.eye(4), ("", code))
@@ -175,9 +177,25 @@ class CellGeometry:
 
     def tool(self, side: str) -> Array:
         """Grasp point (3,) in the world [m] at the posture of the last `update`."""
-        joint, point = self.tools[side]
-        position: Array = self.data.oMi[joint].act(point)
+        position: Array = self._tool_places[side].act(self.tools[side][1])
         return position
+
+    def moves(self, kind: int) -> NDArray[np.bool_]:
+        """Whether each joint (n,) changes any distance of a kind; tried at some postures."""
+        rng, entry = np.random.default_rng(0), self.kinds[kind]
+        found = np.zeros(self.model.nq, dtype=bool)
+        for _ in range(_SAMPLES):
+            before = rng.uniform(-2.0, 2.0, self.model.nq)
+            for joint, change in enumerate(np.diag(rng.uniform(0.5, 2.0, self.model.nq))):
+                if found[joint]:
+                    continue
+                distances = []
+                for q in (before, before + change):
+                    self.update(q)
+                    entry.nearest(self.model, self.data)
+                    distances.append(entry.all())
+                found[joint] = np.max(np.abs(np.subtract(*distances))) > _STILL
+        return found
 
     def reach_distances(self) -> Array:
         """Distances of the moving arm's parts from all that the other can reach (pairs + 1,) [m].

@@ -1,5 +1,6 @@
 """Where the other arm will be: from its measured posture, how old that is, and how it brakes."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ class _Seen(NamedTuple):
     velocity: Array
     brake: Array
     received: float
+    is_moving: bool
 
 
 class OtherState(NamedTuple):
@@ -38,6 +40,9 @@ class OtherState(NamedTuple):
     """Age of the measurement [s]; infinite when there is none."""
     growth: float
     """How far any of its points may have gone from there since it fell silent [m]."""
+
+    is_moving: bool
+    """Whether it comes to rest elsewhere."""
 
     @property
     def is_stale(self) -> bool:
@@ -68,7 +73,7 @@ class OtherArm:
     def see(self, posture: ArrayLike, received: float, velocity: ArrayLike | None) -> None:
         """Take a measurement; one that is not finite or of another size is not one."""
         q = np.array(posture, dtype=np.float64)
-        if q.shape != self._home.shape or not np.all(np.isfinite(q)):
+        if q.shape != self._home.shape or not _is_finite(q):
             return
         before = self._seen
         if velocity is not None:
@@ -79,19 +84,31 @@ class OtherArm:
             qd = before.velocity
         else:
             qd = (q - before.posture) / (received - before.received)
-        if qd.shape != q.shape or not np.all(np.isfinite(qd)):
+        if qd.shape != q.shape or not _is_finite(qd):
             qd = np.zeros_like(q)
-        qd = np.minimum(np.maximum(qd, -self._speed), self._speed)
-        brake = qd * np.abs(qd) / (2.0 * self._acceleration)
-        self._seen = _Seen(posture=q, velocity=qd, brake=brake, received=received)
+        brake, is_moving = qd, any(qd.tolist())
+        if is_moving:
+            qd = np.minimum(np.maximum(qd, -self._speed), self._speed)
+            brake = qd * np.abs(qd) / (2.0 * self._acceleration)
+        self._seen = _Seen(q, qd, brake, received, is_moving)
 
     def at(self, now: float) -> OtherState:
         """What may be assumed at ``now`` [s]."""
         seen = self._seen
         if seen is None:
-            return OtherState(posture=self._home, rest=self._home, age=np.inf, growth=FAR)
+            return OtherState(
+                posture=self._home, rest=self._home, age=np.inf, growth=FAR, is_moving=False
+            )
         age = max(now - seen.received, 0.0)
         ahead = min(age, self._timeout) + SERVO_LAG
-        rest = seen.posture + seen.velocity * ahead + seen.brake
+        rest = seen.posture
+        if seen.is_moving:
+            rest = seen.posture + seen.velocity * ahead + seen.brake
         growth = self._point_speed * min(max(age - self._timeout, 0.0), FAR)
-        return OtherState(posture=seen.posture, rest=rest, age=age, growth=growth)
+        return OtherState(
+            posture=seen.posture, rest=rest, age=age, growth=growth, is_moving=seen.is_moving
+        )
+
+
+def _is_finite(numbers: Array) -> bool:
+    return all(map(math.isfinite, numbers.tolist()))

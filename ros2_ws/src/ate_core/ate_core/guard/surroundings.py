@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from operator import lt, sub
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ SURFACES = ("gripper_table", "arm_table")
 """Kinds of pairs in which an arm may slide along the other part."""
 FLATTEST = 1e-4
 """Squared slope of a distance below which no joint changes it [m2/rad2]."""
+OWN = "same_arm"
+"""Kind of the pairs of parts of the arm itself."""
 WITH_OTHER = ("arm_arm", "gripper_gripper")
 """Kinds of pairs with the other arm."""
 
@@ -100,9 +103,9 @@ class Surroundings:
             kind.zone.stop + (OTHER_MARGIN if kind.name in WITH_OTHER else MARGIN)
             for kind in kinds
         ]
-        self._widths = np.array([kind.zone.slow - kind.zone.stop for kind in kinds])
+        self._widths = [kind.zone.slow - kind.zone.stop for kind in kinds]
         self._walls = [cell.guard.workspace_slow] * 6
-        self._all_widths = [*self._widths.tolist(), *self._walls]
+        self._all_widths = [*self._widths, *self._walls]
         # moved (kinds x joints), in one row, @ spread = how much nearer each kind may have come
         self._spread = np.zeros((len(kinds) * self._q.size, len(kinds)))
         for index, kind in enumerate(kinds):
@@ -110,11 +113,20 @@ class Surroundings:
             row[self._own] = self._levers
             if kind.name in WITH_OTHER:
                 row[self._others] = self._other_levers
-        self._measured = np.full(len(kinds), -np.inf)
+        # way of the arm (n,) @ approaches = how much nearer each kind and the walls may come
+        self._approaches = np.stack([self._levers] * (len(kinds) + 1), axis=1)
+        for index, kind in enumerate(kinds):
+            if kind.name == OWN:
+                self._approaches[:, index] *= self._geometry.moves(index)[self._own]
+        self._measured = [-math.inf] * len(kinds)
         self._measured_at = np.full((len(kinds), self._q.size), FAR_AWAY)
+        self._moved = np.zeros_like(self._measured_at)
+        self._moved_row = self._moved.reshape(-1)
         self._pairs = [0] * len(kinds)
         self._is_near = True
-        self._wall, self._wall_at = -np.inf, np.zeros(self._levers.size)
+        self._wall, self._wall_at = -math.inf, np.zeros(self._levers.size)
+        self._seen: View | None = None
+        self._seen_at: list[float] = []
         self._acceleration, self._jerk = (
             cell.safety.max_joint_acceleration,
             cell.safety.max_joint_jerk,
@@ -142,11 +154,13 @@ class Surroundings:
         speed = np.abs(velocity) + a * dt
         reach = speed * (dt + speed / a + a / self._jerk)  # twice what braking takes
         self._q[self._own] = q
-        least = self._measured - np.abs(self._q - self._measured_at).ravel() @ self._spread
-        own = float(np.abs(q - self._wall_at) @ self._levers)
         motion = float(reach @ self._levers)
-        return bool(np.all(least - motion > self._widths)) and (
-            self._wall - own - motion > self._guard.workspace_slow
+        own = float(np.abs(q - self._wall_at) @ self._levers)
+        return self._wall - own - motion > self._guard.workspace_slow and all(
+            gap - moved - motion > width
+            for gap, moved, width in zip(
+                self._measured, self._approach(), self._widths, strict=True
+            )
         )
 
     def tool_speed(self, q: Array, velocity: Array, dt: float, limit: float) -> float:
@@ -169,42 +183,60 @@ class Surroundings:
             like: view whose entries to repeat; else a kind that is too near is seen pair by pair.
         """
         self._q[self._own] = q
+        place: list[float] = self._q.tolist()
+        if place == self._seen_at and self._seen is not None and self._answers(self._seen, like):
+            return self._seen  # mostly where the step before has already looked
         self._geometry.update(self._q)
         nearest = self._nearest(self._uncertain if like is None else like.detailed)
         if like is not None:
             detailed = like.detailed
-        elif float(nearest.min(initial=0.0)) < -INSIDE or self._uncertain:
-            detailed = frozenset(np.flatnonzero(nearest < -INSIDE).tolist()) | self._uncertain
         else:
-            detailed = _NONE
-        point = self._geometry.tool(self._side).tolist()
-        walls = [value - low for value, low in zip(point, self._lower, strict=True)]
-        walls += [high - value for value, high in zip(point, self._upper, strict=True)]
-        self._wall, self._wall_at = min(walls), self._q[self._own].copy()
-        self._is_near = self._wall < self._walls[0] or bool((nearest < self._widths).any())
+            detailed = self._uncertain
+            if min(nearest, default=0.0) < -INSIDE:
+                detailed |= frozenset(i for i, gap in enumerate(nearest) if gap < -INSIDE)
+        x, y, z = self._geometry.tool(self._side).tolist()
+        low, high = self._lower, self._upper
+        walls = [x - low[0], y - low[1], z - low[2], high[0] - x, high[1] - y, high[2] - z]
+        self._wall, self._wall_at = min(walls), np.array(q)
+        self._is_near = self._wall < self._walls[0] or any(map(lt, nearest, self._widths))
         pairs = tuple(self._pairs)
         if detailed:
-            return self._detailed(pairs, nearest, walls, detailed)
-        gaps = [*nearest.tolist(), *walls]
-        return View(gaps=gaps, widths=self._all_widths, pairs=pairs, detailed=detailed)
+            view = self._detailed(pairs, nearest, walls, detailed)
+        else:
+            gaps = [*nearest, *walls]
+            view = View(gaps=gaps, widths=self._all_widths, pairs=pairs, detailed=detailed)
+        self._seen, self._seen_at = None if self._uncertain else view, place
+        return view
 
-    def _nearest(self, needed: frozenset[int]) -> Array:
+    def _answers(self, seen: View, like: View | None) -> bool:
+        """Whether the view of a posture is what another look at it would give."""
+        if like is not None:
+            return seen.detailed == like.detailed
+        return not (seen.detailed or self._uncertain or min(seen.gaps) < -INSIDE)
+
+    def _nearest(self, needed: frozenset[int]) -> list[float]:
         """Gaps of the kinds, measured anew where they are needed or may be near.
 
         A gap shrinks no faster than the arms move, so a kind known to be far is not measured
         again before it may have come into its slow zone: until then the bound stands for it.
         """
-        moved = np.abs(self._q - self._measured_at).ravel() @ self._spread
-        least: Array = self._measured - moved
-        stale = (least <= self._widths) & (moved > UNMOVED)
-        for kind, is_stale in enumerate(stale.tolist()):
-            if not is_stale and kind not in needed:
+        moved = self._approach()
+        least = list(map(sub, self._measured, moved))
+        for kind, width in enumerate(self._widths):
+            if (least[kind] > width or moved[kind] <= UNMOVED) and kind not in needed:
                 continue
             entry = self._geometry.kinds[kind]
             distance, self._pairs[kind] = entry.nearest(self._geometry.model, self._geometry.data)
             self._measured[kind] = least[kind] = distance - self._stops[kind]
             self._measured_at[kind] = self._q
         return least
+
+    def _approach(self) -> list[float]:
+        """How much nearer each kind may have come since it was measured [m]."""
+        np.subtract(self._q, self._measured_at, out=self._moved)
+        np.abs(self._moved, out=self._moved)
+        approach: list[float] = (self._moved_row @ self._spread).tolist()
+        return approach
 
     def tightest(self, here: View, there: View, dt: float) -> tuple[float, int]:
         """Share of the way from one stopping posture to the next that is allowed, and by what.
@@ -298,6 +330,30 @@ class Surroundings:
             self._q[self._others] = other.rest
         return least
 
+    def surely_left(self, q: Array, rest: Array, there: View) -> float:
+        """What `least_gap` finds at least [m], told without a look; not positive where it cannot.
+
+        Args:
+            q: posture now (n,) [rad].
+            rest: where it stops (n,) [rad].
+            there: view of ``rest``.
+        """
+        if there.detailed:
+            return 0.0
+        count, other = len(there.pairs), self._other
+        own: list[float] = (np.abs(rest - q) @ self._approaches).tolist()
+        least = min(there.gaps[count:]) - own[count]
+        theirs = 0.0
+        if other is not None and other.is_moving:
+            theirs = float(np.abs(other.rest - other.posture) @ self._other_levers)
+        for kind in range(count):
+            left = there.gaps[kind] - own[kind]
+            if kind in self._with_other:
+                left -= theirs
+            if left < least:
+                least = left
+        return least
+
     def _may_meet(self, way: Array, there: View) -> bool:
         """Whether something may come too near on a way that ends where it does not."""
         own, nearest = float(way @ self._levers), min(there.gaps)
@@ -354,7 +410,7 @@ class Surroundings:
     def _detailed(
         self,
         pairs: tuple[int, ...],
-        nearest: Array,
+        nearest: list[float],
         walls: list[float],
         detailed: frozenset[int],
     ) -> View:
@@ -363,7 +419,7 @@ class Surroundings:
         sizes: list[int] = []
         for kind, entry in enumerate(self._geometry.kinds):
             if kind not in detailed:
-                found = [float(nearest[kind])]
+                found = [nearest[kind]]
             else:
                 distances = entry.all()
                 if kind in self._uncertain and self._other is not None:
@@ -371,7 +427,7 @@ class Surroundings:
                     distances = np.maximum(distances - self._other.growth, reached)
                 found = (distances - self._stops[kind]).tolist()
             gaps += found
-            widths += [float(self._widths[kind])] * len(found)
+            widths += [self._widths[kind]] * len(found)
             sizes.append(len(found))
         return View(
             gaps=gaps + walls,
