@@ -359,6 +359,52 @@ MUTATIONS = (
             "test_a_cell_with_another_layout_is_refused_by_field_name",
         ),
     ),
+    Mutation(
+        name="the gripper orders commands without the wall clock",
+        file="omnipicker_driver/omnipicker_driver/gate.py",
+        old="if command.stamp_ns == source.stamp_ns or now - command.age < source.stamp:",
+        new="if command.stamp_ns <= source.stamp_ns:",
+        tests=(
+            "tests/gripper/test_gripper_driver.py::"
+            "test_wall_clock_that_is_set_costs_one_command_and_moves_nothing",
+        ),
+    ),
+    Mutation(
+        name="a silent Joy-Con is released",
+        file="operator_devices/operator_devices/joycon.py",
+        old="return state.released() if age > self._config.stale_limit else state",
+        new="return state",
+        tests=(
+            "tests/devices/test_joycon.py::"
+            "test_a_silent_controller_is_released_within_the_stale_limit",
+        ),
+    ),
+    Mutation(
+        name="a stream of pictures that stays away opens the camera again",
+        file="realsense_camera/realsense_camera/stream.py",
+        old="            if min(stats.age, now - opened_at) > limit:",
+        new="            if False:",
+        tests=("tests/camera/test_camera_stream.py::test_silent_camera_is_opened_again",),
+    ),
+    Mutation(
+        name="an episode is written beside its name",
+        file="training/data/episode_file.py",
+        old='    temporary = path.with_name(f".{path.name}.tmp")',
+        new="    temporary = path",
+        tests=(
+            "tests/convert/test_damage.py::test_an_interrupted_conversion_leaves_no_half_file",
+        ),
+    ),
+    Mutation(
+        name="a loss that is not finite ends training",
+        file="training/finetune.py",
+        old="            if not torch.isfinite(loss):",
+        new="            if False:",
+        tests=(
+            "tests/train/test_finetune.py::"
+            "test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint",
+        ),
+    ),
 )
 
 
