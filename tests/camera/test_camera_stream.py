@@ -16,7 +16,7 @@ from realsense_camera.health import camera_health
 from realsense_camera.stream import CameraStream, FrameCounter, StreamConfig, StreamStats
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
-FAST = StreamConfig(silence_limit=0.1, retry_wait=0.02, check_period=0.01)
+FAST = StreamConfig(silence_limit=0.1, first_frame_limit=0.1, retry_wait=0.02, check_period=0.01)
 
 
 class ScriptedBackend:
@@ -183,6 +183,22 @@ def test_library_that_hangs_is_told_and_left_behind(backend: ScriptedBackend, ta
     wait_for(lambda: "has not returned" in stream.trouble(time.monotonic()))
     stream.stop()  # returns although the library does not
     backend.hang.set()
+
+
+def test_first_frame_of_a_sensor_may_take_longer_than_the_next_ones(
+    backend: ScriptedBackend, taken: list[int]
+) -> None:
+    backend.is_noisy = True
+    config = StreamConfig(silence_limit=0.05, first_frame_limit=60.0, check_period=0.01)
+    stream = CameraStream(backend, lambda frame: taken.append(frame.number), config)
+    stream.start()
+    wait_for(lambda: stream.stats(time.monotonic()).openings == 1)
+    opened = time.monotonic()
+    wait_for(lambda: time.monotonic() - opened > 0.3)  # six times the silence of a running one
+    assert backend.openings == 1
+    backend.give(1, 1)
+    wait_for(lambda: stream.stats(time.monotonic()).openings == 2)
+    stream.stop()
 
 
 def test_frozen_picture_of_a_real_sensor_opens_the_camera_again(

@@ -111,6 +111,8 @@ class StreamConfig:
 
     silence_limit: float = 1.0
     """Time without a new frame after which the camera is opened again [s]."""
+    first_frame_limit: float = 6.0
+    """The same before the first frame of a real sensor's opening [s]: it takes time to settle."""
     retry_wait: float = 1.0
     """Time between two attempts to open a camera that is not there [s]."""
     frozen_limit: float = 2.0
@@ -249,8 +251,12 @@ class CameraStream:
         while not self._stop.wait(self._config.check_period):
             now = time.monotonic()
             stats = self.stats(now)
-            if min(stats.age, now - opened_at) > limit:
-                self._report(f"no frame for {limit} s: opening the camera again")
+            has_begun = stats.age < now - opened_at
+            silence = stats.age if has_begun else now - opened_at
+            settles = is_noisy and not has_begun
+            allowed = max(limit, self._config.first_frame_limit) if settles else limit
+            if silence > allowed:
+                self._report(f"no frame for {allowed} s: opening the camera again")
                 return
             if is_noisy and stats.rate > 0.0 and stats.unchanged > frozen * stats.rate:
                 self._report(

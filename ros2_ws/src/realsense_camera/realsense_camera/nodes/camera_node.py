@@ -19,10 +19,14 @@ from realsense_camera.calibration import read_calibration
 from realsense_camera.camera import CameraSettings, Frame, Intrinsics
 from realsense_camera.encoder import JpegEncoder
 from realsense_camera.health import camera_health
-from realsense_camera.stream import CameraStream
+from realsense_camera.stream import CameraStream, StreamConfig
 
 IMAGE_FORMAT = "rgb8; jpeg compressed bgr8"
 """What image_transport's plugin writes for RGB pictures; any other text is read as bgr8."""
+SILENCE_LIMIT = 1.0
+"""Time without a picture after which a camera is opened again, at least [s]."""
+SILENT_PERIODS = 3.0
+"""The same in periods, for slow cameras."""
 LEVELS = {
     "ok": DiagnosticStatus.OK,
     "warn": DiagnosticStatus.WARN,
@@ -54,7 +58,10 @@ class CameraNode(DeviceNode):
         self._infos = self.create_publisher(CameraInfo, cell.topics.camera_info(role), DEFAULT_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
         self._encoder = JpegEncoder(self._settings.jpeg_quality, self._publish)
-        self._stream = CameraStream(make_backend(self._settings), self._encoder.put, shape=size)
+        silence = max(SILENCE_LIMIT, SILENT_PERIODS / self._settings.fps)
+        config = StreamConfig(silence_limit=silence)
+        backend = make_backend(self._settings)
+        self._stream = CameraStream(backend, self._encoder.put, config, shape=size)
         self.create_timer(1.0, self._publish_diagnostics)
         self.manage(f"/cameras/{role}")
 
