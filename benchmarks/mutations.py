@@ -222,8 +222,8 @@ MUTATIONS = (
     Mutation(
         name="another arm that was never heard may be anywhere",
         file="ate_core/ate_core/guard/other_arm.py",
-        old="age=np.inf, growth=FAR)",
-        new="age=0.0, growth=0.0)",
+        old="age=np.inf, growth=FAR",
+        new="age=0.0, growth=0.0",
         tests=(
             "tests/core/test_guard.py::test_an_arm_never_heard_of_may_be_anywhere_it_can_reach",
         ),
