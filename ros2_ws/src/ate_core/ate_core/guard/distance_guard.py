@@ -104,7 +104,7 @@ class DistanceGuard:
         stopping: StoppingPosture,
     ) -> GuardVerdict:
         """Velocity to aim for in one step; see `MotionGuard`."""
-        if float(np.max(np.abs(wanted))) < AT_REST:
+        if all(-AT_REST < speed < AT_REST for speed in wanted.tolist()):
             return GuardVerdict(velocity=wanted)
         around = self._around
         around.place_other(None if self._other is None else self._other.at(now))
@@ -118,7 +118,7 @@ class DistanceGuard:
         here = around.look(stopping(self._zeros))
         aim, slides = wanted, SLIDES
         for _ in range(TRIES):
-            rest = stopping(aim * share)
+            rest = stopping(aim * share if share < 1.0 else aim)
             there = around.look(rest, here)
             allowed, entry = around.tightest(here, there, dt)
             if allowed >= 1.0:

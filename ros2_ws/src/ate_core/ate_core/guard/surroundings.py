@@ -1,8 +1,8 @@
 """What one arm must not touch, seen from a posture of it, and what it may do there."""
 
 import math
-from dataclasses import dataclass
 from operator import lt, sub
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,7 @@ WITH_OTHER = ("arm_arm", "gripper_gripper")
 """Kinds of pairs with the other arm."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class View:
+class View(NamedTuple):
     """Distances at one posture; an entry is the nearest pair of a kind, one pair, or a wall."""
 
     gaps: list[float]
@@ -74,6 +73,10 @@ class View:
                 return (kind, entry if kind in self.detailed else self.pairs[kind])
             entry -= size
         return -1, entry
+
+
+NOTHING = View(gaps=[], widths=[], pairs=(), detailed=_NONE)
+"""View before the first."""
 
 
 class Surroundings:
@@ -125,8 +128,9 @@ class Surroundings:
         self._pairs = [0] * len(kinds)
         self._is_near = True
         self._wall, self._wall_at = -math.inf, np.zeros(self._levers.size)
-        self._seen: View | None = None
+        self._seen = self._first = NOTHING
         self._seen_at: list[float] = []
+        self._first_at: list[float] = []
         self._acceleration, self._jerk = (
             cell.safety.max_joint_acceleration,
             cell.safety.max_joint_jerk,
@@ -184,8 +188,10 @@ class Surroundings:
         """
         self._q[self._own] = q
         place: list[float] = self._q.tolist()
-        if place == self._seen_at and self._seen is not None and self._answers(self._seen, like):
-            return self._seen  # mostly where the step before has already looked
+        if place == self._seen_at and self._answers(self._seen, like):
+            return self._seen  # where the step before ended
+        if like is None and place == self._first_at and self._answers(self._first, like):
+            return self._first  # where it began, and was held
         self._geometry.update(self._q)
         nearest = self._nearest(self._uncertain if like is None else like.detailed)
         if like is not None:
@@ -205,7 +211,9 @@ class Surroundings:
         else:
             gaps = [*nearest, *walls]
             view = View(gaps=gaps, widths=self._all_widths, pairs=pairs, detailed=detailed)
-        self._seen, self._seen_at = None if self._uncertain else view, place
+        self._seen, self._seen_at = view, [] if self._uncertain else place
+        if like is None:
+            self._first, self._first_at = view, self._seen_at
         return view
 
     def _answers(self, seen: View, like: View | None) -> bool:
