@@ -58,7 +58,9 @@ def test_a_tick_of_20_hz_has_five_targets_and_25_steps() -> None:
         assert timing.stream_offsets(tick) == [0.05 * piece / 5 for piece in range(1, 6)]
 
 
-@pytest.mark.parametrize("rate", [8.0, 30.0, 60.0])
+# Below 10 Hz a command comes later than safety.command_timeout: the arm brakes between two, and
+# the expert's faster strokes get away from it.
+@pytest.mark.parametrize("rate", [10.5, 30.0, 60.0])
 def test_expert_does_the_task_at_other_rates_and_repeats(rate: float) -> None:
     runs = []
     for _ in range(2):
