@@ -42,6 +42,7 @@ class Cell:
             is_active=False,
             _cell=load_cell(),
             _driver=bench.driver,
+            _made_ns={},
             _follower=SimpleNamespace(cancel=lambda _: None),
             _reports=SimpleNamespace(
                 commands=0, refused=lambda reason, _: self.refusals.append(reason)
