@@ -37,6 +37,22 @@ def test_a_reset_is_refused_while_an_arm_moves():
     assert json.loads(state.document())["resets"] == 1
 
 
+@pytest.mark.parametrize("speed", [1.5, float("nan")])
+def test_a_reset_is_refused_while_an_unlinked_arm_was_just_seen_moving(speed):
+    state = stopped_cell()
+    state.take_report("left", report(state="disconnected"))
+    state.take_speed("left", speed, 10.0)
+    assert "left arm still moves" in state.reset(10.1)
+
+
+def test_a_stop_node_that_has_just_begun_asks_the_arms_before_a_reset():
+    state = EstopState("new run", ("left",))
+    state.take_report("left", report())
+    state.take_speed("left", 0.8, 10.0)
+    assert "left arm still moves" in state.reset(10.0)
+    assert "a hand in the cell" in state.reason
+
+
 def test_a_reset_is_refused_while_an_arm_does_not_say_where_it_is():
     state = stopped_cell()
     assert "left arm does not report its joints" in state.reset(11.0)

@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ate_core.json_text import UNREADABLE
+
 REST_SPEED = 0.02
 """Joint speed up to which an arm counts as at rest; measured speeds jitter below it [rad/s]."""
 SETTLING = 1.0
@@ -51,7 +53,7 @@ def parse_report(text: str) -> ArmReport | None:
             reason=str(status.get("reason", "")),
             stopped=bool(status.get("estop", False)),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except UNREADABLE:
         return None
 
 
@@ -106,18 +108,19 @@ class EstopState:
     def obstacle(self, now: float) -> str:
         """Why the stop must not be reset now; empty when it may be."""
         for side, report in self._reports.items():
-            if report is None or report.state == UNLINKED:
-                continue  # nobody drives it, so nothing of ours can move it
             speed, taken = self._speeds.get(side, (0.0, float("-inf")))
-            if now - taken > SPEED_AGE:
-                return (
-                    f"{side} arm does not report its joints (state {report.state}): wait for its "
-                    "driver or restart it, then reset again"
-                )
-            if speed > REST_SPEED:
+            is_known = now - taken <= SPEED_AGE
+            if is_known and not speed <= REST_SPEED:  # NaN is no rest
                 return (
                     f"{side} arm still moves at {speed:.2f} rad/s; need {REST_SPEED} rad/s or "
                     "less: wait until it rests, then reset again"
+                )
+            if report is None or report.state == UNLINKED:
+                continue  # nobody drives it, so nothing of ours can move it
+            if not is_known:
+                return (
+                    f"{side} arm does not report its joints (state {report.state}): wait for its "
+                    "driver or restart it, then reset again"
                 )
         return ""
 
@@ -127,6 +130,7 @@ class EstopState:
         Without a stop known here the reset counts all the same: it ends what others have latched
         alone, and asks nothing of the arms.
         """
+        self.take_over(now)  # of arms that were stopped before this node began
         obstacle = self.obstacle(now) if self.reason else ""
         if not obstacle:
             self.reason = ""

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
+from ate_core.json_text import UNREADABLE
 from ate_core.nodes.qos import LATCHED_QOS
 
 STATE_TOPIC = "/estop"
@@ -39,8 +40,7 @@ class EstopListener:
                 reset.
         """
         self._on_change = on_change
-        self._instance = ""
-        self._resets = 0
+        self._resets: dict[str, int] = {}  # of each e-stop node heard
         self.reason = ""
         """Why the cell is stopped; empty while it is not."""
         node.create_subscription(String, REQUEST_TOPIC, self._take_request, REQUEST_QOS)
@@ -54,11 +54,11 @@ class EstopListener:
             state = json.loads(message.data)
             stopped, reason = bool(state["stopped"]), str(state["reason"])
             instance, resets = str(state["instance"]), int(state["resets"])
-        except (ValueError, TypeError, KeyError):
+        except UNREADABLE:
             self._latch(f"{STATE_TOPIC} is not readable: {message.data[:60]!r}")
             return
-        is_reset = instance == self._instance and resets > self._resets
-        self._instance, self._resets = instance, resets
+        is_reset = resets > self._resets.get(instance, resets)
+        self._resets[instance] = resets
         if stopped:
             self._latch(reason or "no reason given")
         elif self.reason and is_reset:

@@ -8,6 +8,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
+from ate_core.json_text import UNREADABLE
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.qos import LATCHED_QOS
 
@@ -51,7 +52,7 @@ class ArmWatch:
         try:
             status = json.loads(message.data)
             state, reason = str(status["state"]), str(status.get("reason", ""))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except UNREADABLE:
             state, reason = "not_ready", f"status is not readable: {message.data[:60]!r}"
         self._troubles[side] = f"is {state} {reason}".rstrip() if state in UNFIT else ""
         if state in UNFIT:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 
+from ate_core.json_text import UNREADABLE
 from ate_teleop.operator import OperatorStatus
 from operator_devices.joycon_report import JoyConState
 
@@ -98,7 +99,7 @@ def is_held(message: String) -> bool:
 def _state_of(message: String) -> str:
     try:
         status = json.loads(message.data)
-    except json.JSONDecodeError:
+    except UNREADABLE:
         return ""
     return str(status.get("state", "")) if isinstance(status, dict) else ""
 

@@ -13,6 +13,7 @@ from std_msgs.msg import String
 
 from ate_core.contract import Cell
 from ate_core.errors import DeviceError
+from ate_core.json_text import UNREADABLE
 from ate_core.nodes.command_source import CommandSources, publishers_of
 from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.estop import EstopListener
@@ -130,7 +131,7 @@ class GripperNode(DeviceNode):
         try:
             status = json.loads(message.data)
             state, reason = str(status["state"]), str(status["reason"])
-        except (ValueError, TypeError, KeyError):
+        except UNREADABLE:
             self.get_logger().warning(
                 f"arm/status is not readable: {message.data[:60]!r}", throttle_duration_sec=1.0
             )

@@ -1,0 +1,69 @@
+"""The emergency stop as one node hears it, without DDS."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from std_msgs.msg import String
+
+from ate_core.nodes.estop import REQUEST_TOPIC, STATE_TOPIC, EstopListener
+
+
+class Ear:
+    """A listener whose topics are called by the test."""
+
+    def __init__(self) -> None:
+        self.topics = {}
+        self.changes = []
+        node = SimpleNamespace(create_subscription=self._subscribe)
+        self.listener = EstopListener(node, self.changes.append)
+
+    def _subscribe(self, kind, topic, callback, qos) -> None:
+        self.topics[topic] = callback
+
+    def request(self, reason: str) -> None:
+        self.topics[REQUEST_TOPIC](String(data=reason))
+
+    def hear(self, **state) -> None:
+        known = {"stopped": False, "reason": "", "instance": "a", "resets": 0}
+        self.topics[STATE_TOPIC](String(data=json.dumps(known | state)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", "7", "{", '{"stopped": false}',
+     '{"stopped": false, "reason": "", "instance": "a", "resets": Infinity}',
+     '{"stopped": false, "reason": "", "instance": "a", "resets": 1e999}',
+     '{"stopped": false, "reason": "", "instance": "a", "resets": "one"}',
+     "[" * 100_000, '{"stopped":' * 100_000],
+    ids=lambda text: text[:24] or "empty",
+)  # fmt: skip
+def test_state_that_is_not_readable_stops_and_ends_nobody(text) -> None:
+    ear = Ear()
+    ear.topics[STATE_TOPIC](String(data=text))
+    assert "not readable" in ear.listener.reason
+    assert len(ear.changes) == 1
+
+
+def test_only_a_reset_of_a_node_that_was_heard_before_ends_the_latch() -> None:
+    ear = Ear()
+    ear.hear(resets=3)
+    ear.request("hand in the cell")
+    for instance, resets in (("a", 3), ("b", 9), ("a", 2)):
+        ear.hear(instance=instance, resets=resets)
+        assert ear.listener.reason == "hand in the cell"
+    ear.hear(resets=4)
+    assert ear.changes == ["hand in the cell", ""]
+
+
+def test_a_reset_counts_where_two_stop_nodes_run() -> None:
+    ear = Ear()
+    for _ in range(3):
+        ear.hear(instance="a", resets=1)
+        ear.hear(instance="b", resets=5)
+    ear.request("hand in the cell")
+    ear.hear(instance="b", resets=6)
+    assert not ear.listener.reason
