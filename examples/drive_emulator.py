@@ -33,6 +33,8 @@ try:
         assert time.monotonic() < deadline, client.link_error
     print(f"connected to {arm.ip}, joints", np.round(client.latest().position, 3))
 
+    # Who streams says which link it has seen: no target of before a break is sent after it.
+    assert client.session == 1
     # A driver puts ate_core.safety between a command and this call; the path here is known.
     path = home + np.outer(0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, 100)), [0.1] + 6 * [0.0])
     for q, _ in zip(path, FixedRateLoop(100.0, threading.Event()), strict=False):
