@@ -37,7 +37,7 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 """Where the kernel says how it clocks the processor."""
 TTYS = Path("/sys/class/tty")
 """Where serial adapters have their settings."""
-REALTIME_PRIORITY = 50
+REALTIME_PRIORITY = 20
 """SCHED_FIFO priority that docs/workstation.md grants."""
 
 
