@@ -10,6 +10,7 @@ from cell_monitor.siblings import find_sibling
 from cell_monitor.watch import (
     BLIND_AFTER,
     ERROR,
+    HUNG_AFTER,
     OK,
     STALE,
     STALE_AFTER,
@@ -123,6 +124,19 @@ def test_a_driver_without_a_lifecycle_is_taken_as_it_is():
     readiness = Readiness((ARM,), "go", 0.0)
     assert readiness.look(0.0, {ARM.name: WELL}, {}) == []
     assert readiness.look(4.0, {ARM.name: WELL}, {}) == [(False, "READY: go")]
+
+
+@pytest.mark.parametrize(
+    ("age", "hung", "waited"), [(3.9, False, False), (20.0, False, True), (30.1, True, False)]
+)
+def test_a_recorder_that_saves_is_waited_for_as_long_as_saving_may_take(age, hung, waited):
+    recorder = WatchedNode(
+        name="/recorder", heartbeat="recorder: state", restarts=True, patience=30.0
+    )
+    silent = Health(level=STALE, text=f"silent for {age} s", age=age)
+    assert (silent.is_hung(recorder), silent.is_waited_for(recorder)) == (hung, waited)
+    assert silent.is_hung(ARM) == (age > HUNG_AFTER)
+    assert not NEVER.is_hung(recorder) and not NEVER.is_waited_for(recorder)
 
 
 def test_a_wrong_list_of_nodes_is_refused():

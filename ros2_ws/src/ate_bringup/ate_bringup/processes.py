@@ -22,6 +22,9 @@ from ate_core.errors import UsageError
 DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 """How far ROS looks for other nodes."""
 
+RECORDER_PATIENCE = 30.0
+"""Silence of a recorder that saves [s]: it waits for the disk for 20 s at most."""
+
 logger = logging.getLogger(__name__)
 
 Values = Mapping[str, str]
@@ -155,6 +158,7 @@ def monitored(specs: list[ProcessSpec], following: str) -> list[ProcessSpec]:
             "optional": spec.is_optional,
             "restarts": spec.respawn,
             "loss": spec.loss,
+            **({"patience": spec.patience} if spec.patience else {}),
         }
         for spec in specs
         if spec.heartbeat
@@ -286,6 +290,7 @@ def recorder_node(values: Values) -> ProcessSpec:
         respawn=True,
         loss="nothing is recorded; `ate repair` recovers the open episode",
         heartbeat="recorder: state",
+        patience=RECORDER_PATIENCE,
     )
 
 

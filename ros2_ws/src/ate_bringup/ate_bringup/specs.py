@@ -70,6 +70,8 @@ class ProcessSpec:
     """Whether the cell counts as ready without it."""
     heartbeat: str = ""
     """How the names of its lines in ``/diagnostics`` begin; empty: it sends none."""
+    patience: float = 0.0
+    """Silence of the heartbeat that its work may explain [s]; 0: that of any node."""
     ends_launch: bool = False
     """The launch stops when this process ends."""
 

@@ -34,6 +34,8 @@ class WatchedNode:
     """Whether the cell is ready without it."""
     restarts: bool = False
     """Whether the launch starts it again, so that a hanging process may be killed."""
+    patience: float = HUNG_AFTER
+    """Silence after which it is certain to hang [s]; longer where its work may block it."""
     loss: str = ""
     """What the cell lacks without it."""
 
@@ -48,6 +50,14 @@ class Health:
     """Its worst line, or why it is stale; empty when all is well."""
     age: float
     """Time since it was last heard [s]; infinite when it never was."""
+
+    def is_hung(self, node: WatchedNode) -> bool:
+        """Whether the node was heard once and is silent for longer than its work explains."""
+        return node.patience < self.age < float("inf")
+
+    def is_waited_for(self, node: WatchedNode) -> bool:
+        """Whether others would count as hung by now, but this one may still be at work."""
+        return HUNG_AFTER < self.age <= node.patience
 
 
 def parse_nodes(text: str) -> tuple[WatchedNode, ...]:

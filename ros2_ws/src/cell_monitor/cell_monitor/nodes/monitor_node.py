@@ -20,7 +20,7 @@ from ate_core.nodes.runner import run_node
 from cell_monitor.nodes.lifecycle_client import LifecycleClient
 from cell_monitor.readiness import Readiness
 from cell_monitor.siblings import find_sibling
-from cell_monitor.watch import HUNG_AFTER, STALE, DiagnosticsWatch, Health, parse_nodes
+from cell_monitor.watch import STALE, DiagnosticsWatch, Health, WatchedNode, parse_nodes
 
 LOOK_PERIOD = 0.1
 """Between two looks at the ages of all nodes [s]."""
@@ -49,6 +49,7 @@ class MonitorNode(Node):
             if node.managed
         }
         self._tried: dict[str, float] = {}
+        self._waited: set[str] = set()
         self._published: dict[str, int] = {}
         self._published_at = 0.0
         self._aggregate = self.create_publisher(DiagnosticArray, "/diagnostics_agg", DEFAULT_QOS)
@@ -85,14 +86,26 @@ class MonitorNode(Node):
             self._published, self._published_at = levels, now
             self._publish(health)
         if self._kills:
-            for name, one in health.items():
-                if HUNG_AFTER < one.age < float("inf"):
-                    self._end(name, one, now)
+            for name, node in self._nodes.items():
+                if node.restarts:
+                    self._judge(node, health[name], now)
+
+    def _judge(self, node: WatchedNode, health: Health, now: float) -> None:
+        """End a process that hangs; of one that may be at work, say how long it is waited for."""
+        if health.is_hung(node):
+            self._end(node.name, health, now)
+        if not health.is_waited_for(node):
+            self._waited.discard(node.name)
+        elif node.name not in self._waited:
+            self._waited.add(node.name)
+            self.get_logger().warning(
+                f"{node.name} is {health.text}: it may be at work, as a recorder that saves; not "
+                f"killed before {node.patience:g} s"
+            )
 
     def _end(self, name: str, health: Health, now: float) -> None:
         """Kill a process that hangs; one that has not spoken since its start is only slow."""
-        node = self._nodes.get(name)
-        if node is None or not node.restarts or now - self._tried.get(name, 0.0) < 1.0:
+        if now - self._tried.get(name, 0.0) < 1.0:
             return
         self._tried[name] = now
         process = find_sibling(name)
