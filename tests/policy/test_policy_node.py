@@ -51,6 +51,10 @@ class Bench:
             side: node.create_publisher(String, f"/{side}/arm/status", LATCHED_QOS)
             for side in SIDES
         }
+        self.grippers = {
+            side: node.create_publisher(String, f"/{side}/gripper/status", LATCHED_QOS)
+            for side in SIDES
+        }
         self.requests = node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
         self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
         self.executor = SingleThreadedExecutor()
@@ -60,6 +64,10 @@ class Bench:
     def tell(self, side, state, reason=""):
         text = json.dumps({"state": state, "reason": reason})
         self.arms[side].publish(self.text(data=text))
+
+    def tell_gripper(self, side, state, reason=""):
+        text = json.dumps({"state": state, "reason": reason})
+        self.grippers[side].publish(self.text(data=text))
 
     def reset_estop(self):
         for stopped, resets in ((True, 0), (False, 1)):
@@ -170,3 +178,28 @@ def test_an_arm_that_does_not_follow_silences_the_policy(bench, state):
     assert f"right arm is {state} why" in bench.statuses[-1]["reason"] and bench.is_silent()
     bench.tell("right", "connected")
     assert bench.is_silent(), "its return starts nothing"
+
+
+@pytest.mark.parametrize("state", ["stopped", "fault", "not_ready", "disconnected", "no_feedback"])
+def test_a_gripper_that_does_not_follow_silences_the_policy_until_it_is_started(bench, state):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.start_until_running()
+    bench.tell_gripper("left", state, "why")
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert f"left gripper is {state} why" in bench.statuses[-1]["reason"] and bench.is_silent()
+    assert "left gripper" in bench.start().message
+    bench.tell_gripper("left", "connected")
+    assert bench.is_silent(), "its return starts nothing"
+    bench.start_until_running()
+
+
+def test_a_gripper_that_misses_a_few_reports_does_not_end_the_policy(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.start_until_running()
+    bench.tell_gripper("left", "no_feedback", "late")
+    bench.spin_for(0.1)
+    bench.tell_gripper("left", "tracking")
+    bench.spin_for(0.8)
+    assert bench.statuses[-1]["state"] == "running"

@@ -1,6 +1,8 @@
-"""What keeps a policy from commanding: the emergency stop, and arms that do not follow."""
+"""What keeps a policy from commanding: the stop, and arms or grippers that do not follow."""
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -13,47 +15,85 @@ from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.qos import LATCHED_QOS
 
 UNFIT = frozenset({"stopped", "fault", "not_ready", "disconnected"})
-"""States of an arm in which a policy must not go on, nor begin: they end by an act of a person."""
+"""States of a device in which a policy must not go on, nor begin; a person ends them."""
+NO_FEEDBACK = "no_feedback"
+LONGEST_SILENCE = 0.5
+"""How long a gripper may give no report while the policy goes on [s]."""
+LOOK_PERIOD = 0.05
+"""How often that is looked at [s]."""
 
 
 class ArmWatch:
-    """Listens to the stop and to the arms; callbacks run in the node's executor."""
+    """Listens to the stop, the arms and the grippers; callbacks run in the node's executor.
+
+    A gripper that was away follows no stream that went on meanwhile: only a policy that falls
+    silent and is started anew has its grippers back.
+    """
 
     def __init__(self, node: Node, cell: Cell, on_trouble: Callable[[str], None]) -> None:
         """Subscribe.
 
         Args:
             node: the policy's node.
-            cell: its arms.
+            cell: its arms and grippers.
             on_trouble: called with the reason when the policy must fall silent.
         """
         self._on_trouble = on_trouble
         self._estop = EstopListener(node, self._take_stop)
-        self._troubles = dict.fromkeys(cell.arms, "does not report: start its driver")
-        for side, arm in cell.arms.items():
-            topic = cell.topics.of_arm(arm.namespace, cell.topics.arm_status)
-            node.create_subscription(String, topic, partial(self._take_status, side), LATCHED_QOS)
+        self._troubles = {f"{side} arm": "does not report: start its driver" for side in cell.arms}
+        self._silent_since: dict[str, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+        topics = cell.topics
+        watched = [
+            (f"{side} arm", topics.of_arm(arm.namespace, topics.arm_status))
+            for side, arm in cell.arms.items()
+        ] + [
+            (f"{side} gripper", topics.of_arm(gripper.namespace, topics.gripper_status))
+            for side, gripper in cell.grippers.items()
+        ]
+        for device, topic in watched:
+            take = partial(self._take_status, device)
+            node.create_subscription(String, topic, take, LATCHED_QOS)
+        node.create_timer(LOOK_PERIOD, self._look_for_silence)
 
     @property
     def trouble(self) -> str:
         """Why the policy must not command now; empty when it may."""
         if self._estop.reason:
             return f"emergency stop: {self._estop.reason}; reset it with `ate stop --reset`"
-        return next(
-            (f"{side} arm {text}" for side, text in self._troubles.items() if text),
-            "",
-        )
+        with self._lock:
+            troubles = list(self._troubles.items())
+        return next((f"{device} {text}" for device, text in troubles if text), "")
 
     def _take_stop(self, reason: str) -> None:
         if reason:
             self._on_trouble(self.trouble)
 
-    def _take_status(self, side: str, message: String) -> None:
+    def _take_status(self, device: str, message: String) -> None:
         try:
             status = json.loads(message.data)
             state, reason = str(status["state"]), str(status.get("reason", ""))
         except UNREADABLE:
             state, reason = "not_ready", f"status is not readable: {message.data[:60]!r}"
-        self._troubles[side] = f"is {state} {reason}".rstrip() if state in UNFIT else ""
+        text = f"is {state} {reason}".rstrip()
+        with self._lock:
+            if device.endswith("gripper") and state == NO_FEEDBACK:
+                self._silent_since.setdefault(device, (time.monotonic(), text))
+                return
+            self._silent_since.pop(device, None)
+            self._troubles[device] = text if state in UNFIT else ""
         if state in UNFIT:
+            self._on_trouble(self.trouble)
+
+    def _look_for_silence(self) -> None:
+        """Take a gripper that gives no report for too long as one that does not follow."""
+        now = time.monotonic()
+        with self._lock:
+            late = {
+                device: text
+                for device, (since, text) in self._silent_since.items()
+                if now - since > LONGEST_SILENCE and not self._troubles.get(device)
+            }
+            self._troubles |= late
+        if late:
             self._on_trouble(self.trouble)
