@@ -1,6 +1,7 @@
 """Where the packaged arm models and grippers lie; `ate_core` reads what is in them."""
 
 import importlib.resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 _MODELS = importlib.resources.files("ate_description") / "models"
@@ -9,8 +10,7 @@ _GRIPPERS = importlib.resources.files("ate_description") / "grippers"
 
 def model_names() -> tuple[str, ...]:
     """Names of the packaged arm models, in alphabetical order."""
-    files = (Path(entry.name) for entry in _MODELS.iterdir())
-    return tuple(sorted(file.stem for file in files if file.suffix == ".yaml"))
+    return _names(_MODELS)
 
 
 def model_file(name: str) -> Path:
@@ -19,15 +19,12 @@ def model_file(name: str) -> Path:
     Raises:
         KeyError: there is no such model.
     """
-    if name not in model_names():
-        raise KeyError(name)
-    return Path(str(_MODELS / f"{name}.yaml"))
+    return _file(_MODELS, name)
 
 
 def gripper_names() -> tuple[str, ...]:
     """Names of the packaged grippers, in alphabetical order."""
-    files = (Path(entry.name) for entry in _GRIPPERS.iterdir())
-    return tuple(sorted(file.stem for file in files if file.suffix == ".yaml"))
+    return _names(_GRIPPERS)
 
 
 def gripper_file(name: str) -> Path:
@@ -36,6 +33,15 @@ def gripper_file(name: str) -> Path:
     Raises:
         KeyError: there is no such gripper.
     """
-    if name not in gripper_names():
+    return _file(_GRIPPERS, name)
+
+
+def _names(folder: Traversable) -> tuple[str, ...]:
+    files = (Path(entry.name) for entry in folder.iterdir())
+    return tuple(sorted(file.stem for file in files if file.suffix == ".yaml"))
+
+
+def _file(folder: Traversable, name: str) -> Path:
+    if name not in _names(folder):
         raise KeyError(name)
-    return Path(str(_GRIPPERS / f"{name}.yaml"))
+    return Path(str(folder / f"{name}.yaml"))
