@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from ate_core.errors import UsageError
 from ate_core.loop import FixedRateLoop, LoopStats
+from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
@@ -89,7 +89,7 @@ class PolicyNode(Node):
         self._running = threading.Event()
         self._stop = threading.Event()
         self._tick = 0
-        self._commander = f"{COMMANDER}#{uuid.uuid4().hex[:8]}"
+        self._commander = unique_commander(COMMANDER)
         self._make_interfaces()
         self._loop = FixedRateLoop(self.cell.tick_rate, self._stop)
         self._thread = threading.Thread(target=self._control, name="control")

@@ -1,6 +1,5 @@
 """Everything the node of one operator publishes."""
 
-import uuid
 from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -10,6 +9,7 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
+from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_teleop.nodes import messages
@@ -34,7 +34,7 @@ class OperatorPublishers:
         """Make the publishers, relative to the node's namespace."""
         topics, make = cell.topics, node.create_publisher
         self._side = side
-        self._commander = f"{COMMANDER}#{uuid.uuid4().hex[:8]}"
+        self._commander = unique_commander(COMMANDER)
         self._joint_names = cell.arms[cell.operators[side].arm].joint_names
         self._frame = f"headset_{side}"
         self._wrist = make(PoseStamped, topics.wrist_pose, DEFAULT_QOS)
