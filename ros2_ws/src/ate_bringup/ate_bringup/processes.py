@@ -48,6 +48,18 @@ def standin_hid_folder() -> Path:
     return package_folder("operator_devices") / "joycon_emulator" / "standin"
 
 
+def operator_environment(cell: Cell) -> dict[str, str]:
+    """Variables of a process that reads the operators' devices, emulated ones where simulated."""
+    environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
+    if cell.hardware == "sim":
+        paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
+        environment |= {
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "ATE_HID_DIR": str(cell.runtime_path("hid")),
+        }
+    return environment
+
+
 def simulated_tasks() -> tuple[str, ...]:
     """Names of the tasks that can be simulated here; none without the simulated cell."""
     if importlib.util.find_spec("ate_sim") is None:
@@ -252,13 +264,7 @@ def scripted(module: str, name: str, values: Values) -> ProcessSpec:
 
 def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     """Teleoperation, one node per operator; simulated, with the emulated devices in reach."""
-    environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
-    if values["hardware"] == "sim":
-        paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
-        environment |= {
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "ATE_HID_DIR": str(cell.runtime_path("hid")),
-        }
+    environment = operator_environment(cell)
     return [
         ProcessSpec(
             name="operator",

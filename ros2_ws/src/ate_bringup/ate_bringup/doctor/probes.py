@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ate_bringup.doctor.finding import Patient
 from ate_bringup.doctor.simulation import is_running
-from ate_bringup.processes import DISCOVERY_VARIABLE, driver_package, standin_hid_folder
+from ate_bringup.processes import DISCOVERY_VARIABLE, driver_package, operator_environment
 from ate_core.contract import RUNTIME_VARIABLE, Cell
 from ate_core.findings import Finding, failed, passed, warned
 from ate_core.nodes.claim import DeviceClaim
@@ -67,19 +67,12 @@ def camera_probes(cell: Cell) -> Iterator[Probe]:
 
 def operator_probes(cell: Cell) -> Iterator[Probe]:
     """Headset and Joy-Con of each operator."""
-    environment = {}
-    if cell.hardware == "sim":
-        paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "ATE_HID_DIR": str(cell.runtime_path("hid")),
-        }
     for side in cell.operators:
         yield Probe(
             what=f"{side} operator",
             package="operator_devices",
             name=side,
-            environment=environment,
+            environment=operator_environment(cell),
         )
 
 
@@ -115,7 +108,7 @@ def ask(probe: Probe, patient: Patient) -> Iterator[Finding]:
 
 
 def _run(probe: Probe, command: list[str], cell: Cell) -> Iterator[Finding]:
-    environment = {**os.environ, "GRPC_VERBOSITY": "ERROR", **probe.environment}
+    environment = {**os.environ, **probe.environment}
     if cell.runtime_dir:
         environment |= {RUNTIME_VARIABLE: cell.runtime_dir, DISCOVERY_VARIABLE: "LOCALHOST"}
     process = subprocess.Popen(
