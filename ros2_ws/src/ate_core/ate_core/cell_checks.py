@@ -17,7 +17,7 @@ from ate_core.camera_config import WORLD_MOUNT, CameraConfig
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig, Side
 from ate_core.drivers import STREAM_RATES
 from ate_core.entry_checks import RosName
-from ate_core.geometry import inverse, pose_to_matrix, rotation_exp, transform
+from ate_core.geometry import inverse, pose_to_matrix
 from ate_core.guard_config import GuardConfig, Obstacle
 from ate_core.topics import Topics
 
@@ -329,13 +329,10 @@ def _home(cell: Cell) -> Problems:
 
 def _resting_points(arm: ArmConfig) -> list[Array]:
     """Joints beyond the shoulder, flange and grasp point at home, in the world (3,) [m]."""
-    base, chain = pose_to_matrix(arm.base_pose), load_arm_model(arm.model).chain()
-    places, frame = [], np.asarray(base)
-    for joint, angle in zip(chain.joints, arm.home, strict=True):
-        frame = frame @ joint.origin @ transform(rotation_exp(joint.axis * angle), np.zeros(3))
-        places.append(frame[:3, 3])
-    tool = base @ tool_chain(arm).fk(arm.home)
-    return [*places[2:], np.asarray(tool[:3, 3])]
+    base = pose_to_matrix(arm.base_pose)
+    joints = load_arm_model(arm.model).chain().fk_all(arm.home)[:-1]
+    frames = [*joints[2:], tool_chain(arm).fk(arm.home)]
+    return [(base @ frame)[:3, 3] for frame in frames]
 
 
 def _in_workspace(guard: GuardConfig, side: str, tool: Array) -> Problems:

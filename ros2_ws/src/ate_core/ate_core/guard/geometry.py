@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
-from ate_core.geometry import quaternion_to_matrix, transform
+from ate_core.geometry import pose_to_matrix, transform
 from ate_core.guard.shapes import Solid, arm_solids, levers, load_gripper, obstacle_solid
 from ate_core.guard_config import Zone
 
@@ -237,9 +237,7 @@ class CellGeometry:
     def _add_arm(self, cell: Cell, side: str) -> None:
         arm = cell.arms[side]
         chain = load_arm_model(arm.model).chain()
-        base = transform(
-            quaternion_to_matrix(np.asarray(arm.base_pose[3:])), np.asarray(arm.base_pose[:3])
-        )
+        base = pose_to_matrix(arm.base_pose)
         self._bases[side] = base
         start = self.model.nq
         parent, ids, placement = 0, [0], base

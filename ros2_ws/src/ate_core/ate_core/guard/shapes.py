@@ -1,5 +1,6 @@
 """The solids of the cell: what each part of an arm, gripper and obstacle fills."""
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from ate_core.arm_model import BASE, ArmModel, Capsule, load_arm_model
 from ate_core.devices import ArmConfig
 from ate_core.entry_checks import Range
 from ate_core.errors import ContractError
-from ate_core.geometry import quaternion_to_matrix, transform
+from ate_core.geometry import pose_to_matrix, transform
 from ate_core.guard_config import Obstacle
 from ate_core.kinematics import SerialChain
 from ate_core.strict import build_checked, require
@@ -62,6 +63,7 @@ class GripperShapes:
     """Capsules."""
 
 
+@functools.cache
 def load_gripper(name: str) -> GripperShapes:
     """Shapes of a packaged gripper.
 
@@ -107,10 +109,7 @@ def obstacle_solid(name: str, obstacle: Obstacle) -> Solid:
     size = obstacle.size
     shapes = {"box": coal.Box, "cylinder": coal.Cylinder, "sphere": coal.Sphere}
     shape = shapes.get(obstacle.shape, coal.Capsule)(*size)
-    rotation = quaternion_to_matrix(np.asarray(obstacle.pose[3:]))
-    return Solid(
-        part=name, shape=shape, placement=transform(rotation, np.asarray(obstacle.pose[:3]))
-    )
+    return Solid(part=name, shape=shape, placement=pose_to_matrix(obstacle.pose))
 
 
 def levers(chain: SerialChain, gripper: GripperShapes) -> Array:
