@@ -240,9 +240,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="the emergency stop outlasts every other release",
-        file="arm_driver/arm_driver/latch.py",
-        old="        self._reasons.pop(cause, None)",
-        new="        self._reasons.clear()",
+        file="ate_core/ate_core/stop_latch.py",
+        old="self._reasons.pop(cause, None) is not None",
+        new="self._reasons.clear() is None",
         tests=(f"{T_CONDITIONS}::test_an_emergency_stop_outlasts_every_other_release",),
     ),
     Mutation(
@@ -316,7 +316,7 @@ MUTATIONS = (
     Mutation(
         name="the gripper refuses during a stop",
         file="omnipicker_driver/omnipicker_driver/gate.py",
-        old="        if self._stops:\n            return f",
+        old="        if self._stops.is_set:\n            return f",
         new="        if False:\n            return f",
         tests=(
             "tests/gripper/test_gripper_gate.py::"

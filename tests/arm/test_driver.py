@@ -7,7 +7,8 @@ import numpy as np
 
 from arm_driver import clearing
 from arm_driver.interface import ArmIdentity, misfit
-from arm_driver.latch import FAULT, SERVICE, StopLatch
+from arm_driver.latch import FAULT, SERVICE
+from ate_core.stop_latch import StopLatch
 
 
 def test_an_arm_told_to_stay_where_it_stands_stays(bench) -> None:

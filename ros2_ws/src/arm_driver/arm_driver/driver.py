@@ -23,7 +23,6 @@ from arm_driver.latch import (
     INACTIVE,
     OBSTACLE,
     SERVICE,
-    StopLatch,
 )
 from arm_driver.plausibility import Plausibility
 from arm_driver.status import SETTLING, Condition, driver_status
@@ -32,6 +31,7 @@ from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.motion_guard import MotionGuard
 from ate_core.safety import CommandVerdict, JointCommand, SafetyFilter
+from ate_core.stop_latch import StopLatch
 
 Array = NDArray[np.float64]
 

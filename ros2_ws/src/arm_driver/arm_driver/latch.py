@@ -1,4 +1,4 @@
-"""Why an arm must not move: stops by cause, each of which lasts until its own release."""
+"""Causes that may stop an arm, for its `ate_core.stop_latch.StopLatch`."""
 
 ESTOP = "estop"
 """The emergency stop of the cell; ends with its reset."""
@@ -15,41 +15,3 @@ INACTIVE = "inactive"
 
 ENDED_BY_ENABLE = (SERVICE, CLEARED, OBSTACLE)
 """What ``arm/enable`` ends."""
-
-
-class StopLatch:
-    """Stops that are in force, by cause; the arm is free when there is none.
-
-    A cause is one place in the code that may stop the arm: each sets and releases only its own,
-    so that clearing a fault never ends a stop that a person asked for.
-    """
-
-    def __init__(self) -> None:
-        self._reasons: dict[str, str] = {}
-
-    def set(self, cause: str, reason: str) -> bool:
-        """Stop for a cause; True when it was not in force before."""
-        new = cause not in self._reasons
-        self._reasons[cause] = reason
-        return new
-
-    def release(self, cause: str) -> None:
-        """End the stop of one cause."""
-        self._reasons.pop(cause, None)
-
-    def reason_of(self, cause: str) -> str:
-        """Reason of one cause; empty when it is not in force."""
-        return self._reasons.get(cause, "")
-
-    def any_of(self, *causes: str) -> bool:
-        """Whether one of some causes is in force."""
-        return any(cause in self._reasons for cause in causes)
-
-    def first_of(self, *causes: str) -> str:
-        """Reason of the first of some causes that is in force; empty when none is."""
-        return next((self._reasons[cause] for cause in causes if cause in self._reasons), "")
-
-    @property
-    def reason(self) -> str:
-        """Reason of the newest stop in force; empty when the arm is free."""
-        return next(reversed(self._reasons.values()), "")

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from arm_driver.homing import HOME
 from arm_driver.interface import ArmSample
-from arm_driver.latch import ENDED_BY_ENABLE, ESTOP, FAULT, INACTIVE, StopLatch
+from arm_driver.latch import ENDED_BY_ENABLE, ESTOP, FAULT, INACTIVE
 from ate_core.safety import FilterOutput, FilterState
+from ate_core.stop_latch import StopLatch
 
 SETTLING = "the device's set point glides to the measured joints"
 """Why a ready arm takes no commands yet."""

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ate_core.safety import LEASE_SILENCE
+from ate_core.stop_latch import StopLatch
 
 SAME_OPENING = 0.03
 """Openings so close count as the same [ratio]: 3.6 mm."""
@@ -93,7 +94,7 @@ class GripperGate:
     def __init__(self, config: GateConfig) -> None:
         """Prepare; nobody holds the gripper."""
         self._config = config
-        self._stops: dict[str, str] = {}
+        self._stops = StopLatch()
         self._sources: dict[tuple[str, str], _Source] = {}
         self._holder: tuple[str, str] | None = None
         self._last_accepted = -math.inf
@@ -104,7 +105,7 @@ class GripperGate:
     @property
     def stop_reason(self) -> str:
         """Why the gripper is stopped; empty while it is free."""
-        return next(reversed(self._stops.values()), "")
+        return self._stops.reason
 
     def commander(self, now: float) -> str:
         """Who holds the gripper; empty when nobody does."""
@@ -154,16 +155,14 @@ class GripperGate:
 
     def stop(self, cause: str, reason: str) -> bool:
         """Refuse everything for a cause until it is released; True when it is new."""
-        new = cause not in self._stops
-        self._stops[cause] = reason
         self._holder, self._last_accepted = None, -math.inf
-        return new
+        return self._stops.set(cause, reason)
 
     def release(self, cause: str, now: float) -> bool:
         """End the stop of one cause; True when it was in force."""
-        if self._stops.pop(cause, None) is None:
+        if not self._stops.release(cause):
             return False
-        if not self._stops:
+        if not self._stops.is_set:
             self.expect_silence(now, may_agree=False)
         return True
 
@@ -226,7 +225,7 @@ class GripperGate:
 
     def _blocked(self, command: GripperCommand, obstacle: str, now: float) -> str:
         """Why a good command is not followed now."""
-        if self._stops:
+        if self._stops.is_set:
             return f"stopped: {self.stop_reason}"
         if obstacle:
             return obstacle
