@@ -12,14 +12,13 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_driver.path_clock import PATIENCE, PathClock
 from arm_driver.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 
 LEAD = 0.15
 """The path waits while its point is further from the set point than this [rad]."""
-PATIENCE = 3.0
-"""How long the path waits before it is given up [s]."""
 LONGEST_TICK = 0.03
 """A later tick does not catch up [s]."""
 GOAL_TOLERANCE = 0.05
@@ -87,9 +86,7 @@ class TrajectoryFollower:
         self._submit = submit
         self._lock = threading.Lock()
         self._request: Request | None = None
-        self._elapsed = 0.0
-        self._waiting = 0.0
-        self._last = 0.0
+        self._clock = _clock(0.0)
         self._progress: Progress | None = None
         self.on_end: Callable[[str], object] = lambda source: None
         """Called with the source of each trajectory that ended, before its own ``on_end``."""
@@ -110,8 +107,7 @@ class TrajectoryFollower:
         self.cancel("replaced by a newer trajectory")
         with self._lock:
             self._request, self._progress = request, None
-            self._elapsed = self._waiting = 0.0
-            self._last = request.begin
+            self._clock = _clock(request.begin)
 
     def cancel(self, reason: str, source: str = "") -> bool:
         """Stop following; whether there was something to stop.
@@ -139,28 +135,17 @@ class TrajectoryFollower:
         if measured is None:
             self._end(request, Outcome.REFUSED, "no state of the arm")
             return
-        self._advance(request, now, set_point)
-        point = request.trajectory.at(self._elapsed)
-        self._progress = Progress(desired=point, actual=measured, elapsed=self._elapsed)
+        point = self._clock.advance(now, request.trajectory.at, set_point)
+        self._progress = Progress(desired=point, actual=measured, elapsed=self._clock.elapsed)
         refusal = self._submit(point, request.source)
         if refusal:
             self._end(request, Outcome.REFUSED, refusal)
             return
         self._judge(request, point, measured)
 
-    def _advance(self, request: Request, now: float, set_point: Array | None) -> None:
-        step = min(max(now - self._last, 0.0), LONGEST_TICK)
-        self._last = now
-        point = request.trajectory.at(self._elapsed)
-        if set_point is not None and float(np.max(np.abs(point - set_point))) > LEAD:
-            self._waiting += step
-            return
-        self._waiting = 0.0
-        self._elapsed += step
-
     def _judge(self, request: Request, point: Array, measured: Array) -> None:
         away = np.abs(measured - point)
-        late = self._elapsed - request.trajectory.duration
+        late = self._clock.elapsed - request.trajectory.duration
         if request.path_tolerance is not None and late < 0.0:
             joint = int(np.argmax(away - request.path_tolerance))
             if away[joint] > request.path_tolerance[joint]:
@@ -170,7 +155,7 @@ class TrajectoryFollower:
                 )
                 self._end(request, Outcome.OFF_PATH, reason)
                 return
-        if self._waiting > PATIENCE:
+        if self._clock.is_blocked:
             reason = f"the arm did not follow for {PATIENCE:.0f} s: drive it free"
             self._end(request, Outcome.BLOCKED, reason)
         elif late >= 0.0 and bool(np.all(away <= request.goal_tolerance)):
@@ -187,3 +172,7 @@ class TrajectoryFollower:
         self.on_end(request.source)
         request.on_end(outcome, reason)
         return True
+
+
+def _clock(begin: float) -> PathClock:
+    return PathClock(begin, longest_tick=LONGEST_TICK, lead=LEAD)

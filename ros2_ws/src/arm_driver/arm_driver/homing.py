@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from arm_driver.path_clock import PATIENCE, PathClock
 from ate_core.safety import JointCommand
 
 Array = NDArray[np.float64]
@@ -23,8 +24,6 @@ AT_HOME = 0.01
 """Distance from home up to which an arm is there [rad]."""
 LEAD = 0.08
 """The path waits while its point is further from the set point than this [rad]: a guard slows."""
-PATIENCE = 3.0
-"""How long the path waits for the set point before it is given up [s]."""
 JITTER = 1.2
 """Longest tick in periods; a later one does not catch up."""
 SETTLING = 0.2
@@ -51,10 +50,7 @@ class HomePath:
         """
         self._start = np.asarray(start, dtype=np.float64)
         self._goal = np.asarray(goal, dtype=np.float64)
-        self._last = begin
-        self._elapsed = 0.0
-        self._waiting = 0.0
-        self._longest_tick = JITTER * period
+        self._clock = PathClock(begin, longest_tick=JITTER * period, lead=LEAD)
         # The peak of the quintic's speed is 15/8 of its mean.
         farthest = float(np.max(np.abs(self._goal - self._start)))
         self._duration = max(1.875 * farthest / speed, 0.1)
@@ -66,28 +62,20 @@ class HomePath:
             now: present time [s].
             follower: where the set point is (n,) [rad]; the path waits for it. None: it follows.
         """
-        step = min(max(now - self._last, 0.0), self._longest_tick)
-        self._last = now
-        point = self._point()
-        if follower is not None and np.max(np.abs(point - follower)) > LEAD:
-            self._waiting += step
-            return point
-        self._waiting = 0.0
-        self._elapsed += step
-        return self._point()
+        return self._clock.advance(now, self._at, follower)
 
     @property
     def done(self) -> bool:
         """Whether the goal was commanded for a moment, so that the arm has arrived."""
-        return self._elapsed >= self._duration + SETTLING
+        return self._clock.elapsed >= self._duration + SETTLING
 
     @property
     def blocked(self) -> bool:
         """Whether the set point did not follow for too long."""
-        return self._waiting > PATIENCE
+        return self._clock.is_blocked
 
-    def _point(self) -> Array:
-        u = min(self._elapsed / self._duration, 1.0)
+    def _at(self, elapsed: float) -> Array:
+        u = min(elapsed / self._duration, 1.0)
         share = u * u * u * (10.0 + u * (6.0 * u - 15.0))
         point: Array = self._start + share * (self._goal - self._start)
         return point
