@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ate_core.health import Health, Level
 from omnipicker_driver.gate import GripperGate
 from omnipicker_driver.grasp import ObjectState
 from omnipicker_driver.protocol import MAX_FORCE, Fault
@@ -14,7 +15,7 @@ FAULTS = {
     Fault.LIMIT_PASSED: "limit passed: free the fingers, switch it off and on",
 }
 """Meaning and remedy of a fault code."""
-LEVELS = {
+LEVELS: dict[str, Level] = {
     "disconnected": "error",
     "no_feedback": "stale",
     "fault": "error",
@@ -44,18 +45,6 @@ class GripperStatus:
     """Force on the object, from motor torque [N]; None without one."""
     fault: int
     """Fault code of the gripper; 0: none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Health:
-    """One line of diagnostics."""
-
-    level: str
-    """"ok", "warn", "error" or "stale"."""
-    message: str
-    """What is wrong and what to do; "working" when nothing is."""
-    values: dict[str, str]
-    """Numbers behind it."""
 
 
 def fault_text(fault: int) -> str:
@@ -117,7 +106,7 @@ def status_of(
 
 def health_of(status: GripperStatus, state: GripperState, now: float, refused: int) -> Health:
     """The diagnostics at ``now`` (monotonic) [s]; ``refused`` counts commands."""
-    level = LEVELS.get(status.state, "ok")
+    level: Level = LEVELS.get(status.state, "ok")
     message = f"{status.state}: {status.reason}" if status.reason else status.state
     if level == "ok" and status.object == ObjectState.LOST:
         level, message = "warn", "the held object was lost: open the gripper and grasp again"

@@ -1,24 +1,11 @@
 """What the diagnostics say about a camera; no ROS, no clock."""
 
-from dataclasses import dataclass
-
+from ate_core.health import Health, Level
 from realsense_camera.encoder import EncoderStats
 from realsense_camera.stream import StreamStats
 
 LOW_RATE = 0.8
 """Share of the wanted rate below which a camera counts as slow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Health:
-    """One line of diagnostics."""
-
-    level: str
-    """"ok", "warn", "error" or "stale"."""
-    message: str
-    """What is wrong; "working" when nothing is."""
-    values: dict[str, str]
-    """Numbers behind it."""
 
 
 def camera_health(
@@ -47,7 +34,7 @@ def camera_health(
     return Health(level=level, message=message, values=values)
 
 
-def _judge(stats: StreamStats, fps: int, new_gaps: int, new_drops: int) -> tuple[str, str]:
+def _judge(stats: StreamStats, fps: int, new_gaps: int, new_drops: int) -> tuple[Level, str]:
     if stats.error:
         return "error", stats.error
     if stats.age > max(3.0 / fps, 0.2):

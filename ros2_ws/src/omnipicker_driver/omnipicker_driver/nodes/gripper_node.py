@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -16,6 +16,7 @@ from ate_core.errors import DeviceError
 from ate_core.json_text import UNREADABLE
 from ate_core.nodes.command_source import CommandSources, publishers_of
 from ate_core.nodes.device_node import DeviceNode
+from ate_core.nodes.diagnostics import health_line
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
@@ -27,14 +28,8 @@ from omnipicker_driver.driver import ESTOP, DriverConfig, GripperDriver
 from omnipicker_driver.gate import GateConfig, GripperCommand
 from omnipicker_driver.protocol import MAX_FORCE
 from omnipicker_driver.state import GripperState
-from omnipicker_driver.status import GripperStatus, Health, health_of
+from omnipicker_driver.status import GripperStatus, health_of
 
-LEVELS = {
-    "ok": DiagnosticStatus.OK,
-    "warn": DiagnosticStatus.WARN,
-    "error": DiagnosticStatus.ERROR,
-    "stale": DiagnosticStatus.STALE,
-}
 TICK = 0.05
 """Period of status and watchdog [s]."""
 REASON_PERIOD = 0.5
@@ -182,18 +177,10 @@ class GripperNode(DeviceNode):
         now = time.monotonic()
         status = self._driver.tick(now)
         health = health_of(status, self._client.state, now, self._driver.refused)
-        message = DiagnosticArray(status=[self._entry(health)])
+        line = health_line(health, f"gripper_node: {self._side} gripper", self._client.config.port)
+        message = DiagnosticArray(status=[line])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-    def _entry(self, health: Health) -> DiagnosticStatus:
-        return DiagnosticStatus(
-            level=LEVELS[health.level],
-            name=f"gripper_node: {self._side} gripper",
-            message=health.message,
-            hardware_id=self._client.config.port,
-            values=[KeyValue(key=key, value=value) for key, value in health.values.items()],
-        )
 
     # --- in the client's thread ------------------------------------------------------------
 

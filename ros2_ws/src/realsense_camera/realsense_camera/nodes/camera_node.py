@@ -3,14 +3,16 @@
 import array
 import sys
 import time
+from dataclasses import replace
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from ate_core.errors import DeviceError
 from ate_core.nodes.device_node import DeviceNode
+from ate_core.nodes.diagnostics import health_line
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS
 from ate_core.nodes.runner import run_node
@@ -27,12 +29,6 @@ SILENCE_LIMIT = 1.0
 """Time without a picture after which a camera is opened again, at least [s]."""
 SILENT_PERIODS = 3.0
 """The same in periods, for slow cameras."""
-LEVELS = {
-    "ok": DiagnosticStatus.OK,
-    "warn": DiagnosticStatus.WARN,
-    "error": DiagnosticStatus.ERROR,
-    "stale": DiagnosticStatus.STALE,
-}
 
 
 class CameraNode(DeviceNode):
@@ -110,14 +106,8 @@ class CameraNode(DeviceNode):
             stats, self._settings.fps, stats.gaps - self._gaps, encoder, drops - self._drops
         )
         self._gaps, self._drops = stats.gaps, drops
-        values = {**health.values, "lifecycle": self.state_label}
-        status = DiagnosticStatus(
-            level=LEVELS[health.level],
-            name=f"camera_node: {self._settings.role}",
-            message=health.message,
-            hardware_id=self._settings.serial,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
+        health = replace(health, values={**health.values, "lifecycle": self.state_label})
+        status = health_line(health, f"camera_node: {self._settings.role}", self._settings.serial)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
