@@ -1,82 +1,26 @@
-"""What no single entry of a cell file can show: what must be unique, and what must fit together.
+"""What no single entry of a cell file can show: what must fit together.
 
 Each check yields one sentence per problem: the entries, their values, the bound and the remedy.
 They hold for cell *files*; texts embedded in recordings are read without them.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
-from typing import Any, Protocol, get_args
+from collections.abc import Iterable
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model, tool_chain
-from ate_core.camera_config import WORLD_MOUNT, CameraConfig
-from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig, Side
+from ate_core.camera_config import WORLD_MOUNT
+from ate_core.checked_cell import Cell, Check, Problems, is_local
+from ate_core.devices import ArmConfig, Side
 from ate_core.drivers import STREAM_RATES
-from ate_core.entry_checks import RosName
 from ate_core.geometry import inverse, pose_to_matrix
 from ate_core.guard_config import GuardConfig, Obstacle
-from ate_core.topics import Topics
+from ate_core.unique_checks import UNIQUE_CHECKS
 
 Array = NDArray[np.float64]
-Problems = Iterator[str]
 SIDES = get_args(Side)
-
-
-class Cell(Protocol):
-    """What the checks read of `ate_core.contract.Cell`, which asks them."""
-
-    @property
-    def hardware(self) -> str:
-        """Real devices or emulated ones."""
-
-    @property
-    def runtime_dir(self) -> str:
-        """Folder of the emulated devices' endpoints."""
-
-    @property
-    def arms(self) -> Mapping[str, ArmConfig]:
-        """Arms by side."""
-
-    @property
-    def grippers(self) -> Mapping[str, GripperConfig]:
-        """Grippers by side."""
-
-    @property
-    def cameras(self) -> Mapping[str, CameraConfig]:
-        """Cameras by role."""
-
-    @property
-    def operators(self) -> Mapping[str, OperatorConfig]:
-        """Operators by the side that they drive."""
-
-    @property
-    def topics(self) -> Topics:
-        """Names of topics."""
-
-    @property
-    def guard(self) -> GuardConfig:
-        """Distances that are kept."""
-
-    @property
-    def obstacles(self) -> Mapping[str, Obstacle]:
-        """What stands in the cell."""
-
-    @property
-    def vectors(self) -> Any:
-        """Layout of state and action: `ate_core.contract.LayoutConfig`."""
-
-    @property
-    def safety(self) -> Any:
-        """Limits of the filter: `ate_core.contract.SafetyConfig`."""
-
-    @property
-    def rates(self) -> Any:
-        """Rates of the loops: `ate_core.contract.RatesConfig`."""
-
 
 LIMIT_TOLERANCE = 1e-3
 """How far a cell's limit may lie outside the model's: files hold rounded numbers [rad, rad/s]."""
@@ -96,163 +40,6 @@ BRAKING_ANGLE = 1.0
 """Largest angle that a joint may need to stop from its largest speed [rad]."""
 PRIVILEGED_PORTS = 1024
 """Ports below need rights that a driver does not have."""
-
-
-def _shared(entries: Iterable[tuple[str, str]], remedy: str) -> Problems:
-    """One sentence for each entry whose value another has already; empty values are not compared.
-
-    Args:
-        entries: (place, value).
-        remedy: what to do.
-    """
-    first: dict[str, str] = {}
-    for place, value in entries:
-        if value and first.setdefault(value.casefold(), place) != place:
-            yield f"{first[value.casefold()]} and {place} are both {value}: {remedy}"
-
-
-def _unique_namespaces(cell: Cell) -> Problems:
-    yield from _shared(
-        ((f"arms.{side}.namespace", arm.namespace) for side, arm in cell.arms.items()),
-        "give each arm its own, or one command moves both",
-    )
-    for side, arm in cell.arms.items():
-        for other in cell.arms:
-            if other != side and other in arm.namespace.split("/"):
-                yield (
-                    f"arms.{side}.namespace is {arm.namespace}, the name of the other side: the "
-                    f"{other} operator would move this arm; need for instance /{side}"
-                )
-        gripper = cell.grippers[side]
-        if gripper.namespace != arm.namespace:
-            yield (
-                f"grippers.{side}.namespace is {gripper.namespace}; need {arm.namespace}, that of "
-                "its arm"
-            )
-
-
-def _unique_joint_names(cell: Cell) -> Problems:
-    names = [
-        (f"arms.{side}.joint_names[{index}]", name)
-        for side, arm in cell.arms.items()
-        for index, name in enumerate(arm.joint_names)
-    ]
-    yield from _shared(names, "give each joint of the cell its own name")
-    for side, arm in cell.arms.items():
-        for name in arm.joint_names:
-            for other in cell.arms:
-                if other != side and name.startswith(f"{other}_"):
-                    yield (
-                        f"arms.{side}.joint_names has {name!r}, a name of the other side: the "
-                        f"commands of the {other} arm would fit this one; need {side}_..."
-                    )
-
-
-def _unique_controllers(cell: Cell) -> Problems:
-    """Two arms behind one address are one arm, which both operators move."""
-    remedy = "give each arm the address of its own controller, or both operators move one arm"
-    arms = cell.arms.items()
-    yield from _shared(
-        ((f"arms.{s}.ip:tcp_port", f"{a.ip}:{a.tcp_port}" if a.ip else "") for s, a in arms),
-        remedy,
-    )
-    hosts = [(f"arms.{side}.ip", arm.ip) for side, arm in arms if not _is_local(arm.ip)]
-    headsets = [
-        (f"operators.{side}.headset_ip", one.headset_ip)
-        for side, one in cell.operators.items()
-        if not _is_local(one.headset_ip)
-    ]
-    if len({(arm.ip, arm.tcp_port) for _, arm in arms}) == len(arms):  # else said already
-        yield from _shared(hosts, remedy)
-    for place, value in headsets:
-        for other, taken in hosts:
-            if value and value == taken:
-                yield f"{other} and {place} are both {value}: an arm is no headset, correct one"
-
-
-def _is_local(address: str) -> bool:
-    return not address or address.startswith("127.")
-
-
-def _unique_driver_topics(cell: Cell) -> Problems:
-    options = [
-        (f"arms.{side}.options.{key}", value)
-        for side, arm in cell.arms.items()
-        for key, value in arm.options.items()
-        if key.endswith("_topic")
-    ]
-    own = {
-        cell.topics.of_arm(arm.namespace, value): f"topics.{name} of the {side} arm"
-        for side, arm in cell.arms.items()
-        for name, value in _names(cell.topics)
-    }
-    for place, value in options:
-        wrong = RosName().problem(value)
-        if wrong:
-            yield f"{place} {wrong}"
-        if value in own:
-            yield f"{place} and {own[value]} are both {value}: give each its own topic"
-    yield from _shared(options, "give each its own topic, or both drive one arm")
-
-
-def _unique_grippers(cell: Cell) -> Problems:
-    yield from _shared(
-        ((f"grippers.{side}.port", _line(one)) for side, one in cell.grippers.items() if one.port),
-        "a port is opened by one driver, give each gripper its own adapter",
-    )
-
-
-def _line(gripper: GripperConfig) -> str:
-    """A serial port belongs to one gripper; on the bus of a CAN interface each has its id."""
-    port = gripper.port
-    return os.path.normpath(port) if "/" in port else f"{port} id {gripper.device_id}"
-
-
-def _unique_cameras(cell: Cell) -> Problems:
-    yield from _shared(
-        (
-            (f"cameras.{role}.serial", os.path.normpath(camera.serial))
-            for role, camera in cell.cameras.items()
-            if camera.serial
-        ),
-        "give each camera its own, or two roles show one picture",
-    )
-
-
-def _unique_operators(cell: Cell) -> Problems:
-    for side, one in cell.operators.items():
-        if one.arm != side:
-            yield (
-                f"operators.{side}.arm is {one.arm}; need {side}: operators are named after the "
-                "arm that they drive"
-            )
-    yield from _shared(
-        ((f"operators.{side}.headset_ip", one.headset_ip) for side, one in cell.operators.items()),
-        "give each operator the address of the own headset, or one person moves both arms",
-    )
-    yield from _shared(
-        (
-            (f"operators.{side}.joycon_serial", one.joycon_serial.replace(":", ""))
-            for side, one in cell.operators.items()
-        ),
-        "give each operator the own Joy-Con, or one clutch engages both arms",
-    )
-
-
-def _names(topics: Topics) -> list[tuple[str, str]]:
-    return [(field.name, getattr(topics, field.name)) for field in fields(topics)]
-
-
-def _topic_names(cell: Cell) -> Problems:
-    usual = Topics()
-    for name, value in _names(cell.topics):
-        wrong = RosName(getattr(usual, name).startswith("/")).problem(value)
-        if wrong:
-            yield f"topics.{name} {wrong}"
-    yield from _shared(
-        ((f"topics.{name}", value) for name, value in _names(cell.topics)),
-        "give each its own name",
-    )
 
 
 def _vector_units(cell: Cell) -> Problems:
@@ -388,7 +175,7 @@ def _bodies(cell: Cell) -> Problems:
         (f"operators.{side}.headset_ip", one.headset_ip) for side, one in cell.operators.items()
     ]
     for place, address in addresses:
-        if not _is_local(address):
+        if not is_local(address):
             yield (
                 f"{place} is {address} in simulation; need 127.x.x.x: simulated people would "
                 f"move a real device, give simulation.{place} an address of this machine"
@@ -501,19 +288,6 @@ def _braking(cell: Cell) -> Problems:
         )
 
 
-Check = Callable[[Cell], Problems]
-
-UNIQUE_CHECKS: tuple[Check, ...] = (
-    _unique_namespaces,
-    _unique_joint_names,
-    _unique_controllers,
-    _unique_driver_topics,
-    _unique_grippers,
-    _unique_cameras,
-    _unique_operators,
-    _topic_names,
-)
-"""Checks that make sense of entries out of range too."""
 DRIVEN_CHECKS: tuple[Check, ...] = (
     _vector_units,
     _model_bounds,

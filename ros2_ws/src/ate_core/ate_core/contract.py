@@ -27,7 +27,7 @@ from ate_core.camera_config import (
     check_simulated_cameras,
 )
 from ate_core.cell_arms import settle_arms, translate_elbow
-from ate_core.cell_checks import LOADED_CHECKS, UNIQUE_CHECKS, cell_problems
+from ate_core.cell_checks import LOADED_CHECKS, cell_problems
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.drivers import GRIPPER_TRANSPORTS
@@ -37,6 +37,7 @@ from ate_core.guard_config import GuardConfig, Obstacle, packaged_obstacles
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, raise_first, require
 from ate_core.topics import Topics
+from ate_core.unique_checks import UNIQUE_CHECKS
 from ate_core.yaml_text import read_yaml
 
 LOG = logging.getLogger(__name__)
