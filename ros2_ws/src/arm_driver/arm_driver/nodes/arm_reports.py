@@ -43,6 +43,7 @@ class ArmReports:
         self._chain = tool_chain(self._arm)
         self._transform_base_to_world = pose_to_matrix(self._arm.base_pose)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
+        self._content: tuple[DriverStatus, dict[str, str], str] | None = None
         self._document: dict[str, object] = {}
         self._document_at = 0.0
         self._refusal: tuple[str, float] = ("", -np.inf)
@@ -89,16 +90,17 @@ class ArmReports:
             now: monotonic time [s].
         """
         reason, since = self._refusal
-        document = dataclasses.asdict(status) | dict(extra)
-        document["refused"] = reason if now - since < TOLD_FOR else ""
-        last, self.status = self._document, status
-        if document == last:
+        refused = reason if now - since < TOLD_FOR else ""
+        self.status, content = status, (status, dict(extra), refused)
+        if content == self._content:
             return
+        document = {**dataclasses.asdict(status), **extra, "refused": refused}
+        last = self._document
         if _same_state(document, last) and now - self._document_at < STATUS_PERIOD:
             return
         if document["state"] != last.get("state") and self._node.is_active:
             self._node.get_logger().info(f"{status.state} {status.reason}".strip())
-        self._document, self._document_at = document, now
+        self._content, self._document, self._document_at = content, document, now
         self._statuses.publish(String(data=json.dumps(document)))
 
     def publish_diagnostics(
