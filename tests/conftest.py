@@ -16,8 +16,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ACCELERATE_USE_CPU", "true")
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-# One domain per test process: parallel runs on one machine do not see each other.
-os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+# Domains of their own, so that parallel runs on one machine do not see each other: 1-29 for the
+# nodes in a test process, 30-89 for those in processes it starts, 90-101 where nothing is.
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 29))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -67,6 +68,12 @@ def node_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("ATE_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("ROS_DOMAIN_ID", str(30 + os.getpid() % 60))
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+
+
+@pytest.fixture
+def empty_domain(monkeypatch):
+    """A ROS domain without the nodes that earlier tests of this process left in its graph."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(90 + os.getpid() % 12))
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_every_wrong_entry_of_a_cell_is_named(wrong_cell, capsys):
     assert "127.0.0.2:8080" in said
 
 
-def test_the_report_for_people_ends_with_the_counts(capsys):
+def test_the_report_for_people_ends_with_the_counts(empty_domain, capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1].endswith(", 0 fail")

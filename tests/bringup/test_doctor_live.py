@@ -131,9 +131,8 @@ def test_a_probe_that_hangs_or_dies_fails_alone(tmp_path, monkeypatch):
     assert "does not return within 1 s" in hung.value and "its probe ended" in dead.value
 
 
-def test_a_driver_that_runs_is_not_disturbed(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "93")
-    claim = DeviceClaim("/left/arm", 93)
+def test_a_driver_that_runs_is_not_disturbed(empty_domain):
+    claim = DeviceClaim("/left/arm", int(os.environ["ROS_DOMAIN_ID"]))
     assert claim.take() == ""
     try:
         probe = next(probes.arm_probes(load_cell()))
@@ -192,9 +191,8 @@ def emulated_cell(tmp_path, runtime_dir):
 
 
 def test_each_device_that_runs_is_asked_who_it_is_and_the_others_fail(
-    emulated_cell, monkeypatch, capsys
+    empty_domain, emulated_cell, capsys
 ):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "93")
     assert main(["doctor", "--cell", emulated_cell, "--hardware", "sim", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     found = {
@@ -223,7 +221,9 @@ def check_limit(name):
     return next(check.limit for check in CHECKS if check.name == name)
 
 
-def test_without_a_simulated_cell_its_devices_are_not_failures(runtime_dir, tmp_path, capsys):
+def test_without_a_simulated_cell_its_devices_are_not_failures(
+    empty_domain, runtime_dir, tmp_path, capsys
+):
     low = os.getpid() % 250
     values = yaml.safe_load(packaged_cell().read_text())
     for number, side in enumerate(("left", "right"), 2):
@@ -236,7 +236,7 @@ def test_without_a_simulated_cell_its_devices_are_not_failures(runtime_dir, tmp_
 
 
 @pytest.mark.ros
-def test_two_nodes_of_one_name_fail(monkeypatch):
+def test_two_nodes_of_one_name_fail(empty_domain):
     rclpy = pytest.importorskip("rclpy")
     context = rclpy.Context()
     rclpy.init(context=context)
