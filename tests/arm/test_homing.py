@@ -164,3 +164,44 @@ def test_a_way_home_that_is_not_free_is_refused_with_the_reason(make_bench) -> N
     assert bench.driver.home(bench.now) == "the elbow passes the table at 3 mm"
     np.testing.assert_array_equal(asked[0], (bench.backend.q, bench.arm.home))
     assert bench.run(20).state == "connected" and not bench.backend.sent
+
+
+COME_AND_GO = {
+    "a stop": lambda bench: (
+        bench.beside(lambda: bench.driver.stop("by hand")),
+        bench.driver.enable(),
+    ),
+    "the emergency stop": lambda bench: (bench.driver.estop("x"), bench.driver.estop_reset()),
+    "deactivation": lambda bench: [bench.driver.set_active(active) for active in (False, True)],
+    "a new link": lambda bench: setattr(bench.backend, "session", 2),
+    "a stop of the device": lambda bench: bench.driver.stop_device("the stream hangs", 0.0),
+    "an obstacle": lambda bench: [
+        (setattr(bench.backend, "changes", changes), bench.run(2))
+        for changes in ({"obstacle": "hand guiding"}, {})
+    ],
+}
+
+
+@pytest.mark.parametrize("name", COME_AND_GO)
+def test_a_way_home_does_not_begin_when_a_stop_came_and_went_during_its_check(
+    make_bench, name
+) -> None:
+    def path_problem(start, goal) -> str:
+        COME_AND_GO[name](bench)
+        bench.run(2)
+        return ""
+
+    bench = make_bench("", path_problem=path_problem)
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run(3)
+    assert bench.driver.home(bench.now) != ""
+    bench.run(20)
+    assert not bench.backend.sent
+
+
+def test_a_way_home_that_was_asked_for_before_a_stop_does_not_begin_after_it(away) -> None:
+    asked = away.driver.stops_so_far
+    COME_AND_GO["a stop"](away)
+    away.run()
+    assert "a stop came" in away.driver.home(away.now, asked)
+    assert away.driver.home(away.now, away.driver.stops_so_far) == ""

@@ -251,12 +251,25 @@ class ArmDriver:
                 self._latch(CLEARED, f"cleared: {fault}; call arm/enable")
         return ""
 
-    def home(self, now: float) -> str:
+    @property
+    def stops_so_far(self) -> int:
+        """Counts all that ends motions: stops of any cause, also of the device, and new links.
+
+        What was asked for before a change of it must not begin after it.
+        """
+        with self._gate:
+            return self._stops.count + self._device_stops
+
+    def home(self, now: float, stops: int | None = None) -> str:
         """Begin the whole way home; returns why not, or nothing.
 
         Any command of another commander, a stop, an emergency stop or deactivation ends it.
+
+        Args:
+            now: present time [s].
+            stops: `stops_so_far` when it was asked for; None: it is asked for now.
         """
-        return self._begin_homing(now, None)
+        return self._begin_homing(now, None, stops)
 
     def hold_home(self, now: float) -> str:
         """Go home as long as this is called at least every `homing.HOLD_SILENCE`; why not.
@@ -352,8 +365,9 @@ class ArmDriver:
             forget, self._forget = self._forget, False
             if session != self._session:
                 # The arm may have moved or restarted; before the first link nothing was sent.
-                self._begin_anew = self._begin_anew or self._session != 0
                 self._relinked = self._session != 0
+                if self._relinked:
+                    self._give_up_set_point()
                 self._session, forget = session, True
                 self._newest = self._good = None
         if forget:
@@ -396,6 +410,8 @@ class ArmDriver:
             return self._condition.obstacle
         with self._gate:
             active = not self._stops.any_of(INACTIVE)
+            if current.obstacle and not self._condition.obstacle:
+                self._give_up_set_point()
             if current.obstacle and active and self._was_ready:
                 self._stops.set(OBSTACLE, f"there was {current.obstacle}; call arm/enable")
         if not current.obstacle and active:
@@ -457,8 +473,9 @@ class ArmDriver:
 
     # --- homing, under the lock of the motion ------------------------------------------------
 
-    def _begin_homing(self, now: float, held_at: float | None) -> str:
+    def _begin_homing(self, now: float, held_at: float | None, stops: int | None = None) -> str:
         """Not under the lock: the check of the path may take its time."""
+        stops = self.stops_so_far if stops is None else stops
         fresh = self._within_time(self._good, now)
         refusal = self._refusal()
         if refusal:
@@ -473,6 +490,8 @@ class ArmDriver:
             return problem
         path = HomePath(fresh.position, goal, now, self.home_speed, self._period)
         with self._motion:
+            if self.stops_so_far != stops:
+                return self._refusal() or "a stop came while the way home was looked at"
             if self._homing is not None:
                 return ""
             homing = Homing(path, held_at, f"way {next(self._ways)}")

@@ -9,12 +9,16 @@ class StopLatch:
     """
 
     def __init__(self) -> None:
+        """Begin free."""
         self._reasons: dict[str, str] = {}
+        self.count = 0
+        """Stops so far: who looks now and then sees by it one that came and went meanwhile."""
 
     def set(self, cause: str, reason: str) -> bool:
         """Stop for a cause; True when it was not in force before."""
         new = cause not in self._reasons
         self._reasons[cause] = reason
+        self.count += new
         return new
 
     def release(self, cause: str) -> bool:
