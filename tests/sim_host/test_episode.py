@@ -288,6 +288,28 @@ def test_a_refused_homing_is_asked_for_again() -> None:
     assert presses.count(True) >= 2
 
 
+def test_people_hold_home_until_the_arm_is_there() -> None:
+    cell = FakeCell()
+    home = cell.tools["left"]
+    cell.tools["left"] = home @ transform(np.eye(3), [0.0, 0.0, 0.1])
+    original, held_for = cell.teleoperate, 0
+
+    def teleoperate() -> None:
+        nonlocal held_for
+        away = cell.tools["left"].copy()
+        held = "capture" in cell.controllers["left"].held
+        original()
+        if not cell.epoch and held_for < 45:
+            held_for = held_for + 1 if held else 0  # a tap is not enough
+            cell.tools["left"] = home if held_for == 45 else away
+
+    cell.teleoperate = teleoperate
+    result = cell.run(demonstrator_in(cell).run(seed=0))
+    assert result.kept, result.reason
+    assert result.durations["home"] < 0.7
+    assert not any(controller.held for controller in cell.controllers.values())
+
+
 def test_people_wait_until_the_teleoperation_answers() -> None:
     cell = FakeCell()
     cell.clutch_works = False

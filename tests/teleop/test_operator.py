@@ -244,8 +244,6 @@ def test_buttons_act_once_per_press():
         ("minus", Event.DISCARD),
         ("a", Event.DISCARD),
         ("y", Event.REDO),
-        ("home", Event.HOME),
-        ("capture", Event.HOME),
     ):
         rig.held = {button}
         events = [event for output in rig.run(5) for event in output.events]
@@ -254,20 +252,52 @@ def test_buttons_act_once_per_press():
         assert events == [event]
 
 
-def test_the_arm_is_not_sent_home_while_the_clutch_is_held():
+@pytest.mark.parametrize("button", ["home", "capture"])
+def test_the_arm_goes_home_while_the_button_is_held_and_no_longer(button):
     rig = Rig()
-    rig.engage()
-    rig.held.add("capture")
-    assert not any(output.events for output in rig.run(5))
+    rig.step()
+    rig.held = {button}
+    assert all(output.go_home for output in rig.run(60))
+    rig.held = set()
+    assert not any(output.go_home for output in rig.run(60))
 
 
 def test_the_way_home_begins_only_after_the_commands_have_run_out():
     rig = Rig()
     rig.engage()
     rig.held = {"capture"}
-    ticks = [tick for tick, output in enumerate(rig.run(90)) if output.events]
-    assert len(ticks) == 1
-    assert LEASE_SILENCE < ticks[0] * TICK_NS * 1e-9 < LEASE_SILENCE + 0.1
+    goes = [output.go_home for output in rig.run(90)]
+    first = goes.index(True)
+    assert LEASE_SILENCE < first * TICK_NS * 1e-9 < LEASE_SILENCE + 0.1
+    assert all(goes[first:])
+
+
+def test_a_home_button_let_go_before_the_commands_have_run_out_moves_nothing():
+    rig = Rig()
+    rig.engage()
+    rig.held = {"capture"}
+    rig.run(20)
+    rig.held = set()
+    assert not any(output.go_home for output in rig.run(90))
+
+
+@pytest.mark.parametrize("bar", ["clutch", "estop", "stop", "stall", "silence"])
+def test_a_home_button_that_was_barred_must_be_pressed_anew(bar):
+    rig = Rig()
+    rig.step()
+    rig.held = {"home"}
+    assert rig.step().go_home
+    if bar == "stall":
+        rig.now_ns += 300_000_000
+    rig.held |= {"clutch": {"l"}, "stop": {"up", "left"}}.get(bar, set())
+    barred = rig.step(estop="smoke" if bar == "estop" else "", joy=bar != "silence")
+    assert not barred.go_home
+    rig.held = {"home"}
+    assert not any(output.go_home for output in rig.run(90))
+    rig.held = set()
+    rig.step()
+    rig.held = {"home"}
+    assert any(output.go_home for output in rig.run(90))
 
 
 def test_buttons_already_down_when_the_controller_appears_do_nothing():
@@ -353,8 +383,8 @@ def test_no_arm_goes_home_during_an_emergency_stop_nor_by_its_reset():
     rig = Rig()
     rig.step()
     rig.held = {"capture"}
-    assert not any(output.events for output in rig.run(90, estop="smoke"))
-    assert not any(output.events for output in rig.run(90))
+    assert not any(output.go_home for output in rig.run(90, estop="smoke"))
+    assert not any(output.go_home for output in rig.run(90))
 
 
 def test_a_process_that_stood_still_does_not_go_on_before_a_new_press():
@@ -393,8 +423,8 @@ class Ticked:
         self.node = SimpleNamespace(
             _controller=controller,
             _publish=SimpleNamespace(
-                send_stop=nothing, send_commands=send_commands, send_hand=nothing,
-                send_joy=nothing, send_status=nothing,
+                send_stop=nothing, send_home=nothing, send_commands=send_commands,
+                send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
             _wishes=SimpleNamespace(ask=nothing),
             _devices=lambda: ("", ""),

@@ -19,7 +19,7 @@ rclpy = pytest.importorskip("rclpy")
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import JointState, Joy  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from std_msgs.msg import Empty, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from ate_core.contract import load_cell, packaged_cell  # noqa: E402
@@ -45,7 +45,7 @@ class Bench:
         self.arm = cell.arms["left"]
         self.q = np.array(self.arm.home)
         self.commands, self.grips, self.joys, self.statuses, self.calls = [], [], [], [], []
-        self.stops = []
+        self.stops, self.homes = [], []
         self.arm_alive = True
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
@@ -57,6 +57,7 @@ class Bench:
         for name, kind, take, qos in (
             ("arm/joint_command", JointState, self._command, COMMAND_QOS),
             ("gripper/command", JointState, self.grips.append, COMMAND_QOS),
+            ("arm/home_hold", Empty, self.homes.append, COMMAND_QOS),
             ("operator/joy", Joy, self.joys.append, DEFAULT_QOS),
             ("operator/status", String, self._status, LATCHED_QOS),
         ):
@@ -67,7 +68,6 @@ class Bench:
         )
         for verb in ("start", "stop", "discard", "redo"):
             node.create_service(Trigger, f"/episode/{verb}", self._service(verb))
-        node.create_service(Trigger, "/left/arm/home", self._service("home"))
         node.create_timer(0.01, self._send_state)
 
     def _command(self, message):
@@ -247,7 +247,12 @@ def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):
     bench.episode.publish(String(data=json.dumps({"state": "recording"})))
     bench.spin_until(lambda: joycon.lamps == 0b01)
     joycon.press("capture")
-    bench.spin_until(lambda: bench.calls == ["discard", "home"])
+    bench.spin_until(lambda: len(bench.homes) > 5)
+    joycon.release("capture")
+    bench.spin_for(0.2)
+    count = len(bench.homes)
+    bench.spin_for(0.3)
+    assert len(bench.homes) == count, "the arm was sent home after the release"
     assert not bench.commands
 
 

@@ -16,14 +16,14 @@ class Event(Enum):
     """End the present episode and throw it away."""
     REDO = "redo"
     """Throw the last episode away and begin it anew."""
-    HOME = "home"
-    """Send the arm to its resting posture."""
 
 
 CLUTCH = frozenset({"l", "r"})
 """Shoulder buttons: held, the arm follows."""
 GRIP = frozenset({"zl", "zr"})
 """Triggers: held, the gripper closes."""
+HOME = frozenset({"home", "capture"})
+"""Held, the arm goes to its resting posture."""
 STOP_CLUSTERS = (frozenset({"a", "b", "x", "y"}), frozenset({"up", "down", "left", "right"}))
 """The four buttons under the thumb, of the right and of the left Joy-Con."""
 STOP_COUNT = 2
@@ -34,8 +34,6 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
         "minus": Event.DISCARD,
         "a": Event.DISCARD,
         "y": Event.REDO,
-        "home": Event.HOME,
-        "capture": Event.HOME,
     }
 )
 """Buttons that act on their edge. A Joy-Con has only half of them."""

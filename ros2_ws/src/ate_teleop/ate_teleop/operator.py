@@ -60,7 +60,7 @@ class OperatorSettings:
     """Time the measured joints may be unknown before the clutch lets go; until then the arm is
     sent nothing, and goes on from its measured posture when they return [s]."""
     home_delay: float
-    """Silence after the last joint target before the arm may be sent home: until the lease has
+    """Silence after the last joint target before the arm is asked to go home: until the lease has
     ended, its driver counts this operator as its commander [s]."""
     stall_limit: float = 0.2
     """Time between two ticks above which a stroke is over: the hand went on unseen [s]."""
@@ -116,6 +116,8 @@ class OperatorOutput:
     """Wishes that came up in this tick."""
     stop: bool
     """Whether the operator asks for the emergency stop of the cell now."""
+    go_home: bool
+    """Whether the arm is to go home now; it stops when this ends."""
     status: OperatorStatus
     """State after this tick."""
     ik: IkResult | None
@@ -157,7 +159,7 @@ class OperatorController:
         self._stroke: _Stroke | None = None
         self._arm_seen = float("-inf")
         self._last_target = float("-inf")
-        self._home_wanted = False
+        self._home_spent = False
         self._stepped = float("inf")
         self._grip_silent = False
 
@@ -188,21 +190,25 @@ class OperatorController:
         view = _view(hand, now_ns)
         now = now_ns * 1e-9
         self._clutch.step(now, shoulder, view, self._obstacle(measured_q, now))
-        stalled = now - self._stepped
+        gap = now - self._stepped
+        stalled = gap > self._settings.stall_limit
         self._stepped = now
         if estop:
             self._clutch.block(f"emergency stop: {estop}")
-        elif stalled > self._settings.stall_limit:
-            self._clutch.block(f"this operator's process stood still for {stalled:.1f} s")
+        elif stalled:
+            self._clutch.block(f"this operator's process stood still for {gap:.1f} s")
         result = self._follow(view, measured_q, now)
+        stop = down is not None and buttons.asks_stop(down)
+        barred = stalled or stop or bool(estop)
         engaged = self._clutch.state is ClutchState.ENGAGED
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
             gripper=self._grip(down, pressed, bool(estop) or gripper_holds),
             lamps=lamps,
-            events=self._events(pressed, shoulder or bool(estop), result is not None, now),
-            stop=down is not None and buttons.asks_stop(down),
+            events=tuple(event for button, event in buttons.EVENTS.items() if button in pressed),
+            stop=stop,
+            go_home=self._goes_home(held, barred, result is not None, now),
             status=self._status(view, down is not None, measured_q is not None, result),
             ik=result,
         )
@@ -273,26 +279,22 @@ class OperatorController:
             stroke.lagging_since = now
         return now - stroke.lagging_since > self._settings.lag_time
 
-    def _events(
-        self, pressed: frozenset[str], barred: bool, moving: bool, now: float
-    ) -> tuple[Event, ...]:
-        """Wishes of this tick; the way home waits until nobody commands the arm.
+    def _goes_home(self, held: frozenset[str], barred: bool, moving: bool, now: float) -> bool:
+        """Whether the home button moves the arm; one that was barred must be pressed anew.
 
         Args:
-            pressed: buttons that went down in this tick.
-            barred: whether the arm must not go home.
+            held: buttons held on purpose.
+            barred: whether a stop or a stall forbids it; so does the clutch.
             moving: whether a joint target is sent.
             now: monotonic time [s].
         """
-        wishes = [event for button, event in buttons.EVENTS.items() if button in pressed]
         if moving:
             self._last_target = now
-        self._home_wanted = (self._home_wanted or Event.HOME in wishes) and not barred
-        events: list[Event] = [event for event in wishes if event is not Event.HOME]
-        if self._home_wanted and now - self._last_target >= self._settings.home_delay:
-            self._home_wanted = False
-            events.append(Event.HOME)
-        return tuple(events)
+        pushed = bool(held & buttons.HOME)
+        barred = barred or bool(held & buttons.CLUTCH)
+        self._home_spent = pushed and (barred or self._home_spent)
+        waited = now - self._last_target >= self._settings.home_delay
+        return pushed and not self._home_spent and waited
 
     def _status(
         self, view: HandView | None, joycon: bool, arm: bool, result: IkResult | None

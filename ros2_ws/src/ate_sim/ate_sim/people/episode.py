@@ -37,8 +37,12 @@ class DemonstratorConfig:
     """For the teleoperation to follow hands at all, after its start [s]."""
     home_timeout: float = 10.0
     """For both arms to reach home [s]."""
-    home_patience: float = 0.3
-    """After which a resting arm is sent home once more [s]."""
+    home_patience: float = 0.8
+    """How long home is held over a resting arm before it is pressed anew; longer than an arm waits
+    after its last command [s]."""
+    home_release: float = 0.3
+    """How long home is let go before it is pressed anew; longer than the arm's driver waits for
+    a held button [s]."""
     rest_timeout: float = 3.0
     """For the objects to lie still [s]."""
     lamp_timeout: float = 3.0
@@ -161,20 +165,26 @@ class Demonstrator:
         return value
 
     def _go_home(self) -> Script[None]:
-        """Tap home, and again where an arm stands still elsewhere: its driver may have refused."""
+        """Hold home until both arms are there; pressed anew where one stands still elsewhere."""
         self._let_go()
-        yield from self._tap({side: HOME[side] for side in self._people})
+        for side, person in self._people.items():
+            person.hold(HOME[side])
+        yield from pause(self._config.press)
         started = still_since = now = yield
         while away := [side for side in self._people if not self._view.at_home(side)]:
+            for side, person in self._people.items():
+                person.hold(HOME[side], down=side in away)
             if now - started > self._config.home_timeout:
                 timeout = self._config.home_timeout
                 raise EpisodeFailed(f"{away[0]} arm at home: not within {timeout:g} s")
             if any(self._view.moving(side) for side in away):
                 still_since = now
             if now - still_since > self._config.home_patience:
-                yield from self._tap({side: HOME[side] for side in away})
+                self._let_go()
+                yield from pause(self._config.home_release)
                 still_since = yield
             now = yield
+        self._let_go()
 
     def _look(self, seed: int) -> Script[PlannedMotion]:
         epoch = self._director.reset(seed)

@@ -1,4 +1,4 @@
-"""Carries out what operators ask for by button: episodes and homing, without ever waiting."""
+"""Carries out what operators ask of the recorder by button, without ever waiting."""
 
 import time
 from typing import Any
@@ -13,13 +13,12 @@ FINDING = 2.0
 
 
 class WishServices:
-    """Calls the recorder's and the arm's services and logs their answers."""
+    """Calls the recorder's services and logs their answers."""
 
     def __init__(self, node: Node, episode_prefix: str) -> None:
         """Make the clients; `episode_prefix` is the prefix of the recorder's services."""
         self._logger = node.get_logger()
         names = {verb: f"{episode_prefix}/{verb}" for verb in ("start", "stop", "discard", "redo")}
-        names["home"] = "arm/home"
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
         self._waiting: dict[str, float] = {}
         node.create_timer(0.1, self._call_found)
