@@ -230,10 +230,58 @@ def test_re_engaging_starts_from_the_measured_posture():
 
 def test_the_trigger_closes_the_gripper_only_while_the_controller_reports():
     rig = Rig()
-    assert rig.step().gripper == 1.0
+    rig.step()
     rig.held.add("zl")
     assert rig.step().gripper == 0.0
     assert rig.step(joy=False).gripper is None
+
+
+@pytest.mark.parametrize("held_before", [True, False])
+@pytest.mark.parametrize("held_after", [True, False])
+@pytest.mark.parametrize("gap", ["silence", "stall"])
+def test_what_the_trigger_did_unseen_moves_no_gripper(gap, held_before, held_after):
+    rig = Rig()
+    rig.step()
+    rig.held = {"zl"}
+    rig.step()
+    rig.held = {"zl"} if held_before else set()
+    assert rig.step().gripper == (0.0 if held_before else 1.0)
+    if gap == "silence":
+        rig.run(20, joy=False)
+    else:
+        rig.now_ns += 1_200_000_000
+    rig.held = {"zl"} if held_after else set()
+    assert all(output.gripper is None for output in rig.run(30))
+    rig.held ^= {"zl"}
+    assert rig.step().gripper == (1.0 if held_after else 0.0)
+
+
+@pytest.mark.parametrize("held", [set(), {"zl"}])
+def test_an_operator_who_just_came_moves_no_gripper_before_the_trigger_moves(held):
+    rig = Rig()
+    rig.run(10, joy=False)
+    rig.held = set(held)
+    assert all(output.gripper is None for output in rig.run(30))
+    rig.held ^= {"zl"}
+    assert rig.step().gripper == (1.0 if held else 0.0)
+
+
+@pytest.mark.parametrize("gap", ["silence", "stall"])
+def test_a_gap_after_a_stop_does_not_make_a_release_enough(gap):
+    rig = Rig()
+    rig.step()
+    rig.held = {"zl"}
+    rig.run(5)
+    rig.step(estop="smoke")
+    if gap == "silence":
+        rig.step(joy=False)
+    else:
+        rig.now_ns += 1_200_000_000
+    rig.run(2)
+    rig.held = set()
+    assert all(output.gripper is None for output in rig.run(30))
+    rig.held = {"zl"}
+    assert rig.step().gripper == 0.0
 
 
 def test_buttons_act_once_per_press():

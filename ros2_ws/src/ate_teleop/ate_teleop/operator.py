@@ -4,6 +4,7 @@ The order is fixed: clutch, outlier gate, filter, retargeting, inverse kinematic
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,16 @@ class OperatorOutput:
     """The solver's report while engaged."""
 
 
+class _Grip(Enum):
+    """What the gripper waits for before it follows the trigger."""
+
+    NOTHING = 0
+    CHANGE = 1
+    """The trigger pressed or released, seen to happen."""
+    PRESS = 2
+    """The trigger pressed, seen to happen."""
+
+
 class _Stroke:
     """What lives from one engagement to the next release."""
 
@@ -161,7 +172,8 @@ class OperatorController:
         self._last_target = float("-inf")
         self._home_spent = False
         self._stepped = float("inf")
-        self._grip_silent = False
+        self._grip = _Grip.CHANGE
+        self._trigger: bool | None = None
 
     def step(
         self,
@@ -204,7 +216,7 @@ class OperatorController:
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
-            gripper=self._grip(down, pressed, bool(estop) or gripper_holds),
+            gripper=self._opening(down, stalled, bool(estop) or gripper_holds),
             lamps=lamps,
             events=tuple(event for button, event in buttons.EVENTS.items() if button in pressed),
             stop=stop,
@@ -213,17 +225,32 @@ class OperatorController:
             ik=result,
         )
 
-    def _grip(
-        self, down: frozenset[str] | None, pressed: frozenset[str], is_held: bool
+    def _opening(
+        self, down: frozenset[str] | None, stalled: bool, is_held: bool
     ) -> float | None:
-        """Opening ratio; after a stop none before the trigger is pressed anew.
+        """Opening ratio; None until the trigger was moved on purpose.
 
-        Otherwise the release alone would open the gripper of whoever has let the trigger go.
+        At the start, after a silence of the Joy-Con and after a stall nobody knows what the
+        trigger did meanwhile, and it must not let an object fall. After a stop a release is not
+        enough: it would open the gripper of whoever has let the trigger go.
+
+        Args:
+            down: buttons held; None while the Joy-Con is silent.
+            stalled: whether what happened since the last tick was not seen.
+            is_held: whether a stop or the gripper itself keeps it from following.
         """
-        self._grip_silent = is_held or (self._grip_silent and not pressed & buttons.GRIP)
-        if down is None or self._grip_silent:
+        before, self._trigger = self._trigger, None if down is None else bool(down & buttons.GRIP)
+        seen = self._trigger is not None and before is not None and not stalled
+        if is_held:
+            self._grip = _Grip.PRESS
+        elif not seen:
+            if self._grip is _Grip.NOTHING:
+                self._grip = _Grip.CHANGE
+        elif self._trigger is not before and (self._trigger or self._grip is not _Grip.PRESS):
+            self._grip = _Grip.NOTHING
+        if self._trigger is None or self._grip is not _Grip.NOTHING:
             return None
-        return 0.0 if down & buttons.GRIP else 1.0
+        return 0.0 if self._trigger else 1.0
 
     def _obstacle(self, measured_q: Array | None, now: float) -> str:
         """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
