@@ -294,10 +294,62 @@ def test_buttons_act_once_per_press():
         ("y", Event.REDO),
     ):
         rig.held = {button}
-        events = [event for output in rig.run(5) for event in output.events]
+        outputs = rig.run(5)
         rig.held = set()
-        rig.run(2)
-        assert events == [event]
+        outputs += rig.run(20)
+        assert [event for output in outputs for event in output.events] == [event]
+
+
+@pytest.mark.parametrize("later", [0, 1, 5, 8])
+@pytest.mark.parametrize(("first", "second"), [("a", "y"), ("y", "a"), ("a", "b"), ("x", "y")])
+def test_a_slap_of_the_thumb_stops_and_wishes_nothing(first, second, later):
+    rig = Rig()
+    rig.step()
+    rig.held = {first}
+    outputs = rig.run(later)
+    rig.held = {first, second}
+    outputs += rig.run(5)
+    assert outputs[-1].stop
+    rig.held = {second}
+    outputs += rig.run(20, estop="slap")
+    rig.held = set()
+    outputs += rig.run(30)
+    assert not any(output.events for output in outputs)
+
+
+@pytest.mark.parametrize("button", ["plus", "minus", "a", "y"])
+def test_no_button_touches_the_episode_during_an_emergency_stop_nor_by_its_reset(button):
+    rig = Rig()
+    rig.step(estop="smoke")
+    rig.held = {button}
+    outputs = rig.run(3, estop="smoke")
+    outputs += rig.run(30)
+    assert not any(output.events for output in outputs)
+
+
+def test_a_thumb_button_pressed_just_before_an_emergency_stop_wishes_nothing():
+    rig = Rig()
+    rig.step()
+    rig.held = {"a"}
+    outputs = rig.run(3)
+    outputs += rig.run(3, estop="smoke")
+    outputs += rig.run(30)
+    assert not any(output.events for output in outputs)
+
+
+def test_a_wish_whose_service_was_not_found_yet_is_forgotten_at_a_stop():
+    pytest.importorskip("rclpy")
+    from ate_teleop.nodes.wishes import WishServices
+
+    calls, ready = [], [False]
+    wishes = WishServices.__new__(WishServices)  # without its clients
+    wishes._clients = {"discard": SimpleNamespace(service_is_ready=lambda: ready[0])}
+    wishes._waiting, wishes._call = {}, calls.append
+    wishes.ask(Event.DISCARD, recording=True)
+    wishes.forget()
+    ready[0] = True
+    wishes._call_found()
+    assert calls == []
 
 
 @pytest.mark.parametrize("button", ["home", "capture"])
@@ -474,7 +526,7 @@ class Ticked:
                 send_stop=nothing, send_home=nothing, send_commands=send_commands,
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
-            _wishes=SimpleNamespace(ask=nothing),
+            _wishes=SimpleNamespace(ask=nothing, forget=nothing),
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip

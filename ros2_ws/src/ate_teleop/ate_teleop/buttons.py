@@ -28,6 +28,8 @@ STOP_CLUSTERS = (frozenset({"a", "b", "x", "y"}), frozenset({"up", "down", "left
 """The four buttons under the thumb, of the right and of the left Joy-Con."""
 STOP_COUNT = 2
 """So many of them at once are an emergency stop: a slap of the thumb, but no press on purpose."""
+SLAP_TIME = 0.1
+"""How long a thumb button alone waits for the second one of a slap before it means itself [s]."""
 EVENTS: Mapping[str, Event] = MappingProxyType(
     {
         "plus": Event.START_OR_STOP,
@@ -49,6 +51,36 @@ def held_buttons(joy: JoyConState | None) -> frozenset[str] | None:
 def asks_stop(held: Set[str]) -> bool:
     """Whether the buttons held ask for the emergency stop of the cell."""
     return any(len(cluster & held) >= STOP_COUNT for cluster in STOP_CLUSTERS)
+
+
+class EventButtons:
+    """Turns presses into wishes; a press that becomes part of a slap is none."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, float] = {}
+
+    def step(self, pressed: Set[str], lost: bool, stop: bool, now: float) -> tuple[Event, ...]:
+        """Take one tick.
+
+        Args:
+            pressed: buttons that went down in this tick.
+            lost: whether buttons went unseen since the last tick: nothing waits any longer.
+            stop: whether a stop is asked for or in force: nothing is wished.
+            now: monotonic time [s].
+        """
+        if lost or stop:
+            self._waiting.clear()
+        if stop:
+            return ()
+        presses = [button for button in EVENTS if button in pressed]
+        thumb = frozenset().union(*STOP_CLUSTERS)
+        events = [EVENTS[button] for button in presses if button not in thumb]
+        for button, since in tuple(self._waiting.items()):
+            if now - since >= SLAP_TIME:
+                del self._waiting[button]
+                events.append(EVENTS[button])
+        self._waiting.update((button, now) for button in presses if button in thumb)
+        return tuple(events)
 
 
 class ButtonEdges:

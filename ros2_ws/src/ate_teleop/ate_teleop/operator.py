@@ -13,7 +13,7 @@ from ate_core.contract import Cell
 from ate_core.hand_mapping import HandMapping, operator_mapping
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
-from ate_teleop.buttons import ButtonEdges, Event
+from ate_teleop.buttons import ButtonEdges, Event, EventButtons
 from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
 from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
 from ate_teleop.ik import ArmIK, IkConfig, IkResult, arm_ik_config
@@ -167,6 +167,7 @@ class OperatorController:
         self._clutch = Clutch(settings.clutch)
         self._retargeter = Retargeter(settings.mapping)
         self._edges = ButtonEdges()
+        self._wishes = EventButtons()
         self._stroke: _Stroke | None = None
         self._arm_seen = float("-inf")
         self._last_target = float("-inf")
@@ -218,16 +219,14 @@ class OperatorController:
             joint_target=None if result is None else result.q,
             gripper=self._opening(down, stalled, bool(estop) or gripper_holds),
             lamps=lamps,
-            events=tuple(event for button, event in buttons.EVENTS.items() if button in pressed),
+            events=self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now),
             stop=stop,
             go_home=self._goes_home(held, barred, result is not None, now),
             status=self._status(view, down is not None, measured_q is not None, result),
             ik=result,
         )
 
-    def _opening(
-        self, down: frozenset[str] | None, stalled: bool, is_held: bool
-    ) -> float | None:
+    def _opening(self, down: frozenset[str] | None, stalled: bool, is_held: bool) -> float | None:
         """Opening ratio; None until the trigger was moved on purpose.
 
         At the start, after a silence of the Joy-Con and after a stall nobody knows what the

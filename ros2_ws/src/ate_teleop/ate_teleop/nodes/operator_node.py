@@ -110,6 +110,8 @@ class OperatorNode(Node):
         self._publish.send_joy(joy, now_ns, stamp_ns)
         self._publish.send_status(output.status, self._devices(), now_ns)
         self._joycon.set_lamps(output.lamps)
+        if output.stop or self._estop.reason:
+            self._wishes.forget()
         for event in output.events:
             self._wishes.ask(event, self._recording)
 

@@ -33,6 +33,10 @@ class WishServices:
         else:
             self._waiting[verb] = time.monotonic() + FINDING
 
+    def forget(self) -> None:
+        """Drop what was asked for but not called yet; what was called is not taken back."""
+        self._waiting.clear()
+
     def _call_found(self) -> None:
         """Call what was asked for before its service was found; in the executor."""
         for verb, deadline in list(self._waiting.items()):
@@ -45,7 +49,7 @@ class WishServices:
                 )
             else:
                 continue
-            del self._waiting[verb]
+            self._waiting.pop(verb, None)
 
     def _call(self, verb: str) -> None:
         future = self._clients[verb].call_async(Trigger.Request())
