@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ate_core.arm_model import load_arm_model, tool_chain
 from ate_core.camera_config import WORLD_MOUNT
 from ate_core.checked_cell import Cell, Check, Problems, is_local
+from ate_core.device_checks import camera_rates, gripper_lines, gripper_ports, vector_fields
 from ate_core.devices import ArmConfig, Side
 from ate_core.drivers import STREAM_RATES
 from ate_core.geometry import inverse, pose_to_matrix
@@ -288,6 +289,14 @@ def _braking(cell: Cell) -> Problems:
         )
 
 
+def _devices(cell: Cell) -> Problems:
+    yield from vector_fields(cell.arms, cell.vectors)
+    yield from gripper_lines(cell.grippers, cell.rates.gripper)
+    if cell.hardware == "real":
+        yield from gripper_ports(cell.grippers)
+        yield from camera_rates(cell.cameras, cell.tick_rate)
+
+
 DRIVEN_CHECKS: tuple[Check, ...] = (
     _vector_units,
     _model_bounds,
@@ -299,6 +308,7 @@ DRIVEN_CHECKS: tuple[Check, ...] = (
     _pushes,
     _timeouts,
     _braking,
+    _devices,
 )
 """Checks of a cell whose arms are driven; without operators a robot is only read from files."""
 LOADED_CHECKS: tuple[Check, ...] = (*UNIQUE_CHECKS, _bases, *DRIVEN_CHECKS)

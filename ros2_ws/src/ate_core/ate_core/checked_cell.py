@@ -60,6 +60,10 @@ class Cell(Protocol):
         """Limits of the filter: `ate_core.contract.SafetyConfig`."""
 
     @property
+    def tick_rate(self) -> float:
+        """Rate of episodes and policies [Hz]."""
+
+    @property
     def rates(self) -> Any:
         """Rates of the loops: `ate_core.contract.RatesConfig`."""
 

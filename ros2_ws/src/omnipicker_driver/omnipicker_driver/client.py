@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ate_core.device_checks import read_limit
 from ate_core.devices import GripperConfig
 from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
@@ -83,6 +84,7 @@ class ClientConfig:
             force=gripper.force / FULL_SCALE,
             speed=gripper.speed / FULL_SCALE,
             rate=rate,
+            read_limit=read_limit(rate),
         )
 
 

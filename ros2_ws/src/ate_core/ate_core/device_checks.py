@@ -1,0 +1,95 @@
+"""Whether entries of grippers, cameras and vectors can work together in a cell that is driven."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ate_core.camera_config import CameraConfig
+from ate_core.checked_cell import Problems
+from ate_core.devices import ArmConfig, GripperConfig
+
+LONGEST_READ = 0.015
+"""Longest wait for the report of a gripper [s]."""
+READ_SHARE = 0.8
+"""Share of the time between two polls that this wait may take."""
+EXCHANGE_BITS = 2 * 12 * 10
+"""Bits of a question and its answer on a serial line: 12 bytes each, with start and stop."""
+INTERFACE = re.compile(r"[A-Za-z0-9][\w.-]{0,14}")
+"""Name of a network interface, for instance can0."""
+
+
+def read_limit(rate: float) -> float:
+    """Longest wait for the report of a gripper [s] that is polled at ``rate`` [Hz]."""
+    return min(LONGEST_READ, READ_SHARE / rate)
+
+
+def gripper_lines(grippers: Mapping[str, GripperConfig], rate: float) -> Problems:
+    """A serial line carries question and answer in the time that a poll waits.
+
+    Args:
+        grippers: by side.
+        rate: of their polls [Hz].
+    """
+    for side, gripper in grippers.items():
+        exchange, limit = EXCHANGE_BITS / gripper.baud, read_limit(rate)
+        if gripper.transport == "rs485" and exchange >= limit:
+            yield (
+                f"grippers.{side}.baud is {gripper.baud} bit/s: question and answer take "
+                f"{1e3 * exchange:.1f} ms; need less than the {1e3 * limit:.1f} ms that one of "
+                f"{rate:g} polls per second waits (rates.gripper): raise baud to 115200, as "
+                "delivered"
+            )
+
+
+def gripper_ports(grippers: Mapping[str, GripperConfig]) -> Problems:
+    """The port has the form that its transport opens.
+
+    Args:
+        grippers: by side, of a real cell.
+    """
+    for side, gripper in grippers.items():
+        where = f"grippers.{side}.port is {gripper.port!r} for transport {gripper.transport}"
+        if gripper.transport == "socketcan":
+            if not INTERFACE.fullmatch(gripper.port):
+                yield f"{where}; need the name of a CAN interface, such as can0"
+        elif not gripper.port.startswith("/"):
+            yield (
+                f"{where}; need the path of a serial port, such as /dev/serial/by-id/..., or "
+                "transport: socketcan for a CAN interface"
+            )
+
+
+def vector_fields(arms: Mapping[str, ArmConfig], vectors: Any) -> Problems:
+    """Every arm and gripper that is driven is measured and commanded.
+
+    Args:
+        arms: by side.
+        vectors: layout of state and action.
+    """
+    sizes = {
+        name: size
+        for side, arm in arms.items()
+        for name, size in ((f"{side}_arm", len(arm.joint_names)), (f"{side}_gripper", 1))
+    }
+    for vector in ("state", "action"):
+        found = {entry.name: entry.size for entry in getattr(vectors, vector)}
+        for name, size in sizes.items():
+            if name not in found:
+                yield f"vectors.{vector} has no {name}; need it with size {size}: add the field"
+            elif name.endswith("_gripper") and found[name] != size:
+                yield f"vectors.{vector} gives {name} the size {found[name]}; need {size}, a ratio"
+
+
+def camera_rates(cameras: Mapping[str, CameraConfig], tick_rate: float) -> Problems:
+    """Every tick has a new picture.
+
+    Args:
+        cameras: by role, of a real cell.
+        tick_rate: of episodes and policies [Hz].
+    """
+    for role, camera in cameras.items():
+        if camera.fps < tick_rate:
+            yield (
+                f"cameras.{role}.fps is {camera.fps}; need at least tick_rate ({tick_rate:g} Hz), "
+                "or ticks record the same picture twice: raise fps, or lower tick_rate"
+            )
