@@ -99,8 +99,10 @@ def test_ready_is_said_once_and_a_driver_that_comes_later_is_activated():
     states[ARM.name] = "active"
     assert drive(readiness, 8.0, states) == [(False, "READY: press the button")]
     assert drive(readiness, 9.0, states) == []
-    states |= {ARM.name: "unconfigured", GRIPPER.name: "inactive"}
-    assert readiness.transition(GRIPPER.name, states) == "activate"
+    states |= {ARM.name: "unconfigured", GRIPPER.name: "unconfigured"}
+    assert readiness.transition(GRIPPER.name, states) == "configure"
+    states[GRIPPER.name] = "inactive"
+    assert readiness.transition(GRIPPER.name, states) == "activate", "it does not wait for the arm"
     assert drive(readiness, 10.0, states) == [
         (True, "DEGRADED: /left/arm_driver (unconfigured)"),
         (True, "DEGRADED: /left/gripper_driver (inactive)"),
@@ -108,6 +110,43 @@ def test_ready_is_said_once_and_a_driver_that_comes_later_is_activated():
     states[ARM.name] = "active"
     states[GRIPPER.name] = "active"
     assert (False, "recovered: /left/arm_driver") in drive(readiness, 11.0, states)
+
+
+def test_a_driver_that_a_person_deactivated_stays_so_until_it_begins_anew():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = dict.fromkeys((ARM.name, GRIPPER.name, CAMERA.name), "active")
+    assert drive(readiness, 1.0, states) == [(False, "READY: go")]
+    states[ARM.name] = "inactive"
+    assert readiness.transition(ARM.name, states) == ""
+    ((bad, told),) = drive(readiness, 2.0, states)
+    assert bad and "deactivated by somebody" in told
+    assert "ros2 lifecycle set /left/arm_driver activate" in told
+    for heard, wanted in (("", ""), ("inactive", ""), ("unconfigured", "configure")):
+        states[ARM.name] = heard
+        assert readiness.transition(ARM.name, states) == wanted, "a hang changes nothing"
+    states[ARM.name] = "inactive"
+    assert readiness.transition(ARM.name, states) == "activate"
+
+
+def test_a_driver_that_is_deactivated_while_others_are_waited_for_stays_so():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = {ARM.name: "active", GRIPPER.name: "inactive"}
+    assert readiness.transition(GRIPPER.name, states) == "activate"
+    states[ARM.name] = "inactive"
+    assert readiness.transition(ARM.name, states) == ""
+    ((_, told),) = drive(readiness, 6.0, states)
+    assert "waiting for" in told and "/left/arm_driver (inactive, deactivated" in told
+
+
+def test_a_cell_is_not_called_ready_while_a_stop_is_on():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = dict.fromkeys((ARM.name, GRIPPER.name, CAMERA.name), "active")
+    stopped = {ARM.name: Health(level=WARN, text="stopped a hand in the cell", age=0.1)}
+    ((bad, told),) = drive(readiness, 1.0, states, stopped)
+    assert bad and "READY" not in told
+    assert "/left/arm_driver: stopped a hand in the cell" in told and "ate stop --reset" in told
+    assert drive(readiness, 2.0, states, stopped) == [], "said once"
+    assert drive(readiness, 3.0, states) == [(False, "READY: go")]
 
 
 def test_a_cell_is_ready_without_a_camera_and_says_so():

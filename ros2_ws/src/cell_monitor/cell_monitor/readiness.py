@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cell_monitor.watch import ERROR, STALE, Health, WatchedNode
+from cell_monitor.watch import ERROR, STALE, WARN, Health, WatchedNode
 
 OPTIONAL_PATIENCE = 15.0
 """How long cameras and the like are waited for once everything else is ready [s]."""
@@ -13,6 +13,8 @@ PLAIN_AFTER = 3.0
 
 UNCONFIGURED, INACTIVE, ACTIVE = "unconfigured", "inactive", "active"
 """Lifecycle states of drivers."""
+STOPPED = "stopped"
+"""How the line of an arm, or of the emergency stop, begins while a stop is on."""
 
 
 class Readiness:
@@ -31,6 +33,7 @@ class Readiness:
         self._begin = begin
         self._heard_since: dict[str, float] = {}
         self._complete_since: float | None = None
+        self._were_active: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._waiting = ""
         self.ready = False
@@ -40,21 +43,35 @@ class Readiness:
         """What a driver is asked to do next: configure, activate, or nothing.
 
         Arms and grippers become active together, once each is checked; later ones on their own.
+        A driver that went from active to inactive was deactivated by a person, and stays so until
+        it is unconfigured, as every new process is.
         """
+        self._remember(states)
         state = states.get(name, "")
         if state == UNCONFIGURED:
             return "configure"
         node = next(node for node in self._nodes if node.name == name)
         together = [one.name for one in self._nodes if one.managed and not one.optional]
         checked = all(states.get(one) in (INACTIVE, ACTIVE) for one in together)
+        if name in self._were_active:
+            return ""
         if state == INACTIVE and (self.ready or node.optional or checked):
             return "activate"
         return ""
+
+    def _remember(self, states: Mapping[str, str]) -> None:
+        """Keep who has been active since it was last unconfigured; silence tells nothing."""
+        for name, state in states.items():
+            if state == ACTIVE:
+                self._were_active.add(name)
+            elif state == UNCONFIGURED:
+                self._were_active.discard(name)
 
     def look(
         self, now: float, health: Mapping[str, Health], states: Mapping[str, str]
     ) -> list[tuple[bool, str]]:
         """What to tell now: pairs of whether it is bad, and the sentence."""
+        self._remember(states)
         lacking = self._lacking(now, health, states)
         if self.ready:
             return self._changes(health, lacking)
@@ -63,6 +80,9 @@ class Readiness:
         if missing:
             self._complete_since = None
             return self._tell_waiting(now, missing)
+        stops = [f"{name}: {stop}" for name in required if (stop := _stop_of(health[name]))]
+        if stops:
+            return self._tell_stops("; ".join(stops))
         self._complete_since = now if self._complete_since is None else self._complete_since
         late = {name: text for name, text in lacking.items() if text}
         if late and now - self._complete_since < OPTIONAL_PATIENCE:
@@ -91,6 +111,9 @@ class Readiness:
             return one.text
         if not node.managed or state == ACTIVE:
             return ""
+        if state == INACTIVE and node.name in self._were_active:
+            lifecycle = f"ros2 lifecycle set {node.name} activate"
+            return f"{state}, deactivated by somebody; `{lifecycle}` brings it back"
         since = self._heard_since.get(node.name, now)
         if not state and now - since > PLAIN_AFTER:
             return ""
@@ -103,6 +126,12 @@ class Readiness:
             return []
         self._waiting = names
         return [(False, f"waiting for {text}")]
+
+    def _tell_stops(self, stops: str) -> list[tuple[bool, str]]:
+        if stops == self._waiting:
+            return []
+        self._waiting = stops
+        return [(True, f"STOPPED, nothing may start before: {stops}")]
 
     def _changes(
         self, health: Mapping[str, Health], lacking: Mapping[str, str]
@@ -120,3 +149,11 @@ class Readiness:
     def _trouble(self, name: str, reason: str) -> str:
         loss = next((node.loss for node in self._nodes if node.name == name), "")
         return f"{name} ({reason})" + (f": {loss}" if loss else "")
+
+
+def _stop_of(one: Health) -> str:
+    """Which stop is on and what a person does about it; empty while none is."""
+    if one.level != WARN or not one.text.startswith(STOPPED):
+        return ""
+    remedy = "remove the cause, then `ate stop --reset`; an arm stopped alone: its arm/enable"
+    return f"{one.text} ({remedy})"
