@@ -12,7 +12,7 @@ from ate_bringup import processes, supervisor
 from ate_bringup.cli import VERBS, main
 from ate_bringup.launches import LAUNCHES, ROBOT, find_launch
 from ate_bringup.specs import ProcessSpec
-from ate_core.contract import load_cell
+from ate_core.contract import load_cell, packaged_cell
 from ate_core.errors import UsageError
 
 GIVEN = {
@@ -41,6 +41,14 @@ def test_a_simulated_cell_is_not_heard_on_the_network(name, runtime_dir, monkeyp
     assert ranges == {"LOCALHOST"}
     given = {k: v for k, v in GIVEN[name].items() if k == "checkpoint"}
     for spec in LAUNCHES[name].processes(given):  # real devices: as the user set it
+        assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in spec.environment
+
+
+def test_a_real_cell_that_names_a_runtime_folder_is_heard_on_the_network(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
+    file = tmp_path / "cell.yaml"
+    file.write_text(f"{packaged_cell().read_text()}\nruntime_dir: {tmp_path}\n")
+    for spec in LAUNCHES["robot"].processes({"cell": str(file)}):
         assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in spec.environment
 
 

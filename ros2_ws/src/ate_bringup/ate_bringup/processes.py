@@ -347,7 +347,7 @@ def within_simulation(cell: Cell, specs: list[ProcessSpec]) -> list[ProcessSpec]
 
     Its topics are those of the real cell: an arm elsewhere on the network must not hear them.
     """
-    if not cell.runtime_dir:
+    if cell.hardware != "sim":  # a real cell may name a runtime folder too, and must be heard
         return specs
     variables = {
         RUNTIME_VARIABLE: cell.runtime_dir,

@@ -109,7 +109,7 @@ def ask(probe: Probe, patient: Patient) -> Iterator[Finding]:
 
 def _run(probe: Probe, command: list[str], cell: Cell) -> Iterator[Finding]:
     environment = {**os.environ, **probe.environment}
-    if cell.runtime_dir:
+    if cell.hardware == "sim":
         environment |= {RUNTIME_VARIABLE: cell.runtime_dir, DISCOVERY_VARIABLE: "LOCALHOST"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
