@@ -203,6 +203,15 @@ def test_a_launch_of_a_right_cell_is_not_kept_from_starting(runtime_dir):
         assert [finding.text for finding in found if finding.status == "fail"] == []
 
 
+def test_a_full_disk_keeps_only_launches_that_record_from_starting(runtime_dir, monkeypatch):
+    monkeypatch.setattr("ate_bringup.doctor.machine.REFUSED_FREE", 1e18)
+    refused = {}
+    for name, given in (("robot", {}), ("dual_operator", {"hardware": "sim"}), ("view", {})):
+        found = checks_before_launch(LAUNCHES[name], LAUNCHES[name].resolve(given))
+        refused[name] = any(one.what.startswith("disk of") for one in found)
+    assert refused == {"robot": False, "dual_operator": True, "view": False}
+
+
 def test_static_problems_are_lines_for_a_manager(wrong_cell):
     assert static_problems() == []
     (problem,) = static_problems(wrong_cell(operators__left__yaw=90.0))

@@ -6,6 +6,7 @@ import selectors
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +33,11 @@ def test_the_space_and_the_speed_of_the_disk_are_told(tmp_path, monkeypatch):
     (finding,) = machine.look_at_space(patient)
     assert finding.status == "fail" and "another output folder" in finding.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_priority_asked_for_is_the_one_that_the_page_grants():
+    page = Path(__file__).parents[2] / "docs" / "workstation.md"
+    assert f"rtprio   {machine.REALTIME_PRIORITY}\n" in page.read_text()
 
 
 def test_clocks_and_priorities_are_looked_at(monkeypatch):

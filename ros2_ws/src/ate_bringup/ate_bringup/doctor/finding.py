@@ -59,6 +59,8 @@ class Check:
     """Whether it measures this machine: it runs before all others, which would disturb it."""
     before_launch: bool = False
     """Whether a launch asks it: quick, and opens nothing that a driver will open."""
+    needs_output: bool = False
+    """Whether a launch asks it only when it writes episodes."""
     needs_cell: bool = True
     """Whether it reads the cell file, so that it says nothing where the file is refused."""
 

@@ -53,7 +53,14 @@ CHECKS: tuple[Check, ...] = (
     _live("ports", "network", look_at_ports, before_launch=True),
     Check(name="libraries", group="software", look=look_at_libraries, before_launch=True),
     _live("clocks", "machine", look_at_clocks, needs_cell=False, is_alone=True),
-    _live("space", "machine", look_at_space, needs_cell=False, before_launch=True),
+    _live(
+        "space",
+        "machine",
+        look_at_space,
+        needs_cell=False,
+        before_launch=True,
+        needs_output=True,
+    ),
     _live(
         "disk speed", "machine", look_at_disk_speed, needs_cell=False, limit=20.0, is_alone=True
     ),
