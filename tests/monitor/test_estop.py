@@ -151,6 +151,16 @@ def test_the_node_stops_resets_and_takes_a_stop_over_after_its_restart(arms, sta
 
 
 @pytest.mark.ros
+def test_a_second_stop_node_ends_with_the_name_of_the_first(arms, start_module):
+    first = start_module(NODE)
+    arms.wait_for(lambda: arms.cell, 20)
+    second = start_module(NODE)
+    assert second.wait(20) == 1
+    assert f"process {first.pid} already drives /estop" in second.stderr.read()
+    assert first.poll() is None
+
+
+@pytest.mark.ros
 def test_ate_stop_needs_no_other_process_and_its_reset_needs_the_node(arms, start_module, capsys):
     assert main(["stop", "--reason", "smoke"]) == 0
     assert arms.estop.reason == "smoke"

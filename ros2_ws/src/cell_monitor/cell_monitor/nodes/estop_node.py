@@ -16,6 +16,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from ate_core.errors import DeviceError
+from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
@@ -31,6 +33,10 @@ class EstopNode(Node):
 
     def __init__(self) -> None:
         super().__init__("estop")
+        # Of two nodes one could reset what the other still holds. Kept until the process ends.
+        self._claim = DeviceClaim(STATE_TOPIC, self.context.get_domain_id())
+        if taken := self._claim.take():
+            raise DeviceError(taken)
         cell = declare_cell(self)
         topics = cell.topics
         self._state = EstopState(uuid.uuid4().hex, tuple(cell.arms))
