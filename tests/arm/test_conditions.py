@@ -1,6 +1,8 @@
 """What keeps an arm from moving, and what it takes until it moves again: hand guiding, false
 states, the emergency stop, deactivation, a device whose set point is its own."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -265,3 +267,112 @@ def test_a_state_that_ages_makes_the_arm_hold_in_time(bench) -> None:
     bench.backend.sent.clear()
     bench.run(20, target=bench.backend.q)
     assert not bench.backend.sent
+
+
+@pytest.fixture
+def gliding(bench):
+    """A driver whose device lets its set point glide by itself after an emergency stop."""
+    bench.run(10, target=bench.backend.q)
+    bench.backend.settled, bench.backend.settles_after = 0, 10_000
+    bench.driver.estop("button")
+    bench.driver.estop_reset()
+    assert "glides" in bench.run(5).reason
+    bench.backend.stops.clear()
+    bench.backend.sent.clear()
+    return bench
+
+
+STOPS = {
+    "arm/stop": (lambda driver: driver.stop("by hand"), "stopped"),
+    "deactivation": (lambda driver: driver.set_active(False), "not_ready"),
+    "emergency stop": (lambda driver: driver.estop("button"), "stopped"),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_stop_during_the_glide_of_a_device_is_the_devices_own(gliding, name) -> None:
+    act, state = STOPS[name]
+    settled = gliding.backend.settled
+    gliding.beside(lambda: act(gliding.driver))
+    assert gliding.run(3).state == state
+    assert gliding.stopped(1)
+    gliding.run(10)
+    assert gliding.driver.at_rest
+    assert gliding.backend.settled <= settled + 1 and not gliding.backend.sent
+
+
+def test_an_obstacle_during_the_glide_of_a_device_stops_it(gliding) -> None:
+    gliding.backend.changes = {"obstacle": "motion from the pendant"}
+    assert gliding.run(3).state == "not_ready"
+    assert gliding.stopped(1)
+
+
+def test_a_stop_that_the_gliding_device_does_not_confirm_is_not_acknowledged(gliding) -> None:
+    gliding.backend.unconfirmed = 10_000
+    assert not gliding.beside(lambda: gliding.driver.stop("by hand"))
+    assert not gliding.driver.at_rest
+    gliding.backend.unconfirmed = 0
+    gliding.run(25)  # it is asked again
+    assert gliding.beside(lambda: gliding.driver.stop("by hand"))
+
+
+def test_a_confirmation_of_before_says_nothing_about_a_device_that_moves_again(gliding) -> None:
+    gliding.backend.may["stop"] = threading.Event()
+    gliding.driver.set_active(False)
+    gliding.run(5)
+    assert not gliding.driver.at_rest
+    gliding.backend.may["stop"].set()
+    assert gliding.stopped(1)
+    gliding.beside(lambda: gliding.driver.stop("by hand"))
+    assert gliding.driver.at_rest
+
+
+def test_a_stop_while_somebody_else_moves_the_arm_is_the_devices_own(bench) -> None:
+    bench.run(10, target=bench.backend.q)
+    bench.backend.changes = {"obstacle": "motion from the pendant"}
+    bench.run(3)
+    bench.backend.stops.clear()
+    assert bench.beside(lambda: bench.driver.stop("by hand"))
+    assert bench.backend.stops == [False]
+
+
+def test_an_arm_that_never_moved_is_not_told_to_stop(bench) -> None:
+    bench.driver.set_active(False)
+    bench.run(5)
+    assert bench.driver.at_rest and not bench.backend.stops
+
+
+# --- stops between two ticks ---------------------------------------------------------------
+
+PASSING = {
+    "deactivation": lambda driver: [driver.set_active(active) for active in (False, True)],
+    "emergency stop": lambda driver: (driver.estop("button"), driver.estop_reset()),
+    "one cause after another": lambda driver: (
+        driver.set_active(False),
+        driver.estop("button"),
+        driver.set_active(True),
+        driver.estop_reset(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_a_stop_that_came_and_went_between_two_ticks_is_a_stop(bench, name) -> None:
+    bench.wave(20)
+    target = bench.backend.q + 0.2
+    PASSING[name](bench.driver)
+    assert "kept sending" in [bench.run(1, target=target), bench.command(target)][1].reason
+    bench.run(20, target=target)  # it brakes
+    here = bench.backend.q.copy()
+    bench.run(60, target=target)
+    np.testing.assert_array_equal(bench.backend.q, here)
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_a_stop_that_came_and_went_between_two_ticks_ends_the_way_home(bench, name) -> None:
+    bench.backend.q = bench.backend.q + 0.2
+    bench.run()
+    assert bench.driver.home(bench.now) == ""
+    bench.run(30)
+    PASSING[name](bench.driver)
+    assert "homing" not in [bench.run().state for _ in range(20)]

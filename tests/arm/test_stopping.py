@@ -220,3 +220,15 @@ def test_a_stop_that_raises_is_not_confirmed() -> None:
 
     stops = DeviceStop(stop)
     assert not stops.wait(stops.request(), 5.0)
+
+
+def test_a_stop_is_asked_for_again_after_no_thread_was_to_be_had(monkeypatch) -> None:
+    def start(thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stops = DeviceStop(lambda: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert not stops.wait(stops.request(), 5.0)
+        assert stops.is_open
+    assert stops.wait(stops.request(), 5.0)

@@ -33,8 +33,14 @@ class DeviceStop:
         with self._change:
             self._asked += 1
             if not self._working:
-                self._working = True
-                threading.Thread(target=self._work, name="arm stop", daemon=True).start()
+                try:
+                    threading.Thread(target=self._work, name="arm stop", daemon=True).start()
+                except RuntimeError as error:  # no thread to be had now: the next request tries
+                    log.critical("the device cannot be told to stop: %s", error)
+                    self._done, self._confirmed = self._asked, False
+                    self._change.notify_all()
+                else:
+                    self._working = True
             return self._asked
 
     def wait(self, number: int, timeout: float) -> bool:
@@ -47,6 +53,21 @@ class DeviceStop:
         with self._change:
             answered = self._change.wait_for(lambda: self._done >= number, timeout)
             return answered and self._confirmed
+
+    @property
+    def asked(self) -> int:
+        """Number of the last request."""
+        with self._change:
+            return self._asked
+
+    def is_confirmed_since(self, number: int) -> bool:
+        """Whether the device confirmed the last request, and that came after another.
+
+        Args:
+            number: of the other one.
+        """
+        with self._change:
+            return number < self._asked <= self._done and self._confirmed
 
     @property
     def is_open(self) -> bool:

@@ -44,6 +44,10 @@ REPEAT_PERIOD = 0.2
 """How often a stop is asked for that the device did not confirm [s]."""
 
 
+PASSED = "a stop came and went"
+"""Why motions ended where the stop is no longer in force."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tick:
     """Result of one tick."""
@@ -54,6 +58,22 @@ class Tick:
     """What the driver does."""
     target: Array | None
     """What was sent, for traces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stops:
+    """The stops as one tick found them."""
+
+    asked: int
+    """Changes of the stops so far, for who waits for them to be taken."""
+    epoch: int
+    """Stops of the device so far; targets under way before the next are void."""
+    count: int
+    """Stops so far."""
+    refusal: str
+    """Why nobody may move the arm; empty: somebody may."""
+    anew: bool
+    """Whether the device's set point is no longer ours."""
 
 
 class ArmDriver:
@@ -103,6 +123,8 @@ class ArmDriver:
         self._asked = 0  # changes of the stops
         self._taken = 0  # the last one that the stream took
         self._device_stops = 0  # stops of the device; targets under way before are void
+        self._void = 0, 0  # requests of a stop, gentle and urgent, before the set point was lost
+        self._told = 0  # stops so far that the device was told itself, or need not be
         self._begin_anew = False  # the device's set point is no longer ours
         self._forget = False  # the states before say nothing about those to come
         self._condition = Condition()
@@ -122,6 +144,9 @@ class ArmDriver:
         self._relinked = False
         self._was_ready = False
         self._settled = False
+        self._gliding = False
+        self._moves_itself = False  # it may brake, glide or follow somebody else
+        self._obeyed_stops = 0
         self._repeated_at = -np.inf
         self._target: Array | None = None
         self.home_speed = HOME_SPEED
@@ -198,6 +223,7 @@ class ArmDriver:
         with self._gate:
             self._latch(ESTOP, reason)
             self._give_up_set_point()
+            self._told = self._stops.count
         return self._urgent.wait(self._urgent.request(), STREAM_ANSWER + DEVICE_ANSWER)
 
     def estop_reset(self) -> None:
@@ -215,6 +241,7 @@ class ArmDriver:
         """
         with self._gate:
             self._give_up_set_point()
+            self._told = self._stops.count
         return self._gentle.wait(self._gentle.request(), timeout)
 
     def enable(self) -> str:
@@ -328,18 +355,14 @@ class ArmDriver:
         self._watch_faults(current)
         obstacle = self._watch_obstacle(current)
         self._repeat_stops(now)
-        with self._gate:
-            asked, epoch, anew = self._asked, self._device_stops, self._begin_anew
-            self._begin_anew = False
-            refusal = self._stops.reason or obstacle
-        self._settled = self._settled and not anew and not obstacle
-        settling = not refusal and fresh is not None and not self._settle(fresh, epoch)
+        stops = self._take_stops(obstacle)
+        settling = not stops.refusal and fresh is not None and not self._settle(fresh, stops.epoch)
         with self._motion:
-            self._obey(refusal or (SETTLING if settling else ""), anew or bool(obstacle))
+            self._obey(stops.refusal or (SETTLING if settling else ""), stops)
             self._continue_home(now)
             output = self._filter.step(now, None if fresh is None else fresh.position)
             home_ended = self._home_ended
-        delivered = self._send(output.target, epoch)
+        delivered = self._send(output.target, stops.epoch)
         condition = Condition(
             link_error=self._backend.link_error,
             fresh=fresh is not None,
@@ -351,7 +374,7 @@ class ArmDriver:
         with self._gate:
             self._condition = condition
             if delivered:
-                self._taken = asked
+                self._taken = stops.asked
                 self._gate.notify_all()
             status = driver_status(self._stops, condition, output, self._newest)
         self.ticks += 1
@@ -401,6 +424,7 @@ class ArmDriver:
             if appeared:
                 self._asked += 1
                 self._give_up_set_point()
+                self._told = self._stops.count
         if appeared:
             self._gentle.request()
 
@@ -418,6 +442,33 @@ class ArmDriver:
             self._was_ready = True
         return current.obstacle
 
+    def _take_stops(self, obstacle: str) -> _Stops:
+        """Look at the stops in force; a device that moves by itself is told, as nothing is sent.
+
+        Args:
+            obstacle: why the device follows no targets; empty when it does.
+        """
+        with self._gate:
+            told, self._told = self._told, self._stops.count
+            halts = self._moves_itself and (
+                self._stops.count != told or (self._gliding and bool(obstacle))
+            )
+            if halts:
+                self._give_up_set_point()
+            anew, self._begin_anew = self._begin_anew or bool(obstacle), False
+            stops = _Stops(
+                asked=self._asked,
+                epoch=self._device_stops,
+                count=self._stops.count,
+                refusal=self._stops.reason or obstacle,
+                anew=anew,
+            )
+        if halts:
+            self._gentle.request()
+        if anew:
+            self._settled, self._gliding, self._moves_itself = False, False, True
+        return stops
+
     def _repeat_stops(self, now: float) -> None:
         """Ask again for a stop that the device did not confirm, as long as one is in force."""
         if now - self._repeated_at < REPEAT_PERIOD or self._backend.link_error:
@@ -431,25 +482,33 @@ class ArmDriver:
 
     def _settle(self, fresh: ArmSample, epoch: int) -> bool:
         if not self._settled:
+            self._moves_itself = self._gliding = True
             self._settled = self._backend.settle(fresh.position)
+            self._moves_itself = self._gliding = not self._settled
             self._stop_again(epoch)
         return self._settled
 
-    def _obey(self, refusal: str, anew: bool) -> None:
-        """Stop or free the filter; under the lock of the motion."""
-        if anew:
+    def _obey(self, refusal: str, stops: _Stops) -> None:
+        """Stop or free the filter; under the lock of the motion.
+
+        Args:
+            refusal: why nobody may move the arm; empty: somebody may.
+            stops: all of them; one that came and went between two ticks counts.
+        """
+        if stops.anew:
             self._end_homing(refusal)
             # After a hiccup of the stream its commander goes on; nobody enabled anything.
             self._filter.reset(refusal, silence=self._relinked or bool(refusal))
             self._relinked = False
-        if refusal == self._obeyed:
+        passed = stops.count != self._obeyed_stops
+        if refusal == self._obeyed and not passed:
             return
-        self._obeyed = refusal
-        if refusal:
-            self._end_homing(refusal)
-            self._filter.stop(refusal)
-        else:
+        if refusal or passed:
+            self._end_homing(refusal or PASSED)
+            self._filter.stop(refusal or PASSED)
+        if not refusal:
             self._filter.resume()
+        self._obeyed, self._obeyed_stops = refusal, stops.count
 
     def _send(self, target: Array | None, epoch: int) -> bool:
         """Send a target; whether the arm is where the filter has it, moving or at rest."""
@@ -458,10 +517,16 @@ class ArmDriver:
                 target = None
         self._target = target
         if target is None:
-            return not self._backend.link_error
+            return not self._backend.link_error and (not self._moves_itself or self._halted())
         delivered = self._backend.stream(target)
         self._stop_again(epoch)
         return delivered
+
+    def _halted(self) -> bool:
+        """Whether the device confirmed a stop since the set point was given up."""
+        with self._gate:
+            stops = zip((self._gentle, self._urgent), self._void, strict=True)
+            return any(stop.is_confirmed_since(number) for stop, number in stops)
 
     def _stop_again(self, epoch: int) -> None:
         """Repeat a stop of the device that was told while a target was on its way."""
@@ -491,7 +556,7 @@ class ArmDriver:
         path = HomePath(fresh.position, goal, now, self.home_speed, self._period)
         with self._motion:
             if self.stops_so_far != stops:
-                return self._refusal() or "a stop came while the way home was looked at"
+                return self._refusal() or PASSED
             if self._homing is not None:
                 return ""
             homing = Homing(path, held_at, f"way {next(self._ways)}")
@@ -528,6 +593,7 @@ class ArmDriver:
         """Void the targets under way, under the gate: the device stops by itself."""
         self._device_stops += 1
         self._begin_anew = True
+        self._void = self._gentle.asked, self._urgent.asked
 
     def _refusal(self) -> str:
         """Why no motion may begin; empty when it may."""
