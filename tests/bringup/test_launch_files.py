@@ -13,7 +13,7 @@ import pytest
 
 from ate_bringup.launches import CELL_FILES, LAUNCHES, find_cell_launch
 from ate_bringup.restarts import Restarts
-from ate_core.errors import DeviceError
+from ate_core.errors import AteError, DeviceError
 
 ROOT = Path(__file__).parents[2]
 GIVEN = {
@@ -43,20 +43,29 @@ def launch_double(monkeypatch):
             del sys.modules[name]
 
 
-def actions_of(file, given):
-    from launch import LaunchContext
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction
-
+def described(file):
+    """What a launch file describes."""
     spec = importlib.util.spec_from_file_location("launch_file", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    description = module.generate_launch_description()
+    return module.generate_launch_description().entities
+
+
+def actions_of(file, given):
+    return started(described(file), given)
+
+
+def started(entities, given):
+    """The processes that a launch of these entities starts."""
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
     context = LaunchContext()
-    for entity in description.entities:
+    for entity in entities:
         if isinstance(entity, DeclareLaunchArgument):
             value = given.get(entity.name, entity.default_value)
             context.launch_configurations[entity.name] = value
-    (start,) = (e for e in description.entities if isinstance(e, OpaqueFunction))
+    (start,) = (e for e in entities if isinstance(e, OpaqueFunction))
     return start.execute(context)
 
 
@@ -147,3 +156,44 @@ def test_launch_file_and_ate_launch_do_the_same_when_a_process_ends(
             assert pauses == ([] if verdict.restart_after is None else [verdict.restart_after])
             if again:
                 (action,) = again
+
+
+@pytest.fixture
+def deployment(launch_double, runtime_dir, monkeypatch):
+    """Processes by name, and what the launch does when it ends."""
+    from launch.actions import RegisterEventHandler
+
+    monkeypatch.setattr("ate_bringup.preflight.refuse_to_launch", lambda *_: None)
+    entities = described(ROOT / "launch" / "deploy.launch.py")
+    first = entities[0]  # launch asks the newest handlers first: processes are told to end before
+    assert isinstance(first, RegisterEventHandler)
+    actions = {action.name: action for action in started(entities, {"checkpoint": "x"})}
+    return actions, lambda: first.event_handler.handle(None, None)
+
+
+def test_a_launch_file_ends_with_an_error_after_a_failed_policy(deployment):
+    actions, end = deployment
+    assert what_follows(actions["policy"], 1)[3]
+    with pytest.raises(AteError, match="policy has ended with code 1"):
+        end()
+    end()  # said once: launch may begin its shutdown anew after an error
+
+
+def test_a_launch_file_ends_with_an_error_after_a_driver_was_given_up(deployment):
+    actions, end = deployment
+    again = [actions["estop"]]
+    while again:
+        (action,) = again
+        words, _, again, ends = what_follows(action, -9)
+        assert not ends
+    assert "given up" in words[0]
+    with pytest.raises(AteError, match=r"estop was killed by SIGKILL.* given up"):
+        end()
+
+
+def test_a_launch_file_that_a_person_or_its_policy_ends_is_no_failure(deployment):
+    actions, end = deployment
+    assert what_follows(actions["policy"], 0)[3]
+    what_follows(actions["monitor"], 1)  # started again
+    what_follows(actions["estop"], -2, stopping=True)
+    end()

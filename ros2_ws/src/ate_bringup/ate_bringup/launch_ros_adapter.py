@@ -10,9 +10,11 @@ from launch.actions import (
     ExecuteProcess,
     LogInfo,
     OpaqueFunction,
+    RegisterEventHandler,
     Shutdown,
     TimerAction,
 )
+from launch.event_handlers import OnShutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -21,6 +23,28 @@ from ate_bringup.launches import LAUNCHES
 from ate_bringup.preflight import refuse_to_launch
 from ate_bringup.restarts import Restarts
 from ate_bringup.specs import LaunchArgument, ProcessSpec
+from ate_core.errors import AteError
+
+
+class LaunchFailed(AteError):
+    """A process has failed, so the launch ends with 1."""
+
+
+class _Failures:
+    """What has failed; raised while the launch ends, since only an error gives it a code."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def take(self, text: str) -> None:
+        """Count the launch as failed."""
+        self._texts.append(text)
+
+    def tell(self, event: Any, context: LaunchContext) -> None:
+        """Raise what has failed, once: launch tells it, and may begin its shutdown anew."""
+        texts, self._texts = self._texts, []
+        if texts:
+            raise LaunchFailed("; ".join(texts))
 
 
 def make_launch_description(name: str) -> LaunchDescription:
@@ -33,10 +57,13 @@ def make_launch_description(name: str) -> LaunchDescription:
             for argument in launch.arguments
         }
         refuse_to_launch(launch, launch.resolve(given))
-        return [_action(spec, Restarts(spec)) for spec in launch.processes(given)]
+        return [_action(spec, Restarts(spec), failures) for spec in launch.processes(given)]
 
+    failures = _Failures()
+    # Launch asks the newest handlers first: before this one, all processes are told to end.
+    at_end = RegisterEventHandler(OnShutdown(on_shutdown=failures.tell))
     declared = [_declare(argument) for argument in launch.arguments]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return LaunchDescription([at_end, *declared, OpaqueFunction(function=start)])
 
 
 def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
@@ -48,7 +75,7 @@ def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(argument.name, **options)
 
 
-def _action(spec: ProcessSpec, restarts: Restarts) -> ExecuteProcess:
+def _action(spec: ProcessSpec, restarts: Restarts, failures: _Failures) -> ExecuteProcess:
     """The process, with what follows when it ends; launch_ros's own respawn knows no limit."""
     started = time.monotonic()
 
@@ -56,11 +83,13 @@ def _action(spec: ProcessSpec, restarts: Restarts) -> ExecuteProcess:
         if context.is_shutdown:
             return None
         verdict = restarts.ended(event.returncode, time.monotonic() - started)
+        if verdict.failed:
+            failures.take(verdict.text)
         if verdict.ends_launch:
             return [Shutdown(reason=verdict.text)]
         entities: list[Any] = [LogInfo(msg=f"[launch] {verdict.text}")]
         if verdict.restart_after is not None:
-            again = OpaqueFunction(function=lambda _: [_action(spec, restarts)])
+            again = OpaqueFunction(function=lambda _: [_action(spec, restarts, failures)])
             entities.append(TimerAction(period=verdict.restart_after, actions=[again]))
         return entities
 

@@ -19,6 +19,11 @@ class OpaqueFunction:
         return self._function(context)
 
 
+class RegisterEventHandler:
+    def __init__(self, event_handler):
+        self.event_handler = event_handler
+
+
 class Shutdown:
     def __init__(self, *, reason=""):
         self.reason = reason
