@@ -100,6 +100,26 @@ def test_what_the_arm_cannot_follow_is_refused_with_value_and_bound(points, word
     assert words in refusal(*points)
 
 
+@pytest.mark.parametrize("key", ["position", "velocity", "acceleration"])
+@pytest.mark.parametrize("huge", [1e308, -1e308, 1e200, np.finfo(np.float64).tiny])
+def test_numbers_that_overflow_on_the_way_are_refused(key, huge) -> None:
+    values = {"position": HOME, "velocity": np.zeros(7), "acceleration": np.zeros(7)}
+    first = TrajectoryPoint(time=0.0, **values)
+    last = TrajectoryPoint(time=1.0, **values)
+    wild = TrajectoryPoint(time=1e-9 if abs(huge) < 1.0 else 0.5, **values | {key: (huge,) * 7})
+    try:
+        path = planned(first, wild, last)
+    except SafetyError:
+        return
+    assert np.all(np.isfinite(path.sample(FULL_TIMES)))  # the tiny one is nothing
+    assert abs(huge) < 1.0
+
+
+def test_a_spike_between_two_looks_is_seen() -> None:
+    points = [point(0.0), point(1.001), point(1.002, 0.4), point(1.003), point(2.0)]
+    assert "bounds" in refusal(*points)
+
+
 def test_other_joints_are_refused_by_name() -> None:
     assert "right_joint1" in refusal(point(1.0), names=["right_joint1", *NAMES[1:]])
     assert "need" in refusal(point(1.0), names=NAMES[:6])

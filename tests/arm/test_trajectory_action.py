@@ -1,5 +1,7 @@
 """FollowJointTrajectory, with messages of the test's own: control_msgs comes from apt only."""
 
+import math
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -64,7 +66,10 @@ def begin(node):
     action = TrajectoryAction(node, ACTION, node._trajectories, node._follower, NAMES)
 
     def start(handle):
-        return node.executor.create_task(action.execute, handle)
+        tasks = []
+        handle.execute = lambda: tasks.append(node.executor.create_task(action.execute, handle))
+        action.accepted(handle)
+        return tasks[0]
 
     start.action = action
     return start
@@ -105,6 +110,45 @@ def test_leaving_the_tolerated_path_ends_a_goal(begin, node, peer) -> None:
     task = begin(handle)
     assert peer.spin_until(task.done)
     assert (handle.ended, task.result().error_code) == ("aborted", -4)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deactivated"])
+def test_a_goal_that_ends_while_it_is_looked_at_never_starts(begin, node, peer, how) -> None:
+    looked, goes_on = threading.Event(), threading.Event()
+
+    def look(postures) -> str:
+        looked.set()
+        assert goes_on.wait(20.0)
+        return ""
+
+    node._trajectories._path_problem = look
+    handle = Handle(0.1, 0.6)
+    task = begin(handle)
+    assert peer.spin_until(looked.is_set)
+    if how == "cancelled":
+        handle.is_cancel_requested = True
+        begin.action.cancel(handle)
+    else:
+        node.trigger_deactivate()
+        node.trigger_activate()
+    goes_on.set()
+    assert peer.spin_until(task.done)
+    assert handle.ended == ("canceled" if how == "cancelled" else "aborted")
+    assert task.result().error_string
+    assert not node._backend.sent
+    assert not begin.action._goals
+
+
+@pytest.mark.parametrize(
+    "tolerance",
+    [SimpleNamespace(name=NAMES[0], position=math.nan), SimpleNamespace(name="x", position=0.1)],
+)
+def test_a_goal_with_a_tolerance_of_nothing_is_aborted(begin, peer, tolerance) -> None:
+    handle = Handle(0.1, 0.6, path=[tolerance])
+    task = begin(handle)
+    assert peer.spin_until(task.done)
+    assert (handle.ended, task.result().error_code) == ("aborted", -1)
+    assert tolerance.name in task.result().error_string
 
 
 def test_tolerances_keep_the_arms_order_and_their_special_values() -> None:

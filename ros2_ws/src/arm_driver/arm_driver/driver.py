@@ -287,6 +287,11 @@ class ArmDriver:
         with self._gate:
             return self._stops.count + self._device_stops
 
+    @property
+    def refusal(self) -> str:
+        """Why no motion may begin now; empty when one may."""
+        return self._refusal()
+
     def home(self, now: float, stops: int | None = None) -> str:
         """Begin the whole way home; returns why not, or nothing.
 

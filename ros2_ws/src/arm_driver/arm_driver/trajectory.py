@@ -50,13 +50,15 @@ class TrajectoryPoint:
 class Trajectory:
     """A checked path of one arm. Time is an argument, from the start [s]."""
 
-    def __init__(self, times: Array, coefficients: Array) -> None:
+    def __init__(self, names: Sequence[str], times: Array, coefficients: Array) -> None:
         """Prepare.
 
         Args:
+            names: joints of the arm (n).
             times: of the points (m,) [s].
             coefficients: of each segment, lowest power first (m - 1, 6, n).
         """
+        self._names = names
         self._times = times
         self._coefficients = coefficients
         self.duration = float(times[-1])
@@ -68,6 +70,18 @@ class Trajectory:
         """Posture (n,) [rad]; before the start the first, after the end the last."""
         posture: Array = self.sample(np.array([time]))[0]
         return posture
+
+    def start_problem(self, present: Array) -> str:
+        """Why it must not begin where the arm is (n,) [rad]; empty when it may."""
+        away = np.abs(self.at(0.0) - present)
+        joint = int(np.argmax(away))  # one that is no number comes first
+        if away[joint] <= NEAR_START:
+            return ""
+        return (
+            f"trajectory starts {away[joint]:.3f} rad from where {self._names[joint]} is, bound "
+            f"{NEAR_START} rad: plan it from the present posture, or leave it time to get there "
+            "by a first point later than 0 s"
+        )
 
     def sample(self, times: ArrayLike, derivative: int = 0) -> Array:
         """Postures (k, n) at some times, or a derivative of them."""
@@ -84,9 +98,16 @@ class Trajectory:
             value = value * u + powers[:, power]
         return value
 
+    @property
+    def moments(self) -> Array:
+        """Times (k,) [s] at which it is checked: close together, and both sides of its points."""
+        regular = np.arange(0.0, self.duration + CHECK_STEP, CHECK_STEP)
+        before = np.nextafter(self._times, 0.0)
+        return np.unique(np.concatenate([regular, self._times, before]))
+
     def postures(self, step: float) -> Array:
         """Postures (k, n) [rad] along the path, no joint moving further than ``step`` between."""
-        fine = self.sample(np.arange(0.0, self.duration + CHECK_STEP, CHECK_STEP))
+        fine = self.sample(self.moments)
         moved = np.concatenate([[0.0], np.cumsum(np.max(np.abs(np.diff(fine, axis=0)), axis=1))])
         marks = np.arange(0.0, moved[-1] + step, step)
         chosen: Array = fine[np.unique(np.searchsorted(moved, marks).clip(0, len(fine) - 1))]
@@ -125,12 +146,14 @@ def plan(
         times = np.concatenate([[0.0], times])
         rows[0] = np.vstack([present, rows[0]])
         rows[1:] = [np.vstack([np.zeros(len(order)), row]) for row in rows[1:]]
-    else:
-        _check_start(rows[0][0], arm, present)
     if len(times) == 1:  # a single point at time zero: where the arm is already
         times = np.array([0.0, CHECK_STEP])
         rows = [np.repeat(rows[0], 2, axis=0)]
-    trajectory = Trajectory(times, _coefficients(times, rows))
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below, by what comes out
+        trajectory = Trajectory(arm.joint_names, times, _coefficients(times, rows))
+        problem = trajectory.start_problem(present)
+    if problem:
+        raise SafetyError(problem)
     _check_limits(trajectory, arm, safety)
     return trajectory
 
@@ -169,26 +192,15 @@ def _check_points(points: Sequence[TrajectoryPoint], joints: int) -> None:
                 raise SafetyError(
                     f"point {number} of the trajectory has a {key} that is no number"
                 )
-    end = max((abs(speed) for speed in points[-1].velocity), default=0.0)
-    if end > AT_REST:
+    end = float(np.max(np.abs(points[-1].velocity), initial=0.0))
+    if not end <= AT_REST:
         raise SafetyError(
             f"trajectory ends at {end:.3f} rad/s, bound {AT_REST} rad/s: end it at rest"
         )
 
 
-def _check_start(first: Array, arm: ArmConfig, present: Array) -> None:
-    away = np.abs(first - present)
-    joint = int(np.argmax(away))
-    if away[joint] > NEAR_START:
-        raise SafetyError(
-            f"trajectory starts {away[joint]:.3f} rad from where {arm.joint_names[joint]} is, "
-            f"bound {NEAR_START} rad: plan it from the present posture, or leave it time to get "
-            "there by a first point later than 0 s"
-        )
-
-
 def _check_limits(trajectory: Trajectory, arm: ArmConfig, safety: SafetyConfig) -> None:
-    times = np.arange(0.0, trajectory.duration + CHECK_STEP, CHECK_STEP)
+    times = trajectory.moments
     lower, upper = (np.array(bound) for bound in arm.bounds(safety.position_margin))
     # The arm may stand outside already: the way back in is free.
     start = trajectory.at(0.0)
@@ -200,10 +212,11 @@ def _check_limits(trajectory: Trajectory, arm: ArmConfig, safety: SafetyConfig) 
         ("speed", "rad/s", 1, -speed, speed),
         ("acceleration", "rad/s2", 2, -largest, largest),
     ):
-        values = trajectory.sample(times, derivative)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = trajectory.sample(times, derivative)
         beyond = np.maximum(low - values, values - high)
         row, joint = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
-        if beyond[row, joint] > SLACK:
+        if not beyond[row, joint] <= SLACK:  # what is no number comes first, and is beyond
             raise SafetyError(
                 f"trajectory has {arm.joint_names[joint]} at the {what} "
                 f"{values[row, joint]:.3f} {unit} after {times[row]:.2f} s, bounds "

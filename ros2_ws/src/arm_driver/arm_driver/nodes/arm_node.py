@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
@@ -41,6 +40,7 @@ from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread
 from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
+from ate_core.streams import header_stamp_ns
 
 Array = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ class ArmNode(DeviceNode):
         self._stream.cover_all_threads()
         self._refusals = Repeated()
         self._reports = ArmReports(self, cell, self._side)
-        self._follower = TrajectoryFollower(self._submit_point)
+        self._follower = TrajectoryFollower(self._submit_point, self._driver)
         self._trajectories = TrajectoryCommander(
             self, arm, cell.safety, self._follower, self._present, self._guard.route_problem
         )
@@ -167,7 +167,7 @@ class ArmNode(DeviceNode):
     # --- commands, in the executor -----------------------------------------------------------
 
     def _take_command(self, message: JointState, info: dict[str, int | None]) -> None:
-        made_ns = Time.from_msg(message.header.stamp).nanoseconds
+        made_ns = header_stamp_ns(message)
         age = (self.get_clock().now().nanoseconds - made_ns) / 1e9
         now = time.monotonic()
         sender = self._sources.identify(message.header.frame_id, info, now)

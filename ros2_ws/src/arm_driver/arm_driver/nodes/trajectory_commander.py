@@ -3,24 +3,23 @@
 ``control_msgs`` comes with ROS from apt only; without it the action is left out and said so once.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.time import Time
 from trajectory_msgs.msg import JointTrajectory
 
-from arm_driver.following import Outcome, Request, TrajectoryFollower
+from arm_driver.following import Asked, Outcome, Request, TrajectoryFollower
 from arm_driver.trajectory import Trajectory, TrajectoryPoint, plan
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.errors import SafetyError
 from ate_core.nodes.command_source import CommandSources, publishers_of
 from ate_core.nodes.qos import COMMAND_QOS
+from ate_core.nodes.waiting import NewestOnly
+from ate_core.streams import header_stamp_ns
 
 Array = NDArray[np.float64]
 
@@ -63,8 +62,7 @@ class TrajectoryCommander:
         self._follower = follower
         self._present = present
         self._path_problem = path_problem
-        self._newest = 0
-        self._lock = threading.Lock()
+        self._checks = NewestOnly("trajectory check")
         self.told = ""
         """What became of the last trajectory."""
 
@@ -73,43 +71,37 @@ class TrajectoryCommander:
         self._sources = CommandSources(publishers_of(self._node, topic))
         self._node.create_subscription(JointTrajectory, topic, self._take, COMMAND_QOS)
 
-    def accept(self, message: JointTrajectory, source: str, **options: object) -> str:
+    def accept(self, message: JointTrajectory, asked: Asked, **options: object) -> str:
         """Check a trajectory and follow it; returns why not, or nothing. May take its time.
 
         Args:
             message: what is asked.
-            source: who asks.
+            asked: by whom, noted by the follower when it came.
             options: tolerances and end of `Request`.
         """
-        with self._lock:
-            self._newest += 1
-            number = self._newest
         try:
+            if asked.void:
+                raise SafetyError(asked.void)
             begin = self._begin(message)
-            trajectory = self._plan(message, source)
+            trajectory = self._plan(message, asked.source)
         except SafetyError as error:
             return self._refused(str(error))
-        with self._lock:
-            if number != self._newest:
-                return self._refused("a newer trajectory came meanwhile")
-            on_end = options.pop("on_end", None)
+        on_end = options.pop("on_end", None)
 
-            def ended(outcome: Outcome, reason: str) -> None:
-                self._ended(outcome, reason)
-                if callable(on_end):
-                    on_end(outcome, reason)
+        def ended(outcome: Outcome, reason: str) -> None:
+            self._ended(outcome, reason)
+            if callable(on_end):
+                on_end(outcome, reason)
 
-            self.told = f"following {trajectory.duration:.1f} s of {source}"
-            self._follower.start(
-                Request(
-                    trajectory=trajectory,
-                    source=source,
-                    begin=max(begin, time.monotonic()),
-                    on_end=ended,
-                    **options,  # type: ignore[arg-type]
-                )
-            )
-        return ""
+        request = Request(
+            trajectory=trajectory,
+            begin=max(begin, time.monotonic()),
+            on_end=ended,
+            **options,  # type: ignore[arg-type]
+        )
+        self.told = f"following {trajectory.duration:.1f} s of {asked.source}"
+        refusal = self._follower.start(asked, request)
+        return self._refused(refusal) if refusal else ""
 
     def _take(self, message: JointTrajectory, info: dict[str, int | None]) -> None:
         sender = self._sources.identify(COMMANDER, info, time.monotonic())
@@ -118,16 +110,12 @@ class TrajectoryCommander:
         elif not message.points:
             self._follower.cancel("cancelled by an empty trajectory", sender.source)
         else:
-            threading.Thread(
-                target=self.accept,
-                args=(message, sender.source),
-                name="trajectory check",
-                daemon=True,
-            ).start()
+            asked = self._follower.ask(sender.source)
+            self._checks.do(lambda: self.accept(message, asked))
 
     def _begin(self, message: JointTrajectory) -> float:
         """When it starts, monotonic clock [s]."""
-        stamp_ns = int(Time.from_msg(message.header.stamp).nanoseconds)
+        stamp_ns = header_stamp_ns(message)
         now = time.monotonic()
         if stamp_ns == 0:
             return now
@@ -148,7 +136,7 @@ class TrajectoryCommander:
             raise SafetyError("no state of the arm to start a trajectory from")
         points = [
             TrajectoryPoint(
-                time=Duration.from_msg(point.time_from_start).nanoseconds / 1e9,
+                time=point.time_from_start.sec + point.time_from_start.nanosec / 1e9,
                 position=point.positions,
                 velocity=point.velocities,
                 acceleration=point.accelerations,

@@ -1,4 +1,4 @@
-"""Services that wait for a device without keeping the executor: `in_thread`."""
+"""What takes its time without keeping the executor: `in_thread`, `NewestOnly`."""
 
 import threading
 from collections.abc import Callable
@@ -32,3 +32,40 @@ def in_thread(node: Node, call: Callable[[], Any]) -> Future:
 
     threading.Thread(target=run, name=f"call of {node.get_name()}", daemon=True).start()
     return future
+
+
+class NewestOnly:
+    """Works in a thread of its own; what waits is replaced by what is newer: nothing piles up."""
+
+    def __init__(self, name: str) -> None:
+        """Prepare; a thread runs only while there is work.
+
+        Args:
+            name: of the thread.
+        """
+        self._name = name
+        self._lock = threading.Lock()
+        self._next: Callable[[], object] | None = None
+        self._working = False
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Do this next; never blocks.
+
+        Args:
+            work: may take its time; what it raises ends the process.
+        """
+        with self._lock:
+            self._next = work
+            if self._working:
+                return
+            self._working = True
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                work, self._next = self._next, None
+                if work is None:
+                    self._working = False
+                    return
+            work()
