@@ -114,6 +114,28 @@ def test_one_false_state_among_good_ones_neither_passes_nor_stops_the_arm(bench)
     assert bench.run(3, target=bench.backend.q).state == "tracking"
 
 
+@pytest.mark.parametrize("release", ["enable", "clear_errors"])
+def test_an_arm_whose_encoder_jumped_holds_until_somebody_looked(bench, release) -> None:
+    bench.wave(20)
+    bench.run(20)
+    jumped = bench.backend.q.copy()
+    jumped[3] -= 1.0
+    bench.backend.changes = {"position": jumped}
+    bench.run(40, target=bench.backend.q)  # it brakes
+    bench.backend.sent.clear()
+    status = bench.run(200, target=bench.backend.q + 0.2)
+    assert status.state == "no_feedback" and "jumps 1.000 rad" in status.doubt
+    assert not bench.backend.sent
+    bench.backend.q, bench.backend.changes = jumped, {}
+    bench.beside(getattr(bench.driver, release))
+    bench.backend.sent.clear()
+    assert "kept sending" in [bench.run(20, target=jumped), bench.command(jumped)][1].reason
+    assert not bench.backend.sent
+    silence(bench)
+    assert bench.run(3, target=jumped).state == "tracking"
+    np.testing.assert_allclose(bench.backend.sent[0], jumped)
+
+
 def test_a_fault_in_a_false_state_still_counts(bench) -> None:
     bench.run(2)
     bench.backend.changes = bad_position(bench) | {"fault": "encoder"}

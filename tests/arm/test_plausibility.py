@@ -51,7 +51,7 @@ def with_joint(values, joint: int, value: float) -> np.ndarray:
         ({"wrench": np.array([0, 0, np.nan, 0, 0, 0])}, "wrench[2] is nan"),
         ({"wrench": np.array([0, 0, 0, 0, -99999.999, 0])}, "wrench[4] is -1e+05"),
         ({"position": np.zeros(6)}, "position has 6 joints, the arm has 7"),
-        ({"position": HOME + 0.5}, "jumps 0.500 rad in 5 ms"),
+        ({"position": HOME + 0.5}, "jumps 0.500 rad in 5 ms, explained are 0.060 rad"),
         ({"stamp_ns": 0}, "stamp goes back by 5.0 ms"),
     ],
 )
@@ -130,3 +130,87 @@ def test_a_clock_that_is_set_back_costs_one_state(look) -> None:
         state = sample(step)
         doubts.append(look.doubt(dataclasses.replace(state, stamp_ns=state.stamp_ns - back), None))
     assert [step for step, doubt in enumerate(doubts) if doubt] == [50]
+
+
+# --- jumps ---------------------------------------------------------------------------------
+
+JUMPS = {
+    "one joint": with_joint(HOME, 3, HOME[3] - 1.0),
+    "all joints": HOME + 0.4,
+    "a turn": with_joint(HOME, 6, HOME[6] + 2.0 * np.pi),
+    "a tenth": with_joint(HOME, 0, HOME[0] + 0.1),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+@pytest.mark.parametrize("gap", [PERIOD, 0.1, 0.25, 30.0])
+def test_an_angle_that_jumped_is_doubted_for_good_however_long_states_were_missing(
+    look, name, gap
+) -> None:
+    for step in range(20):
+        assert look.doubt(sample(step), HOME) == ""
+    first = 20 + round(gap / PERIOD)
+    rng = np.random.default_rng(0)
+    noisy = [
+        look.doubt(sample(first + step, JUMPS[name], rng.normal(0.0, 0.02, 7)), None)
+        for step in range(2000)
+    ]
+    assert all("jumps" in doubt for doubt in noisy)
+    look.forget()
+    assert look.doubt(sample(first + 2000, JUMPS[name]), None) == ""
+
+
+def test_an_angle_that_jumps_back_and_forth_is_believed_only_where_it_was(look) -> None:
+    there = with_joint(HOME, 2, HOME[2] + 1.0)
+    doubts = [look.doubt(sample(step, (HOME, there)[step // 7 % 2]), HOME) for step in range(70)]
+    assert [bool(doubt) for doubt in doubts] == [step // 7 % 2 == 1 for step in range(70)]
+
+
+def test_an_angle_that_jumped_is_not_believed_because_its_joint_is_moved_back(look) -> None:
+    assert look.doubt(sample(0), None) == ""
+    speeds = with_joint(ZERO, 2, -0.5)
+    for step in range(1, 800):
+        there = with_joint(HOME, 2, HOME[2] + max(1.0 - 0.5 * step * PERIOD, 0.0))
+        assert "jumps" in look.doubt(sample(step, there, speeds), None)
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.1, 0.3])
+def test_an_arm_in_motion_is_believed_after_states_were_missing(look, gap) -> None:
+    def state(step: int) -> ArmSample:
+        phase = 4.5 * step * PERIOD
+        return sample(step, HOME + 0.4 * np.sin(phase), np.full(7, 1.8 * np.cos(phase - 0.09)))
+
+    for begin in range(0, 280, 7):
+        look.forget()
+        for step in range(begin, begin + 5):
+            assert look.doubt(state(step), HOME) == ""
+        assert look.doubt(state(begin + 5 + round(gap / PERIOD)), state(begin + 4).position) == ""
+
+
+def test_an_arm_that_brakes_while_states_are_missing_is_believed(look) -> None:
+    speed, brake = 2.0, 15.0  # [rad/s], [rad/s2]; without states it brakes after 0.1 s
+    assert look.doubt(sample(0, HOME - 0.4, np.full(7, speed)), HOME) == ""
+    rest = HOME - 0.4 + speed * 0.1 + speed**2 / (2.0 * brake)
+    assert look.doubt(sample(160, rest), None) == ""
+
+
+def test_an_arm_that_follows_its_set_point_while_states_are_missing_is_believed(look) -> None:
+    assert look.doubt(sample(0), HOME + 0.22) == ""
+    assert look.doubt(sample(80, HOME + 0.2), None) == ""
+
+
+def test_an_angle_that_froze_in_motion_is_believed_when_it_lives_again(look) -> None:
+    speeds = np.full(7, 1.5)
+    for step in range(40):
+        frozen = 0.0 if step < 10 else min(step, 28) - 10  # for 90 ms
+        q = HOME - 1.0 + 1.5 * PERIOD * (step - (frozen if step < 28 else 0))
+        assert look.doubt(sample(step, q, speeds), None) == ""
+
+
+def test_an_angle_that_runs_away_from_its_speed_is_doubted_for_good(look) -> None:
+    doubts = []
+    for step in range(1000):
+        away = with_joint(HOME, 1, HOME[1] + 0.05 * min(max(step - 120, 0), 20))
+        doubts.append(look.doubt(sample(step, away), HOME))
+    assert "velocity of left_joint2 is 0.00 rad/s" in doubts[220]
+    assert all(doubts[220:])

@@ -141,7 +141,7 @@ class ArmDriver:
         self._good: ArmSample | None = None
         self._doubt = ""
         self._obeyed = ""
-        self._relinked = False
+        self._strange = False  # the arm may be elsewhere than it was known to be
         self._was_ready = False
         self._settled = False
         self._gliding = False
@@ -393,11 +393,14 @@ class ArmDriver:
             forget, self._forget = self._forget, False
             if session != self._session:
                 # The arm may have moved or restarted; before the first link nothing was sent.
-                self._relinked = self._session != 0
-                if self._relinked:
-                    self._give_up_set_point()
+                moved = self._session != 0
                 self._session, forget = session, True
                 self._newest = self._good = None
+            else:
+                moved = forget and bool(self._doubt)  # where it is now is believed anew
+            if moved:
+                self._strange = True
+                self._give_up_set_point()
         if forget:
             self._plausibility.forget()
             self._doubt = ""
@@ -503,8 +506,8 @@ class ArmDriver:
         if stops.anew:
             self._end_homing(refusal)
             # After a hiccup of the stream its commander goes on; nobody enabled anything.
-            self._filter.reset(refusal, silence=self._relinked or bool(refusal))
-            self._relinked = False
+            self._filter.reset(refusal, silence=self._strange or bool(refusal))
+            self._strange = False
         passed = stops.count != self._obeyed_stops
         if refusal == self._obeyed and not passed:
             return

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arm_driver.interface import ArmSample
+from arm_driver.reach import Reach
 from ate_core.devices import ArmConfig
 
 Array = NDArray[np.float64]
@@ -16,8 +17,6 @@ LIMIT_MARGIN = 0.2
 """How far outside its limits a joint may stand, as after being pushed without power [rad]."""
 SPEED_FACTOR = 3.0
 """Speeds up to this many times the joint's own may be true, as in a collision."""
-JUMP = 0.06
-"""Change of an angle that noise, or states that arrive in a bunch, explain [rad]."""
 LARGEST_EFFORT = 1e4
 """Motor currents [A] and torques [N m] beyond are no measurement."""
 LARGEST_WRENCH = 1e4
@@ -55,11 +54,12 @@ class Plausibility:
         self._lower = np.array(arm.joint_lower) - LIMIT_MARGIN
         self._upper = np.array(arm.joint_upper) + LIMIT_MARGIN
         self._speed = SPEED_FACTOR * np.array(arm.joint_speed)
+        self._reach = Reach(arm.joint_names, np.array(arm.joint_speed))
         self.forget()
 
     def forget(self) -> None:
         """Begin anew, for instance with a new link or after errors were cleared."""
-        self._good: ArmSample | None = None
+        self._reach.forget()
         self._last_stamp_ns: int | None = None
         self._window: _Window | None = None
         self._same: list[_Same] | None = None
@@ -72,16 +72,14 @@ class Plausibility:
             sample: a state that was not looked at before.
             target: set point sent last (n,) [rad]; None when there is none.
         """
-        reason = self._single(sample) or self._order(sample) or self._jump(sample)
-        if not reason:
-            reason = (
-                self._frozen_angle(sample, target)
-                or self._frozen_vector(sample)
-                or self._wrong_speed(sample)
-            )
-        if not reason:
-            self._good = sample
-        return reason
+        return (
+            self._single(sample)
+            or self._order(sample)
+            or self._reach.doubt(sample, target)
+            or self._frozen_angle(sample, target)
+            or self._frozen_vector(sample)
+            or self._wrong_speed(sample)
+        )
 
     # --- one state ---------------------------------------------------------------------------
 
@@ -115,20 +113,6 @@ class Plausibility:
         if before is not None and sample.stamp_ns < before:
             back = (before - sample.stamp_ns) / 1e6
             return f"stamp goes back by {back:.1f} ms: states out of order, or a clock was set"
-        return ""
-
-    def _jump(self, sample: ArmSample) -> str:
-        if self._good is None:
-            return ""
-        elapsed = max(sample.received - self._good.received, 0.0)
-        change = np.abs(sample.position - self._good.position)
-        bound = JUMP + self._speed * elapsed
-        if np.any(change > bound):
-            joint = int(np.argmax(change - bound))
-            return (
-                f"position of {self._names[joint]} jumps {change[joint]:.3f} rad in "
-                f"{elapsed * 1e3:.0f} ms, possible are {bound[joint]:.3f} rad"
-            )
         return ""
 
     # --- over a while ------------------------------------------------------------------------
@@ -177,8 +161,10 @@ class Plausibility:
         return ""
 
     def _wrong_speed(self, sample: ArmSample) -> str:
-        """Told speeds that contradict the angles, on average over a while."""
+        """Told speeds that contradict the angles, over a while: one of the two is false."""
         window = self._window
+        if window is not None and window.verdict:
+            return window.verdict
         if window is None or sample.received - window.until > LONGEST_GAP:
             self._window = _Window(sample)
             return ""
@@ -186,7 +172,7 @@ class Plausibility:
         window.until = sample.received
         elapsed = sample.received - window.begin
         if elapsed < WINDOW:
-            return window.verdict
+            return ""
         told, moved = window.travelled / elapsed, (sample.position - window.start) / elapsed
         self._window = _Window(sample)
         excess = np.abs(told - moved) - SPEED_SHARE * np.maximum(np.abs(told), np.abs(moved))
@@ -195,7 +181,7 @@ class Plausibility:
             self._window.verdict = (
                 f"velocity of {self._names[joint]} is {told[joint]:.2f} rad/s while its position "
                 f"moves at {moved[joint]:.2f} rad/s; bound of the difference {SPEED_TOLERANCE} "
-                f"rad/s and {SPEED_SHARE:.0%}"
+                f"rad/s and {SPEED_SHARE:.0%}; until arm/clear_errors or arm/enable"
             )
         return self._window.verdict
 

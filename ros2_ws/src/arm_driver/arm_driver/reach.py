@@ -1,0 +1,105 @@
+"""Where the joints can be by now: what told speeds and set point explain since the last change.
+
+An angle that is elsewhere has jumped, as an encoder does that loses its turns. Time alone explains
+no jump: it is doubted until the angle jumps back, or somebody who looked at the arm says so.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arm_driver.interface import ArmSample
+
+Array = NDArray[np.float64]
+
+JUMP = 0.06
+"""Change of an angle that noise, or states that arrive in a bunch, explain [rad]."""
+FASTEST = 1.2
+"""Joints move at most this many times as fast as their own speed."""
+SHARE = 1.5
+"""How many times as far as its told speeds say a joint may move: filters of the device lag."""
+REMEMBERED = 0.5
+"""An angle that stays the same for longer has rested; shorter, it may have been frozen [s]."""
+BUNCHED = 0.05
+"""By how much longer than the arrivals the stamps of two states may be apart [s]."""
+LONGEST = 1.0
+"""Speeds explain the motion during a silence of the states of this length at most [s]."""
+
+
+class Reach:
+    """Follows the states of one arm that are good each by itself."""
+
+    def __init__(self, names: tuple[str, ...], speed: Array) -> None:
+        """Begin without history.
+
+        Args:
+            names: of the joints.
+            speed: largest speeds of the joints (n,) [rad/s].
+        """
+        self._names = names
+        self._fastest = FASTEST * speed
+        self.forget()
+
+    def forget(self) -> None:
+        """Believe the next state."""
+        self._last: ArmSample | None = None
+        self._target: Array | None = None
+        self._jumped = ""
+
+    def doubt(self, sample: ArmSample, target: Array | None) -> str:
+        """Which joint has jumped and was not back since; empty when none has.
+
+        Args:
+            sample: the next state.
+            target: set point of now (n,) [rad]; None: none is sent, the arm keeps what it has.
+        """
+        last, self._last = self._last, sample
+        self._target = self._target if target is None else target
+        q = sample.position
+        if last is None:
+            self._origin, self._elapsed = q, np.zeros_like(q)
+            self._back, self._forth = np.zeros_like(q), np.zeros_like(q)
+            return ""
+        dt = _time_between(last, sample)
+        back = SHARE * dt * np.minimum(np.minimum(last.velocity, sample.velocity), 0.0)
+        forth = SHARE * dt * np.maximum(np.maximum(last.velocity, sample.velocity), 0.0)
+        fresh = self._elapsed <= REMEMBERED
+        self._back, self._forth = self._back + fresh * back, self._forth + fresh * forth
+        self._elapsed = self._elapsed + dt
+        excess = self._excess(q)
+        joint = int(np.argmax(excess))
+        if self._jumped:
+            step = q - last.position
+            if excess[joint] > 0.0 or np.all((step >= back - JUMP) & (step <= forth + JUMP)):
+                return self._jumped
+            self._jumped = ""
+        elif excess[joint] > 0.0:
+            moved = abs(q[joint] - self._origin[joint])
+            self._jumped = (
+                f"position of {self._names[joint]} jumps {moved:.3f} rad in {dt * 1e3:.0f} ms, "
+                f"explained are {moved - excess[joint]:.3f} rad; until it is back, or "
+                "arm/clear_errors or arm/enable"
+            )
+            return self._jumped
+        renewed = (q != self._origin) | (self._elapsed > REMEMBERED)
+        self._origin = np.where(renewed, q, self._origin)
+        self._elapsed, self._back, self._forth = (
+            np.where(renewed, 0.0, value) for value in (self._elapsed, self._back, self._forth)
+        )
+        return ""
+
+    def _excess(self, q: Array) -> Array:
+        """How far each angle is out of what can be explained (n,) [rad]; above 0: it jumped."""
+        lead = np.zeros_like(q) if self._target is None else self._target - self._origin
+        longest = self._fastest * self._elapsed
+        forth = np.minimum(np.maximum(self._forth, lead), longest)
+        back = np.maximum(np.minimum(self._back, lead), -longest)
+        moved = q - self._origin
+        excess: Array = np.maximum(moved - forth, back - moved) - JUMP
+        return excess
+
+
+def _time_between(last: ArmSample, sample: ArmSample) -> float:
+    """Time in which an arm moved from one state to the next [s]; some arrive in a bunch."""
+    arrived = max(sample.received - last.received, 0.0)
+    stamped = (sample.stamp_ns - last.stamp_ns) / 1e9
+    return min(max(arrived, min(stamped, arrived + BUNCHED)), LONGEST)
