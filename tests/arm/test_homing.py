@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from arm_driver.homing import HomePath
+from ate_core.motion_guard import GuardVerdict
 
 START, GOAL = np.zeros(7), np.array([0.5, -1.0, 0.0, 2.0, 0.1, 0.0, 0.0])
 
@@ -110,9 +111,10 @@ def test_hold_to_home_ends_in_a_brake_when_the_button_is_released(away) -> None:
         away.run()
     sent = len(away.backend.sent)
     states = [away.run().state for _ in range(60)]
-    assert states.index("holding") <= 21 and states[-1] in ("holding", "connected")
+    assert states.index("holding") <= 11 and states[-1] in ("holding", "connected")
     assert away.run().reason == "the home button was released"
     steps = np.diff(away.backend.sent[sent - 1 :], axis=0)
+    assert np.abs(steps[16:]).max(initial=0.0) <= 1e-9, "at rest 160 ms after the last message"
     accelerations = np.abs(np.diff(steps, axis=0)) / 0.01**2
     assert accelerations.max() <= 15.0 + 1e-6
 
@@ -123,6 +125,51 @@ def test_hold_to_home_reaches_home_and_means_nothing_after(away) -> None:
         status = away.run()
     np.testing.assert_allclose(away.backend.q, away.arm.home, atol=1e-3)
     assert status.state in ("holding", "connected")
+
+
+class Obstacle:
+    """A guard that lets nothing through while something is in the way."""
+
+    def __init__(self) -> None:
+        self.near = ""
+
+    def limit(self, q, velocity, wanted, dt, now, stopping) -> GuardVerdict:
+        return GuardVerdict(velocity=0.0 * wanted if self.near else wanted, reason=self.near)
+
+
+def test_a_held_way_home_that_the_other_arm_bars_is_given_up_and_is_begun_anew_only_on_purpose(
+    make_bench,
+) -> None:
+    guard = Obstacle()
+    bench = make_bench("", guard=guard)
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run()
+    for tick in range(500):
+        bench.driver.hold_home(bench.now)
+        if tick == 30:
+            guard.near = "right wrist at 12 mm, bound 10 mm"
+        status = bench.run()
+        if tick == 100:
+            assert status.state == "homing" and "right wrist" in status.reason
+    assert "blocked" in bench.driver.hold_home(bench.now)
+    guard.near = ""
+    waiting = bench.backend.q.copy()
+    for _ in range(100):
+        assert "release the home button first" in bench.driver.hold_home(bench.now)
+        bench.run()
+    np.testing.assert_array_equal(bench.backend.q, waiting)
+    bench.run(25)
+    assert bench.driver.hold_home(bench.now) == ""
+
+
+def test_a_home_button_held_while_a_driver_starts_must_be_released_first(away) -> None:
+    away.driver.set_active(False)  # as every driver starts
+    assert "inactive" in away.driver.hold_home(away.now)
+    away.driver.set_active(True)
+    for _ in range(50):
+        away.run()
+        assert "release the home button first" in away.driver.hold_home(away.now)
+    assert not away.backend.sent
 
 
 def test_a_home_button_held_through_a_stop_must_be_released_first(away) -> None:

@@ -18,8 +18,10 @@ HOME = "home"
 """Commander name of the driver's own motion."""
 HOME_SPEED = 0.5
 """Largest joint speed on the way home [rad/s]."""
-HOLD_SILENCE = 0.2
-"""Silence of hold-to-home after which the button counts as released [s]."""
+HOLD_SILENCE = 0.1
+"""Silence of hold-to-home that ends the motion [s]: with the brake, at rest within 200 ms."""
+RELEASE_SILENCE = 0.2
+"""Silence after which a button that lost its meaning counts as released [s]."""
 AT_HOME = 0.01
 """Distance from home up to which an arm is there [rad]."""
 LEAD = 0.08
@@ -129,11 +131,11 @@ class HomeButton:
         Args:
             held_at: when it was last known to be held [s].
         """
-        self._held_until = held_at + HOLD_SILENCE
+        self._held_until = held_at + RELEASE_SILENCE
 
     def is_spent(self, now: float) -> bool:
         """Whether a button held now was not released since; to be asked for each message."""
         if now > self._held_until:
             return False
-        self._held_until = now + HOLD_SILENCE
+        self._held_until = now + RELEASE_SILENCE
         return True

@@ -103,7 +103,7 @@ class OperatorNode(Node):
             hand, joy, measured_q, now_ns, self._recording, self._estop.reason, self._grip_held
         )
         self._publish.send_stop(output.stop, now_ns)
-        self._publish.send_home(output.go_home, now_ns)
+        self._publish.send_home(output.go_home)
         stamp_ns = self.get_clock().now().nanoseconds
         self._publish.send_commands(output, now_ns, stamp_ns)
         self._publish.send_hand(hand, now_ns, stamp_ns)

@@ -25,8 +25,6 @@ REFRESH_NS = 30_000_000
 """Repetition of unchanged buttons and openings; well within the command timeout [ns]."""
 STOP_NS = 50_000_000
 """Repetition of the request for an emergency stop while its buttons are held [ns]."""
-HOME_NS = 40_000_000
-"""Least time between two requests to go home; every fourth tick of 90 Hz, 44 ms [ns]."""
 
 
 class OperatorPublishers:
@@ -48,7 +46,6 @@ class OperatorPublishers:
         self._stop = make(String, REQUEST_TOPIC, REQUEST_QOS)
         self._stop_ns = -STOP_NS
         self._home = make(Empty, topics.home_hold, COMMAND_QOS)
-        self._home_ns = -HOME_NS
         self._wrist_ns = -1
         self._last_joy: tuple[int, JoyConState | None] = (0, None)
         self._last_gripper: tuple[int, float | None] = (0, None)
@@ -65,10 +62,9 @@ class OperatorPublishers:
             self._stop_ns = now_ns
             self._stop.publish(String(data=f"{self._side} operator pressed stop on the Joy-Con"))
 
-    def send_home(self, wanted: bool, now_ns: int) -> None:
-        """Ask the arm to go home for as long as the operator holds the button."""
-        if wanted and now_ns - self._home_ns >= HOME_NS:
-            self._home_ns = now_ns
+    def send_home(self, wanted: bool) -> None:
+        """Ask the arm to go home, every tick that the operator holds the button."""
+        if wanted:
             self._home.publish(Empty())
 
     def send_commands(self, output: OperatorOutput, now_ns: int, stamp_ns: int) -> None:
