@@ -59,12 +59,21 @@ class OperatorSettings:
     """The same for the rotation [rad]."""
     arm_silence_limit: float = 0.2
     """Time the measured joints may be unknown before the clutch lets go; until then the arm is
-    sent nothing, and goes on from its measured posture when they return [s]."""
+    sent nothing, and goes on gently when they return [s]."""
     home_delay: float
     """Silence after the last joint target before the arm is asked to go home: until the lease has
     ended, its driver counts this operator as its commander [s]."""
-    stall_limit: float = 0.2
-    """Time between two ticks above which a stroke is over: the hand went on unseen [s]."""
+    buttons_limit: float = 0.04
+    """Age of the buttons above which the arm is sent nothing, and so comes to rest long before
+    they count as released; they come every 15 ms [s]."""
+    longest_step: float = 0.05
+    """Time between two poses up to which the arm may go as far as its speed allows [s]."""
+    command_timeout: float
+    """Silence after which the arm's driver brakes; a stroke then goes on from where the arm was
+    measured [s]."""
+    stall_limit: float = 0.1
+    """Time between two ticks above which a stroke is over, and a home button must be pressed
+    anew: hand and buttons went on unseen [s]."""
     lag_limit: float = 0.3
     """Distance between commanded and measured joints above which the arm does not follow [rad]."""
     lag_time: float = 0.3
@@ -80,6 +89,7 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
         ik=arm_ik_config(arm, cell.safety),
         rate=cell.rates.teleop,
         home_delay=LEASE_SILENCE + 0.05,
+        command_timeout=cell.safety.command_timeout,
     )
 
 
@@ -144,17 +154,15 @@ class _Stroke:
         self.gate = OutlierGate(reference, frame_ns * 1e-9, settings.gate)
         self.accepted = reference
         self.frame_ns = frame_ns
-        self.paused = False
         self.lagging_since: float | None = None
+        self.result: IkResult | None = None
 
     def take(self, view: HandView) -> Verdict:
         """Let the newest pose through the gate."""
-        verdict = Verdict.ACCEPTED
-        if view.frame != self.frame_ns:
-            verdict = self.gate.check(view.pose, view.frame * 1e-9)
-            self.frame_ns = view.frame
-            if verdict is Verdict.ACCEPTED:
-                self.accepted = view.pose
+        verdict = self.gate.check(view.pose, view.frame * 1e-9)
+        self.frame_ns = view.frame
+        if verdict is Verdict.ACCEPTED:
+            self.accepted = view.pose
         return verdict
 
 
@@ -197,22 +205,15 @@ class OperatorController:
             estop: why the cell is stopped; empty while it is not.
             gripper_holds: whether the gripper is stopped, faulty or away and follows nobody.
         """
+        now = now_ns * 1e-9
         down = buttons.held_buttons(joy)
         pressed, held = self._edges.step(down)
-        shoulder = bool(held & buttons.CLUTCH)
-        view = _view(hand, now_ns)
-        now = now_ns * 1e-9
-        self._clutch.step(now, shoulder, view, self._obstacle(measured_q, now))
-        gap = now - self._stepped
-        stalled = gap > self._settings.stall_limit
-        self._stepped = now
-        if estop:
-            self._clutch.block(f"emergency stop: {estop}")
-        elif stalled:
-            self._clutch.block(f"this operator's process stood still for {gap:.1f} s")
-        result = self._follow(view, measured_q, now)
+        certain = joy is not None and now - joy.received_ns * 1e-9 <= self._settings.buttons_limit
         stop = down is not None and buttons.asks_stop(down)
-        barred = stalled or stop or bool(estop)
+        view = _view(hand, now_ns)
+        stalled = self._step_clutch(bool(held & buttons.CLUTCH), view, measured_q, estop, now)
+        result = self._follow(view, measured_q if certain else None, now)
+        barred = stalled or stop or bool(estop) or measured_q is None
         engaged = self._clutch.state is ClutchState.ENGAGED
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
@@ -221,10 +222,36 @@ class OperatorController:
             lamps=lamps,
             events=self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now),
             stop=stop,
-            go_home=self._goes_home(held, barred, result is not None, now),
-            status=self._status(view, down is not None, measured_q is not None, result),
+            go_home=self._goes_home(held, down, barred, now) and certain,
+            status=self._status(view, down is not None, measured_q is not None),
             ik=result,
         )
+
+    def _step_clutch(
+        self,
+        pressed: bool,
+        view: HandView | None,
+        measured_q: Array | None,
+        estop: str,
+        now: float,
+    ) -> bool:
+        """Step the clutch; whether this process stood still, so that the last tick means nothing.
+
+        Args:
+            pressed: whether the shoulder is held on purpose.
+            view: the hand.
+            measured_q: (n,) [rad], or None.
+            estop: why the cell is stopped.
+            now: monotonic time [s].
+        """
+        self._clutch.step(now, pressed, view, self._obstacle(measured_q, now))
+        gap, self._stepped = now - self._stepped, now
+        stalled = gap > self._settings.stall_limit
+        if estop:
+            self._clutch.block(f"emergency stop: {estop}")
+        elif stalled:
+            self._clutch.block(f"this operator's process stood still for {gap * 1e3:.0f} ms")
+        return stalled
 
     def _opening(self, down: frozenset[str] | None, stalled: bool, is_held: bool) -> float | None:
         """Opening ratio; None until the trigger was moved on purpose.
@@ -262,39 +289,54 @@ class OperatorController:
     def _follow(
         self, view: HandView | None, measured_q: Array | None, now: float
     ) -> IkResult | None:
-        """Solve for this tick, or None when the arm is not to move."""
+        """Solve for a new pose, or None when the arm is not to move.
+
+        No pose is used twice: a hand that is seen no more moves nothing from then on, and the
+        arm comes to rest long before the clutch counts it as lost.
+
+        Args:
+            view: the hand.
+            measured_q: (n,) [rad]; None while the arm is silent or the buttons are uncertain.
+            now: monotonic time [s].
+        """
         if self._clutch.state is not ClutchState.ENGAGED or view is None:
             self._stroke = None
             return None
         if measured_q is None:
-            if self._stroke is not None:
-                self._stroke.paused = True
             return None
-        dt = 1.0 / self._settings.rate
-        if self._stroke is None:
-            reference = self._engage(measured_q, view.frame)
-            return self._ik.step(self._retargeter.tool_pose(reference), dt)
-        if self._stroke.paused:
-            self._stroke.paused = False
-            self._ik.seed(measured_q)
-        verdict = self._stroke.take(view)
+        settings, stroke, tick = self._settings, self._stroke, 1.0 / self._settings.rate
+        if stroke is None:
+            stroke = self._engage(measured_q, view.frame)
+            return self._solve(stroke, stroke.accepted, tick, now)
+        if view.frame == stroke.frame_ns:
+            return None
+        dt = min(max((view.frame - stroke.frame_ns) * 1e-9, tick), settings.longest_step)
+        verdict = stroke.take(view)
         if verdict is Verdict.JUMPED:
             self._clutch.block("hand jumped")
-        elif self._lags(self._stroke, measured_q, now):
+        elif self._lags(stroke, measured_q, now):
             self._clutch.block("arm does not follow")
         else:
-            pose = self._stroke.filter.step(self._stroke.accepted, dt)
-            return self._ik.step(self._retargeter.tool_pose(pose), dt)
+            if now - self._last_target > settings.command_timeout:
+                self._ik.seed(measured_q)
+                dt = tick
+            return self._solve(stroke, stroke.filter.step(stroke.accepted, dt), dt, now)
         self._stroke = None
         return None
 
-    def _engage(self, measured_q: Array, frame_ns: int) -> Array:
-        """Tie hand and tool together where both are now; return the hand's reference (4, 4)."""
+    def _solve(self, stroke: _Stroke, hand: Array, dt: float, now: float) -> IkResult:
+        """Bring the tool to where the hand is (4, 4), as far as it comes in `dt` [s]."""
+        stroke.result = self._ik.step(self._retargeter.tool_pose(hand), dt)
+        self._last_target = now
+        return stroke.result
+
+    def _engage(self, measured_q: Array, frame_ns: int) -> _Stroke:
+        """Begin a stroke: tie hand and tool together where both are now."""
         reference = self._clutch.reference
         self._ik.seed(measured_q)
         self._retargeter.engage(reference, self._ik.tool_pose(measured_q))
         self._stroke = _Stroke(self._settings, reference, frame_ns)
-        return reference
+        return self._stroke
 
     def _lags(self, stroke: _Stroke, measured_q: Array, now: float) -> bool:
         """Whether the arm has stayed away from its commands: stopped, blocked or refused."""
@@ -305,27 +347,26 @@ class OperatorController:
             stroke.lagging_since = now
         return now - stroke.lagging_since > self._settings.lag_time
 
-    def _goes_home(self, held: frozenset[str], barred: bool, moving: bool, now: float) -> bool:
+    def _goes_home(
+        self, held: frozenset[str], down: frozenset[str] | None, barred: bool, now: float
+    ) -> bool:
         """Whether the home button moves the arm; one that was barred must be pressed anew.
 
         Args:
             held: buttons held on purpose.
-            barred: whether a stop or a stall forbids it; so does the clutch.
-            moving: whether a joint target is sent.
+            down: buttons held; None while the Joy-Con is silent.
+            barred: whether a stop, a stall or a silent arm forbids it; so does the clutch.
             now: monotonic time [s].
         """
-        if moving:
-            self._last_target = now
         pushed = bool(held & buttons.HOME)
-        barred = barred or bool(held & buttons.CLUTCH)
+        barred = barred or down is None or bool(down & buttons.CLUTCH)
         self._home_spent = pushed and (barred or self._home_spent)
         waited = now - self._last_target >= self._settings.home_delay
         return pushed and not self._home_spent and waited
 
-    def _status(
-        self, view: HandView | None, joycon: bool, arm: bool, result: IkResult | None
-    ) -> OperatorStatus:
+    def _status(self, view: HandView | None, joycon: bool, arm: bool) -> OperatorStatus:
         settings = self._settings
+        result = None if self._stroke is None else self._stroke.result
         far = result is not None and (
             result.position_error > settings.reach_error
             or result.rotation_error > settings.reach_angle
