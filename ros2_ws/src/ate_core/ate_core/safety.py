@@ -381,7 +381,7 @@ class SafetyFilter:
     def _within_speed(self, velocity: Array) -> list[float]:
         """Velocities (n,) within the joints' speeds; one that is no number brakes."""
         return [
-            min(max(v, -speed), speed) if v == v else 0.0
+            (v if -speed < v else -speed) if v < speed else (speed if v == v else 0.0)
             for v, speed in zip(velocity.tolist(), self._limits.speed, strict=True)
         ]
 

@@ -25,6 +25,7 @@ NEIGHBOURS = 2
 and the joints' limits keep the rest of them apart."""
 REACH = "reach"
 """Kind of the pairs with all places that the other arm can reach."""
+_AXES = np.eye(3)
 _STANDS, _WORKED_ON, _REACHED = 0, 1, 2  # what a part without a side is
 _SAMPLES = 48
 """Postures at which a pair is tried for whether its distance ever changes."""
@@ -57,7 +58,7 @@ class Kind:
         self.labels: list[tuple[str, str]] = []
         """Parts of each pair, in words."""
         self._model = solids
-        self._data = pin.GeometryData(solids)
+        self.renew()
 
     @property
     def count(self) -> int:
@@ -67,17 +68,18 @@ class Kind:
     def renew(self) -> None:
         """Take the pairs that the model has now."""
         self._data = pin.GeometryData(self._model)
+        self._results = list(self._data.distanceResults)  # parts of the data: they follow it
 
     def nearest(self, model: pin.Model, data: pin.Data) -> tuple[float, int]:
         """Smallest distance [m] at the posture that ``data`` holds, and its pair."""
         pin.updateGeometryPlacements(model, data, self._model, self._data)
         index = pin.computeDistances(self._model, self._data)
-        return self._data.distanceResults[index].min_distance, index
+        return self._results[index].min_distance, index
 
     def direction(self, pair: int) -> tuple[int, int, Array, Array, Array]:
         """Joints of both parts of a pair, their nearest points, and the direction between (3,)."""
         objects, entry = self._model.geometryObjects, self._model.collisionPairs[pair]
-        found = self._data.distanceResults[pair]
+        found = self._results[pair]
         return (
             objects[entry.first].parentJoint,
             objects[entry.second].parentJoint,
@@ -88,7 +90,7 @@ class Kind:
 
     def all(self) -> Array:
         """Distances (pairs,) [m] at the posture of the last `nearest`."""
-        return np.array([result.min_distance for result in self._data.distanceResults])
+        return np.array([result.min_distance for result in self._results])
 
 
 class CellGeometry:
@@ -153,27 +155,31 @@ class CellGeometry:
         """
         first, second, point, other_point, normal = self.kinds[kind].direction(pair)
         pin.computeJointJacobians(self.model, self.data, q)
-        slope: Array = normal @ (
-            self._point_jacobian(second, other_point) - self._point_jacobian(first, point)
-        )
+        slope = np.zeros(self.model.nv)
+        if second != 0:
+            slope += self._along(normal, second, other_point)
+        if first != 0:
+            slope -= self._along(normal, first, point)
         return slope
 
-    def tool_jacobian(self, side: str, q: Array) -> Array:
-        """Jacobian (3, n) of a grasp point by all joints [m/rad] at the posture ``q``."""
+    def tool_slope(self, side: str, axis: int, q: Array) -> Array:
+        """Derivative (n,) of a coordinate of a grasp point by all joints [m/rad] at ``q``."""
         pin.computeJointJacobians(self.model, self.data, q)
         joint, point = self.tools[side]
-        return self._point_jacobian(joint, self.data.oMi[joint].act(point))
+        return self._along(_AXES[axis], joint, self._tool_places[side].act(point))
 
-    def _point_jacobian(self, joint: int, point: Array) -> Array:
-        """Jacobian (3, n) of a point (3,) of the world that moves with a joint."""
-        if joint == 0:
-            return np.zeros((3, self.model.nv))
-        jacobian = pin.getJointJacobian(
-            self.model, self.data, joint, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
+    def _along(self, direction: Array, joint: int, point: Array) -> Array:
+        """Derivative (n,) of a point of the world that moves with a joint, along a direction.
+
+        A unit force along it at the point has the torque ``J^T (n, p x n)`` on each joint, and
+        does what work the point's way along it is.
+        """
+        (x, y, z), (a, b, c) = point.tolist(), direction.tolist()
+        force = np.array([a, b, c, y * c - z * b, z * a - x * c, x * b - y * a])
+        derivative: Array = force @ pin.getJointJacobian(
+            self.model, self.data, joint, pin.ReferenceFrame.WORLD
         )
-        arm = point - self.data.oMi[joint].translation
-        linear: Array = jacobian[:3] + np.cross(jacobian[3:].T, arm).T
-        return linear
+        return derivative
 
     def tool(self, side: str) -> Array:
         """Grasp point (3,) in the world [m] at the posture of the last `update`."""

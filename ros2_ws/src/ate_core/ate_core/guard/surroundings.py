@@ -172,12 +172,15 @@ class Surroundings:
         most = float(np.abs(velocity) @ self._levers)
         if most <= limit:
             return most
+        before = self._tool_at(q)
+        return math.dist(self._tool_at(q + velocity * dt), before) / dt
+
+    def _tool_at(self, q: Array) -> list[float]:
+        """Grasp point (3,) [m] at a posture of the arm."""
         self._q[self._own] = q
         self._geometry.update(self._q)
-        before = self._geometry.tool(self._side)
-        self._q[self._own] = q + velocity * dt
-        self._geometry.update(self._q)
-        return float(np.linalg.norm(self._geometry.tool(self._side) - before)) / dt
+        point: list[float] = self._geometry.tool(self._side).tolist()
+        return point
 
     def look(self, q: Array, like: View | None = None) -> View:
         """Distances at a posture (n,) of the arm [rad], the other one at rest.
@@ -287,7 +290,7 @@ class Surroundings:
         self._q[self._own] = rest
         if kind < 0:
             sign = 1.0 if pair < 3 else -1.0
-            slope = sign * self._geometry.tool_jacobian(self._side, self._q)[pair % 3, self._own]
+            slope = sign * self._geometry.tool_slope(self._side, pair % 3, self._q)[self._own]
         else:
             slope = self._geometry.slope(kind, pair, self._q)[self._own]
         approach = float(slope @ wanted)
@@ -309,32 +312,35 @@ class Surroundings:
             here: view of where it stops when it brakes now.
             there: view of ``rest``.
         """
-        way = rest - q
         least = min(there.gaps)
-        if not self._may_meet(np.abs(way), there):
+        way = rest - q
+        lengths = np.abs(way)
+        if not self._may_meet(lengths, there):
             return least
-        longest = float(np.max(np.abs(way)))
-        other = self._other
-        if other is not None:
-            longest = max(longest, float(np.max(np.abs(other.rest - other.posture))))
+        ways: list[float] = lengths.tolist()
+        longest, other = max(ways), self._other
+        if other is not None and other.is_moving:
+            longest = max(longest, float(np.abs(other.rest - other.posture).max()))
         pieces = min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
         # A joint that brakes evenly from v needs the time 2 s / v for its way s.
-        times = 2.0 * np.abs(way) / np.maximum(np.abs(velocity), SLOWEST)
-        last = float(np.max(times))
+        times = [
+            2.0 * length / max(abs(speed), SLOWEST)
+            for length, speed in zip(ways, velocity.tolist(), strict=True)
+        ]
+        last = max(times)
         allowed = [min(gap, 0.0) - TOLERANCE for gap in here.gaps]
         for index in range(1, pieces):
             left = 1.0 - index / pieces
-            gone = (
-                1.0 - (1.0 - np.minimum((1.0 - left) * last / np.maximum(times, 1e-9), 1.0)) ** 2
-            )
-            if other is not None:
+            passed = (1.0 - left) * last
+            gone = [1.0 - max(1.0 - passed / max(time, 1e-9), 0.0) ** 2 for time in times]
+            if other is not None and other.is_moving:
                 self._q[self._others] = other.rest - left**2 * (other.rest - other.posture)
             middle = self.look(q + gone * way, here)
             least = min(least, *middle.gaps)
-            if any(gap < floor for gap, floor in zip(middle.gaps, allowed, strict=True)):
+            if any(map(lt, middle.gaps, allowed)):
                 least = -math.inf
                 break
-        if other is not None:
+        if other is not None and other.is_moving:
             self._q[self._others] = other.rest
         return least
 
@@ -368,7 +374,9 @@ class Surroundings:
         other = self._other
         if other is None:
             return nearest < own
-        both = own + float(np.abs(other.rest - other.posture) @ self._other_levers)
+        both = own
+        if other.is_moving:
+            both += float(np.abs(other.rest - other.posture) @ self._other_levers)
         if nearest >= both:
             return False
         return any(
