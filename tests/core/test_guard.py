@@ -9,6 +9,7 @@ import pytest
 from ate_core.contract import SIDES, Cell, load_cell, parse_cell_text
 from ate_core.errors import ContractError
 from ate_core.guard import CellGeometry, DistanceGuard
+from ate_core.guard.surroundings import Surroundings
 from ate_core.guard_config import GuardConfig, Obstacle, Zone
 from ate_core.strict import build_checked
 
@@ -311,3 +312,40 @@ def test_an_arm_pressed_onto_the_table_slides_along_it():
     assert np.hypot(moved[0], moved[1]) > 0.1
     assert stage.least["gripper_table"] > -1e-5
     assert "table" in stage.reasons["left"]
+
+
+def test_how_far_beyond_its_slow_zone_a_pair_was_changes_no_verdict():
+    around = Surroundings(CELL, "left", "right")
+    view = around.look(np.array(CELL.arms["left"].home))
+    far = [1.0] * len(view.gaps)
+    width = view.widths[0]
+    there = view._replace(gaps=[width - 0.02, *far[1:]])
+    reached = []
+    for gap in (width + 0.001, width + 0.05):
+        share, entry = around.tightest(view._replace(gaps=[gap, *far[1:]]), there, TICK)
+        assert entry == 0 and share < 1.0
+        reached.append(gap - share * (gap - there.gaps[0]))
+    assert reached[0] == pytest.approx(reached[1], abs=1e-9)
+
+
+def test_a_verdict_does_not_depend_on_what_was_looked_at_before():
+    stage, rng = Stage(), np.random.default_rng(3)
+    twin = DistanceGuard.of_cell(CELL, "left")
+    left, slowed = stage.arms["left"], 0
+    for tick in range(150):
+        if tick % 25 == 0:
+            goals = {side: inward(side) + rng.uniform(-0.8, 0.8, 7) for side in SIDES}
+        stage.toward(goals, 1)
+        heard = stage.arms["right"].history[-stage.delay - 2 :]
+        for guard in (twin, stage.guards["left"]):
+            guard.see_other(heard[1], stage.now, (heard[1] - heard[0]) / TICK)
+        twin.route_problem([CELL.arms["left"].home, inward("left")], stage.now)
+        wanted = np.clip(8.0 * (goals["left"] - left.q), -2.0, 2.0)
+        verdicts = [
+            guard.limit(left.q, left.v, wanted, TICK, stage.now, left.stopping)
+            for guard in (twin, stage.guards["left"])
+        ]
+        np.testing.assert_allclose(verdicts[0].velocity, verdicts[1].velocity, atol=1e-6)
+        assert verdicts[0].reason == verdicts[1].reason
+        slowed += bool(verdicts[0].reason)
+    assert slowed > 50

@@ -1,6 +1,7 @@
 """What one arm must not touch, seen from a posture of it, and what it may do there."""
 
 import math
+from collections.abc import Iterator, Sequence
 from operator import lt, sub
 from typing import NamedTuple
 
@@ -203,9 +204,7 @@ class Surroundings:
             detailed = self._uncertain
             if min(nearest, default=0.0) < -INSIDE:
                 detailed |= frozenset(i for i, gap in enumerate(nearest) if gap < -INSIDE)
-        x, y, z = self._geometry.tool(self._side).tolist()
-        low, high = self._lower, self._upper
-        walls = [x - low[0], y - low[1], z - low[2], high[0] - x, high[1] - y, high[2] - z]
+        walls = self._walls_left()
         self._wall, self._wall_at = min(walls), np.array(q)
         self._is_near = self._wall < self._walls[0] or any(map(lt, nearest, self._widths))
         pairs = tuple(self._pairs)
@@ -236,11 +235,22 @@ class Surroundings:
         for kind, width in enumerate(self._widths):
             if (least[kind] > width or moved[kind] <= UNMOVED) and kind not in needed:
                 continue
-            entry = self._geometry.kinds[kind]
-            distance, self._pairs[kind] = entry.nearest(self._geometry.model, self._geometry.data)
-            self._measured[kind] = least[kind] = distance - self._stops[kind]
-            self._measured_at[kind] = self._q
+            least[kind] = self._measure(kind)
         return least
+
+    def _measure(self, kind: int) -> float:
+        """Gap of a kind at the posture of the last update [m]."""
+        geometry = self._geometry
+        distance, self._pairs[kind] = geometry.kinds[kind].nearest(geometry.model, geometry.data)
+        self._measured[kind] = gap = distance - self._stops[kind]
+        self._measured_at[kind] = self._q
+        return gap
+
+    def _walls_left(self) -> list[float]:
+        """Gap of each wall of the workspace at the posture of the last update [m]."""
+        x, y, z = self._geometry.tool(self._side).tolist()
+        low, high = self._lower, self._upper
+        return [x - low[0], y - low[1], z - low[2], high[0] - x, high[1] - y, high[2] - z]
 
     def _approach(self) -> list[float]:
         """How much nearer each kind may have come since it was measured [m]."""
@@ -262,7 +272,7 @@ class Surroundings:
             if then >= gap or then >= width:
                 continue
             if gap > 0.0:
-                floor = min(gap * (1.0 - min(reach / width, 1.0)), width) - TOLERANCE
+                floor = min(gap, width) * (1.0 - min(reach / width, 1.0)) - TOLERANCE
             else:
                 floor = gap - TOLERANCE_INSIDE
             if then < floor:
@@ -292,6 +302,8 @@ class Surroundings:
             sign = 1.0 if pair < 3 else -1.0
             slope = sign * self._geometry.tool_slope(self._side, pair % 3, self._q)[self._own]
         else:
+            if np.abs(self._measured_at[kind] - self._q).max() > UNMOVED:
+                self._gaps(rest, (kind,))  # something on the way was looked at since
             slope = self._geometry.slope(kind, pair, self._q)[self._own]
         approach = float(slope @ wanted)
         steepness = float(slope @ slope)
@@ -313,31 +325,27 @@ class Surroundings:
             there: view of ``rest``.
         """
         least = min(there.gaps)
-        way = rest - q
-        lengths = np.abs(way)
-        if not self._may_meet(lengths, there):
+        way, other = rest - q, self._other
+        if not self._may_meet(np.abs(way), there):
             return least
-        ways: list[float] = lengths.tolist()
-        longest, other = max(ways), self._other
+        watched = self._nearing(way, there, max(least, 0.0))
+        if not watched:
+            return least
+        allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in watched]
+        longest = float(np.abs(way).max())
         if other is not None and other.is_moving:
             longest = max(longest, float(np.abs(other.rest - other.posture).max()))
         pieces = min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
-        # A joint that brakes evenly from v needs the time 2 s / v for its way s.
-        times = [
-            2.0 * length / max(abs(speed), SLOWEST)
-            for length, speed in zip(ways, velocity.tolist(), strict=True)
-        ]
-        last = max(times)
-        allowed = [min(gap, 0.0) - TOLERANCE for gap in here.gaps]
-        for index in range(1, pieces):
-            left = 1.0 - index / pieces
-            passed = (1.0 - left) * last
-            gone = [1.0 - max(1.0 - passed / max(time, 1e-9), 0.0) ** 2 for time in times]
+        for share, gone in _braking(way.tolist(), velocity.tolist(), pieces):
             if other is not None and other.is_moving:
-                self._q[self._others] = other.rest - left**2 * (other.rest - other.posture)
-            middle = self.look(q + gone * way, here)
-            least = min(least, *middle.gaps)
-            if any(map(lt, middle.gaps, allowed)):
+                left = (1.0 - share) ** 2
+                self._q[self._others] = other.rest - left * (other.rest - other.posture)
+            posture = q + gone * way
+            gaps = (
+                self.look(posture, here).gaps if there.detailed else self._gaps(posture, watched)
+            )
+            least = min(least, *gaps)
+            if any(map(lt, gaps, allowed)):
                 least = -math.inf
                 break
         if other is not None and other.is_moving:
@@ -352,21 +360,38 @@ class Surroundings:
             rest: where it stops (n,) [rad].
             there: view of ``rest``.
         """
-        if there.detailed:
-            return 0.0
-        count, other = len(there.pairs), self._other
-        own: list[float] = (np.abs(rest - q) @ self._approaches).tolist()
-        least = min(there.gaps[count:]) - own[count]
+        return 0.0 if there.detailed else min(self._left(rest - q, there))
+
+    def _left(self, way: Array, there: View) -> list[float]:
+        """Gap of each entry that is left at least on a way to the posture of a view [m]."""
+        other = self._other
         theirs = 0.0
         if other is not None and other.is_moving:
             theirs = float(np.abs(other.rest - other.posture) @ self._other_levers)
-        for kind in range(count):
-            left = there.gaps[kind] - own[kind]
-            if kind in self._with_other:
-                left -= theirs
-            if left < least:
-                least = left
-        return least
+        *own, walls = (np.abs(way) @ self._approaches).tolist()
+        if theirs > 0.0:
+            for kind in self._with_other:
+                own[kind] += theirs
+        count = len(own)
+        return [*map(sub, there.gaps, own), min(there.gaps[count:]) - walls]
+
+    def _nearing(self, way: Array, there: View, least: float) -> list[int]:
+        """Entries that may come below a gap [m] on a way to the posture of a view."""
+        if there.detailed:
+            return list(range(len(there.gaps)))
+        *left, wall = self._left(way, there)
+        nearing = [kind for kind, gap in enumerate(left) if gap < least]
+        if wall < least:
+            nearing += range(len(left), len(there.gaps))
+        return nearing
+
+    def _gaps(self, q: Array, entries: Sequence[int]) -> list[float]:
+        """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m]."""
+        self._q[self._own] = q
+        self._geometry.update(self._q)
+        count = len(self._measured)
+        gaps = [self._measure(kind) for kind in entries if kind < count]
+        return gaps if len(gaps) == len(entries) else gaps + self._walls_left()
 
     def _may_meet(self, way: Array, there: View) -> bool:
         """Whether something may come too near on a way that ends where it does not."""
@@ -452,6 +477,23 @@ class Surroundings:
             detailed=detailed,
             sizes=tuple(sizes),
         )
+
+
+def _braking(
+    ways: list[float], velocities: list[float], pieces: int
+) -> Iterator[tuple[float, list[float]]]:
+    """Share of the time and of each joint's way that has passed after each piece but the last.
+
+    A joint that brakes evenly from v needs the time 2 s / v for its way s.
+    """
+    times = [
+        max(2.0 * abs(way) / max(abs(speed), SLOWEST), 1e-9)
+        for way, speed in zip(ways, velocities, strict=True)
+    ]
+    last = max(times)
+    for piece in range(1, pieces):
+        share = piece / pieces
+        yield share, [1.0 - max(1.0 - share * last / time, 0.0) ** 2 for time in times]
 
 
 def _mm(distance: float) -> str:
