@@ -1,6 +1,8 @@
 """The emulated controller as a process: its end, its restart and its errors."""
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -123,6 +125,28 @@ def test_killed_controller_is_followed_by_a_new_link_and_no_jump(
     trace = np.array(world.trace)
     assert np.abs(trace[-1] - HOME).max() > 0.05
     assert np.abs(np.diff(trace, axis=0)).max() < 0.06
+
+
+def test_controller_that_stood_still_does_not_catch_up(
+    emulator: Emulator, world: SmallWorld, cell_file: Path
+) -> None:
+    arm = load_cell(cell_file, "sim").arms["left"]
+    assert world.trace
+    with socket.create_connection((arm.ip, arm.tcp_port)) as client:
+        begin = None
+        for tick, _ in enumerate(FixedRateLoop(100.0, threading.Event())):
+            if tick == 60:
+                break
+            if tick in (20, 45):
+                emulator.process.send_signal(signal.SIGSTOP if tick == 20 else signal.SIGCONT)
+                begin = begin or len(world.trace)
+            moved = min(tick, 44) * 0.01 * 1.5 * np.eye(7)[0]  # 1.5 rad/s
+            command = {"command": "movej_canfd", "follow": True}
+            command["joint"] = [round(v) for v in np.degrees(HOME + moved) * 1e3]
+            client.sendall(json.dumps(command).encode() + b"\r\n")
+    speed = np.abs(np.diff(np.array(world.trace[begin:]), axis=0)).max() / 0.005
+    assert speed < 2.5  # rad/s in the world
+    assert emulator.control.status()["errors"] == []
 
 
 def test_controller_brings_its_arm_to_rest_before_it_ends(

@@ -24,7 +24,7 @@ LARGEST_FRAME_STEP = np.radians(10.0)
 NOMINAL_FRAME_PERIOD = 0.010
 """Period the speed check assumes at least, so that two frames in one packet do not count [s]."""
 RAMP_SHORTEST, RAMP_LONGEST = 0.005, 0.020
-"""Bounds of the ramp between two streamed targets [s]."""
+"""Bounds of the ramp between two streamed targets [s]; no joint is faster than it can be."""
 STREAM_SILENCE = 0.2
 """After this long without a frame the status returns to idle [s]."""
 FAST_STOP_ACCELERATION = 40.0
@@ -91,8 +91,10 @@ class Controller:
             return False
         if self.status == "move_J":
             self._events.append(False)
+        here = self._motion.at(now)
         period = min(max(now - self._last_frame, RAMP_SHORTEST), RAMP_LONGEST)
-        self._motion = Ramp(self._motion.at(now), goal, now, period)
+        period = max(period, float(np.max(np.abs(goal - here) / self.limits.speed)))
+        self._motion = Ramp(here, goal, now, period)
         self._last_frame, self._last_goal = now, goal
         self.status = "move_through_joint"
         return True

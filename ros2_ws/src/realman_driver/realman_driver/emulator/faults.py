@@ -24,6 +24,7 @@ restart        as after a power cycle: links closed, nothing heard for ``seconds
                new start from the measured joints
 hand_guiding   a hand moves joint 1 at ``speed`` [rad/s] (default 0.1); targets are ignored
 pendant        the pendant moves joint 1 by ``angle`` [rad] (default 0.2); ends by itself
+pendant_stop   somebody stops the arm at the pendant, gently with ``slow`` 1 (default 0)
 disable_joint  ``joint`` 1..7 is off until a client enables it
 joint_error    error bits ``code`` (default 0x0040) in ``joint`` 1..7 until cleared
 collision      system error 0x100D until cleared
@@ -120,7 +121,14 @@ class Faults:
             self._until.clear()
             self._fields.clear()
             self._frozen.clear()
-        elif name in ("joint_error", "disable_joint", "collision", "system_error", "pendant"):
+        elif name in (
+            "joint_error",
+            "disable_joint",
+            "collision",
+            "system_error",
+            "pendant",
+            "pendant_stop",
+        ):
             _happen(name, request, controller, now)
         elif name in FIELD_FAULTS:
             field = str(request.get("field"))
@@ -138,8 +146,8 @@ class Faults:
         else:
             raise UsageError(
                 f"fault is {name!r}; need one of {', '.join((*TIMED, *FIELD_FAULTS))}, pendant, "
-                "disable_joint, joint_error, collision, system_error, identity, tool, "
-                "lock_tools, clear"
+                "pendant_stop, disable_joint, joint_error, collision, system_error, identity, "
+                "tool, lock_tools, clear"
             )
         return name
 
@@ -155,6 +163,8 @@ def _happen(name: str, request: Mapping[str, Any], controller: Controller, now: 
         controller.enable_joint(joint - 1, False, now)
     elif name == "collision":
         controller.raise_error(COLLISION, now)
+    elif name == "pendant_stop":
+        controller.stop(now, "pendant", slow=bool(request.get("slow", 0)))
     elif name == "system_error":
         controller.raise_error(int(request.get("code", SENSOR_FAULT)), now)
     else:

@@ -31,12 +31,19 @@ log = logging.getLogger(__name__)
 
 MakeTable = Callable[[Controller, PushSetting], CommandTable]
 
+STREAMED = ("movej_canfd",)
+"""Commands that are void when they come late."""
+MOST_READS = 64
+"""Pieces of 64 KiB that a client may have sent meanwhile."""
 TICK = 0.005
 """Controller cycle [s]: the unit of the push setting."""
 TRACE_LENGTH = 4000
 """Ticks kept for the query "trace": 20 s."""
 MOST_CLIENTS = 16
 """Connections at a time; more are closed."""
+LONGEST_GAP = 0.030
+"""A process that is later than its cycle by more stood still [s]: by then a controller's own
+watchdog has given up what it was sent."""
 STOP_GRACE = 0.7
 """How long a stopping controller lets its client bring the arm to rest [s]."""
 
@@ -82,6 +89,8 @@ class ControllerServer:
         self._outbox = Outbox(self._faults)
         self._trace: deque[tuple[float, Array, Array]] = deque(maxlen=TRACE_LENGTH)
         self._ticks = 0
+        self._looked = time.monotonic()
+        self._stood = 0.0
         self._last_push = b""
         self._restarting = False
         self._running = True
@@ -108,18 +117,43 @@ class ControllerServer:
         due = time.monotonic()
         stop_by = None
         while True:
+            self._look()
             now = time.monotonic()
             if not self._running:
                 stop_by = now + STOP_GRACE if stop_by is None else stop_by
                 if now >= stop_by or not self._clients:
                     break
             if now >= due:
-                self._tick(now)
+                self._tick(self._now())
                 due = max(due + TICK, now)
             self._serve(max(due - time.monotonic(), 0.0))
         self._finish()
 
     # --- clock ---------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        """The controller's own clock [s], which stands while this process does."""
+        return time.monotonic() - self._stood
+
+    def _look(self) -> None:
+        """Notice that this process stood still: nothing is caught up with afterwards.
+
+        The motion goes on from where it was, and the targets that came meanwhile are void.
+        """
+        now = time.monotonic()
+        late = now - self._looked - TICK
+        self._looked = now
+        if late <= LONGEST_GAP:
+            return
+        self._stood += late
+        log.info("stood still for %.0f ms", late * 1e3)
+        if self._is_deaf(self._now()):
+            return
+        for line in list(self._clients):
+            for _ in range(MOST_READS):
+                if line not in self._clients or not select.select([line.socket], [], [], 0.0)[0]:
+                    break
+                self._read_client(line, self._now(), stale=True)
 
     def _tick(self, now: float) -> None:
         self._ticks += 1
@@ -141,7 +175,7 @@ class ControllerServer:
         self._act_out(self._controller, now)
         target = self._controller.step(now)
         self._plant.write_target(target)
-        self._trace.append((now, target, self._measured.q))
+        self._trace.append((time.monotonic(), target, self._measured.q))
         stalled = self._faults.active("stall", now)
         if not stalled:
             self._outbox.flush(now)
@@ -214,24 +248,27 @@ class ControllerServer:
 
     def _serve(self, wait: float) -> None:
         # select() keeps microseconds; epoll would round the wait up to whole milliseconds.
-        now = time.monotonic()
-        deaf = not self._faults.silent and any(
-            self._faults.active(name, now) for name in ("stall", "stop_reading", "restart")
-        )
         sockets = [] if self._control is None else self._control.descriptors
-        if not deaf:
+        if not self._is_deaf(self._now()):
             sockets += [line.socket for line in self._clients]
             sockets.append(self._listener)
         ready, _, _ = select.select(sockets, [], [], wait)
+        self._look()
         if not ready:
             return
-        now = time.monotonic()
+        now = self._now()
         if self._listener in ready:
             self._accept(now)
         for line in [c for c in self._clients if c.socket in ready]:
             self._read_client(line, now)
         if self._control is not None:
             self._control.serve(ready)
+
+    def _is_deaf(self, now: float) -> bool:
+        """Whether a fault keeps it from reading."""
+        return not self._faults.silent and any(
+            self._faults.active(name, now) for name in ("stall", "stop_reading", "restart")
+        )
 
     def _accept(self, now: float) -> None:
         try:
@@ -249,7 +286,14 @@ class ControllerServer:
         self._clients.append(line)
         log.info("client %s:%d connected", *peer)
 
-    def _read_client(self, line: Line, now: float) -> None:
+    def _read_client(self, line: Line, now: float, *, stale: bool = False) -> None:
+        """Carry out what a client sent.
+
+        Args:
+            line: of the client.
+            now: the controller's time [s].
+            stale: streamed targets came while this process stood still.
+        """
         lines = line.receive()
         if lines is None:
             self._lose(line, now)
@@ -263,7 +307,9 @@ class ControllerServer:
                 self._commands.malformed += 1
                 log.debug("not JSON: %.60r", text)
                 continue
-            reply = self._commands.answer(message, now) if isinstance(message, dict) else None
+            if not isinstance(message, dict) or (stale and message.get("command") in STREAMED):
+                continue
+            reply = self._commands.answer(message, now)
             if reply is None:
                 continue
             try:
@@ -304,7 +350,7 @@ class ControllerServer:
         return None if path is None else ControlServer(path, self._operate, patience=1.0)
 
     def _operate(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        now = time.monotonic()
+        now = self._now()
         command = request["command"]
         if command == "status":
             up = self._controller is not None and not self._restarting
@@ -343,12 +389,12 @@ class ControllerServer:
     # --- end -----------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        now = time.monotonic()
+        now = self._now()
         controller = self._controller
         if controller is not None and (self._clients or controller.moving(now)):
             controller.stop(now, "controller is shutting down", slow=False)
             # 2 rad/s brake in 50 ms; nothing but the set point has to run meanwhile.
-            while controller.moving(now := time.monotonic()):
+            while controller.moving(now := self._now()):
                 self._plant.write_target(controller.step(now))
                 select.select([], [], [], TICK)
         self._drop_clients(reset=False)
