@@ -186,7 +186,7 @@ ORDERS = (
     records.pack_stop(3, True), records.pack_settle(4, (0.0,) * 7), records.pack_clear(5, (1, 7)),
 )  # fmt: skip
 REPORTS = (
-    records.pack_state(1, 2.0, 3, json.dumps(STATE_PACKET).encode()),
+    records.pack_state(records.State(1, 0, 2.0, 3, json.dumps(STATE_PACKET).encode())),
     records.pack_pulse(Pulse(2, 0, 1, 0, 5, 0)), records.pack_answer(3, 0, "no"),
     records.pack_problem("no link"), records.pack_identity(IDENTITY),
 )  # fmt: skip

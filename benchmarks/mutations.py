@@ -79,8 +79,8 @@ MUTATIONS = (
     Mutation(
         name="the vendor's handle is never deleted",
         file=LINK,
-        old="        self._left.set()\n        os._exit(code)",
-        new="        self._arm.rm_delete_robot_arm()\n        os._exit(code)",
+        old="        self._left.set()\n        self.end(code)",
+        new="        self._arm.rm_delete_robot_arm()\n        self.end(code)",
         tests=(f"{T_LINK}::test_the_library_is_connected_once_and_never_deleted",),
     ),
     Mutation(
@@ -95,7 +95,9 @@ MUTATIONS = (
         file=LINK,
         old="if frame_at and now - frame_at > FRAME_TIMEOUT:",
         new="if False:",
-        tests=(f"{T_LINK}::test_library_that_does_not_return_ends_the_process",),
+        tests=(
+            f"{T_LINK}::test_library_that_fails_in_a_thread_ends_the_process_with_a_stop_and_the_reason",
+        ),
     ),
     Mutation(
         name="the old state is cleared on a new link",
@@ -108,8 +110,8 @@ MUTATIONS = (
     Mutation(
         name="no state outlives its link",
         file=CLIENT,
-        old="        self._newest = None\n        problem, self._problem",
-        new="        problem, self._problem",
+        old="        self._newest = None\n        self.link_error",
+        new="        self.link_error",
         tests=(f"{T_LINK}::test_no_state_outlives_its_link",),
     ),
     Mutation(

@@ -1,5 +1,6 @@
 """What the controller tells of the arm's readiness and health, and an arm against an obstacle."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def largest_step(controller, since: float = 0.0) -> float:
     [
         ("hand_guiding", {"seconds": 0.6}, "hand guiding (current_drag)"),
         ("pendant", {"angle": 0.1}, "a motion from the pendant"),
+        ("pendant_stop", {}, "a stop from the pendant or another program (stop)"),
     ],
 )
 def test_arm_in_other_hands_is_not_commanded_until_it_is_enabled_again(
@@ -66,6 +68,34 @@ def test_arm_in_other_hands_is_not_commanded_until_it_is_enabled_again(
     assert refusals[-1] == ""
     assert errors(controller) == ([], [0] * 7)
     assert largest_step(controller) < 0.06
+
+
+def test_stop_of_another_program_is_not_overridden_by_the_next_target(rig, controller) -> None:
+    rig.drive(wave, 0.5)
+    with socket.create_connection((controller.config.ip, 8080)) as other:
+        other.sendall(b'{"command":"set_arm_stop"}\r\n')
+        assert other.recv(100)
+    stopped_at = time.monotonic()
+    rig.drive(lambda t: wave(t + 0.5), 0.5)
+    assert "not_ready" in [state for _, state in rig.states]
+    assert rig.wait_for_state("stopped")
+    assert "call arm/enable" in rig.command(START)
+    assert controller.control.status()["status"] in ("stop", "slow_stop")  # the driver's own
+    trace = controller.control.trace()
+    held = trace[trace[:, 0] >= stopped_at + 0.1, 1:8]
+    assert np.ptp(held, axis=0).max() < 1e-9  # it braked, and no target came after
+    assert rig.wait_for(lambda: rig.driver.enable() == "")
+    assert rig.wait_for_state("connected")
+
+
+def test_own_stops_need_no_enable(rig, controller) -> None:
+    rig.drive(wave, 0.4)
+    assert rig.driver.stop_device("test", 1.0)
+    silence(rig, 0.3)
+    assert rig.wait_for_state("connected")
+    assert rig.client.latest().obstacle == ""
+    silence(rig, 0.15)  # of the commander
+    assert rig.command(rig.client.latest().position) == ""
 
 
 def test_disabled_joint_is_named_and_enabled_by_clearing(rig, controller) -> None:

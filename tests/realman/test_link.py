@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ import psutil
 import pytest
 
 from arm_driver.interface import ArmSample
-from realman_driver import link
+from ate_core.contract import load_cell
+from realman_driver import client as client_module
+from realman_driver import link, records
 from realman_driver.client import ArmClient
 
 from .conftest import RunningController, arm_config
@@ -76,7 +79,8 @@ def test_silent_node_makes_the_link_stop_the_arm_and_refuse_older_targets(
     assert wait_for(lambda: controller.control.status()["controlled_stops"] == 1)
     assert time.monotonic() - silent_since < 0.25
     assert controller.control.status()["status"] == "stop"
-    assert wait_for(lambda: client.health()["links made"] == "2")
+    assert wait_for(lambda: client.health().get("stops by the link", "").startswith("1, "))
+    assert client.health()["links made"] == "1"
     # This thread has not seen the new session: its target is older than the stop.
     frames = controller.control.status()["frames"]
     client.stream(START)
@@ -113,6 +117,52 @@ def test_ended_or_frozen_link_is_replaced_within_two_seconds(
     assert np.abs(np.diff(trace, axis=0)).max() < 0.02
     assert np.array_equal(trace[-1], trace[-20])
     assert sum(n.startswith("links lost") for n in client.health()) == 1
+
+
+def test_link_that_stood_still_stops_the_arm_instead_of_catching_up(
+    client: ArmClient, controller: RunningController
+) -> None:
+    stream(client)
+    process, begin = link_of(os.getpid()), time.monotonic()
+    process.send_signal(signal.SIGSTOP)
+    while (elapsed := time.monotonic() - begin) < 0.3:
+        if elapsed > 0.08:
+            process.send_signal(signal.SIGCONT)
+        client.stream(START + (0.15 + 0.5 * elapsed) * np.eye(7)[0])  # knows of no stop
+        time.sleep(0.01)
+    assert wait_for(lambda: client.health().get("stops by the link", "").startswith("1, "))
+    status = controller.control.status()
+    assert (status["status"], status["controlled_stops"]) == ("stop", 1)
+
+
+def test_link_to_be_replaced_brings_its_arm_to_rest_first(
+    client: ArmClient, controller: RunningController
+) -> None:
+    stream(client)
+    client._send_failed = True  # it took no orders, says the node
+    assert wait_for(lambda: bool(client.link_error))
+    assert wait_for(lambda: client.health()["links made"] == "2")
+    status = controller.control.status()  # a link that is just killed ends in a slow stop
+    assert (status["status"], status["controlled_stops"]) == ("stop", 1)
+
+
+def test_glide_whose_answer_is_lost_is_asked_for_again(monkeypatch) -> None:
+    client = ArmClient(load_cell(None, "sim").arms["left"])
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    there.setblocking(False)
+    with here, there:
+        client._channel, client._linked = here, True
+        now = time.monotonic()
+        orders = []
+        for seconds in (0.0, 1.0, 4.9, 5.1, 5.4, 5.5):
+            monkeypatch.setattr(client_module.time, "monotonic", lambda s=seconds: now + s)
+            assert not client.settle(START)
+            try:
+                orders.append((seconds, records.unpack_order(there.recv(records.LARGEST))))
+            except BlockingIOError:
+                continue
+    assert [seconds for seconds, _ in orders] == [0.0, 5.4]
+    assert orders[0][1].ticket != orders[1][1].ticket
 
 
 def test_stop_is_confirmed_while_clearing_waits_for_a_slow_controller(
@@ -207,29 +257,61 @@ def test_no_state_outlives_its_link(client: ArmClient) -> None:
     assert client.latest() is None
 
 
-STUCK = """
-import socket, time
+LINK_WITH_A_LIBRARY = """
+import json, os, socket, sys, time
 from realman_driver import link, records
+from realman_driver.connection import Connection
 from realman_driver.sdk import LinkConfig
 
-class Stuck:
+class Library:
     def rm_movej_canfd(self, *_):
-        time.sleep(60)
+        {call}
+
+def received():
+    while True:
+        try:
+            yield here.recv(999)
+        except BlockingIOError:
+            return
+
+def end(code):
+    here.setblocking(False)
+    print(controller.recv(99), *received())
+    sys.stdout.flush()
+    os._exit(code)
 
 here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 config = LinkConfig(
     ip="", tcp_port=0, udp_port=0, cycle=1, joints=7, tool_length=0.2, payload=0.5
 )
-stuck = link.Link(config, there, 0)
-stuck._tcp, stuck._arm = socket.socketpair()[0], Stuck()
+listener = socket.create_server(("127.0.0.1", 0))
+link = link.Link(config, there, 0)
+link._connection = Connection(socket.create_connection(listener.getsockname()))
+controller, _ = listener.accept()
+link._packet = json.dumps({{"joint_status": {{"joint_position": [0] * 7}}}}).encode()
+link._arm, link._pushed_at, link.end = Library(), time.monotonic(), end
+link.start()
 here.send(records.pack_stream(0, time.monotonic(), (0.0,) * 7))
 time.sleep(20)
 """
 
 
-def test_library_that_does_not_return_ends_the_process() -> None:
-    result = subprocess.run([sys.executable, "-c", STUCK], timeout=60)
-    assert result.returncode == link.WEDGED
+@pytest.mark.parametrize(
+    ("call", "code", "words"),
+    [
+        ("time.sleep(60)", link.WEDGED, b"does not return from a streamed target"),
+        ("raise OSError('torn')", link.DIED, b"OSError('torn')"),
+    ],
+    ids=["does not return", "raises"],
+)
+def test_library_that_fails_in_a_thread_ends_the_process_with_a_stop_and_the_reason(
+    call: str, code: int, words: bytes
+) -> None:
+    script = LINK_WITH_A_LIBRARY.format(call=call)
+    result = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True)
+    assert result.returncode == code
+    assert words in result.stdout
+    assert repr(link.FAST_STOP).encode() in result.stdout
 
 
 def test_the_library_is_connected_once_and_never_deleted() -> None:

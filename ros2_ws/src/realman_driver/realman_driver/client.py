@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -53,18 +54,38 @@ STOP_TIMEOUT = 0.09
 """Longest wait for the controller to confirm a stop [s]."""
 CLEAR_TIMEOUT = 6.0
 """Longest wait for the controller to clear its errors [s]."""
+END_TIMEOUT = 0.6
+"""How long a process that is to be replaced may take to bring its arm to rest [s]."""
 CLOSE_TIMEOUT = 1.2
 """Longest wait for the link process at the end [s]: one stop, and the arm at rest."""
 OWN_MOTION = 0.5
 """For this long after a target or a glide of ours, a moving arm may still obey it [s]."""
 SETTLE_RETRY = 0.2
 """Wait after a glide that failed [s]."""
+SETTLE_DEADLINE = 5.0
+"""A glide without an answer for this long is asked for again [s]: the link gives its own 4 s, and
+its answer may find no room."""
+STOP_SHOWN = 0.5
+"""How long a stop of somebody else is told [s]: the mode stays until the next motion, so it does
+not say when the stop is over."""
 
 
 def _to_enable(sample: ArmSample) -> tuple[int, ...]:
     """Joints, from 1, with an error of their own or without enable."""
     disabled = (number for number, on in enumerate(sample.enabled, 1) if not on)
     return tuple(sorted({*sample.faulty_joints, *disabled}))
+
+
+def _wait_for_end(process: "subprocess.Popen[bytes]") -> int:
+    """Let a process bring its arm to rest, then kill it; the exit code."""
+    stopped = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+    try:
+        if os.waitid(os.P_PID, process.pid, stopped | os.WEXITED) is None:
+            return process.wait(END_TIMEOUT)
+    except (ChildProcessError, subprocess.TimeoutExpired):
+        pass
+    process.kill()  # it hangs, is stopped and can do nothing for its arm, or has ended
+    return process.wait()
 
 
 def link_config(arm: ArmConfig) -> LinkConfig:
@@ -108,11 +129,15 @@ class ArmClient:
         self._answers: dict[int, Answer | None] = {}
         self._answered = threading.Condition()
         self._settling = 0
-        self._settle_at = 0.0
+        self._settle_at = self._settle_by = 0.0
+        self._foreign_stops = 0
+        self._stopped_at = -math.inf
         self._glided_at = self._streamed_at = -math.inf
         self._push: Push | None = None
         self._first_epoch = 0
         self._processes = self._lost_records = self._broken_packets = 0
+        self._links = self._own_stops = 0
+        self._why_stopped = ""
         self._lost: dict[str, int] = {}
         self._thread = threading.Thread(target=self._keep_link, name="arm link", daemon=True)
         self._session = (0, 0)
@@ -207,12 +232,12 @@ class ArmClient:
             if self._linked and now >= self._settle_at:
                 ticket = self._ticket()
                 if self._send(records.pack_settle(ticket, tuple(joints_to_degrees(q)))):
-                    self._settling = ticket
+                    self._settling, self._settle_by = ticket, now + SETTLE_DEADLINE
                 else:
                     self._forget(ticket)
             return False
         answer = self._answers.get(self._settling)
-        if answer is None and self._settling in self._answers:
+        if answer is None and self._settling in self._answers and now < self._settle_by:
             return False
         self._forget(self._settling)
         self._settling = 0
@@ -225,12 +250,14 @@ class ArmClient:
         """Counters of the link process and of those before it."""
         pulse = self._pulse
         values = {
-            "links made": str(self._session[0]),
+            "links made": str(self._links),
             "link processes started": str(self._processes),
             "records refused": str(self._lost_records),
             "state packets not understood": str(self._broken_packets),
         }
         values |= {f"links lost: {reason}": str(count) for reason, count in self._lost.items()}
+        if self._own_stops:
+            values["stops by the link"] = f"{self._own_stops}, last: {self._why_stopped}"
         push = self._push
         if push is not None:
             values |= remedies(push.errors, push.joint_errors)
@@ -362,21 +389,16 @@ class ArmClient:
     ) -> None:
         was_linked = self._linked
         self._linked, self._channel = False, None
-        channel.close()  # a process that still lives brings its arm to rest now
-        if reason == "ended":
-            try:
-                code = process.wait(1.0)
-            except subprocess.TimeoutExpired:
-                code = 0
-            if code < 0:
-                reason = f"ended by signal {-code}"
-        process.kill()
-        process.wait()
+        self._newest = None
+        self.link_error = self._problem or f"the link process {reason}"
         with self._answered:
             for ticket in self._answers:
                 self._answers[ticket] = Answer(ticket, -1, "the link was lost")
             self._answered.notify_all()
-        self._newest = None
+        channel.close()  # a process that still lives brings its arm to rest now
+        code = _wait_for_end(process)
+        if reason == "ended" and code < 0:
+            reason = f"ended by signal {-code}"
         problem, self._problem = self._problem, ""
         if self._stop.is_set():
             self.link_error = "closed"
@@ -391,6 +413,10 @@ class ArmClient:
             self._take_state(report)
         elif isinstance(report, Pulse):
             self._pulse = report
+            self._take_epoch(report.epoch)
+        elif isinstance(report, Answer) and report.ticket == 0:
+            self._own_stops, self._why_stopped = self._own_stops + 1, report.text
+            log.warning("the link stopped arm %s by itself: %s", self._config.ip, report.text)
         elif isinstance(report, Answer):
             with self._answered:
                 if report.ticket in self._answers:
@@ -400,6 +426,7 @@ class ArmClient:
             misfit = misfit_of(report, self._config)
             self._identity = identity_from_record(report, self._name, misfit)
             self._session = (self._session[0] + 1, self._first_epoch)
+            self._links, self._foreign_stops = self._links + 1, 0
             self._linked = True
             self.link_error = ""
             self._patience.well(f"connected to {self._name}")
@@ -408,10 +435,13 @@ class ArmClient:
             self._problem = report.text
             self._report(report.text)
 
+    def _take_epoch(self, epoch: int) -> None:
+        """Heed that older targets are void: the link stopped the arm, or somebody else did."""
+        if self._linked and epoch != self._session[1]:
+            self._session = (self._session[0] + 1, epoch)
+
     def _take_state(self, state: State) -> None:
-        if self._linked and state.epoch != self._session[1]:  # it stopped the arm by itself
-            self._session = (self._session[0] + 1, state.epoch)
-            log.warning("the link stopped arm %s: this process was silent", self._config.ip)
+        self._take_epoch(state.epoch)
         try:
             push = read_push(state.packet, len(self._config.joint_names))
         except PushError as error:
@@ -421,6 +451,11 @@ class ArmClient:
         self._sequence += 1
         self._push = push
         now = state.received
+        if state.foreign_stops != self._foreign_stops:
+            self._foreign_stops = state.foreign_stops
+            # The controller stops by itself too, and then says why.
+            explained = push.errors or any(push.joint_errors) or not all(push.enabled)
+            self._stopped_at = -math.inf if explained else now
         self._newest = sample_from_push(
             push,
             joints=len(self._config.joint_names),
@@ -429,6 +464,7 @@ class ArmClient:
             stamp_ns=state.stamp_ns,
             gliding=self._settling != 0 or now - self._glided_at < OWN_MOTION,
             streaming=now - self._streamed_at < OWN_MOTION,
+            stopped=now - self._stopped_at < STOP_SHOWN,
         )
 
     def _report(self, error: str) -> None:

@@ -87,6 +87,8 @@ PLANNED = frozenset(
 GLIDE = "move_J"
 STREAMED = "move_through_joint"
 PAUSED = "pause"
+READY = frozenset({"idle", STREAMED, "stop", "slow_stop"})
+"""Modes in which targets are followed; both stops last until the next motion."""
 
 
 def fault_text(errors: Sequence[int], joint_errors: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arm_driver.interface import ArmIdentity, ArmSample
-from realman_driver.codes import GLIDE, GUIDING, PAUSED, PLANNED, STREAMED, fault_text
+from realman_driver.codes import GLIDE, GUIDING, PAUSED, PLANNED, READY, STREAMED, fault_text
 from realman_driver.push import Push
 from realman_driver.records import Identity
 
@@ -55,6 +55,7 @@ def sample_from_push(
     stamp_ns: int,
     gliding: bool = False,
     streaming: bool = True,
+    stopped: bool = False,
 ) -> ArmSample:
     """Convert one state packet; what cannot be true is its ``doubt``.
 
@@ -68,6 +69,7 @@ def sample_from_push(
         stamp_ns: wall-clock receive time [ns].
         gliding: whether this driver lets the set point glide.
         streaming: whether this driver sent targets a short while ago.
+        stopped: whether somebody else stopped the arm a short while ago.
     """
     velocity = _array(push.speed, joints, RAD_PER_S_PER_SPEED)
     return ArmSample(
@@ -80,7 +82,9 @@ def sample_from_push(
         wrench=None if wrench_doubt(push) else np.array(push.zero_force) * THOUSANDTH,
         fault=fault_text(push.errors, push.joint_errors),
         faulty_joints=tuple(n for n, bits in enumerate(push.joint_errors, 1) if bits),
-        obstacle=obstacle(push, float(np.max(np.abs(velocity))), gliding, streaming),
+        obstacle=obstacle(
+            push, float(np.max(np.abs(velocity))), gliding, streaming, stopped=stopped
+        ),
         doubt="; ".join(_doubts(push)),
         mode=push.mode,
         temperature=_told(push.temperature),
@@ -89,7 +93,9 @@ def sample_from_push(
     )
 
 
-def obstacle(push: Push, speed: float, gliding: bool, streaming: bool) -> str:
+def obstacle(
+    push: Push, speed: float, gliding: bool, streaming: bool, *, stopped: bool = False
+) -> str:
     """Why the arm follows no targets although it reports no error; empty when it is ready.
 
     Args:
@@ -97,7 +103,10 @@ def obstacle(push: Push, speed: float, gliding: bool, streaming: bool) -> str:
         speed: largest joint speed [rad/s].
         gliding: whether this driver lets the set point glide.
         streaming: whether this driver sent targets a short while ago.
+        stopped: whether somebody else stopped the arm a short while ago.
     """
+    if stopped:
+        return f"a stop from the pendant or another program ({push.mode})"
     if push.mode in GUIDING:
         return f"{GUIDING[push.mode]} ({push.mode})"
     if push.mode == PAUSED:
@@ -106,6 +115,8 @@ def obstacle(push: Push, speed: float, gliding: bool, streaming: bool) -> str:
         return f"a motion from the pendant or another program ({push.mode})"
     if push.mode == STREAMED and not streaming and speed > FOREIGN_SPEED:
         return f"targets of another program ({push.mode})"
+    if push.mode and push.mode not in (*READY, *PLANNED):
+        return f"the mode {push.mode[:40]!r}, which this driver does not know"
     disabled = [str(number) for number, on in enumerate(push.enabled, 1) if not on]
     if disabled:
         return f"joint {', '.join(disabled)} disabled: call arm/clear_errors to enable"

@@ -29,7 +29,7 @@ _BEAT = struct.Struct("=BB")
 _STOP = struct.Struct("=BBIB")
 _SETTLE = struct.Struct("=BBI7d")
 _CLEAR = struct.Struct("=BBIB")
-_STATE = struct.Struct("=BBIdq")
+_STATE = struct.Struct("=BBIIdq")
 _PULSE = struct.Struct("=BBBIIIII")
 _ANSWER = struct.Struct("=BBIi160s")
 _PROBLEM = struct.Struct("=BB320s")
@@ -44,7 +44,7 @@ class Stream(NamedTuple):
     """One pass-through target."""
 
     epoch: int
-    """The link's own stops that the sender knows of."""
+    """The newest epoch that the sender knows of; see `State`."""
     made: float
     """When it was made, monotonic [s]."""
     degrees: tuple[float, ...]
@@ -82,7 +82,9 @@ class State(NamedTuple):
     """One state packet as it came from the controller."""
 
     epoch: int
-    """Stops that the link made by itself so far."""
+    """Counts what made older targets void: the link's own stops, and those of others."""
+    foreign_stops: int
+    """Stops so far that nobody here asked for."""
     received: float
     """When it arrived, monotonic [s]."""
     stamp_ns: int
@@ -97,11 +99,11 @@ class Pulse(NamedTuple):
     phase: int
     """KNOCKING, CONNECTING or LINKED."""
     epoch: int
-    """Stops that the link made by itself so far."""
+    """As in `State`."""
     frames: int
     """Targets given to the SDK."""
     refused: int
-    """Targets not given to it: too old, of an old epoch, or the controller does not read."""
+    """Targets not given to it: too late, of an old epoch, followed by a newer one at once."""
     pushes: int
     """State packets received."""
     repeated: int
@@ -109,10 +111,10 @@ class Pulse(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a request."""
+    """What became of a request, or why the link stopped the arm."""
 
     ticket: int
-    """Of the request."""
+    """Of the request; 0: nobody asked, the link stopped the arm by itself."""
     code: int
     """0: done and confirmed."""
     text: str
@@ -226,9 +228,10 @@ def unpack_order(data: bytes) -> Order:
     raise RecordError(f"no order has the kind {kind}")
 
 
-def pack_state(epoch: int, received: float, stamp_ns: int, packet: bytes) -> bytes:
-    """A `State`."""
-    return _STATE.pack(STATE, VERSION, epoch & 0xFFFFFFFF, received, stamp_ns) + packet
+def pack_state(state: State) -> bytes:
+    """A `State`; its counters go round at 2^32."""
+    counts = (state.epoch & 0xFFFFFFFF, state.foreign_stops & 0xFFFFFFFF)
+    return _STATE.pack(STATE, VERSION, *counts, state.received, state.stamp_ns) + state.packet
 
 
 def pack_pulse(pulse: Pulse) -> bytes:
@@ -263,8 +266,8 @@ def unpack_report(data: bytes) -> Report:
     kind = _kind(data)
     try:
         if kind == STATE:
-            _, _, epoch, received, stamp_ns = _STATE.unpack_from(data)
-            return State(epoch, received, stamp_ns, data[_STATE.size :])
+            _, _, epoch, foreign, received, stamp_ns = _STATE.unpack_from(data)
+            return State(epoch, foreign, received, stamp_ns, data[_STATE.size :])
         if kind == PULSE:
             return Pulse(*_PULSE.unpack(data)[2:])
         if kind == ANSWER:

@@ -7,9 +7,7 @@ push is not left to the library either: while its stop waits for a reply, or a q
 arm stops, it takes no packet, and a long list of errors ends the process.
 """
 
-import contextlib
 import functools
-import os
 import socket
 from dataclasses import dataclass
 from types import ModuleType
@@ -21,6 +19,8 @@ from realman_driver.records import Identity
 
 SILENT = 4
 """Log level that keeps the library off stdout."""
+CYCLE = 0.005
+"""Unit of the push setting [s]."""
 TOOL_NAME = "gripper"
 TOOL_FRAME = 2
 """Force coordinate of the push: the tool frame."""
@@ -231,24 +231,6 @@ def read_identity(arm: Any, config: LinkConfig) -> Identity:
         load=(tool["payload"], tool["x"], tool["y"], tool["z"]),
         install=(install["x"], install["y"], install["z"]),
     )
-
-
-def find_socket(ip: str, port: int) -> socket.socket:
-    """A second descriptor of the library's connection: tells its end, and bytes not yet taken.
-
-    Raises:
-        DeviceError: the library has no such connection.
-    """
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                continue
-            found = socket.socket(fileno=os.dup(int(name)))
-            with contextlib.suppress(OSError):
-                if found.type == socket.SOCK_STREAM and found.getpeername() == (ip, port):
-                    return found
-            found.close()
-    raise DeviceError(f"the connection to {ip}:{port} broke while it was set up")
 
 
 def open_push(config: LinkConfig) -> socket.socket:

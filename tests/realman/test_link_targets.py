@@ -1,0 +1,310 @@
+"""Targets on their way through the link process: late ones stop the arm, none leave in a burst."""
+
+import itertools
+import json
+import math
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from realman_driver import link as link_module
+from realman_driver import records, stopper
+from realman_driver.connection import Connection
+from realman_driver.link import FAST_STOP, Link
+from realman_driver.pacing import TargetPacer
+from realman_driver.records import Answer, Pulse, State
+from realman_driver.sdk import LinkConfig
+
+CONFIG = LinkConfig(
+    ip="127.0.0.1", tcp_port=0, udp_port=0, cycle=1, joints=7, tool_length=0.2, payload=0.5
+)
+SPEED = 115.0
+"""Joint 1 of the targets moves at 2 rad/s [deg/s]."""
+
+
+class FakeArm:
+    """The library's arm: notes what it was given."""
+
+    def __init__(self, clock) -> None:
+        self.clock = clock
+        self.sent: list[tuple[float, float]] = []
+        self.broken = False
+
+    def rm_movej_canfd(self, q, follow) -> int:
+        self.sent.append((self.clock(), q[0]))
+        return 0
+
+    def rm_set_arm_stop(self) -> int:
+        return 0
+
+    def rm_movej(self, *_) -> int:
+        if self.broken:
+            raise OSError("the library broke")
+        return 0
+
+
+class Bench:
+    """A link without threads of its own, on a clock that the test moves."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 100.0
+        self.epoch = 0
+        for module in (link_module, stopper):
+            monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        self.node, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.node.setblocking(False)
+        self.link = Link(CONFIG, there, 0)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        tcp = socket.create_connection(self.listener.getsockname())
+        self.controller, _ = self.listener.accept()
+        self.arm = FakeArm(lambda: self.now)
+        self.link._connection, self.link._arm = Connection(tcp), self.arm
+        self.push()
+
+    def push(self, status: str = "move_through_joint") -> None:
+        """The controller pushes its state."""
+        here = self.arm.sent[-1][1] * 1e3 if self.arm.sent else 0.0
+        joints = {"joint_position": [here, *[0] * 6]}
+        state = {"arm_current_status": status, "joint_status": joints}
+        self.link._packet = json.dumps(state, separators=(",", ":")).encode()
+        self.link._pushed_at = self.now
+        self.link._stops.look(self.link._packet, self.now)
+
+    def target(self, age: float = 0.0, degrees: float | None = None) -> None:
+        """The node makes a target that was due ``age`` ago."""
+        made = self.now - age
+        q = SPEED * (made - 100.0) if degrees is None else degrees
+        self.node.send(records.pack_stream(self.epoch, made, (q, *(0.0,) * 6)))
+
+    def tick(self, count: int = 1) -> None:
+        """A period in which all are in time."""
+        for _ in range(count):
+            self.now += 0.01
+            self.push()
+            self.target()
+            self.link.turn()
+
+    def reports(self) -> list[records.Report]:
+        reports = []
+        while True:
+            try:
+                reports.append(records.unpack_report(self.node.recv(records.LARGEST)))
+            except BlockingIOError:
+                return reports
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the link stopped the arm at the controller and told the node."""
+        self.controller.setblocking(False)
+        try:
+            line = self.controller.recv(4096)
+        except BlockingIOError:
+            return False
+        reports = self.reports()
+        told = {r.epoch for r in reports if isinstance(r, Pulse | State)}
+        why = [r.text for r in reports if isinstance(r, Answer) and r.ticket == 0]
+        assert line == FAST_STOP and self.link._epoch in told and why and all(why)
+        return True
+
+    def close(self) -> None:
+        for part in (self.node, self.listener, self.controller):
+            part.close()
+
+
+@pytest.fixture
+def bench(monkeypatch) -> Iterator[Bench]:
+    bench = Bench(monkeypatch)
+    yield bench
+    bench.close()
+
+
+def test_targets_in_time_leave_one_by_one(bench) -> None:
+    bench.tick(50)
+    assert len(bench.arm.sent) == 50
+    assert not bench.stopped
+
+
+def test_of_targets_that_waited_only_the_newest_leaves(bench) -> None:
+    bench.tick(5)
+    bench.arm.sent.clear()
+    bench.now += 0.03
+    bench.push()
+    for age in (0.02, 0.01, 0.0):
+        bench.target(age)
+    for _ in range(5):
+        bench.link.turn()
+    assert [q for _, q in bench.arm.sent] == [pytest.approx(SPEED * 0.08)]
+    assert not bench.stopped
+
+
+def test_no_two_targets_leave_within_five_milliseconds(bench) -> None:
+    bench.tick(3)
+    for _ in range(200):  # a node that bunches its ticks
+        bench.now += 0.001
+        bench.push()
+        bench.target()
+        bench.link.turn()
+    times = [t for t, _ in bench.arm.sent]
+    assert min(b - a for a, b in itertools.pairwise(times)) > 0.0049
+    assert len(times) > 40
+    assert not bench.stopped
+
+
+@pytest.mark.parametrize("stall", [0.045, 0.06, 0.099, 0.3, 2.0])
+@pytest.mark.parametrize("who", ["the link", "both"])
+def test_stall_of_the_link_stops_the_arm_and_sends_nothing_that_waited(bench, stall, who) -> None:
+    bench.tick(5)
+    bench.arm.sent.clear()
+    bench.now += stall
+    bench.push()
+    for place in range(int(stall * 100)) if who == "the link" else ():
+        bench.target(stall - 0.01 * (place + 1))
+    bench.link.turn()
+    assert bench.arm.sent == []
+    assert bench.link._epoch == bench.epoch + 1
+    assert bench.stopped
+    bench.target(degrees=SPEED * 0.06)
+    bench.link.turn()
+    assert bench.arm.sent == []  # the node does not know of the stop yet
+
+
+def test_target_that_waited_in_the_node_stops_the_arm(bench) -> None:
+    bench.tick(5)
+    bench.now += 0.01
+    bench.push()
+    bench.target(age=0.031)
+    bench.link.turn()
+    assert len(bench.arm.sent) == 5
+    assert bench.stopped
+
+
+def test_stall_of_an_idle_link_stops_nothing(bench) -> None:
+    bench.tick(5)
+    for _ in range(20):  # the node looks, but wants nothing
+        bench.now += 0.01
+        bench.push()
+        bench.node.send(records.pack_beat())
+        bench.link.turn()
+    bench.now += 0.08
+    bench.link.turn()
+    assert not bench.stopped
+
+
+def test_silent_node_stops_the_arm(bench) -> None:
+    bench.tick(5)
+    for _ in range(11):
+        bench.now += 0.01
+        bench.push()
+        bench.link.turn()
+    assert bench.stopped
+
+
+def test_silent_controller_gets_no_targets(bench) -> None:
+    bench.tick(5)
+    for _ in range(8):  # its network acknowledges, nobody reads
+        bench.now += 0.01
+        bench.target()
+        bench.link.turn()
+    assert 5 + 5 <= len(bench.arm.sent) <= 5 + 6
+    assert bench.stopped
+
+
+def test_controller_that_answers_gets_targets_although_its_push_is_lost(bench) -> None:
+    bench.tick(5)
+    for _ in range(20):
+        bench.now += 0.01
+        bench.link._answered_at = bench.now
+        bench.target()
+        bench.link.turn()
+    assert len(bench.arm.sent) == 25
+    assert not bench.stopped
+
+
+def test_controller_that_pushes_but_leaves_a_question_unanswered_gets_no_targets(bench) -> None:
+    bench.tick(5)
+    bench.link._step = ("probe", bench.now)
+    bench.tick(60)
+    assert 39 <= len(bench.arm.sent) - 5 <= 41
+    assert bench.stopped
+
+
+def test_no_target_is_added_to_many_that_have_not_arrived(bench, monkeypatch) -> None:
+    bench.tick(5)
+    monkeypatch.setattr(Connection, "unacknowledged", lambda _: 2049)
+    bench.tick()
+    assert len(bench.arm.sent) == 5
+    assert bench.stopped
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first", "a later one"])
+def test_target_far_from_the_last_or_from_the_arm_stops_the_arm(bench, first) -> None:
+    if not first:
+        bench.tick(5)
+    sent = len(bench.arm.sent)
+    bench.now += 0.01
+    bench.push()
+    bench.target(degrees=11.0)
+    bench.link.turn()
+    assert len(bench.arm.sent) == sent
+    assert bench.stopped
+
+
+@pytest.mark.parametrize("status", ["stop", "slow_stop"])
+def test_stop_of_somebody_else_makes_the_targets_void_and_is_told(bench, status) -> None:
+    bench.tick(5)
+    bench.push(status)
+    bench.target()
+    bench.link.turn()
+    assert len(bench.arm.sent) == 5
+    assert bench.link._epoch == bench.epoch + 1
+    assert bench.link._stops.foreign == 1
+    bench.epoch += 1  # the node heard of it
+    bench.tick()
+    assert len(bench.arm.sent) == 6  # it decides
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_own_stop_is_not_taken_for_one_of_somebody_else(bench, fast) -> None:
+    bench.tick(5)
+    bench.node.send(records.pack_stop(7, fast))
+    bench.link.turn()
+    for _ in range(5):
+        bench.now += 0.005
+        bench.push("stop" if fast else "slow_stop")
+        bench.link.turn()
+    assert bench.link._stops.foreign == 0
+    bench.tick(5)
+    bench.push("stop")  # but the next one is
+    assert bench.link._stops.foreign == 1
+
+
+def test_stop_in_force_when_the_link_begins_is_nobodys_news(monkeypatch) -> None:
+    bench = Bench(monkeypatch)
+    bench.link._stops = stopper.StopWatch((bench.link._fast, bench.link._slow))
+    bench.push("slow_stop")
+    assert bench.link._stops.foreign == 0
+    bench.close()
+
+
+def test_glide_that_fails_is_answered(bench, monkeypatch) -> None:
+    bench.arm.broken = True
+    died = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.exc_value))
+    bench.node.send(records.pack_settle(9, (0.0,) * 7))
+    bench.link.turn()
+    for thread in threading.enumerate():
+        if thread.name == "settle":
+            thread.join(5.0)
+    assert isinstance(died[0], OSError)
+    answers = {r.ticket: r.code for r in bench.reports() if isinstance(r, Answer)}
+    assert answers == {9: -1}
+    assert bench.link._settling is None
+
+
+def test_first_look_is_in_time() -> None:
+    pacer = TargetPacer()
+    assert pacer.lateness(1e6) == 0.0
+    assert pacer.age(1e6) == 0.0
+    assert math.isinf(pacer.step((1.0,), lambda: ()))
