@@ -144,6 +144,8 @@ class ArmDriver:
         self._strange = False  # the arm may be elsewhere than it was known to be
         self._was_ready = False
         self._settled = False
+        self._unlinked = False  # there was no link since the last session
+        self._hiccup = False  # the set point was lost, but nobody has to end anything
         self._gliding = False
         self._moves_itself = False  # it may brake, glide or follow somebody else
         self._obeyed_stops = 0
@@ -364,6 +366,8 @@ class ArmDriver:
         settling = not stops.refusal and fresh is not None and not self._settle(fresh, stops.epoch)
         with self._motion:
             self._obey(stops.refusal or (SETTLING if settling else ""), stops)
+            if self._hiccup:  # nothing is sent, whoever goes on commanding
+                self._filter.reset(SETTLING, silence=False)
             self._continue_home(now)
             output = self._filter.step(now, None if fresh is None else fresh.position)
             home_ended = self._home_ended
@@ -374,6 +378,7 @@ class ArmDriver:
             obstacle=obstacle,
             doubt=self._doubt,
             settling=settling,
+            hiccup=self._hiccup,
             home_ended=home_ended,
         )
         with self._gate:
@@ -389,17 +394,19 @@ class ArmDriver:
         """Look at the newest state; returned when it is new and good."""
         session = self._backend.session
         sample = self._backend.latest()
+        self._unlinked = self._unlinked or bool(self._backend.link_error)
         with self._gate:
             forget, self._forget = self._forget, False
             if session != self._session:
                 # The arm may have moved or restarted; before the first link nothing was sent.
                 moved = self._session != 0
+                strange, self._unlinked = moved and self._unlinked, False
                 self._session, forget = session, True
                 self._newest = self._good = None
             else:
-                moved = forget and bool(self._doubt)  # where it is now is believed anew
+                moved = strange = forget and bool(self._doubt)  # where it is is believed anew
             if moved:
-                self._strange = True
+                self._strange = self._strange or strange
                 self._give_up_set_point()
         if forget:
             self._plausibility.forget()
@@ -506,8 +513,12 @@ class ArmDriver:
         if stops.anew:
             self._end_homing(refusal)
             # After a hiccup of the stream its commander goes on; nobody enabled anything.
-            self._filter.reset(refusal, silence=self._strange or bool(refusal))
-            self._strange = False
+            silence = self._strange or bool(stops.refusal)
+            self._filter.reset(refusal, silence=silence)
+            self._hiccup, self._strange = not silence, False
+        self._hiccup = self._hiccup and not self._settled and not stops.refusal
+        if self._hiccup:
+            refusal = ""
         passed = stops.count != self._obeyed_stops
         if refusal == self._obeyed and not passed:
             return

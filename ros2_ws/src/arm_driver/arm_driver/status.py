@@ -65,6 +65,8 @@ class Condition:
     """As in `DriverStatus`."""
     settling: bool = False
     """Whether the device's set point still glides to the measured joints."""
+    hiccup: bool = False
+    """Whether it does so after a hiccup of stream or link, by which no commander loses the arm."""
     home_ended: str = ""
     """Why the last way home ended."""
 
@@ -112,7 +114,7 @@ def state_and_reason(
         (bool(ended_by_enable), "stopped", ended_by_enable),
         (not condition.fresh, "no_feedback", condition.doubt or output.reason),
         (bool(inactive), "not_ready", inactive),
-        (condition.settling, "not_ready", SETTLING),
+        (condition.settling, "holding" if condition.hiccup else "not_ready", SETTLING),
     )
     for applies, state, reason in rows:
         if applies:
