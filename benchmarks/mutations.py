@@ -53,7 +53,7 @@ FILTER, LEASE = "ate_core/ate_core/safety.py", "ate_core/ate_core/lease.py"
 DRIVER = "arm_driver/arm_driver/driver.py"
 LINK, CLIENT = "realman_driver/realman_driver/link.py", "realman_driver/realman_driver/client.py"
 T_SAFETY, T_CONDITIONS = "tests/core/test_safety.py", "tests/arm/test_conditions.py"
-T_LINK = "tests/realman/test_link.py"
+T_LINK, T_TARGETS = "tests/realman/test_link.py", "tests/realman/test_link_targets.py"
 
 MUTATIONS = (
     Mutation(
@@ -122,6 +122,32 @@ MUTATIONS = (
         tests=(
             f"{T_LINK}::test_silent_node_makes_the_link_stop_the_arm_and_refuse_older_targets",
         ),
+    ),
+    Mutation(
+        name="a target that waited stops the arm",
+        file=LINK,
+        old="if age > LONGEST_GAP:",
+        new="if False:",
+        tests=(f"{T_TARGETS}::test_target_that_waited_in_the_node_stops_the_arm",),
+        quick=True,
+    ),
+    Mutation(
+        name="a link that stood still stops the arm",
+        file=LINK,
+        old="if self._streaming and late > LONGEST_GAP:",
+        new="if False:",
+        tests=(
+            f"{T_TARGETS}::test_stall_of_the_link_stops_the_arm_and_sends_nothing_that_waited",
+        ),
+        quick=True,
+    ),
+    Mutation(
+        name="a stop of somebody else voids the targets",
+        file=LINK,
+        old="if self._stops.foreign != self._heeded:",
+        new="if False:",
+        tests=(f"{T_TARGETS}::test_stop_of_somebody_else_makes_the_targets_void_and_is_told",),
+        quick=True,
     ),
     Mutation(
         name="the same packet again is an old state",

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ate_core.errors import DeviceError
+from ate_core.priority import CONTROL, set_niceness
 from realman_driver import records, sdk
 from realman_driver.connection import Connection, find_connection
 from realman_driver.pacing import LARGEST_STEP, LONGEST_GAP, TargetPacer
@@ -147,7 +148,9 @@ class Link:
             self._phase = records.CONNECTING
             identity = self._connect()
             self._phase = records.LINKED
-            self._send(records.pack_identity(identity))
+            while not self._send(records.pack_identity(identity)):
+                if self._ending.wait(LOOK_PERIOD):  # without it the node has no link
+                    break
             reason = self._watch()
         except DeviceError as error:
             self._send(records.pack_problem(str(error)))
@@ -443,10 +446,13 @@ class Link:
     def _answer(self, ticket: int, code: int, text: str = "") -> None:
         self._send(records.pack_answer(ticket, code, text))
 
-    def _send(self, record: bytes) -> None:
-        """Never wait for the node; what finds no room is lost."""
-        with contextlib.suppress(OSError):
+    def _send(self, record: bytes) -> bool:
+        """Never wait for the node; what finds no room is lost, and the answer is False."""
+        try:
             self._channel.send(record)
+        except OSError:
+            return False
+        return True
 
     def _report_pulse(self) -> None:
         pulse = Pulse(
@@ -504,6 +510,7 @@ class Link:
 def main() -> NoReturn:
     """Entry point: the socket's number, the configuration as JSON, the first epoch."""
     descriptor, config, epoch = sys.argv[1:]
+    set_niceness(CONTROL)  # whatever the node has: this process must not be late
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's: it brings the arm to rest
     sys.setswitchinterval(0.0005)  # a target must not wait 5 ms for a thread that computes
     channel = socket.socket(fileno=int(descriptor))

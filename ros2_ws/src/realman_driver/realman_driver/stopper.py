@@ -85,7 +85,11 @@ class Stopper:
 
 
 class StopWatch:
-    """Counts the stops that the states tell of and nobody here asked for. Time is an argument."""
+    """Counts the stops that the states tell of and nobody here asked for. Time is an argument.
+
+    The mode stays until the next motion. A controller that took a target before any state told of
+    the stop, within one period of its push, would keep it from being seen.
+    """
 
     def __init__(self, own: tuple[Stopper, ...]) -> None:
         """Begin; the first state tells where the arm is, whoever stopped it before.

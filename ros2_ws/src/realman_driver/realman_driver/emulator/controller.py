@@ -27,6 +27,9 @@ RAMP_SHORTEST, RAMP_LONGEST = 0.005, 0.020
 """Bounds of the ramp between two streamed targets [s]; no joint is faster than it can be."""
 STREAM_SILENCE = 0.2
 """After this long without a frame the status returns to idle [s]."""
+STOP_LASTS = 0.020
+"""A stop is carried out before targets are heard again, even of an arm at rest [s]: several
+states tell of it."""
 FAST_STOP_ACCELERATION = 40.0
 """Brake of set_arm_stop [rad/s2]: several times the planner's, as joints stop on their own."""
 
@@ -56,7 +59,7 @@ class Controller:
         stop keeps the set point, wherever the arm is.
         """
         self._motion: Motion = Hold(np.array(measured, dtype=np.float64))
-        self._last_frame = -np.inf
+        self._last_frame = self._stopped_at = -np.inf
         self._last_goal: Array | None = None
         self.status = "idle"
 
@@ -86,7 +89,7 @@ class Controller:
     def stream(self, goal: Array, now: float) -> bool:
         """Take one pass-through frame (movej_canfd); False when the joints do not respond."""
         self.frames += 1
-        if self.faulted or self._guided or not self._frame_is_sound(goal, now):
+        if self.faulted or self._guided or self._stops(now) or not self._frame_is_sound(goal, now):
             self.refused_frames += 1
             return False
         if self.status == "move_J":
@@ -105,7 +108,7 @@ class Controller:
             self._events.append(False)
         acceleration = float(np.min(self.limits.acceleration)) if slow else FAST_STOP_ACCELERATION
         self._motion = Brake(self._motion.at(now), self._motion.velocity(now), now, acceleration)
-        self._last_goal = None
+        self._last_goal, self._stopped_at = None, now
         self.status = "slow_stop" if slow else "stop"
         self.controlled_stops += 1
         log.info("controlled stop: %s", reason)
@@ -190,6 +193,11 @@ class Controller:
             "status": self.status,
             "setpoint": self._motion.at(now).tolist(),
         }
+
+    def _stops(self, now: float) -> bool:
+        """Whether a stop is still carried out."""
+        brakes = isinstance(self._motion, Brake) and not self._motion.done(now)
+        return brakes or now < self._stopped_at + STOP_LASTS
 
     # --- checks --------------------------------------------------------------------------
 
