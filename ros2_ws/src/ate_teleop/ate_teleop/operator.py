@@ -71,7 +71,7 @@ class OperatorSettings:
     command_timeout: float
     """Silence after which the arm's driver brakes; a stroke then goes on from where the arm was
     measured [s]."""
-    stall_limit: float = 0.1
+    stall_limit: float = 0.12
     """Time between two ticks above which a stroke is over, and a home button must be pressed
     anew: hand and buttons went on unseen [s]."""
     lag_limit: float = 0.3
