@@ -188,6 +188,29 @@ def test_the_emergency_stop_reaches_the_arm_without_any_other_node(node, peer) -
     assert status(peer)["estop"] == ""
 
 
+def test_the_emergency_stop_waits_neither_for_a_stop_nor_for_a_trajectory(node, peer) -> None:
+    request = peer.node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
+    stop = peer.node.create_client(Trigger, "/left/arm/stop")
+    assert peer.spin_until(lambda: request.get_subscription_count() > 0)
+    assert stop.wait_for_service(5.0)
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def hang(reason: str) -> bool:
+        asked.set()
+        return goes_on.wait(20.0)
+
+    node._driver.stop = hang
+    stopping = stop.call_async(Trigger.Request())
+    assert peer.spin_until(asked.is_set)
+    with node._follower._lock:
+        request.publish(String(data="somebody is in the cell"))
+        assert says(peer, "estop", "somebody is in the cell")
+        assert node._backend.stops[-1] is True
+    assert not stopping.done()
+    goes_on.set()
+    assert peer.spin_until(stopping.done)
+
+
 def test_a_trajectory_is_followed_through_the_filter_to_its_end(node, peer) -> None:
     tool = peer.node.create_publisher(JointTrajectory, "/left/arm/joint_trajectory", COMMAND_QOS)
     assert peer.spin_until(lambda: tool.get_subscription_count() > 0)

@@ -227,6 +227,14 @@ def test_states_of_another_hosts_clock_are_stamped_on_receipt_and_it_is_said_onc
     assert bench.backend.latest().sequence == 30
 
 
+@pytest.mark.parametrize("stamp", [-5 * 10**9, 1, 2**31 * 10**9, 2**31 * 10**9 + 2**32])
+def test_a_stamp_that_means_nothing_is_replaced_by_the_time_of_receipt(bench, stamp) -> None:
+    bench.run(30)  # on time, all of them
+    bench.now += TICK
+    bench.stands(bench.home, stamp)
+    assert bench.backend.latest().stamp_ns == bench.wall_ns()
+
+
 def test_a_late_delivery_keeps_the_stamp_of_its_state(bench, caplog) -> None:
     bench.run(5)
     made = bench.wall_ns()

@@ -130,11 +130,13 @@ def test_the_controller_manager_is_asked_for_the_state_of_the_controller(monkeyp
     take_answer = client.call_async.return_value.add_done_callback.call_args[0][0]
     items = [Mock(state="inactive"), Mock(state="active")]
     items[0].name, items[1].name = "fpc", "joint_state_broadcaster"
-    take_answer(Mock(result=lambda: Mock(controller=items)))
-    take_answer(Mock(result=lambda: Mock(controller=items[1:])))
+    done = {"cancelled": lambda: False, "exception": lambda: None}
+    take_answer(Mock(result=lambda: Mock(controller=items), **done))
+    take_answer(Mock(result=lambda: Mock(controller=items[1:]), **done))
+    take_answer(Mock(cancelled=lambda: False, exception=lambda: RuntimeError("it left")))
     client.service_is_ready.return_value = False
     ask()
-    assert states == ["inactive", "not loaded", ""]
+    assert states == ["inactive", "not loaded", "", ""]
 
 
 @pytest.mark.parametrize("rate", [50.0, 100.0])

@@ -8,6 +8,8 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
@@ -136,3 +138,23 @@ def test_a_transition_that_raises_is_told_and_leaves_the_node_unconfigured(make)
     assert lamp.trigger_activate() == ERROR
     assert "the lamp has no filament" in lamp.inactive_reason
     assert lamp.state_label != "active"
+
+
+def test_a_transition_that_the_state_does_not_have_is_answered_with_no(make) -> None:
+    lamp = make()
+    lamp.problem = ""
+
+    def change(number: int = 0, label: str = "") -> bool:
+        request = ChangeState.Request(transition=Transition(id=number, label=label))
+        return lamp._service_change_state.callback(request, ChangeState.Response()).success
+
+    assert not change(label="activate")  # not configured yet
+    assert change(label="configure")
+    for _ in range(2):
+        assert not change(Transition.TRANSITION_CONFIGURE)
+        assert not change(99)
+        assert not change(label="fly")
+    assert change(Transition.TRANSITION_ACTIVATE)
+    assert not change(Transition.TRANSITION_ACTIVATE)
+    assert lamp.orders == [True]
+    assert lamp.is_active

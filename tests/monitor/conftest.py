@@ -81,7 +81,7 @@ class ListeningArms:
         if not self.alive:
             return
         for publisher in self._states:
-            publisher.publish(self._joints(velocity=[0.0, self.speed]))
+            publisher.publish(self._joints(velocity=[0.0] * 6 + [self.speed]))
 
 
 @pytest.fixture

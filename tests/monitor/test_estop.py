@@ -1,7 +1,9 @@
 """The emergency stop of the cell: its rules, and its node and command over real DDS."""
 
 import json
+import math
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -109,6 +111,24 @@ def test_only_a_reset_of_the_same_stop_node_ends_the_stop_of_a_node():
     assert listener.reason == "button" and changes == ["button"]
     hear("third", 6)
     assert listener.reason == "" and changes == ["button", ""]
+
+
+@pytest.mark.parametrize(
+    "velocity", [[], [0.0], [0.0] * 6, [0.0] * 6 + [math.nan], [math.nan] + [0.0] * 6]
+)
+def test_an_arm_whose_speeds_are_not_all_told_is_not_at_rest(velocity):
+    pytest.importorskip("rclpy")
+    from sensor_msgs.msg import JointState
+
+    from cell_monitor.nodes.estop_node import EstopNode
+
+    state = EstopState("first", ("left",))
+    state.stop("button")
+    node = SimpleNamespace(_state=state, _joint_counts={"left": 7})
+    EstopNode._take_joints(node, "left", JointState(velocity=velocity))
+    assert "still moves" in state.reset(time.monotonic())
+    EstopNode._take_joints(node, "left", JointState(velocity=[0.0] * 7))
+    assert state.reset(time.monotonic()) == ""
 
 
 def test_the_command_succeeds_only_when_every_arm_with_a_driver_has_confirmed():

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text
 
 REST_SPEED = 0.02
 """Joint speed up to which an arm counts as at rest; measured speeds jitter below it [rad/s]."""
@@ -49,8 +49,8 @@ def parse_report(text: str) -> ArmReport | None:
     try:
         status = json.loads(text)
         return ArmReport(
-            state=str(status["state"]),
-            reason=str(status.get("reason", "")),
+            state=plain_text(status["state"]),
+            reason=plain_text(status.get("reason", "")),
             stopped=bool(status.get("estop", False)),
         )
     except UNREADABLE:
@@ -79,7 +79,7 @@ class EstopState:
         """Stop the cell; True when it was not stopped before."""
         if self.reason:
             return False
-        self.reason = reason or "somebody asked for it without a reason"
+        self.reason = plain_text(reason) or "somebody asked for it without a reason"
         return True
 
     def take_report(self, side: str, report: ArmReport) -> None:

@@ -369,7 +369,8 @@ class ForwardPositionArm:
         wall_ns = self._wall_ns()
         self._clock_errors.append(abs(wall_ns - device_ns))
         if min(self._clock_errors) <= CLOCK_TOLERANCE * 1e9:
-            return device_ns
+            # Late, or a stamp that means nothing.
+            return device_ns if self._clock_errors[-1] <= LINK_TIMEOUT * 1e9 else wall_ns
         if not self._told_clock:
             self._told_clock = True
             log.warning(

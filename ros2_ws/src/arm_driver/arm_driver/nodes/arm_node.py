@@ -1,7 +1,7 @@
 """ROS node of one arm: commands in, state out, safety filter and back end between.
 
-Threads: the node's callbacks in one, the stop and the emergency stop in one of their own
-(`StopNode`), the stream of targets in one that is watched (`GuardedStream`); calls that wait for
+Threads: the node's callbacks in one, the stop and the emergency stop in one each (`StopNode`,
+`EstopNode`), the stream of targets in one that is watched (`GuardedStream`); calls that wait for
 the device get their own, so nothing waits for them.
 """
 
@@ -25,7 +25,7 @@ from arm_driver.interface import ArmBackend
 from arm_driver.nodes import messages
 from arm_driver.nodes.arm_parameters import ArmParameters
 from arm_driver.nodes.arm_reports import ArmReports
-from arm_driver.nodes.stop_node import StopNode
+from arm_driver.nodes.stop_node import EstopNode, StopNode
 from arm_driver.nodes.trajectory_action import TrajectoryAction
 from arm_driver.nodes.trajectory_commander import COMMANDER as TRAJECTORY
 from arm_driver.nodes.trajectory_commander import TrajectoryCommander
@@ -34,6 +34,7 @@ from ate_core.contract import Cell
 from ate_core.devices import ArmConfig
 from ate_core.nodes.command_source import CommandSources, commander_of, publishers_of
 from ate_core.nodes.device_node import DeviceNode
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
@@ -95,8 +96,9 @@ class ArmNode(DeviceNode):
             self, arm, cell.safety, self._follower, self._present, self._guard.route_problem
         )
         self._follower.on_end = partial(self._driver.release, TRAJECTORY)
-        self._stop_node = StopNode(self, self._follower.cancel)
-        self.companions = [self._stop_node]
+        self._stop_node = StopNode(self, self._driver)
+        self._estop_node = EstopNode(self, self._driver)
+        self.companions = [self._stop_node, self._estop_node]
         """Nodes with a thread of their own."""
         self.create_timer(1.0, self._diagnose)
         self.manage(f"{arm.namespace}/arm")
@@ -135,21 +137,23 @@ class ArmNode(DeviceNode):
         command = name(topics.joint_command)
         self._sources = CommandSources(publishers_of(self, command))
         self._made_ns: dict[str, int] = {}  # stamp of each source's last command
-        self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
+        listen(self, JointState, command, self._take_command, COMMAND_QOS)
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
             other = topics.of_arm(cell.arms[side].namespace, topics.joint_states)
-            self.create_subscription(
+            listen(
+                self,
                 JointState,
                 other,
                 partial(self._see_other, cell.arms[side].joint_names),
                 SENSOR_QOS,
             )
-        self.create_subscription(Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
+        listen(self, Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         self.create_service(Trigger, name("arm/enable"), self._enable)
         self.create_service(Trigger, name("arm/clear_errors"), self._clear_errors)
         self.create_service(Trigger, name("arm/home"), self._home)
-        self._stop_node.connect(self._driver, name("arm/stop"))
+        self._estop_node.connect()
+        self._stop_node.connect(name("arm/stop"))
         self._trajectories.connect(name(topics.joint_trajectory))
         self._offer_action(name("arm/follow_joint_trajectory"))
 

@@ -1,10 +1,9 @@
-"""The way to stop an arm that no other callback of its driver can block.
+"""The ways to stop an arm that no other callback of its driver can block.
 
-A node of its own beside the driver's, run by a thread of its own: it is answered while the
-driver's node waits for a device.
+Nodes of their own beside the driver's, each run by a thread of its own: they are answered while
+the driver's node waits for a device, and neither waits for the other. They know the driver alone;
+whoever moves the arm learns of a stop from it.
 """
-
-from collections.abc import Callable
 
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -14,44 +13,60 @@ from arm_driver.nodes import messages
 from ate_core.nodes.estop import EstopListener
 
 
-class StopNode(Node):
-    """``arm/stop`` and the emergency stop of the cell."""
+def _beside(owner: Node, what: str) -> dict[str, object]:
+    """Options of a node beside another, with its name and namespace."""
+    return {
+        "node_name": f"{owner.get_name()}_{what}",
+        "namespace": owner.get_namespace(),
+        "use_global_arguments": False,
+        "start_parameter_services": False,
+    }
 
-    def __init__(self, owner: Node, on_stop: Callable[[str], object]) -> None:
+
+class StopNode(Node):
+    """``arm/stop``."""
+
+    def __init__(self, owner: Node, driver: ArmDriver) -> None:
         """Create the node beside its owner, silent until `connect`.
 
         Args:
             owner: node of the driver.
-            on_stop: told the reason of every stop, after the driver was stopped.
+            driver: what to stop.
         """
-        super().__init__(
-            f"{owner.get_name()}_stop",
-            namespace=owner.get_namespace(),
-            use_global_arguments=False,
-            start_parameter_services=False,
-        )
-        self._on_stop = on_stop
-        self._driver: ArmDriver | None = None
+        super().__init__(**_beside(owner, "stop"))
+        self._driver = driver
 
-    def connect(self, driver: ArmDriver, service: str) -> None:
-        """Begin to listen.
+    def connect(self, service: str) -> None:
+        """Offer the service.
 
         Args:
-            driver: what to stop.
-            service: name of the service ``arm/stop``.
+            service: name of ``arm/stop``.
         """
-        self._driver = driver
         self.create_service(Trigger, service, self._stop_arm)
-        self._estop = EstopListener(self, self._take_estop)
 
     def _stop_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        assert self._driver is not None
         confirmed = self._driver.stop("stopped by service; call arm/enable")
-        self._on_stop("arm/stop was called")
         return messages.answer(response, "" if confirmed else "the controller did not confirm")
 
+
+class EstopNode(Node):
+    """The emergency stop of the cell."""
+
+    def __init__(self, owner: Node, driver: ArmDriver) -> None:
+        """Create the node beside its owner, deaf until `connect`.
+
+        Args:
+            owner: node of the driver.
+            driver: what to stop.
+        """
+        super().__init__(**_beside(owner, "estop"))
+        self._driver = driver
+
+    def connect(self) -> None:
+        """Begin to listen."""
+        self._estop = EstopListener(self, self._take_estop)
+
     def _take_estop(self, reason: str) -> None:
-        assert self._driver is not None
         if not reason:
             self._driver.estop_reset()
             self.get_logger().info("emergency stop reset: a new act moves the arm")
@@ -59,4 +74,3 @@ class StopNode(Node):
         confirmed = self._driver.estop(reason)
         told = "" if confirmed else "; the controller did not confirm"
         self.get_logger().error(f"EMERGENCY STOP: {reason}{told}")
-        self._on_stop(f"emergency stop: {reason}")

@@ -17,6 +17,7 @@ from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.errors import SafetyError
 from ate_core.nodes.command_source import CommandSources, publishers_of
+from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS
 from ate_core.nodes.waiting import NewestOnly
 from ate_core.streams import header_stamp_ns
@@ -69,7 +70,7 @@ class TrajectoryCommander:
     def connect(self, topic: str) -> None:
         """Listen to trajectories on a topic."""
         self._sources = CommandSources(publishers_of(self._node, topic))
-        self._node.create_subscription(JointTrajectory, topic, self._take, COMMAND_QOS)
+        listen(self._node, JointTrajectory, topic, self._take, COMMAND_QOS)
 
     def accept(self, message: JointTrajectory, asked: Asked, **options: object) -> str:
         """Check a trajectory and follow it; returns why not, or nothing. May take its time.

@@ -5,6 +5,7 @@
 """
 
 import importlib
+import math
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from std_msgs.msg import String
 
 from ate_core.cell_description import Frame, FrameTree, cell_description
 from ate_core.geometry import matrix_to_pose
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
@@ -65,7 +67,7 @@ class DescriptionNode(Node):
         self._standing.publish(transforms(self._tf_message, self._frames.standing, now))
         for arm in cell.arms.values():
             topic = cell.topics.of_arm(arm.namespace, cell.topics.joint_states)
-            self.create_subscription(JointState, topic, self._move, SENSOR_QOS)
+            listen(self, JointState, topic, self._move, SENSOR_QOS)
 
     def _say(self, topic: str, text: str) -> None:
         self.create_publisher(String, topic, LATCHED_QOS).publish(String(data=text))
@@ -77,7 +79,8 @@ class DescriptionNode(Node):
         if 0 <= stamp_ns - self._last_ns.get(key, 0) < TRANSFORM_PERIOD_NS:
             return
         self._last_ns[key] = stamp_ns
-        positions = dict(zip(message.name, message.position, strict=False))
+        told = zip(message.name, message.position, strict=False)
+        positions = {name: angle for name, angle in told if math.isfinite(angle)}
         frames = self._frames.moved(positions)
         self._moving.publish(transforms(self._tf_message, frames, stamp))
 

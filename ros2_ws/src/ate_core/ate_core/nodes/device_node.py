@@ -18,6 +18,7 @@ import time
 import traceback
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -46,6 +47,7 @@ class DeviceNode(LifecycleNode):
             description="configure and activate by itself; false where a manager does it",
             read_only=True,
         )
+        self._refuse_unknown_transitions()
         self._autostart = bool(self.declare_parameter("autostart", True, descriptor).value)
         self._claim: DeviceClaim | None = None
         self._begun = False
@@ -142,6 +144,32 @@ class DeviceNode(LifecycleNode):
         return self._rest("error processing", self._reason)
 
     # --- parts -------------------------------------------------------------------------------
+
+    def _refuse_unknown_transitions(self) -> None:
+        """Answer no to a transition that the present state does not have.
+
+        rclpy raises for those, which would end the process of whoever is activated twice.
+        """
+        change = self._service_change_state.callback
+
+        def answer(
+            request: ChangeState.Request, response: ChangeState.Response
+        ) -> ChangeState.Response:
+            known = {
+                label: number for number, label, *_ in self._state_machine.available_transitions
+            }
+            asked = request.transition
+            wanted = known.get(asked.label) if asked.label else asked.id
+            if wanted in known.values():
+                return change(request, response)
+            self.get_logger().warning(
+                f"transition {asked.label or asked.id} is refused: {self.state_label} has "
+                f"{', '.join(known)}"
+            )
+            response.success = False
+            return response
+
+        self._service_change_state.callback = answer
 
     def _look(self) -> str:
         """Why the device is not ours; when it is, begin to connect."""

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.qos import LATCHED_QOS
 
 STATE_TOPIC = "/estop"
@@ -43,16 +43,17 @@ class EstopListener:
         self._resets: dict[str, int] = {}  # of each e-stop node heard
         self.reason = ""
         """Why the cell is stopped; empty while it is not."""
+        # Not by `listen`: a stop that fails must end the process, whatever it raises.
         node.create_subscription(String, REQUEST_TOPIC, self._take_request, REQUEST_QOS)
         node.create_subscription(String, STATE_TOPIC, self._take_state, LATCHED_QOS)
 
     def _take_request(self, message: String) -> None:
-        self._latch(message.data or "somebody asked for it without a reason")
+        self._latch(plain_text(message.data) or "somebody asked for it without a reason")
 
     def _take_state(self, message: String) -> None:
         try:
             state = json.loads(message.data)
-            stopped, reason = bool(state["stopped"]), str(state["reason"])
+            stopped, reason = bool(state["stopped"]), plain_text(state["reason"])
             instance, resets = str(state["instance"]), int(state["resets"])
         except UNREADABLE:
             self._latch(f"{STATE_TOPIC} is not readable: {message.data[:60]!r}")

@@ -10,8 +10,9 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
 
 UNFIT = frozenset({"stopped", "fault", "not_ready", "disconnected"})
@@ -53,7 +54,7 @@ class ArmWatch:
         ]
         for device, topic in watched:
             take = partial(self._take_status, device)
-            node.create_subscription(String, topic, take, LATCHED_QOS)
+            listen(node, String, topic, take, LATCHED_QOS)
         node.create_timer(LOOK_PERIOD, self._look_for_silence)
 
     @property
@@ -72,7 +73,7 @@ class ArmWatch:
     def _take_status(self, device: str, message: String) -> None:
         try:
             status = json.loads(message.data)
-            state, reason = str(status["state"]), str(status.get("reason", ""))
+            state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
         except UNREADABLE:
             state, reason = "not_ready", f"status is not readable: {message.data[:60]!r}"
         text = f"is {state} {reason}".rstrip()

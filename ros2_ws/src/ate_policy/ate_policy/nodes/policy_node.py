@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 from ate_core.errors import UsageError
 from ate_core.loop import FixedRateLoop, LoopStats
 from ate_core.nodes.command_source import unique_commander
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
@@ -100,9 +101,7 @@ class PolicyNode(Node):
     def _make_interfaces(self) -> None:
         topics = self.cell.topics
         for spec in self._buffer.needed:
-            self.create_subscription(
-                MESSAGES[spec.kind], spec.topic, partial(self._receive, spec), SENSOR_QOS
-            )
+            listen(self, MESSAGES[spec.kind], spec.topic, partial(self._receive, spec), SENSOR_QOS)
         self._arm = {
             side: self.create_publisher(
                 JointState, topics.of_arm(arm.namespace, topics.joint_command), COMMAND_QOS

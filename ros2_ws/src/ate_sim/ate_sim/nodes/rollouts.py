@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError, DeviceError
+from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
 from ate_core.nodes.runner import spinning
 from ate_sim.realtime.control import SimControl
@@ -71,13 +72,15 @@ class RolloutNode(Node):
         for side, arm in cell.arms.items():
             home = topics.of_arm(arm.namespace, "arm/home")
             self.triggers[home] = self.create_client(Trigger, home)
-            self.create_subscription(
+            listen(
+                self,
                 JointState,
                 topics.of_arm(arm.namespace, topics.joint_states),
                 lambda message, side=side: self.joints.update({side: np.array(message.position)}),
                 SENSOR_QOS,
             )
-            self.create_subscription(
+            listen(
+                self,
                 JointState,
                 topics.of_arm(arm.namespace, topics.gripper_states),
                 lambda message, side=side: self.openings.update({side: message.position[0]}),

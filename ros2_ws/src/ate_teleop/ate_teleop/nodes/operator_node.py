@@ -10,6 +10,7 @@ from std_msgs.msg import String
 from ate_core.contract import SIDES
 from ate_core.loop import FixedRateLoop
 from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.runner import run_node
@@ -56,10 +57,8 @@ class OperatorNode(Node):
         self._recording = False
         self._grip_held = False
         self._estop = EstopListener(self, self._tell_stop)
-        self.create_subscription(String, topics.gripper_status, self._take_gripper, LATCHED_QOS)
-        self.create_subscription(
-            String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS
-        )
+        listen(self, String, topics.gripper_status, self._take_gripper, LATCHED_QOS)
+        listen(self, String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS)
         self.create_timer(1.0, self._diagnose)
         self._stop = threading.Event()
         self._failure: BaseException | None = None

@@ -4,6 +4,7 @@ Arms, grippers, operators and policies latch on ``/estop/request`` by themselves
 what ends a stop, not what makes it work.
 """
 
+import math
 import sys
 import time
 import uuid
@@ -19,6 +20,7 @@ from std_srvs.srv import Trigger
 from ate_core.errors import DeviceError
 from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
@@ -48,12 +50,13 @@ class EstopNode(Node):
             side: topics.of_arm(arm.namespace, topics.joint_states)
             for side, arm in cell.arms.items()
         }
+        self._joint_counts = {side: len(arm.joint_names) for side, arm in cell.arms.items()}
         self._joints: list[Subscription] = []
         self._publisher = self.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
-        self.create_subscription(String, REQUEST_TOPIC, self._take_request, REQUEST_QOS)
+        listen(self, String, REQUEST_TOPIC, self._take_request, REQUEST_QOS)
         for side, topic in self._status_topics.items():
-            self.create_subscription(String, topic, partial(self._take_status, side), LATCHED_QOS)
+            listen(self, String, topic, partial(self._take_status, side), LATCHED_QOS)
         self.create_service(Trigger, "/estop/set", self._set)
         self.create_service(Trigger, "/estop/reset", self._reset)
         self.create_timer(PERIOD, self._repeat)
@@ -69,7 +72,9 @@ class EstopNode(Node):
             self._state.take_report(side, report)
 
     def _take_joints(self, side: str, message: JointState) -> None:
-        speed = max((abs(value) for value in message.velocity), default=float("inf"))
+        # Joints without a speed, or with one that is no number, are not at rest.
+        speeds = [abs(value) for value in message.velocity if math.isfinite(value)]
+        speed = max(speeds) if len(speeds) == self._joint_counts[side] else math.inf
         self._state.take_speed(side, speed, time.monotonic())
 
     def _stop(self, reason: str) -> None:
@@ -81,9 +86,7 @@ class EstopNode(Node):
         self._publish()
         self.get_logger().error(f"EMERGENCY STOP: {self._state.reason}")
         self._joints = [
-            self.create_subscription(
-                JointState, topic, partial(self._take_joints, side), SENSOR_QOS
-            )
+            listen(self, JointState, topic, partial(self._take_joints, side), SENSOR_QOS)
             for side, topic in self._joint_topics.items()
         ]
 

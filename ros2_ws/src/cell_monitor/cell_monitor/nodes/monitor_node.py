@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_text
 from ate_core.nodes.qos import DEFAULT_QOS
 from ate_core.nodes.runner import run_node
@@ -53,7 +54,7 @@ class MonitorNode(Node):
         self._published: dict[str, int] = {}
         self._published_at = 0.0
         self._aggregate = self.create_publisher(DiagnosticArray, "/diagnostics_agg", DEFAULT_QOS)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._take, DEFAULT_QOS)
+        listen(self, DiagnosticArray, "/diagnostics", self._take, DEFAULT_QOS)
         self.create_timer(LOOK_PERIOD, self._look)
         self.create_timer(MANAGE_PERIOD, self._manage)
 

@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from ate_core.contract import Cell
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
+from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
 from cell_monitor.estop_state import ArmReport, Confirmation, parse_report
 
@@ -49,7 +50,7 @@ def stop(cell: Cell, reason: str, timeout: float) -> dict[str, Confirmation]:
             for side, arm in cell.arms.items()
         }
         for side, topic in topics.items():
-            node.create_subscription(String, topic, partial(take, side), LATCHED_QOS)
+            listen(node, String, topic, partial(take, side), LATCHED_QOS)
         while (elapsed := time.monotonic() - begin) < timeout:
             request.publish(String(data=reason))
             _spin_for(executor, PERIOD)

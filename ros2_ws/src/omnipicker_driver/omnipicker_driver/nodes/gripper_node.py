@@ -13,16 +13,18 @@ from std_msgs.msg import String
 
 from ate_core.contract import Cell
 from ate_core.errors import DeviceError
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.command_source import CommandSources, publishers_of
 from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.diagnostics import health_line
 from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
+from ate_core.streams import header_stamp_ns
 from omnipicker_driver.client import ClientConfig, GripperClient
 from omnipicker_driver.driver import ESTOP, DriverConfig, GripperDriver
 from omnipicker_driver.gate import GateConfig, GripperCommand
@@ -94,10 +96,8 @@ class GripperNode(DeviceNode):
         command = name(topics.gripper_command)
         self._refusals = Repeated()
         self._sources = CommandSources(publishers_of(self, command))
-        self.create_subscription(JointState, command, self._take_command, COMMAND_QOS)
-        self.create_subscription(
-            String, name(topics.arm_status), self._take_arm_status, LATCHED_QOS
-        )
+        listen(self, JointState, command, self._take_command, COMMAND_QOS)
+        listen(self, String, name(topics.arm_status), self._take_arm_status, LATCHED_QOS)
         self._estop = EstopListener(self, self._take_estop)
         self.create_timer(TICK, self._tick)
         self.create_timer(1.0, self._publish_diagnostics)
@@ -105,7 +105,7 @@ class GripperNode(DeviceNode):
     # --- in the executor -----------------------------------------------------------------
 
     def _take_command(self, message: JointState, info: Mapping[str, int | None]) -> None:
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
+        stamp_ns = header_stamp_ns(message)
         age = (self.get_clock().now().nanoseconds - stamp_ns) / 1e9
         now = time.monotonic()
         sender = self._sources.identify(message.header.frame_id, info, now)
@@ -125,7 +125,7 @@ class GripperNode(DeviceNode):
     def _take_arm_status(self, message: String) -> None:
         try:
             status = json.loads(message.data)
-            state, reason = str(status["state"]), str(status["reason"])
+            state, reason = plain_text(status["state"]), plain_text(status["reason"])
         except UNREADABLE:
             self.get_logger().warning(
                 f"arm/status is not readable: {message.data[:60]!r}", throttle_duration_sec=1.0

@@ -17,6 +17,7 @@ from arm_driver.plant import Measurement, Plant
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError
 from ate_core.loop import FixedRateLoop
+from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
@@ -43,9 +44,7 @@ class ControllersNode(Node):
             if options.wrench_topic
             else None
         )
-        self.create_subscription(
-            Float64MultiArray, options.command_topic, self._take_command, COMMAND_QOS
-        )
+        listen(self, Float64MultiArray, options.command_topic, self._take_command, COMMAND_QOS)
         self._stop = threading.Event()
         self._loop = FixedRateLoop(STATES_PER_TICK * cell.rates.arm_state, self._stop)
         self._thread = threading.Thread(target=self._broadcast, name="broadcasters")

@@ -9,13 +9,14 @@ import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 
 from arm_driver.nodes.arm_node import run_arm_node
 from ate_core.devices import ArmConfig
+from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
+from ate_core.streams import header_stamp_ns
 from ros2_control_driver.client import ForwardPositionArm, Options, arm_options
 
 ASK_PERIOD = 0.2
@@ -43,7 +44,7 @@ def connect(arm: ArmConfig, node: Node) -> ForwardPositionArm:
             message.position,
             message.velocity,
             message.effort,
-            Time.from_msg(message.header.stamp).nanoseconds,
+            header_stamp_ns(message),
         )
 
     def take_wrench(message: WrenchStamped) -> None:
@@ -53,12 +54,12 @@ def connect(arm: ArmConfig, node: Node) -> ForwardPositionArm:
     def take_description(message: String) -> None:
         backend.take_description(message.data)
 
-    node.create_subscription(JointState, options.state_topic, take_state, SENSOR_QOS)
+    listen(node, JointState, options.state_topic, take_state, SENSOR_QOS)
     if options.description_topic:
-        node.create_subscription(String, options.description_topic, take_description, LATCHED_QOS)
+        listen(node, String, options.description_topic, take_description, LATCHED_QOS)
     watch_controller(node, options, backend.take_controller_state)
     if options.wrench_topic:
-        node.create_subscription(WrenchStamped, options.wrench_topic, take_wrench, SENSOR_QOS)
+        listen(node, WrenchStamped, options.wrench_topic, take_wrench, SENSOR_QOS)
     return backend
 
 
@@ -84,6 +85,9 @@ def watch_controller(node: Node, options: Options, take: Callable[[str], None]) 
     client = node.create_client(service, f"{options.controller_manager}/list_controllers")
 
     def take_answer(future: Any) -> None:
+        if future.cancelled() or future.exception() is not None:
+            take("")
+            return
         states = {item.name: item.state for item in future.result().controller}
         take(states.get(controller, "not loaded"))
 
