@@ -170,7 +170,7 @@ MUTATIONS = (
     Mutation(
         name="a repeated stamp is refused",
         file=LEASE,
-        old='if stamp <= self._stamps.get(commander, float("-inf")):',
+        old="if stamp <= known.stamp:",
         new="if False:",
         tests=(f"{T_SAFETY}::test_repeated_stamp_is_refused_so_a_stale_target_cannot_live_on",),
     ),
@@ -185,8 +185,8 @@ MUTATIONS = (
     Mutation(
         name="who talked through a stop must fall silent",
         file=LEASE,
-        old="        self._muted.update(self._heard)",
-        new="        pass",
+        old="            known.muted = why\n",
+        new="            pass\n",
         tests=(f"{T_SAFETY}::test_a_commander_that_talked_through_a_stop_must_fall_silent_first",),
     ),
     Mutation(
@@ -293,8 +293,8 @@ MUTATIONS = (
     Mutation(
         name="doubt of a state",
         file=DRIVER,
-        old="self._doubt = sample.doubt or self._plausibility.doubt(sample, self._target)",
-        new='self._doubt = ""',
+        old="        if self._doubt:\n            return None",
+        new='        self._doubt = ""',
         tests=(f"{T_CONDITIONS}::test_a_false_state_is_named_not_published_and_the_arm_holds",),
     ),
     Mutation(
@@ -344,8 +344,8 @@ MUTATIONS = (
     Mutation(
         name="the gripper refuses during a stop",
         file="omnipicker_driver/omnipicker_driver/gate.py",
-        old="        if self._stops.is_set:\n            return f",
-        new="        if False:\n            return f",
+        old="if self._stops.is_set else obstacle",
+        new="if False else obstacle",
         tests=(
             "tests/gripper/test_gripper_gate.py::"
             "test_stream_that_went_on_through_a_stop_must_fall_silent_first",
@@ -388,10 +388,10 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        name="the gripper orders commands without the wall clock",
-        file="omnipicker_driver/omnipicker_driver/gate.py",
-        old="if command.stamp_ns == source.stamp_ns or now - command.age < source.stamp:",
-        new="if command.stamp_ns <= source.stamp_ns:",
+        name="commands are ordered without the wall clock",
+        file=LEASE,
+        old="mark.made_ns == known.mark.made_ns",
+        new="mark.made_ns <= (known.mark.made_ns or 0)",
         tests=(
             "tests/gripper/test_gripper_driver.py::"
             "test_wall_clock_that_is_set_costs_one_command_and_moves_nothing",

@@ -9,7 +9,7 @@ import pytest
 from ate_core.contract import load_cell
 
 
-def silence(bench, ticks: int = 15):
+def silence(bench, ticks: int = 60):
     """Let a commander fall silent, as it must before an arm follows it again."""
     return bench.run(ticks)
 
@@ -142,6 +142,50 @@ def test_a_fault_in_a_false_state_still_counts(bench) -> None:
     assert bench.run(2).state == "fault"
 
 
+BAD = {
+    "other joints": lambda bench: {"names": ["x"], "position": [0.0]},
+    "what the node refused": lambda bench: {"refusal": "its stamp"},
+    "no number": lambda bench: {"position": [np.nan] * len(bench.arm.joint_names)},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_who_sends_what_is_refused_is_not_silent(bench, name) -> None:
+    def send(**changes) -> str:
+        given = {"names": bench.arm.joint_names, "position": bench.backend.q, **changes}
+        return bench.driver.command(
+            given["names"], list(given["position"]), "teleop", bench.now, bench.now, "a",
+            refusal=given.get("refusal", ""),
+        ).reason  # fmt: skip
+
+    bench.run(3)
+    assert send() == ""
+    bench.driver.set_active(False)
+    bench.run(20)
+    bench.driver.set_active(True)
+    for _ in range(100):
+        bench.run()
+        assert send(**BAD[name](bench)) != ""
+    assert "kept sending through a stop" in send()
+    silence(bench)
+    assert send() == ""
+
+
+@pytest.mark.parametrize("changes", [{"doubt": "joint_current is frozen"}, {}], ids=str)
+def test_after_a_long_loss_of_feedback_the_arm_waits_for_a_new_beginning(bench, changes) -> None:
+    bench.run(20, target=bench.backend.q)
+    bench.backend.changes, bench.backend.silent = changes, not changes
+    target = bench.backend.q + 0.2
+    assert bench.run(200, target=target).state == "no_feedback"
+    bench.backend.changes, bench.backend.silent = {}, False
+    bench.backend.sent.clear()
+    bench.run(100, target=target)
+    assert not bench.backend.sent
+    assert "kept sending through a loss of the measured" in bench.command(target).reason
+    silence(bench)
+    assert bench.run(3, target=target).state == "tracking"
+
+
 # --- emergency stop ------------------------------------------------------------------------
 
 
@@ -262,7 +306,7 @@ def test_a_new_link_starts_from_the_measured_joints(bench) -> None:
     bench.run(10, target=bench.backend.q)
     bench.backend.session += 1
     bench.backend.q = bench.backend.q + 0.1  # moved while nobody looked
-    bench.run(15)
+    silence(bench)
     bench.backend.sent.clear()
     here = bench.backend.q.copy()
     bench.run(3, target=here)

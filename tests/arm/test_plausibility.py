@@ -195,8 +195,8 @@ def test_an_arm_that_brakes_while_states_are_missing_is_believed(look) -> None:
 
 
 def test_an_arm_that_follows_its_set_point_while_states_are_missing_is_believed(look) -> None:
-    assert look.doubt(sample(0), HOME + 0.22) == ""
-    assert look.doubt(sample(80, HOME + 0.2), None) == ""
+    assert look.doubt(sample(0), HOME) == ""
+    assert look.doubt(sample(80, HOME + 0.2), None, HOME + 0.22) == ""
 
 
 def test_an_angle_that_froze_in_motion_is_believed_when_it_lives_again(look) -> None:

@@ -133,3 +133,37 @@ def test_a_flood_of_names_is_forgotten() -> None:
         Publisher(f"name {number}").send(sources, 1.0)
     assert len(sources._frames) <= MOST_FRAMES
     assert "bound" in Publisher("x" * 500).send(sources, 1.0).refusal
+
+
+def test_a_stream_that_was_there_before_its_listener_is_told() -> None:
+    sources, old = watch("a"), Publisher("policy", first=300)
+    first, second = (old.send(sources, 5.0 + step * PERIOD) for step in range(2))
+    assert first.joined and not second.joined
+    assert first.mark(7).joined and (second.mark(7).number, second.mark(7).made_ns) == (301, 7)
+
+
+def test_who_was_silent_before_he_was_heard_is_no_stream_that_went_on() -> None:
+    sources, policy = watch("a"), Publisher("policy", first=300)
+    for step in range(6):
+        sources.departed(5.0 + 0.25 * step)  # the listener looks at the graph
+    assert not policy.send(sources, 6.3).joined
+
+
+def test_who_begins_while_he_is_listened_to_is_no_stream_that_went_on() -> None:
+    assert not Publisher("teleop").send(watch("a"), 5.0).joined
+    gids: list[str] = []
+    sources = CommandSources(lambda: gids)
+    for step in range(20):
+        sources.departed(0.25 * step)
+    gids.append("a")  # it sends at once, and its first messages reach nobody
+    assert not Publisher("script", first=25).send(sources, 5.0).joined
+
+
+def test_a_stream_that_left_the_graph_and_comes_back_is_told() -> None:
+    gids = ["a"]
+    sources, teleop = CommandSources(lambda: gids), Publisher("teleop")
+    assert not teleop.send(sources, 0.0).joined
+    for step in range(200):
+        sources.departed(1.0 + 0.25 * step)
+        gids[:] = [] if step < 190 else ["a"]
+    assert teleop.send(sources, 48.7, skipped=4000).joined

@@ -168,7 +168,7 @@ def test_a_policy_whose_process_stood_still_waits_to_be_started(bench):
     assert "stood still" in bench.statuses[-1]["reason"]
 
 
-@pytest.mark.parametrize("state", ["stopped", "fault", "not_ready", "disconnected"])
+@pytest.mark.parametrize("state", ["stopped", "fault", "not_ready", "disconnected", "no_feedback"])
 def test_an_arm_that_does_not_follow_silences_the_policy(bench, state):
     for side in SIDES:
         bench.tell(side, "tracking")

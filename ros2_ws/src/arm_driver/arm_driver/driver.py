@@ -29,6 +29,7 @@ from arm_driver.status import SETTLING, Condition, driver_status
 from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
+from ate_core.lease import UNMARKED, Commander, Mark
 from ate_core.motion_guard import MotionGuard
 from ate_core.safety import CommandVerdict, JointCommand, SafetyFilter
 from ate_core.stop_latch import StopLatch
@@ -151,6 +152,7 @@ class ArmDriver:
         self._obeyed_stops = 0
         self._repeated_at = -np.inf
         self._target: Array | None = None
+        self._set_point: Array | None = None
         self.home_speed = HOME_SPEED
         """Largest joint speed on the way home [rad/s]; may be changed at any time."""
         self.ticks = 0
@@ -162,38 +164,44 @@ class ArmDriver:
 
     def command(
         self, names: Sequence[str], position: Sequence[float], commander: str, stamp: float,
-        now: float, source: str = "",
+        now: float, source: str = "", mark: Mark = UNMARKED, refusal: str = "",
     ) -> CommandVerdict:  # fmt: skip
-        """Take a command of another node; joints may come in any order.
+        """Take a command of another node, also one that is refused: its sender is not silent.
 
         Args:
-            names: joint names.
+            names: joint names, in any order.
             position: targets in that order [rad].
             commander: who asks.
             stamp: when it was made, monotonic clock [s].
             now: present monotonic time [s].
-            source: which publisher it came from.
+            source: which publisher it came from; empty where that cannot be told.
+            mark: which message of its publisher it is.
+            refusal: why it is refused already; empty when it is not.
         """
         ordered = self._in_order(names, position)
-        if ordered is None or not commander or commander == HOME:
-            what = f"joints {list(names)}" if ordered is None else f"commander {commander!r}"
-            need = list(self._arm.joint_names) if ordered is None else "a name in frame_id"
-            verdict = CommandVerdict(accepted=False, reason=f"command has {what}, need {need}")
-        else:
-            command = JointCommand(
-                commander=commander, source=source, position=ordered, stamp=stamp
-            )
+        if not refusal and ordered is None:
+            refusal = f"command has joints {list(names)}, need {list(self._arm.joint_names)}"
+        if not refusal and commander in ("", HOME):
+            refusal = f"command has commander {commander!r}, need a name in frame_id"
+        if refusal or ordered is None:
             with self._motion:
-                if self._homing is not None and abs(now - stamp) <= self._safety.stamp_max_age:
-                    self._end_homing(f"the way home was ended by {commander}")
-                # A refused one is shown to the filter too: who kept on sending during a stop
-                # must not move the arm after it.
-                verdict = self._filter.submit(command, now)
-                if verdict.accepted:
-                    self._home_ended = ""
-            refusal = self._refusal()
-            if verdict.accepted and refusal:
-                verdict = CommandVerdict(accepted=False, reason=refusal)
+                self._filter.hear(Commander(commander, source), now, mark)
+            self.refused += 1
+            return CommandVerdict(accepted=False, reason=refusal)
+        command = JointCommand(
+            commander=commander, source=source, position=ordered, stamp=stamp, mark=mark
+        )
+        with self._motion:
+            if self._homing is not None and abs(now - stamp) <= self._safety.stamp_max_age:
+                self._end_homing(f"the way home was ended by {commander}")
+            # A refused one is shown to the filter too: who kept on sending during a stop
+            # must not move the arm after it.
+            verdict = self._filter.submit(command, now)
+            if verdict.accepted:
+                self._home_ended = ""
+        refusal = self._refusal()
+        if verdict.accepted and refusal:
+            verdict = CommandVerdict(accepted=False, reason=refusal)
         self.refused += not verdict.accepted
         return verdict
 
@@ -345,6 +353,11 @@ class ArmDriver:
             return wrong
         return condition.doubt or "no state of the arm yet"
 
+    def measured(self, now: float) -> Array | None:
+        """Joints (n,) [rad] of the newest good state; None when it is too old, or without link."""
+        sample = self._within_time(self._good, now)
+        return None if sample is None else sample.position
+
     @property
     def at_rest(self) -> bool:
         """Whether the stream took the last stop and sends nothing."""
@@ -416,7 +429,9 @@ class ArmDriver:
         ):
             return None
         self._newest = sample
-        self._doubt = sample.doubt or self._plausibility.doubt(sample, self._target)
+        self._doubt = sample.doubt or self._plausibility.doubt(
+            sample, self._target, self._set_point
+        )
         if self._doubt:
             return None
         self._good = sample
@@ -482,6 +497,7 @@ class ArmDriver:
             self._gentle.request()
         if anew:
             self._settled, self._gliding, self._moves_itself = False, False, True
+            self._set_point = None
         return stops
 
     def _repeat_stops(self, now: float) -> None:
@@ -537,6 +553,7 @@ class ArmDriver:
         self._target = target
         if target is None:
             return not self._backend.link_error and (not self._moves_itself or self._halted())
+        self._set_point = target
         delivered = self._backend.stream(target)
         self._stop_again(epoch)
         return delivered

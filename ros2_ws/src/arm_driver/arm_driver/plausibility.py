@@ -65,17 +65,20 @@ class Plausibility:
         self._same: list[_Same] | None = None
         self._still: dict[str, tuple[Array, Array]] = {}
 
-    def doubt(self, sample: ArmSample, target: Array | None) -> str:
+    def doubt(
+        self, sample: ArmSample, target: Array | None, set_point: Array | None = None
+    ) -> str:
         """Which field cannot be true, with value and bound; empty when all can.
 
         Args:
             sample: a state that was not looked at before.
-            target: set point sent last (n,) [rad]; None when there is none.
+            target: what was sent last (n,) [rad]; None: nothing is sent now.
+            set_point: where the device stands if it does as told (n,) [rad]; None: not known.
         """
         return (
             self._single(sample)
             or self._order(sample)
-            or self._reach.doubt(sample, target)
+            or self._reach.doubt(sample, set_point)
             or self._frozen_angle(sample, target)
             or self._frozen_vector(sample)
             or self._wrong_speed(sample)

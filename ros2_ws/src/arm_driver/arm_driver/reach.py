@@ -42,18 +42,16 @@ class Reach:
     def forget(self) -> None:
         """Believe the next state."""
         self._last: ArmSample | None = None
-        self._target: Array | None = None
         self._jumped = ""
 
-    def doubt(self, sample: ArmSample, target: Array | None) -> str:
+    def doubt(self, sample: ArmSample, set_point: Array | None) -> str:
         """Which joint has jumped and was not back since; empty when none has.
 
         Args:
             sample: the next state.
-            target: set point of now (n,) [rad]; None: none is sent, the arm keeps what it has.
+            set_point: where the device was told to be (n,) [rad]; None: not known.
         """
         last, self._last = self._last, sample
-        self._target = self._target if target is None else target
         q = sample.position
         if last is None:
             self._origin, self._elapsed = q, np.zeros_like(q)
@@ -65,7 +63,7 @@ class Reach:
         fresh = self._elapsed <= REMEMBERED
         self._back, self._forth = self._back + fresh * back, self._forth + fresh * forth
         self._elapsed = self._elapsed + dt
-        excess = self._excess(q)
+        excess = self._excess(q, set_point)
         joint = int(np.argmax(excess))
         if self._jumped:
             step = q - last.position
@@ -87,9 +85,9 @@ class Reach:
         )
         return ""
 
-    def _excess(self, q: Array) -> Array:
+    def _excess(self, q: Array, set_point: Array | None) -> Array:
         """How far each angle is out of what can be explained (n,) [rad]; above 0: it jumped."""
-        lead = np.zeros_like(q) if self._target is None else self._target - self._origin
+        lead = np.zeros_like(q) if set_point is None else set_point - self._origin
         longest = self._fastest * self._elapsed
         forth = np.minimum(np.maximum(self._forth, lead), longest)
         back = np.maximum(np.minimum(self._back, lead), -longest)

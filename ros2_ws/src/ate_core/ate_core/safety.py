@@ -13,8 +13,9 @@ age                a stamp older than ``stamp_max_age`` (or as far ahead) is ref
                    one that is not newer than the last one taken: a repeated target is not new
 lease              one publisher at a time (`ate_core.lease`); another, of the same kind too, is
                    refused until the first was silent for ``LEASE_SILENCE`` or released the arm.
-                   Who went on sending through a stop or a `reset` must fall silent first: no arm
-                   moves because somebody cleared or enabled something
+                   Who went on sending through a stop, a `reset`, or a loss of the measured
+                   joints for as long, must be silent for ``LEASE_SILENCE`` first: no arm moves
+                   because somebody cleared or enabled something, or because something came back
 position           the target is clipped to the limits less ``position_margin``, and to the guards
                    of the arm's model (the RM75's elbow stays above 0.1 rad)
 jump               a target further than ``max_step`` from the set point is refused
@@ -47,7 +48,7 @@ from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
 from ate_core.errors import SafetyError
 from ate_core.lease import LEASE_SILENCE as LEASE_SILENCE  # most meet it here
-from ate_core.lease import NOBODY, Commander, Lease
+from ate_core.lease import NOBODY, UNMARKED, Commander, Lease, Mark
 from ate_core.motion_guard import MotionGuard, NoGuard
 from ate_core.motion_limits import MotionLimits, SetPoint
 from ate_core.playback import TargetPlayback
@@ -88,6 +89,8 @@ class JointCommand:
     """Joint targets (n,) [rad]."""
     stamp: float
     """When it was made, on the clock of ``now`` [s]."""
+    mark: Mark = UNMARKED
+    """Which message of its publisher it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +151,8 @@ class SafetyFilter:
             jerk=config.max_joint_jerk,
         )
         self._guard: MotionGuard = guard or NoGuard()
-        self._lease = Lease(config.command_timeout)
+        self._lease = Lease()
+        self._lost_since: float | None = None
         self._stop_reason: str | None = None
         self._hold_reason = ""
         self._slowed = ""
@@ -168,7 +172,7 @@ class SafetyFilter:
             now: present time [s].
         """
         commander = Commander(command.commander, command.source)
-        self._lease.hear(commander, now)
+        self._lease.hear(commander, now, command.mark)
         reason, target = self._check(command, commander, now)
         if target is None:
             if self._lease.holder in (NOBODY, commander):
@@ -184,6 +188,19 @@ class SafetyFilter:
         self._lease.take(commander, command.stamp, now)
         self._hold_reason = ""
         return CommandVerdict(accepted=True)
+
+    def hear(self, commander: Commander, now: float, mark: Mark = UNMARKED) -> None:
+        """Note a command that was refused before it came here: its sender is not silent.
+
+        Args:
+            commander: who sent it; without a source where that cannot be told.
+            now: present time [s].
+            mark: which message of its publisher it is.
+        """
+        if commander.source:
+            self._lease.hear(commander, now, mark)
+        else:
+            self._lease.hear_unknown(commander.name, now)
 
     def release(self, commander: str, source: str = "") -> None:
         """Give the lease back; the arm then comes to rest."""
@@ -228,6 +245,7 @@ class SafetyFilter:
         """
         dt = self._elapsed(now)
         self._measured = self._believed(measured)
+        self._mute_lost(now)
         tracked = self._playback is not None
         silence, timeout = now - self._lease.last_accepted, self._config.command_timeout
         if self._playback is not None and not silence < timeout:
@@ -280,6 +298,16 @@ class SafetyFilter:
             return None
         return q
 
+    def _mute_lost(self, now: float) -> None:
+        """After a longer loss of the measured joints nobody goes on who kept on sending."""
+        if self._measured is not None:
+            self._lost_since = None
+            return
+        if self._lost_since is None or now < self._lost_since:
+            self._lost_since = now
+        if now - self._lost_since >= LEASE_SILENCE:
+            self._lease.mute("a loss of the measured joints")
+
     def _check(
         self, command: JointCommand, commander: Commander, now: float
     ) -> tuple[str, Array | None]:
@@ -295,6 +323,9 @@ class SafetyFilter:
         if not np.isfinite(target).all():
             joint = int(np.argmin(np.isfinite(target))) + 1
             return f"joint {joint} is {target[joint - 1]}, need a finite number", None
+        reason = self._lease.repetition(commander)
+        if reason:
+            return reason, None
         age = now - command.stamp
         if not abs(age) <= config.stamp_max_age:
             bound = config.stamp_max_age * 1e3

@@ -4,9 +4,11 @@ A stop never opens the fingers: they come to rest where they are, and what they 
 pressed. Nothing moves because a stop was released; see `omnipicker_driver.gate`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from ate_core.lease import LEASE_SILENCE
 from omnipicker_driver.gate import GateConfig, GripperCommand, GripperGate, Verdict
 from omnipicker_driver.state import GripperState
 from omnipicker_driver.status import GripperStatus, fault_text, silence_text, status_of
@@ -66,6 +68,7 @@ class GripperDriver:
         self._inactive = STARTING
         self._openings = 0
         self._has_told = False
+        self._silent_since = math.inf
 
     @property
     def refused(self) -> int:
@@ -75,10 +78,9 @@ class GripperDriver:
     def command(self, command: GripperCommand, now: float) -> Verdict:
         """Take a command of another node at ``now`` (monotonic) [s]."""
         self._follow_link(now)
-        state = self._port.state
-        silent = "" if state.is_frozen else silence_text(state, now, self._config.stale_after)
-        obstacle = self._inactive or silent
-        verdict = self._gate.submit(command, now, obstacle=obstacle, held=state.target)
+        obstacle = self._inactive or self._follow_silence(now)
+        target = self._port.state.target
+        verdict = self._gate.submit(command, now, obstacle=obstacle, held=target)
         if verdict.accepted:
             self._port.set_target(verdict.ratio)
         return verdict
@@ -92,21 +94,21 @@ class GripperDriver:
         if self._gate.stop(cause, reason):
             self._port.hold()
 
-    def release(self, cause: str, now: float) -> None:
+    def release(self, cause: str) -> None:
         """End the stop of a cause; nothing moves by it."""
-        self._gate.release(cause, now)
+        self._gate.release(cause)
 
-    def see_arm(self, state: str, reason: str, now: float) -> None:
+    def see_arm(self, state: str, reason: str) -> None:
         """Follow the state of the gripper's arm: stopped with it, released with it."""
         if state in ARM_HELD:
             self.stop(ARM, f"its arm is {state} ({reason}); release the arm")
         elif state in ARM_FREE:
-            self.release(ARM, now)
+            self.release(ARM)
 
-    def set_active(self, active: bool, now: float) -> None:
+    def set_active(self, active: bool) -> None:
         """Take commands, or come to rest and hold; nothing moves by activating."""
         self._inactive = "" if active else STARTING
-        self._gate.expect_silence(now, may_agree=True)
+        self._gate.expect_silence("an activation" if active else "a deactivation")
         if not active:
             self._port.hold()
 
@@ -125,6 +127,7 @@ class GripperDriver:
     def tick(self, now: float) -> GripperStatus:
         """Look after link and faults, and say how things stand; a few times per second."""
         self._follow_link(now)
+        self._follow_silence(now)
         self._follow_fault(now)
         return status_of(
             self._port.state,
@@ -143,7 +146,19 @@ class GripperDriver:
             self._openings, self._has_told = openings, False
         if not self._has_told and self._port.state.target is not None:
             self._has_told = True
-            self._gate.expect_silence(now, may_agree=True)
+            self._gate.expect_silence("a new link")
+
+    def _follow_silence(self, now: float) -> str:
+        """Why the gripper cannot be driven; after a while nobody goes on who kept on sending."""
+        state = self._port.state
+        silent = "" if state.is_frozen else silence_text(state, now, self._config.stale_after)
+        if not silent:
+            self._silent_since = math.inf
+            return ""
+        self._silent_since = min(self._silent_since, now)
+        if now - self._silent_since >= LEASE_SILENCE:
+            self._gate.expect_silence("a loss of the gripper's reports")
+        return silent
 
     def _follow_fault(self, now: float) -> None:
         state = self._port.state
@@ -152,4 +167,4 @@ class GripperDriver:
         if state.report.fault:
             self.stop(FAULT, fault_text(state.report.fault))
         else:
-            self.release(FAULT, now)
+            self.release(FAULT)

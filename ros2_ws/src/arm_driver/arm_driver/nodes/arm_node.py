@@ -136,7 +136,6 @@ class ArmNode(DeviceNode):
 
         command = name(topics.joint_command)
         self._sources = CommandSources(publishers_of(self, command))
-        self._made_ns: dict[str, int] = {}  # stamp of each source's last command
         listen(self, JointState, command, self._take_command, COMMAND_QOS)
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
@@ -179,16 +178,12 @@ class ArmNode(DeviceNode):
         refusal = sender.refusal
         if sender.commander == TRAJECTORY:
             refusal = f"the name {TRAJECTORY} is for trajectories; give frame_id another one"
-        # Compared as it was sent: on this clock the same stamp lies a little elsewhere each time.
-        if not refusal and self._made_ns.get(sender.source) == made_ns:
-            refusal = f"{sender.commander} repeats a command: stamp each one anew"
-        self._made_ns[sender.source] = made_ns
-        if not refusal:
-            if abs(age) <= self._cell.safety.stamp_max_age:
-                self._follower.cancel(f"ended by {sender.commander}")
-            refusal = self._driver.command(
-                message.name, message.position, sender.commander, now - age, now, sender.source
-            ).reason
+        if not refusal and abs(age) <= self._cell.safety.stamp_max_age:
+            self._follower.cancel(f"ended by {sender.commander}")
+        refusal = self._driver.command(
+            message.name, message.position, sender.commander, now - age, now,
+            sender.source, sender.mark(made_ns), refusal,
+        ).reason  # fmt: skip
         if refusal:
             self._reports.refused(f"{sender.commander}: {refusal}", now)
             if self.is_active and self._refusals.happened(now):
@@ -196,7 +191,6 @@ class ArmNode(DeviceNode):
 
     def _release_departed(self) -> None:
         for source in self._sources.departed(time.monotonic()):
-            self._made_ns.pop(source, None)
             self._driver.release(commander_of(source), source)
 
     def _see_other(self, names: tuple[str, ...], message: JointState) -> None:
@@ -214,11 +208,7 @@ class ArmNode(DeviceNode):
 
     def _present(self) -> Array | None:
         """Where the arm is (n,) [rad]; None when that is not known."""
-        sample = self._reports.sample
-        limit = self._cell.safety.feedback_timeout
-        if sample is None or time.monotonic() - sample.received > limit:
-            return None
-        return sample.position
+        return self._driver.measured(time.monotonic())
 
     def _hold_home(self, message: Empty) -> None:
         refusal = self._driver.hold_home(time.monotonic())

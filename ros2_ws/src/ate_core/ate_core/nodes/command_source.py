@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ate_core.lease import LOST_MESSAGES, Mark
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -26,6 +28,12 @@ RECENT = 250
 """Numbers back within which a line may hold a message that was another's."""
 FORGOTTEN_AFTER = 30.0
 """Silence after which a line is forgotten [s]."""
+STARTING = 2.0
+"""Publishers found so long after the first look at the graph may have been sending before [s]."""
+FOUND = 1.0
+"""A publisher that was in the graph for so long is heard from its next message on [s]."""
+MOST_LEFT = 64
+"""Publishers that are remembered after they left."""
 GRAPH_PERIOD = 0.25
 """The graph is asked at most this often [s]; it costs 0.2 ms."""
 MOST_FRAMES = 32
@@ -44,6 +52,14 @@ class Sender:
     """Its publisher; another text is another publisher. Empty when it cannot be told."""
     refusal: str = ""
     """Why it cannot be told; the command is refused then."""
+    number: int | None = None
+    """The publisher's own count of its messages; None: the middleware tells none."""
+    joined: bool = False
+    """Whether the publisher was found only now, and had sent messages before."""
+
+    def mark(self, made_ns: int) -> Mark:
+        """Mark of the message for a lease; ``made_ns``: stamp of its header [ns]."""
+        return Mark(number=self.number, made_ns=made_ns, joined=self.joined)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -97,8 +113,9 @@ class CommandSources:
         """
         self._publishers = publishers
         self._frames: dict[str, _Frame] = {}
-        self._gids: frozenset[str] = frozenset()
-        self._asked = float("-inf")
+        self._gids: dict[str, float] = {}  # publishers in the graph, and since when
+        self._left: dict[str, None] = {}  # those that were, the newest last
+        self._began = self._asked = float("-inf")
 
     def identify(self, frame_id: str, info: Mapping[str, int | None], now: float) -> Sender:
         """Tell who sent a message.
@@ -122,10 +139,13 @@ class CommandSources:
         if frame_id not in self._frames and len(self._frames) >= MOST_FRAMES:
             del self._frames[next(iter(self._frames))]
         frame = self._frames.setdefault(frame_id, _Frame())
+        born = frame.born
         line = self._line_of(frame, frame_id, sequence, stamp_ns, now)
+        sent_others = frame.born > born and sequence > 1 + LOST_MESSAGES
+        joined = sent_others and self._was_unheard(line, now)
         if now < frame.contested_until:
             return Sender(commander=commander, source="", refusal=self._contest(commander))
-        return Sender(commander=commander, source=line.source)
+        return Sender(commander=commander, source=line.source, number=sequence, joined=joined)
 
     def departed(self, now: float) -> list[str]:
         """Sources whose publisher has left the graph since the last call."""
@@ -141,7 +161,13 @@ class CommandSources:
     def _look(self, now: float) -> None:
         if now - self._asked < GRAPH_PERIOD:
             return
-        self._asked, self._gids = now, frozenset(self._publishers())
+        if self._asked == float("-inf"):
+            self._began = now
+        self._asked, known = now, self._gids
+        self._gids = {gid: known.get(gid, now) for gid in self._publishers()}
+        self._left |= dict.fromkeys(known.keys() - self._gids.keys())
+        for gid in list(self._left)[:-MOST_LEFT]:
+            del self._left[gid]
         for name, frame in list(self._frames.items()):
             frame.lines = [line for line in frame.lines if now - line.heard < FORGOTTEN_AFTER]
             if not frame.lines:
@@ -173,9 +199,25 @@ class CommandSources:
     def _only_unnamed(self, line: _Line) -> str:
         """Identifier of a line when just one publisher and this line are left without a match."""
         lines = [other for frame in self._frames.values() for other in frame.lines]
-        free = self._gids - {other.gid for other in lines}
+        free = self._gids.keys() - {other.gid for other in lines}
         unnamed = [other for other in lines if not other.gid and other is not line]
         return next(iter(free)) if len(free) == 1 and not unnamed else ""
+
+    def _was_unheard(self, line: _Line, now: float) -> bool:
+        """Whether messages of a new line may have been missed, as of a stream that went on.
+
+        So it is when its publisher was found just now, and was there before: when this process
+        started, or before it left the graph. Who starts to send by itself is another case.
+        """
+        lined = {other.gid for frame in self._frames.values() for other in frame.lines}
+        gids = [line.gid] if line.gid else [gid for gid in self._gids if gid not in lined]
+        if not gids:
+            return now - self._began < STARTING
+        return any(
+            now - self._gids.get(gid, now) < FOUND
+            and (gid in self._left or self._gids.get(gid, now) - self._began < STARTING)
+            for gid in gids
+        )
 
     def _contest(self, commander: str) -> str:
         return (

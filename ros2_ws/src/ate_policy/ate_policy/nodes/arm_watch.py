@@ -18,8 +18,8 @@ from ate_core.nodes.qos import LATCHED_QOS
 UNFIT = frozenset({"stopped", "fault", "not_ready", "disconnected"})
 """States of a device in which a policy must not go on, nor begin; a person ends them."""
 NO_FEEDBACK = "no_feedback"
-LONGEST_SILENCE = 0.5
-"""How long a gripper may give no report while the policy goes on [s]."""
+LONGEST_SILENCE = 0.4
+"""How long a device may give no report while the policy goes on [s]; less than a lease's."""
 LOOK_PERIOD = 0.05
 """How often that is looked at [s]."""
 
@@ -27,8 +27,8 @@ LOOK_PERIOD = 0.05
 class ArmWatch:
     """Listens to the stop, the arms and the grippers; callbacks run in the node's executor.
 
-    A gripper that was away follows no stream that went on meanwhile: only a policy that falls
-    silent and is started anew has its grippers back.
+    A device that was away follows no stream that went on meanwhile: only a policy that falls
+    silent and is started anew has its arms and grippers back.
     """
 
     def __init__(self, node: Node, cell: Cell, on_trouble: Callable[[str], None]) -> None:
@@ -78,7 +78,7 @@ class ArmWatch:
             state, reason = "not_ready", f"status is not readable: {message.data[:60]!r}"
         text = f"is {state} {reason}".rstrip()
         with self._lock:
-            if device.endswith("gripper") and state == NO_FEEDBACK:
+            if state == NO_FEEDBACK:
                 self._silent_since.setdefault(device, (time.monotonic(), text))
                 return
             self._silent_since.pop(device, None)
@@ -87,7 +87,7 @@ class ArmWatch:
             self._on_trouble(self.trouble)
 
     def _look_for_silence(self) -> None:
-        """Take a gripper that gives no report for too long as one that does not follow."""
+        """Take a device that gives no report for too long as one that does not follow."""
         now = time.monotonic()
         with self._lock:
             late = {

@@ -77,7 +77,7 @@ class GripperNode(DeviceNode):
 
     def set_active(self, active: bool) -> None:
         """Take commands, or come to rest and hold."""
-        self._driver.set_active(active, time.monotonic())
+        self._driver.set_active(active)
 
     def halt(self) -> None:
         """Close the port; the gripper keeps its grip."""
@@ -115,7 +115,7 @@ class GripperNode(DeviceNode):
             commander=sender.commander,
             source=sender.source,
             refusal=sender.refusal,
-            stamp_ns=stamp_ns,
+            mark=sender.mark(stamp_ns),
             age=age,
         )
         verdict = self._driver.command(command, now)
@@ -131,13 +131,13 @@ class GripperNode(DeviceNode):
                 f"arm/status is not readable: {message.data[:60]!r}", throttle_duration_sec=1.0
             )
             return
-        self._driver.see_arm(state, reason, time.monotonic())
+        self._driver.see_arm(state, reason)
 
     def _take_estop(self, reason: str) -> None:
         if reason:
             self._driver.stop(ESTOP, f"emergency stop: {reason}; reset it with /estop/reset")
         else:
-            self._driver.release(ESTOP, time.monotonic())
+            self._driver.release(ESTOP)
 
     def _tick(self) -> None:
         self._watch_client()
