@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ate_sim.realtime.ramp import LONGEST_PERIOD, TargetRamp
+from ate_sim.realtime.ramp import LONGEST_PERIOD, RETURN_SPEED, TargetRamp
 from ate_sim.realtime.scheduler import SchedulerConfig, StepScheduler
 
 
@@ -51,12 +51,35 @@ def test_targets_are_joined_by_ramps_without_a_jump() -> None:
         now = step * 0.002
         if step % 5 == 0:  # a writer at 100 Hz, moving at 1 rad/s
             wanted = now
-            ramp.offer(np.array([wanted]), step + 1, now)
+            ramp.offer(np.array([wanted]), 1 + int(now * 1e9), now)
         trace.append(float(ramp.at(now)[0]))
     speed = np.diff(trace[50:]) / 0.002
     assert np.max(speed) < 1.01
     assert np.min(speed) > 0.99
     assert abs(trace[-1] - 1.998) < 0.02
+
+
+def test_a_world_that_wakes_up_late_moves_no_joint_faster() -> None:
+    ramp, trace, seconds = TargetRamp(np.zeros(1)), [], 0.0
+    for wake in (0.01, 0.02, 0.03, 0.04, 0.13, 0.14, 0.15):  # [s]; a target of 1 rad/s each 10 ms
+        ramp.offer(np.array([wake]), 1 + int(wake * 1e9), seconds)
+        while seconds < wake:
+            seconds += 0.002
+            trace.append(float(ramp.at(seconds)[0]))
+    assert np.max(np.diff(trace[10:])) / 0.002 < 1.05
+
+
+def test_a_world_that_stood_still_brings_its_joints_back_slowly() -> None:
+    ramp = TargetRamp(np.zeros(1))
+    ramp.offer(np.array([0.0]), 1, 0.0)
+    ramp.stand_still(1.0)
+    trace = []
+    for step in range(250):
+        now = 1.0 + 0.002 * step
+        ramp.offer(np.array([0.3]), 2_000_000_000 + step * 2_000_000, now)
+        trace.append(float(ramp.at(now)[0]))
+    assert np.max(np.diff(trace)) / 0.002 < 1.01 * RETURN_SPEED
+    assert trace[-1] == pytest.approx(0.3)
 
 
 def test_without_new_targets_the_last_one_stays() -> None:

@@ -53,6 +53,11 @@ class StepScheduler:
         """Physics step [s]."""
         return self._config.step
 
+    @property
+    def drops(self) -> int:
+        """How often time was given up."""
+        return self._drops
+
     def steps_due(self, now: float) -> int:
         """Return the steps to take at time `now` [s]; they count as taken."""
         step = self._config.step

@@ -88,7 +88,12 @@ class WorldHost:
 
     def cycle(self, now: float) -> None:
         """Step up to monotonic time `now` [s] and publish."""
+        drops = self._scheduler.drops
         due = self._scheduler.steps_due(now)
+        if self._scheduler.drops > drops:
+            LOG.info("stood still: joints come back to their targets slowly")
+            for ramp in self._ramps.values():
+                ramp.stand_still(self._time)
         if due == 0:
             return
         self._read_targets(now)
