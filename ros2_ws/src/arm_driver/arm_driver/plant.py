@@ -134,11 +134,11 @@ class WorldPlant:
             return None  # its writer died inside a write; the next check finds the new one
         if now - int(record["time_ns"]) / 1e9 > FRESH_FOR:
             return None
-        return Measurement(
-            record[f"{self._side}_q"],
-            record[f"{self._side}_qd"],
-            record[f"{self._side}_torque"],
-            record["arm_wrench"][self._row],
+        return Measurement(  # copies, as a view would keep the whole record
+            record[f"{self._side}_q"].copy(),
+            record[f"{self._side}_qd"].copy(),
+            record[f"{self._side}_torque"].copy(),
+            record["arm_wrench"][self._row].copy(),
         )
 
     def write_target(self, q: Array) -> None:
