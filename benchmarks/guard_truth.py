@@ -1,7 +1,7 @@
 """Compare the guard's capsules with the exact solids of the simulated world, posture by posture.
 
-    python benchmarks/guard_truth.py
-    python benchmarks/guard_truth.py --cell six_axis --postures 5000
+    python -m benchmarks.guard_truth
+    python -m benchmarks.guard_truth --cell six_axis --postures 5000
 
 A false stop is a posture at which the guard finds a pair inside its stop distance and the world
 finds none; a false pass is the reverse. Two sets of postures: a grid over the first two joints of

@@ -1,35 +1,348 @@
 """Kill and stall every process of the simulated teleoperation cell in motion, one by one.
 
-    python benchmarks/kill_matrix.py            # about half a minute per process and signal
+    python -m benchmarks.kill_matrix                            # all: about six minutes
+    python -m benchmarks.kill_matrix --only operator scene      # some
+    python -m benchmarks.kill_matrix --stalls 0.03 0.1 0.5 2.0  # how long a process stands still
 
-Prints how long the arms took to rest, and the fastest joint speed seen until four seconds later.
+Per case: how long the arms took to rest, the fastest joint speed and acceleration of the world
+from the event on, and when the arms move again. The exit code is 1 when a case is not as
+`PROCESSES` expects it.
 """
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
+import math
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-TEST = ROOT / "tests" / "integration" / "test_killed_processes.py"
+import psutil
+import tyro
+
+from benchmarks.live_cell import (
+    TELEOP,
+    WINDOW,
+    LaunchedCell,
+    Motion,
+    WorldTrace,
+    own_surroundings,
+    write_cell,
+)
+
+BOUND = 0.2
+"""An arm without its command path must be at rest after so long [s]."""
+SLACK = 1.2
+"""What servos that swing may add to the limits of the set point."""
+KILL = 0.0
+"""Length of a stall that stands for SIGKILL [s]."""
+STALL = 1.2
+"""Usual length of a stall [s]."""
+AFTERWARDS = 3.0
+"""The motion is looked at for so long after a process goes on, or was killed [s]."""
+ENDED = 10.0
+"""Longest wait for the end of a launch [s]."""
+AGAIN = 60.0
+"""Longest wait until an arm moves again: people give up an episode and begin the next [s]."""
+
+LEFT, BOTH, NONE = ("left",), ("left", "right"), ()
 
 
-def main() -> int:
-    """Run the matrix of the test and print its table; returns pytest's exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.jsonl"
-        environment = {**os.environ, "ATE_KILL_MATRIX": "1", "ATE_KILL_REPORT": str(report)}
-        command = [sys.executable, "-m", "pytest", "-q", str(TEST), *sys.argv[1:]]
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-        lines = report.read_text().splitlines() if report.exists() else []
-        print(f"{'process':18} {'signal':8} {'rest [ms]':24} fastest [rad/s]")
-        for case in map(json.loads, lines):
-            rests = ", ".join(f"{side} {1e3 * rest:.0f}" for side, rest in case["rest_s"].items())
-            print(f"{case['process']:18} {case['signal']:8} {rests:24} {case['fastest']:.2f}")
-    return code
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """A process, and what is expected when it is killed or stands still."""
+
+    words: tuple[str, ...]
+    """Words of its command line."""
+    arms: tuple[str, ...] = NONE
+    """Arms whose commands or states pass through it: they come to rest."""
+    is_child: bool = False
+    """Whether it is the child of the process with these words."""
+    ends: bool = False
+    """Whether the launch ends when it is killed."""
+    killed: str = "was killed by SIGKILL.*starting it again"
+    """What is told when it is killed."""
+    stalled: str = ""
+    """What is told when it stands still; empty: nothing, for nobody waits for it so soon."""
+
+
+_LEFT_DRIVER = ("realman_driver.nodes.driver_node", "__ns:=/left")
+_ENDS = "was killed by SIGKILL.*stopping the launch"
+PROCESSES = {
+    "operator": Expected(
+        words=("ate_teleop.nodes.operator_node", "__ns:=/left"),
+        arms=LEFT,
+        stalled="left.arm_driver.*no fresh command of teleop",
+    ),
+    "arm driver": Expected(
+        words=_LEFT_DRIVER, arms=LEFT, stalled="link stopped arm .* this process was silent"
+    ),
+    "link": Expected(
+        words=_LEFT_DRIVER,
+        arms=LEFT,
+        is_child=True,
+        killed="link process of arm .* ended by signal 9: started again",
+        stalled="link process of arm .* fell silent: started again",
+    ),
+    "arm emulator": Expected(
+        words=("realman_driver.emulator", "left"),
+        arms=LEFT,
+        stalled="measured joints older than 100 ms",
+    ),
+    "people": Expected(
+        words=("ate_sim.people.operators",),
+        arms=BOTH,
+        ends=True,
+        killed=_ENDS,
+        stalled="no fresh command of teleop",
+    ),
+    "world": Expected(
+        words=("ate_sim.realtime.world",),
+        arms=BOTH,
+        ends=True,
+        killed=_ENDS,
+        stalled="measured joints older than 100 ms",
+    ),
+    "gripper driver": Expected(words=("omnipicker_driver.nodes.gripper_node", "__ns:=/left")),
+    "gripper emulator": Expected(words=("omnipicker_driver.emulator", "left")),
+    "renderer": Expected(words=("ate_sim.realtime.renderer",)),
+    "scene": Expected(words=("ate_sim.nodes.scene_node",)),
+    "camera": Expected(words=("realsense_camera.nodes.camera_node", "__node:=camera_overhead")),
+    "recorder": Expected(words=("ate_recorder.nodes.recorder_node",)),
+    "estop": Expected(words=("cell_monitor.nodes.estop_node",)),
+    "monitor": Expected(words=("cell_monitor.nodes.monitor_node",)),
+}
+"""Every process of the cell; of those that are there twice, the left one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixConfig:
+    """Which cases to run."""
+
+    only: tuple[str, ...] = tuple(PROCESSES)
+    """Names of processes; two joined by + are stalled at once."""
+    stalls: tuple[float, ...] = (KILL, STALL)
+    """How long each stands still [s]; 0: it is killed."""
+    bound: float = BOUND
+    """An arm without its command path is at rest after so long [s]."""
+    json: Path | None = None
+    """File for the results, one line per case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Processes to stop at once, and for how long."""
+
+    names: tuple[str, ...]
+    """Of `PROCESSES`."""
+    stall: float
+    """How long [s]; 0: killed."""
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms that come to rest."""
+        return max((PROCESSES[name].arms for name in self.names), key=len)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the launch ends."""
+        return self.stall == KILL and any(PROCESSES[name].ends for name in self.names)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether everybody must notice it; a shorter stall may be over before."""
+        return self.stall == KILL or self.stall >= 0.5
+
+    def tells(self, name: str) -> str:
+        """What is told of a process; empty: nothing."""
+        if self.stall == KILL:
+            return PROCESSES[name].killed
+        return PROCESSES[name].stalled if self.is_long and len(self.names) == 1 else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a case did."""
+
+    process: str
+    """Who was stopped."""
+    stall: float
+    """For how long [s]; 0: killed."""
+    rest: dict[str, float] = field(default_factory=dict)
+    """Time until each arm was at rest [s]."""
+    speed: float = 0.0
+    """Largest joint speed of either arm from the event on [rad/s]."""
+    acceleration: float = 0.0
+    """Largest joint acceleration likewise [rad/s2]."""
+    again: float = 0.0
+    """Time from the event until the left arm moves again [s]; nan: the launch ended."""
+    told: tuple[str, ...] = ()
+    """Lines of the log that say something of it."""
+    wrong: tuple[str, ...] = ()
+    """What was not as expected."""
+
+
+def main(config: MatrixConfig) -> int:
+    """Run the cases and print a line for each; 1 when one is not as expected."""
+    cases = [
+        Case(names=tuple(names.split("+")), stall=stall)
+        for names in config.only
+        for stall in config.stalls
+    ]
+    wrong = 0
+    print(f"{'process':24} {'signal':9} {'rest [ms]':22} rad/s  rad/s2 again [s]  as expected")
+    with own_surroundings() as folder:
+        for result in run(folder, cases, config.bound):
+            print(line(result), flush=True)
+            wrong += bool(result.wrong)
+            if config.json is not None:
+                with config.json.open("a") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
+    return int(wrong > 0)
+
+
+def line(result: Result) -> str:
+    """One case for people."""
+    rest = ", ".join(f"{side} {1e3 * time:.0f}" for side, time in result.rest.items())
+    how = "SIGKILL" if result.stall == KILL else f"{1e3 * result.stall:.0f} ms"
+    verdict = "; ".join(result.wrong) or "yes"
+    return (
+        f"{result.process:24} {how:9} {rest:22} {result.speed:5.2f} {result.acceleration:7.1f} "
+        f"{result.again:9.1f}  {verdict}"
+    )
+
+
+def run(folder: Path, cases: Sequence[Case], bound: float = BOUND) -> Iterator[Result]:
+    """Run cases in one launch as long as it is well, then in the next one."""
+    launch: _Launch | None = None
+    try:
+        for number, case in enumerate(cases):
+            if launch is None:
+                place = folder / str(number)
+                place.mkdir()
+                launch = _Launch(place, number)
+            try:
+                result = launch.run(case, bound)
+            except AssertionError as error:
+                name = "+".join(case.names)
+                result = Result(process=name, stall=case.stall, wrong=(str(error),))
+            yield result
+            if result.wrong or not launch.is_alive:
+                launch.close()
+                launch = None
+    finally:
+        if launch is not None:
+            launch.close()
+
+
+class _Launch:
+    """A launched cell whose arms move."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        words = (*TELEOP, "task:=cook_bun", "episodes:=1000", f"output:={folder / 'bags'}")
+        self.cell = LaunchedCell(folder, write_cell(folder, number), list(words))
+        self._world = self.cell.world()
+        self.cell.wait_for(lambda: "READY" in self.cell.log(), "READY", 90)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the launch runs."""
+        return self.cell.process.poll() is None
+
+    def run(self, case: Case, bound: float) -> Result:
+        """Stop the processes of a case in motion, and look at what follows."""
+        with WorldTrace(self._world) as trace:
+            watched = case.arms or LEFT
+            self.cell.wait_for(lambda: any(map(trace.is_moving, watched)), "motion", AGAIN)
+            victims = [self._victim(PROCESSES[name]) for name in case.names]
+            said = len(self.cell.log())
+            begin = time.monotonic()
+            self._stop(victims, case.stall, begin)
+            self._wait(lambda: time.monotonic() > begin + case.stall + AFTERWARDS)
+            rest = self._rests(case, trace, begin)
+            after = [trace.motion(side, begin - 2 * WINDOW) for side in BOTH]
+            wrong = [f"{side} rests late" for side in rest if not rest[side] <= bound]
+            wrong += self._jumps(after)
+            wrong += self._recovery(case, lambda: any(map(trace.is_moving, watched)))
+            again = time.monotonic() - begin
+        told = self.cell.log()[said:]
+        for name in case.names:
+            if not re.search(case.tells(name), told):
+                wrong.append(f"nothing is told of {name}")
+        return Result(
+            process="+".join(case.names),
+            stall=case.stall,
+            rest=rest,
+            speed=max(motion.largest_speed for motion in after),
+            acceleration=max(motion.largest_acceleration for motion in after),
+            again=again if self.is_alive else math.nan,
+            told=tuple(told.splitlines()),
+            wrong=tuple(wrong),
+        )
+
+    def _victim(self, expected: Expected) -> psutil.Process:
+        if not expected.is_child:
+            return self.cell.find(*expected.words)
+        for process in self.cell.children():
+            if all(word in process.cmdline() for word in expected.words):
+                return process.children()[0]
+        raise AssertionError(f"no process {expected.words}")
+
+    def _stop(self, victims: Sequence[psutil.Process], stall: float, begin: float) -> None:
+        for victim in victims:
+            victim.send_signal(signal.SIGKILL if stall == KILL else signal.SIGSTOP)
+        if stall == KILL:
+            return
+        while time.monotonic() < begin + stall:
+            time.sleep(0.002)
+        for victim in victims:
+            if victim.is_running():
+                victim.send_signal(signal.SIGCONT)
+
+    def _wait(self, condition: Callable[[], object], timeout: float = AGAIN) -> bool:
+        """Whether the condition came true before the launch ended or the time was up."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if not self.is_alive or time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _rests(self, case: Case, trace: WorldTrace, begin: float) -> dict[str, float]:
+        """Time until each arm was at rest; nothing where the world ends, or nobody must notice."""
+        if case.ends or not case.is_long:
+            return {}
+        length = min(case.stall or 1.0, 1.0)
+        motions = {side: trace.motion(side, begin) for side in case.arms}
+        return {side: motion.rest_after(begin, length) for side, motion in motions.items()}
+
+    def _jumps(self, after: Sequence[Motion]) -> list[str]:
+        safety = self.cell.cell.safety
+        return [
+            *["too fast" for m in after if m.largest_speed > SLACK * safety.max_joint_speed],
+            *[
+                "too abrupt"
+                for m in after
+                if m.largest_acceleration > SLACK * safety.max_joint_acceleration
+            ],
+        ]
+
+    def _recovery(self, case: Case, moves: Callable[[], bool]) -> list[str]:
+        """Whether the arms move again, or the launch ends where it is to."""
+        if case.ends:
+            self._wait(lambda: False, ENDED)
+            return ["the launch goes on"] if self.is_alive else []
+        if self._wait(moves):
+            return []
+        return ["does not move again" if self.is_alive else "the launch ended"]
+
+    def close(self) -> None:
+        """End the launch."""
+        if self.is_alive:
+            self.cell.interrupt()
+        self.cell.kill()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main(tyro.cli(MatrixConfig)))

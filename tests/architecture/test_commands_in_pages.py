@@ -140,7 +140,7 @@ def check_python(rest: list[str]) -> None:
         if "--ros-args" in rest:
             given = {word.split(":=")[0] for last, word in pairwise(rest) if last == "-p"}
             need(given <= PARAMETERS, f"no node has the parameters {sorted(given - PARAMETERS)}")
-        elif ".emulator" in rest[1]:
+        elif ".emulator" in rest[1] or rest[1].startswith("benchmarks."):
             up_to_parsing(lambda: runpy.run_module(rest[1], run_name="__main__"), rest[1:])
     else:
         need((ROOT / rest[0]).is_file(), f"there is no file {rest[0]}")

@@ -1,0 +1,237 @@
+"""A launched simulated cell looked at from outside, and its true motion."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+from numpy.typing import NDArray
+
+from ate_core.contract import load_cell, packaged_cell
+from ate_core.errors import DeviceError
+from ate_core.shared_state import SharedBlock, world_dtype
+
+Array = NDArray[np.float64]
+
+TELEOP = ("ate_teleop", "dual_operator.launch.py")
+"""Words of the launch in which two operators teleoperate."""
+REST_SPEED = 0.05
+"""Joint speed below which an arm counts as at rest [rad/s]."""
+MOVING_SPEED = 0.15
+"""Joint speed from which an arm moves well [rad/s]."""
+LOOK = 0.004
+"""Pause between two looks at the world, which publishes as often [s]."""
+WINDOW = 0.1
+"""Jumps are looked for in means over so long [s]: shorter ones show how busy the machine is."""
+GRID = 0.01
+"""Spacing of the moments at which these means begin [s]."""
+
+
+def write_cell(folder: Path, number: int, *, small: bool = True) -> Path:
+    """The packaged cell with loopback addresses and UDP ports that no other one uses.
+
+    Args:
+        folder: where the file goes.
+        number: tells the cells of one process apart.
+        small: few and small pictures, where only motion is looked at.
+    """
+    values = yaml.safe_load(packaged_cell().read_text())
+    net = f"127.{100 + number % 100}.{os.getpid() % 250}"
+    simulation = values["simulation"]
+    for index, side in enumerate(("left", "right")):
+        simulation["arms"][side]["ip"] = f"{net}.{2 + index}"
+        simulation["arms"][side]["udp_port"] = 20_000 + 2 * (os.getpid() % 10_000) + index
+        simulation["operators"][side]["headset_ip"] = f"{net}.{2 + index}"
+    if small:
+        for camera in simulation["cameras"].values():
+            camera.update(width=160, height=90, fps=5)
+    file = folder / "cell.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return file
+
+
+@contextlib.contextmanager
+def own_surroundings() -> Iterator[Path]:
+    """A folder, a runtime folder and a ROS domain that nothing else uses."""
+    with tempfile.TemporaryDirectory(prefix="ate-") as folder:
+        os.environ |= {
+            "ATE_RUNTIME_DIR": str(Path(folder) / "run"),  # short: it holds unix sockets
+            "ROS_LOG_DIR": str(Path(folder) / "ros"),
+            "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        }
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        yield Path(folder)
+
+
+class LaunchedCell:
+    """`ate launch` running the simulated cell, with what one asks of it."""
+
+    def __init__(self, folder: Path, cell_file: Path, words: list[str]) -> None:
+        self.folder = folder
+        self.cell = load_cell(cell_file, "sim")
+        self._log = folder / "launch.log"
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ate_bringup.cli", "launch", *words),
+                *(f"cell:={cell_file}", "hardware:=sim"),
+            ],
+            stderr=self._log.open("wb"),
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait_for(self, condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
+        """Wait until a condition is truthy.
+
+        Raises:
+            AssertionError: it does not become so in time, or the launch ends before.
+        """
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert self.process.poll() is None, f"it ended before {what}:\n{self.log()[-2000:]}"
+            assert time.monotonic() < deadline, f"no {what} within {timeout} s"
+            time.sleep(0.02)
+
+    def log(self) -> str:
+        """Everything printed so far."""
+        return self._log.read_text()
+
+    def children(self) -> list[psutil.Process]:
+        """All processes of the launch."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def find(self, *words: str) -> psutil.Process:
+        """The one process whose command line holds all words; not its children of the same one."""
+        found = [
+            child
+            for child in self.children()
+            if child.status() != psutil.STATUS_ZOMBIE
+            and all(word in child.cmdline() for word in words)
+        ]
+        assert len(found) == 1, f"{words}: {found}"
+        return found[0]
+
+    def world(self) -> SharedBlock:
+        """The state of the world, once it is there."""
+        path = self.cell.runtime_path("world.state")
+        self.wait_for(path.exists, "world")
+        return SharedBlock(path, world_dtype(self.cell), create=False)
+
+    def interrupt(self) -> float:
+        """Send SIGINT as Ctrl-C does and return the time until the launch has ended [s]."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+        return time.monotonic() - begin
+
+    def kill(self) -> None:
+        """End everything that is left."""
+        if self.process.poll() is None:
+            left = self.children()
+            self.process.kill()  # first, or it starts the others again
+            self.process.wait(10)
+            for child in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+            psutil.wait_procs(left, timeout=10)
+
+
+class WorldTrace(threading.Thread):
+    """The true joints of both arms, every few milliseconds; use it as a context."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        super().__init__(daemon=True)
+        self._block, self._ended = block, threading.Event()
+        self._rows: list[tuple[float, float, Array, Array]] = []
+
+    def __enter__(self) -> "WorldTrace":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look until the context ends."""
+        newest = 0
+        while not self._ended.wait(LOOK):
+            try:
+                record = self._block.read()
+            except DeviceError:  # the world died within a write
+                return
+            if record["time_ns"] == newest:
+                continue
+            newest = int(record["time_ns"])
+            joints = np.stack([record["left_q"], record["right_q"]])
+            speeds = np.stack([record["left_qd"], record["right_qd"]])
+            self._rows.append((newest * 1e-9, float(record["sim_time"]), joints, speeds))
+
+    def motion(self, side: str, begin: float, end: float = np.inf) -> "Motion":
+        """What an arm did between two moments of the monotonic clock [s]."""
+        rows = [row for row in list(self._rows) if begin < row[0] < end]
+        index = ("left", "right").index(side)
+        return Motion(
+            times=np.array([row[0] for row in rows]),
+            seconds=np.array([row[1] for row in rows]),
+            joints=np.array([row[2][index] for row in rows]),
+            velocities=np.array([row[3][index] for row in rows]),
+        )
+
+    def is_moving(self, side: str) -> bool:
+        """Whether an arm has moved well for the last 80 ms."""
+        newest = self.motion(side, time.monotonic() - 0.08).speeds
+        return len(newest) > 5 and bool(newest.min() > MOVING_SPEED)
+
+
+class Motion:
+    """A piece of the motion of one arm."""
+
+    def __init__(self, times: Array, seconds: Array, joints: Array, velocities: Array) -> None:
+        """Keep times on the monotonic clock and of the world [s], joints (k, n) and rates."""
+        self.times, self.seconds, self.joints = times, seconds, joints
+        self.velocities = velocities
+
+    @property
+    def speeds(self) -> Array:
+        """Largest joint speed at each look (k,) [rad/s]."""
+        return np.abs(self.velocities).max(axis=1) if len(self.times) else np.zeros(0)
+
+    @property
+    def largest_speed(self) -> float:
+        """Of any joint, as mean over `WINDOW` of the world's time [rad/s]."""
+        return float(self._moved().max(initial=0.0)) / WINDOW
+
+    @property
+    def largest_acceleration(self) -> float:
+        """Of any joint, between two such means that follow each other [rad/s2]."""
+        moved, steps = self._moved(signed=True), round(WINDOW / GRID)
+        return float(np.abs(moved[steps:] - moved[:-steps]).max(initial=0.0)) / WINDOW**2
+
+    def _moved(self, *, signed: bool = False) -> Array:
+        """Way of each joint within windows that begin every `GRID` (m, n) [rad]."""
+        if len(self.seconds) < 2 or self.seconds[-1] - self.seconds[0] < 2 * WINDOW:
+            return np.zeros((0, 1))
+        grid = np.arange(self.seconds[0], self.seconds[-1], GRID)
+        joints = np.stack([np.interp(grid, self.seconds, q) for q in self.joints.T], axis=1)
+        steps = round(WINDOW / GRID)
+        moved: Array = joints[steps:] - joints[:-steps]
+        return moved if signed else np.abs(moved)
+
+    def rest_after(self, begin: float, within: float = 1.0) -> float:
+        """Time from an event until the arm rests and goes on resting [s]; inf: it does not."""
+        fast = self.times[(self.times < begin + within) & (self.speeds > REST_SPEED)]
+        if not len(fast):
+            return 0.0
+        return float(fast[-1] - begin) if fast[-1] < begin + within - 0.1 else np.inf
