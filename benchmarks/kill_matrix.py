@@ -21,7 +21,9 @@ from pathlib import Path
 import psutil
 import tyro
 
+from ate_core.contract import load_cell
 from benchmarks.live_cell import (
+    DEPLOY,
     TELEOP,
     WINDOW,
     LaunchedCell,
@@ -30,6 +32,7 @@ from benchmarks.live_cell import (
     own_surroundings,
     write_cell,
 )
+from benchmarks.restless_policy import save_restless_policy
 
 BOUND = 0.2
 """An arm without its command path must be at rest after so long [s]."""
@@ -59,6 +62,8 @@ class Expected:
     """Arms whose commands or states pass through it: they come to rest."""
     is_child: bool = False
     """Whether it is the child of the process with these words."""
+    deployed: bool = False
+    """Whether it is a process of a deployed policy, not of teleoperation."""
     ends: bool = False
     """Whether the launch ends when it is killed."""
     killed: str = "was killed by SIGKILL.*starting it again"
@@ -104,6 +109,14 @@ PROCESSES = {
         killed=_ENDS,
         stalled="measured joints older than 100 ms",
     ),
+    "policy": Expected(
+        words=("ate_policy.nodes.policy_node",),
+        arms=BOTH,
+        deployed=True,
+        ends=True,
+        killed=_ENDS,
+        stalled="no fresh command of policy",
+    ),
     "gripper driver": Expected(words=("omnipicker_driver.nodes.gripper_node", "__ns:=/left")),
     "gripper emulator": Expected(words=("omnipicker_driver.emulator", "left")),
     "renderer": Expected(words=("ate_sim.realtime.renderer",)),
@@ -143,6 +156,11 @@ class Case:
     def arms(self) -> tuple[str, ...]:
         """Arms that come to rest."""
         return max((PROCESSES[name].arms for name in self.names), key=len)
+
+    @property
+    def deployed(self) -> bool:
+        """Whether a policy moves the arms, not operators."""
+        return any(PROCESSES[name].deployed for name in self.names)
 
     @property
     def ends(self) -> bool:
@@ -218,10 +236,13 @@ def run(folder: Path, cases: Sequence[Case], bound: float = BOUND) -> Iterator[R
     launch: _Launch | None = None
     try:
         for number, case in enumerate(cases):
+            if launch is not None and launch.deployed != case.deployed:
+                launch.close()
+                launch = None
             if launch is None:
                 place = folder / str(number)
                 place.mkdir()
-                launch = _Launch(place, number)
+                launch = _Launch(place, number, case.deployed)
             try:
                 result = launch.run(case, bound)
             except AssertionError as error:
@@ -239,9 +260,15 @@ def run(folder: Path, cases: Sequence[Case], bound: float = BOUND) -> Iterator[R
 class _Launch:
     """A launched cell whose arms move."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        words = (*TELEOP, "task:=cook_bun", "episodes:=1000", f"output:={folder / 'bags'}")
-        self.cell = LaunchedCell(folder, write_cell(folder, number), list(words))
+    def __init__(self, folder: Path, number: int, deployed: bool) -> None:
+        self.deployed = deployed
+        file, words = write_cell(folder, number), ["task:=cook_bun", "episodes:=1000"]
+        if deployed:
+            save_restless_policy(folder / "policy", load_cell(file, "sim"))
+            words = [*DEPLOY, *words, f"checkpoint:={folder / 'policy'}", "device:=cpu"]
+        else:
+            words = [*TELEOP, *words, f"output:={folder / 'bags'}"]
+        self.cell = LaunchedCell(folder, file, words)
         self._world = self.cell.world()
         self.cell.wait_for(lambda: "READY" in self.cell.log(), "READY", 90)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 
 TELEOP = ("ate_teleop", "dual_operator.launch.py")
 """Words of the launch in which two operators teleoperate."""
+DEPLOY = ("ate_policy", "deploy.launch.py")
+"""Words of the launch in which a policy drives the arms."""
 REST_SPEED = 0.05
 """Joint speed below which an arm counts as at rest [rad/s]."""
 MOVING_SPEED = 0.15
@@ -80,8 +83,10 @@ class LaunchedCell:
         self.folder = folder
         self.cell = load_cell(cell_file, "sim")
         self._log = folder / "launch.log"
+        setpriv = shutil.which("setpriv")  # the launch must not outlive a program that is killed
         self.process = subprocess.Popen(
             [
+                *([setpriv, "--pdeathsig", "INT", "--"] if setpriv else []),
                 *(sys.executable, "-m", "ate_bringup.cli", "launch", *words),
                 *(f"cell:={cell_file}", "hardware:=sim"),
             ],

@@ -1,0 +1,41 @@
+"""A policy that has learned nothing: both arms tremble around home for as long as it is asked."""
+
+from pathlib import Path
+
+import torch
+
+from ate_core.contract import Cell
+from ate_policy.checkpoint import save_checkpoint
+from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.policy import checkpoint_of
+from ate_policy.transforms import Statistics, VectorStatistics
+
+SPREAD = 0.04
+"""Standard deviation of its actions around home [rad]."""
+
+
+def save_restless_policy(folder: Path, cell: Cell) -> None:
+    """Save it as a checkpoint for a cell."""
+    mean: list[float] = []
+    for side in cell.arms:
+        mean += [*cell.arms[side].home, 1.0]
+    torch.manual_seed(0)
+    model = FlowPolicy(FlowPolicyConfig(objects=0, width=64, blocks=1))
+    checkpoint = checkpoint_of(
+        "flow",
+        model.config,
+        weights=model.state_dict(),
+        statistics=Statistics(state=_around(mean, 1.0), action=_around(mean, SPREAD)),
+        contract=cell.canonical_text(),
+        training={},
+    )
+    save_checkpoint(folder, checkpoint)
+
+
+def _around(mean: list[float], spread: float) -> VectorStatistics:
+    return VectorStatistics(
+        mean=tuple(mean),
+        std=(spread,) * len(mean),
+        q01=tuple(value - 2.0 * spread for value in mean),
+        q99=tuple(value + 2.0 * spread for value in mean),
+    )
