@@ -23,7 +23,7 @@ class ProcessBounds:
 
     memory: float = 10.0
     """Slope of the resident memory [MiB/h], at the lower end of its 95 % interval."""
-    memory_total: float = 4.0
+    memory_total: float = 1.0
     """Growth within the run below which no slope is judged [MiB]: a short run is all start."""
     descriptors: int = 2
     """Open descriptors, largest of the last third less largest of the first."""

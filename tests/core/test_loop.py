@@ -35,6 +35,20 @@ def test_a_late_tick_is_skipped_and_counted_not_bunched():
     assert loop.stats().ticks == 4
 
 
+def test_periods_are_kept_in_a_room_that_does_not_grow_and_the_newest_count():
+    stop = threading.Event()
+    loop = FixedRateLoop(1000.0, stop, keep=5)
+    for count, _ in enumerate(loop):
+        if count == 0:
+            end = time.monotonic() + 0.3  # one long period, long ago at the end
+            while time.monotonic() < end:
+                pass
+        if count == 20:
+            stop.set()
+    assert loop.stats().ticks == 21
+    assert loop.stats().p99_ms < 300.0
+
+
 def test_stop_interrupts_the_wait():
     stop = threading.Event()
     threading.Timer(0.05, stop.set).start()

@@ -55,14 +55,14 @@ class FixedRateLoop:
         Args:
             rate_hz: wake-ups per second.
             stop: ends the iteration; it also interrupts the wait.
-            keep: number of periods kept for the statistics.
+            keep: number of the newest periods kept for the statistics.
         """
         if not rate_hz > 0:
             raise UsageError(f"loop rate is {rate_hz} Hz; need > 0")
         self._period_ns = round(1e9 / rate_hz)
         self._stop = stop
-        self._keep = keep
-        self._periods_ns: list[int] = []
+        self._periods_ns = np.zeros(keep, dtype=np.int64)  # a ring that grows no more
+        self._periods = 0
         self._misses = 0
         self._ticks = 0
 
@@ -72,8 +72,9 @@ class FixedRateLoop:
         last = None
         while not self._stop.is_set():
             now = time.monotonic_ns()
-            if last is not None and len(self._periods_ns) < self._keep:
-                self._periods_ns.append(now - last)
+            if last is not None:
+                self._periods_ns[self._periods % len(self._periods_ns)] = now - last
+                self._periods += 1
             last = now
             self._ticks += 1
             yield due
@@ -88,8 +89,8 @@ class FixedRateLoop:
                 return
 
     def stats(self) -> LoopStats:
-        """Statistics of the ticks so far; NaN periods before the second tick."""
-        periods = np.array(self._periods_ns, dtype=np.float64) / 1e6
+        """Statistics of the newest ticks; NaN periods before the second tick."""
+        periods = self._periods_ns[: self._periods] / 1e6
         return LoopStats(
             ticks=self._ticks,
             period_ms=self._period_ns / 1e6,
