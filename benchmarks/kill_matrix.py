@@ -87,7 +87,7 @@ PROCESSES = {
         words=_LEFT_DRIVER,
         arms=LEFT,
         is_child=True,
-        killed="link process of arm .* ended by signal 9: started again",
+        killed="link process of arm .*: started again",
         stalled="link process of arm .* fell silent: started again",
     ),
     "arm emulator": Expected(
