@@ -280,6 +280,16 @@ def test_own_stop_is_not_taken_for_one_of_somebody_else(bench, fast) -> None:
     assert bench.link._stops.foreign == 1
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_own_stop_that_a_controller_obeys_after_it_stood_still_is_no_foreign_one(bench, fast):
+    bench.tick(5)
+    bench.node.send(records.pack_stop(7, fast))
+    bench.link.turn()
+    bench.now += 1.5
+    bench.push("stop" if fast else "slow_stop")
+    assert bench.link._stops.foreign == 0
+
+
 def test_stop_in_force_when_the_link_begins_is_nobodys_news(monkeypatch) -> None:
     bench = Bench(monkeypatch)
     bench.link._stops = stopper.StopWatch((bench.link._fast, bench.link._slow))

@@ -1,5 +1,6 @@
 """Our own stops of the controller, sent and confirmed, and those that others asked for."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from realman_driver.connection import Connection
 CONFIRM_TIMEOUT = 0.04
 """How long a state that confirms a stop is awaited before the library is asked to stop [s]."""
 EXPECTED = 1.0
-"""For this long after a stop was sent, a state that says so may be its effect [s]."""
+"""For this long after a stop was sent, a state that says so may be its effect [s]; the time in
+which a controller stands still and says nothing does not count."""
+LONGEST_PUSH = 0.05
+"""States that lie further apart are a silence [s]."""
 
 
 class Stopper:
@@ -67,6 +71,12 @@ class Stopper:
         since = self._expected_since
         return since is not None and now - since < EXPECTED
 
+    def wait_on(self, silence: float, now: float) -> None:
+        """Go on expecting the effect after a silence [s] of a controller that stood still."""
+        with self._wanted:
+            if self._expected_since is not None:
+                self._expected_since = min(self._expected_since + silence, now - LONGEST_PUSH)
+
     def seen(self, status: bytes, now: float) -> None:
         """Note the stop that a state of ``now`` [s] tells of: its effect is seen once."""
         with self._wanted:
@@ -99,11 +109,16 @@ class StopWatch:
         """
         self._own = own
         self._status: bytes | None = None
+        self._looked = math.inf
         self.foreign = 0
         """Stops of others so far."""
 
     def look(self, packet: bytes, now: float) -> None:
         """Look at a state packet that arrived at ``now`` [s]."""
+        silence, self._looked = now - self._looked, now
+        if silence > LONGEST_PUSH:
+            for stopper in self._own:
+                stopper.wait_on(silence, now)
         status = next((stopper.status for stopper in self._own if stopper.status in packet), b"")
         if not status:
             self._status = b""
