@@ -65,3 +65,16 @@ def test_states_that_stay_away_during_a_hiccup_are_lost_feedback(bench) -> None:
     assert bench.run(20).state == "no_feedback"
     bench.backend.silent = False
     assert bench.run(9, target=bench.backend.q).state == "tracking"
+
+
+@pytest.mark.parametrize("name", HICCUPS)
+def test_hiccup_that_lasts_half_a_second_silences_who_went_on(bench, name: str) -> None:
+    bench.wave(20)
+    bench.backend.settled, bench.backend.settles_after = 0, 70
+    HICCUPS[name](bench)
+    bench.backend.sent.clear()
+    target = bench.backend.q.copy()
+    bench.run(200, target=target)
+    assert not bench.backend.sent
+    bench.run(60)
+    assert bench.run(3, target=target).state == "tracking"

@@ -252,3 +252,27 @@ def test_a_way_home_that_was_asked_for_before_a_stop_does_not_begin_after_it(awa
     away.run()
     assert "a stop came" in away.driver.home(away.now, asked)
     assert away.driver.home(away.now, away.driver.stops_so_far) == ""
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["held", "released"])
+def test_a_button_held_while_the_way_is_looked_at_means_what_it_is_at_the_end(
+    make_bench, goes_on
+) -> None:
+    asked = []
+
+    def path_problem(start, goal) -> str:
+        asked.append(goal)
+        for _ in range(50 if len(asked) == 1 else 0):  # half a second
+            bench.run()
+            if goes_on:
+                bench.driver.hold_home(bench.now)
+        return ""
+
+    bench = make_bench("", path_problem=path_problem)
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run()
+    assert bench.driver.hold_home(bench.now) == ""
+    before = bench.backend.q.copy()
+    states = [bench.run().state for _ in range(8)]
+    assert ("homing" in states) == goes_on
+    assert goes_on or np.array_equal(bench.backend.q, before)

@@ -29,7 +29,7 @@ from arm_driver.status import SETTLING, Condition, driver_status
 from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
 from ate_core.devices import ArmConfig
-from ate_core.lease import UNMARKED, Commander, Mark
+from ate_core.lease import LEASE_SILENCE, UNMARKED, Commander, Mark
 from ate_core.motion_guard import MotionGuard
 from ate_core.safety import CommandVerdict, JointCommand, SafetyFilter
 from ate_core.stop_latch import StopLatch
@@ -136,6 +136,7 @@ class ArmDriver:
         self._ways = itertools.count(1)
         self._home_ended = ""
         self._button = HomeButton()
+        self._held_at = -np.inf
         # Of the stream alone.
         self._session = 0
         self._newest: ArmSample | None = None
@@ -147,6 +148,7 @@ class ArmDriver:
         self._settled = False
         self._unlinked = False  # there was no link since the last session
         self._hiccup = False  # the set point was lost, but nobody has to end anything
+        self._hiccup_began = -np.inf
         self._gliding = False
         self._moves_itself = False  # it may brake, glide or follow somebody else
         self._obeyed_stops = 0
@@ -311,7 +313,7 @@ class ArmDriver:
             now: present time [s].
             stops: `stops_so_far` when it was asked for; None: it is asked for now.
         """
-        return self._begin_homing(now, None, stops)
+        return self._begin_homing(now, stops)
 
     def hold_home(self, now: float) -> str:
         """Go home as long as this is called at least every `homing.HOLD_SILENCE`; why not.
@@ -320,13 +322,14 @@ class ArmDriver:
         first: nothing moves because somebody enabled the arm.
         """
         with self._motion:
+            self._held_at = now
             if self._homing is not None:
                 if self._homing.held_at is not None:
                     self._homing.held_at = now
                 return ""
             if self._button.is_spent(now):
                 return f"{self._home_ended or 'refused'}: release the home button first"
-        refusal = self._begin_homing(now, now)
+        refusal = self._begin_homing(now, held=True)
         if refusal:
             with self._motion:
                 self._home_ended = refusal
@@ -378,7 +381,7 @@ class ArmDriver:
         stops = self._take_stops(obstacle)
         settling = not stops.refusal and fresh is not None and not self._settle(fresh, stops.epoch)
         with self._motion:
-            self._obey(stops.refusal or (SETTLING if settling else ""), stops)
+            self._obey(stops.refusal or (SETTLING if settling else ""), stops, now)
             if self._hiccup:  # nothing is sent, whoever goes on commanding
                 self._filter.reset(SETTLING, silence=False)
             self._continue_home(now)
@@ -519,20 +522,23 @@ class ArmDriver:
             self._stop_again(epoch)
         return self._settled
 
-    def _obey(self, refusal: str, stops: _Stops) -> None:
+    def _obey(self, refusal: str, stops: _Stops, now: float) -> None:
         """Stop or free the filter; under the lock of the motion.
 
         Args:
             refusal: why nobody may move the arm; empty: somebody may.
             stops: all of them; one that came and went between two ticks counts.
+            now: present time [s].
         """
         if stops.anew:
             self._end_homing(refusal)
             # After a hiccup of the stream its commander goes on; nobody enabled anything.
             silence = self._strange or bool(stops.refusal)
             self._filter.reset(refusal, silence=silence)
+            self._hiccup_began = self._hiccup_began if self._hiccup else now
             self._hiccup, self._strange = not silence, False
-        self._hiccup = self._hiccup and not self._settled and not stops.refusal
+        if self._settled or stops.refusal or now - self._hiccup_began >= LEASE_SILENCE:
+            self._hiccup = False  # one that lasts is a stop
         if self._hiccup:
             refusal = ""
         passed = stops.count != self._obeyed_stops
@@ -574,7 +580,7 @@ class ArmDriver:
 
     # --- homing, under the lock of the motion ------------------------------------------------
 
-    def _begin_homing(self, now: float, held_at: float | None, stops: int | None = None) -> str:
+    def _begin_homing(self, now: float, stops: int | None = None, held: bool = False) -> str:
         """Not under the lock: the check of the path may take its time."""
         stops = self.stops_so_far if stops is None else stops
         fresh = self._within_time(self._good, now)
@@ -595,6 +601,8 @@ class ArmDriver:
                 return self._refusal() or PASSED
             if self._homing is not None:
                 return ""
+            # Also a button released while the way was looked at ends it before it moves.
+            held_at = self._held_at if held else None
             homing = Homing(path, held_at, f"way {next(self._ways)}")
             verdict = self._filter.submit(homing.command(now, None), now)
             if verdict.accepted:
