@@ -101,7 +101,7 @@ def test_an_arm_that_is_not_linked_is_not_activated_and_says_why(rig, peer, fake
 
 def test_a_second_driver_of_the_arm_refuses_and_never_answers_for_it(node, rig, peer) -> None:
     second = rig.start()
-    assert peer.spin_until(lambda: "already drives /left/arm" in second.inactive_reason)
+    assert peer.spin_until(lambda: "already uses /left/arm" in second.inactive_reason)
     assert second.state_label == "unconfigured"
     assert peer.node.count_publishers("/left/arm/status") == 1
     assert peer.call("/left/arm/stop") == (True, "")

@@ -16,7 +16,7 @@ from ate_bringup.doctor import dds, graph, libraries, machine, probes, usb
 from ate_bringup.doctor.finding import Patient
 from ate_bringup.doctor.probes import Probe
 from ate_core.contract import load_cell, packaged_cell
-from ate_core.nodes.claim import DeviceClaim
+from ate_core.nodes.claim import DeviceClaim, in_domain
 
 LIMIT = 30.0
 
@@ -137,16 +137,49 @@ def test_a_probe_that_hangs_or_dies_fails_alone(tmp_path, monkeypatch):
     assert "does not return within 1 s" in hung.value and "its probe ended" in dead.value
 
 
-def test_a_driver_that_runs_is_not_disturbed(empty_domain):
-    claim = DeviceClaim("/left/arm", int(os.environ["ROS_DOMAIN_ID"]))
+KINDS = (probes.arm_probes, probes.gripper_probes, probes.camera_probes, probes.operator_probes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_driver_that_runs_in_any_domain_is_not_disturbed(kind, tmp_path):
+    probe = next(kind(load_cell(serials(tmp_path))))
+    (device, *_) = [name for name in probe.devices if name]
+    claim = DeviceClaim(lambda: [device])
     assert claim.take() == ""
     try:
-        probe = next(probes.arm_probes(load_cell()))
-        assert texts(asked(probe)) == [
-            "left arm: a driver runs and is not disturbed: see /diagnostics"
-        ]
+        (text,) = texts(asked(probe))
+        assert text.endswith(": a driver runs and is not disturbed: see /diagnostics")
     finally:
         claim.release()
+
+
+def test_a_driver_without_an_address_is_not_disturbed_in_its_domain(empty_domain):
+    claim = DeviceClaim(lambda: [in_domain("/cameras/wrist", int(os.environ["ROS_DOMAIN_ID"]))])
+    assert claim.take() == ""
+    try:
+        assert "a driver runs" in texts(asked(Probe(what="wrist", package="p", name="wrist",
+                                                    claim="/cameras/wrist")))[0]  # fmt: skip
+    finally:
+        claim.release()
+
+
+def test_no_driver_begins_while_the_doctor_looks_at_its_device(monkeypatch):
+    claim = DeviceClaim(lambda: ["camera 4711"])
+    found = []
+    monkeypatch.setattr(probes, "_look", lambda *_: iter([found.append(claim.take())]))
+    asked(Probe(what="camera", package="p", name="c", devices=("camera 4711",)))
+    assert f"process {os.getpid()} already uses camera 4711" in found[0]
+    assert claim.take() == ""
+    claim.release()
+
+
+def serials(tmp_path):
+    """A cell file whose cameras are named."""
+    values = yaml.safe_load(packaged_cell().read_text())
+    values["cameras"]["overhead"]["serial"] = "/dev/v4l/by-id/l515"
+    file = tmp_path / "cell.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return str(file)
 
 
 def test_devices_that_are_off_are_named_with_the_remedy(tmp_path):

@@ -71,3 +71,14 @@ def test_the_field_of_a_gripper_holds_one_ratio(tmp_path):
 def test_a_gripper_can_be_polled_at_every_rate_that_a_cell_may_give(rate):
     config = ClientConfig.from_cell(load_cell(None, "real").grippers["left"], rate)
     assert config.read_limit < 1.0 / rate and config.read_limit <= 0.015
+
+
+def test_one_adapter_under_two_names_is_refused_for_two_grippers(tmp_path):
+    (tmp_path / "by-id").symlink_to(tmp_path / "ttyUSB0")
+
+    def edit(values):
+        for side, name in (("left", "by-id"), ("right", "ttyUSB0")):
+            values["grippers"][side]["port"] = str(tmp_path / name)
+
+    text = refusal(tmp_path, edit)
+    assert f"left.port and grippers.right.port are both serial port {tmp_path}/ttyUSB0" in text

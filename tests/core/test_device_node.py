@@ -1,7 +1,10 @@
 """Lifecycle of a driver: inactive until checked, one process per device, reasons told."""
 
+import contextlib
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +17,8 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from ate_core.nodes.claim import DeviceClaim  # noqa: E402
+from ate_core.device_names import resolve  # noqa: E402
+from ate_core.nodes.claim import DeviceClaim, in_domain  # noqa: E402
 from ate_core.nodes.device_node import DeviceNode  # noqa: E402
 
 SUCCESS, FAILURE, ERROR = (
@@ -50,10 +54,10 @@ def make():
     rclpy.init()
     executor, nodes = SingleThreadedExecutor(), []
 
-    def build(autostart: bool = False) -> Lamp:
+    def build(autostart: bool = False, device: str = "") -> Lamp:
         nodes.append(Lamp(autostart))
         executor.add_node(nodes[-1])
-        nodes[-1].manage("/left/lamp")
+        nodes[-1].manage("/left/lamp", lambda: device)
         return nodes[-1]
 
     build.executor = executor
@@ -100,34 +104,84 @@ def test_a_second_driver_of_one_device_is_refused_and_does_not_touch_it(make) ->
     first.problem = second.problem = ""
     assert first.trigger_configure() == SUCCESS
     assert second.trigger_configure() == FAILURE
-    assert "already drives /left/lamp" in second.inactive_reason
+    assert "already uses /left/lamp" in second.inactive_reason
     assert "started twice" in second.inactive_reason
     assert (first.begun, second.begun) == (1, 0)
     first.release_device()
     assert second.trigger_configure() == SUCCESS
 
 
-def test_the_device_of_a_killed_process_is_free_at_once_and_its_holder_was_named() -> None:
+@contextlib.contextmanager
+def holder_of(name: str, user: int = os.geteuid()) -> Iterator["subprocess.Popen[str]"]:
+    """A process of its own, of this user, that has claimed this name."""
     words = (
-        "import sys; from ate_core.nodes.claim import DeviceClaim;"
-        "claim = DeviceClaim('lamp', 7); print(claim.take(), flush=True); sys.stdin.read()"
+        "import os, sys; from ate_core.nodes.claim import DeviceClaim;"
+        f"os.setuid({user});"
+        f"claim = DeviceClaim(lambda: [{name!r}]);"
+        "print(claim.take(), flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline().strip() == ""
-        claim, other_cell = DeviceClaim("lamp", 7), DeviceClaim("lamp", 8)
-        assert f"process {holder.pid} already drives lamp" in claim.take()
-        assert other_cell.take() == ""
-        holder.kill()
-        holder.wait()
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_device_of_a_killed_process_is_free_at_once_and_its_holder_was_named() -> None:
+    claim = DeviceClaim(lambda: ["lamp"])
+    with holder_of("lamp") as holder:
+        assert f"process {holder.pid} already uses lamp" in claim.take()
     assert claim.take() == ""
     claim.release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process of another user")
+def test_the_device_of_another_user_is_not_taken() -> None:
+    claim = DeviceClaim(lambda: ["lamp"])
+    with holder_of("lamp", user=65534) as holder:
+        assert f"process {holder.pid} already uses lamp" in claim.take()
+
+
+def test_who_lacks_one_of_its_names_takes_none() -> None:
+    first, second = DeviceClaim(lambda: ["lamp"]), DeviceClaim(lambda: ["", "socket", "lamp"])
+    third = DeviceClaim(lambda: ["socket"])
+    assert first.take() == ""
+    assert "already uses lamp" in second.take()
+    assert third.take() == ""
+    for claim in (first, third):
+        claim.release()
+    assert second.take() == ""
+    second.release()
+
+
+def test_a_device_is_claimed_in_all_domains_and_a_name_in_its_own(make) -> None:
+    lamp = make(device="camera 4711")
+    lamp.problem = ""
+    assert lamp.trigger_configure() == SUCCESS
+    elsewhere = lamp.context.get_domain_id() + 1
+    other_cell = DeviceClaim(lambda: [in_domain("/left/lamp", elsewhere)])
+    same_device = DeviceClaim(lambda: [in_domain("/right/lamp", elsewhere), "camera 4711"])
+    assert other_cell.take() == ""
+    assert "already uses camera 4711" in same_device.take()
     other_cell.release()
+
+
+def test_a_port_that_is_plugged_in_later_is_claimed_by_its_other_name_too(tmp_path) -> None:
+    port, link = tmp_path / "ttyUSB0", tmp_path / "by-id"
+    claim, other = (DeviceClaim(lambda name=name: [resolve(str(name))]) for name in (link, port))
+    assert claim.take() == ""
+    link.symlink_to(port)
+    assert claim.take() == ""
+    assert "already uses" in other.take()
+    claim.release()
 
 
 def test_a_transition_that_raises_is_told_and_leaves_the_node_unconfigured(make) -> None:

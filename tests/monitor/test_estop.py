@@ -176,7 +176,7 @@ def test_a_second_stop_node_ends_with_the_name_of_the_first(arms, start_module):
     arms.wait_for(lambda: arms.cell, 20)
     second = start_module(NODE)
     assert second.wait(20) == 1
-    assert f"process {first.pid} already drives /estop" in second.stderr.read()
+    assert f"process {first.pid} already uses /estop" in second.stderr.read()
     assert first.poll() is None
 
 

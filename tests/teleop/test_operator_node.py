@@ -23,11 +23,13 @@ from std_msgs.msg import Empty, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from ate_core.contract import load_cell, packaged_cell  # noqa: E402
+from ate_core.device_names import headset_device, joycon_device  # noqa: E402
 from ate_core.geometry import rotation_exp, transform  # noqa: E402
 from ate_core.hand_mapping import (  # noqa: E402
     hand_pose_for_tool_motion,
     operator_mapping,
 )
+from ate_core.nodes.claim import DeviceClaim  # noqa: E402
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
 from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
@@ -294,3 +296,14 @@ def test_a_silent_headset_or_arm_ends_the_stroke_until_the_clutch_is_pressed_ane
     count = len(bench.commands)
     bench.spin_for(0.2)
     assert len(bench.commands) <= count + 1
+
+
+def test_a_second_operator_of_one_headset_or_joycon_ends_with_the_name_of_the_first(start_module):
+    operator = load_cell().operators["left"]
+    for device in (headset_device(operator), joycon_device(operator)):
+        claim = DeviceClaim(lambda device=device: [device])
+        assert claim.take() == ""
+        second = start_module("ate_teleop.nodes.operator_node")
+        assert second.wait(20) == 1
+        assert f"process {os.getpid()} already uses {device}" in second.stderr.read()
+        claim.release()

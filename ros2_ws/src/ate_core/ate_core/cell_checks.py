@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model, tool_chain
 from ate_core.camera_config import WORLD_MOUNT
-from ate_core.checked_cell import Cell, Check, Problems, is_local
+from ate_core.checked_cell import Cell, Check, Problems
 from ate_core.device_checks import camera_rates, gripper_lines, gripper_ports, vector_fields
+from ate_core.device_names import is_local
 from ate_core.devices import ArmConfig, Side
 from ate_core.drivers import STREAM_RATES
 from ate_core.geometry import inverse, pose_to_matrix

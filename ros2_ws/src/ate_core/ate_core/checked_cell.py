@@ -69,8 +69,3 @@ class Cell(Protocol):
 
 
 Check = Callable[[Cell], Problems]
-
-
-def is_local(address: str) -> bool:
-    """Whether an address is of this machine, or there is none."""
-    return not address or address.startswith("127.")

@@ -1,11 +1,10 @@
 """What must not be there twice in a cell: addresses, names, ports, serials, topics."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import fields
 
-from ate_core.checked_cell import Cell, Check, Problems, is_local
-from ate_core.devices import GripperConfig
+from ate_core.checked_cell import Cell, Check, Problems
+from ate_core.device_names import gripper_device, is_local, resolve
 from ate_core.entry_checks import RosName
 from ate_core.topics import Topics
 
@@ -105,24 +104,14 @@ def _unique_driver_topics(cell: Cell) -> Problems:
 
 def _unique_grippers(cell: Cell) -> Problems:
     yield from _shared(
-        ((f"grippers.{side}.port", _line(one)) for side, one in cell.grippers.items() if one.port),
+        ((f"grippers.{side}.port", gripper_device(one)) for side, one in cell.grippers.items()),
         "a port is opened by one driver, give each gripper its own adapter",
     )
 
 
-def _line(gripper: GripperConfig) -> str:
-    """A serial port belongs to one gripper; on the bus of a CAN interface each has its id."""
-    port = gripper.port
-    return os.path.normpath(port) if "/" in port else f"{port} id {gripper.device_id}"
-
-
 def _unique_cameras(cell: Cell) -> Problems:
     yield from _shared(
-        (
-            (f"cameras.{role}.serial", os.path.normpath(camera.serial))
-            for role, camera in cell.cameras.items()
-            if camera.serial
-        ),
+        ((f"cameras.{role}.serial", resolve(one.serial)) for role, one in cell.cameras.items()),
         "give each camera its own, or two roles show one picture",
     )
 

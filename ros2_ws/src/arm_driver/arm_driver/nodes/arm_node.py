@@ -31,6 +31,7 @@ from arm_driver.nodes.trajectory_commander import COMMANDER as TRAJECTORY
 from arm_driver.nodes.trajectory_commander import TrajectoryCommander
 from arm_driver.watchdog import GuardedStream
 from ate_core.contract import Cell
+from ate_core.device_names import arm_device
 from ate_core.devices import ArmConfig
 from ate_core.nodes.command_source import CommandSources, commander_of, publishers_of
 from ate_core.nodes.device_node import DeviceNode
@@ -101,7 +102,7 @@ class ArmNode(DeviceNode):
         self.companions = [self._stop_node, self._estop_node]
         """Nodes with a thread of their own."""
         self.create_timer(1.0, self._diagnose)
-        self.manage(f"{arm.namespace}/arm")
+        self.manage(f"{arm.namespace}/arm", partial(arm_device, arm))
 
     def halt(self) -> None:
         """Let the arm come to rest, send no more targets, disconnect."""

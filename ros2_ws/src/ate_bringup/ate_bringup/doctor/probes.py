@@ -13,8 +13,15 @@ from ate_bringup.doctor.finding import Patient
 from ate_bringup.doctor.simulation import is_running
 from ate_bringup.processes import DISCOVERY_VARIABLE, driver_package, operator_environment
 from ate_core.contract import RUNTIME_VARIABLE, Cell
+from ate_core.device_names import (
+    arm_device,
+    camera_device,
+    gripper_device,
+    headset_device,
+    joycon_device,
+)
 from ate_core.findings import Finding, failed, passed, warned
-from ate_core.nodes.claim import DeviceClaim
+from ate_core.nodes.claim import DeviceClaim, in_domain
 
 PROBE_LIMIT = 15.0
 """Time that a probe has [s]: a RealSense camera takes 6 s to its first picture."""
@@ -31,7 +38,9 @@ class Probe:
     name: str
     """Side or role."""
     claim: str = ""
-    """Name under which its driver claims it; empty: any number may read it."""
+    """Name that its driver has within a ROS domain."""
+    devices: tuple[str, ...] = ()
+    """What it is, on this host (see `ate_core.device_names`)."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables on top of ours."""
 
@@ -44,34 +53,42 @@ def arm_probes(cell: Cell) -> Iterator[Probe]:
             package=driver_package(arm),
             name=side,
             claim=f"{arm.namespace}/arm",
+            devices=(arm_device(arm),),
         )
 
 
 def gripper_probes(cell: Cell) -> Iterator[Probe]:
     """The grippers."""
     for side, gripper in cell.grippers.items():
-        claim = f"{gripper.namespace}/gripper"
-        yield Probe(what=f"{side} gripper", package="omnipicker_driver", name=side, claim=claim)
+        yield Probe(
+            what=f"{side} gripper",
+            package="omnipicker_driver",
+            name=side,
+            claim=f"{gripper.namespace}/gripper",
+            devices=(gripper_device(gripper),),
+        )
 
 
 def camera_probes(cell: Cell) -> Iterator[Probe]:
     """The cameras."""
-    for role in cell.cameras:
+    for role, camera in cell.cameras.items():
         yield Probe(
             what=f"camera {role}",
             package="realsense_camera",
             name=role,
             claim=f"/cameras/{role}",
+            devices=(camera_device(camera),),
         )
 
 
 def operator_probes(cell: Cell) -> Iterator[Probe]:
     """Headset and Joy-Con of each operator."""
-    for side in cell.operators:
+    for side, operator in cell.operators.items():
         yield Probe(
             what=f"{side} operator",
             package="operator_devices",
             name=side,
+            devices=(headset_device(operator), joycon_device(operator)),
             environment=operator_environment(cell),
         )
 
@@ -91,14 +108,20 @@ def look_with(probes: Callable[[Cell], Iterator[Probe]]) -> Callable[[Patient], 
 
 
 def ask(probe: Probe, patient: Patient) -> Iterator[Finding]:
-    """What the probe of one device says; a driver that runs is not disturbed."""
-    if probe.claim:
-        claim = DeviceClaim(probe.claim, int(os.environ.get("ROS_DOMAIN_ID", "0") or 0))
-        holder = claim.take()
+    """What the probe of one device says; whoever uses it already is not disturbed."""
+    domain = int(os.environ.get("ROS_DOMAIN_ID", "0") or 0)
+    names = (in_domain(probe.claim, domain) if probe.claim else "", *probe.devices)
+    claim = DeviceClaim(lambda: names)
+    if claim.take():
+        yield passed(probe.what, "a driver runs and is not disturbed: see /diagnostics")
+        return
+    try:
+        yield from _look(probe, patient)
+    finally:
         claim.release()
-        if holder:
-            yield passed(probe.what, "a driver runs and is not disturbed: see /diagnostics")
-            return
+
+
+def _look(probe: Probe, patient: Patient) -> Iterator[Finding]:
     if importlib.util.find_spec(f"{probe.package}.probe") is None:
         yield warned(probe.what, f"{probe.package} has no probe", "look at its driver's messages")
         return

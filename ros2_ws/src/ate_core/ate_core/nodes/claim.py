@@ -1,8 +1,11 @@
-"""One process per device on one host: a name that the kernel takes back when its holder ends.
+"""One process per device on one host: names that the kernel takes back when their holder ends.
 
-The graph cannot tell this: a killed node stays in it for twenty seconds, and a new one is seen
-late. An abstract unix socket is taken at once, by one process of a network namespace, and is free
-in the moment in which that process is gone, however it ended.
+The graph cannot tell this: a killed node stays in it for twenty seconds, a new one is seen late,
+and another ROS domain is not seen at all. An abstract unix socket is taken at once, by one process
+of whichever user, and is free in the moment in which that process is gone, however it ended.
+
+Such names belong to a network namespace: a container with a network of its own does not see them.
+Run containers that drive devices with the host's network, as DDS needs anyway.
 """
 
 import contextlib
@@ -10,59 +13,83 @@ import errno
 import hashlib
 import socket
 import struct
+from collections.abc import Callable, Iterable
 
 NAME_TAIL = 60
-"""Characters of the device's name that stay readable in the socket's name (at most 107)."""
+"""Bytes of a name that stay readable in the name of its socket (at most 107)."""
+
+
+def in_domain(name: str, domain: int) -> str:
+    """A name for `DeviceClaim` that is taken within one ROS domain only: a topic or a node."""
+    return f"{name} of ROS domain {domain}"
 
 
 class DeviceClaim:
-    """The right to drive one device, until `release` or the end of the process."""
+    """The right to use devices, until `release` or the end of the process."""
 
-    def __init__(self, device: str, domain: int) -> None:
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         """Prepare.
 
         Args:
-            device: name of the device, the same for all who may drive it.
-            domain: ROS domain; another one is another cell.
+            names: gives what is claimed, the same for all who may use it (see
+                `ate_core.device_names`); asked at each `take`, since a path leads to its device
+                only while that is plugged in.
         """
-        text = f"ate {domain} {device}"
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        self._address = f"\0ate {domain} {device[-NAME_TAIL:]} {digest}"
-        self._device = device
-        self._socket: socket.socket | None = None
-        self._holder = ""
+        self._names = names
+        self._held: dict[str, socket.socket] = {}
+        self._holders: dict[str, str] = {}
 
     def take(self) -> str:
-        """Take the name; returns who has it, or an empty text when it is ours."""
-        if self._socket is not None:
-            return ""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(self._address)
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            return self._refusal()
-        listener.listen()  # without it the kernel does not tell who holds the name
-        self._socket = listener
+        """Take all names, or none more; returns who has one, or nothing when all are ours."""
+        taken: dict[str, socket.socket] = {}
+        for name in self._names():
+            if not name or name in self._held or name in taken:
+                continue
+            listener = _listen(name)
+            if listener is None:
+                for other in taken.values():
+                    other.close()
+                return self._refusal(name)
+            taken[name] = listener
+        self._held |= taken
         return ""
 
     def release(self) -> None:
-        """Give the name back."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Give the names back."""
+        for listener in self._held.values():
+            listener.close()
+        self._held = {}
 
-    def _refusal(self) -> str:
-        self._holder = self._holder or self._holder_pid()
-        who = f"process {self._holder}" if self._holder else "another process"
-        return f"{who} already drives {self._device}: was the launch started twice? End one"
+    def _refusal(self, name: str) -> str:
+        holder = self._holders.get(name) or _holder_pid(name)
+        self._holders[name] = holder
+        who = f"process {holder}" if holder else "another process"
+        return f"{who} already uses {name}: was the launch started twice? End one"
 
-    def _holder_pid(self) -> str:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
-            asking.setblocking(False)
-            asking.connect(self._address)
-            credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            return str(struct.unpack("3i", credentials)[0])
-        return ""
+
+def _address(name: str) -> bytes:
+    text = name.encode()
+    return b"\0ate %s %s" % (text[-NAME_TAIL:], hashlib.sha256(text).hexdigest()[:12].encode())
+
+
+def _listen(name: str) -> socket.socket | None:
+    """The socket that holds a name, or None while another process has it."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(_address(name))
+    except OSError as error:
+        listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    listener.listen()  # without it the kernel does not tell who holds the name
+    return listener
+
+
+def _holder_pid(name: str) -> str:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)
+        asking.connect(_address(name))
+        credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return str(struct.unpack("3i", credentials)[0])
+    return ""

@@ -16,13 +16,14 @@ launch with a manager passes false.
 
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from ate_core.nodes.claim import DeviceClaim
+from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.patience import START_PATIENCE
 
 RETRY_PERIOD = 0.2
@@ -69,14 +70,17 @@ class DeviceNode(LifecycleNode):
 
     # --- what a driver uses ------------------------------------------------------------------
 
-    def manage(self, device: str) -> None:
+    def manage(self, name: str, device: Callable[[], str] = str) -> None:
         """Become ready for transitions, by itself where ``autostart`` says so.
 
+        One process alone may have the name within a ROS domain, and the device on this host.
+
         Args:
-            device: name of the device that one process alone may drive, for instance
-                ``/left/arm``.
+            name: of the device in the cell, for instance ``/left/arm``.
+            device: what it is, see `ate_core.device_names`; empty where that is not known.
         """
-        self._claim = DeviceClaim(device, self.context.get_domain_id())
+        own = in_domain(name, self.context.get_domain_id())
+        self._claim = DeviceClaim(lambda: (own, device()))
         self._starter = self.create_timer(RETRY_PERIOD, self._start) if self._autostart else None
         self._look()
 

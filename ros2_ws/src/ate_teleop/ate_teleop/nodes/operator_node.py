@@ -8,7 +8,10 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from ate_core.contract import SIDES
+from ate_core.device_names import headset_device, joycon_device
+from ate_core.errors import DeviceError
 from ate_core.loop import FixedRateLoop
+from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
@@ -46,6 +49,14 @@ class OperatorNode(Node):
         side = declare_text(self, "operator", "left", "arm that is driven", SIDES)
         operator = cell.operators[side]
         topics, arm = cell.topics, cell.arms[operator.arm]
+        # Kept until the process ends: one person moves one arm.
+        devices = (
+            "" if hand else headset_device(operator),
+            "" if joycon else joycon_device(operator),
+        )
+        self._claim = DeviceClaim(lambda: devices)
+        if taken := self._claim.take():
+            raise DeviceError(taken)
         self._hand = hand or make_hand_source(operator)
         self._joycon = joycon or make_button_source(operator)
         self._controller = OperatorController(operator_settings(cell, side))
@@ -74,6 +85,7 @@ class OperatorNode(Node):
         self._thread.join()
         self._joycon.stop()
         self._hand.stop()
+        self._claim.release()
         self.get_logger().info(self._loop.stats().sentence())
 
     def _take_episode(self, message: String) -> None:

@@ -18,7 +18,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.errors import DeviceError
-from ate_core.nodes.claim import DeviceClaim
+from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell
@@ -36,7 +36,8 @@ class EstopNode(Node):
     def __init__(self) -> None:
         super().__init__("estop")
         # Of two nodes one could reset what the other still holds. Kept until the process ends.
-        self._claim = DeviceClaim(STATE_TOPIC, self.context.get_domain_id())
+        own = in_domain(STATE_TOPIC, self.context.get_domain_id())
+        self._claim = DeviceClaim(lambda: (own,))
         if taken := self._claim.take():
             raise DeviceError(taken)
         cell = declare_cell(self)

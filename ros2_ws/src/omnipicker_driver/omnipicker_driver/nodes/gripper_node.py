@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.time import Time
@@ -12,6 +13,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
+from ate_core.device_names import gripper_device
 from ate_core.errors import DeviceError
 from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.command_source import CommandSources, publishers_of
@@ -65,7 +67,7 @@ class GripperNode(DeviceNode):
         self._status_at = 0.0
         self._polls, self._idle_ticks = 0, 0
         self._connect(cell)
-        self.manage(f"{gripper.namespace}/gripper")
+        self.manage(f"{gripper.namespace}/gripper", partial(gripper_device, gripper))
 
     def begin(self) -> None:
         """Open the port, and try again until it is there."""

@@ -4,12 +4,14 @@ import array
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
+from ate_core.device_names import camera_device
 from ate_core.errors import DeviceError
 from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.diagnostics import health_line
@@ -59,7 +61,7 @@ class CameraNode(DeviceNode):
         backend = make_backend(self._settings)
         self._stream = CameraStream(backend, self._encoder.put, config, shape=size)
         self.create_timer(1.0, self._publish_diagnostics)
-        self.manage(f"/cameras/{role}")
+        self.manage(f"/cameras/{role}", partial(camera_device, cell.cameras[role]))
 
     def begin(self) -> None:
         """Begin to open the camera."""
