@@ -144,7 +144,8 @@ def _through_link(client: ArmClient) -> Callable[[np.ndarray], object]:
         time.sleep(0.01)
 
     def send(target: np.ndarray) -> object:
-        return client.stream(target)
+        # As a driver does: a target that knows of no stop by the link would be refused.
+        return client.session and client.stream(target)
 
     return send
 
