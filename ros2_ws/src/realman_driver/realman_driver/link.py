@@ -251,7 +251,7 @@ class Link:
             self._stop_by_itself(f"the driver was silent for {NODE_SILENCE * 1e3:.0f} ms")
 
     def _take_waiting(self) -> None:
-        """Take all orders that wait: of targets only the newest counts."""
+        """Take the orders that wait: of targets only the newest counts."""
         while True:
             try:
                 data = self._channel.recv(records.LARGEST)
@@ -261,9 +261,11 @@ class Link:
                 data = b""
             if not data:
                 self._leave(ORPHANED)
-            self._heard = time.monotonic()
+            now = self._heard = time.monotonic()
             with contextlib.suppress(records.RecordError):
                 self._take(records.unpack_order(data))
+            if self._pacer.is_fresh(now):  # nothing waited before it: no need to look for more
+                return
 
     def _take(self, order: records.Order) -> None:
         if isinstance(order, Stream):

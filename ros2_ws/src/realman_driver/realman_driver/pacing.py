@@ -8,6 +8,7 @@ waited for longer than `LONGEST_GAP`: then the arm stands, and is stopped and st
 
 import math
 from collections.abc import Callable
+from operator import sub
 
 from realman_driver.records import Stream
 
@@ -19,6 +20,8 @@ SPACING = 0.005
 controller can take."""
 FLOWING = 0.050
 """Targets leave one after the other as long as the last left less than this ago [s]."""
+FRESH = 0.002
+"""A target that was made less than this ago was not kept waiting [s]."""
 LISTEN_TIMEOUT = 0.010
 """Longest wait between two looks [s]."""
 LARGEST_STEP = 5.0
@@ -62,6 +65,10 @@ class TargetPacer:
         """How long the oldest target that did not leave has waited [s]; 0 when none waits."""
         return 0.0 if self._waiting is None else now - self._oldest
 
+    def is_fresh(self, now: float) -> bool:
+        """Whether a target waits, and only since a moment ago; at ``now`` [s]."""
+        return self._waiting is not None and now - self._oldest < FRESH
+
     def take(self, now: float) -> tuple[float, ...] | None:
         """Joints [deg] of the target that leaves now; None while none may."""
         if self._waiting is None or now < self._sent_at + SPACING:
@@ -78,7 +85,7 @@ class TargetPacer:
             stands: tells where the arm is, when no target was sent before [deg].
         """
         before = stands() if self._sent is None else self._sent
-        return max((abs(a - b) for a, b in zip(target, before, strict=False)), default=math.inf)
+        return max(map(abs, map(sub, target, before)), default=math.inf)
 
     def sent(self, target: tuple[float, ...], now: float) -> None:
         """Note that a target leaves."""
