@@ -64,3 +64,28 @@ def test_a_node_that_half_dies_stops_its_device_and_ends_with_the_reason(
     assert "joint 4 has no current" in result.stderr
     assert where in result.stderr
     assert ("at rest" in result.stdout) == (what != "stuck")
+
+
+COLLECTED = """
+import gc, sys
+from rclpy.node import Node
+from ate_core.nodes import runner
+
+class Looks(Node):
+    def __init__(self):
+        super().__init__("looks")
+        self.create_timer(0.01, self.look)
+
+    def look(self):
+        raise ValueError(f"collected are {len(gc.get_objects())} of {gc.get_freeze_count()}")
+
+sys.exit(runner.run_node(Looks, []))
+"""
+
+
+def test_what_a_node_began_with_is_kept_out_of_garbage_collections(node_environment) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", COLLECTED], capture_output=True, text=True, timeout=20
+    )
+    words = result.stderr.split("ValueError: collected are ")[1].split()
+    assert int(words[0]) < 0.1 * int(words[2])
