@@ -31,9 +31,9 @@ def toward(joint: Motion, w: float, dt: float, acceleration: float, jerk: float)
     rise = w - v
     if a == 0.0 and rise == 0.0:
         return q + v * dt, v, a
+    sign = 1.0
     if rise < a * abs(a) / (2.0 * jerk):  # with opposite signs the velocity has to rise
-        q, v, a = toward((-q, -v, -a), -w, dt, acceleration, jerk)
-        return -q, -v, -a
+        sign, q, v, a, w, rise = -1.0, -q, -v, -a, -w, -rise
     peak = sqrt(max(jerk * rise + 0.5 * a * a, 0.0))
     hold = 0.0
     if peak > acceleration:
@@ -42,12 +42,13 @@ def toward(joint: Motion, w: float, dt: float, acceleration: float, jerk: float)
     t = max((peak - a) / jerk, 0.0)
     if dt <= t:
         ramp = dt * jerk
-        return q + dt * (v + dt * (0.5 * a + ramp / 6.0)), v + dt * (a + 0.5 * ramp), a + ramp
+        q += dt * (v + dt * (0.5 * a + ramp / 6.0))
+        return sign * q, sign * (v + dt * (a + 0.5 * ramp)), sign * (a + ramp)
     q += t * (v + t * (0.5 * a + t * jerk / 6.0))
     v += t * (a + 0.5 * t * jerk)
     dt -= t
     if dt <= hold:
-        return q + dt * (v + 0.5 * dt * peak), v + dt * peak, peak
+        return sign * (q + dt * (v + 0.5 * dt * peak)), sign * (v + dt * peak), sign * peak
     q += hold * (v + 0.5 * hold * peak)
     v += hold * peak
     dt -= hold
@@ -55,8 +56,8 @@ def toward(joint: Motion, w: float, dt: float, acceleration: float, jerk: float)
     if dt < t:
         ramp = dt * jerk
         q += dt * (v + dt * (0.5 * peak - ramp / 6.0))
-        return q, v + dt * (peak - 0.5 * ramp), peak - ramp
-    return q + t * (v + t * peak / 3.0) + (dt - t) * w, w, 0.0
+        return sign * q, sign * (v + dt * (peak - 0.5 * ramp)), sign * (peak - ramp)
+    return sign * (q + t * (v + t * peak / 3.0) + (dt - t) * w), sign * w, 0.0
 
 
 def rest(joint: Motion, acceleration: float, jerk: float) -> Rest:
@@ -70,9 +71,9 @@ def rest(joint: Motion, acceleration: float, jerk: float) -> Rest:
     q, v, a = joint
     if v == 0.0 and a == 0.0:
         return q, q, q
-    if -v < a * abs(a) / (2.0 * jerk):  # with opposite signs the velocity has to rise
-        end, lowest, highest = rest((-q, -v, -a), acceleration, jerk)
-        return -end, -highest, -lowest
+    falls = -v < a * abs(a) / (2.0 * jerk)
+    if falls:  # with opposite signs the velocity has to rise
+        q, v, a = -q, -v, -a
     peak = sqrt(max(0.5 * a * a - jerk * v, 0.0))
     highest = q
     if v > 0.0:  # it runs on before it turns back
@@ -89,4 +90,5 @@ def rest(joint: Motion, acceleration: float, jerk: float) -> Rest:
     v += hold * peak
     t = peak / jerk
     end += t * (v + t * peak / 3.0)
-    return end, min(end, q), highest
+    lowest = end if end < q else q
+    return (-end, -highest, -lowest) if falls else (end, lowest, highest)

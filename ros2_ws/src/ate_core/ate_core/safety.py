@@ -162,7 +162,7 @@ class SafetyFilter:
         self._set_point: SetPoint | None = None
         self._sent = False
         self._playback: TargetPlayback | None = None
-        self._path_velocity = np.zeros(len(lower))
+        self._path_velocity = [0.0] * len(lower)
 
     def submit(self, command: JointCommand, now: float) -> CommandVerdict:
         """Check a command; when accepted it is the new target.
@@ -183,7 +183,7 @@ class SafetyFilter:
             self._set_point, self._sent = SetPoint(self._limits, self._measured), False
         if self._playback is None or commander != self._lease.holder:
             self._playback = TargetPlayback(self._set_point.q, now, now - command.stamp)
-            self._path_velocity = np.zeros_like(target)
+            self._path_velocity = [0.0] * len(target)
         self._playback.append(target, command.stamp, now)
         self._lease.take(commander, command.stamp, now)
         self._hold_reason = ""
@@ -375,8 +375,8 @@ class SafetyFilter:
             elif q < low:
                 back = min(self._limits.closing_speed(low - q, dt), RETURN_SPEED)
                 wanted[joint] = max(wanted[joint], back)
-        lower = [max(a, b) for a, b in zip(lower, nearest, strict=True)]
-        upper = [min(a, b) for a, b in zip(upper, farthest, strict=True)]
+        lower = [a if a > b else b for a, b in zip(lower, nearest, strict=True)]
+        upper = [a if a < b else b for a, b in zip(upper, farthest, strict=True)]
         if not isinstance(self._guard, NoGuard):
             verdict = self._guard.limit(
                 set_point.q,
@@ -394,18 +394,18 @@ class SafetyFilter:
         self, set_point: SetPoint, playback: TargetPlayback, now: float, dt: float
     ) -> list[float]:
         """Velocities (n,) [rad/s] that follow the commanded path."""
-        before = playback.point
+        before: list[float] = playback.point.tolist()
+        after: list[float] = playback.at(now).tolist()
         share = 1.0 - math.exp(-dt / FEED_FORWARD_TIME)
-        self._path_velocity = self._path_velocity + share * (
-            (playback.at(now) - before) / dt - self._path_velocity
-        )
+        self._path_velocity = [
+            velocity + share * ((end - start) / dt - velocity)
+            for velocity, start, end in zip(self._path_velocity, before, after, strict=True)
+        ]
         follow = self._limits.follow
         return [
             follow(joint, q, point, velocity, dt)
             for joint, (q, point, velocity) in enumerate(
-                zip(
-                    set_point.positions, before.tolist(), self._path_velocity.tolist(), strict=True
-                )
+                zip(set_point.positions, before, self._path_velocity, strict=True)
             )
         ]
 

@@ -128,7 +128,8 @@ class DistanceGuard:
                 if gap > 0.0 and speed <= fastest:
                     entry = there.gaps.index(min(there.gaps))
                     break
-                gap = around.least_gap(q, velocity, rest, here, there)
+                enough = TRACKING * (speed - CREEP)
+                gap = around.least_gap(q, velocity, rest, here, there, enough)
                 allowed, entry = _speed_share(gap, speed, dt, here, there)
                 if allowed >= 1.0:
                     break

@@ -312,7 +312,9 @@ class Surroundings:
         aside: Array = wanted - slope * (approach * (1.0 - kept) / steepness)
         return aside
 
-    def least_gap(self, q: Array, velocity: Array, rest: Array, here: View, there: View) -> float:
+    def least_gap(
+        self, q: Array, velocity: Array, rest: Array, here: View, there: View, enough: float
+    ) -> float:
         """Smallest gap [m] on the way to rest, its end included; -inf where it is not allowed.
 
         The joints brake alike but come to rest at different times, so the way is no straight line.
@@ -323,12 +325,13 @@ class Surroundings:
             rest: where it stops (n,) [rad].
             here: view of where it stops when it brakes now.
             there: view of ``rest``.
+            enough: gap above which it does not matter how large it is [m].
         """
         least = min(there.gaps)
         way, other = rest - q, self._other
         if not self._may_meet(np.abs(way), there):
             return least
-        watched = self._nearing(way, there, max(least, 0.0))
+        watched = self._nearing(way, there, max(min(least, enough), 0.0))
         if not watched:
             return least
         allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in watched]
