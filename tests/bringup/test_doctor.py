@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ate_bringup.cli import main
+from ate_bringup.doctor.cell_file import look_at_cell_file
 from ate_bringup.doctor.finding import Check, Patient
 from ate_bringup.doctor.libraries import LIBRARIES
 from ate_bringup.doctor.visit import visit, worst
@@ -210,6 +211,22 @@ def test_a_full_disk_keeps_only_launches_that_record_from_starting(runtime_dir, 
         found = checks_before_launch(LAUNCHES[name], LAUNCHES[name].resolve(given))
         refused[name] = any(one.what.startswith("disk of") for one in found)
     assert refused == {"robot": False, "dual_operator": True, "view": False}
+
+
+POST = {"shape": "cylinder", "size": [0.02, 0.5], "pose": [0.2, 0.6, 0.25, 0, 0, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({"obstacles": {"post": POST}}, "post"), ({"obstacles": {}}, "none"), ({}, "")],
+)
+def test_a_cell_that_lists_obstacles_and_no_table_is_warned_of(given, named, wrong_cell):
+    found = list(look_at_cell_file(Patient(cell_name=wrong_cell(**given))))
+    assert not any(finding.status == "fail" for finding in found)
+    texts = [finding.text for finding in found if finding.what == "obstacles"]
+    assert len(texts) == bool(named)
+    for text in texts:
+        assert f"{named}, and nothing that is worked on" in text and "is_worked_on: true" in text
 
 
 def test_static_problems_are_lines_for_a_manager(wrong_cell):

@@ -26,6 +26,21 @@ WRONG = {
         {"baud": 9600},
         "grippers.left.baud is 9600 bit/s: question and answer take 25.0 ms; need less",
     ),
+    "a video device without its path": (
+        ("cameras", "overhead"),
+        {"serial": ""},
+        "cameras.overhead.serial is '' for backend v4l2; .* such as /dev/v4l/by-id/",
+    ),
+    "a video device by a serial": (
+        ("cameras", "overhead"),
+        {"serial": "f0210138"},
+        "cameras.overhead.serial is 'f0210138' for backend v4l2; ",
+    ),
+    "a path in place of a serial": (
+        ("cameras", "left_wrist"),
+        {"serial": "/dev/video4"},
+        "cameras.left_wrist.serial is '/dev/video4' for backend realsense; .* backend: v4l2",
+    ),
     "pictures slower than the ticks": (
         ("cameras", "overhead"),
         {"fps": 15},

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from ate_core.arm_model import load_arm_model, tool_chain
 from ate_core.camera_config import WORLD_MOUNT
 from ate_core.checked_cell import Cell, Check, Problems
-from ate_core.device_checks import camera_rates, gripper_lines, gripper_ports, vector_fields
+from ate_core.device_checks import (
+    camera_addresses,
+    camera_rates,
+    gripper_lines,
+    gripper_ports,
+    vector_fields,
+)
 from ate_core.device_names import is_local
 from ate_core.devices import ArmConfig, Side
 from ate_core.drivers import STREAM_RATES
@@ -295,6 +301,7 @@ def _devices(cell: Cell) -> Problems:
     yield from gripper_lines(cell.grippers, cell.rates.gripper)
     if cell.hardware == "real":
         yield from gripper_ports(cell.grippers)
+        yield from camera_addresses(cell.cameras)
         yield from camera_rates(cell.cameras, cell.tick_rate)
 
 

@@ -80,6 +80,26 @@ def vector_fields(arms: Mapping[str, ArmConfig], vectors: Any) -> Problems:
                 yield f"vectors.{vector} gives {name} the size {found[name]}; need {size}, a ratio"
 
 
+def camera_addresses(cameras: Mapping[str, CameraConfig]) -> Problems:
+    """A camera is named as its back end finds it.
+
+    Args:
+        cameras: by role, of a real cell.
+    """
+    for role, camera in cameras.items():
+        where = f"cameras.{role}.serial is {camera.serial!r} for backend {camera.backend}"
+        if camera.backend == "v4l2" and not camera.serial.startswith("/dev/"):
+            yield (
+                f"{where}; need the path of its video device, such as /dev/v4l/by-id/...: "
+                "`ls /dev/v4l/by-id` shows those that are connected"
+            )
+        if camera.backend == "realsense" and "/" in camera.serial:
+            yield (
+                f"{where}; need the serial number, such as '218622271234', or backend: v4l2 for "
+                "the path of a video device"
+            )
+
+
 def camera_rates(cameras: Mapping[str, CameraConfig], tick_rate: float) -> Problems:
     """Every tick has a new picture.
 

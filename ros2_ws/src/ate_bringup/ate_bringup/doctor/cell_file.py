@@ -1,7 +1,6 @@
 """The cell file: is it right, and has it been filled in."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -88,16 +87,21 @@ def _placeholders(cell: Cell) -> Iterator[Finding]:
                 f"{arm.ip}, this machine itself",
                 "right for an emulated controller only (`ate emulate arm`)",
             )
-    unnamed = Counter(camera.backend for camera in cell.cameras.values() if not camera.serial)
-    for backend, count in unnamed.items():
-        roles = [r for r, c in cell.cameras.items() if c.backend == backend and not c.serial]
-        if count > 1 or backend == "v4l2":
-            yield warned(
-                f"cameras {', '.join(roles)}",
-                "no serial",
-                "write serials into the cell file, or which picture belongs to which role is "
-                "left to chance (`ate doctor --live` lists the cameras that are connected)",
-            )
+    unnamed = [role for role, camera in cell.cameras.items() if not camera.serial]
+    if len(unnamed) > 1:
+        yield warned(
+            f"cameras {', '.join(unnamed)}",
+            "no serial",
+            "write serials into the cell file, or which picture belongs to which role is "
+            "left to chance (`ate doctor --live` lists the cameras that are connected)",
+        )
+    if not any(one.is_worked_on for one in cell.obstacles.values()):
+        yield warned(
+            "obstacles",
+            f"{', '.join(cell.obstacles) or 'none'}, and nothing that is worked on",
+            "declare the table too, with is_worked_on: true, or the guard lets the arms into it: "
+            "obstacles of a cell file replace the packaged table",
+        )
     period = 1.0 / cell.tick_rate
     if cell.safety.command_timeout <= period:
         yield warned(
