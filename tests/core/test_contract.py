@@ -117,7 +117,7 @@ def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
         (lambda v: v["operators"].pop("left"), r"operators are \['right'\]"),
         (lambda v: v["arms"].update(third=v["arms"].pop("right")), "need left and right"),
         (lambda v: v["arms"]["right"].update(udp_port=8089), "share UDP port 8089"),
-        (lambda v: v.update(tick_rate="fast"), "need a float"),
+        (lambda v: v.update(tick_rate="fast"), "need a number"),
         (lambda v: v.update(tick_rate=float("nan")), "finite"),
         (lambda v: v["safety"].update(max_step=0.0), "max_step is 0.0"),
         (lambda v: v["cameras"]["overhead"].update(backend="webcam"), "known are realsense"),

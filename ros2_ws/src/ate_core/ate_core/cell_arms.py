@@ -8,7 +8,7 @@ from ate_core.arm_model import ArmModel, load_arm_model
 from ate_core.devices import DEFAULT_DRIVER, DEFAULT_MODEL, Guard
 from ate_core.drivers import ARM_DRIVERS, KNOWN_OPTIONS, NEEDED_ENTRIES
 from ate_core.errors import ContractError
-from ate_core.strict import require
+from ate_core.strict import nearest, require
 
 
 def settle_arms(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _check_options(driver: str, options: object, where: str) -> None:
         require(
             name in known,
             f"{where}.options has the unknown key {name!r}; known keys of the driver {driver}: "
-            f"{', '.join(known) or 'none'}",
+            f"{', '.join(known) or 'none'}{nearest(name, known)}",
         )
 
 

@@ -31,14 +31,14 @@ from ate_core.cell_checks import LOADED_CHECKS, cell_problems
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.drivers import GRIPPER_TRANSPORTS
-from ate_core.entry_checks import JointSpeed, Range
+from ate_core.entry_checks import JointSpeed, PlainName, Range
 from ate_core.errors import ContractError
 from ate_core.guard_config import GuardConfig, Obstacle, packaged_obstacles
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, raise_first, require
 from ate_core.topics import Topics
 from ate_core.unique_checks import UNIQUE_CHECKS
-from ate_core.yaml_text import read_yaml
+from ate_core.yaml_text import LARGEST_TEXT, read_yaml
 
 LOG = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class LayoutConfig:
 class Cell:
     """The whole cell, or another robot with one or two arms whose episodes are trained on."""
 
-    name: str
+    name: Annotated[str, PlainName()]
     """Name of the cell."""
     hardware: Hardware = "real"
     """Real devices or emulated ones."""
@@ -279,7 +279,8 @@ def _read_cell(cell: str | Path | None, hardware: Hardware, problems: list[str])
     """Read a cell description; entries out of range are added to ``problems``."""
     file = cell_file(cell)
     try:
-        text = file.read_text()
+        with file.open() as stream:
+            text = stream.read(LARGEST_TEXT + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ContractError(
@@ -368,7 +369,8 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
         line = " ".join(str(error).split())
         raise ContractError(f"{where} is not valid YAML: {line}") from None
     if not isinstance(values, dict):
-        raise ContractError(f"{where} holds {type(values).__name__}; need a mapping of sections")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ContractError(f"{where} holds {found}; need a mapping of sections")
     return values
 
 

@@ -164,6 +164,21 @@ class BluetoothAddress:
 
 
 @dataclass(frozen=True)
+class PlainName:
+    """Name for people, files and messages."""
+
+    longest: int = 64
+    """Most characters."""
+
+    def problem(self, value: object) -> str:
+        """Refuse nothing, line breaks, control characters and what fills a page."""
+        text = str(value)
+        if text.strip() and text.isprintable() and len(text) <= self.longest:
+            return ""
+        return f"is {text[: self.longest]!r}; need 1 to {self.longest} printable characters"
+
+
+@dataclass(frozen=True)
 class RosName:
     """Name of a topic or a namespace."""
 

@@ -1,16 +1,22 @@
 """Strict mapping -> frozen dataclass: unknown keys and missing fields are errors with a remedy."""
 
 import dataclasses
-import math
+import difflib
+import re
+import reprlib
+import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ate_core.entry_checks import EntryCheck
 from ate_core.errors import ContractError
 
 T = TypeVar("T")
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 12, 8
 
 
 def build(cls: type[T], values: object, where: str, problems: list[str] | None = None) -> T:
@@ -27,12 +33,13 @@ def build(cls: type[T], values: object, where: str, problems: list[str] | None =
         ContractError: unknown key, missing field, wrong type or not finite.
     """
     if not isinstance(values, Mapping):
-        raise ContractError(f"{where} is {values!r}; need a mapping of {cls.__name__} fields")
+        raise ContractError(f"{where} is {shown(values)}; need a mapping of {cls.__name__} fields")
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             raise ContractError(
-                f"{where} has the unknown key {key!r}; known keys: {', '.join(sorted(fields))}"
+                f"{where} has the unknown key {shown(key)}; known keys: "
+                f"{', '.join(sorted(fields))}{nearest(key, fields)}"
             )
     hints = typing.get_type_hints(cls, include_extras=problems is not None)
     arguments: dict[str, Any] = {}
@@ -44,8 +51,37 @@ def build(cls: type[T], values: object, where: str, problems: list[str] | None =
     return cls(**arguments)
 
 
+def shown(value: object) -> str:
+    """A value of a file for a message: anchors can make a short file's values endless."""
+    return _SHORT.repr(value)
+
+
+def nearest(key: object, known: Iterable[str]) -> str:
+    """The known word that was probably meant, as the end of a sentence; empty where none is."""
+    words = {word.replace("_", ""): word for word in known}
+    plain = re.sub(r"[\W_]", "", str(key)).casefold()
+    close = difflib.get_close_matches(plain, words, n=1)
+    return f"; did you mean {words[close[0]]}?" if close else ""
+
+
+_WORDS = {
+    float: "a number",
+    int: "a whole number",
+    str: "a text, in quotes",
+    bool: "true or false",
+}
+
+
 def _show(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind)
+    """A field's type in words."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    if typing.get_origin(kind) is tuple:
+        return "a list"
+    is_mapping = typing.get_origin(kind) is dict or dataclasses.is_dataclass(kind)
+    return "a mapping" if is_mapping else _WORDS.get(kind, str(kind))
 
 
 def build_checked(cls: type[T], values: object, where: str) -> T:
@@ -96,7 +132,8 @@ def _convert(kind: Any, value: object, where: str, problems: list[str] | None) -
     if origin is typing.Literal:
         choices = typing.get_args(kind)
         if value not in choices:
-            raise ContractError(f"{where} is {value!r}; need one of {', '.join(choices)}")
+            near = nearest(value, choices)
+            raise ContractError(f"{where} is {shown(value)}; need {_show(kind)}{near}")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None:
@@ -110,7 +147,7 @@ def _convert_tuple(
     kinds: tuple[Any, ...], value: object, where: str, problems: list[str] | None
 ) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise ContractError(f"{where} is {value!r}; need a list")
+        raise ContractError(f"{where} is {shown(value)}; need a list")
     return tuple(
         _convert(kinds[0], item, f"{where}[{i}]", problems) for i, item in enumerate(value)
     )
@@ -120,7 +157,7 @@ def _convert_dict(
     kind: Any, value: object, where: str, problems: list[str] | None
 ) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ContractError(f"{where} is {value!r}; need a mapping")
+        raise ContractError(f"{where} is {shown(value)}; need a mapping")
     return {
         str(name): _convert(kind, item, f"{where}.{name}", problems)
         for name, item in value.items()
@@ -129,8 +166,8 @@ def _convert_dict(
 
 def _convert_scalar(kind: Any, value: object, where: str) -> Any:
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ContractError(f"{where} is {value}; need a finite number")
+        if not abs(value) <= sys.float_info.max:  # a whole number may be larger than any float
+            raise ContractError(f"{where} is {shown(value)}; need a finite number")
         return float(value)
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -138,7 +175,11 @@ def _convert_scalar(kind: Any, value: object, where: str) -> Any:
         return value
     if kind is str and isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
-    raise ContractError(f"{where} is {value!r}; need a {kind.__name__}")
+    is_quoted = kind in (float, int) and isinstance(value, str)
+    remedy = ": YAML reads this as a text; no quotes, units or comma, and 1.0e-1 for 1e-1"
+    raise ContractError(
+        f"{where} is {shown(value)}; need {_show(kind)}{remedy if is_quoted else ''}"
+    )
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any], where: str) -> dict[str, Any]:

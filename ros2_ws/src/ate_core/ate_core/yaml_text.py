@@ -5,6 +5,9 @@ from typing import Any
 
 import yaml
 
+LARGEST_TEXT = 1_000_000
+"""Longest text that is read [characters]: more takes minutes and is no file of settings."""
+
 
 class _Loader(yaml.SafeLoader):
     """Reads plain values only, and each key of a mapping once."""
@@ -31,6 +34,16 @@ def read_yaml(text: str) -> Any:
     """Values of a YAML text.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or a mapping has a key twice.
+        yaml.YAMLError: it is no YAML, a mapping has a key twice, or it is larger or deeper than
+            anything that people write.
     """
-    return yaml.load(text, _Loader)
+    if len(text) > LARGEST_TEXT:
+        raise yaml.YAMLError(
+            f"it is longer than {LARGEST_TEXT} characters; need a file of settings"
+        )
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is too deep: are there brackets that nothing closes?") from None
+    except ValueError as error:  # an impossible date, or a number of thousands of digits
+        raise yaml.YAMLError(f"a value cannot be read: {error}") from None
