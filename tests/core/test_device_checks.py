@@ -21,6 +21,16 @@ WRONG = {
         "grippers.left.port is 'can0' .* transport: socketcan",
     ),
     "no port": (("grippers", "right"), {"port": ""}, "grippers.right.port is '' "),
+    "a folder as a port": (
+        ("grippers", "left"),
+        {"port": "/dev/serial/"},
+        "grippers.left.port is '/dev/serial/' .* path of a serial port",
+    ),
+    "an operator without a headset": (
+        ("operators", "right"),
+        {"headset_ip": ""},
+        "operators.right.headset_ip is ''; need the address",
+    ),
     "a line that is too slow": (
         ("grippers", "left"),
         {"baud": 9600},
@@ -97,3 +107,10 @@ def test_one_adapter_under_two_names_is_refused_for_two_grippers(tmp_path):
 
     text = refusal(tmp_path, edit)
     assert f"left.port and grippers.right.port are both serial port {tmp_path}/ttyUSB0" in text
+
+
+@pytest.mark.parametrize("name", ["", "the post", "a/b", "7", "p\n"])
+def test_an_obstacle_whose_name_no_link_can_have_is_refused(tmp_path, name):
+    post = {"shape": "sphere", "size": [0.05], "pose": [0.2, 0.7, 0.1, 0, 0, 0, 1]}
+    text = refusal(tmp_path, lambda values: values.update(obstacles={name: post}))
+    assert f"obstacles has the name {name!r}; need a letter" in text

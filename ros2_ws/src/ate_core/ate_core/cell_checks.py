@@ -18,6 +18,8 @@ from ate_core.device_checks import (
     camera_rates,
     gripper_lines,
     gripper_ports,
+    headsets,
+    obstacle_names,
     vector_fields,
 )
 from ate_core.device_names import is_local
@@ -298,6 +300,8 @@ def _braking(cell: Cell) -> Problems:
 
 def _devices(cell: Cell) -> Problems:
     yield from vector_fields(cell.arms, cell.vectors)
+    yield from headsets(cell.operators)
+    yield from obstacle_names(cell.obstacles)
     yield from gripper_lines(cell.grippers, cell.rates.gripper)
     if cell.hardware == "real":
         yield from gripper_ports(cell.grippers)

@@ -1,12 +1,12 @@
 """Whether entries of grippers, cameras and vectors can work together in a cell that is driven."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ate_core.camera_config import CameraConfig
 from ate_core.checked_cell import Problems
-from ate_core.devices import ArmConfig, GripperConfig
+from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 
 LONGEST_READ = 0.015
 """Longest wait for the report of a gripper [s]."""
@@ -14,6 +14,8 @@ READ_SHARE = 0.8
 """Share of the time between two polls that this wait may take."""
 EXCHANGE_BITS = 2 * 12 * 10
 """Bits of a question and its answer on a serial line: 12 bytes each, with start and stop."""
+LINK = re.compile(r"[A-Za-z][\w-]{0,63}", re.ASCII)
+"""Name of a link."""
 INTERFACE = re.compile(r"[A-Za-z0-9][\w.-]{0,14}")
 """Name of a network interface, for instance can0."""
 
@@ -52,11 +54,32 @@ def gripper_ports(grippers: Mapping[str, GripperConfig]) -> Problems:
         if gripper.transport == "socketcan":
             if not INTERFACE.fullmatch(gripper.port):
                 yield f"{where}; need the name of a CAN interface, such as can0"
-        elif not gripper.port.startswith("/"):
+        elif not re.fullmatch(r"/[^\s/][^\n]*[^\s/]", gripper.port):
             yield (
                 f"{where}; need the path of a serial port, such as /dev/serial/by-id/..., or "
                 "transport: socketcan for a CAN interface"
             )
+
+
+def headsets(operators: Mapping[str, OperatorConfig]) -> Problems:
+    """Every operator who drives an arm has a headset.
+
+    Args:
+        operators: by side.
+    """
+    for side, operator in operators.items():
+        if not operator.headset_ip:
+            yield (
+                f"operators.{side}.headset_ip is ''; need the address of the headset that drives "
+                "the arm, such as 192.168.1.31"
+            )
+
+
+def obstacle_names(obstacles: Iterable[str]) -> Problems:
+    """Names of obstacles become links of the cell's description."""
+    for name in obstacles:
+        if not LINK.fullmatch(name):
+            yield f"obstacles has the name {name!r}; need a letter, then letters, digits, _ and -"
 
 
 def vector_fields(arms: Mapping[str, ArmConfig], vectors: Any) -> Problems:
