@@ -28,6 +28,7 @@ class FakeBackend:
         self.changes: dict = {}
         """Fields of the states that are not as they should be."""
         self.sent: list[np.ndarray] = []
+        self.sent_at: list[float] = []
         self.stops: list[bool] = []
         """Whether each stop of the device was fast."""
         self.unconfirmed = 0
@@ -68,6 +69,7 @@ class FakeBackend:
     def stream(self, q) -> bool:
         self.hang("stream")
         self.sent.append(q)
+        self.sent_at.append(self.clock())
         self.velocity = (q - self.q) / TICK
         self.q = q.copy()
         return True

@@ -14,7 +14,12 @@ from builtin_interfaces.msg import Duration  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
 
-from arm_driver.nodes.trajectory_action import TrajectoryAction, tolerances  # noqa: E402
+from arm_driver.following import Outcome  # noqa: E402
+from arm_driver.nodes.trajectory_action import (  # noqa: E402
+    ERROR_CODES,
+    TrajectoryAction,
+    tolerances,
+)
 from ate_core.contract import load_cell  # noqa: E402
 
 ARM = load_cell().arms["left"]
@@ -28,6 +33,23 @@ class Feedback:
         self.desired, self.actual, self.error = (JointTrajectoryPoint() for _ in range(3))
 
 
+FIELDS = {
+    "Goal": {
+        "trajectory": "trajectory_msgs/JointTrajectory",
+        "path_tolerance": "sequence<control_msgs/JointTolerance>",
+        "goal_tolerance": "sequence<control_msgs/JointTolerance>",
+        "goal_time_tolerance": "builtin_interfaces/Duration",
+    },
+    "Result": {"error_code": "int32", "error_string": "string"},
+    "Feedback": {
+        "header": "std_msgs/Header",
+        "joint_names": "sequence<string>",
+        "desired": "trajectory_msgs/JointTrajectoryPoint",
+        "actual": "trajectory_msgs/JointTrajectoryPoint",
+        "error": "trajectory_msgs/JointTrajectoryPoint",
+    },
+}
+"""Fields of ``control_msgs/action/FollowJointTrajectory`` in Jazzy that are set or read here."""
 ACTION = SimpleNamespace(Result=SimpleNamespace, Feedback=Feedback)
 
 
@@ -154,3 +176,27 @@ def test_a_goal_with_a_tolerance_of_nothing_is_aborted(begin, peer, tolerance) -
 def test_tolerances_keep_the_arms_order_and_their_special_values() -> None:
     asked = [SimpleNamespace(name="b", position=-1.0), SimpleNamespace(name="a", position=0.2)]
     np.testing.assert_array_equal(tolerances(asked, ("a", "b", "c"), 0.05), [0.2, np.inf, 0.05])
+
+
+def test_what_stands_in_for_the_action_has_its_fields_and_no_others(begin, peer) -> None:
+    handle = Handle(9.0, 1.0)
+    task = begin(handle)
+    assert peer.spin_until(task.done)
+    stand_ins = {"Goal": handle.request, "Result": task.result(), "Feedback": Feedback()}
+    assert {part: set(vars(one)) for part, one in stand_ins.items()} == {
+        part: set(fields) for part, fields in FIELDS.items()
+    }
+    feedback = Feedback()
+    for name in ("header", "desired", "actual", "error"):
+        package, kind = FIELDS["Feedback"][name].split("/")
+        assert type(getattr(feedback, name)).__module__.startswith(package)
+        assert type(getattr(feedback, name)).__name__ == kind
+
+
+def test_the_installed_action_has_the_fields_that_are_used() -> None:
+    action = pytest.importorskip("control_msgs.action").FollowJointTrajectory
+    for part, fields in FIELDS.items():
+        assert fields.items() <= getattr(action, part).get_fields_and_field_types().items()
+    assert (action.Result.SUCCESSFUL, action.Result.INVALID_GOAL) == (0, -1)
+    assert ERROR_CODES[Outcome.OFF_PATH] == action.Result.PATH_TOLERANCE_VIOLATED
+    assert ERROR_CODES[Outcome.OFF_GOAL] == action.Result.GOAL_TOLERANCE_VIOLATED

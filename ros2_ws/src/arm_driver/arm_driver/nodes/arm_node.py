@@ -39,7 +39,7 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
-from ate_core.nodes.waiting import in_thread
+from ate_core.nodes.waiting import in_thread, offer_waiting
 from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
 from ate_core.streams import header_stamp_ns
@@ -137,6 +137,7 @@ class ArmNode(DeviceNode):
 
         command = name(topics.joint_command)
         self._sources = CommandSources(publishers_of(self, command))
+        self._looks_home = False
         listen(self, JointState, command, self._take_command, COMMAND_QOS)
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
@@ -149,9 +150,12 @@ class ArmNode(DeviceNode):
                 SENSOR_QOS,
             )
         listen(self, Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
-        self.create_service(Trigger, name("arm/enable"), self._enable)
-        self.create_service(Trigger, name("arm/clear_errors"), self._clear_errors)
-        self.create_service(Trigger, name("arm/home"), self._home)
+        for service, answer in (
+            ("arm/enable", self._enable),
+            ("arm/clear_errors", self._clear_errors),
+            ("arm/home", self._home),
+        ):
+            offer_waiting(self, name(service), answer)
         self._estop_node.connect()
         self._stop_node.connect(name("arm/stop"))
         self._trajectories.connect(name(topics.joint_trajectory))
@@ -230,7 +234,13 @@ class ArmNode(DeviceNode):
     async def _home(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        refusal = await in_thread(self, lambda: self._driver.home(time.monotonic()))
+        if self._looks_home:
+            return messages.answer(response, "the way home is looked at already: wait for it")
+        stops, self._looks_home = self._driver.stops_so_far, True
+        try:
+            refusal = await in_thread(self, lambda: self._driver.home(time.monotonic(), stops))
+        finally:
+            self._looks_home = False
         return messages.answer(response, refusal)
 
     # --- state, in the streaming thread ------------------------------------------------------

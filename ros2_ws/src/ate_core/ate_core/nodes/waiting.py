@@ -1,17 +1,24 @@
-"""What takes its time without keeping the executor: `in_thread`, `NewestOnly`."""
+"""What takes its time without keeping the executor: services that wait, and checks.
+
+A service that awaits `in_thread` is offered by `offer_waiting`: in the node's usual group of
+callbacks no other callback of the node would run until it is answered.
+"""
 
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 
 def in_thread(node: Node, call: Callable[[], Any]) -> Future:
     """Run a call in a thread of its own; awaited by a service callback of the node.
 
-    Other callbacks of the node run meanwhile. What the call raises is raised where it is awaited.
+    Other callbacks of the node run meanwhile where the service was offered so. What the call
+    raises is raised where it is awaited.
 
     Args:
         node: node whose executor runs the callback that waits.
@@ -32,6 +39,17 @@ def in_thread(node: Node, call: Callable[[], Any]) -> Future:
 
     threading.Thread(target=run, name=f"call of {node.get_name()}", daemon=True).start()
     return future
+
+
+def offer_waiting(node: Node, name: str, answer: Callable[..., Any]) -> None:
+    """Offer a trigger service whose answer may take its time, beside all other callbacks.
+
+    Args:
+        node: offers it.
+        name: of the service.
+        answer: coroutine of request and response; may be called again before it has ended.
+    """
+    node.create_service(Trigger, name, answer, callback_group=ReentrantCallbackGroup())
 
 
 class NewestOnly:
