@@ -78,7 +78,7 @@ PROCESSES = {
     "operator": Expected(
         words=("ate_teleop.nodes.operator_node", "__ns:=/left"),
         arms=LEFT,
-        stalled="left.arm_driver.*no fresh command of teleop",
+        stalled="left.arm_driver.*(no fresh command of teleop|the home button was released)",
     ),
     "arm driver": Expected(
         words=_LEFT_DRIVER, arms=LEFT, stalled="link stopped arm .* this process was silent"
@@ -100,7 +100,7 @@ PROCESSES = {
         arms=BOTH,
         ends=True,
         killed=_ENDS,
-        stalled="no fresh command of teleop",
+        stalled="waiting for headset",
     ),
     "world": Expected(
         words=("ate_sim.realtime.world",),
@@ -173,10 +173,10 @@ class Case:
         return self.stall == KILL or self.stall >= 0.5
 
     def tells(self, name: str) -> str:
-        """What is told of a process; empty: nothing."""
-        if self.stall == KILL:
-            return PROCESSES[name].killed
-        return PROCESSES[name].stalled if self.is_long and len(self.names) == 1 else ""
+        """What is told of a process; empty: nothing, or it went with who would tell it."""
+        if len(self.names) > 1 or not self.is_long:
+            return ""
+        return PROCESSES[name].killed if self.stall == KILL else PROCESSES[name].stalled
 
 
 @dataclass(frozen=True, kw_only=True)
