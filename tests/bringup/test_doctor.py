@@ -229,6 +229,15 @@ def test_a_cell_that_lists_obstacles_and_no_table_is_warned_of(given, named, wro
         assert f"{named}, and nothing that is worked on" in text and "is_worked_on: true" in text
 
 
+def test_a_cell_without_operators_is_warned_of_and_no_launch_drives_it(wrong_cell):
+    file = wrong_cell(operators={}, simulation__operators={})
+    found = list(look_at_cell_file(Patient(cell_name=file)))
+    assert {one.status for one in found if one.what == "operators"} == {"warn"}
+    robot = LAUNCHES["robot"]
+    refused = checks_before_launch(robot, robot.resolve({"cell": file}))
+    assert [one.what for one in refused if one.status == "fail" and one.what == "operators"]
+
+
 def test_static_problems_are_lines_for_a_manager(wrong_cell):
     assert static_problems() == []
     (problem,) = static_problems(wrong_cell(operators__left__yaw=90.0))

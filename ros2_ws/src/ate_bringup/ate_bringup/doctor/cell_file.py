@@ -43,8 +43,21 @@ def look_at_cell_file(patient: Patient) -> Iterator[Finding]:
                 f"{cell.name}: arms {arms}; {len(cell.cameras)} cameras; layout "
                 f"{cell.layout.sha256[:12]}",
             )
+            yield from _undriven(cell, patient)
             yield from _clearance(cell)
             yield from (_placeholders(cell) if hardware == "real" else ())
+
+
+def _undriven(cell: Cell, patient: Patient) -> Iterator[Finding]:
+    """A cell without operators is read from files; nobody compared it with its arms."""
+    if cell.operators:
+        return
+    tell = failed if patient.starts_devices else warned
+    yield tell(
+        "operators",
+        "none: such a cell is only read from files, its limits and devices are not checked",
+        "give each arm its operator before a launch drives it",
+    )
 
 
 def _clearance(cell: Cell) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ class Check:
     """Heading in the report."""
     look: Look
     """Yields what it found; may raise."""
-    limit: float = 5.0
+    limit: float = 20.0
     """Time after which it counts as hung [s]."""
     is_static: bool = True
     """Whether it reads files only; a live one looks at this machine and at devices."""
