@@ -81,14 +81,16 @@ PROCESSES = {
         stalled="left.arm_driver.*(no fresh command of teleop|the home button was released)",
     ),
     "arm driver": Expected(
-        words=_LEFT_DRIVER, arms=LEFT, stalled="link stopped arm .* this process was silent"
+        words=_LEFT_DRIVER,
+        arms=LEFT,
+        stalled="link stopped arm .* by itself: the driver was silent",
     ),
     "link": Expected(
         words=_LEFT_DRIVER,
         arms=LEFT,
         is_child=True,
         killed="link process of arm .*: started again",
-        stalled="link process of arm .* fell silent: started again",
+        stalled="link process of arm .*: started again|link stopped arm .*: the link stood still",
     ),
     "arm emulator": Expected(
         words=("realman_driver.emulator", "left"),
