@@ -52,6 +52,15 @@ def test_the_path_waits_for_a_set_point_that_a_guard_slows_and_is_given_up() -> 
     assert not path.done
 
 
+def test_a_way_home_that_is_barred_just_before_its_end_never_arrives() -> None:
+    path, now, barred_at = HomePath(START, GOAL, 0.0, speed=0.5, period=0.01), 0.0, GOAL - 0.05
+    while not path.blocked:
+        now += 0.01
+        point = path.advance(now, follower=START if now < 0.02 else barred_at)
+        barred_at = point if np.abs(point - GOAL).max() > 0.05 else barred_at
+        assert not path.done
+
+
 @pytest.fixture
 def away(make_bench):
     """A driver whose arm stands off its home."""
@@ -123,8 +132,10 @@ def test_hold_to_home_reaches_home_and_means_nothing_after(away) -> None:
     for _ in range(300):
         away.driver.hold_home(away.now)
         status = away.run()
+        if status.reason == "at home":
+            assert away.driver.hold_home(away.now) == ""
     np.testing.assert_allclose(away.backend.q, away.arm.home, atol=1e-3)
-    assert status.state in ("holding", "connected")
+    assert status.state in ("holding", "connected") and status.reason == "at home"
 
 
 class Obstacle:

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from arm_driver.clearing import Clearing
 from arm_driver.device_stop import DeviceStop
-from arm_driver.homing import AT_HOME, HOME, HOME_SPEED, HomeButton, HomePath, Homing, PathCheck
+from arm_driver.homing import (
+    ARRIVED,
+    AT_HOME,
+    HOME,
+    HOME_SPEED,
+    HomeButton,
+    HomePath,
+    Homing,
+    PathCheck,
+)
 from arm_driver.interface import ArmBackend, ArmSample, misfit
 from arm_driver.latch import (
     CLEARED,
@@ -328,6 +337,8 @@ class ArmDriver:
                     self._homing.held_at = now
                 return ""
             if self._button.is_spent(now):
+                if self._home_ended == ARRIVED:
+                    return ""
                 return f"{self._home_ended or 'refused'}: release the home button first"
         refusal = self._begin_homing(now, held=True)
         if refusal:

@@ -24,6 +24,8 @@ RELEASE_SILENCE = 0.2
 """Silence after which a button that lost its meaning counts as released [s]."""
 AT_HOME = 0.01
 """Distance from home up to which an arm is there [rad]."""
+ARRIVED = "at home"
+"""How a way home ends that nothing ended before."""
 LEAD = 0.08
 """The path waits while its point is further from the set point than this [rad]: a guard slows."""
 JITTER = 1.2
@@ -64,11 +66,13 @@ class HomePath:
             now: present time [s].
             follower: where the set point is (n,) [rad]; the path waits for it. None: it follows.
         """
+        if self._clock.elapsed >= self._duration:
+            self._clock.lead = AT_HOME
         return self._clock.advance(now, self._at, follower)
 
     @property
     def done(self) -> bool:
-        """Whether the goal was commanded for a moment, so that the arm has arrived."""
+        """Whether the set point was at the goal for a moment, so that the arm has arrived."""
         return self._clock.elapsed >= self._duration + SETTLING
 
     @property
@@ -110,7 +114,7 @@ class Homing:
             now: present time [s].
         """
         if self.path.done:
-            return "at home"
+            return ARRIVED
         if self.path.blocked:
             return f"the way home is blocked for {PATIENCE:.0f} s: drive the arm free"
         if self.held_at is not None and now - self.held_at > HOLD_SILENCE:

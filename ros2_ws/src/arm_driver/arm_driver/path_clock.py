@@ -22,9 +22,10 @@ class PathClock:
             longest_tick: a later tick counts as this long [s].
             lead: the path waits while its point is further from the set point than this [rad].
         """
+        self.lead = lead
+        """As the argument; may be changed on the way [rad]."""
         self._last = begin
         self._longest_tick = longest_tick
-        self._lead = lead
         self._waiting = 0.0
         self.elapsed = 0.0
         """Time along the path [s]."""
@@ -42,7 +43,7 @@ class PathClock:
         step = min(max(now - self._last, 0.0), self._longest_tick)
         self._last = now
         point = point_at(self.elapsed)
-        if set_point is not None and float(np.max(np.abs(point - set_point))) > self._lead:
+        if set_point is not None and float(np.max(np.abs(point - set_point))) > self.lead:
             self._waiting += step
             return point
         self._waiting = 0.0
