@@ -231,6 +231,31 @@ def test_an_arm_that_slid_on_in_an_emergency_stop_starts_from_where_it_is(bench)
     np.testing.assert_allclose(bench.backend.sent[0], here, atol=1e-6)
 
 
+def test_an_enable_that_was_asked_for_before_a_stop_does_not_end_it(bench) -> None:
+    asked = bench.driver.stops_so_far
+    bench.beside(lambda: bench.driver.stop("by hand"))
+    assert "enable anew" in bench.driver.enable(asked)
+    assert bench.run().state == "stopped"
+    assert bench.driver.enable(bench.driver.stops_so_far) == ""
+    assert bench.run().state != "stopped"
+
+
+def test_a_braking_target_that_another_stop_voids_is_not_the_answer_to_a_stop(bench) -> None:
+    bench.run(30, target=bench.backend.q + 0.3)
+    with bench.driver._gate:
+        number = bench.driver._latch("service", "by hand")
+    step = bench.driver._filter.step
+
+    def overtaken(now, measured):
+        with bench.driver._gate:
+            bench.driver._give_up_set_point()
+        return step(now, measured)
+
+    bench.driver._filter.step = overtaken
+    bench.run()
+    assert bench.driver._taken < number
+
+
 def test_an_emergency_stop_outlasts_every_other_release(bench) -> None:
     bench.run(10, target=bench.backend.q)
     bench.driver.estop("button")

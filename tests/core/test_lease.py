@@ -82,6 +82,18 @@ def test_a_stream_that_was_not_heard_for_a_while_was_not_silent(lease, teleop, m
     assert teleop.send(6.0) == ""
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["free", "after a stop"])
+def test_after_a_loss_who_agrees_with_the_device_goes_on_unless_it_was_stopped(
+    lease, teleop, stopped
+) -> None:
+    teleop.stream(0.0, 1.0)
+    if stopped:
+        lease.mute("a stop")
+    teleop.number += 60
+    assert teleop.send(4.0) != ""
+    assert (lease.refusal(TELEOP, 4.0, 4.0, agrees=True) == "") is not stopped
+
+
 def test_a_message_lost_at_the_begin_of_a_stroke_costs_nothing(lease, teleop) -> None:
     teleop.stream(0.0, 1.0)
     teleop.number += 2

@@ -29,7 +29,7 @@ class DeviceStop:
         self._working = False
 
     def request(self) -> int:
-        """Ask for a stop; returns the number by which to `wait` for it. Never blocks."""
+        """Ask for a stop; returns the number by which to `wait` for it. Waits for no device."""
         with self._change:
             self._asked += 1
             if not self._working:

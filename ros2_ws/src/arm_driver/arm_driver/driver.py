@@ -265,9 +265,15 @@ class ArmDriver:
             self._told = self._stops.count
         return self._gentle.wait(self._gentle.request(), timeout)
 
-    def enable(self) -> str:
-        """End a stop, or the refusal after a fault or an obstacle; returns why not, or nothing."""
+    def enable(self, stops: int | None = None) -> str:
+        """End a stop, or the refusal after a fault or an obstacle; returns why not, or nothing.
+
+        Args:
+            stops: `stops_so_far` when it was asked for; None: it is asked for now.
+        """
         with self._gate:
+            if stops not in (None, self._stops.count + self._device_stops):
+                return "a stop came after this was asked for: enable anew"
             fault, estop = self._stops.reason_of(FAULT), self._stops.reason_of(ESTOP)
             if fault:
                 return f"{fault}: call clear_errors first"
@@ -565,9 +571,10 @@ class ArmDriver:
     def _send(self, target: Array | None, epoch: int) -> bool:
         """Send a target; whether the arm is where the filter has it, moving or at rest."""
         with self._gate:
-            if self._device_stops != epoch:
-                target = None
-        self._target = target
+            overtaken = self._device_stops != epoch
+        self._target = target = None if overtaken else target
+        if overtaken:
+            return False
         if target is None:
             return not self._backend.link_error and (not self._moves_itself or self._halted())
         self._set_point = target

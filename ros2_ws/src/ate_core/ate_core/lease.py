@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 LEASE_SILENCE = 0.5
 """Silence after which another commander may take the device, and after which one that talked
-through a stop begins anew [s]: several command timeouts, so a hiccup is no silence. Clutch and
-policy fall silent by themselves when an arm is stopped, so nobody waits for it."""
+through a stop begins anew [s]: several command timeouts, so a hiccup is no silence. A policy
+falls silent by itself when an arm is stopped; an operator opens the clutch."""
 REMEMBERED = 32
 """From so many commanders on, those that were silent for ``LEASE_SILENCE`` are forgotten."""
 LOST_MESSAGES = 3
@@ -93,7 +93,11 @@ class Lease:
             known = self._known[commander] = _Known(heard=now, mark=Mark(mark.number))
             known.muted = BEFORE if mark.joined else ""
         elif now - known.heard >= LEASE_SILENCE:
-            known.muted = "" if _was_silent(known.mark, mark) else LOSS
+            if _was_silent(known.mark, mark):
+                known.muted = ""
+            else:  # nobody stopped anything: who agrees with the device may go on
+                known.may_agree = known.may_agree or not known.muted
+                known.muted = LOSS
         known.repeats = mark.made_ns is not None and mark.made_ns == known.mark.made_ns
         known.heard, known.mark = now, mark
 

@@ -224,7 +224,8 @@ class ArmNode(DeviceNode):
     async def _enable(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        return messages.answer(response, await in_thread(self, self._driver.enable))
+        stops = self._driver.stops_so_far
+        return messages.answer(response, await in_thread(self, lambda: self._driver.enable(stops)))
 
     async def _clear_errors(
         self, request: Trigger.Request, response: Trigger.Response
