@@ -65,7 +65,7 @@ def test_arm_in_other_hands_is_not_commanded_until_it_is_enabled_again(
     assert rig.wait_for(lambda: rig.driver.enable() == "")
     assert rig.wait_for_state("connected")
     assert controller.control.status()["frames"] == frames
-    silence(rig, 0.15)  # of the commander, which kept on asking
+    rig.be_silent()  # of the commander, which kept on asking
     here = rig.client.latest().position
     refusals = rig.drive(lambda t: here + 0.1 * (1 - np.cos(2.0 * t)), 0.8)
     assert refusals[-1] == ""
@@ -91,13 +91,25 @@ def test_stop_of_another_program_is_not_overridden_by_the_next_target(rig, contr
     assert rig.wait_for_state("connected")
 
 
+def test_stop_in_fast_motion_is_carried_out_and_the_arm_does_not_come_back(
+    rig, controller
+) -> None:
+    rig.drive(lambda t: START + 0.5 * (1 - np.cos(3.0 * t)) * np.eye(7)[0], 0.6)
+    assert rig.driver.stop_device("test", 1.0)
+    assert rig.wait_for(lambda: rig.status.state in ("connected", "holding"))
+    silence(rig, 0.3)
+    joint = controller.control.trace()[:, 1]
+    assert np.ptp(joint) > 0.2  # it was on its way
+    assert joint.max() - joint[-1] < 0.005
+
+
 def test_own_stops_need_no_enable(rig, controller) -> None:
     rig.drive(wave, 0.4)
     assert rig.driver.stop_device("test", 1.0)
     silence(rig, 0.3)
     assert rig.wait_for_state("connected")
     assert rig.client.latest().obstacle == ""
-    silence(rig, 0.15)  # of the commander
+    rig.be_silent()  # of the commander
     assert rig.command(rig.client.latest().position) == ""
 
 
@@ -110,6 +122,7 @@ def test_disabled_joint_is_named_and_enabled_by_clearing(rig, controller) -> Non
     assert rig.wait_for(lambda: rig.client.latest().obstacle == "")
     assert rig.driver.enable() == ""
     assert rig.wait_for_state("connected")
+    rig.be_silent()  # of the commander
     assert rig.command(rig.client.latest().position) == ""
 
 
@@ -244,7 +257,7 @@ def test_arm_pressed_against_an_obstacle_resumes_without_a_jump(
         assert lead < 2e-3
     else:
         assert lead > 0.03 or hiccups() != before
-    silence(rig, 0.15)  # of the commander, as its commands went on through the stop
+    rig.be_silent()  # of the commander, as its commands went on through the stop
     enabled_at = time.monotonic()
     refusals = rig.drive(lambda t: START, 1.5)
     assert refusals[-1] == ""

@@ -31,6 +31,7 @@ class FakeArm:
         self.clock = clock
         self.sent: list[tuple[float, float]] = []
         self.broken = False
+        self.goals: list[list[float]] = []
 
     def rm_movej_canfd(self, q, follow) -> int:
         self.sent.append((self.clock(), q[0]))
@@ -39,9 +40,10 @@ class FakeArm:
     def rm_set_arm_stop(self) -> int:
         return 0
 
-    def rm_movej(self, *_) -> int:
+    def rm_movej(self, q, *_) -> int:
         if self.broken:
             raise OSError("the library broke")
+        self.goals.append(q)
         return 0
 
 
@@ -63,14 +65,20 @@ class Bench:
         self.link._connection, self.link._arm = Connection(tcp), self.arm
         self.push()
 
-    def push(self, status: str = "move_through_joint") -> None:
-        """The controller pushes its state."""
-        here = self.arm.sent[-1][1] * 1e3 if self.arm.sent else 0.0
-        joints = {"joint_position": [here, *[0] * 6]}
+    def push(
+        self, status: str = "move_through_joint", degrees: float | None = None, speed: float = 0.0
+    ) -> None:
+        """The controller pushes its state: joint 1 at its target or elsewhere, in RPM."""
+        here = self.arm.sent[-1][1] if self.arm.sent else 0.0
+        here = round((here if degrees is None else degrees) * 1e3)
+        joints = {"joint_position": [here, *[0] * 6], "joint_speed": [speed * 100, *[0] * 6]}
         state = {"arm_current_status": status, "joint_status": joints}
         self.link._packet = json.dumps(state, separators=(",", ":")).encode()
         self.link._pushed_at = self.now
         self.link._stops.look(self.link._packet, self.now)
+        self.link._pushes += 1
+        with self.link._news:
+            self.link._news.notify_all()
 
     def target(self, age: float = 0.0, degrees: float | None = None) -> None:
         """The node makes a target that was due ``age`` ago."""
@@ -302,8 +310,10 @@ def test_glide_that_fails_is_answered(bench, monkeypatch) -> None:
     bench.arm.broken = True
     died = []
     monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.exc_value))
-    bench.node.send(records.pack_settle(9, (0.0,) * 7))
+    bench.node.send(records.pack_settle(9))
     bench.link.turn()
+    bench.push()
+    bench.push()
     for thread in threading.enumerate():
         if thread.name == "settle":
             thread.join(5.0)
@@ -311,6 +321,30 @@ def test_glide_that_fails_is_answered(bench, monkeypatch) -> None:
     answers = {r.ticket: r.code for r in bench.reports() if isinstance(r, Answer)}
     assert answers == {9: -1}
     assert bench.link._settling is None
+
+
+def test_glide_begins_when_the_arm_rests_and_where_it_does(bench) -> None:
+    bench.tick(20)
+    bench.now += 0.05
+    bench.target()
+    bench.link.turn()  # late by itself: it stops the arm
+    assert bench.stopped
+    bench.node.send(records.pack_settle(9))
+    bench.link.turn()
+    for degrees, speed in ((24.0, 19.0), (25.0, 15.0), (26.0, 5.0)):
+        bench.now += 0.005
+        bench.push("stop", degrees, speed)
+        assert bench.arm.goals == []
+    ended = threading.Event()
+    for _ in range(500):
+        bench.now += 0.005
+        bench.push("move_J" if bench.arm.goals and not ended.is_set() else "stop", 26.5)
+        if ended.wait(0.002) or bench.link._settling is None:
+            break
+        if bench.arm.goals:
+            ended.set()
+            bench.push("idle", 26.5)
+    assert bench.arm.goals == [[26.5, *[0.0] * 6]]
 
 
 def test_first_look_is_in_time() -> None:

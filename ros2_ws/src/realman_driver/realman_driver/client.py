@@ -225,13 +225,15 @@ class ArmClient:
         """Let the controller's set point glide to the measured joints (n,) [rad].
 
         It is a slow planned move to where the arm is, which takes the pressure from an arm that
-        its last target pushed against something. Call it until it is True.
+        its last target pushed against something. The link begins it when the arm rests, and takes
+        the joints from the controller's newest state, which is no older than ``q``. Call it until
+        it is True.
         """
         now = self._glided_at = time.monotonic()
         if self._settling == 0:
             if self._linked and now >= self._settle_at:
                 ticket = self._ticket()
-                if self._send(records.pack_settle(ticket, tuple(joints_to_degrees(q)))):
+                if self._send(records.pack_settle(ticket)):
                     self._settling, self._settle_by = ticket, now + SETTLE_DEADLINE
                 else:
                     self._forget(ticket)
@@ -336,6 +338,7 @@ class ArmClient:
             self._send_failed, self._channel = False, sender
             reason = self._listen(here)
             was_linked = self._linked
+            self._channel = None
             sender.close()
             self._end_link(here, process, reason)
             self._stop.wait(AGAIN_PERIOD if was_linked else RETRY_PERIOD)
@@ -442,6 +445,8 @@ class ArmClient:
 
     def _take_state(self, state: State) -> None:
         self._take_epoch(state.epoch)
+        if not self._linked:  # a new link counts the stops of others from its own beginning
+            self._foreign_stops = state.foreign_stops
         try:
             push = read_push(state.packet, len(self._config.joint_names))
         except PushError as error:

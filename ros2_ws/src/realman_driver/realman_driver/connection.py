@@ -13,7 +13,7 @@ from ate_core.errors import DeviceError
 ACKNOWLEDGE_TIMEOUT = 0.5
 """The kernel gives a connection up whose bytes stay unacknowledged for this long [s], and throws
 them away: after a cut cable no old target is sent."""
-MOST_LEFT_BEHIND = 128
+MOST_LEFT_BEHIND = 64
 """A connection that ends with more unacknowledged bytes is reset, so that they are not delivered
 after the end of this process [bytes]: one stop fits, no target does."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing discards what was not sent

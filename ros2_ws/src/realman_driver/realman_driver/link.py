@@ -40,8 +40,8 @@ KNOCK_TIMEOUT = 1.0
 FIRST_PUSH_TIMEOUT = 1.0
 """A connected controller must push its state within this time [s]."""
 PUSH_TIMEOUT = 1.0
-"""Silence of the push after which the link is given up [s]: long enough for a hiccup of the
-network, during which the arm holds anyway."""
+"""Silence of the push after which the link is given up [s], the arm holding long before. A network
+that delivers nothing at all ends it earlier: `connection.ACKNOWLEDGE_TIMEOUT`."""
 PROBE_PERIOD = 1.0
 """How often a question goes over TCP [s]. Streaming frames are never answered, so a controller
 that pushes but no longer reads would otherwise go unnoticed until the socket is full."""
@@ -69,8 +69,8 @@ MOST_UNACKNOWLEDGED = 2048
 """Bytes on their way with which no target is added [bytes]: a dozen targets. More of them wait in
 this machine for a network that is gone, and would all be delivered when it comes back."""
 REST_TIMEOUT = 0.5
-"""Longest wait at the end for the arm to come to rest [s]."""
-REST_SPEED = 10
+"""Longest wait for the arm to come to rest, before a glide or the end of this process [s]."""
+REST_SPEED = 30
 """Joint speed that counts as rest, as the controller pushes it [0.01 RPM]."""
 SETTLE_PERCENT = 10
 """Speed of the glide of a set point, per cent of the joints' largest."""
@@ -381,13 +381,25 @@ class Link:
         finally:
             if self._settling is order:
                 if code == 0:
-                    self._pacer.forget(stands=order.degrees)
+                    self._pacer.forget(stands=self._told("joint_position", 1e-3))
                 self._settling = None
             self._answer(order.ticket, code, text)
 
     def _glide(self, order: Settle) -> tuple[int, str]:
-        """Let the set point glide and wait for its end; code and why not."""
-        q = list(order.degrees[: self._config.joints])
+        """Let the set point glide and wait for its end; code and why not.
+
+        Only when the arm rests and its controller has confirmed the stops before: a move in the
+        middle of a brake would end the brake, and its goal would be a place passed long ago.
+        """
+        since = self._pushes
+
+        def rests() -> bool:
+            told = self._pushes >= since + 2 and not (self._fast.is_open or self._slow.is_open)
+            return (told and self._at_rest()) or self._settling is not order
+
+        if not (self._wait_for(rests, REST_TIMEOUT) and self._settling is order):
+            return 1, "the arm did not come to rest"
+        q = list(self._told("joint_position", 1e-3)[: self._config.joints])
         code = int(self._arm.rm_movej(q, SETTLE_PERCENT, 0, 0, 0))
         if self._settling is not order:  # a stop came while the move was on its way
             self._slow.request(0, self._connection)
@@ -427,6 +439,8 @@ class Link:
             # an old state, however new its arrival: it must age.
             if packet == self._packet:
                 self._repeated += 1
+                with self._news:
+                    self._news.notify_all()
                 continue
             now = time.monotonic()
             self._packet, self._pushed_at = packet, now

@@ -27,7 +27,7 @@ _HEAD = struct.Struct("=BB")
 _STREAM = struct.Struct("=BBId7d")
 _BEAT = struct.Struct("=BB")
 _STOP = struct.Struct("=BBIB")
-_SETTLE = struct.Struct("=BBI7d")
+_SETTLE = struct.Struct("=BBI")
 _CLEAR = struct.Struct("=BBIB")
 _STATE = struct.Struct("=BBIIdq")
 _PULSE = struct.Struct("=BBBIIIII")
@@ -61,12 +61,10 @@ class Stop(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Let the controller's set point glide to these joints."""
+    """Let the controller's set point glide to where the arm comes to rest."""
 
     ticket: int
     """Comes back in the answer."""
-    degrees: tuple[float, ...]
-    """Joint angles (7,)."""
 
 
 class Clear(NamedTuple):
@@ -190,9 +188,9 @@ def pack_stop(ticket: int, fast: bool) -> bytes:
     return _STOP.pack(STOP, VERSION, ticket, fast)
 
 
-def pack_settle(ticket: int, degrees: tuple[float, ...]) -> bytes:
+def pack_settle(ticket: int) -> bytes:
     """A `Settle`."""
-    return _SETTLE.pack(SETTLE, VERSION, ticket, *seven(degrees))
+    return _SETTLE.pack(SETTLE, VERSION, ticket)
 
 
 def pack_clear(ticket: int, joints: tuple[int, ...]) -> bytes:
@@ -215,8 +213,7 @@ def unpack_order(data: bytes) -> Order:
             _, _, ticket, fast = _STOP.unpack(data)
             return Stop(ticket, bool(fast))
         if kind == SETTLE:
-            _, _, ticket, *degrees = _SETTLE.unpack(data)
-            return Settle(ticket, tuple(degrees))
+            return Settle(_SETTLE.unpack(data)[2])
         if kind == CLEAR:
             _, _, ticket, mask = _CLEAR.unpack(data)
             return Clear(ticket, tuple(n for n in range(1, JOINTS + 1) if mask >> (n - 1) & 1))

@@ -66,6 +66,11 @@ class Stopper:
         for ticket in filter(None, tickets):
             self._answer(ticket, code)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a stop was sent that nothing has confirmed yet."""
+        return self._sent_at is not None
+
     def explains(self, now: float) -> bool:
         """Whether a state of ``now`` [s] that tells of a stop may be the effect of this one."""
         since = self._expected_since

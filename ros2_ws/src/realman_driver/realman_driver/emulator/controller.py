@@ -73,7 +73,7 @@ class Controller:
         if not self._reachable(goal):
             self.raise_error(TARGET_OUTSIDE_LIMIT, now)
             return False
-        if self.faulted or self._guided:
+        if self.faulted or self._guided or self._stops(now):
             return False
         if self.status == "move_J":
             self._events.append(False)
