@@ -40,6 +40,8 @@ LATENCY = (0.002, 0.015)
 """Shortest and longest way of a posture to the other driver [s]."""
 GAP_CHANCE, GAP = 0.01, 0.06
 """Chance that a posture begins a gap, and its length [s]."""
+NEAR = 0.06
+"""Arms that come nearer to each other than this must both be told [m]."""
 FAR = 0.3
 """Distances above this are not told apart [m]."""
 
@@ -72,6 +74,15 @@ class Attempt:
     """Side -> what it was told of: ``arm``, ``table``."""
     pressed: float
     """Share of the time in which some arm was held back."""
+
+    def must_be_told(self, words: str) -> bool:
+        """Whether both sides had to be told: of the table always, of the arm where arms met."""
+        met = (self.least.get(kind, FAR) < NEAR for kind in ("arm_arm", "gripper_gripper"))
+        return words == "table" or any(met)
+
+    def is_told(self, words: str) -> bool:
+        """Whether both sides were."""
+        return all(words in told for told in self.told.values())
 
 
 class Nothing:
@@ -319,8 +330,9 @@ def main(config: AttemptsConfig) -> int:
             f"{np.median(values) * 1e3:15.1f}   {int(np.sum(values < stop)):8d}"
         )
     for words in ("arm", "table"):
-        both = sum(all(words in attempt.told[side] for side in SIDES) for attempt in attempts)
-        print(f"both sides told of the {words}: {both} of {len(attempts)}")
+        due = [attempt for attempt in attempts if attempt.must_be_told(words)]
+        both = sum(attempt.is_told(words) for attempt in due)
+        print(f"both sides told of the {words}: {both} of {len(due)} attempts that came near it")
     held = float(np.mean([attempt.pressed for attempt in attempts]))
     print(f"held back for {held:.0%} of the time")
     violated = any(value < 0.0 for attempt in attempts for value in attempt.below.values())

@@ -42,7 +42,7 @@ TRACKING = 0.02
 each by its own time, so a fast tool runs beside its path."""
 PARTING = 0.1
 """Share of the tool's motion that must widen the nearest gap to count as moving away."""
-CREEP = 0.05
+CREEP = 0.03
 """Tool speed that is always near enough to the path [m/s]."""
 AT_REST = 1e-9
 """Speed below which nothing is wanted [rad/s]."""
