@@ -124,7 +124,7 @@ def test_stop_holds_a_moving_arm_at_its_last_set_point_and_refuses(bench) -> Non
     assert status.state == "stopped"
     np.testing.assert_allclose(bench.measured(), last, atol=1e-6)
     assert bench.driver.enable() == ""
-    bench.run(15)  # a commander must fall silent before the arm follows it again
+    bench.run(60)  # a commander must fall silent before the arm follows it again
     assert bench.run(5, target=bench.measured()).state == "tracking"
 
 
@@ -318,7 +318,7 @@ def test_a_controller_that_is_not_active_is_named_and_needs_enable(bench) -> Non
     bench.backend.take_controller_state("active")
     assert bench.run(5).state == "stopped"
     assert bench.driver.enable() == ""
-    bench.run(15)
+    bench.run(60)
     assert bench.run(5, target=bench.home).state == "tracking"
 
 

@@ -6,5 +6,5 @@ from benchmarks.mutations import KILLED, MutationConfig, chosen, run
 def test_reactions_that_are_taken_out_of_filter_and_driver_are_missed():
     results = list(run(MutationConfig(quick=True)))
     assert [result.mutation for result in results] == chosen(MutationConfig(quick=True))
-    assert len(results) == 3
+    assert len(results) >= 3
     assert {result.verdict for result in results} == {KILLED}

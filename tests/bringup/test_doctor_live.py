@@ -106,7 +106,7 @@ def test_cameras_on_a_slow_link_or_on_one_controller_are_told(tmp_path, monkeypa
 
 def test_an_l515_that_the_cell_asks_of_librealsense_is_refused_by_name(tmp_path, monkeypatch):
     values = yaml.safe_load(packaged_cell().read_text())
-    values["cameras"]["overhead"]["backend"] = "realsense"
+    values["cameras"]["overhead"] |= {"backend": "realsense", "serial": ""}
     file = tmp_path / "cell.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
     tree = usb_tree(tmp_path / "usb", [("0b5b", "5000", "a"), ("0b5b", "5000", "b"),

@@ -280,7 +280,7 @@ def test_the_driver_of_the_page_keeps_its_arm_where_it_stands(my_cell, device) -
     assert driver.enable() == ""
     begin = time.monotonic()
     idle = "connected"  # a commander must fall silent before the arm follows it again
-    tick_until(lambda status: status.state == idle and time.monotonic() > begin + 0.2, False)
+    tick_until(lambda status: status.state == idle and time.monotonic() > begin + 0.7, False)
     tick_until(lambda status: status.state == "tracking")
     backend.close()
     assert device.stops >= 1

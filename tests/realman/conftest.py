@@ -16,6 +16,7 @@ from arm_driver.driver import ArmDriver, DriverStatus
 from arm_driver.plant import IdealPlant
 from ate_core.contract import load_cell
 from ate_core.devices import ArmConfig
+from ate_core.lease import LEASE_SILENCE
 from ate_core.loop import FixedRateLoop
 from realman_driver.client import ArmClient
 from realman_driver.emulator.control import EmulatorControl
@@ -100,6 +101,11 @@ class Rig:
                 return refusals
             refusals.append(self.command(path(elapsed)))
         return refusals
+
+    def be_silent(self) -> None:
+        """Send nothing for as long as a commander must that went on through a stop."""
+        begin = time.monotonic()
+        assert self.wait_for(lambda: time.monotonic() > begin + LEASE_SILENCE + 0.1)
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 5.0) -> bool:
         """Poll until true or until the deadline; the result says which."""

@@ -54,7 +54,7 @@ def test_node_moves_the_arm_and_ends_with_a_controlled_stop(node, peer, controll
     assert peer.reaches("stopped")
     assert peer.call("/left/arm/enable") == (True, "")
     assert peer.reaches("connected")
-    due = time.monotonic() + 0.15  # home was asked for before the stop: it must be silent first
+    due = time.monotonic() + 0.6  # home was asked for before the stop: it must be silent first
     assert peer.spin_until(lambda: time.monotonic() > due)
     assert peer.call("/left/arm/home") == (True, "")
     assert peer.reaches("homing")
