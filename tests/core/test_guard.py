@@ -307,7 +307,7 @@ def test_an_arm_pressed_onto_the_table_slides_along_it():
     stage.toward({"left": down("left")}, 150)
     before = stage.tools()[0]
     aside = np.add(down("left"), [0.8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    stage.toward({"left": aside}, 200)
+    stage.toward({"left": aside}, 300)
     moved = stage.tools()[0] - before
     assert np.hypot(moved[0], moved[1]) > 0.1
     assert stage.least["gripper_table"] > -1e-5
@@ -345,7 +345,8 @@ def test_a_verdict_does_not_depend_on_what_was_looked_at_before():
             guard.limit(left.q, left.v, wanted, TICK, stage.now, left.stopping)
             for guard in (twin, stage.guards["left"])
         ]
-        np.testing.assert_allclose(verdicts[0].velocity, verdicts[1].velocity, atol=1e-6)
+        # Two flat faces have no one nearest pair of points: that much may differ [rad/s].
+        np.testing.assert_allclose(verdicts[0].velocity, verdicts[1].velocity, atol=5e-5)
         assert verdicts[0].reason == verdicts[1].reason
         slowed += bool(verdicts[0].reason)
     assert slowed > 50
