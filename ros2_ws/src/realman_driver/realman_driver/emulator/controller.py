@@ -113,6 +113,13 @@ class Controller:
         self.controlled_stops += 1
         log.info("controlled stop: %s", reason)
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass outside that this controller's clock does not count [s].
+
+        Its client went on meanwhile: the next frame's speed is judged over the whole time.
+        """
+        self._last_frame -= seconds
+
     def guide(self, on: bool, speed: float, dt: float) -> None:
         """Let a hand move joint 1 at ``speed`` [rad/s] for ``dt`` [s]; off ends the guiding."""
         if on:

@@ -146,6 +146,8 @@ class ControllerServer:
         if late <= LONGEST_GAP:
             return
         self._stood += late
+        if self._controller is not None:
+            self._controller.stand_still(late)
         log.info("stood still for %.0f ms", late * 1e3)
         if self._is_deaf(self._now()):
             return
