@@ -21,8 +21,11 @@ GENERAL_ERRORS_CLEARED_BY_MOTION = (TARGET_OUTSIDE_LIMIT, SPEED_LIMIT)
 
 LARGEST_FRAME_STEP = np.radians(10.0)
 """Between two frames of high follow; beyond it the joints do not respond (JSON manual) [rad]."""
-NOMINAL_FRAME_PERIOD = 0.010
-"""Period the speed check assumes at least, so that two frames in one packet do not count [s]."""
+SPEED_MARGIN = 1.5
+"""Frames may ask for so many times the largest speed."""
+LARGEST_CREDIT = 0.030
+"""Time that a joint may be ahead with its steps [s]: the network and this process deliver frames
+late and then close together, which is not their sender's speed."""
 RAMP_SHORTEST, RAMP_LONGEST = 0.005, 0.020
 """Bounds of the ramp between two streamed targets [s]; no joint is faster than it can be."""
 STREAM_SILENCE = 0.2
@@ -61,6 +64,7 @@ class Controller:
         self._motion: Motion = Hold(np.array(measured, dtype=np.float64))
         self._last_frame = self._stopped_at = -np.inf
         self._last_goal: Array | None = None
+        self._credit = LARGEST_CREDIT
         self.status = "idle"
 
     # --- commands ------------------------------------------------------------------------
@@ -231,8 +235,10 @@ class Controller:
         if np.any(step > LARGEST_FRAME_STEP):
             self.raise_joint_error(int(np.argmax(step)), COMMAND_STEP, now)
             return False
-        period = max(now - self._last_frame, NOMINAL_FRAME_PERIOD)
-        if np.any(step > self.limits.speed * period * 1.5):  # half a period of jitter
+        self._credit = min(self._credit + max(now - self._last_frame, 0.0), LARGEST_CREDIT)
+        needed = float(np.max(step / self.limits.speed)) / SPEED_MARGIN
+        if needed > self._credit:
             self.raise_error(SPEED_LIMIT, now)
             return False
+        self._credit -= needed
         return True
