@@ -210,7 +210,7 @@ class ArmDriver:
             verdict = self._filter.submit(command, now)
             if verdict.accepted:
                 self._home_ended = ""
-        refusal = self._refusal()
+        refusal = self.refusal
         if verdict.accepted and refusal:
             verdict = CommandVerdict(accepted=False, reason=refusal)
         self.refused += not verdict.accepted
@@ -272,7 +272,7 @@ class ArmDriver:
             stops: `stops_so_far` when it was asked for; None: it is asked for now.
         """
         with self._gate:
-            if stops not in (None, self._stops.count + self._device_stops):
+            if stops not in (None, self.stops_so_far):
                 return "a stop came after this was asked for: enable anew"
             fault, estop = self._stops.reason_of(FAULT), self._stops.reason_of(ESTOP)
             if fault:
@@ -317,7 +317,12 @@ class ArmDriver:
     @property
     def refusal(self) -> str:
         """Why no motion may begin now; empty when one may."""
-        return self._refusal()
+        with self._gate:
+            if self._stops.reason:
+                return f"stopped: {self._stops.reason}"
+            if self._condition.obstacle:
+                return self._condition.obstacle
+            return SETTLING if self._condition.settling else ""
 
     def home(self, now: float, stops: int | None = None) -> str:
         """Begin the whole way home; returns why not, or nothing.
@@ -602,7 +607,7 @@ class ArmDriver:
         """Not under the lock: the check of the path may take its time."""
         stops = self.stops_so_far if stops is None else stops
         fresh = self._within_time(self._good, now)
-        refusal = self._refusal()
+        refusal = self.refusal
         if refusal:
             return refusal
         if fresh is None:
@@ -616,7 +621,7 @@ class ArmDriver:
         path = HomePath(fresh.position, goal, now, self.home_speed, self._period)
         with self._motion:
             if self.stops_so_far != stops:
-                return self._refusal() or PASSED
+                return self.refusal or PASSED
             if self._homing is not None:
                 return ""
             # Also a button released while the way was looked at ends it before it moves.
@@ -656,15 +661,6 @@ class ArmDriver:
         self._device_stops += 1
         self._begin_anew = True
         self._void = self._gentle.asked, self._urgent.asked
-
-    def _refusal(self) -> str:
-        """Why no motion may begin; empty when it may."""
-        with self._gate:
-            if self._stops.reason:
-                return f"stopped: {self._stops.reason}"
-            if self._condition.obstacle:
-                return self._condition.obstacle
-            return SETTLING if self._condition.settling else ""
 
     def _misfit(self) -> str:
         return misfit(self._backend.identity(), self._arm, self._safety.position_margin)
