@@ -391,7 +391,7 @@ class ArmClient:
         self, channel: socket.socket, process: "subprocess.Popen[bytes]", reason: str
     ) -> None:
         was_linked = self._linked
-        self._linked, self._channel = False, None
+        self._linked = False
         self._newest = None
         self.link_error = self._problem or f"the link process {reason}"
         with self._answered:
