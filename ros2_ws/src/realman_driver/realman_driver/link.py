@@ -394,8 +394,8 @@ class Link:
         since = self._pushes
 
         def rests() -> bool:
-            told = self._pushes >= since + 2 and not (self._fast.is_open or self._slow.is_open)
-            return (told and self._at_rest()) or self._settling is not order
+            confirmed = not (self._fast.is_open or self._slow.is_open)
+            return (confirmed and self._at_rest(since)) or self._settling is not order
 
         if not (self._wait_for(rests, REST_TIMEOUT) and self._settling is order):
             return 1, "the arm did not come to rest"
@@ -508,12 +508,13 @@ class Link:
         if self._arm is not None:
             (self._fast if code == ORPHANED else self._slow).request(0, self._connection)
             since = self._pushes
-            self._wait_for(lambda: self._pushes >= since + 2 and self._at_rest(), REST_TIMEOUT)
+            self._wait_for(lambda: self._at_rest(since), REST_TIMEOUT)
         self._left.set()
         self.end(code)
 
-    def _at_rest(self) -> bool:
-        speeds = self._told("joint_speed", 1.0)
+    def _at_rest(self, since: int) -> bool:
+        """Whether the arm stands, as the second push after ``since`` of them says, or a later."""
+        speeds = self._told("joint_speed", 1.0) if self._pushes >= since + 2 else ()
         return bool(speeds) and max(map(abs, speeds)) < REST_SPEED
 
     def end(self, code: int) -> NoReturn:
