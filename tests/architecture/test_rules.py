@@ -129,3 +129,5 @@ def test_nodes_hear_others_by_the_one_rule_for_bad_messages():
     for path in python_files(SOURCE):
         if "nodes" in path.parts and path.name not in exempt:
             assert ".create_subscription(" not in path.read_text(), path
+        if path.name != "listening.py":
+            assert "deserialize_message" not in path.read_text(), f"{path}: use `decoded`"

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy")
 
 from std_msgs.msg import String
 
-from ate_core.nodes.estop import REQUEST_TOPIC, STATE_TOPIC, EstopListener
+from ate_core.nodes.estop import MOST_INSTANCES, REQUEST_TOPIC, STATE_TOPIC, EstopListener
 
 
 class Ear:
@@ -66,4 +66,31 @@ def test_a_reset_counts_where_two_stop_nodes_run() -> None:
         ear.hear(instance="b", resets=5)
     ear.request("hand in the cell")
     ear.hear(instance="b", resets=6)
+    assert not ear.listener.reason
+
+
+def test_invented_stop_nodes_fill_no_memory_and_keep_no_reset_away() -> None:
+    ear = Ear()
+    ear.hear(resets=1)
+    ear.request("hand in the cell")
+    for number in range(20 * MOST_INSTANCES):
+        ear.hear(instance=f"invented {number}" * 1000, resets=number)
+        if number % (MOST_INSTANCES // 2) == 0:
+            ear.hear(stopped=True, resets=1)
+    assert len(ear.listener._resets) == MOST_INSTANCES
+    assert max(map(len, ear.listener._resets)) <= 500
+    assert ear.listener.reason == "hand in the cell"
+    ear.hear(resets=2)
+    assert not ear.listener.reason
+
+
+def test_a_stop_node_that_was_forgotten_resets_nothing_by_being_heard_again() -> None:
+    ear = Ear()
+    ear.hear(resets=1)
+    ear.request("hand in the cell")
+    for number in range(MOST_INSTANCES):
+        ear.hear(instance=f"invented {number}")
+    ear.hear(resets=2)
+    assert ear.listener.reason == "hand in the cell"
+    ear.hear(resets=3)
     assert not ear.listener.reason

@@ -225,7 +225,10 @@ def test_no_message_ends_who_tells_where_the_frames_are(domain) -> None:
     domain.append(node)
     frames = FrameTree(cell_description(CELL))
     teller = SimpleNamespace(_frames=frames, _last_ns={}, _moving=Mock(), _tf_message=Mock())
-    take, sender = guarded(node, "/states", partial(DescriptionNode._move, teller)), Sender(8)
+    take, sender = (
+        guarded(node, "/states", partial(DescriptionNode._move, teller, "left")),
+        Sender(8),
+    )
     for _ in range(3 * MESSAGES):
         take(sender.message(JointState))
     assert teller._moving.publish.called

@@ -11,6 +11,8 @@ from cell_monitor.watch import (
     BLIND_AFTER,
     ERROR,
     HUNG_AFTER,
+    MOST_LINES,
+    MOST_STRANGERS,
     OK,
     STALE,
     STALE_AFTER,
@@ -66,6 +68,22 @@ def test_the_worst_line_of_a_node_counts_and_strangers_are_shown_too():
     health = watch.look(0.1)
     assert (health[ARM.name].level, health[ARM.name].text) == (WARN, "joint 3 is at 71 C")
     assert health["somebody: else"].level == ERROR
+
+
+def test_invented_senders_fill_no_memory_and_hide_no_node():
+    watch = DiagnosticsWatch(NODES)
+    watch.take("driver_node: left arm", ERROR, "link lost", 0.0)
+    for number in range(2000):
+        watch.take(f"invented {number}: " + "x" * 10_000, OK, "y" * 10_000, 0.001 * number)
+        watch.take(f"driver_node: left arm {number}", OK, "", 0.001 * number)
+        watch.take("driver_node: left arm", ERROR, "link lost", 0.001 * number)
+    assert len(watch._lines[ARM.name]) == MOST_LINES
+    health = look_often(watch, 1.9, 2.1)
+    assert len(health) == len(NODES) + MOST_STRANGERS
+    assert (health[ARM.name].level, health[ARM.name].text) == (ERROR, "link lost")
+    assert health[GRIPPER.name].text == "not heard yet"
+    invented = [name for name in health if name.startswith("invented")]
+    assert invented[0].startswith("invented 1936: ") and max(map(len, invented)) <= 500
 
 
 def test_our_own_sleep_makes_nobody_stale():

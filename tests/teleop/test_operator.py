@@ -1,5 +1,6 @@
 import json
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -612,23 +613,53 @@ def test_a_wall_clock_that_is_set_changes_stamps_and_no_motion(by):
     assert np.abs(np.diff(stamps)).max() > 3.5e12
 
 
-def test_measured_joints_stamped_by_a_clock_that_was_set_are_news():
-    pytest.importorskip("rclpy")
+class MeasuredJoints:
+    """What an operator knows of its arm's joints, fed with the bytes of messages."""
+
+    def __init__(self):
+        from ate_teleop.nodes.feedback import ArmFeedback
+
+        self.waiting, self.told, self.now_ns = [], [], 10**12
+        handle = mock.MagicMock()
+        handle.take_message = lambda *_: self.waiting.pop(0) if self.waiting else None
+        node = SimpleNamespace(
+            create_subscription=lambda *_, **__: SimpleNamespace(handle=handle),
+            get_logger=lambda: SimpleNamespace(error=self.told.append),
+        )
+        self.feedback = ArmFeedback(node, "/left/arm/joint_states", ("one",), 0.1)
+
+    def hear(self, *messages, after_ns=20_000_000):
+        self.now_ns += after_ns
+        self.waiting = [(data, {}) for data in messages]
+        return self.feedback.poll(self.now_ns)
+
+
+def joint_bytes(position, sec=1_700_000_000, nanosec=0):
+    from rclpy.serialization import serialize_message
     from sensor_msgs.msg import JointState
 
-    from ate_teleop.nodes.feedback import ArmFeedback
+    message = JointState(name=["one"], position=[position])
+    message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
+    return bytes(serialize_message(message))
 
-    feedback = ArmFeedback.__new__(ArmFeedback)  # without its subscription
-    feedback._names, feedback._timeout_ns = ("one",), 10**8
-    feedback._polled_ns, feedback._stamp, feedback._positions = 0, None, None
-    waiting = []
-    feedback._take_newest = lambda: waiting.pop() if waiting else None
-    now_ns = 10**12
+
+def test_measured_joints_stamped_by_a_clock_that_was_set_are_news():
+    pytest.importorskip("rclpy")
+    joints = MeasuredJoints()
     for tick in range(100):
-        now_ns += 20_000_000
-        message = JointState(name=["one"], position=[float(tick)])
-        message.header.stamp.sec = 1_700_000_000 + {0: 0, 1: 3600, 2: -3600}[tick // 34]
-        message.header.stamp.nanosec = tick * 10**7
-        waiting.append(message)
-        assert feedback.poll(now_ns) == [float(tick)]
-    assert feedback.poll(now_ns + 2 * 10**8) is None
+        sec = 1_700_000_000 + {0: 0, 1: 3600, 2: -3600}[tick // 34]
+        assert joints.hear(joint_bytes(float(tick), sec, tick * 10**7)) == [float(tick)]
+    assert joints.hear(after_ns=2 * 10**8) is None
+
+
+def test_joints_that_cannot_be_decoded_are_told_and_count_as_silence():
+    pytest.importorskip("rclpy")
+    joints, good = MeasuredJoints(), joint_bytes(0.5)
+    assert joints.hear(good) == [0.5]
+    endless = good[:24] + b"\xff\xff\xff\x7f" + good[28:]
+    for data in (b"", b"\0", good[:4], good[:-3], b"\xff" * 60, endless):
+        joints.hear(data)
+    assert joints.feedback.poll(joints.now_ns) is None
+    (told,) = joints.told
+    assert "/left/arm/joint_states" in told and "0 bytes that are no JointState" in told
+    assert joints.hear(joint_bytes(0.7, nanosec=5)) == [0.7]

@@ -7,8 +7,12 @@ node that hangs, or whose process is gone, falls silent and is named.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ate_core.errors import UsageError
+from ate_core.json_text import plain_text
+
+T = TypeVar("T")
 
 OK, WARN, ERROR, STALE = range(4)
 """Levels of diagnostic_msgs/DiagnosticStatus."""
@@ -18,6 +22,10 @@ HUNG_AFTER = 4.0
 """Silence after which a process is certain to hang, so that it may be killed [s]."""
 BLIND_AFTER = 0.7
 """Pause between two looks after which our own sleep explains the silence of others [s]."""
+MOST_STRANGERS = 64
+"""Senders outside the launch that are remembered; the one silent for longest is forgotten."""
+MOST_LINES = 64
+"""Lines of one sender that are remembered; the oldest is forgotten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +91,16 @@ class DiagnosticsWatch:
 
     def take(self, line: str, level: int, message: str, now: float) -> None:
         """Keep one line of diagnostics; an unknown sender becomes a node of its own."""
+        line = plain_text(line)
         name = self._sender(line)
-        self._lines.setdefault(name, {})[line] = (level, message)
-        self._heard[name] = now
+        lines = self._lines.setdefault(name, {})
+        _put_last(lines, line, (level, plain_text(message)))
+        _put_last(self._heard, name, now)
+        if len(lines) > MOST_LINES:
+            del lines[next(iter(lines))]
+        strangers = [other for other in self._heard if other not in self._nodes]
+        if len(strangers) > MOST_STRANGERS:
+            del self._heard[strangers[0]], self._lines[strangers[0]]
 
     def look(self, now: float) -> dict[str, Health]:
         """Health of every node.
@@ -111,3 +126,9 @@ class DiagnosticsWatch:
             if line.startswith(node.heartbeat):
                 return node.name
         return line
+
+
+def _put_last(entries: dict[str, T], key: str, value: T) -> None:
+    """Set an entry and make it the newest, so that the first of all is the oldest."""
+    entries.pop(key, None)
+    entries[key] = value

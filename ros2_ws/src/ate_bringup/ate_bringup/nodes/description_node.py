@@ -8,6 +8,7 @@ import importlib
 import math
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -65,20 +66,19 @@ class DescriptionNode(Node):
         self._moving = self.create_publisher(self._tf_message, "/tf", TF_QOS)
         now = self.get_clock().now().to_msg()
         self._standing.publish(transforms(self._tf_message, self._frames.standing, now))
-        for arm in cell.arms.values():
+        for side, arm in cell.arms.items():
             topic = cell.topics.of_arm(arm.namespace, cell.topics.joint_states)
-            listen(self, JointState, topic, self._move, SENSOR_QOS)
+            listen(self, JointState, topic, partial(self._move, side), SENSOR_QOS)
 
     def _say(self, topic: str, text: str) -> None:
         self.create_publisher(String, topic, LATCHED_QOS).publish(String(data=text))
 
-    def _move(self, message: JointState) -> None:
+    def _move(self, side: str, message: JointState) -> None:
         stamp = message.header.stamp
         stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-        key = message.name[0] if message.name else ""
-        if 0 <= stamp_ns - self._last_ns.get(key, 0) < TRANSFORM_PERIOD_NS:
+        if 0 <= stamp_ns - self._last_ns.get(side, 0) < TRANSFORM_PERIOD_NS:
             return
-        self._last_ns[key] = stamp_ns
+        self._last_ns[side] = stamp_ns
         told = zip(message.name, message.position, strict=False)
         positions = {name: angle for name, angle in told if math.isfinite(angle)}
         frames = self._frames.moved(positions)

@@ -27,6 +27,10 @@ REQUEST_QOS = QoSProfile(
     depth=10,
 )
 
+MOST_INSTANCES = 32
+"""E-stop nodes whose resets are counted; the one heard longest ago is forgotten, and then a reset
+of it counts only from its next message on."""
+
 
 class EstopListener:
     """Latch of one node. Callbacks run in the node's executor."""
@@ -54,12 +58,14 @@ class EstopListener:
         try:
             state = json.loads(message.data)
             stopped, reason = bool(state["stopped"]), plain_text(state["reason"])
-            instance, resets = str(state["instance"]), int(state["resets"])
+            instance, resets = plain_text(state["instance"]), int(state["resets"])
         except UNREADABLE:
             self._latch(f"{STATE_TOPIC} is not readable: {message.data[:60]!r}")
             return
-        is_reset = resets > self._resets.get(instance, resets)
-        self._resets[instance] = resets
+        is_reset = resets > self._resets.pop(instance, resets)
+        self._resets[instance] = resets  # the newest last
+        if len(self._resets) > MOST_INSTANCES:
+            del self._resets[next(iter(self._resets))]
         if stopped:
             self._latch(reason or "no reason given")
         elif self.reason and is_reset:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 from ate_core.errors import AteError
@@ -74,3 +75,20 @@ def guarded(node: Node, topic: str, take: Callable[..., object]) -> Callable[...
                 )
 
     return guard
+
+
+def decoded(kind: type[Message], data: bytes) -> Message:
+    """The message that these bytes are, as an executor decodes it.
+
+    Args:
+        kind: type of the message.
+        data: as taken from a raw subscription.
+
+    Raises:
+        ValueError: they are no such message.
+    """
+    try:
+        message: Message = deserialize_message(data, kind)
+    except RuntimeError:  # of the middleware, which names the place in its own source
+        raise ValueError(f"{len(data)} bytes that are no {kind.__name__}") from None
+    return message

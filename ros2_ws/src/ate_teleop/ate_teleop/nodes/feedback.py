@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
+from ate_core.nodes.listening import decoded, guarded
 from ate_core.nodes.qos import SENSOR_QOS
 from ate_teleop.nodes.messages import ordered_positions
 
@@ -53,6 +53,7 @@ class ArmFeedback:
             callback_group=self._group,
             raw=True,
         )
+        self._use_guarded = guarded(node, topic, self._use)
         self._polled_ns = 0
         self._arrival_ns = 0
         self._stamp: tuple[int, int] | None = None
@@ -66,17 +67,17 @@ class ArmFeedback:
         return self._positions if now_ns - self._arrival_ns <= self._timeout_ns else None
 
     def _take(self, now_ns: int) -> None:
-        newest = self._take_newest()
-        if newest is not None:
-            stamp = (newest.header.stamp.sec, newest.header.stamp.nanosec)
-            positions = ordered_positions(newest, self._names)
-            if positions is not None and stamp != self._stamp:  # a repeated one is no news
-                self._stamp, self._arrival_ns, self._positions = stamp, now_ns, positions
-
-    def _take_newest(self) -> JointState | None:
         newest: bytes | None = None
         handle = self._subscription.handle
         with handle:
             while (taken := handle.take_message(JointState, True)) is not None:
                 newest = taken[0]  # all but the last are never decoded
-        return None if newest is None else deserialize_message(newest, JointState)
+        if newest is not None:
+            self._use_guarded(newest, now_ns)
+
+    def _use(self, data: bytes, now_ns: int) -> None:
+        message = decoded(JointState, data)
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        positions = ordered_positions(message, self._names)
+        if positions is not None and stamp != self._stamp:  # a repeated one is no news
+            self._stamp, self._arrival_ns, self._positions = stamp, now_ns, positions
