@@ -8,11 +8,15 @@ import ast
 import fnmatch
 import graphlib
 import itertools
+import re
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from ate_bringup.launches import LAUNCHES
 
@@ -167,3 +171,19 @@ def test_what_deployment_starts_is_built_up_to_ate_policy(runtime_dir):
         known.add(package)
         needed |= set(declared(package, "exec_depend")) & set(PACKAGES)
     assert started("ate_policy") <= known and "ate_sim" in known
+
+
+def test_every_pinned_package_takes_the_first_release_of_the_oldest_python():
+    """Debian's 3.11.2 is served too; of those installed here, since only these say it."""
+    root = SOURCE.parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    oldest = re.match(r">=([\d.]+)", project["requires-python"])[1] + ".0"
+    pins = {
+        line.partition("==")[0]
+        for line in (root / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    needs = {d.name: d.metadata.get("Requires-Python") or "" for d in distributions()}
+    assert len(pins & needs.keys()) > 50
+    refusing = {name for name in pins & needs.keys() if oldest not in SpecifierSet(needs[name])}
+    assert not refusing
