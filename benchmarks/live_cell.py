@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ate_core.contract import load_cell, packaged_cell
 from ate_core.errors import DeviceError
-from ate_core.shared_state import SharedBlock, world_dtype
+from ate_core.shared_state import SharedBlock, arm_target_dtype, world_dtype
+from ate_sim.realtime.blocks import BlockReader
 
 Array = NDArray[np.float64]
 
@@ -33,8 +34,10 @@ MOVING_SPEED = 0.15
 """Joint speed from which an arm moves well [rad/s]."""
 LOOK = 0.004
 """Pause between two looks at the world, which publishes as often [s]."""
+REST_TIME = 0.3
+"""An arm that is slow for so long rests [s]; where a hand turns round it is slow for less."""
 WINDOW = 0.1
-"""Jumps are looked for in means over so long [s]: shorter ones show how busy the machine is."""
+"""Speeds and accelerations are means over so long [s]: shorter ones show how busy it is."""
 GRID = 0.01
 """Spacing of the moments at which these means begin [s]."""
 
@@ -153,12 +156,17 @@ class LaunchedCell:
 
 
 class WorldTrace(threading.Thread):
-    """The true joints of both arms, every few milliseconds; use it as a context."""
+    """Set points and true joints of both arms, every few milliseconds; use it as a context."""
 
-    def __init__(self, block: SharedBlock) -> None:
+    def __init__(self, cell: LaunchedCell) -> None:
         super().__init__(daemon=True)
-        self._block, self._ended = block, threading.Event()
+        self._block, self._ended = cell.world(), threading.Event()
         self._rows: list[tuple[float, float, Array, Array]] = []
+        self._targets = {
+            side: BlockReader(cell.cell.runtime_path(f"arm_{side}.target"), arm_target_dtype(arm))
+            for side, arm in cell.cell.arms.items()
+        }
+        self._set_points: dict[str, list[tuple[float, Array]]] = {s: [] for s in self._targets}
 
     def __enter__(self) -> "WorldTrace":
         self.start()
@@ -167,11 +175,15 @@ class WorldTrace(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.join()
+        for reader in self._targets.values():
+            reader.close()
+        self._block.close()
 
     def run(self) -> None:
         """Look until the context ends."""
         newest = 0
         while not self._ended.wait(LOOK):
+            self._look_at_targets()
             try:
                 record = self._block.read()
             except DeviceError:  # the world died within a write
@@ -182,6 +194,13 @@ class WorldTrace(threading.Thread):
             joints = np.stack([record["left_q"], record["right_q"]])
             speeds = np.stack([record["left_qd"], record["right_qd"]])
             self._rows.append((newest * 1e-9, float(record["sim_time"]), joints, speeds))
+
+    def _look_at_targets(self) -> None:
+        for side, reader in self._targets.items():
+            record = reader.read_new(time.monotonic())
+            if record is not None and record["active"]:
+                row = (float(record["time_ns"]) * 1e-9, np.array(record["q"], dtype=np.float64))
+                self._set_points[side].append(row)
 
     def motion(self, side: str, begin: float, end: float = np.inf) -> "Motion":
         """What an arm did between two moments of the monotonic clock [s]."""
@@ -194,10 +213,33 @@ class WorldTrace(threading.Thread):
             velocities=np.array([row[3][index] for row in rows]),
         )
 
+    def set_point_lead(self, side: str, begin: float, speed: float) -> float:
+        """`lead` of the set point of an arm's controller from a moment on, in its own time [s]."""
+        rows = [row for row in list(self._set_points[side]) if begin < row[0]]
+        return lead(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), speed)
+
     def is_moving(self, side: str) -> bool:
         """Whether an arm has moved well for the last 80 ms."""
         newest = self.motion(side, time.monotonic() - 0.08).speeds
         return len(newest) > 5 and bool(newest.min() > MOVING_SPEED)
+
+
+def lead(times: Array, joints: Array, speed: float) -> float:
+    """By how much a path is ahead of a joint that moves at a speed limit [s].
+
+    That is the most, over all joints and pairs of moments, that a way takes at the limit less the
+    time between the moments. 0 within the limit; of a path that was late and caught up, how late
+    it was; of a jump, how long it would have taken.
+
+    Args:
+        times: stamps (k,) [s].
+        joints: path (k, n) [rad].
+        speed: limit [rad/s].
+    """
+    if not len(times):
+        return 0.0
+    ways = np.hstack([joints, -joints]) / speed - times[:, None]
+    return float((ways - np.minimum.accumulate(ways)).max())
 
 
 class Motion:
@@ -224,6 +266,10 @@ class Motion:
         moved, steps = self._moved(signed=True), round(WINDOW / GRID)
         return float(np.abs(moved[steps:] - moved[:-steps]).max(initial=0.0)) / WINDOW**2
 
+    def lead(self, speed: float) -> float:
+        """`lead` of the true joints in the world's time [s]."""
+        return lead(self.seconds, self.joints, speed)
+
     def _moved(self, *, signed: bool = False) -> Array:
         """Way of each joint within windows that begin every `GRID` (m, n) [rad]."""
         if len(self.seconds) < 2 or self.seconds[-1] - self.seconds[0] < 2 * WINDOW:
@@ -234,9 +280,20 @@ class Motion:
         moved: Array = joints[steps:] - joints[:-steps]
         return moved if signed else np.abs(moved)
 
-    def rest_after(self, begin: float, within: float = 1.0) -> float:
-        """Time from an event until the arm rests and goes on resting [s]; inf: it does not."""
-        fast = self.times[(self.times < begin + within) & (self.speeds > REST_SPEED)]
-        if not len(fast):
-            return 0.0
-        return float(fast[-1] - begin) if fast[-1] < begin + within - 0.1 else np.inf
+    def rest_after(self, begin: float) -> float:
+        """Time from an event until the arm first rests for `REST_TIME` [s]; inf: it never does.
+
+        Args:
+            begin: the event [s].
+        """
+        looks = self.times > begin
+        fast = np.flatnonzero(looks & (self.speeds > REST_SPEED))
+        if not looks.any():
+            return np.inf
+        starts = np.concatenate([[np.flatnonzero(looks)[0]], fast])
+        ends = np.concatenate([fast, [len(self.times) - 1]])
+        # In the world's time: one that stands is no arm that rests.
+        rests = np.flatnonzero(self.seconds[ends] - self.seconds[starts] >= REST_TIME)
+        if not len(rests):
+            return np.inf
+        return max(float(self.times[starts[rests[0]]] - begin), 0.0) if rests[0] else 0.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill_matrix import BOUND, KILL, STALL, Case, run
+from benchmarks.kill_matrix import BOUND, KILL, STALL, Case, Matrix
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -25,17 +25,18 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def results():
-    """Result of each case, by the name of its process."""
+def matrix():
+    """Runs cases, one launch for as many as it survives; a case that is repeated runs anew."""
     with (
         tempfile.TemporaryDirectory(prefix="ate-") as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("ATE_RUNTIME_DIR", f"{folder}/run")
-        return {one.process: one for one in run(Path(folder), CASES, BOUND + SLACK)}
+        with Matrix(Path(folder), BOUND + SLACK) as matrix:
+            yield matrix
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.names[0])
-def test_one_process_fails_in_motion_and_all_is_as_expected(case, results):
-    result = results[case.names[0]]
+def test_one_process_fails_in_motion_and_all_is_as_expected(case, matrix):
+    result = matrix.run(case)
     assert result.wrong == (), result
