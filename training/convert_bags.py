@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from ate_core.episode_outcome import DISCARDED, OUTCOME_FILE, PENDING, SUCCESS
 from ate_core.errors import AteError, EpisodeError, UsageError
 from ate_core.observation import ObservationBuilder, StreamLimits, find_stale
 from ate_core.resample import NANOSECONDS, tick_grid, tick_period_ns
@@ -221,7 +222,9 @@ def episode_ticks(
 
 def _require_outcome(bag: BagEpisode, config: ConvertConfig) -> None:
     outcome = bag.outcome.get("outcome")
-    if outcome == "success" or (config.keep_failures and outcome in ("failure", "interrupted")):
+    if outcome == PENDING:
+        raise EpisodeError("nobody has judged it: keep it with `ate episode label`, or discard it")
+    if outcome == SUCCESS or (config.keep_failures and outcome != DISCARDED):
         return
     reason = f" ({bag.outcome['reason']})" if bag.outcome.get("reason") else ""
     raise EpisodeError(f"outcome is {outcome}{reason}; --keep-failures keeps such episodes")
@@ -268,6 +271,9 @@ def _source_hash(file: Path, config: ConvertConfig) -> str:
     with file.open("rb") as stream:
         while block := stream.read(2**20):
             digest.update(block)
+    decision = file.parent / OUTCOME_FILE
+    if decision.is_file():
+        digest.update(decision.read_bytes())
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.metadata import parse_qos
 
+from ate_core.episode_outcome import OUTCOME_FILE, PENDING, read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
 from training.data.bag_reader import DAMAGE, TYPESTORE, RawMessage, bag_file, read_messages
@@ -88,11 +89,19 @@ def repair_bag(folder: Path) -> Recovered:
     workplace.mkdir()
     try:
         found = _copy_whole_chunks(bag_file(folder), workplace / folder.name)
+        if _decision_holds(folder, found):
+            shutil.copy2(folder / OUTCOME_FILE, workplace / folder.name)
         folder.rename(kept)
         (workplace / folder.name).rename(folder)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     return found
+
+
+def _decision_holds(folder: Path, found: Recovered) -> bool:
+    """Whether what a person said of the episode is true of what is left of it."""
+    decision = read_outcome(folder).get("outcome")
+    return decision == PENDING or (decision is not None and found.has_outcome)
 
 
 def _copy_whole_chunks(source: Path, target: Path) -> Recovered:

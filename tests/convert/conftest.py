@@ -115,7 +115,8 @@ def record(
     name = recorder.start(START_NS).split()[-1]
     for message in messages:
         recorder.receive(message.spec.topic, message.data, message.receive_ns)
-    recorder.stop(messages[-1].receive_ns + 10**7, outcome)
+    recorder.stop(messages[-1].receive_ns + 10**7)
+    recorder.keep(messages[-1].receive_ns + 2 * 10**7, outcome)
     return folder / name
 
 

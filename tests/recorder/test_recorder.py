@@ -38,18 +38,25 @@ def make_recorder(cell, folder, **options):
     return EpisodeRecorder(cell, config, **options)
 
 
+COMMAND = "/left/arm/joint_command"
+
+
 def feed(recorder, start_ns, count=20, period_ns=10 * MS):
-    """Give every required stream some messages; return the time of the last."""
+    """Give every required stream and an arm's commands some messages; the time of the last."""
     for index in range(count):
         now = start_ns + index * period_ns
-        for spec in recorder.required():
-            recorder.receive(spec.topic, stamped(now - MS), now)
+        for topic in (*(spec.topic for spec in recorder.required()), COMMAND):
+            recorder.receive(topic, stamped(now - MS), now)
     return start_ns + (count - 1) * period_ns
 
 
 def read_bag(folder):
     with Reader(folder) as reader:
         return [(c.topic, stamp, bytes(data)) for c, stamp, data in reader.messages()]
+
+
+def outcome_of(folder):
+    return json.loads((folder / "outcome.json").read_text())["outcome"]
 
 
 def text_of(data):
@@ -62,7 +69,7 @@ def test_an_episode_begins_with_its_info_and_ends_with_its_outcome(cell, tmp_pat
     recorder.start(START)
     end = feed(recorder, START)
     line = recorder.stop(end + MS)
-    assert line.startswith("episode_000000 kept (success): 0.2 s;")
+    assert line.startswith("episode_000000 waits to be kept or discarded: 0.2 s;")
     assert "left_arm_state 100.0 Hz" in line and "gaps: none" in line
 
     messages = read_bag(tmp_path / "episode_000000")
@@ -70,18 +77,17 @@ def test_an_episode_begins_with_its_info_and_ends_with_its_outcome(cell, tmp_pat
     assert messages[0][0] == "/episode/info" and messages[-1][0] == "/episode/outcome"
     assert parse_cell_text(info["contract"]) == cell
     assert (info["task"], info["operator"], info["start_ns"]) == ("pick_place", "ada", START)
-    assert outcome["outcome"] == "success" and outcome["dropped"] == 0
+    assert outcome["outcome"] == "pending" and outcome["dropped"] == 0
     assert outcome["streams"]["cam_high"]["count"] == 20
     assert outcome["streams"]["cam_high"]["skew_ms"] == pytest.approx(1.0)
-    assert len(messages) == 2 + 20 * len(recorder.required())
+    assert len(messages) == 2 + 20 * (len(recorder.required()) + 1)
 
 
 def test_a_bag_keeps_the_bytes_and_receive_times_as_they_came(cell, tmp_path):
     recorder = make_recorder(cell, tmp_path)
     feed(recorder, START - MS, 1)
     recorder.start(START)
-    topic = recorder.required()[0].topic
-    sent = [(topic, START + i * MS, stamped(START + i, 10 * i)) for i in range(5)]
+    sent = [(COMMAND, START + i * MS, stamped(START + i, 10 * i)) for i in range(5)]
     for message in sent:
         recorder.receive(message[0], message[2], message[1])
     recorder.stop(START + 10 * MS)
@@ -93,6 +99,7 @@ def test_the_file_is_named_as_ros2_bag_reindex_demands(cell, tmp_path):
     recorder.start(feed(recorder, START))
     folder = tmp_path / "episode_000000"
     assert (folder / "episode_000000_0.mcap").is_file()
+    feed(recorder, START)
     recorder.stop(START + 10**9)
     metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
     bag = metadata["rosbag2_bagfile_information"]
@@ -134,38 +141,11 @@ def test_a_discarded_episode_is_set_aside_and_its_number_not_used_again(cell, tm
     recorder.start(feed(recorder, START))
     recorder.discard(feed(recorder, START))
     recorder.start(feed(recorder, START))
-    recorder.stop(feed(recorder, START))
+    recorder.stop(feed(recorder, START), "success")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["episode_000000.discarded", "episode_000001"]
     file = tmp_path / "episode_000000.discarded" / "episode_000000_0.mcap"
     assert file.is_file()
-
-
-def test_redo_sets_the_open_episode_aside_and_starts_again(cell, tmp_path):
-    recorder = make_recorder(cell, tmp_path)
-    recorder.start(feed(recorder, START))
-    assert recorder.redo(feed(recorder, START)) == "recording episode_000001"
-    recorder.stop(feed(recorder, START))
-    assert recorder.redo(feed(recorder, START)) == "recording episode_000002"
-    recorder.stop(feed(recorder, START))
-    kept = [p.name for p in tmp_path.iterdir() if not p.name.endswith(".discarded")]
-    assert kept == ["episode_000002"]
-    status = recorder.status(START)
-    assert (status["kept"], status["discarded"]) == (1, 2)
-
-
-def test_the_wrong_moment_for_a_command_is_named(cell, tmp_path):
-    recorder = make_recorder(cell, tmp_path)
-    for command in (recorder.stop, recorder.discard):
-        with pytest.raises(EpisodeError, match="start one first"):
-            command(START)
-    feed(recorder, START)
-    with pytest.raises(EpisodeError, match="no episode to redo"):
-        recorder.redo(START)
-    recorder.start(START)
-    with pytest.raises(EpisodeError, match="stop or discard it first"):
-        recorder.start(START)
-    recorder.stop(START)
 
 
 def test_an_interrupted_episode_is_closed_and_marked(cell, tmp_path):
@@ -185,8 +165,8 @@ def test_states_that_stood_before_the_episode_are_in_it(cell, tmp_path):
     recorder.start(feed(recorder, START))
     now = START + 10**9
     recorder.receive("/scene/info", encode_text("{}"), START - 5 * MS)  # on its way at the start
-    recorder.stop(now)
-    messages = read_bag(tmp_path / "episode_000000")
+    recorder.discard(now)
+    messages = read_bag(tmp_path / "episode_000000.discarded")
     assert [topic for topic, _, _ in messages] == [
         "/episode/info",
         "/scene/info",
@@ -201,8 +181,8 @@ def test_what_came_before_the_start_is_left_out(cell, tmp_path):
     feed(recorder, START)
     recorder.start(START)
     recorder.receive("/left/arm/joint_states", stamped(START), START - 1)
-    recorder.stop(START + MS)
-    assert len(read_bag(tmp_path / "episode_000000")) == 2
+    recorder.discard(START + MS)
+    assert len(read_bag(tmp_path / "episode_000000.discarded")) == 2
 
 
 class FullDisk(BagWriter):
@@ -221,13 +201,15 @@ def test_a_full_disk_costs_the_open_episode_only_and_is_said(cell, tmp_path):
     disks = [BagWriter, FullDisk]
     recorder = make_recorder(cell, tmp_path, open_bag=lambda path: disks.pop(0)(path))
     recorder.start(feed(recorder, START))
-    recorder.stop(feed(recorder, START))
+    recorder.stop(feed(recorder, START), "success")
     recorder.start(START)
     feed(recorder, START)
     with pytest.raises(EpisodeError, match=r"No space left on device.*ate repair"):
         recorder.stop(START + 10**9)
     assert not recorder.recording
-    assert text_of(read_bag(tmp_path / "episode_000000")[-1][2])["outcome"] == "success"
+    assert outcome_of(tmp_path / "episode_000000") == "success"
+    assert outcome_of(tmp_path / "episode_000001") == "interrupted"
+    assert recorder.status(START)["state"] == "idle"
 
 
 def test_what_a_slow_disk_cannot_take_is_dropped_and_counted(cell, tmp_path):

@@ -41,15 +41,17 @@ class FakeCell:
         )
         self.clients = {
             name: self.node.create_client(Trigger, f"/episode/{name}")
-            for name in ("start", "stop", "discard", "redo")
+            for name in ("start", "stop", "keep", "fail", "discard", "redo")
         }
         self.request = Trigger.Request
+        self.text = String
+        self.label = self.node.create_publisher(String, "/episode/label", DEFAULT_QOS)
         self.publishers = []
         for spec in cell_streams(cell):
-            if spec.required:
+            if spec.required or spec.kind == "joint_command":
                 package, _, name = spec.msgtype.split("/")
                 message = getattr(importlib.import_module(f"{package}.msg"), name)
-                qos = DEFAULT_QOS if spec.kind == "joints" else SENSOR_QOS
+                qos = DEFAULT_QOS if spec.kind in ("joints", "joint_command") else SENSOR_QOS
                 publisher = self.node.create_publisher(message, spec.topic, qos)
                 self.publishers.append((publisher, message))
         scene = self.node.create_publisher(String, "/scene/info", LATCHED_QOS)
@@ -141,7 +143,12 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
     record_for(fake_cell, 20)
     assert fake_cell.status()["state"] == "recording" and fake_cell.status()["episode"] == 0
     stopped = fake_cell.call("stop")
-    assert stopped.success and "kept (success)" in stopped.message
+    assert stopped.success and "episode_000000 waits to be kept" in stopped.message
+    fake_cell.spin_until(lambda: fake_cell.status()["state"] == "pending")
+    assert "episode_000000 waits to be judged" in fake_cell.call("start").message
+    fake_cell.label.publish(fake_cell.text(data="spilled"))
+    fake_cell.spin_until(lambda: fake_cell.status()["state"] == "idle")
+    assert fake_cell.status()["message"] == "episode_000000 kept (spilled)"
     assert start_episode(fake_cell).success
     assert fake_cell.call("discard").success
     fake_cell.spin_until(lambda: fake_cell.status()["state"] == "idle")

@@ -51,6 +51,7 @@ class FakeCell:
         }
         self.start: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self.recorder, self.recording, self.episodes = recorder, False, []
+        self.pending = self.refuses = False
         self.epoch, self.seeds, self.reached = 0, [], 0.0
         self.plus_was_held = self.minus_was_held = False
         self.clutch_works = True
@@ -87,19 +88,24 @@ class FakeCell:
                 )
                 self.tools[side] = base @ moved
             self.reached = max(self.reached, float(self.tools["left"][0, 3]))
-            controller.lamps = int(self.recording) | (2 if clutch else 0)
+            controller.lamps = (
+                int(self.recording) | (2 if clutch else 0) | (4 if self.pending else 0)
+            )
         self.record()
 
     def record(self) -> None:
         plus = "plus" in self.controllers["right"].held
         minus = "minus" in self.controllers["left"].held
         if plus and not self.plus_was_held and self.recorder:
-            if self.recording:
+            if self.pending:
                 self.episodes.append("kept")
-            self.recording = not self.recording
-        if minus and not self.minus_was_held and self.recording:
+                self.pending = False
+            else:
+                self.pending = self.recording and not self.refuses
+                self.recording = not self.recording
+        if minus and not self.minus_was_held and (self.recording or self.pending):
             self.episodes.append("discarded")
-            self.recording = False
+            self.recording = self.pending = False
         self.plus_was_held, self.minus_was_held = plus, minus
 
     # What the people see.
@@ -219,6 +225,21 @@ def test_a_failed_episode_is_discarded_with_its_reason() -> None:
 class _Short(FakePlan):
     def tool_target(self, side: str, time: float) -> tuple[NDArray[np.float64], float]:
         return super().tool_target(side, 0.5 * time)
+
+
+def test_an_episode_that_somebody_left_to_be_judged_is_not_kept_by_the_next_person() -> None:
+    cell = FakeCell()
+    cell.pending = True
+    assert cell.run(demonstrator_in(cell).run(seed=0)).kept
+    assert cell.episodes == ["discarded", "kept"]
+
+
+def test_an_episode_that_the_recorder_refuses_is_not_reported_as_kept() -> None:
+    cell = FakeCell()
+    cell.refuses = True
+    result = cell.run(demonstrator_in(cell, lamp_timeout=0.5).run(seed=0))
+    assert not result.kept and not result.success
+    assert "the recorder may have refused the episode" in result.reason
 
 
 def test_a_missing_recorder_ends_the_episode_with_a_reason() -> None:

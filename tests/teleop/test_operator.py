@@ -576,7 +576,7 @@ class Ticked:
                 send_stop=nothing, send_home=nothing, send_commands=send_commands,
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
-            _wishes=SimpleNamespace(ask=nothing, forget=nothing),
+            _wishes=SimpleNamespace(ask=nothing, forget=nothing, is_pending=False),
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip

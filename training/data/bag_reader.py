@@ -17,6 +17,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from ate_core.contract import Cell, parse_cell_text
+from ate_core.episode_outcome import read_outcome
 from ate_core.errors import EpisodeError, LayoutError
 from ate_core.resample import Series, make_series, order_by_stamp
 from ate_core.streams import (
@@ -66,7 +67,7 @@ class BagEpisode:
     info: dict[str, Any]
     """First message: contract, task, operator."""
     outcome: dict[str, Any]
-    """Last message: how it ended, what was lost."""
+    """Last message: how it ended, what was lost; overridden by what was decided afterwards."""
     series: dict[str, Series]
     """Streams by name, ordered by header stamp."""
     images: dict[str, list[bytes]] = field(default_factory=dict)
@@ -146,7 +147,7 @@ def read_episode_bag(folder: Path) -> BagEpisode:
     return BagEpisode(
         cell=cell,
         info=info,
-        outcome=collector.outcome,
+        outcome=collector.outcome | read_outcome(folder),
         series=collector.series(),
         images=collector.images(),
         scene=collector.scene,

@@ -19,6 +19,7 @@ from ate_core.streams import (
     StreamSpec,
     read_header_stamp,
 )
+from ate_recorder.activity import Activity
 from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
 from ate_recorder.counters import StreamCounter, StreamSummary
 
@@ -58,6 +59,8 @@ class EpisodeWriter:
         self.dropped = 0
         self.error: OSError | None = None
         self._last_ns = start_ns
+        self._activity = Activity()
+        self._is_closing = False
         self._queue: queue.SimpleQueue[tuple[StreamSpec, bytes, int] | None] = queue.SimpleQueue()
         self._queued_bytes = 0
         self._written_bytes = 0
@@ -82,6 +85,8 @@ class EpisodeWriter:
 
     def put(self, spec: StreamSpec, data: bytes, receive_ns: int) -> None:
         """Hand over one message; never blocks and never touches the disk."""
+        if self._is_closing:
+            return
         if receive_ns < self.start_ns:
             if not spec.latched:
                 return
@@ -99,15 +104,18 @@ class EpisodeWriter:
             for name, counter in sorted(self._counters.items())
         }
 
+    def lack(self) -> str:
+        """Take no more, and say what makes the episode empty; empty text where nothing does."""
+        was_written = self._drain() and self.error is None and not self.dropped
+        return self._activity.lack() if was_written else ""
+
     def finish(self, outcome: str, reason: str, end_ns: int) -> dict[str, Any]:
         """Write what waits, the outcome and the footer; return the outcome's fields.
 
         Raises:
             EpisodeError: the disk refused; the bag holds what was written before.
         """
-        self._queue.put(None)
-        self._thread.join(CLOSE_TIMEOUT)
-        if self._thread.is_alive():
+        if not self._drain():
             raise EpisodeError(
                 f"{self.folder.name} is still being written after {CLOSE_TIMEOUT:.0f} s: the disk "
                 f"is too slow; run 'ate repair --bag {self.folder}' once it has settled"
@@ -135,6 +143,14 @@ class EpisodeWriter:
             )
         return fields
 
+    def _drain(self) -> bool:
+        """Write what waits; whether the disk took it in time."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._queue.put(None)
+        self._thread.join(CLOSE_TIMEOUT)
+        return not self._thread.is_alive()
+
     def _write_text(self, topic: str, fields: Mapping[str, Any], stamp_ns: int) -> None:
         text = json.dumps(fields, sort_keys=True)
         described = BagTopic(name=topic, msgtype=TEXT_TYPE, latched=True)
@@ -161,6 +177,7 @@ class EpisodeWriter:
 
     def _write(self, spec: StreamSpec, data: bytes, receive_ns: int) -> None:
         self._written_bytes += len(data)
+        self._activity.add(spec, data, receive_ns)
         self._bag.write(self._topics[spec.name], receive_ns, data)
         self._last_ns = max(self._last_ns, receive_ns)
         counter = self._counters.get(spec.name)

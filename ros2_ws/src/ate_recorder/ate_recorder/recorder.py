@@ -1,32 +1,39 @@
-"""The recorder's state machine: idle or recording, and what start, stop, discard and redo do.
+"""Writes one bag per episode, and carries out what the session's state machine asks for.
 
-Nothing is ever deleted: a discarded episode's folder gets the suffix ``.discarded``. Time is an
-argument everywhere [ns]. ``receive`` may be called from another thread than the rest.
+Time is an argument everywhere [ns]. ``receive`` may be called from another thread than the rest.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ate_core.contract import Cell
+from ate_core.episode_outcome import (
+    DISCARDED,
+    FAILURE,
+    INTERRUPTED,
+    PENDING,
+    SUCCESS,
+    check_label,
+)
 from ate_core.errors import EpisodeError
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import BagWriter
 from ate_recorder.counters import StreamSummary
+from ate_recorder.episode_folders import EpisodeFolders, is_pending, number_of
 from ate_recorder.episode_writer import EpisodeWriter
+from ate_recorder.session import STEPS, Act, Event, State
 
 FORMAT = 1
 """Version of the bag's /episode/info and /episode/outcome."""
-DISCARDED = ".discarded"
-_EPISODE = re.compile(r"episode_(\d{6})")
 _LOG = logging.getLogger(__name__)
 
 
@@ -79,14 +86,24 @@ class EpisodeRecorder:
         self._free_bytes = free_bytes
         self._lock = threading.RLock()
         self._episode: EpisodeWriter | None = None
-        self._last_kept: Path | None = None
+        self._folders = EpisodeFolders(config.output)
+        self._acts = {
+            Act.CLOSE: self._close,
+            Act.MARK: self._mark,
+            Act.LABEL: self._label,
+            Act.SET_ASIDE: self._set_aside,
+            Act.OPEN: self._open,
+        }
         self._seen_ns: dict[str, int] = {}
         self._latched: dict[str, bytes] = {}
         self._qos: dict[str, tuple[bool, bool]] = {}
         self._publishers: dict[str, int] = {}
         self._kept = self._discarded = 0
-        self._message = "ready"
         config.output.mkdir(parents=True, exist_ok=True)
+        self._pending = self._folders.pending()
+        self._message = (
+            f"{self.present} waits to be kept or discarded" if self._pending else "ready"
+        )
 
     @property
     def recording(self) -> bool:
@@ -118,70 +135,88 @@ class EpisodeRecorder:
         """Open the next episode and return one line about it.
 
         Raises:
-            EpisodeError: one is open, a required stream is silent, or the disk is full.
+            EpisodeError: one is open or waits to be judged, a required stream is silent, or the
+                disk is full.
+        """
+        return self._take(Event.START, now_ns)
+
+    def stop(self, now_ns: int, label: str = "") -> str:
+        """Close the open episode and return a one-line summary; it waits to be kept or discarded.
+
+        Args:
+            now_ns: Time [ns].
+            label: Keep it at once with this label.
+
+        Raises:
+            EpisodeError: none is open, or it is empty: then it was set aside.
         """
         with self._lock:
-            if self._episode is not None:
-                raise EpisodeError(
-                    f"{self._episode.folder.name} is being recorded: stop or discard it first"
-                )
-            self._require_streams(now_ns)
-            self._require_space()
-            folder = self.config.output / f"episode_{self._next_number():06d}"
-            try:
-                self._episode = EpisodeWriter(
-                    folder,
-                    self._info(now_ns),
-                    self.streams.values(),
-                    start_ns=now_ns,
-                    latched=[(self.streams[t], d) for t, d in sorted(self._latched.items())],
-                    qos=self._qos,
-                    open_bag=self._open_bag,
-                )
-            except OSError as error:
-                raise EpisodeError(
-                    f"{folder} cannot be created ({error.strerror}): choose another output folder"
-                ) from None
-            self._message = f"recording {folder.name}"
-            return self._message
+            lack = "" if self._episode is None else self._episode.lack()
+            if lack:
+                name = self.present
+                self._take(Event.EMPTY, now_ns, f"empty: {lack}")
+                self._message = f"{name} is empty and was set aside: {lack}"
+                raise EpisodeError(self._message)
+            line = self._take(Event.STOP, now_ns)
+            return self.keep(now_ns, label) if label else line
 
-    def stop(self, now_ns: int, outcome: str = "success", reason: str = "") -> str:
-        """Close and keep the open episode; return a one-line summary."""
-        with self._lock:
-            folder, line = self._close(now_ns, outcome, reason)
-            self._kept += 1
-            self._last_kept = folder
-            self._message = f"{folder.name} kept ({outcome}): {line}"
-            return self._message
+    def keep(self, now_ns: int, label: str = SUCCESS) -> str:
+        """Keep the episode that waits, with a label; return one line about it."""
+        return self._take(Event.KEEP, now_ns, check_label(label))
+
+    def fail(self, now_ns: int) -> str:
+        """Keep the episode that waits as a failure; return one line about it."""
+        return self.keep(now_ns, FAILURE)
 
     def discard(self, now_ns: int, reason: str = "discarded by the operator") -> str:
-        """Close the open episode and set it aside; return a one-line summary."""
-        with self._lock:
-            folder, line = self._close(now_ns, "discarded", reason)
-            self._set_aside(folder)
-            self._message = f"{folder.name} discarded: {line}"
-            return self._message
+        """Set the episode aside that is open or waits; return a one-line summary."""
+        return self._take(Event.DISCARD, now_ns, reason)
 
     def redo(self, now_ns: int) -> str:
-        """Set the open episode aside, or else the one just kept, and start again."""
-        with self._lock:
-            self._require_streams(now_ns)
-            self._require_space()
-            if self._episode is not None:
-                self.discard(now_ns, "redone")
-            elif self._last_kept is not None:
-                self._set_aside(self._last_kept)
-                self._kept -= 1
-            else:
-                raise EpisodeError("there is no episode to redo: start one first")
-            return self.start(now_ns)
+        """Set the episode aside that is open or waits, if any, and start the next one."""
+        return self._take(Event.REDO, now_ns, "redone")
 
     def interrupt(self, now_ns: int, reason: str) -> str | None:
         """Close an open episode whose recording cannot go on; None when none is open."""
         with self._lock:
             if self._episode is None:
                 return None
-            return self.stop(now_ns, "interrupted", reason)
+            return self._take(Event.INTERRUPT, now_ns, reason)
+
+    @property
+    def state(self) -> State:
+        """What the session is at."""
+        if self._episode is not None:
+            return State.RECORDING
+        if self._pending is not None and not is_pending(self._pending):
+            self._pending = self._folders.pending()  # judged by somebody else
+        return State.IDLE if self._pending is None else State.PENDING
+
+    @property
+    def present(self) -> str:
+        """Name of the episode that is open or waits, else of the next one."""
+        if self._episode is not None:
+            return self._episode.folder.name
+        return (self._pending or self._folders.next_folder()).name
+
+    def _take(self, event: Event, now_ns: int, words: str = "") -> str:
+        """Do what an event asks for in the present state; returns the new message.
+
+        Args:
+            event: What is asked for.
+            now_ns: Time [ns].
+            words: The label, or the reason.
+        """
+        with self._lock:
+            step = STEPS[self.state, event]
+            if step.refusal:
+                raise EpisodeError(step.refusal.format(episode=self.present))
+            if Act.OPEN in step.acts:
+                self._require_streams(now_ns)
+                self._require_space()
+            for act in step.acts:
+                self._acts[act](now_ns, words)
+            return self._message
 
     def supervise(self, now_ns: int) -> None:
         """Close the open episode when its disk refuses or runs full; call it once a second."""
@@ -202,8 +237,9 @@ class EpisodeRecorder:
         with self._lock:
             episode = self._episode
             status: dict[str, Any] = {
-                "state": "idle" if episode is None else "recording",
-                "episode": self._next_number() if episode is None else _number(episode.folder),
+                "state": self.state.value,
+                "episode": number_of(Path(self.present)),
+                "output": str(self.config.output.resolve()),
                 "task": self.config.task,
                 "instruction": self.config.instruction,
                 "operator": self.config.operator,
@@ -220,7 +256,66 @@ class EpisodeRecorder:
                 }
             return status
 
-    def _close(self, now_ns: int, outcome: str, reason: str) -> tuple[Path, str]:
+    def _open(self, now_ns: int, _: str) -> None:
+        folder = self._folders.next_folder()
+        try:
+            self._episode = EpisodeWriter(
+                folder,
+                self._info(now_ns),
+                self.streams.values(),
+                start_ns=now_ns,
+                latched=[(self.streams[t], d) for t, d in sorted(self._latched.items())],
+                qos=self._qos,
+                open_bag=self._open_bag,
+            )
+        except OSError as error:
+            raise EpisodeError(
+                f"{folder} cannot be created ({error.strerror}): choose another output folder"
+            ) from None
+        self._message = f"recording {folder.name}"
+
+    def _close(self, now_ns: int, _: str) -> None:
+        """Close the bag; from before its last message on, a crash leaves it pending."""
+        if self._episode is None:
+            return
+        folder = self._episode.folder
+        with suppress(EpisodeError):  # a disk that refuses this is told by what follows
+            self._folders.mark(folder, PENDING, "", now_ns)
+        try:
+            line = self._finish(now_ns, PENDING, "")[1]
+        except EpisodeError:
+            with suppress(EpisodeError):
+                self._folders.mark(folder, INTERRUPTED, "the disk refused it", now_ns)
+            raise
+        if not is_pending(folder):
+            self._folders.mark(folder, PENDING, "", now_ns)
+        self._pending = folder
+        self._message = f"{folder.name} waits to be kept or discarded: {line}"
+
+    def _mark(self, now_ns: int, reason: str) -> None:
+        folder, line = self._finish(now_ns, INTERRUPTED, reason)
+        self._kept += 1
+        self._message = f"{folder.name} kept ({INTERRUPTED}): {line}"
+
+    def _label(self, now_ns: int, label: str) -> None:
+        if self._pending is not None:
+            self._folders.mark(self._pending, label, "", now_ns)
+            self._message = f"{self._pending.name} kept ({label})"
+            self._kept += 1
+            self._pending = self._folders.pending()
+
+    def _set_aside(self, now_ns: int, reason: str) -> None:
+        folder, line = self._pending, reason
+        if self._episode is not None:
+            folder, line = self._finish(now_ns, DISCARDED, reason)
+        if folder is None:
+            return
+        self._folders.set_aside(folder, reason, now_ns)
+        self._message = f"{folder.name} discarded: {line}"
+        self._discarded += 1
+        self._pending = self._folders.pending()
+
+    def _finish(self, now_ns: int, outcome: str, reason: str) -> tuple[Path, str]:
         episode = self._episode
         if episode is None:
             raise EpisodeError("no episode is being recorded: start one first")
@@ -229,12 +324,6 @@ class EpisodeRecorder:
         summaries = episode.summaries(fields["end_ns"])
         shown = {spec.name for spec in self.required()}
         return episode.folder, _line(fields, {n: s for n, s in summaries.items() if n in shown})
-
-    def _set_aside(self, folder: Path) -> None:
-        folder.rename(folder.with_name(folder.name + DISCARDED))
-        self._discarded += 1
-        if folder == self._last_kept:
-            self._last_kept = None
 
     def _require_streams(self, now_ns: int) -> None:
         for spec in self.required():
@@ -261,10 +350,6 @@ class EpisodeRecorder:
                 f"(bound {self.config.min_free_gb:.2f} GB); free space or change the output folder"
             )
 
-    def _next_number(self) -> int:
-        numbers = [_number(path) for path in self.config.output.glob("episode_*")]
-        return max(numbers, default=-1) + 1
-
     def _info(self, now_ns: int) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -280,11 +365,6 @@ class EpisodeRecorder:
             "required": [spec.name for spec in self.required()],
             "versions": dict(self.config.versions),
         }
-
-
-def _number(path: Path) -> int:
-    match = _EPISODE.match(path.name)
-    return int(match.group(1)) if match else -1
 
 
 def _line(fields: Mapping[str, Any], streams: Mapping[str, StreamSummary]) -> str:

@@ -11,11 +11,11 @@ class Event(Enum):
     """A wish of the operator that is carried out once."""
 
     START_OR_STOP = "start_or_stop"
-    """Begin an episode, or end and keep the present one."""
+    """Begin an episode, or end the present one, or keep the one that waits."""
     DISCARD = "discard"
-    """End the present episode and throw it away."""
+    """Set the episode aside that is recorded or waits."""
     REDO = "redo"
-    """Throw the last episode away and begin it anew."""
+    """Set the episode aside that is recorded or waits, if any, and begin anew."""
 
 
 CLUTCH = frozenset({"l", "r"})

@@ -27,6 +27,8 @@ LAMP_RECORDING = 0b0001
 """Lamp 1 of the Joy-Con."""
 LAMP_CLUTCH = 0b0010
 """Lamp 2 of the Joy-Con."""
+LAMP_PENDING = 0b0100
+"""Lamp 3 of the Joy-Con: an episode waits to be kept or discarded."""
 
 # At 90 Hz, with 0.7 mm and 0.34 degrees of noise per frame: 0.2 mm of jitter at rest, and 16 ms
 # behind a hand at 0.38 m/s. A tremble of the rotation shakes the joints most, as the wrist of the

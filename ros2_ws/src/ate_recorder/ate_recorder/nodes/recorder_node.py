@@ -1,4 +1,4 @@
-"""Records one bag per episode; start, stop, discard and redo are services.
+"""Records one bag per episode; start, stop, keep, discard and redo are services.
 
 Run: ``python -m ate_recorder.nodes.recorder_node --ros-args -p output:=episodes``
 """
@@ -20,8 +20,9 @@ from std_srvs.srv import Trigger
 
 from ate_core.errors import AteError
 from ate_core.nodes.heartbeat import Heartbeat
+from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.qos import LATCHED_QOS
+from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_recorder.nodes.stream_taker import StreamTaker
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
@@ -43,6 +44,8 @@ class RecorderNode(Node):
         commands = {
             "start": self._recorder.start,
             "stop": self._recorder.stop,
+            "keep": self._recorder.keep,
+            "fail": self._recorder.fail,
             "discard": self._recorder.discard,
             "redo": self._recorder.redo,
         }
@@ -50,6 +53,7 @@ class RecorderNode(Node):
             self.create_service(Trigger, f"{prefix}/{name}", self._answer(command))
             for name, command in commands.items()
         ]
+        listen(self, String, f"{prefix}/label", self._take_label, DEFAULT_QOS)
         self._timer = self.create_timer(STATUS_PERIOD, self._supervise)
         self._heartbeat = Heartbeat(self, "recorder: state", lambda: "running")
         self._streams_node = rclpy.create_node(
@@ -117,6 +121,12 @@ class RecorderNode(Node):
             return response
 
         return answer
+
+    def _take_label(self, message: String) -> None:
+        """Keep the episode that waits, with a label in words; the status tells the result."""
+        self._answer(lambda now_ns: self._recorder.keep(now_ns, message.data))(
+            Trigger.Request(), Trigger.Response()
+        )
 
     def _supervise(self) -> None:
         self._taker.check()

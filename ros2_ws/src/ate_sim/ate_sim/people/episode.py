@@ -23,6 +23,9 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECORDING_LAMP = 1
+PENDING_LAMP = 3
+LAMPS = {RECORDING_LAMP: "recording", PENDING_LAMP: "pending"}
+"""Lamps that tell of an episode."""
 HOME = {"left": "capture", "right": "home"}
 KEEP: tuple[Side, str] = ("right", "plus")
 DISCARD: tuple[Side, str] = ("left", "minus")
@@ -140,7 +143,7 @@ class Demonstrator:
         try:
             yield from self._timed(result, "home", self._go_home())
             plan = yield from self._timed(result, "look", self._look(seed))
-            yield from self._timed(result, "start", self._tap_until_lamp(KEEP, lit=True))
+            yield from self._timed(result, "start", self._start())
             performance = Performance(
                 self._config.performance, self._people, self._mappings, self._view, plan
             )
@@ -149,9 +152,11 @@ class Demonstrator:
             result.regrips = performance.regrips
             yield from self._timed(result, "judge", self._judge(result))
             self._let_go()
-            button = KEEP if result.success else DISCARD
-            yield from self._timed(result, "stop", self._tap_until_lamp(button, lit=False))
-            result.kept = result.success
+            if result.success:
+                yield from self._timed(result, "stop", self._stop_and_keep())
+                result.kept = True
+            else:
+                yield from self._timed(result, "stop", self._discard())
         except EpisodeFailed as failure:
             result.success, result.reason = False, str(failure)
             LOG.warning("seed %d: %s", seed, failure)
@@ -210,14 +215,37 @@ class Demonstrator:
         for side, button in buttons.items():
             self._people[side].hold(button, down=False)
 
-    def _tap_until_lamp(self, who: tuple[Side, str], lit: bool) -> Script[None]:
+    def _start(self) -> Script[None]:
+        """Begin to record; what somebody left to be judged is not theirs, and goes."""
+        if any(person.lamp(PENDING_LAMP) for person in self._people.values()):
+            yield from self._tap_until_lamp(DISCARD, PENDING_LAMP, lit=False)
+        yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=True)
+
+    def _stop_and_keep(self) -> Script[None]:
+        """End the episode, and say that it was good once the recorder has it."""
+        yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=False)
+        yield from wait_for(
+            "pending lamp on (the recorder may have refused the episode: see its log)",
+            lambda: self._people[KEEP[0]].lamp(PENDING_LAMP),
+            self._config.lamp_timeout,
+        )
+        yield from self._tap_until_lamp(KEEP, PENDING_LAMP, lit=False)
+
+    def _discard(self) -> Script[None]:
+        yield from self._tap_until_lamp(DISCARD, RECORDING_LAMP, lit=False)
+        yield from self._tap_until_lamp(DISCARD, PENDING_LAMP, lit=False)
+
+    def _tap_until_lamp(self, who: tuple[Side, str], lamp: int, lit: bool) -> Script[None]:
+        """Tap until a lamp of that person is as wanted; not at all where it is already."""
         side, button = who
+        if self._people[side].lamp(lamp) == lit:
+            return
         for _ in range(self._config.taps):
             yield from self._tap({side: button})
             try:
                 yield from wait_for(
-                    f"recording lamp {'on' if lit else 'off'}",
-                    lambda: self._people[side].lamp(RECORDING_LAMP) == lit,
+                    f"{LAMPS[lamp]} lamp {'on' if lit else 'off'}",
+                    lambda: self._people[side].lamp(lamp) == lit,
                     self._config.lamp_timeout,
                 )
                 return
@@ -231,8 +259,8 @@ class Demonstrator:
 
     def _give_up(self) -> Script[None]:
         self._let_go()
-        if any(person.lamp(RECORDING_LAMP) for person in self._people.values()):
+        if any(person.lamp(lamp) for person in self._people.values() for lamp in LAMPS):
             try:
-                yield from self._tap_until_lamp(DISCARD, lit=False)
+                yield from self._discard()
             except EpisodeFailed as failure:
                 LOG.warning("discarding: %s", failure)

@@ -91,6 +91,11 @@ def is_recording(message: String) -> bool:
     return _state_of(message) == "recording"
 
 
+def is_pending(message: String) -> bool:
+    """Whether an episode status says that one waits to be kept or discarded."""
+    return _state_of(message) == "pending"
+
+
 def is_held(message: String) -> bool:
     """Whether a gripper's status says that it follows nobody, and will wait for a new press."""
     return _state_of(message) in ("stopped", "fault", "not_ready", "disconnected")

@@ -19,7 +19,7 @@ from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
 from ate_teleop.nodes.feedback import ArmFeedback
-from ate_teleop.nodes.messages import is_held, is_recording
+from ate_teleop.nodes.messages import is_held, is_pending, is_recording
 from ate_teleop.nodes.publishers import OperatorPublishers
 from ate_teleop.nodes.sources import (
     ButtonSource,
@@ -28,7 +28,7 @@ from ate_teleop.nodes.sources import (
     make_hand_source,
 )
 from ate_teleop.nodes.wishes import WishServices
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import LAMP_PENDING, OperatorController, operator_settings
 
 LOGGED_TICKS = 20_000
 """Periods kept for the sentence at the end; four minutes at 90 Hz."""
@@ -89,6 +89,7 @@ class OperatorNode(Node):
         self.get_logger().info(self._loop.stats().sentence())
 
     def _take_episode(self, message: String) -> None:
+        self._wishes.is_pending = is_pending(message)  # first: one of the lamps is always lit
         self._recording = is_recording(message)
 
     def _take_gripper(self, message: String) -> None:
@@ -120,7 +121,7 @@ class OperatorNode(Node):
         self._publish.send_hand(hand, now_ns, stamp_ns)
         self._publish.send_joy(joy, now_ns, stamp_ns)
         self._publish.send_status(output.status, self._devices(), now_ns)
-        self._joycon.set_lamps(output.lamps)
+        self._joycon.set_lamps(output.lamps | (LAMP_PENDING if self._wishes.is_pending else 0))
         if output.stop or self._estop.reason:
             self._wishes.forget()
         for event in output.events:

@@ -8,6 +8,8 @@ from std_srvs.srv import Trigger
 
 from ate_teleop.buttons import Event
 
+VERBS = ("start", "stop", "keep", "discard", "redo")
+"""Services of the recorder that operators use."""
 FINDING = 2.0
 """How long a service is looked for before its node counts as not running [s]."""
 
@@ -18,8 +20,10 @@ class WishServices:
     def __init__(self, node: Node, episode_prefix: str) -> None:
         """Make the clients; `episode_prefix` is the prefix of the recorder's services."""
         self._logger = node.get_logger()
-        names = {verb: f"{episode_prefix}/{verb}" for verb in ("start", "stop", "discard", "redo")}
+        names = {verb: f"{episode_prefix}/{verb}" for verb in VERBS}
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
+        self.is_pending = False
+        """Whether an episode waits to be kept or discarded."""
         self._waiting: dict[str, float] = {}
         node.create_timer(0.1, self._call_found)
 
@@ -27,7 +31,7 @@ class WishServices:
         """Send the request that an event stands for; returns at once."""
         verb = event.value
         if event is Event.START_OR_STOP:
-            verb = "stop" if recording else "start"
+            verb = "stop" if recording else "keep" if self.is_pending else "start"
         if self._clients[verb].service_is_ready():
             self._call(verb)
         else:

@@ -1,0 +1,107 @@
+"""The folders of the episodes: their numbers, which one waits to be judged, and setting aside.
+
+Nothing is ever deleted: a discarded episode's folder gets the suffix ``.discarded``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ate_core.episode_outcome import DISCARDED, PENDING, read_outcome, write_outcome
+from ate_core.errors import EpisodeError
+
+SUFFIX = ".discarded"
+_EPISODE = re.compile(r"episode_(\d{6})")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EpisodeFolders:
+    """The episodes below one folder."""
+
+    output: Path
+    """Folder of the episodes."""
+
+    def next_folder(self) -> Path:
+        """Folder of an episode whose number was never used."""
+        numbers = [number_of(path) for path in self.output.glob("episode_*")]
+        return self.output / f"episode_{max(numbers, default=-1) + 1:06d}"
+
+    def find(self, number: int) -> Path:
+        """Folder of the episode with a number, discarded ones left out.
+
+        Raises:
+            EpisodeError: there is none.
+        """
+        folder = self.output / f"episode_{number:06d}"
+        if not folder.is_dir():
+            raise EpisodeError(f"there is no {folder}; `ate episode list` shows the episodes")
+        return folder
+
+    def episodes(self) -> list[Path]:
+        """Folders of all episodes with their discarded ones, by number."""
+        found = [path for path in self.output.glob("episode_*") if path.is_dir()]
+        names = {path.name.removesuffix(SUFFIX): path for path in sorted(found)}
+        return [path for name, path in sorted(names.items()) if _EPISODE.fullmatch(name)]
+
+    def pending(self) -> Path | None:
+        """The first episode that waits to be judged, also after a crash; None without one."""
+        return next((path for path in self.episodes() if is_pending(path)), None)
+
+    def mark(self, folder: Path, outcome: str, reason: str, now_ns: int) -> None:
+        """Write what becomes of an episode beside its bag.
+
+        Args:
+            folder: Of the episode.
+            outcome: A label, ``pending`` or ``interrupted``.
+            reason: Why, where there is something to say.
+            now_ns: Time [ns].
+
+        Raises:
+            EpisodeError: the disk refuses.
+        """
+        try:
+            write_outcome(folder, outcome, reason, now_ns)
+        except OSError as error:
+            raise EpisodeError(_refused(folder, outcome, error)) from None
+
+    def set_aside(self, folder: Path, reason: str, now_ns: int) -> None:
+        """Take an episode out of the game, at a time [ns].
+
+        Raises:
+            EpisodeError: the disk refuses.
+        """
+        with suppress(OSError):  # the name alone says it too, and needs no room
+            write_outcome(folder, DISCARDED, reason, now_ns)
+        try:
+            folder.rename(folder.with_name(folder.name + SUFFIX))
+        except OSError as error:
+            raise EpisodeError(_refused(folder, DISCARDED, error)) from None
+
+
+def is_pending(folder: Path) -> bool:
+    """Whether an episode waits to be judged; a damaged decision is told and counts as none."""
+    if folder.name.endswith(SUFFIX):
+        return False
+    try:
+        return bool(read_outcome(folder).get("outcome") == PENDING)
+    except EpisodeError as error:
+        _LOG.error(str(error))
+        return False
+
+
+def number_of(folder: Path) -> int:
+    """Number of an episode's folder; -1 of any other."""
+    match = _EPISODE.match(folder.name)
+    return int(match.group(1)) if match else -1
+
+
+def _refused(folder: Path, outcome: str, error: OSError) -> str:
+    return (
+        f"{folder.name} cannot be marked {outcome} ({error.strerror}): free space there, "
+        "or correct the folder's owner"
+    )
