@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 
 FRESH_FOR = 0.1
 """A world that has not stepped for this long gives no measurement [s]."""
+LATE = 0.03
+"""A state that is older when first seen is left out [s]: the next one comes soon, and between
+the two the arm would move far in no time."""
 CHECK_PERIOD = 0.25
 """How often the plant looks whether the world was restarted [s]."""
 
@@ -95,8 +98,13 @@ class IdealPlant:
 class WorldPlant:
     """One arm of the simulated world, through the blocks in its runtime folder."""
 
-    def __init__(self, cell: Cell, side: str) -> None:
+    def __init__(self, cell: Cell, side: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Prepare; the world may start later.
+
+        Args:
+            cell: says where the blocks lie.
+            side: of the arm.
+            clock: monotonic time [s].
 
         Raises:
             DeviceError: the runtime folder cannot be used.
@@ -114,6 +122,8 @@ class WorldPlant:
         self._target_dtype = arm_target_dtype(cell.arms[side])
         self._world_path = folder / "world.state"
         self._world: SharedBlock | None = None
+        self._clock = clock
+        self._seen_ns = 0
         self._inode = -1
         self._next_check = 0.0
         self._target_path = folder / f"arm_{side}.target"
@@ -121,8 +131,8 @@ class WorldPlant:
         self._record = new_record(self._target_dtype)
 
     def read(self) -> Measurement | None:
-        """Joints of the world, or None while it does not step."""
-        now = time.monotonic()
+        """Joints of the world, or None while it does not step, or is late with this state."""
+        now = self._clock()
         if now >= self._next_check:
             self._next_check = now + CHECK_PERIOD
             self._follow_world()
@@ -132,8 +142,11 @@ class WorldPlant:
             record = self._world.read()
         except DeviceError:
             return None  # its writer died inside a write; the next check finds the new one
-        if now - int(record["time_ns"]) / 1e9 > FRESH_FOR:
+        stamp_ns = int(record["time_ns"])
+        age = now - stamp_ns / 1e9
+        if age > (FRESH_FOR if stamp_ns == self._seen_ns else LATE):
             return None
+        self._seen_ns = stamp_ns
         return Measurement(  # copies, as a view would keep the whole record
             record[f"{self._side}_q"].copy(),
             record[f"{self._side}_qd"].copy(),

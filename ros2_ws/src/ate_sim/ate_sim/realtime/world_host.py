@@ -77,7 +77,7 @@ class WorldHost:
         self._block = SharedBlock(runtime_dir / "world.state", world_dtype(cell), create=True)
         self.quit_requested = False
         self._judge()
-        self._publish()
+        self._publish(now)
 
     def close(self) -> None:
         """Remove `world.state` and let the targets go."""
@@ -87,7 +87,7 @@ class WorldHost:
         self._block.unlink()
 
     def cycle(self, now: float) -> None:
-        """Step up to monotonic time `now` [s] and publish."""
+        """Step up to monotonic time `now` [s] and publish the state of that time."""
         drops = self._scheduler.drops
         due = self._scheduler.steps_due(now)
         if self._scheduler.drops > drops:
@@ -105,7 +105,7 @@ class WorldHost:
             self._world.step(1)
         if self._time >= self._next_judgement:
             self._judge()
-        self._publish()
+        self._publish(now)
 
     def handle(self, request: Mapping[str, object]) -> dict[str, object]:
         """Answer one control request.
@@ -166,8 +166,9 @@ class WorldHost:
         self._start = start
         self._epoch += 1
         self._judge()
-        self._publish()
-        self._scheduler.resume(started, time.monotonic())
+        now = time.monotonic()
+        self._publish(now)
+        self._scheduler.resume(started, now)
         LOG.info("%s, seed %d, %s", start.task, start.seed, start.difficulty)
         return self._describe()
 
@@ -197,9 +198,9 @@ class WorldHost:
             "cpu_s": time.process_time(),
         }
 
-    def _publish(self) -> None:
+    def _publish(self, now: float) -> None:
         record, world = self._record, self._world
-        record["time_ns"] = time.monotonic_ns()
+        record["time_ns"] = round(now * 1e9)
         record["sim_time"] = self._time
         record["epoch"] = self._epoch
         for index, side in enumerate(SIDES):
