@@ -187,6 +187,26 @@ def test_an_arm_in_motion_is_believed_after_states_were_missing(look, gap) -> No
         assert look.doubt(state(begin + 5 + round(gap / PERIOD)), state(begin + 4).position) == ""
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_states_that_are_repeated_in_motion_and_come_late_are_believed_afterwards(
+    look, seed
+) -> None:
+    rng = np.random.default_rng(seed)
+    repeated_until = late_until = read = received = 0.0
+    for step in range(2000):
+        now = step * PERIOD
+        read = now if now >= repeated_until else read
+        if rng.random() < 0.01:
+            repeated_until = now + rng.uniform(0.0, 0.2)
+        if rng.random() < 0.01:
+            late_until = now + rng.uniform(0.0, 0.04)
+        received = max(received + 0.0002, now, late_until)
+        q, qd = HOME + 0.4 * np.sin(4.5 * read), np.full(7, 1.8 * np.cos(4.5 * read))
+        times = {"received": received, "stamp_ns": round(received * 1e9)}
+        doubt = look.doubt(sample(step, q, qd, **times), None)
+        assert not doubt or ("frozen" in doubt and read < now), doubt
+
+
 def test_an_arm_that_brakes_while_states_are_missing_is_believed(look) -> None:
     speed, brake = 2.0, 15.0  # [rad/s], [rad/s2]; without states it brakes after 0.1 s
     assert look.doubt(sample(0, HOME - 0.4, np.full(7, speed)), HOME) == ""

@@ -1,5 +1,8 @@
 """Where the joints can be by now: what told speeds and set point explain since the last change.
 
+While an angle stays the same, as states do that a busy device repeats, it may have moved as fast
+as was told at any time since, the newest state included.
+
 An angle that is elsewhere has jumped, as an encoder does that loses its turns. Time alone explains
 no jump: it is doubted until the angle jumps back, or somebody who looked at the arm says so.
 """
@@ -55,19 +58,21 @@ class Reach:
         q = sample.position
         if last is None:
             self._origin, self._elapsed = q, np.zeros_like(q)
-            self._back, self._forth = np.zeros_like(q), np.zeros_like(q)
+            self._least, self._most = _told(sample)
             return ""
         dt = _time_between(last, sample)
-        back = SHARE * dt * np.minimum(np.minimum(last.velocity, sample.velocity), 0.0)
-        forth = SHARE * dt * np.maximum(np.maximum(last.velocity, sample.velocity), 0.0)
+        least, most = _told(sample)
         fresh = self._elapsed <= REMEMBERED
-        self._back, self._forth = self._back + fresh * back, self._forth + fresh * forth
+        self._least = np.where(fresh, np.minimum(self._least, least), self._least)
+        self._most = np.where(fresh, np.maximum(self._most, most), self._most)
         self._elapsed = self._elapsed + dt
         excess = self._excess(q, set_point)
         joint = int(np.argmax(excess))
         if self._jumped:
             step = q - last.position
-            if excess[joint] > 0.0 or np.all((step >= back - JUMP) & (step <= forth + JUMP)):
+            back = dt * np.minimum(_told(last)[0], least) - JUMP
+            forth = dt * np.maximum(_told(last)[1], most) + JUMP
+            if excess[joint] > 0.0 or np.all((step >= back) & (step <= forth)):
                 return self._jumped
             self._jumped = ""
         elif excess[joint] > 0.0:
@@ -80,20 +85,25 @@ class Reach:
             return self._jumped
         renewed = (q != self._origin) | (self._elapsed > REMEMBERED)
         self._origin = np.where(renewed, q, self._origin)
-        self._elapsed, self._back, self._forth = (
-            np.where(renewed, 0.0, value) for value in (self._elapsed, self._back, self._forth)
-        )
+        self._elapsed = np.where(renewed, 0.0, self._elapsed)
+        self._least = np.where(renewed, least, self._least)
+        self._most = np.where(renewed, most, self._most)
         return ""
 
     def _excess(self, q: Array, set_point: Array | None) -> Array:
         """How far each angle is out of what can be explained (n,) [rad]; above 0: it jumped."""
         lead = np.zeros_like(q) if set_point is None else set_point - self._origin
         longest = self._fastest * self._elapsed
-        forth = np.minimum(np.maximum(self._forth, lead), longest)
-        back = np.maximum(np.minimum(self._back, lead), -longest)
+        forth = np.minimum(np.maximum(self._most * self._elapsed, lead), longest)
+        back = np.maximum(np.minimum(self._least * self._elapsed, lead), -longest)
         moved = q - self._origin
         excess: Array = np.maximum(moved - forth, back - moved) - JUMP
         return excess
+
+
+def _told(sample: ArmSample) -> tuple[Array, Array]:
+    """How fast each joint may move by what is told, back and forth (n,), (n,) [rad/s]."""
+    return SHARE * np.minimum(sample.velocity, 0.0), SHARE * np.maximum(sample.velocity, 0.0)
 
 
 def _time_between(last: ArmSample, sample: ArmSample) -> float:
