@@ -74,6 +74,13 @@ def test_a_signal_stops_every_process_within_five_seconds(start, number):
         assert f"stopped {name}" in output.read_text()
 
 
+def test_a_signal_that_comes_while_processes_start_is_not_forgotten(start):
+    process, output = start('*[spec(f"n{i}", 600) for i in range(20)]')
+    wait_for(output, "started one")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, "a stop on purpose is no failure"
+
+
 def test_the_launch_ends_with_the_process_that_ends_it(start):
     process, output = start('spec("three", 1, ends_launch=True)')
     assert process.wait(30) == 0

@@ -55,7 +55,7 @@ def main(words: list[str] | None = None) -> int:
         return launch(rest) if verb == "launch" else _run(verb, rest)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return 0 if verb == "launch" else EXIT_INTERRUPTED  # there it is how one stops
     except (AteError, ImportError, OSError) as error:
         if debug:
             traceback.print_exc()

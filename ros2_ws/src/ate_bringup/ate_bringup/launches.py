@@ -82,7 +82,8 @@ def _dual_operator(values: Values) -> list[ProcessSpec]:
     if values["hardware"] == "sim":
         specs.append(processes.scripted("ate_sim.people.operators", "people", values))
     specs += [*processes.operator_nodes(cell, values), processes.recorder_node(values)]
-    return processes.within_simulation(cell, processes.monitored(specs, TELEOP_WORDS))
+    words = f"{TELEOP_WORDS}; episodes go to {Path(values['output']).resolve()}"
+    return processes.within_simulation(cell, processes.monitored(specs, words))
 
 
 def _deploy(values: Values) -> list[ProcessSpec]:

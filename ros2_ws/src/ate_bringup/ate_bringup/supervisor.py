@@ -16,6 +16,10 @@ STOP_TIMEOUT = 4.0
 """Time between SIGINT and SIGKILL when stopping [s]; a cell stops within five."""
 POLL = 0.1
 """Period at which finished processes are looked for [s]."""
+RETRY = 0.02
+"""Wait for circus to finish what it is at [s]."""
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that stop a launch on purpose."""
 
 
 def supervise(specs: list[ProcessSpec]) -> int:
@@ -38,10 +42,12 @@ def supervise(specs: list[ProcessSpec]) -> int:
             check_delay=-1,  # its own check loses exit codes, and starts again without a pause
         )
         watch = _Watch(arbiter, specs)
-        arbiter.loop.call_later(POLL, watch.look)
+        arbiter.loop.add_callback(watch.begin)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until `begin` can answer them
         try:
             arbiter.start()
         finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             arbiter.stop()
     return watch.code
 
@@ -53,11 +59,33 @@ class _Watch:
         self._arbiter = arbiter
         self._restarts = {spec.label: Restarts(spec) for spec in specs}
         self._started: dict[int, float] = {}
+        self._is_ending = False
         self.code = 0
+
+    async def begin(self) -> None:
+        """Answer signals from now on, and start all processes."""
+        for number in STOPS:
+            signal.signal(number, self._take_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        self._arbiter.loop.call_later(POLL, self.look)
+        for watcher in list(self._arbiter.iter_watchers()):
+            if not self._is_ending:
+                await watcher.start()
+
+    def _take_signal(self, *_: object) -> None:
+        self._arbiter.loop.add_callback_from_signal(self._end)
+
+    def _end(self) -> None:
+        """Stop everything; circus forgets what it is asked for while it starts a process."""
+        self._is_ending = True
+        if self._arbiter._exclusive_running_command is not None:
+            self._arbiter.loop.call_later(RETRY, self._end)
+        elif not self._arbiter._stopping:
+            self._arbiter.loop.add_callback(self._arbiter.stop)
 
     def look(self) -> None:
         """Reap what has ended; nothing of it counts once the launch is being stopped."""
-        if self._arbiter._stopping:
+        if self._is_ending:
             return
         for watcher in self._arbiter.iter_watchers():
             for pid in list(watcher.processes):
@@ -75,12 +103,14 @@ class _Watch:
         if verdict.failed:
             self.code = 1
         if verdict.ends_launch:
-            self._arbiter.loop.add_callback(self._arbiter.stop)
+            self._end()
         elif verdict.restart_after is not None:
             self._arbiter.loop.call_later(verdict.restart_after, self._start, watcher)
 
     def _start(self, watcher: Any) -> None:
-        if not self._arbiter._stopping:
+        if self._arbiter._exclusive_running_command is not None:
+            self._arbiter.loop.call_later(RETRY, self._start, watcher)
+        elif not self._is_ending:
             self._arbiter.loop.add_callback(watcher.start)
 
 
@@ -98,6 +128,7 @@ def _watcher(spec: ProcessSpec) -> dict[str, Any]:
         "working_dir": str(Path.cwd()),
         "shell": False,
         "respawn": False,
+        "autostart": False,  # `begin` starts it, when signals are answered
         "stop_signal": signal.SIGINT,
         "graceful_timeout": STOP_TIMEOUT,
         "stdout_stream": {"class": "ate_bringup.supervisor.PrefixStream", "name": spec.label},
