@@ -34,37 +34,38 @@ def clock():
 
 @pytest.fixture
 def publish(cell):
-    """Publishes a state of the world; arguments: its time [s] and the first joint [rad]."""
+    """Publishes a state of the world: its time [s], the first joint [rad] and its speed."""
     block = SharedBlock(cell.runtime_path("world.state"), world_dtype(cell), create=True)
     record = new_record(world_dtype(cell))
 
-    def write(stamp: float, angle: float) -> None:
+    def write(stamp: float, angle: float, speed: float = 0.0) -> None:
         record["time_ns"] = round(stamp * 1e9)
-        record["left_q"] = angle * np.eye(7)[0]
+        record["left_q"], record["left_qd"] = angle * np.eye(7)[0], speed * np.eye(7)[0]
         block.write(record)
 
     yield write
     block.close()
 
 
-def test_a_state_that_is_late_already_when_it_is_first_seen_is_left_out(cell, clock, publish):
+def test_a_state_that_is_late_when_first_seen_is_carried_on_at_its_speed(cell, clock, publish):
     plant = WorldPlant(cell, "left", clock)
-    publish(clock.now - LATE - 0.01, 0.1)
-    assert plant.read() is None
-    publish(clock.now, 0.2)
+    publish(clock.now - 0.06, 0.1, speed=2.0)
+    first = plant.read()
+    clock.now += 0.01
+    again = plant.read()  # the same state: a device repeats what it has
+    publish(clock.now, 0.24, speed=2.0)
+    after = plant.read()
+    assert first is not None and first.q[0] == pytest.approx(0.22)
+    assert again is not None and again.q[0] == first.q[0]
+    assert after is not None and after.q[0] == 0.24
+
+
+def test_a_state_is_measured_as_it_is_until_the_next_one_or_for_a_while(cell, clock, publish):
+    plant = WorldPlant(cell, "left", clock)
+    publish(clock.now - LATE + 0.001, 0.1, speed=2.0)
     measured = plant.read()
-    assert measured is not None and measured.q[0] == 0.2
-
-
-def test_a_state_that_was_seen_in_time_is_measured_until_the_next_or_for_a_while(
-    cell, clock, publish
-):
-    plant = WorldPlant(cell, "left", clock)
-    publish(clock.now, 0.1)
-    assert plant.read() is not None
-    clock.now += FRESH_FOR - 0.01
-    assert plant.read() is not None
-    clock.now += 0.02
+    assert measured is not None and measured.q[0] == 0.1
+    clock.now += FRESH_FOR
     assert plant.read() is None
 
 

@@ -22,8 +22,8 @@ Array = NDArray[np.float64]
 FRESH_FOR = 0.1
 """A world that has not stepped for this long gives no measurement [s]."""
 LATE = 0.03
-"""A state that is older when first seen is left out [s]: the next one comes soon, and between
-the two the arm would move far in no time."""
+"""A state that is older when first seen is carried on to the present at its speeds [s]: the next
+one comes soon, and between the two the arm would move far in no time."""
 CHECK_PERIOD = 0.25
 """How often the plant looks whether the world was restarted [s]."""
 
@@ -124,6 +124,7 @@ class WorldPlant:
         self._world: SharedBlock | None = None
         self._clock = clock
         self._seen_ns = 0
+        self._carried = 0.0
         self._inode = -1
         self._next_check = 0.0
         self._target_path = folder / f"arm_{side}.target"
@@ -131,7 +132,7 @@ class WorldPlant:
         self._record = new_record(self._target_dtype)
 
     def read(self) -> Measurement | None:
-        """Joints of the world, or None while it does not step, or is late with this state."""
+        """Joints of the world, or None while it does not step."""
         now = self._clock()
         if now >= self._next_check:
             self._next_check = now + CHECK_PERIOD
@@ -144,11 +145,12 @@ class WorldPlant:
             return None  # its writer died inside a write; the next check finds the new one
         stamp_ns = int(record["time_ns"])
         age = now - stamp_ns / 1e9
-        if age > (FRESH_FOR if stamp_ns == self._seen_ns else LATE):
+        if age > FRESH_FOR:
             return None
-        self._seen_ns = stamp_ns
+        if stamp_ns != self._seen_ns:
+            self._seen_ns, self._carried = stamp_ns, age if age > LATE else 0.0
         return Measurement(  # copies, as a view would keep the whole record
-            record[f"{self._side}_q"].copy(),
+            record[f"{self._side}_q"] + self._carried * record[f"{self._side}_qd"],
             record[f"{self._side}_qd"].copy(),
             record[f"{self._side}_torque"].copy(),
             record["arm_wrench"][self._row].copy(),
