@@ -179,6 +179,10 @@ WRONG = {
     "feedback of a minute ago": (change("safety", "feedback_timeout", 60), "feedback_timeout is"),
     "commands of yesterday": (change("safety", "stamp_max_age", 86400), "stamp_max_age is"),
     "joint speed 200": (change("safety", "max_joint_speed", 200.0), "200 deg/s are 3.491 rad/s"),
+    "joint speed beyond the wall": (
+        change("safety", "max_joint_speed", 3.0),
+        "further than 5 degrees from the last.*give at most 2.91 rad/s",
+    ),
     "joint speed of no joint": (change("safety", "max_joint_speed", 6.0), "no joint of the cell"),
     "acceleration in degrees": (
         change("safety", "max_joint_acceleration", 860.0),

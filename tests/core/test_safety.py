@@ -9,6 +9,7 @@ from ate_core.contract import SafetyConfig, load_cell
 from ate_core.errors import SafetyError
 from ate_core.motion_guard import GuardVerdict, MotionGuard
 from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
+from ate_core.stream_wall import FASTEST_JOINT, LARGEST_STEP_DEG, LONGEST_ADVANCE
 
 CONFIG = SafetyConfig()
 ARM = load_cell().arms["left"]
@@ -21,8 +22,14 @@ TICK = 0.01
 class Cell:
     """An arm that follows its set point at once, and the clock of the test."""
 
-    def __init__(self, start: np.ndarray = START, guard: MotionGuard | None = None) -> None:
-        self.filter = SafetyFilter(CONFIG, ARM, guard)
+    def __init__(
+        self,
+        start: np.ndarray = START,
+        guard: MotionGuard | None = None,
+        config: SafetyConfig = CONFIG,
+        period: float = TICK,
+    ) -> None:
+        self.filter = SafetyFilter(config, ARM, guard, period)
         self.now = 100.0
         self.measured = np.array(start)
         self.trace = [self.measured.copy()]
@@ -497,8 +504,39 @@ def test_late_step_does_not_make_a_leap() -> None:
     assert np.abs(output.target - before).max() <= CONFIG.max_joint_speed * 0.06 + 1e-9
 
 
+@pytest.mark.parametrize("late", [0.031, 0.044, 0.0599])
+@pytest.mark.parametrize("speed", [CONFIG.max_joint_speed, FASTEST_JOINT])
+def test_late_tick_at_full_speed_makes_no_step_that_the_wall_refuses(late, speed) -> None:
+    cell = Cell(config=dataclasses.replace(CONFIG, max_joint_speed=speed, max_step=1.0))
+    for tick in range(60):
+        assert cell.command(START + speed * TICK * tick * np.eye(7)[0]).accepted
+        cell.step()
+    before = cell.trace[-1]
+    assert np.abs(before - cell.trace[-2]).max() == pytest.approx(speed * TICK, rel=0.01)
+    cell.now += late - TICK
+    cell.step()
+    step = np.abs(cell.trace[-1] - before).max()
+    assert step == pytest.approx(speed * LONGEST_ADVANCE, rel=0.03)
+    assert np.degrees(step) <= LARGEST_STEP_DEG
+    for tick in range(60, 90):  # what it fell behind is caught up within the limits
+        assert cell.command(START + speed * TICK * tick * np.eye(7)[0]).accepted
+        cell.step()
+    steps = np.abs(np.diff(cell.trace[-30:], axis=0)).max()
+    assert steps <= speed * TICK + 1e-9
+
+
+def test_late_tick_of_a_slow_stream_is_measured_by_its_own_period() -> None:
+    cell = Cell(period=0.05)
+    speed = CONFIG.max_joint_speed
+    for tick in range(20):
+        assert cell.command(START + speed * 0.05 * tick * np.eye(7)[0]).accepted
+        cell.now += 0.04
+        cell.step()
+    assert cell.trace[-1][0] - cell.trace[-2][0] == pytest.approx(speed * 0.05, rel=0.01)
+
+
 def test_twenty_hertz_steps_reach_each_target_one_period_later() -> None:
-    cell = Cell()
+    cell = Cell(period=0.05)
     for tick in range(40):
         assert cell.command(moved(0, 0.01 * tick)).accepted
         cell.now += 0.05

@@ -19,6 +19,7 @@ from ate_core.safety import (
     JointCommand,
     SafetyFilter,
 )
+from ate_core.stream_wall import LONGEST_ADVANCE
 
 CONFIG = SafetyConfig()
 ARM = load_cell().arms["left"]
@@ -46,9 +47,9 @@ class Recorder:
         """A motion begins at rest where the arm was measured."""
         self.targets, self.times = [seed] * 3, [now - 2 * TICK, now - TICK, now]
 
-    def take(self, target: np.ndarray, now: float) -> None:
-        """Record one target."""
-        self.times.append(now)
+    def take(self, target: np.ndarray, elapsed: float) -> None:
+        """Record one target; a late one takes the arm no further than one of three periods."""
+        self.times.append(self.times[-1] + min(elapsed, LONGEST_ADVANCE))
         self.targets.append(target)
 
     def stand(self, now: float) -> None:
@@ -147,7 +148,7 @@ class World:
         if not self.recorder.targets:
             self.recorder.begin(seed, self.now - dt - self.pending)
         if dt + self.pending >= SHORTEST_STEP:
-            self.recorder.take(target, self.now)
+            self.recorder.take(target, dt + self.pending)
         if self.feedback == "follows":
             self.q = target
         # blocked: the arm stays where it is

@@ -140,7 +140,7 @@ class ArmDriver:
         self._condition = Condition()
         # Under the lock of the motion.
         self._motion = threading.Lock()
-        self._filter = SafetyFilter(safety, arm, guard)
+        self._filter = SafetyFilter(safety, arm, guard, period)
         self._homing: Homing | None = None
         self._ways = itertools.count(1)
         self._home_ended = ""

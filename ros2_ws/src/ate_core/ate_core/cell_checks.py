@@ -27,6 +27,7 @@ from ate_core.devices import ArmConfig, Side
 from ate_core.drivers import STREAM_RATES
 from ate_core.geometry import inverse, pose_to_matrix
 from ate_core.guard_config import GuardConfig, Obstacle
+from ate_core.stream_wall import FASTEST_JOINT, LARGEST_STEP_DEG, LONGEST_ADVANCE
 from ate_core.unique_checks import UNIQUE_CHECKS
 
 Array = NDArray[np.float64]
@@ -281,6 +282,19 @@ def _timeouts(cell: Cell) -> Problems:
             )
 
 
+def _steps(cell: Cell) -> Problems:
+    """A tick that comes late must not make a step that the driver of the arm refuses."""
+    speed = cell.safety.max_joint_speed
+    for side, arm in cell.arms.items():
+        if arm.driver == "realman" and min(speed, max(arm.joint_speed)) > FASTEST_JOINT:
+            yield (
+                f"safety.max_joint_speed is {speed:g} rad/s; the driver {arm.driver} of the "
+                f"{side} arm sends no target further than {LARGEST_STEP_DEG:g} degrees from the "
+                f"last, and a tick may be {LONGEST_ADVANCE * 1e3:.0f} ms late: give at most "
+                f"{FASTEST_JOINT:.3g} rad/s"
+            )
+
+
 def _braking(cell: Cell) -> Problems:
     speed, braking = cell.safety.max_joint_speed, cell.safety.max_joint_acceleration
     fastest = max(max(arm.joint_speed) for arm in cell.arms.values())
@@ -320,6 +334,7 @@ DRIVEN_CHECKS: tuple[Check, ...] = (
     _pushes,
     _timeouts,
     _braking,
+    _steps,
     _devices,
 )
 """Checks of a cell whose arms are driven; without operators a robot is only read from files."""

@@ -32,8 +32,10 @@ stop               braking is sent until the arm rests, then nothing. So it is w
 set point          the controller stands at the last target, so the motion goes on from there
                    after holds, stops and lost feedback. After a `reset` the controller's set
                    point is another, and it starts from the measured joints
-clock              a step later than ``LONGEST_STEP`` finds an arm that stands: it starts from
-                   rest. A clock that goes backwards or is not finite makes the arm brake
+clock              a late step goes no further than one of ``LONGEST_ADVANCE``: what is just
+                   before the wire would refuse it (`ate_core.stream_wall`). A step later than
+                   ``LONGEST_STEP`` finds an arm that stands: it starts from rest. A clock that
+                   goes backwards or is not finite makes the arm brake
 =================  ==========================================================================
 """
 
@@ -52,6 +54,7 @@ from ate_core.lease import NOBODY, UNMARKED, Commander, Lease, Mark
 from ate_core.motion_guard import MotionGuard, NoGuard
 from ate_core.motion_limits import MotionLimits, SetPoint
 from ate_core.playback import TargetPlayback
+from ate_core.stream_wall import LONGEST_ADVANCE
 
 Array = NDArray[np.float64]
 
@@ -60,7 +63,7 @@ LONGEST_STEP = 0.060
 SHORTEST_STEP = 1e-4
 """Two steps closer than this are one [s]."""
 USUAL_STEP = 0.010
-"""Length of a step before any was measured [s]."""
+"""Period of the stream where none is given [s]."""
 RETURN_SPEED = 0.2
 """Speed at which the set point comes back to a blocked arm [rad/s]."""
 FEED_FORWARD_TIME = 0.010
@@ -123,7 +126,11 @@ class SafetyFilter:
     """Decide on commands (`submit`) and produce the set point (`step`) of one arm."""
 
     def __init__(
-        self, config: SafetyConfig, arm: ArmConfig, guard: MotionGuard | None = None
+        self,
+        config: SafetyConfig,
+        arm: ArmConfig,
+        guard: MotionGuard | None = None,
+        period: float = USUAL_STEP,
     ) -> None:
         """Prepare; the first accepted command seeds the set point from the measured joints.
 
@@ -131,6 +138,7 @@ class SafetyFilter:
             config: limits of the cell.
             arm: joints, their limits and guards.
             guard: what slows the arm near obstacles; None: nothing does.
+            period: time between two steps that are in time [s].
 
         Raises:
             SafetyError: the limits leave a joint no room.
@@ -157,7 +165,8 @@ class SafetyFilter:
         self._hold_reason = ""
         self._slowed = ""
         self._last_step = -math.inf
-        self._usual_step = USUAL_STEP
+        self._usual_step = period
+        self._longest_advance = max(LONGEST_ADVANCE, period)
         self._measured: Array | None = None
         self._set_point: SetPoint | None = None
         self._sent = False
@@ -356,13 +365,14 @@ class SafetyFilter:
         self._playback = None
         self._hold_reason = reason
 
-    def _advance(self, set_point: SetPoint, now: float, dt: float) -> None:
-        """Move the set point by one step."""
+    def _advance(self, set_point: SetPoint, now: float, elapsed: float) -> None:
+        """Move the set point by one step, a late one by no more than the wall lets through."""
         lower, upper = self._limits.lower, self._limits.upper
+        dt = min(elapsed, self._longest_advance)
         if self._playback is None or self._measured is None:
             set_point.advance([0.0] * len(lower), dt, lower, upper)
             return
-        wanted = self._follow(set_point, self._playback, now, dt)
+        wanted = self._follow(set_point, self._playback, now, elapsed, dt)
         reach = self._config.max_step
         nearest = (self._measured - reach).tolist()
         farthest = (self._measured + reach).tolist()
@@ -391,14 +401,27 @@ class SafetyFilter:
         set_point.advance(wanted, dt, lower, upper)
 
     def _follow(
-        self, set_point: SetPoint, playback: TargetPlayback, now: float, dt: float
+        self,
+        set_point: SetPoint,
+        playback: TargetPlayback,
+        now: float,
+        elapsed: float,
+        dt: float,
     ) -> list[float]:
-        """Velocities (n,) [rad/s] that follow the commanded path."""
+        """Velocities (n,) [rad/s] that follow the commanded path.
+
+        Args:
+            set_point: what follows it.
+            playback: the path.
+            now: present time [s].
+            elapsed: time since the step before, which the path goes on [s].
+            dt: time by which the set point moves on [s].
+        """
         before: list[float] = playback.point.tolist()
         after: list[float] = playback.at(now).tolist()
-        share = 1.0 - math.exp(-dt / FEED_FORWARD_TIME)
+        share = 1.0 - math.exp(-elapsed / FEED_FORWARD_TIME)
         self._path_velocity = [
-            velocity + share * ((end - start) / dt - velocity)
+            velocity + share * ((end - start) / elapsed - velocity)
             for velocity, start, end in zip(self._path_velocity, before, after, strict=True)
         ]
         follow = self._limits.follow

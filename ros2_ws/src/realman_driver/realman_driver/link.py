@@ -22,9 +22,10 @@ from typing import Any, NoReturn
 
 from ate_core.errors import DeviceError
 from ate_core.priority import CONTROL, set_niceness
+from ate_core.stream_wall import LARGEST_STEP_DEG
 from realman_driver import records, sdk
 from realman_driver.connection import Connection, find_connection
-from realman_driver.pacing import LARGEST_STEP, LONGEST_GAP, TargetPacer
+from realman_driver.pacing import LONGEST_GAP, TargetPacer
 from realman_driver.records import Clear, Identity, Pulse, Settle, Stop, Stream
 from realman_driver.sdk import LinkConfig
 from realman_driver.stopper import Stopper, StopWatch
@@ -326,8 +327,8 @@ class Link:
         if waiting > MOST_UNACKNOWLEDGED:
             return f"{waiting} bytes have not arrived, bound {MOST_UNACKNOWLEDGED}"
         step = self._pacer.step(target, lambda: self._told("joint_position", 1e-3))
-        if step > LARGEST_STEP:
-            return f"a target is {step:.1f} degrees from the last, bound {LARGEST_STEP:g}"
+        if step > LARGEST_STEP_DEG:
+            return f"a target is {step:.1f} degrees from the last, bound {LARGEST_STEP_DEG:g}"
         return ""
 
     def _give_up_targets(self) -> None:

@@ -24,8 +24,6 @@ FRESH = 0.002
 """A target that was made less than this ago was not kept waiting [s]."""
 LISTEN_TIMEOUT = 0.010
 """Longest wait between two looks [s]."""
-LARGEST_STEP = 5.0
-"""Joint step after which a target is not sent [deg]: half of what the controller answers to."""
 
 
 class TargetPacer:
