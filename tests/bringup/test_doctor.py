@@ -14,7 +14,7 @@ from ate_bringup.doctor.finding import Check, Patient
 from ate_bringup.doctor.libraries import LIBRARIES
 from ate_bringup.doctor.visit import visit, worst
 from ate_bringup.launches import LAUNCHES
-from ate_bringup.preflight import checks_before_launch, static_problems
+from ate_bringup.preflight import checks_before_launch, refuse_to_launch, static_problems
 from ate_core.contract import load_cell, packaged_cell, packaged_cells
 from ate_core.errors import DeviceError
 from ate_core.findings import failed, passed, warned
@@ -74,6 +74,33 @@ def test_every_wrong_entry_of_a_cell_is_named(wrong_cell, capsys):
     for words in ("command_timeout is 60.0 s", "payload_kg is 50.0 kg", "192.168.1.19:8080"):
         assert words in said
     assert "127.0.0.2:8080" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("image_width: 960\nimage_height: 540\n", "camera_matrix.data is None"),
+        (
+            "image_width: 640\nimage_height: 480\n",
+            "is for 640x480 pictures, the cell wants 960x540",
+        ),
+        ("[[[", "cannot be read"),
+    ],
+)
+def test_a_calibration_that_is_missing_or_wrong_is_named_and_no_launch_starts(
+    text, words, wrong_cell, tmp_path, capsys
+):
+    if text is not None:
+        (tmp_path / "high.yaml").write_text(text)
+    file = wrong_cell(cameras__overhead__calibration="high.yaml")
+    code, report = doctor_json(capsys, "--cell", file)
+    (found,) = findings(report, "fail")
+    assert code == 1 and found["what"] == "cameras.overhead.calibration"
+    assert f"calibration {tmp_path}/high.yaml" in found["value"] and words in found["value"]
+    values = LAUNCHES["robot"].resolve({"cell": file})
+    with pytest.raises(DeviceError, match=r"cameras\.overhead\.calibration"):
+        refuse_to_launch(LAUNCHES["robot"], values)
 
 
 def test_the_report_for_people_ends_with_the_counts(empty_domain, capsys):

@@ -1,5 +1,7 @@
 """Intrinsics from a file of ROS's camera_calibration."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -53,6 +55,8 @@ def test_file_that_is_no_calibration_is_refused(tmp_path, values, words) -> None
 def test_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(UsageError, match=r"nowhere.yaml cannot be read"):
         read_calibration(tmp_path / "nowhere.yaml", 640, 480)
+    with pytest.raises(UsageError, match="longer than"):
+        read_calibration(Path("/dev/zero"), 640, 480)
 
 
 def changed_cell(tmp_path, **camera):

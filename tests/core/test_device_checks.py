@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from ate_core.contract import load_cell, packaged_cell
+from ate_core.contract import load_cell, packaged_cell, packaged_cells
 from ate_core.errors import ContractError
 from omnipicker_driver.client import ClientConfig
 
@@ -50,6 +50,99 @@ WRONG = {
         ("cameras", "left_wrist"),
         {"serial": "/dev/video4"},
         "cameras.left_wrist.serial is '/dev/video4' for backend realsense; .* backend: v4l2",
+    ),
+    "a serial with a blank": (
+        ("cameras", "left_wrist"),
+        {"serial": "218622271234 "},
+        "cameras.left_wrist.serial is '218622271234 '; .* without blanks",
+    ),
+    "a serial that is no word": (
+        ("cameras", "left_wrist"),
+        {"serial": "2186 2227"},
+        "serial is '2186 2227' for backend realsense; need the serial number",
+    ),
+    "a serial of two lines": (
+        ("cameras", "left_wrist"),
+        {"serial": "12\n34"},
+        r"cameras.left_wrist.serial is '12\\n34'; need .* printable",
+    ),
+    "a port with a nought": (
+        ("grippers", "left"),
+        {"port": "/dev/tty\0USB0"},
+        r"grippers.left.port is '/dev/tty\\x00USB0'; need .* printable",
+    ),
+    "an endless port": (
+        ("grippers", "left"),
+        {"port": "/dev/" + "x" * 5000},
+        "grippers.left.port is '/dev/x+'; need at most 255",
+    ),
+    "a folder without its slash": (
+        ("grippers", "left"),
+        {"port": "/dev"},
+        "grippers.left.port is '/dev' .* path of a serial port",
+    ),
+    "a gripper that is a camera": (
+        ("cameras", "overhead"),
+        {"serial": "/dev/serial/by-id/../by-id/omnipicker-left"},
+        "grippers.left.port and cameras.overhead.serial are both .* no camera",
+    ),
+    "a port named after the other side": (
+        ("grippers", "left"),
+        {"port": "/dev/serial/by-id/gripper-right"},
+        "grippers.left.port is .*gripper-right, which is named after the other side",
+    ),
+    "a camera on the other flange": (
+        ("cameras", "left_wrist"),
+        {
+            "view": {
+                "mount": "right_flange",
+                "position": [0, 0, 0.06],
+                "look_at": [0, 0, 0.1],
+                "up": [1, 0, 0],
+                "fovy": 58,
+            }
+        },
+        "cameras.left_wrist.view.mount is right_flange, which is named after the other side",
+    ),
+    "a camera with the key of the other side": (
+        ("cameras", "left_wrist"),
+        {"key": "cam_right"},
+        "cameras.left_wrist.key is cam_right, which is named after the other side",
+    ),
+    "a camera on nothing": (
+        ("cameras", "overhead"),
+        {"view": {"mount": "table", "position": [0, 0, 1], "look_at": [0.1, 0, 0], "fovy": 58}},
+        "camera overhead: mount is 'table'; need one of world, left_flange, right_flange",
+    ),
+    "an arm on the other side": (
+        ("arms", "left"),
+        {"base_pose": [0.0, -0.75, 0.0, 0.0, 0.0, 0.0, 1.0]},
+        "arms.left.base_pose is at y -0.75 m .* at -0.25 m; need the left arm on the left",
+    ),
+    "no joint names": (
+        ("arms", "left"),
+        {"joint_names": []},
+        "joint_names has 0 entries, the model rm75_6f has 7 joints",
+    ),
+    "joints with blanks": (
+        ("arms", "left"),
+        {"joint_names": [f"joint {n}" for n in range(7)]},
+        r"joint_names\[0\] is 'joint 0'; need a letter, then letters, digits",
+    ),
+    "joints that are numbers": (
+        ("arms", "left"),
+        {"joint_names": list(range(7))},
+        r"joint_names\[0\] is '0'; need a letter",
+    ),
+    "a guard that is no number": (
+        ("arms", "left"),
+        {"guards": {"left_joint4": {"lower": float("nan")}}},
+        "guards.left_joint4.lower is nan; need a finite number",
+    ),
+    "an endless guard": (
+        ("arms", "left"),
+        {"guards": {"left_joint4": {"upper": 10**400}}},
+        "guards.left_joint4.upper is 1000.*; need a finite number",
     ),
     "pictures slower than the ticks": (
         ("cameras", "overhead"),
@@ -114,3 +207,48 @@ def test_an_obstacle_whose_name_no_link_can_have_is_refused(tmp_path, name):
     post = {"shape": "sphere", "size": [0.05], "pose": [0.2, 0.7, 0.1, 0, 0, 0, 1]}
     text = refusal(tmp_path, lambda values: values.update(obstacles={name: post}))
     assert f"obstacles has the name {name!r}; need a letter" in text
+
+
+def test_shapes_of_a_gripper_that_nobody_knows_are_refused_with_those_known(tmp_path):
+    text = refusal(tmp_path, lambda v: v.update(guard={"gripper": "nosuch"}))
+    assert "guard.gripper is 'nosuch'; need one of omnipicker" in text
+
+
+def test_a_file_that_names_the_other_body_is_refused(tmp_path):
+    text = refusal(tmp_path, lambda v: v.update(hardware="sim"))
+    assert "hardware is 'sim', and real is asked for" in text
+
+
+def test_arms_whose_topics_are_those_of_the_other_side_are_refused(tmp_path):
+    values = yaml.safe_load(packaged_cells()["six_axis"].read_text())
+    left, right = values["arms"]["left"], values["arms"]["right"]
+    left["options"], right["options"] = right["options"], left["options"]
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(
+        ContractError, match=r"left\.options\.command_topic is /right/.* other side"
+    ):
+        load_cell(path)
+    left["options"] = {"controller_manager": "/no where"}
+    del right["options"]
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ContractError, match="controller_manager is '/no where'; need letters"):
+        load_cell(path)
+
+
+def test_a_simulated_port_that_leads_out_of_the_runtime_folder_is_refused(tmp_path):
+    values = yaml.safe_load(packaged_cell().read_text())
+    values["simulation"]["grippers"]["left"]["port"] = "{runtime_dir}/../../dev/ttyUSB0"
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ContractError, match="in simulation; need one within"):
+        load_cell(path, "sim")
+
+
+def test_a_drawn_camera_needs_no_calibration(tmp_path):
+    values = yaml.safe_load(packaged_cell().read_text())
+    values["cameras"]["overhead"]["calibration"] = "overhead.yaml"
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert load_cell(path, "real").cameras["overhead"].calibration == f"{tmp_path}/overhead.yaml"
+    assert load_cell(path, "sim").cameras["overhead"].calibration == ""

@@ -26,6 +26,11 @@ FILES = {
     "an endless file": ("x" * (LARGEST_TEXT + 1), "longer than"),
     "an endless number": ("tick_rate: " + "9" * 6000, "a value cannot be read"),
     "anchors within anchors": (BOMB, "need a text"),
+    "merges within merges": (
+        "a0: &a0 {k: 1}\n"
+        + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9)),
+        "a mapping has more than 10000 entries",
+    ),
     "an anchor within itself": ("name: &a [*a]\n", "need a text"),
     "a word that runs a program": (
         "name: !!python/object/apply:os.abort []\n",
@@ -41,6 +46,10 @@ ENTRIES = {
     "tick_rate: 20.0": [
         (f"tick_rate: {'9' * 400}", "need a finite number"),
         ("tick_rate: 20 Hz", "tick_rate is '20 Hz'; need a number: YAML reads this as a text"),
+        ("tick_rate: 024", "YAML reads 024 as 20: write that, or quotes for a text"),
+        ("tick_rate: 0:20.0", "YAML reads 0:20.0 as 20.0: write that"),
+        ("tick_rate: 2_0", "YAML reads 2_0 as 20"),
+        ("tick_rate: 0b10100", "YAML reads 0b10100 as 20"),
         ("tickrate: 20.0", "unknown key 'tickrate'; .*; did you mean tick_rate[?]"),
     ],
     "command_timeout: 0.1": [
@@ -48,6 +57,9 @@ ENTRIES = {
         ("comand_timeout: 0.1", "did you mean command_timeout[?]"),
         ("zebra: 0.1", "max_step, position_margin, stamp_max_age$"),
         ("yes: 0.1", "unknown key True"),
+    ],
+    'joycon_serial: "00:00:00:00:00:01"': [
+        ("joycon_serial: 10:20:30:40:50:12", "YAML reads 10:20:30:40:50:12 as 8041827012: "),
     ],
     "joycon_side: left": [("joycon_side: Left", "need one of left, right; did you mean left[?]")],
 }

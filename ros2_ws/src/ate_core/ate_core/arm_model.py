@@ -20,13 +20,15 @@ from ate_core.geometry import transform
 from ate_core.kinematics import Joint, SerialChain
 from ate_core.strict import build_checked, raise_first, require
 from ate_core.urdf import FLANGE, change_lengths, parse_chain
-from ate_core.yaml_text import read_yaml
+from ate_core.yaml_text import read_text, read_yaml
 from ate_description import model_file, model_names
 
 LARGEST_ANGLE = 10.0
 """Largest limit of a joint [rad]: some wrists turn more than once, none as often as in degrees."""
 MAX_LINK = 2.0
 """Largest distance between two joints [m]."""
+LONGEST_URDF = 5_000_000
+"""Longest URDF that is read [characters]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +249,7 @@ def _range_problems(joint: Joint) -> Iterator[str]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
+        return read_text(file, LONGEST_URDF)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ContractError(

@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 import numpy as np
 
 from ate_core.devices import Side
-from ate_core.entry_checks import Metres, Range
+from ate_core.entry_checks import DeviceName, Metres, Range
 from ate_core.errors import ContractError
 from ate_core.registry import Registry
 from ate_core.strict import require
@@ -102,7 +102,7 @@ class CameraConfig:
 
     key: str
     """Name in files and policies, for instance ``cam_high``."""
-    serial: str
+    serial: Annotated[str, DeviceName()]
     """Serial number, or the device path for v4l2."""
     backend: str
     """Library that reads it, a name of `CAMERA_BACKENDS`."""
@@ -204,12 +204,11 @@ def check_backends(cameras: Mapping[str, CameraConfig]) -> None:
             raise ContractError(f"camera {role}: {error}") from None
 
 
-def check_simulated_cameras(cameras: Mapping[str, CameraConfig], mounts: tuple[str, ...]) -> None:
+def check_simulated_cameras(cameras: Mapping[str, CameraConfig]) -> None:
     """Refuse cameras that the simulated cell cannot draw.
 
     Args:
         cameras: by role.
-        mounts: what can carry a camera.
 
     Raises:
         ContractError: what, the value and the remedy.
@@ -227,10 +226,6 @@ def check_simulated_cameras(cameras: Mapping[str, CameraConfig], mounts: tuple[s
                 f"simulation.cameras.{role}, for instance view: {{mount: world, position: "
                 "[0.3, -0.6, 0.5], look_at: [0.3, 0.0, 0.1], fovy: 45}"
             )
-        require(
-            view.mount in mounts,
-            f"camera {role}: mount is {view.mount!r}; need one of {', '.join(mounts)}",
-        )
         for name, size in (("width", camera.width), ("height", camera.height)):
             require(
                 size <= LARGEST_IMAGE,

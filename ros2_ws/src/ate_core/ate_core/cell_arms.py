@@ -1,5 +1,6 @@
 """The arms of a cell file: what their model and driver decide is filled in."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def _settle(side: str, arm: Mapping[str, Any], file: Path, is_driven: bool) -> d
         )
     _check_options(driver, arm.get("options"), where)
     model = _model(str(arm.get("model", DEFAULT_MODEL)), file, where)
-    names = arm.get("joint_names") or [f"{side}_{joint}" for joint in model.joints]
+    names = arm.get("joint_names")
+    names = [f"{side}_{joint}" for joint in model.joints] if names is None else names
     require(
         isinstance(names, (list, tuple)), f"{where}.joint_names is {names!r}; need a list of names"
     )
@@ -132,12 +134,12 @@ def _is_its_own(arm: Mapping[str, Any], index: int, guard: Guard) -> bool:
 
 
 def _require_narrower(model: Mapping[str, Any], own: Mapping[str, Any], where: str) -> None:
-    for key, sign in (("lower", 1.0), ("upper", -1.0)):
+    for key, is_wider in (("lower", operator.lt), ("upper", operator.gt)):
         bound, given = model[key], own.get(key)
         if bound is None or not isinstance(given, (int, float)):
-            continue
+            continue  # refused, with its place, when the cell is built
         require(
-            sign * given >= sign * bound,
+            not is_wider(given, bound),
             f"{where}.{key} is {given}, wider than the {bound} of the model: a cell may only "
             "narrow a guard, change the model's where it is wrong",
         )

@@ -4,6 +4,7 @@ Each check yields one sentence per problem: the entries, their values, the bound
 They hold for cell *files*; texts embedded in recordings are read without them.
 """
 
+import os
 from collections.abc import Iterable
 from typing import get_args
 
@@ -192,7 +193,7 @@ def _bodies(cell: Cell) -> Problems:
                 f"move a real device, give simulation.{place} an address of this machine"
             )
     for side, gripper in cell.grippers.items():
-        if not gripper.port.startswith(f"{cell.runtime_dir}/"):
+        if not os.path.normpath(gripper.port).startswith(f"{os.path.normpath(cell.runtime_dir)}/"):
             yield (
                 f"grippers.{side}.port is {gripper.port} in simulation; need one within "
                 f"{{runtime_dir}}: simulated people would move a real device, correct "
@@ -202,10 +203,13 @@ def _bodies(cell: Cell) -> Problems:
 
 def _views(cell: Cell) -> Problems:
     """A camera stands in the cell, or is carried near a flange."""
+    mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in cell.arms))
     for role, camera in cell.cameras.items():
         view = camera.view
         if view is None:
             continue
+        if view.mount not in mounts:
+            yield f"camera {role}: mount is {view.mount!r}; need one of {', '.join(mounts)}"
         where = f"cameras.{role}.view.position"
         carried = float(np.linalg.norm(view.position))
         if view.mount.endswith("_flange") and carried > CARRIED:
@@ -229,6 +233,15 @@ def _bases(cell: Cell) -> Problems:
                 f"arms.left.base_pose and arms.right.base_pose are {1e3 * apart:.0f} mm apart; "
                 f"need {1e3 * BASE_DISTANCE:.0f} mm: the bases would stand in each other"
             )
+
+
+def _left_of_right(cell: Cell) -> Problems:
+    across = {side: arm.base_pose[1] for side, arm in cell.arms.items()}
+    if len(across) == 2 and across["left"] < across["right"]:
+        yield (
+            f"arms.left.base_pose is at y {across['left']:g} m and arms.right.base_pose at "
+            f"{across['right']:g} m; need the left arm on the left, where y is larger: swap them"
+        )
 
 
 def _stream_rates(cell: Cell) -> Problems:
@@ -329,6 +342,7 @@ DRIVEN_CHECKS: tuple[Check, ...] = (
     _home,
     _zones,
     _views,
+    _left_of_right,
     _bodies,
     _stream_rates,
     _pushes,

@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from ate_core.camera_config import (
-    WORLD_MOUNT,
     CameraConfig,
     check_backends,
     check_camera_names,
@@ -35,10 +34,11 @@ from ate_core.entry_checks import JointSpeed, PlainName, Range
 from ate_core.errors import ContractError
 from ate_core.guard_config import GuardConfig, Obstacle, packaged_obstacles
 from ate_core.layout import Field, Layout, VectorLayout
-from ate_core.strict import build, merge, raise_first, require
+from ate_core.strict import build, merge, raise_first, require, shown
 from ate_core.topics import Topics
 from ate_core.unique_checks import UNIQUE_CHECKS
-from ate_core.yaml_text import LARGEST_TEXT, read_yaml
+from ate_core.yaml_text import read_text, read_yaml
+from ate_description import gripper_names
 
 LOG = logging.getLogger(__name__)
 
@@ -279,8 +279,7 @@ def _read_cell(cell: str | Path | None, hardware: Hardware, problems: list[str])
     """Read a cell description; entries out of range are added to ``problems``."""
     file = cell_file(cell)
     try:
-        with file.open() as stream:
-            text = stream.read(LARGEST_TEXT + 1)
+        text = read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ContractError(
@@ -292,6 +291,7 @@ def _read_cell(cell: str | Path | None, hardware: Hardware, problems: list[str])
 
 def _settle(values: dict[str, Any], file: Path, hardware: Hardware, problems: list[str]) -> Cell:
     """Build the cell of a parsed file; entries that are refused are added to ``problems``."""
+    _require_asked(values.get("hardware", hardware), hardware, file)
     simulation = values.pop("simulation", None)
     if hardware == "sim":
         if simulation is None:
@@ -307,7 +307,7 @@ def _settle(values: dict[str, Any], file: Path, hardware: Hardware, problems: li
             _add_packaged_views(values)
         _settle_runtime_dir(values)
     values["hardware"] = hardware
-    _settle_calibrations(values, file)
+    _settle_calibrations(values, file, hardware)
     settled = build(Cell, settle_arms(translate_elbow(values), file), file.name, problems)
     if not problems:
         _check_loaded(settled)
@@ -315,9 +315,17 @@ def _settle(values: dict[str, Any], file: Path, hardware: Hardware, problems: li
     problems += [f"{file.name}: {problem}" for problem in cell_problems(settled, checks)]
     if hardware == "sim":
         require_both_arms(settled, "the simulated cell")
-        mounts = (WORLD_MOUNT, *(f"{side}_flange" for side in settled.arms))
-        check_simulated_cameras(settled.cameras, mounts)
+        check_simulated_cameras(settled.cameras)
     return settled
+
+
+def _require_asked(named: object, asked: Hardware, file: Path) -> None:
+    """Refuse a file that names the other body, as the text of a simulated cell's recording."""
+    require(
+        named == asked,
+        f"{file.name}: hardware is {shown(named)}, and {asked} is asked for: a cell file holds "
+        "both bodies, remove the entry and say hardware:=sim or real at the launch",
+    )
 
 
 def _check_loaded(cell: Cell) -> None:
@@ -330,6 +338,11 @@ def _check_loaded(cell: Cell) -> None:
             gripper.transport in known,
             f"grippers.{side}.transport is {gripper.transport!r}; need one of {', '.join(known)}",
         )
+    grippers = gripper_names()
+    require(
+        cell.guard.gripper in grippers,
+        f"guard.gripper is {cell.guard.gripper!r}; need one of {', '.join(grippers)}",
+    )
     for arm in cell.arms.values():
         arm.check_guards(cell.safety.position_margin)
     if cell.safety.command_timeout * cell.tick_rate <= 1.0:
@@ -386,12 +399,12 @@ def _add_packaged_views(values: dict[str, Any]) -> None:
             camera.setdefault("view", dataclasses.asdict(view))
 
 
-def _settle_calibrations(values: dict[str, Any], file: Path) -> None:
-    """Take the cameras' calibration files from beside the cell file."""
+def _settle_calibrations(values: dict[str, Any], file: Path, hardware: Hardware) -> None:
+    """Take the cameras' calibration files from beside the cell file; drawn ones need none."""
     cameras = values.get("cameras")
     for camera in cameras.values() if isinstance(cameras, dict) else ():
         if isinstance(camera, dict) and isinstance(camera.get("calibration"), str):
-            named = camera["calibration"]
+            named = camera["calibration"] if hardware == "real" else ""
             camera["calibration"] = str(file.parent / named) if named else ""
 
 

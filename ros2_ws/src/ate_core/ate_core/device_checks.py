@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ate_core.camera_config import CameraConfig
@@ -54,7 +55,7 @@ def gripper_ports(grippers: Mapping[str, GripperConfig]) -> Problems:
         if gripper.transport == "socketcan":
             if not INTERFACE.fullmatch(gripper.port):
                 yield f"{where}; need the name of a CAN interface, such as can0"
-        elif not re.fullmatch(r"/[^\s/][^\n]*[^\s/]", gripper.port):
+        elif not re.fullmatch(r"/[^\s/].*[^\s/]", gripper.port) or Path(gripper.port).is_dir():
             yield (
                 f"{where}; need the path of a serial port, such as /dev/serial/by-id/..., or "
                 "transport: socketcan for a CAN interface"
@@ -116,7 +117,7 @@ def camera_addresses(cameras: Mapping[str, CameraConfig]) -> Problems:
                 f"{where}; need the path of its video device, such as /dev/v4l/by-id/...: "
                 "`ls /dev/v4l/by-id` shows those that are connected"
             )
-        if camera.backend == "realsense" and "/" in camera.serial:
+        if camera.backend == "realsense" and not re.fullmatch(r"[\w-]*", camera.serial, re.ASCII):
             yield (
                 f"{where}; need the serial number, such as '218622271234', or backend: v4l2 for "
                 "the path of a video device"

@@ -16,7 +16,7 @@ def is_local(address: str) -> bool:
 
 def resolve(name: str) -> str:
     """A path as the file that it leads to now; any other name as it is."""
-    return os.path.realpath(name) if "/" in name else name
+    return os.path.realpath(name) if "/" in name and name.isprintable() else name
 
 
 def arm_device(arm: ArmConfig) -> str:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from ate_core.entry_checks import (
     Angle,
     BluetoothAddress,
+    DeviceName,
     HostAddress,
+    JointName,
     JointSpeed,
     OneOf,
     Port,
@@ -64,7 +66,7 @@ class ArmConfig:
     """Base in the world: x, y, z [m], qx, qy, qz, qw."""
     home: tuple[Angle, ...]
     """Resting posture [rad]."""
-    joint_names: tuple[str, ...]
+    joint_names: tuple[Annotated[str, JointName()], ...]
     """Names in joint states and commands, base first."""
     joint_lower: tuple[Angle, ...]
     """Lower limits [rad]."""
@@ -160,7 +162,7 @@ class GripperConfig:
 
     namespace: Annotated[str, RosName(is_absolute=True)]
     """ROS namespace of its arm."""
-    port: str
+    port: Annotated[str, DeviceName()]
     """Serial device; a stable link, for instance under /dev/serial/by-id."""
     transport: str = DEFAULT_TRANSPORT
     """How its frames travel, a name from `ate_core.drivers.GRIPPER_TRANSPORTS`."""

@@ -48,3 +48,5 @@ KNOWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Entries of ``options`` that a driver reads; drivers of other packages check their own."""
+ROS_NAMES = frozenset(KNOWN_OPTIONS["ros2_control"])
+"""Entries of ``options`` that name something of ROS."""

@@ -179,6 +179,42 @@ class PlainName:
 
 
 @dataclass(frozen=True)
+class DeviceName:
+    """Serial number, path or interface of one device; nothing where the first one is taken."""
+
+    longest: int = 255
+    """Most characters."""
+
+    def problem(self, value: object) -> str:
+        """Refuse what no device is called, for instance a blank that was copied with it."""
+        text = str(value)
+        if text == text.strip() and text.isprintable() and len(text) <= self.longest:
+            return ""
+        return (
+            f"is {text[: self.longest]!r}; need at most {self.longest} printable characters, "
+            "without blanks around them"
+        )
+
+
+@dataclass(frozen=True)
+class JointName:
+    """Name of a joint in messages and descriptions."""
+
+    longest: int = 64
+    """Most characters."""
+
+    def problem(self, value: object) -> str:
+        """Refuse what a message, a URDF or a tool of ROS takes for something else."""
+        text = str(value)
+        if re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and len(text) <= self.longest:
+            return ""
+        return (
+            f"is {text[: self.longest]!r}; need a letter, then letters, digits, _ . / and -, at "
+            f"most {self.longest}"
+        )
+
+
+@dataclass(frozen=True)
 class RosName:
     """Name of a topic or a namespace."""
 

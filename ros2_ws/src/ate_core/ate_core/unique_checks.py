@@ -1,10 +1,14 @@
-"""What must not be there twice in a cell: addresses, names, ports, serials, topics."""
+"""What must not be there twice in a cell, nor on the wrong side: addresses, names, ports."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import get_args
 
 from ate_core.checked_cell import Cell, Check, Problems
 from ate_core.device_names import gripper_device, is_local, resolve
+from ate_core.devices import Side
+from ate_core.drivers import ROS_NAMES
 from ate_core.entry_checks import RosName
 from ate_core.topics import Topics
 
@@ -93,10 +97,12 @@ def _unique_driver_topics(cell: Cell) -> Problems:
         for side, arm in cell.arms.items()
         for name, value in _names(cell.topics)
     }
+    for side, arm in cell.arms.items():
+        for key, value in arm.options.items():
+            wrong = RosName().problem(value) if key in ROS_NAMES else ""
+            if wrong:
+                yield f"arms.{side}.options.{key} {wrong}"
     for place, value in options:
-        wrong = RosName().problem(value)
-        if wrong:
-            yield f"{place} {wrong}"
         if value in own:
             yield f"{place} and {own[value]} are both {value}: give each its own topic"
     yield from _shared(options, "give each its own topic, or both drive one arm")
@@ -110,10 +116,15 @@ def _unique_grippers(cell: Cell) -> Problems:
 
 
 def _unique_cameras(cell: Cell) -> Problems:
-    yield from _shared(
-        ((f"cameras.{role}.serial", resolve(one.serial)) for role, one in cell.cameras.items()),
-        "give each camera its own, or two roles show one picture",
-    )
+    serials = [(f"cameras.{role}.serial", resolve(c.serial)) for role, c in cell.cameras.items()]
+    yield from _shared(serials, "give each camera its own, or two roles show one picture")
+    for place, device in serials:
+        for side, gripper in cell.grippers.items():
+            if "/" in device and device == resolve(gripper.port):
+                yield (
+                    f"grippers.{side}.port and {place} are both {device}: a gripper is no camera, "
+                    "correct one"
+                )
 
 
 def _unique_operators(cell: Cell) -> Problems:
@@ -134,6 +145,33 @@ def _unique_operators(cell: Cell) -> Problems:
         ),
         "give each operator the own Joy-Con, or one clutch engages both arms",
     )
+
+
+def _sides(cell: Cell) -> Problems:
+    """What is named after one side belongs to that side."""
+    named = [
+        (side, f"arms.{side}.options.{key}", value)
+        for side, arm in cell.arms.items()
+        for key, value in arm.options.items()
+    ]
+    named += [(side, f"grippers.{side}.port", one.port) for side, one in cell.grippers.items()]
+    for role, camera in cell.cameras.items():
+        for side in _sides_in(role):
+            named.append((side, f"cameras.{role}.key", camera.key))
+            if camera.view is not None:
+                named.append((side, f"cameras.{role}.view.mount", camera.view.mount))
+    for side, place, value in named:
+        others = _sides_in(value) - {side}
+        if others and side not in _sides_in(value):
+            yield (
+                f"{place} is {value}, which is named after the other side: need what belongs to "
+                f"the {side} one, or a name without {others.pop()}"
+            )
+
+
+def _sides_in(name: str) -> set[str]:
+    """Sides that are words of a name."""
+    return set(get_args(Side)) & set(re.split(r"[^a-z]+", name.casefold()))
 
 
 def _names(topics: Topics) -> list[tuple[str, str]]:
@@ -160,6 +198,7 @@ UNIQUE_CHECKS: tuple[Check, ...] = (
     _unique_grippers,
     _unique_cameras,
     _unique_operators,
+    _sides,
     _topic_names,
 )
 """Checks that make sense of entries out of range too."""

@@ -1,12 +1,23 @@
-"""YAML without its silent traps: a key that is there twice is an error, not the last one wins."""
+"""YAML without its silent traps: a key that is there twice is an error, not the last one wins.
 
-from collections.abc import Hashable
+Nor is a number taken for another: ``0123`` and ``1:30`` are 83 and 90 in YAML.
+"""
+
+import re
+from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-LARGEST_TEXT = 1_000_000
-"""Longest text that is read [characters]: more takes minutes and is no file of settings."""
+LARGEST_TEXT = 100_000
+"""Longest text that is read [characters]: a hundred cells would fit, and more takes minutes."""
+
+
+MOST_ENTRIES = 10_000
+"""Most entries of one mapping, merged ones included: merges of merges grow without end."""
+_AS_WRITTEN = re.compile(r"[-+]?(0|[1-9][0-9]*|0x[0-9a-fA-F]+)|[^:_]*[.][^:_]*")
+"""Numbers that people and YAML read alike."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,6 +39,45 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, Hashable):
                 seen[key] = line
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_ENTRIES:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a mapping has more than {MOST_ENTRIES} entries", node.start_mark
+            )
+
+
+def _as_written(construct: Callable[[_Loader, yaml.ScalarNode], float]) -> Callable[..., float]:
+    """Construct numbers, but none whose digits people count in another way than YAML does."""
+
+    def read(loader: _Loader, node: yaml.ScalarNode) -> float:
+        number = construct(loader, node)
+        if not _AS_WRITTEN.fullmatch(node.value):
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"YAML reads {node.value[:40]} as {number}: write that, or quotes for a text",
+                node.start_mark,
+            )
+        return number
+
+    return read
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _as_written(_Loader.construct_yaml_int))
+_Loader.add_constructor("tag:yaml.org,2002:float", _as_written(_Loader.construct_yaml_float))
+
+
+def read_text(file: Path, longest: int = LARGEST_TEXT) -> str:
+    """Text of a file, cut off one character after the longest: a device has no end.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is no text.
+    """
+    with file.open() as stream:
+        return stream.read(longest + 1)
 
 
 def read_yaml(text: str) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from ate_core.errors import UsageError
-from ate_core.yaml_text import read_yaml
+from ate_core.yaml_text import read_text, read_yaml
 from realsense_camera.camera import Intrinsics
 
 COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
@@ -58,7 +58,7 @@ def read_calibration(file: Path, width: int, height: int) -> Intrinsics:
 
 def _load(file: Path) -> dict[str, Any]:
     try:
-        values = read_yaml(file.read_text())
+        values = read_yaml(read_text(file))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UsageError(

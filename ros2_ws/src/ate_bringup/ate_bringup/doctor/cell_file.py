@@ -1,7 +1,9 @@
 """The cell file: is it right, and has it been filled in."""
 
+import importlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from ate_core.contract import (
     cell_file_problems,
     load_cell,
 )
-from ate_core.errors import ContractError
+from ate_core.errors import AteError, ContractError
 from ate_core.findings import Finding, failed, passed, warned
 
 PLACEHOLDER_SERIAL = re.compile(r"(00[:-]?){5}[0-9A-Fa-f]{2}")
@@ -45,6 +47,7 @@ def look_at_cell_file(patient: Patient) -> Iterator[Finding]:
             )
             yield from _undriven(cell, patient)
             yield from _clearance(cell)
+            yield from _calibrations(cell)
             yield from (_placeholders(cell) if hardware == "real" else ())
 
 
@@ -80,6 +83,19 @@ def _clearance(cell: Cell) -> Iterator[Finding]:
                 f"{near.kind}.stop",
                 f"{1e3 * near.zone.stop:.0f} mm",
             )
+
+
+def _calibrations(cell: Cell) -> Iterator[Finding]:
+    """The files that the cameras' intrinsics come from."""
+    for role, camera in cell.cameras.items():
+        if not camera.calibration:
+            continue
+        # By name: a package of drivers is not imported.
+        reader = importlib.import_module("realsense_camera.calibration")
+        try:
+            reader.read_calibration(Path(camera.calibration), camera.width, camera.height)
+        except AteError as error:
+            yield failed(f"cameras.{role}.calibration", str(error), "")
 
 
 def _placeholders(cell: Cell) -> Iterator[Finding]:
