@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ate_bringup.launch_command import launch
-from ate_core.errors import AteError
+from ate_core.errors import AteError, NoCellError
 
 VERBS = {
     "demo": ("ate_bringup.demo:demo", "run the whole loop on the simulated cell"),
     "doctor": ("ate_bringup.doctor.command:doctor", "what would keep a cell from working"),
     "emulate": ("ate_bringup.emulate:emulate", "one emulated device alone"),
     "launch": ("", "start a launch where `ros2 launch` is not installed"),
+    "status": ("ate_bringup.status_command:status", "one look at a running cell"),
+    "episode": ("ate_recorder.episode_command:episode", "start, stop, judge and find episodes"),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
@@ -33,6 +35,7 @@ VERBS = {
 """Verb -> (module:function, what it does). The function takes one config dataclass."""
 
 EXIT_USAGE = 2
+EXIT_NO_CELL = 3
 EXIT_INTERRUPTED = 130
 
 
@@ -61,7 +64,7 @@ def main(words: list[str] | None = None) -> int:
             traceback.print_exc()
         else:
             print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 1
+        return EXIT_NO_CELL if isinstance(error, NoCellError) else 1
 
 
 def _interrupt(*_: object) -> None:

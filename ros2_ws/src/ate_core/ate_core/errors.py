@@ -48,3 +48,14 @@ def require_not_negative(**numbers: float) -> None:
     for name, value in numbers.items():
         if not 0.0 <= value < math.inf:
             raise UsageError(f"{name} is {value}, must be finite and not negative")
+
+
+class NoCellError(AteError):
+    """Nobody of a running cell answers a command."""
+
+    def __init__(self, whom: str, timeout: float) -> None:
+        """Say whom the command looked for, and for how long [s]."""
+        super().__init__(
+            f"no {whom} was heard within {timeout:g} s: start a cell with `ate launch ate_teleop "
+            "dual_operator.launch.py hardware:=sim`, or set the ROS_DOMAIN_ID of the running one"
+        )

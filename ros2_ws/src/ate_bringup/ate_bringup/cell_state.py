@@ -1,0 +1,93 @@
+"""What was heard of a running cell, what needs attention, and how both read on a screen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GOOD_ARMS = ("connected", "tracking", "homing", "holding")
+"""States of an arm that follows, or would."""
+
+
+@dataclass(kw_only=True)
+class CellState:
+    """What was heard of a cell; a mapping is empty where nothing was."""
+
+    estop: Mapping[str, Any] = field(default_factory=dict)
+    """The e-stop node's JSON."""
+    arms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Side -> the arm's status."""
+    grippers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Side -> the gripper's status."""
+    operators: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Side -> the operator's status."""
+    episode: Mapping[str, Any] = field(default_factory=dict)
+    """The recorder's status."""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """The policy's status."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Name of a stream -> its rate [Hz]; 0 where it is silent."""
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Node of the launch that is not well -> what the monitor says of it."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether any part of a cell was heard."""
+        heard = (self.estop, self.arms, self.grippers, self.operators, self.episode, self.policy)
+        return any(heard) or any(self.rates.values())
+
+    def attention(self) -> list[str]:
+        """What needs somebody's attention, one sentence each."""
+        told = []
+        if self.estop.get("stopped"):
+            told.append(f"emergency stop: {self.estop.get('reason')}; `ate stop --reset` ends it")
+        for side, arm in self.arms.items():
+            if arm.get("state") not in GOOD_ARMS and not self.estop.get("stopped"):
+                told.append(f"{side} arm {arm.get('state')}: {arm.get('reason')}")
+        if self.episode.get("state") == "pending":
+            told.append(f"{self.episode.get('message')}; `ate episode keep|label|discard`")
+        return told + [f"{name}: {text}" for name, text in self.nodes.items()]
+
+
+def screen(state: CellState) -> str:
+    """The state for people."""
+    lines = [f"emergency stop  {_estop(state.estop)}"]
+    for kind, parts in (("arm", state.arms), ("gripper", state.grippers)):
+        for side, part in parts.items():
+            rate = state.rates.get(f"{side}_{kind}")
+            words = _words(part.get("state"), part.get("commander"), part.get("reason"))
+            lines.append(f"{side + ' ' + kind:15} {words}{_hertz(rate)}")
+    for side, operator in state.operators.items():
+        words = _words(f"clutch {operator.get('clutch')}", operator.get("reason"))
+        lines.append(f"{side + ' operator':15} {words}")
+    for name, rate in state.rates.items():
+        if name.startswith("camera "):
+            lines.append(f"{name:15} {'silent' if not rate else 'alive'}{_hertz(rate)}")
+    lines.append(f"{'recording':15} {_recording(state.episode)}")
+    if state.policy:
+        words = _words(state.policy.get("state"), state.policy.get("reason"))
+        lines.append(f"{'policy':15} {words}")
+    attention = state.attention()
+    lines += [f"! {sentence}" for sentence in attention] or ["all is well"]
+    return "\n".join(lines)
+
+
+def _estop(estop: Mapping[str, Any]) -> str:
+    if not estop:
+        return "unknown: its node does not run"
+    return f"STOPPED: {estop.get('reason')}" if estop.get("stopped") else "free"
+
+
+def _recording(episode: Mapping[str, Any]) -> str:
+    if not episode:
+        return "no recorder runs"
+    counts = f"{episode.get('kept')} kept, {episode.get('discarded')} discarded"
+    words = _words(episode.get("state"), episode.get("message"), counts)
+    return f"{words}\n{'':15} in {episode.get('output')}"
+
+
+def _words(*parts: object) -> str:
+    return "  ".join(str(part) for part in parts if part)
+
+
+def _hertz(rate: float | None) -> str:
+    return "" if rate is None else f"  {rate:.0f} Hz"

@@ -1,0 +1,88 @@
+"""Hears a running cell for a moment: states, rates, and who is not well."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CameraInfo, JointState
+from std_msgs.msg import String
+
+from ate_bringup.cell_state import CellState
+from ate_core.contract import Cell
+from ate_core.json_text import UNREADABLE
+from ate_core.nodes.listening import listen
+from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
+from ate_core.nodes.visitor import Visitor, visit
+
+WELL = 0
+"""Level of a line of the diagnostics where nothing is wrong."""
+
+
+def look(cell: Cell, seconds: float) -> CellState:
+    """Hear the cell for so long [s]."""
+    state = CellState()
+    with visit("ate_status") as visitor:
+        _hear_states(cell, visitor, state)
+        stamps = _hear_rates(cell, visitor)
+        visitor.spin_until(lambda: False, seconds)
+    state.rates |= {name: _rate(times) for name, times in stamps.items()}
+    return state
+
+
+def _hear_states(cell: Cell, visitor: Visitor, state: CellState) -> None:
+    topics = cell.topics
+
+    def hear(topic: str, keep: Callable[[dict[str, Any]], None]) -> None:
+        listen(visitor.node, String, topic, partial(_take, keep), LATCHED_QOS)
+
+    for side, arm in cell.arms.items():
+        parts = {
+            topics.arm_status: state.arms,
+            topics.gripper_status: state.grippers,
+            topics.operator_status: state.operators,
+        }
+        for topic, found in parts.items():
+            hear(topics.of_arm(arm.namespace, topic), partial(found.__setitem__, side))
+    hear("/estop", partial(setattr, state, "estop"))
+    hear(f"{topics.episode}/status", partial(setattr, state, "episode"))
+    hear("/policy/status", partial(setattr, state, "policy"))
+
+    def take_nodes(message: DiagnosticArray) -> None:
+        state.nodes = {line.name: line.message for line in message.status if line.level[0] != WELL}
+
+    listen(visitor.node, DiagnosticArray, "/diagnostics_agg", take_nodes, DEFAULT_QOS)
+
+
+def _hear_rates(cell: Cell, visitor: Visitor) -> dict[str, list[float]]:
+    """Stamps [s] of what comes, by the name of its stream."""
+    topics, stamps = cell.topics, {}
+    streams: dict[str, tuple[type, str]] = {}
+    for side, arm in cell.arms.items():
+        namespace = arm.namespace
+        streams[f"{side}_arm"] = JointState, topics.of_arm(namespace, topics.joint_states)
+        streams[f"{side}_gripper"] = JointState, topics.of_arm(namespace, topics.gripper_states)
+    for role in cell.cameras:
+        streams[f"camera {role}"] = CameraInfo, topics.camera_info(role)
+    for name, (kind, topic) in streams.items():
+        stamps[name] = times = list[float]()
+        listen(visitor.node, kind, topic, partial(_count, times), SENSOR_QOS)
+    return stamps
+
+
+def _take(keep: Callable[[dict[str, Any]], None], message: String) -> None:
+    try:
+        keep(dict(json.loads(message.data)))
+    except UNREADABLE:
+        return
+
+
+def _count(times: list[float], message: JointState | CameraInfo) -> None:
+    stamp = message.header.stamp
+    times.append(stamp.sec + 1e-9 * stamp.nanosec)
+
+
+def _rate(times: list[float]) -> float:
+    span = times[-1] - times[0] if len(times) > 1 else 0.0
+    return round((len(times) - 1) / span, 1) if span > 0.0 else 0.0

@@ -1,0 +1,190 @@
+"""`ate episode`: start, stop, judge and find episodes from a terminal."""
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ate_core.episode_outcome import SUCCESS, check_label
+from ate_core.errors import EpisodeError
+from ate_recorder.episode_card import EpisodeCard, read_card
+from ate_recorder.episode_folders import EpisodeFolders
+
+TIMEOUT = 5.0
+"""How long the recorder of a running cell is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Begin to record an episode."""
+
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """End the episode; it waits until it is kept or discarded."""
+
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Keep the episode that waits, as a success."""
+
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redo:
+    """Set the episode aside that is recorded or waits, if any, and begin the next one."""
+
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discard:
+    """Set the episode aside that is recorded or waits, or one with a number."""
+
+    episode: int | None = None
+    """Number of an episode that is closed already."""
+    bags: Path | None = None
+    """Folder of the episodes; None: that of the running recorder."""
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Keep the episode that waits with a label, or label one with a number anew."""
+
+    text: tyro.conf.Positional[str]
+    """success, failure, or a few words."""
+    episode: int | None = None
+    """Number of an episode that is closed already."""
+    bags: Path | None = None
+    """Folder of the episodes; None: that of the running recorder."""
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """List the episodes of a folder."""
+
+    outcome: str | None = None
+    """Only those with this label: success, failure, pending, discarded, ..."""
+    bags: Path | None = None
+    """Folder of the episodes; None: that of the running recorder."""
+    json: bool = False
+    """Print JSON instead of a table."""
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+Action = (
+    Annotated[Start, tyro.conf.subcommand("start")]
+    | Annotated[Stop, tyro.conf.subcommand("stop")]
+    | Annotated[Keep, tyro.conf.subcommand("keep")]
+    | Annotated[Discard, tyro.conf.subcommand("discard")]
+    | Annotated[Redo, tyro.conf.subcommand("redo")]
+    | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)
+
+
+def episode(config: Action) -> int:
+    """Do one thing; returns 0 when it was done and 1 when it was refused.
+
+    Raises:
+        NoCellError: no recorder runs.
+    """
+    if isinstance(config, List):
+        return _list(config)
+    if isinstance(config, Label | Discard) and config.episode is not None:
+        return _judge_closed(config, config.episode)
+    return _ask(config)
+
+
+def _ask(config: Start | Stop | Keep | Discard | Redo | Label) -> int:
+    """Let the running recorder do it."""
+    from ate_recorder.nodes.episode_client import recorder
+
+    label = check_label(config.text) if isinstance(config, Label) else ""
+    with recorder(config.timeout) as client:
+        if label and label != SUCCESS:
+            done, message = client.label(label)
+        else:
+            done, message = client.call("keep" if label else type(config).__name__.lower())
+    print(message if done else f"refused: {message}", file=sys.stdout if done else sys.stderr)
+    return 0 if done else 1
+
+
+def _judge_closed(config: Label | Discard, number: int) -> int:
+    """Change what is written beside a bag; a running recorder notices by itself.
+
+    Raises:
+        EpisodeError: there is no such episode, or it is being recorded.
+    """
+    folders = EpisodeFolders(_folder(config.bags, config.timeout))
+    folder = folders.find(number)
+    if not (folder / "metadata.yaml").is_file():
+        raise EpisodeError(
+            f"{folder.name} is not closed: stop it, or run 'ate repair --bag {folder}'"
+        )
+    if isinstance(config, Label):
+        folders.mark(folder, check_label(config.text), "", time.time_ns())
+        print(f"{folder.name} kept ({config.text.strip()})")
+    else:
+        folders.set_aside(folder, "discarded by number", time.time_ns())
+        print(f"{folder.name} discarded")
+    return 0
+
+
+def _list(config: List) -> int:
+    folder = _folder(config.bags, config.timeout)
+    cards = [read_card(path) for path in EpisodeFolders(folder).episodes()]
+    if config.outcome is not None:
+        cards = [card for card in cards if card.outcome == config.outcome]
+    if config.json:
+        print(json.dumps([asdict(card) for card in cards], indent=2))
+    else:
+        print(table(folder, cards))
+    return 0
+
+
+def table(folder: Path, cards: list[EpisodeCard]) -> str:
+    """The list of episodes for people."""
+    lines = [f"{len(cards)} episodes in {folder.resolve()}"]
+    for card in cards:
+        words = [f"{card.number:6}  {card.outcome:12} {card.seconds:6.1f} s  {card.task}"]
+        words += [card.operator] if card.operator else []
+        words += [f"{card.dropped} messages dropped"] if card.dropped else []
+        words += [card.reason] if card.reason else []
+        lines.append("  ".join(words))
+    return "\n".join(lines)
+
+
+def _folder(given: Path | None, timeout: float) -> Path:
+    """The folder of the episodes.
+
+    Raises:
+        EpisodeError: there is no such folder.
+        NoCellError: none was given, and no recorder runs.
+    """
+    if given is None:
+        from ate_recorder.nodes.episode_client import recorder
+
+        with recorder(timeout) as client:
+            given = Path(str(client.status().get("output", "")))
+    if not given.is_dir():
+        raise EpisodeError(f"there is no folder {given}: give --bags the folder of the episodes")
+    return given

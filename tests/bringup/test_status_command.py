@@ -1,0 +1,110 @@
+"""`ate status`: what a person reads of a running cell, and the exit code."""
+
+import itertools
+import json
+import threading
+
+import pytest
+
+from ate_bringup.cell_state import CellState, screen
+from ate_bringup.status_command import StatusConfig
+from ate_core.errors import UsageError
+
+
+def healthy():
+    arm = {"state": "connected", "reason": "", "commander": ""}
+    return CellState(
+        estop={"stopped": False},
+        arms={"left": arm, "right": dict(arm, state="tracking", commander="teleop")},
+        grippers={"left": {"state": "connected"}},
+        operators={"left": {"clutch": "released", "reason": ""}},
+        episode={
+            "state": "idle",
+            "message": "ready",
+            "kept": 3,
+            "discarded": 1,
+            "output": "/data/bags",
+        },
+        rates={"left_arm": 100.2, "camera overhead": 0.0},
+    )
+
+
+def test_the_screen_shows_arms_stop_operators_recording_and_rates():
+    text = screen(healthy())
+    for line in (
+        "emergency stop  free",
+        "left arm        connected  100 Hz",
+        "right arm       tracking  teleop",
+        "left operator   clutch released",
+        "camera overhead silent  0 Hz",
+        "recording       idle  ready  3 kept, 1 discarded",
+        "in /data/bags",
+        "all is well",
+    ):
+        assert line in text
+
+
+def test_what_needs_attention_is_told_with_the_remedy():
+    state = healthy()
+    assert state.is_there and state.attention() == []
+    state.arms["left"] = {"state": "fault", "reason": "joint 3 too hot"}
+    state.episode = dict(state.episode, state="pending", message="episode_000004 waits")
+    state.nodes = {"/left/arm_driver": "silent for 3 s"}
+    assert state.attention() == [
+        "left arm fault: joint 3 too hot",
+        "episode_000004 waits; `ate episode keep|label|discard`",
+        "/left/arm_driver: silent for 3 s",
+    ]
+    state.estop = {"stopped": True, "reason": "smoke"}
+    assert "emergency stop: smoke; `ate stop --reset` ends it" in state.attention()
+    assert not any("left arm" in sentence for sentence in state.attention()), "the stop says it"
+
+
+def test_a_cell_of_which_nothing_is_heard_is_not_there():
+    assert not CellState(rates={"left_arm": 0.0}).is_there
+    assert CellState(rates={"left_arm": 100.0}).is_there
+    with pytest.raises(UsageError, match="need 1 to 60 s"):
+        StatusConfig(seconds=0.1)
+
+
+@pytest.mark.ros
+def test_a_look_hears_states_and_measures_rates_by_their_stamps(empty_domain):
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import String
+
+    from ate_bringup.nodes.cell_look import look
+    from ate_core.contract import load_cell
+    from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
+    from ate_core.nodes.visitor import visit
+
+    with visit("cell") as cell:
+        status = cell.node.create_publisher(String, "/left/arm/status", LATCHED_QOS)
+        status.publish(String(data=json.dumps({"state": "connected"})))
+        estop = cell.node.create_publisher(String, "/estop", LATCHED_QOS)
+        estop.publish(String(data="[1"))  # bad JSON ends nothing
+        joints = cell.node.create_publisher(JointState, "/left/arm/joint_states", DEFAULT_QOS)
+        ended = threading.Event()
+
+        def publish():
+            for index in itertools.count():
+                message = JointState()
+                message.header.stamp.sec, message.header.stamp.nanosec = divmod(
+                    index * 20_000_000, 10**9
+                )
+                joints.publish(message)
+                if ended.wait(0.005):
+                    return
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            state, looks = CellState(), 0
+            while not (state.arms and state.rates["left_arm"]) and looks < 10:
+                state, looks = look(load_cell(None), 1.0), looks + 1
+        finally:
+            ended.set()
+            thread.join()
+    assert state.arms["left"] == {"state": "connected"}
+    assert state.estop == {}
+    assert 0.0 < state.rates["left_arm"] <= 51.0, "50 Hz by the stamps, less what was lost"
+    assert state.rates["right_arm"] == 0.0
