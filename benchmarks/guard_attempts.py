@@ -306,7 +306,7 @@ def _note(driver: Driver, told: set[str]) -> bool:
         told.add("table")
     if "left" in reason and "right" in reason:
         told.add("arm")
-    return "comes to" in reason or "last seen" in reason
+    return reason.startswith("slowed") and ("comes to" in reason or "last seen" in reason)
 
 
 def main(config: AttemptsConfig) -> int:

@@ -9,6 +9,7 @@ import pytest
 from ate_core.contract import SIDES, Cell, load_cell, parse_cell_text
 from ate_core.errors import ContractError
 from ate_core.guard import CellGeometry, DistanceGuard
+from ate_core.guard.geometry import Kind
 from ate_core.guard.surroundings import Surroundings
 from ate_core.guard_config import GuardConfig, Obstacle, Zone
 from ate_core.strict import build_checked
@@ -53,6 +54,7 @@ class Stage:
         self.geometry = CellGeometry(cell, tuple(cell.arms))
         self.now = 50.0
         self.reasons = dict.fromkeys(cell.arms, "")
+        self.near = dict.fromkeys(cell.arms, "")
         self.said: dict[str, set[str]] = {side: set() for side in cell.arms}
         self.least: dict[str, float] = {}
         self.tool_speed = 0.0
@@ -74,7 +76,7 @@ class Stage:
                 arm.q, arm.v, wanted.get(side, np.zeros_like(arm.q)), TICK, self.now, arm.stopping
             )
             aims[side] = verdict.velocity
-            self.reasons[side] = verdict.reason
+            self.reasons[side], self.near[side] = verdict.reason, verdict.near
             self.said[side] |= {verdict.reason} - {""}
         before = self.tools()
         for side, arm in self.arms.items():
@@ -101,11 +103,11 @@ class Stage:
             for kind, (distance, _) in zip(self.geometry.kinds, found, strict=True)
         }
 
-    def toward(self, goals, ticks: int) -> None:
+    def toward(self, goals, ticks: int, speed: float = 2.0) -> None:
         for _ in range(ticks):
             self.step(
                 {
-                    side: np.clip(8.0 * (np.asarray(goal) - self.arms[side].q), -2.0, 2.0)
+                    side: np.clip(8.0 * (np.asarray(goal) - self.arms[side].q), -speed, speed)
                     for side, goal in goals.items()
                 }
             )
@@ -133,6 +135,20 @@ def test_two_arms_driven_at_each_other_stop_at_the_guard_distance_and_say_why():
     for side in SIDES:
         assert "left" in stage.reasons[side] and "right" in stage.reasons[side]
         assert "stopped at" in stage.reasons[side]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5])
+def test_an_arm_that_nothing_slows_is_told_of_the_other_that_comes_near(turn):
+    stage = Stage()
+    stage.toward({"right": inward("right")}, 150)
+    assert stage.near["right"] == ""
+    turned = np.add(inward("right"), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, turn])
+    stage.toward({"left": inward("left"), "right": turned}, 250)
+    gaps = stage.gaps()
+    assert min(gaps["arm_arm"], gaps["gripper_gripper"]) < 0.05
+    assert "right" in stage.reasons["left"] and stage.reasons["right"] == ""
+    assert "left" in stage.near["right"] and " mm from right" in stage.near["right"]
+    np.testing.assert_allclose(stage.arms["right"].q, turned, atol=0.01)
 
 
 def test_an_arm_driven_into_the_table_stops_above_it_and_may_rise_again():
@@ -316,7 +332,7 @@ def test_an_arm_pressed_onto_the_table_slides_along_it():
 
 def test_how_far_beyond_its_slow_zone_a_pair_was_changes_no_verdict():
     around = Surroundings(CELL, "left", "right")
-    view = around.look(np.array(CELL.arms["left"].home))
+    view = around.look(CELL.arms["left"].home)
     far = [1.0] * len(view.gaps)
     width = view.widths[0]
     there = view._replace(gaps=[width - 0.02, *far[1:]])
@@ -350,3 +366,43 @@ def test_a_verdict_does_not_depend_on_what_was_looked_at_before():
         assert verdicts[0].reason == verdicts[1].reason
         slowed += bool(verdicts[0].reason)
     assert slowed > 50
+
+
+def test_what_passes_without_a_look_passes_when_everything_is_looked_at(monkeypatch):
+    told = []
+    is_allowed = Surroundings.is_allowed
+
+    def noted(self, *args):
+        told.append(is_allowed(self, *args))
+        return False
+
+    monkeypatch.setattr(Surroundings, "is_allowed", noted)
+    stage, rng, seen = Stage(), np.random.default_rng(5), 0
+    for tick in range(400):
+        if tick % 40 == 0:
+            goals = {side: inward(side) + rng.uniform(-0.9, 0.9, 7) for side in SIDES}
+        told.clear()
+        stage.toward(goals, 1, speed=0.6)
+        slowed = sum("comes to" in reason for reason in stage.reasons.values())
+        assert told.count(True) <= len(SIDES) - slowed
+        seen += told.count(True)
+    assert seen > 100
+
+
+def test_a_motion_in_the_open_measures_less_than_one_distance_in_three_steps(monkeypatch):
+    stage, measured = Stage(), []
+    nearest = Kind.nearest
+
+    def counted(self, *args):
+        measured.append(self.name)
+        return nearest(self, *args)
+
+    monkeypatch.setattr(Kind, "nearest", counted)
+    guard, arm = stage.guards["left"], stage.arms["left"]
+    for tick in range(300):
+        wanted = np.array([0.8 * np.cos(0.02 * tick), 0, 0, 0, 0, 0, 0])
+        stage.listen()
+        verdict = guard.limit(arm.q, arm.v, wanted, TICK, stage.now, arm.stopping)
+        assert np.array_equal(verdict.velocity, wanted) and verdict.reason == ""
+        arm.step(wanted)
+    assert 0 < len(measured) < 100

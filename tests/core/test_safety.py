@@ -427,6 +427,22 @@ def test_a_guard_slows_the_arm_and_its_reason_is_told() -> None:
     assert np.abs(cell.velocities()).max() <= 0.2 + 1e-9
 
 
+def test_what_is_near_and_slows_nothing_is_told_of_an_arm_that_follows() -> None:
+    class Watcher:
+        def limit(self, q, velocity, wanted, dt, now, stopping) -> GuardVerdict:
+            return GuardVerdict(
+                velocity=wanted, near="left joint4 comes to 62 mm from right gripper"
+            )
+
+    cell = Cell(guard=Watcher())
+    cell.drive(moved(0, 0.3), 0.5)
+    assert cell.output.state is FilterState.TRACKING
+    assert cell.output.reason == "near: left joint4 comes to 62 mm from right gripper"
+    free = Cell()
+    free.drive(moved(0, 0.3), 0.5)
+    assert np.array_equal(cell.trace, free.trace)
+
+
 def test_a_guard_that_answers_with_no_number_stops_the_arm() -> None:
     class Broken:
         def limit(self, q, velocity, wanted, dt, now, stopping) -> GuardVerdict:

@@ -48,7 +48,7 @@ class DriverStatus:
     doubt: str = ""
     """Fields of the newest state that are implausible or frozen; empty when all are good."""
     guard: str = ""
-    """What is near and slows the arm that follows; empty while nothing does."""
+    """What is near the arm that follows, and whether it slows it; empty while nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)

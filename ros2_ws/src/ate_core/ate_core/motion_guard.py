@@ -27,6 +27,8 @@ class GuardVerdict:
     """Velocity (n,) [rad/s] to aim for; the wanted one, or less."""
     reason: str = ""
     """What is near, its distance and the bound; empty while nothing is slowed."""
+    near: str = ""
+    """What of the other arm is near, beside the reason; it slows nothing. Empty while none is."""
 
 
 class MotionGuard(Protocol):

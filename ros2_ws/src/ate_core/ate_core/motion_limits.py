@@ -111,7 +111,7 @@ class MotionLimits:
 class SetPoint:
     """Where an arm is told to be, in motion within its limits."""
 
-    def __init__(self, limits: MotionLimits, q: Array) -> None:
+    def __init__(self, limits: MotionLimits, q: Sequence[float]) -> None:
         """Begin at rest.
 
         Args:

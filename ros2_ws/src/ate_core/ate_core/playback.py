@@ -2,11 +2,7 @@
 
 import math
 from collections import deque
-
-import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float64]
+from collections.abc import Sequence
 
 FIRST_PERIOD = 0.030
 """Period assumed before the second target has come [s]."""
@@ -26,7 +22,7 @@ class TargetPlayback:
     the stamps plus the age at arrival. It grows at once when one is late and shrinks slowly.
     """
 
-    def __init__(self, point: Array, now: float, age: float) -> None:
+    def __init__(self, point: Sequence[float], now: float, age: float) -> None:
         """Begin at a point.
 
         Args:
@@ -36,11 +32,11 @@ class TargetPlayback:
         """
         self._delay = max(age, 0.0) + FIRST_PERIOD
         self._time = now - self._delay
-        self.point = point
+        self.point = list(point)
         """Where the path was last (n,)."""
-        self._knots: deque[tuple[float, Array]] = deque([(self._time, point)])
+        self._knots: deque[tuple[float, list[float]]] = deque([(self._time, self.point)])
 
-    def append(self, target: Array, stamp: float, now: float) -> None:
+    def append(self, target: list[float], stamp: float, now: float) -> None:
         """Take the newest target.
 
         Args:
@@ -58,7 +54,7 @@ class TargetPlayback:
         if stamp > before:
             self._knots.append((stamp, target))
 
-    def at(self, now: float) -> Array:
+    def at(self, now: float) -> list[float]:
         """Advance to ``now``: point (n,) of the path; the newest target once it is reached."""
         self._time = max(self._time, now - self._delay)
         knots = self._knots
@@ -68,7 +64,7 @@ class TargetPlayback:
         if len(knots) > 1:
             end_time, end = knots[1]
             share = max(self._time - start_time, 0.0) / (end_time - start_time)
-            self.point = self.point + share * (end - self.point)
+            self.point = [a + share * (b - a) for a, b in zip(self.point, end, strict=True)]
         return self.point
 
     @property

@@ -51,7 +51,7 @@ from ate_core.devices import ArmConfig
 from ate_core.errors import SafetyError
 from ate_core.lease import LEASE_SILENCE as LEASE_SILENCE  # most meet it here
 from ate_core.lease import NOBODY, UNMARKED, Commander, Lease, Mark
-from ate_core.motion_guard import MotionGuard, NoGuard
+from ate_core.motion_guard import GuardVerdict, MotionGuard, NoGuard
 from ate_core.motion_limits import MotionLimits, SetPoint
 from ate_core.playback import TargetPlayback
 from ate_core.stream_wall import LONGEST_ADVANCE
@@ -115,7 +115,8 @@ class FilterOutput:
     state: FilterState
     """What the filter does."""
     reason: str
-    """Why it does not follow, or ``slowed:`` and what is near; empty while it just follows."""
+    """Why it does not follow; while it does ``slowed:`` and by what, ``near:`` and what, or
+    nothing."""
     commander: str
     """Who holds the lease; empty when nobody does."""
     source: str = ""
@@ -163,11 +164,11 @@ class SafetyFilter:
         self._lost_since: float | None = None
         self._stop_reason: str | None = None
         self._hold_reason = ""
-        self._slowed = ""
+        self._told = ""
         self._last_step = -math.inf
         self._usual_step = period
         self._longest_advance = max(LONGEST_ADVANCE, period)
-        self._measured: Array | None = None
+        self._measured: list[float] | None = None
         self._set_point: SetPoint | None = None
         self._sent = False
         self._playback: TargetPlayback | None = None
@@ -191,7 +192,7 @@ class SafetyFilter:
         if self._set_point is None:
             self._set_point, self._sent = SetPoint(self._limits, self._measured), False
         if self._playback is None or commander != self._lease.holder:
-            self._playback = TargetPlayback(self._set_point.q, now, now - command.stamp)
+            self._playback = TargetPlayback(self._set_point.positions, now, now - command.stamp)
             self._path_velocity = [0.0] * len(target)
         self._playback.append(target, command.stamp, now)
         self._lease.take(commander, command.stamp, now)
@@ -267,7 +268,7 @@ class SafetyFilter:
         if self._playback is None and not self._sent:
             self._set_point = None  # nothing of it reached the controller
         was_moving = self._set_point is not None and self._set_point.moving
-        self._slowed = ""
+        self._told = ""
         if self._set_point is not None and dt > 0.0 and (was_moving or self._playback):
             self._advance(self._set_point, now, dt)
         at_rest = self._set_point is None or not self._set_point.moving
@@ -298,14 +299,15 @@ class SafetyFilter:
             self._last_step += self._usual_step
         return self._usual_step
 
-    def _believed(self, measured: ArrayLike | None) -> Array | None:
+    def _believed(self, measured: ArrayLike | None) -> list[float] | None:
         """Measured joints, or None when they are missing, incomplete or not finite."""
         if measured is None:
             return None
-        q = np.array(measured, dtype=np.float64)
-        if q.shape != (len(self._limits.lower),) or not np.isfinite(q).all():
+        q = np.asarray(measured, dtype=np.float64)
+        if q.shape != (len(self._limits.lower),):
             return None
-        return q
+        joints: list[float] = q.tolist()
+        return joints if all(map(math.isfinite, joints)) else None
 
     def _mute_lost(self, now: float) -> None:
         """After a longer loss of the measured joints nobody goes on who kept on sending."""
@@ -319,19 +321,20 @@ class SafetyFilter:
 
     def _check(
         self, command: JointCommand, commander: Commander, now: float
-    ) -> tuple[str, Array | None]:
+    ) -> tuple[str, list[float] | None]:
         """Refusal reason, or the clipped target."""
         config = self._config
         if self._stop_reason is not None:
             return f"stopped: {self._stop_reason}", None
         if self._measured is None:
             return "no fresh measured joints", None
-        target = np.asarray(command.position, dtype=np.float64)
-        if target.shape != self._measured.shape:
-            return f"command has {target.size} joints, the arm has {self._measured.size}", None
-        if not np.isfinite(target).all():
-            joint = int(np.argmin(np.isfinite(target))) + 1
-            return f"joint {joint} is {target[joint - 1]}, need a finite number", None
+        position = np.asarray(command.position, dtype=np.float64)
+        if position.shape != (len(self._measured),):
+            return f"command has {position.size} joints, the arm has {len(self._measured)}", None
+        target: list[float] = position.tolist()
+        for joint, angle in enumerate(target, 1):
+            if not math.isfinite(angle):
+                return f"joint {joint} is {angle}, need a finite number", None
         reason = self._lease.repetition(commander)
         if reason:
             return reason, None
@@ -342,17 +345,19 @@ class SafetyFilter:
         reason = self._lease.refusal(commander, command.stamp, now)
         if reason:
             return reason, None
-        target = np.clip(target, self._limits.lower, self._limits.upper)
+        limits = zip(target, self._limits.lower, self._limits.upper, strict=True)
+        target = [min(max(angle, low), high) for angle, low, high in limits]
         reason = self._jump(target, self._measured)
         return reason, None if reason else target
 
-    def _jump(self, target: Array, measured: Array) -> str:
+    def _jump(self, target: list[float], measured: list[float]) -> str:
         """Why a target is too far away; what lies between set point and arm never is."""
-        start = measured if self._set_point is None else self._set_point.q
-        step = np.maximum(
-            target - np.maximum(start, measured), np.minimum(start, measured) - target
-        )
-        joint = int(np.argmax(step))
+        start = measured if self._set_point is None else self._set_point.positions
+        step = [
+            max(aim - max(a, b), min(a, b) - aim)
+            for aim, a, b in zip(target, start, measured, strict=True)
+        ]
+        joint = step.index(max(step))
         if step[joint] <= self._config.max_step:
             return ""
         return (
@@ -374,8 +379,8 @@ class SafetyFilter:
             return
         wanted = self._follow(set_point, self._playback, now, elapsed, dt)
         reach = self._config.max_step
-        nearest = (self._measured - reach).tolist()
-        farthest = (self._measured + reach).tolist()
+        nearest = [joint - reach for joint in self._measured]
+        farthest = [joint + reach for joint in self._measured]
         for joint, (q, low, high) in enumerate(
             zip(set_point.positions, nearest, farthest, strict=True)
         ):
@@ -397,7 +402,7 @@ class SafetyFilter:
                 lambda w: set_point.stopping(self._within_speed(w), dt, lower, upper),
             )
             wanted = self._within_speed(verdict.velocity)
-            self._slowed = verdict.reason
+            self._told = _told(verdict)
         set_point.advance(wanted, dt, lower, upper)
 
     def _follow(
@@ -417,8 +422,8 @@ class SafetyFilter:
             elapsed: time since the step before, which the path goes on [s].
             dt: time by which the set point moves on [s].
         """
-        before: list[float] = playback.point.tolist()
-        after: list[float] = playback.at(now).tolist()
+        before = playback.point
+        after = playback.at(now)
         share = 1.0 - math.exp(-elapsed / FEED_FORWARD_TIME)
         self._path_velocity = [
             velocity + share * ((end - start) / elapsed - velocity)
@@ -452,9 +457,7 @@ class SafetyFilter:
             state = FilterState.NO_FEEDBACK
             reason = f"measured joints older than {self._config.feedback_timeout * 1e3:.0f} ms"
         elif self._playback is not None:
-            state, reason, sends = FilterState.TRACKING, "", True
-            if self._slowed:
-                reason = f"slowed: {self._slowed}"
+            state, reason, sends = FilterState.TRACKING, self._told, True
         elif self._set_point is not None and (sends or holder is not NOBODY):
             state, reason, sends = FilterState.HOLDING, self._hold_reason, True
         else:
@@ -468,3 +471,10 @@ class SafetyFilter:
             commander=holder.name,
             source=holder.source,
         )
+
+
+def _told(verdict: GuardVerdict) -> str:
+    """What a guard says of a motion that it lets go on."""
+    slowed = f"slowed: {verdict.reason}" if verdict.reason else ""
+    near = f"near: {verdict.near}" if verdict.near else ""
+    return f"{slowed}; {near}" if slowed and near else slowed or near

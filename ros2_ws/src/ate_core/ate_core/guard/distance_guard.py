@@ -15,6 +15,7 @@ beside the other's stopping posture. Walls of the workspace are kept in the same
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,8 +36,6 @@ CAUTION = 0.9
 """Share taken of the step that looks allowed: distances are curved."""
 LEAST = 0.01
 """Share of the wanted step below which the arm brakes."""
-WHOLE = 0.98
-"""Share of the wanted step from which an arm does not count as slowed."""
 TRACKING = 0.02
 """Distance kept for each metre per second of the tool [s]: joints lag behind their set points,
 each by its own time, so a fast tool runs beside its path."""
@@ -50,6 +49,19 @@ PATH_STEP = 0.02
 """Joint motion between two postures looked at on a path [rad]."""
 PATH_SLACK = 0.001
 """How much nearer than allowed a path may come [m]: less than what its steps leave out."""
+
+
+class _Step(NamedTuple):
+    """Where a step begins."""
+
+    place: list[float]
+    """Posture (n,) [rad]."""
+    velocity: list[float]
+    """Its velocity (n,) [rad/s]."""
+    here: list[float]
+    """Where the arm comes to rest when it brakes now (n,) [rad]."""
+    dt: float
+    """Length of the step [s]."""
 
 
 class DistanceGuard:
@@ -76,6 +88,7 @@ class DistanceGuard:
         others = [] if other_absent else [name for name in cell.arms if name != side]
         self._other = OtherArm(cell, others[0]) if others else None
         self._around = Surroundings(cell, side, others[0] if others else "")
+        self._was_slowed = False
         self._zeros = np.zeros(len(cell.arms[side].joint_names))
 
     @classmethod
@@ -104,52 +117,90 @@ class DistanceGuard:
         stopping: StoppingPosture,
     ) -> GuardVerdict:
         """Velocity to aim for in one step; see `MotionGuard`."""
-        if all(-AT_REST < speed < AT_REST for speed in wanted.tolist()):
-            return GuardVerdict(velocity=wanted)
         around = self._around
         around.place_other(None if self._other is None else self._other.at(now))
-        share, reason = 1.0, ""
-        speed = around.tool_speed(q, wanted, dt, self._tool_speed)
-        if speed > self._tool_speed:
-            share = self._tool_speed / speed
-            reason = f"{self.side} tool is slowed from {speed:.2f} to {self._tool_speed:g} m/s"
-        if around.is_clear(q, velocity, dt):
-            return GuardVerdict(velocity=wanted * share if share < 1.0 else wanted, reason=reason)
-        here = around.look(stopping(self._zeros))
-        aim, slides = wanted, SLIDES
-        for _ in range(TRIES):
-            rest = stopping(aim * share if share < 1.0 else aim)
-            there = around.look(rest, here)
-            allowed, entry = around.tightest(here, there, dt)
+        here = stopping(self._zeros).tolist()
+        place, most, aims = q.tolist(), self._tool_speed, wanted.tolist()
+        if max(map(abs, aims)) < AT_REST:
+            return GuardVerdict(velocity=wanted, near=around.near_other(here))
+        aim, reason = wanted, ""
+        speed = around.tool_speed(place, aims, most)
+        if speed > most:
+            aim = wanted * (most / speed)
+            reason = f"{self.side} tool is slowed from {speed:.2f} to {most:g} m/s"
+            speed = most
+        there = stopping(aim).tolist()
+        enough = TRACKING * (speed - CREEP)
+        # After a step that was slowed the next mostly is, and has to be looked at anyway.
+        if self._was_slowed or not around.is_allowed(place, here, there, dt, enough):
+            step = _Step(place, velocity.tolist(), here, dt)
+            slowed = self._largest_step(step, aim, there, stopping)
+            self._was_slowed = slowed is not None
+            if slowed is not None:
+                return slowed
+        return GuardVerdict(velocity=aim, reason=reason, near=around.near_other(there))
+
+    def _largest_step(
+        self, step: _Step, wanted: Array, there: list[float], stopping: StoppingPosture
+    ) -> GuardVerdict | None:
+        """What is let through of a step that something may slow; None: all of it.
+
+        Args:
+            step: where it begins.
+            wanted: velocity asked for (n,) [rad/s].
+            there: where the arm comes to rest after it (n,) [rad].
+            stopping: the same for any velocity.
+        """
+        around = self._around
+        here = around.look(step.here)
+        aim, share, slides, words = wanted, 1.0, SLIDES, ""
+        for attempt in range(TRIES):
+            if attempt > 0:
+                there = stopping(aim * share).tolist()
+            view = around.look(there, here)
+            allowed, entry = around.tightest(here, view, step.dt)
             if allowed >= 1.0:
-                gap = around.surely_left(q, rest, there)
-                fastest = CREEP + max(gap, 0.0) / TRACKING
-                speed = around.tool_speed(q, aim * share, dt, fastest)
-                if gap > 0.0 and speed <= fastest:
-                    entry = there.gaps.index(min(there.gaps))
-                    break
-                enough = TRACKING * (speed - CREEP)
-                gap = around.least_gap(q, velocity, rest, here, there, enough)
-                allowed, entry = _speed_share(gap, speed, dt, here, there)
+                allowed, entry = self._allowed_speed(step, aim * share, there, here, view)
                 if allowed >= 1.0:
                     break
             elif slides > 0:
                 slides -= 1
-                aside = around.along(aim, rest, there, entry, CAUTION * max(allowed, 0.0))
+                aside = around.along(aim, there, view, entry, CAUTION * max(allowed, 0.0))
                 if aside is not aim:
-                    aim, reason = aside, around.words(there, entry)
+                    aim, words = aside, around.words(view, entry)
                     continue
-            reason = around.words(there, entry)
+            words = around.words(view, entry)
             share *= CAUTION * allowed
             if allowed < LEAST:
                 share = 0.0
                 break
         else:
             share = 0.0
-        if share >= WHOLE and aim is wanted:
-            return GuardVerdict(velocity=wanted if share >= 1.0 else wanted * share)
-        reason += around.words_of_other(here, entry)
-        return GuardVerdict(velocity=aim * share, reason=reason)
+        if share == 1.0 and aim is wanted:
+            return None
+        near = around.words_of_other(here, entry)
+        return GuardVerdict(velocity=aim * share, reason=words, near=near)
+
+    def _allowed_speed(
+        self, step: _Step, velocity: Array, rest: list[float], here: View, there: View
+    ) -> tuple[float, int]:
+        """Share of a velocity (n,) at which the tool is slow enough, and the nearest entry.
+
+        Args:
+            step: where it begins.
+            velocity: velocity to aim for [rad/s].
+            rest: where the arm comes to rest (n,) [rad].
+            here: view of where it stops when it brakes now.
+            there: view of ``rest``.
+        """
+        around, aims = self._around, velocity.tolist()
+        gap = around.surely_left(step.place, rest, there)
+        fastest = CREEP + max(gap, 0.0) / TRACKING
+        speed = around.tool_speed(step.place, aims, fastest)
+        if gap <= 0.0 or speed > fastest:
+            enough = TRACKING * (speed - CREEP)
+            gap = around.least_gap(step.place, step.velocity, rest, here, there, enough)
+        return _speed_share(gap, speed, step.dt, here, there)
 
     def path_problem(self, start: ArrayLike, goal: ArrayLike, now: float) -> str:
         """What is in the way of a straight joint motion; empty when nothing is.
@@ -177,7 +228,7 @@ class DistanceGuard:
             now: present time [s].
         """
         around = self._around
-        path = [np.asarray(posture, dtype=np.float64) for posture in postures]
+        path = [np.asarray(posture, dtype=np.float64).tolist() for posture in postures]
         around.place_other(None if self._other is None else self._other.at(now))
         here = around.look(path[0])
         floors = [min(gap, 0.0) - PATH_SLACK for gap in here.gaps]

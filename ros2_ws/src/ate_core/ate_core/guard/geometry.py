@@ -4,6 +4,7 @@ Pairs are grouped by kind, because each kind has distances of its own and one ca
 per kind gives its nearest pair without a loop in Python.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -120,11 +121,13 @@ class CellGeometry:
         self.tools: dict[str, tuple[int, Array]] = {}
         """Side -> last joint of the arm, and the grasp point (3,) in its frame [m]."""
         self._tool_places: dict[str, pin.SE3] = {}  # parts of the data: they follow `update`
+        self._tool_motions: dict[str, pin.Motion] = {}  # likewise, and `tool_speed`
         for side in self.sides:
             tip = load_arm_model(cell.arms[side].model).chain().tip
             point = tip @ np.array([0.0, 0.0, cell.arms[side].tool_length, 1.0])
             self.tools[side] = self._frames[side][-1], point[:3].copy()
             self._tool_places[side] = self.data.oMi[self._frames[side][-1]]
+            self._tool_motions[side] = self.data.v[self._frames[side][-1]]
         for name, obstacle in cell.obstacles.items():
             code = _WORKED_ON if obstacle.is_worked_on else _STANDS
             self._add(obstacle_solid(name, obstacle), 0, np.eye(4), ("", code))
@@ -185,6 +188,16 @@ class CellGeometry:
         """Grasp point (3,) in the world [m] at the posture of the last `update`."""
         position: Array = self._tool_places[side].act(self.tools[side][1])
         return position
+
+    def tool_speed(self, side: str, q: Array, velocity: Array) -> float:
+        """Speed of a grasp point [m/s] at a posture and velocity (n,) of all joints.
+
+        Places all parts as `update` does.
+        """
+        pin.forwardKinematics(self.model, self.data, q, velocity)
+        motion, (x, y, z) = self._tool_motions[side], self.tools[side][1].tolist()
+        (u, v, w), (a, b, c) = motion.linear.tolist(), motion.angular.tolist()
+        return math.hypot(u + b * z - c * y, v + c * x - a * z, w + a * y - b * x)
 
     def moves(self, kind: int) -> NDArray[np.bool_]:
         """Whether each joint (n,) changes any distance of a kind; tried at some postures."""

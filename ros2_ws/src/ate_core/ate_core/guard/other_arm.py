@@ -4,13 +4,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
 from ate_core.guard.shapes import levers, load_gripper
-
-Array = NDArray[np.float64]
 
 SERVO_LAG = 0.04
 """How far an arm's set point is ahead of its measured joints [s] (22 to 42 ms in the simulated
@@ -22,9 +20,9 @@ SHORTEST_INTERVAL = 0.004
 
 
 class _Seen(NamedTuple):
-    posture: Array
-    velocity: Array
-    brake: Array
+    posture: list[float]
+    velocity: list[float]
+    brake: list[float]
     received: float
     is_moving: bool
 
@@ -32,9 +30,9 @@ class _Seen(NamedTuple):
 class OtherState(NamedTuple):
     """What may be assumed of the other arm now."""
 
-    posture: Array
+    posture: list[float]
     """Joints as last measured (n,) [rad]."""
-    rest: Array
+    rest: list[float]
     """Where it comes to rest if it brakes now (n,) [rad]."""
     age: float
     """Age of the measurement [s]; infinite when there is none."""
@@ -64,32 +62,33 @@ class OtherArm:
         chain = load_arm_model(arm.model).chain()
         self._acceleration = safety.max_joint_acceleration
         self._timeout = safety.feedback_timeout
-        self._speed = np.minimum(arm.joint_speed, safety.max_joint_speed)
+        self._speed = [min(float(speed), safety.max_joint_speed) for speed in arm.joint_speed]
         reach = float(levers(chain, load_gripper(cell.guard.gripper))[0])
-        self._point_speed = float(np.max(self._speed)) * reach
-        self._home = np.asarray(arm.home, dtype=np.float64)
+        self._point_speed = max(self._speed) * reach
+        self._home = [float(angle) for angle in arm.home]
         self._seen: _Seen | None = None
 
     def see(self, posture: ArrayLike, received: float, velocity: ArrayLike | None) -> None:
         """Take a measurement; one that is not finite or of another size is not one."""
-        q = np.array(posture, dtype=np.float64)
-        if q.shape != self._home.shape or not _is_finite(q):
+        q = _numbers(posture)
+        if len(q) != len(self._home) or not all(map(math.isfinite, q)):
             return
-        before = self._seen
+        before, still = self._seen, [0.0] * len(q)
         if velocity is not None:
-            qd = np.array(velocity, dtype=np.float64)
+            qd = _numbers(velocity)
         elif before is None or received - before.received > self._timeout:
-            qd = np.zeros_like(q)
+            qd = still
         elif received - before.received < SHORTEST_INTERVAL:
             qd = before.velocity
         else:
-            qd = (q - before.posture) / (received - before.received)
-        if qd.shape != q.shape or not _is_finite(qd):
-            qd = np.zeros_like(q)
-        brake, is_moving = qd, any(qd.tolist())
+            passed = received - before.received
+            qd = [(b - a) / passed for a, b in zip(before.posture, q, strict=True)]
+        if len(qd) != len(q) or not all(map(math.isfinite, qd)):
+            qd = still
+        brake, is_moving = qd, any(qd)
         if is_moving:
-            qd = np.minimum(np.maximum(qd, -self._speed), self._speed)
-            brake = qd * np.abs(qd) / (2.0 * self._acceleration)
+            qd = [min(max(v, -top), top) for v, top in zip(qd, self._speed, strict=True)]
+            brake = [v * abs(v) / (2.0 * self._acceleration) for v in qd]
         self._seen = _Seen(q, qd, brake, received, is_moving)
 
     def at(self, now: float) -> OtherState:
@@ -103,12 +102,18 @@ class OtherArm:
         ahead = min(age, self._timeout) + SERVO_LAG
         rest = seen.posture
         if seen.is_moving:
-            rest = seen.posture + seen.velocity * ahead + seen.brake
+            rest = [
+                q + v * ahead + brake
+                for q, v, brake in zip(seen.posture, seen.velocity, seen.brake, strict=True)
+            ]
         growth = self._point_speed * min(max(age - self._timeout, 0.0), FAR)
         return OtherState(
             posture=seen.posture, rest=rest, age=age, growth=growth, is_moving=seen.is_moving
         )
 
 
-def _is_finite(numbers: Array) -> bool:
-    return all(map(math.isfinite, numbers.tolist()))
+def _numbers(values: ArrayLike) -> list[float]:
+    """Plain numbers of one row; none when it is not one."""
+    row = np.asarray(values, dtype=np.float64)
+    numbers: list[float] = row.tolist() if row.ndim == 1 else []
+    return numbers

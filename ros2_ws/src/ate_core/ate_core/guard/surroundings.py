@@ -1,8 +1,8 @@
 """What one arm must not touch, seen from a posture of it, and what it may do there."""
 
 import math
-from collections.abc import Iterator, Sequence
-from operator import lt, sub
+from collections.abc import Iterable, Iterator, Sequence
+from operator import lt, mul, sub
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
+from ate_core.guard.clearances import Clearances
 from ate_core.guard.geometry import CellGeometry
 from ate_core.guard.other_arm import OtherState
 from ate_core.guard.shapes import levers, load_gripper
@@ -22,10 +23,6 @@ TOLERANCE_INSIDE = 1e-8
 """The same for a pair that is too near: many steps must not add up [m]."""
 INSIDE = 1e-5
 """Depth in the stop distance from which every pair of a kind is seen by itself [m]."""
-FAR_AWAY = 100.0
-"""A joint angle at which nothing was measured [rad]."""
-UNMOVED = 1e-9
-"""Motion that changes no distance [m]."""
 _NONE: frozenset[int] = frozenset()
 LONGEST_PIECE = 0.06
 """Motion of a joint between two postures looked at on the way to rest [rad]: 5 cm at the tool of
@@ -39,7 +36,7 @@ MARGIN = 0.0003
 OTHER_MARGIN = 0.003
 """Kept besides from the other arm: where it comes to rest is an estimate [m]."""
 NOTICE = 0.5
-"""Share of the slow zone in which the other arm is worth a word."""
+"""Share of the slow zone in which the other arm is worth a word, also where it slows nothing."""
 SURFACES = ("gripper_table", "arm_table")
 """Kinds of pairs in which an arm may slide along the other part."""
 FLATTEST = 1e-4
@@ -54,7 +51,7 @@ class View(NamedTuple):
     """Distances at one posture; an entry is the nearest pair of a kind, one pair, or a wall."""
 
     gaps: list[float]
-    """Distances less the stop distance of their kind (m,) [m]."""
+    """Distances less the stop distance of their kind (m,) [m]; beyond the slow zone a bound."""
     widths: list[float]
     """Widths of the slow zones (m,) [m]."""
     pairs: tuple[int, ...]
@@ -81,7 +78,10 @@ NOTHING = View(gaps=[], widths=[], pairs=(), detailed=_NONE)
 
 
 class Surroundings:
-    """Geometry around one arm with the other one placed where it is assumed to be."""
+    """Geometry around one arm with the other one placed where it is assumed to be.
+
+    The walls of the workspace count as one kind more, behind those of pairs.
+    """
 
     def __init__(self, cell: Cell, side: str, other: str) -> None:
         """Build the pairs.
@@ -96,11 +96,8 @@ class Surroundings:
         self._geometry = CellGeometry(cell, (side,), with_others=bool(other))
         self._own = self._geometry.slices[side]
         self._others = self._geometry.slices.get(other, slice(0, 0))
-        self._q = np.zeros(self._geometry.model.nq)
-        gripper = load_gripper(cell.guard.gripper)
-        self._levers = levers(load_arm_model(cell.arms[side].model).chain(), gripper)
-        if other:
-            self._other_levers = levers(load_arm_model(cell.arms[other].model).chain(), gripper)
+        self._place = [0.0] * int(self._geometry.model.nq)
+        self._updated: list[float] = []
         self._lower, self._upper = cell.guard.workspace_lower, cell.guard.workspace_upper
         kinds = self._geometry.kinds
         self._stops = [
@@ -108,105 +105,145 @@ class Surroundings:
             for kind in kinds
         ]
         self._widths = [kind.zone.slow - kind.zone.stop for kind in kinds]
-        self._walls = [cell.guard.workspace_slow] * 6
-        self._all_widths = [*self._widths, *self._walls]
-        # moved (kinds x joints), in one row, @ spread = how much nearer each kind may have come
-        self._spread = np.zeros((len(kinds) * self._q.size, len(kinds)))
-        for index, kind in enumerate(kinds):
-            row = self._spread[index * self._q.size : (index + 1) * self._q.size, index]
-            row[self._own] = self._levers
-            if kind.name in WITH_OTHER:
-                row[self._others] = self._other_levers
-        # way of the arm (n,) @ approaches = how much nearer each kind and the walls may come
-        self._approaches = np.stack([self._levers] * (len(kinds) + 1), axis=1)
-        for index, kind in enumerate(kinds):
-            if kind.name == OWN:
-                self._approaches[:, index] *= self._geometry.moves(index)[self._own]
-        self._measured = [-math.inf] * len(kinds)
-        self._measured_at = np.full((len(kinds), self._q.size), FAR_AWAY)
-        self._moved = np.zeros_like(self._measured_at)
-        self._moved_row = self._moved.reshape(-1)
+        self._wall_widths = [cell.guard.workspace_slow] * 6
+        self._all_widths = [*self._widths, *self._wall_widths]
+        self._zones = [*self._widths, cell.guard.workspace_slow]
+        self._with_other = tuple(i for i, kind in enumerate(kinds) if kind.name in WITH_OTHER)
+        self._set_levers(cell)
         self._pairs = [0] * len(kinds)
-        self._is_near = True
-        self._wall, self._wall_at = -math.inf, np.zeros(self._levers.size)
         self._seen = self._first = NOTHING
         self._seen_at: list[float] = []
         self._first_at: list[float] = []
-        self._acceleration, self._jerk = (
-            cell.safety.max_joint_acceleration,
-            cell.safety.max_joint_jerk,
-        )
         self._other: OtherState | None = None
-        self._uncertain: frozenset[int] = frozenset()
-        self._with_other = frozenset(i for i, kind in enumerate(kinds) if kind.name in WITH_OTHER)
+        self._their_way = 0.0
+        self._uncertain = _NONE
         self._reach = self._geometry.reach_of_pairs(side, self._with_other)
+
+    def _set_levers(self, cell: Cell) -> None:
+        """How much nearer a radian of each joint may bring each kind and the walls."""
+        gripper, kinds = load_gripper(cell.guard.gripper), self._geometry.kinds
+        own = levers(load_arm_model(cell.arms[self._side].model).chain(), gripper)
+        names = [kind.name for kind in kinds]
+        self._folded = names.index(OWN) if OWN in names else -1
+        folding = own * self._geometry.moves(self._folded)[self._own] if OWN in names else own
+        self._levers: list[float] = own.tolist()
+        self._folding: list[float] = folding.tolist()
+        rows = np.zeros((len(kinds) + 1, len(self._place)))
+        rows[:, self._own] = own
+        rows[self._folded, self._own] = folding
+        self._other_levers: list[float] = []
+        if self._other_side:
+            theirs = levers(load_arm_model(cell.arms[self._other_side].model).chain(), gripper)
+            rows[list(self._with_other), self._others] = theirs
+            self._other_levers = theirs.tolist()
+        self._clearances = Clearances(rows.tolist())
 
     def place_other(self, state: OtherState | None) -> None:
         """Assume this of the other arm from now on."""
-        self._other = state
-        self._uncertain = self._with_other if state and state.is_stale else frozenset()
-        if state is not None:
-            self._q[self._others] = state.rest
+        self._other, self._their_way = state, 0.0
+        self._uncertain = frozenset(self._with_other) if state and state.is_stale else _NONE
+        if state is None:
+            return
+        self._place[self._others] = state.rest
+        if state.is_moving:
+            self._their_way = _reach(state.posture, state.rest, self._other_levers)
 
-    def is_clear(self, q: Array, velocity: Array, dt: float) -> bool:
-        """Whether nothing can be in a slow zone where the arm comes to rest, whatever it aims for.
+    def _placed(self, q: Sequence[float]) -> list[float]:
+        """Place of all joints with the arm at a posture."""
+        place = self._place.copy()
+        place[self._own] = q
+        return place
 
-        Told from the distances measured last, without measuring again.
+    def is_allowed(
+        self,
+        q: Sequence[float],
+        here: Sequence[float],
+        there: Sequence[float],
+        dt: float,
+        enough: float,
+    ) -> bool:
+        """Whether a step may be taken as it is, told from the least that the gaps can be.
+
+        In a step a gap shrinks by no more than the joints' levers times their motion, so a gap g
+        after the step keeps the rule g >= (g + step) (1 - rate dt) where it is large enough. Only
+        what is not known to be so is measured, once, where the arm would come to rest. False:
+        that cannot be told.
+
+        Args:
+            q: posture now (n,) [rad].
+            here: where the arm comes to rest when it brakes now (n,) [rad].
+            there: where it comes to rest after the step (n,) [rad].
+            dt: length of the step [s].
+            enough: least gap there at which the tool is not too fast [m].
         """
-        if self._uncertain or self._is_near:
+        if self._uncertain:
             return False
-        a = self._acceleration
-        speed = np.abs(velocity) + a * dt
-        reach = speed * (dt + speed / a + a / self._jerk)  # twice what braking takes
-        self._q[self._own] = q
-        motion = float(reach @ self._levers)
-        own = float(np.abs(q - self._wall_at) @ self._levers)
-        return self._wall - own - motion > self._guard.workspace_slow and all(
-            gap - moved - motion > width
-            for gap, moved, width in zip(
-                self._measured, self._approach(), self._widths, strict=True
-            )
-        )
+        moved = [
+            (_reach(here, there, row), _reach(q, there, row))
+            for row in (self._levers, self._folding)
+        ]
+        place, reach, unsure = self._placed(there), self._guard.tool_speed * dt, []
+        for kind, (width, least) in enumerate(
+            zip(self._zones, self._clearances.all(place), strict=True)
+        ):
+            step, way = moved[kind == self._folded]
+            if kind in self._with_other:
+                way += self._their_way
+            share = reach / width
+            ruled = min(step / share, width) * (1.0 - share) if share < 1.0 else 0.0
+            needed = max(ruled, way, enough)
+            if least <= needed:
+                if self._clearances.is_exact(kind, least):
+                    return False
+                unsure.append((kind, needed))
+        return all(self._measure(kind, place) > needed for kind, needed in unsure)
 
-    def tool_speed(self, q: Array, velocity: Array, dt: float, limit: float) -> float:
+    def near_other(self, rest: Sequence[float]) -> str:
+        """Words of the nearest pair with the other arm at a posture; empty when none is near.
+
+        Whoever is told that the other arm is near is told also where nothing slows this one.
+        """
+        if self._uncertain:
+            return ""
+        place, near = self._placed(rest), []
+        for kind in self._with_other:
+            bound, gap = NOTICE * self._widths[kind], self._clearances.least(kind, place)
+            if gap < bound and not self._clearances.is_exact(kind, gap):
+                gap = self._measure(kind, place)
+            if gap < bound:
+                near.append((gap, kind))
+        if not near:
+            return ""
+        gap, kind = min(near)
+        return self._distance(kind, self._pairs[kind], gap)
+
+    def tool_speed(self, q: Sequence[float], velocity: Sequence[float], limit: float) -> float:
         """Speed of the grasp point [m/s]; below the limit a bound of it will do."""
-        most = float(np.abs(velocity) @ self._levers)
+        most: float = sum(map(mul, map(abs, velocity), self._levers))
         if most <= limit:
             return most
-        before = self._tool_at(q)
-        return math.dist(self._tool_at(q + velocity * dt), before) / dt
+        place, moved = self._placed(q), [0.0] * len(self._place)
+        moved[self._own] = velocity
+        self._updated = place
+        return self._geometry.tool_speed(self._side, np.array(place), np.array(moved))
 
-    def _tool_at(self, q: Array) -> list[float]:
-        """Grasp point (3,) [m] at a posture of the arm."""
-        self._q[self._own] = q
-        self._geometry.update(self._q)
-        point: list[float] = self._geometry.tool(self._side).tolist()
-        return point
-
-    def look(self, q: Array, like: View | None = None) -> View:
+    def look(self, q: Sequence[float], like: View | None = None) -> View:
         """Distances at a posture (n,) of the arm [rad], the other one at rest.
 
         Args:
             q: posture.
             like: view whose entries to repeat; else a kind that is too near is seen pair by pair.
         """
-        self._q[self._own] = q
-        place: list[float] = self._q.tolist()
+        place = self._placed(q)
         if place == self._seen_at and self._answers(self._seen, like):
             return self._seen  # where the step before ended
         if like is None and place == self._first_at and self._answers(self._first, like):
             return self._first  # where it began, and was held
-        self._geometry.update(self._q)
-        nearest = self._nearest(self._uncertain if like is None else like.detailed)
-        if like is not None:
-            detailed = like.detailed
-        else:
-            detailed = self._uncertain
-            if min(nearest, default=0.0) < -INSIDE:
-                detailed |= frozenset(i for i, gap in enumerate(nearest) if gap < -INSIDE)
-        walls = self._walls_left()
-        self._wall, self._wall_at = min(walls), np.array(q)
-        self._is_near = self._wall < self._walls[0] or any(map(lt, nearest, self._widths))
+        detailed = self._uncertain if like is None else like.detailed
+        nearest = self._nearest(place, detailed)
+        walls = self._walls_left(place)
+        if like is None and min(nearest, default=0.0) < -INSIDE:
+            detailed |= frozenset(i for i, gap in enumerate(nearest) if gap < -INSIDE)
         pairs = tuple(self._pairs)
         if detailed:
             view = self._detailed(pairs, nearest, walls, detailed)
@@ -224,40 +261,48 @@ class Surroundings:
             return seen.detailed == like.detailed
         return not (seen.detailed or self._uncertain or min(seen.gaps) < -INSIDE)
 
-    def _nearest(self, needed: frozenset[int]) -> list[float]:
+    def _nearest(self, place: list[float], needed: frozenset[int]) -> list[float]:
         """Gaps of the kinds, measured anew where they are needed or may be near.
 
-        A gap shrinks no faster than the arms move, so a kind known to be far is not measured
-        again before it may have come into its slow zone: until then the bound stands for it.
+        A kind known to be far is not measured again before it may have come into its slow zone:
+        until then the bound stands for it.
         """
-        moved = self._approach()
-        least = list(map(sub, self._measured, moved))
+        least = []
         for kind, width in enumerate(self._widths):
-            if (least[kind] > width or moved[kind] <= UNMOVED) and kind not in needed:
-                continue
-            least[kind] = self._measure(kind)
+            gap = self._clearances.least(kind, place)
+            if kind in needed or not (gap > width or self._clearances.is_exact(kind, gap)):
+                gap = self._measure(kind, place)
+            least.append(gap)
         return least
 
-    def _measure(self, kind: int) -> float:
-        """Gap of a kind at the posture of the last update [m]."""
-        geometry = self._geometry
-        distance, self._pairs[kind] = geometry.kinds[kind].nearest(geometry.model, geometry.data)
-        self._measured[kind] = gap = distance - self._stops[kind]
-        self._measured_at[kind] = self._q
+    def _measure(self, kind: int, place: list[float]) -> float:
+        """Gap of a kind, or of the nearest wall, at a place [m]."""
+        if place != self._updated:
+            self._geometry.update(np.array(place))
+            self._updated = place
+        if kind == len(self._pairs):
+            gap = min(self._tool_walls())
+        else:
+            entry = self._geometry.kinds[kind]
+            distance, self._pairs[kind] = entry.nearest(self._geometry.model, self._geometry.data)
+            gap = distance - self._stops[kind]
+        self._clearances.note(kind, gap, place)
         return gap
 
-    def _walls_left(self) -> list[float]:
+    def _walls_left(self, place: list[float]) -> list[float]:
+        """Gap of each wall of the workspace [m]; far from all of them the bound of the nearest."""
+        kind = len(self._pairs)
+        least = self._clearances.least(kind, place)
+        if least > self._guard.workspace_slow:
+            return [least] * 6
+        self._measure(kind, place)
+        return self._tool_walls()
+
+    def _tool_walls(self) -> list[float]:
         """Gap of each wall of the workspace at the posture of the last update [m]."""
         x, y, z = self._geometry.tool(self._side).tolist()
         low, high = self._lower, self._upper
         return [x - low[0], y - low[1], z - low[2], high[0] - x, high[1] - y, high[2] - z]
-
-    def _approach(self) -> list[float]:
-        """How much nearer each kind may have come since it was measured [m]."""
-        np.subtract(self._q, self._measured_at, out=self._moved)
-        np.abs(self._moved, out=self._moved)
-        approach: list[float] = (self._moved_row @ self._spread).tolist()
-        return approach
 
     def tightest(self, here: View, there: View, dt: float) -> tuple[float, int]:
         """Share of the way from one stopping posture to the next that is allowed, and by what.
@@ -281,7 +326,9 @@ class Surroundings:
                     least, tightest = share, entry
         return least, tightest
 
-    def along(self, wanted: Array, rest: Array, view: View, entry: int, kept: float) -> Array:
+    def along(
+        self, wanted: Array, rest: Sequence[float], view: View, entry: int, kept: float
+    ) -> Array:
         """Velocity (n,) that goes along a surface in place of into it; the wanted one elsewhere.
 
         An arm slides along what is worked on and along the walls of its workspace. In front of
@@ -297,14 +344,15 @@ class Surroundings:
         kind, pair = view.source(entry)
         if kind >= 0 and self._geometry.kinds[kind].name not in SURFACES:
             return wanted
-        self._q[self._own] = rest
+        place = self._placed(rest)
         if kind < 0:
             sign = 1.0 if pair < 3 else -1.0
-            slope = sign * self._geometry.tool_slope(self._side, pair % 3, self._q)[self._own]
+            slope = sign * self._geometry.tool_slope(self._side, pair % 3, np.array(place))
         else:
-            if np.abs(self._measured_at[kind] - self._q).max() > UNMOVED:
-                self._gaps(rest, (kind,))  # something on the way was looked at since
-            slope = self._geometry.slope(kind, pair, self._q)[self._own]
+            if not self._clearances.is_exact(kind, self._clearances.least(kind, place)):
+                self._measure(kind, place)  # something on the way was looked at since
+            slope = self._geometry.slope(kind, pair, np.array(place))
+        self._updated, slope = place, slope[self._own]
         approach = float(slope @ wanted)
         steepness = float(slope @ slope)
         if approach >= 0.0 or steepness < FLATTEST:
@@ -313,7 +361,13 @@ class Surroundings:
         return aside
 
     def least_gap(
-        self, q: Array, velocity: Array, rest: Array, here: View, there: View, enough: float
+        self,
+        q: Sequence[float],
+        velocity: Sequence[float],
+        rest: Sequence[float],
+        here: View,
+        there: View,
+        enough: float,
     ) -> float:
         """Smallest gap [m] on the way to rest, its end included; -inf where it is not allowed.
 
@@ -328,22 +382,23 @@ class Surroundings:
             enough: gap above which it does not matter how large it is [m].
         """
         least = min(there.gaps)
-        way, other = rest - q, self._other
-        if not self._may_meet(np.abs(way), there):
-            return least
+        way, other = list(map(sub, rest, q)), self._other
         watched = self._nearing(way, there, max(min(least, enough), 0.0))
         if not watched:
             return least
         allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in watched]
-        longest = float(np.abs(way).max())
+        longest = max(map(abs, way))
         if other is not None and other.is_moving:
-            longest = max(longest, float(np.abs(other.rest - other.posture).max()))
+            longest = max(longest, *map(abs, map(sub, other.rest, other.posture)))
         pieces = min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
-        for share, gone in _braking(way.tolist(), velocity.tolist(), pieces):
+        for share, gone in _braking(way, velocity, pieces):
             if other is not None and other.is_moving:
                 left = (1.0 - share) ** 2
-                self._q[self._others] = other.rest - left * (other.rest - other.posture)
-            posture = q + gone * way
+                self._place[self._others] = [
+                    end - left * (end - now)
+                    for end, now in zip(other.rest, other.posture, strict=True)
+                ]
+            posture = [a + part * b for a, part, b in zip(q, gone, way, strict=True)]
             gaps = (
                 self.look(posture, here).gaps if there.detailed else self._gaps(posture, watched)
             )
@@ -352,10 +407,10 @@ class Surroundings:
                 least = -math.inf
                 break
         if other is not None and other.is_moving:
-            self._q[self._others] = other.rest
+            self._place[self._others] = other.rest
         return least
 
-    def surely_left(self, q: Array, rest: Array, there: View) -> float:
+    def surely_left(self, q: Sequence[float], rest: Sequence[float], there: View) -> float:
         """What `least_gap` finds at least [m], told without a look; not positive where it cannot.
 
         Args:
@@ -363,54 +418,44 @@ class Surroundings:
             rest: where it stops (n,) [rad].
             there: view of ``rest``.
         """
-        return 0.0 if there.detailed else min(self._left(rest - q, there))
+        return 0.0 if there.detailed else min(self._left(map(sub, rest, q), there))
 
-    def _left(self, way: Array, there: View) -> list[float]:
-        """Gap of each entry that is left at least on a way to the posture of a view [m]."""
-        other = self._other
-        theirs = 0.0
-        if other is not None and other.is_moving:
-            theirs = float(np.abs(other.rest - other.posture) @ self._other_levers)
-        *own, walls = (np.abs(way) @ self._approaches).tolist()
-        if theirs > 0.0:
-            for kind in self._with_other:
-                own[kind] += theirs
-        count = len(own)
-        return [*map(sub, there.gaps, own), min(there.gaps[count:]) - walls]
+    def _left(self, way: Iterable[float], there: View) -> list[float]:
+        """Gap of each entry that is left at least on a way to the posture of a view [m].
 
-    def _nearing(self, way: Array, there: View, least: float) -> list[int]:
-        """Entries that may come below a gap [m] on a way to the posture of a view."""
+        The last entry stands for all walls.
+        """
+        lengths, count = list(map(abs, way)), len(self._pairs)
+        moved, folded = sum(map(mul, lengths, self._levers)), sum(map(mul, lengths, self._folding))
+        left = [gap - moved for gap in (*there.gaps[:count], min(there.gaps[count:]))]
+        left[self._folded] += moved - folded
+        for kind in self._with_other:
+            left[kind] -= self._their_way
+        return left
+
+    def _nearing(self, way: Sequence[float], there: View, least: float) -> list[int]:
+        """Entries that may come below a gap [m] on a way to the posture of a view.
+
+        There are none where nothing can come below its stop distance.
+        """
         if there.detailed:
             return list(range(len(there.gaps)))
         *left, wall = self._left(way, there)
+        if min(*left, wall) >= 0.0:
+            return []
         nearing = [kind for kind, gap in enumerate(left) if gap < least]
         if wall < least:
             nearing += range(len(left), len(there.gaps))
         return nearing
 
-    def _gaps(self, q: Array, entries: Sequence[int]) -> list[float]:
+    def _gaps(self, q: Sequence[float], entries: Sequence[int]) -> list[float]:
         """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m]."""
-        self._q[self._own] = q
-        self._geometry.update(self._q)
-        count = len(self._measured)
-        gaps = [self._measure(kind) for kind in entries if kind < count]
-        return gaps if len(gaps) == len(entries) else gaps + self._walls_left()
-
-    def _may_meet(self, way: Array, there: View) -> bool:
-        """Whether something may come too near on a way that ends where it does not."""
-        own, nearest = float(way @ self._levers), min(there.gaps)
-        other = self._other
-        if other is None:
-            return nearest < own
-        both = own
-        if other.is_moving:
-            both += float(np.abs(other.rest - other.posture) @ self._other_levers)
-        if nearest >= both:
-            return False
-        return any(
-            gap < own or (gap < both and there.source(entry)[0] in self._with_other)
-            for entry, gap in enumerate(there.gaps)
-        )
+        place, count = self._placed(q), len(self._pairs)
+        gaps = [self._measure(kind, place) for kind in entries if kind < count]
+        if len(gaps) < len(entries):
+            self._measure(count, place)
+            gaps += self._tool_walls()
+        return gaps
 
     def words(self, here: View, entry: int) -> str:
         """What an entry of a view is, its distance and its bounds."""
@@ -428,13 +473,10 @@ class Surroundings:
                 "was never seen" if np.isinf(other.age) else f"was last seen {other.age:.2f} s ago"
             )
             return f"{self._other_side} arm {age}: it may be anywhere it can reach"
-        entry_kind = self._geometry.kinds[kind]
-        first, second = entry_kind.labels[pair]
-        zone = entry_kind.zone
-        distance = here.gaps[entry] + self._stops[kind]
+        zone = self._geometry.kinds[kind].zone
         return (
-            f"{first} comes to {_mm(distance)} from {second}: slowed below "
-            f"{_mm(zone.slow)}, stopped at {_mm(zone.stop)}"
+            f"{self._distance(kind, pair, here.gaps[entry])}: slowed below {_mm(zone.slow)}, "
+            f"stopped at {_mm(zone.stop)}"
         )
 
     def words_of_other(self, here: View, entry: int) -> str:
@@ -445,11 +487,19 @@ class Surroundings:
         if here.source(entry)[0] in self._with_other:
             return ""
         near = [
-            (gap, index)
+            (gap, *here.source(index))
             for index, (gap, width) in enumerate(zip(here.gaps, here.widths, strict=True))
             if gap < NOTICE * width and here.source(index)[0] in self._with_other
         ]
-        return f"; {self.words(here, min(near)[1])}" if near else ""
+        if not near:
+            return ""
+        gap, kind, pair = min(near)
+        return self._distance(kind, pair, gap)
+
+    def _distance(self, kind: int, pair: int, gap: float) -> str:
+        """Words of a pair and its distance."""
+        first, second = self._geometry.kinds[kind].labels[pair]
+        return f"{first} comes to {_mm(gap + self._stops[kind])} from {second}"
 
     def _detailed(
         self,
@@ -475,7 +525,7 @@ class Surroundings:
             sizes.append(len(found))
         return View(
             gaps=gaps + walls,
-            widths=widths + self._walls,
+            widths=widths + self._wall_widths,
             pairs=pairs,
             detailed=detailed,
             sizes=tuple(sizes),
@@ -483,7 +533,7 @@ class Surroundings:
 
 
 def _braking(
-    ways: list[float], velocities: list[float], pieces: int
+    ways: Sequence[float], velocities: Sequence[float], pieces: int
 ) -> Iterator[tuple[float, list[float]]]:
     """Share of the time and of each joint's way that has passed after each piece but the last.
 
@@ -497,6 +547,12 @@ def _braking(
     for piece in range(1, pieces):
         share = piece / pieces
         yield share, [1.0 - max(1.0 - share * last / time, 0.0) ** 2 for time in times]
+
+
+def _reach(start: Sequence[float], end: Sequence[float], levers: Sequence[float]) -> float:
+    """How far any point of an arm gets at most from one posture to another [m]."""
+    reach: float = sum(map(mul, map(abs, map(sub, end, start)), levers))
+    return reach
 
 
 def _mm(distance: float) -> str:
