@@ -124,7 +124,7 @@ class DistanceGuard:
         if max(map(abs, aims)) < AT_REST:
             return GuardVerdict(velocity=wanted, near=around.near_other(here))
         aim, reason = wanted, ""
-        speed = around.tool_speed(place, aims, most)
+        speed = around.tool_speed(place, aims, dt, most)
         if speed > most:
             aim = wanted * (most / speed)
             reason = f"{self.side} tool is slowed from {speed:.2f} to {most:g} m/s"
@@ -196,7 +196,7 @@ class DistanceGuard:
         around, aims = self._around, velocity.tolist()
         gap = around.surely_left(step.place, rest, there)
         fastest = CREEP + max(gap, 0.0) / TRACKING
-        speed = around.tool_speed(step.place, aims, fastest)
+        speed = around.tool_speed(step.place, aims, step.dt, fastest)
         if gap <= 0.0 or speed > fastest:
             enough = TRACKING * (speed - CREEP)
             gap = around.least_gap(step.place, step.velocity, rest, here, there, enough)

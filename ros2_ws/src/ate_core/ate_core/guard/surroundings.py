@@ -217,12 +217,15 @@ class Surroundings:
         gap, kind = min(near)
         return self._distance(kind, self._pairs[kind], gap)
 
-    def tool_speed(self, q: Sequence[float], velocity: Sequence[float], limit: float) -> float:
-        """Speed of the grasp point [m/s]; below the limit a bound of it will do."""
+    def tool_speed(
+        self, q: Sequence[float], velocity: Sequence[float], dt: float, limit: float
+    ) -> float:
+        """Speed of the grasp point half a step on [m/s]; below the limit a bound of it will do."""
         most: float = sum(map(mul, map(abs, velocity), self._levers))
         if most <= limit:
             return most
-        place, moved = self._placed(q), [0.0] * len(self._place)
+        half = [angle + 0.5 * dt * speed for angle, speed in zip(q, velocity, strict=True)]
+        place, moved = self._placed(half), [0.0] * len(self._place)
         moved[self._own] = velocity
         self._updated = place
         return self._geometry.tool_speed(self._side, np.array(place), np.array(moved))
