@@ -1,20 +1,12 @@
-"""Differential inverse kinematics of one arm: a QP in a box, by pinocchio and DAQP.
+"""Differential inverse kinematics of one arm: a QP in a box per tick, by pinocchio and DAQP.
 
-With e the pose error of the tool (linear first, axes of the base), J its Jacobian, W weights,
-
-    min  1/2 |W (J dq - e)|^2 + 1/2 (mu + c |W e|^2) |dq|^2 + 1/2 w |dq - dq_rest|^2
-    s.t. lower <= dq <= upper
-
-The box is the intersection of the position limits with the speed limits times the step. The
-damping grows with the error (after Sugihara, "Solvability-unconcerned inverse kinematics", T-RO
-2011): without it the elbow chatters at full speed when the target is out of reach. dq_rest is a
-slow pull to a resting posture that decides what the pose leaves free.
+What is solved stands in `pose_qp.py`. The box is the intersection of the position limits with the
+speed limits times the step.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import daqp
 import numpy as np
 import pinocchio as pin
 from numpy.typing import ArrayLike, NDArray
@@ -23,10 +15,14 @@ from ate_core.arm_model import ArmModel, load_arm_model
 from ate_core.contract import SafetyConfig
 from ate_core.devices import DEFAULT_MODEL, ArmConfig
 from ate_core.errors import ContractError, UsageError
+from ate_teleop.pose_qp import PoseCost, PoseQP
 
 Array = NDArray[np.float64]
-_SOLVED = 1
-"""DAQP's exit flag for an optimal solution."""
+_NEAR = 1e-6
+"""Distance from a bound that counts as none [rad]."""
+_STILL = 1e-12
+"""Squared step that counts as none [rad^2]."""
+_AXES_OF_BASE = pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +41,10 @@ class IkConfig:
     """Posture the free degree of freedom is pulled to (n) [rad]."""
     tool_length: float
     """Flange to tool along the flange's z [m]."""
-    rotation_weight: float = 0.3
-    """Metres of error that one radian of error is worth [m/rad]."""
-    damping: float = 1e-6
-    """Damping at no error, mu."""
-    error_damping: float = 5.0
-    """Damping per squared weighted error, c; cures the chatter out of reach [1/m^2]."""
-    posture_weight: float = 1e-4
-    """Weight of the pull to the rest posture, w."""
-    posture_gain: float = 1.0
-    """Speed of the pull per distance [1/s]."""
-    posture_speed: float = 0.3
-    """Largest speed of the pull; a faster one switches back and forth [rad/s]."""
+    cost: PoseCost = field(default_factory=PoseCost)
+    """What the solver weighs against the pose error."""
     recovery_speed: float = 0.3
     """Speed at which a joint found outside its limits is led back [rad/s]."""
-    max_iterations: int = 2
-    """QPs per tick."""
-    good_error: float = 2e-4
-    """Weighted error at which no further QP is solved in this tick [m]."""
 
     def __post_init__(self) -> None:
         for name in ("upper", "speed", "rest"):
@@ -124,23 +106,20 @@ class ArmIK:
                 f"the URDF of {model.name} has {joints} joint angles, the limits name "
                 f"{len(config.lower)}: give those of this arm"
             )
-        self._no_rows = np.zeros((0, joints))
-        self._no_sense = np.zeros(joints, dtype=np.int32)
-        flange = self._model.getFrameId(model.tip)
-        wrist = self._model.frames[flange].parentJoint
-        tool = pin.SE3(np.eye(3), np.array([0.0, 0.0, config.tool_length]))
-        placement = self._model.frames[flange].placement * tool
-        self._tool = self._model.addFrame(
-            pin.Frame("tool", wrist, flange, placement, pin.FrameType.OP_FRAME)
-        )
-        self._data = self._model.createData()
-        self._lower = np.array(config.lower)
-        self._upper = np.array(config.upper)
+        self._tool = _add_tool(self._model, model.tip, config.tool_length)
+        self._data, self._spare_data = self._model.createData(), self._model.createData()
+        pose = self._data.oMf[self._tool]
+        self._position, self._rotation = pose.translation, pose.rotation  # views: they follow it
+        self._limits = np.array([config.lower, config.upper])
         self._speed = np.array(config.speed)
         self._rest = np.array(config.rest)
-        w = config.rotation_weight
-        self._weights = np.array([1.0, 1.0, 1.0, w, w, w])
-        self._place(np.clip(self._rest, self._lower, self._upper))
+        self._qp = PoseQP(config.cost, joints)
+        self._velocity, self._midway = np.zeros((2, joints))
+        self._offset, self._twist = self._qp.error[:3], self._qp.error[3:]
+        self._rotated = np.empty((3, 3))
+        self._box, self._floor, self._ceiling = np.empty((3, 2, joints))
+        self._dt = 0.0
+        self.seed(np.clip(self._rest, *self._limits))
 
     @property
     def q(self) -> Array:
@@ -149,97 +128,88 @@ class ArmIK:
 
     def seed(self, q: ArrayLike) -> None:
         """Start from a measured posture (n,) [rad]; it may lie outside the limits."""
-        q = np.asarray(q, dtype=np.float64)
+        q = np.array(q, dtype=np.float64)
         if q.shape != self._rest.shape or not np.isfinite(q).all():
             raise UsageError(f"ik seed is {q}; need {self._rest.size} finite angles")
-        self._place(q.copy())
+        self._velocity[:] = self._midway[:] = self._squared_step = 0.0
+        self._place(q)
 
     def tool_pose(self, q: ArrayLike) -> Array:
         """Transform (4, 4) from the tool to the base at a posture (n,) [rad]."""
-        pin.framesForwardKinematics(self._model, self._data, np.asarray(q, dtype=np.float64))
-        return np.array(self._data.oMf[self._tool].homogeneous)
+        data = self._spare_data
+        pin.framesForwardKinematics(self._model, data, np.asarray(q, dtype=np.float64))
+        return np.array(data.oMf[self._tool].homogeneous)
 
     def step(self, target: Array, dt: float) -> IkResult:
         """Move towards `target` (4, 4) tool to base for one tick of `dt` [s]."""
-        start = self._q
-        lower, upper = self._box(start, dt)
-        error = self._error(target)
-        solved = True
-        for _ in range(self._config.max_iterations):
-            dq = self._solve(error, start, lower, upper, dt)
-            if dq is None:
-                self._place(start)
-                error, solved = self._error(target), False
-                break
-            # Clipped again, because the solver's own tolerance is 1e-6.
-            self._place(start + np.clip(self._q + dq - start, lower, upper))
-            error = self._error(target)
-            weighted = error * self._weights
-            if float(weighted @ weighted) < self._config.good_error**2:
-                break
-        return self._report(start, error, solved, dt)
-
-    def _box(self, start: Array, dt: float) -> tuple[Array, Array]:
-        """Bounds (n,) of this tick's motion; lower <= upper even from outside the limits."""
-        reach = self._speed * dt
-        recovery = np.minimum(self._config.recovery_speed * dt, reach)
-        return (
-            np.clip(self._lower - start, -reach, recovery),
-            np.clip(self._upper - start, -recovery, reach),
+        start, goal = self._q, (target[:3, 3], target[:3, :3])
+        box = self._bound(start, dt)
+        self._compare(*goal)
+        # The Jacobian in the middle of the way, as far as that is known: a step along it is exact
+        # to one more order.
+        jacobian = pin.computeFrameJacobian(
+            self._model, self._spare_data, start + self._midway, self._tool, _AXES_OF_BASE
         )
+        answer = self._qp.solve(jacobian, start - self._rest, self._velocity, dt, box)
+        step, held = answer or (np.zeros_like(start), [])
+        self._expect(step, dt)
+        self._place(start + step)
+        self._compare(*goal)
+        return self._report(held, answer is not None)
+
+    def _expect(self, step: Array, dt: float) -> None:
+        """Expect of the next tick as much of this one's motion as this had of the last one's.
+
+        A hand that moves smoothly makes it nearly all, noise makes it nothing.
+        """
+        squared = float(step @ step)
+        alike = float(step @ self._velocity) * dt
+        share = max(alike, 0.0) / max(squared, self._squared_step, _STILL)
+        self._squared_step = squared
+        np.multiply(step, 0.5 * share, self._midway)
+        np.multiply(step, 1.0 / dt, self._velocity)
+
+    def _bound(self, start: Array, dt: float) -> Array:
+        """Bounds (2, n) of this tick's motion; lower <= upper even from outside the limits."""
+        if dt != self._dt:
+            self._dt = dt
+            reach = self._speed * dt
+            recovery = np.minimum(self._config.recovery_speed * dt, reach)
+            self._floor[:] = -reach, -recovery
+            self._ceiling[:] = recovery, reach
+        np.subtract(self._limits, start, self._box)
+        np.maximum(self._box, self._floor, out=self._box)
+        np.minimum(self._box, self._ceiling, out=self._box)
+        box: Array = self._box
+        return box
 
     def _place(self, q: Array) -> None:
-        """Make `q` (n,) the present posture, with its tool pose and Jacobian (6, n)."""
-        # These three calls, in this order: computeFrameJacobian leaves joint placements stale.
-        pin.computeJointJacobians(self._model, self._data, q)
-        pose = pin.updateFramePlacement(self._model, self._data, self._tool)
-        self._jacobian = pin.getFrameJacobian(
-            self._model, self._data, self._tool, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
-        )
-        # Copies: the solver's data changes below them.
-        self._position, self._rotation = pose.translation.copy(), pose.rotation.copy()
+        """Make `q` (n,) the present posture, with its tool pose."""
+        pin.forwardKinematics(self._model, self._data, q)
+        pin.updateFramePlacement(self._model, self._data, self._tool)
         self._q = q
 
-    def _error(self, target: Array) -> Array:
-        """Pose error (6,) of the present posture, along the base's axes."""
-        error = np.empty(6)
-        error[:3] = target[:3, 3] - self._position
-        error[3:] = pin.log3(target[:3, :3] @ self._rotation.T)
-        return error
+    def _compare(self, place: Array, turn: Array) -> None:
+        """Take the error of the present pose to a place (3,) and rotation (3, 3) of the base."""
+        np.subtract(self._position, place, self._offset)
+        np.dot(self._rotation, turn.T, self._rotated)
+        np.multiply(pin.log3(self._rotated), self._config.cost.rotation_weight, self._twist)
 
-    def _solve(
-        self, error: Array, start: Array, lower: Array, upper: Array, dt: float
-    ) -> Array | None:
-        """Step (n,) of one QP from the present posture, or None when the solver fails."""
-        config = self._config
-        weighted_error = error * self._weights
-        weighted_jacobian = self._jacobian * self._weights[:, None]
-        rest_speed = np.clip(
-            config.posture_gain * (self._rest - start), -config.posture_speed, config.posture_speed
-        )
-        done = self._q - start
-        rest_step = rest_speed * dt - done
-        damping = config.damping + config.error_damping * float(weighted_error @ weighted_error)
-        hessian = weighted_jacobian.T @ weighted_jacobian
-        hessian.flat[:: len(hessian) + 1] += damping + config.posture_weight
-        gradient = -(weighted_jacobian.T @ weighted_error) - config.posture_weight * rest_step
-        dq, _, flag, _ = daqp.solve(
-            hessian, gradient, self._no_rows, upper - done, lower - done, self._no_sense
-        )
-        return dq if flag == _SOLVED and np.isfinite(dq).all() else None
-
-    def _report(self, start: Array, error: Array, solved: bool, dt: float) -> IkResult:
-        near, q = 1e-6, self._q
-        limited = (q <= self._lower + near) | (q >= self._upper - near)
-        fast = (np.abs(q - start) >= self._speed * dt - near) & ~limited
+    def _report(self, held: list[int], solved: bool) -> IkResult:
+        x, y, z, a, b, c = self._qp.error.tolist()
+        at_limit = [joint for joint in held if self._is_at_limit(joint)]
         return IkResult(
-            q=q.copy(),
-            position_error=math.hypot(*error[:3].tolist()),
-            rotation_error=math.hypot(*error[3:].tolist()),
-            at_limit=_indices(limited),
-            at_speed=_indices(fast),
+            q=self._q.copy(),
+            position_error=math.hypot(x, y, z),
+            rotation_error=math.hypot(a, b, c) / self._config.cost.rotation_weight,
+            at_limit=tuple(at_limit),
+            at_speed=tuple([joint for joint in held if joint not in at_limit]),
             solved=solved,
         )
+
+    def _is_at_limit(self, joint: int) -> bool:
+        angle, (lower, upper) = self._q[joint], self._limits[:, joint]
+        return bool(angle <= lower + _NEAR or angle >= upper - _NEAR)
 
 
 def _arm_alone(model: ArmModel) -> pin.Model:
@@ -249,5 +219,12 @@ def _arm_alone(model: ArmModel) -> pin.Model:
     return pin.buildReducedModel(whole, others, pin.neutral(whole))
 
 
-def _indices(flags: NDArray[np.bool_]) -> tuple[int, ...]:
-    return tuple(np.flatnonzero(flags).tolist())
+def _add_tool(model: pin.Model, tip: str, length: float) -> int:
+    """Number of a new frame `length` [m] along the tip's z."""
+    flange = model.getFrameId(tip)
+    placement = model.frames[flange].placement * pin.SE3(np.eye(3), np.array([0.0, 0.0, length]))
+    wrist = model.frames[flange].parentJoint
+    number: int = model.addFrame(
+        pin.Frame("tool", wrist, flange, placement, pin.FrameType.OP_FRAME)
+    )
+    return number

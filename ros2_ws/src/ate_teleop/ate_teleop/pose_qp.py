@@ -1,0 +1,128 @@
+"""The quadratic program of one tick: bring the tool to its target, within a box.
+
+With e the pose error of the tool, J its Jacobian and W weights,
+
+    min  1/2 |W (J dq - e)|^2 + 1/2 mu |dq|^2 + 1/2 w |dq - v_rest dt|^2
+         + 1/2 c |W e|^2 |dq - k v dt|^2
+    s.t. lower <= dq <= upper
+
+v_rest is a slow pull to a resting posture, which decides what the pose leaves free. The last term
+is a price on leaving the present velocity v that grows with the error: without it joints turn
+about in every tick, at full speed, while the target is out of reach (after Sugihara,
+"Solvability-unconcerned inverse kinematics", T-RO 2011, where the arm is pulled to a standstill;
+that slows down an arm which only lags behind a fast hand).
+"""
+
+import math
+from dataclasses import dataclass
+
+import daqp
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Step = tuple[Array, list[int]]
+"""Motion (n,) [rad], and the joints (from 0) that a bound holds."""
+_NEAR = 1e-6
+"""Distance from a bound that counts as none [rad]."""
+_SOLVED = 1
+"""DAQP's exit flag for an optimal solution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseCost:
+    """Weights of the terms."""
+
+    rotation_weight: float = 0.3
+    """Metres of error that one radian of error is worth [m/rad]."""
+    damping: float = 1e-6
+    """Weight of any motion, mu."""
+    posture_weight: float = 3e-5
+    """Weight of the pull to the rest posture, w."""
+    posture_gain: float = 1.0
+    """Speed of the pull per distance [1/s]."""
+    posture_speed: float = 0.3
+    """Largest speed of the pull while the tool rests at its target [rad/s]."""
+    posture_pace: float = 4.0
+    """How much faster it may be per weighted error and time of a tick [1/m]."""
+    steadiness: float = 0.3
+    """Weight of keeping the velocity, per squared weighted error, c [1/m^2]."""
+    kept_velocity: float = 0.7
+    """Share of the velocity that is kept, k; with all of it the arm swings past the reach."""
+
+
+class PoseQP:
+    """Assembles the program in place and solves it.
+
+    On matrices of this size nearly all time is what each call of a library costs. So the arrays
+    are made once, and one product of the table [W J, -W e] with itself gives Hessian, gradient
+    and squared error.
+    """
+
+    def __init__(self, cost: PoseCost, joints: int) -> None:
+        self._cost = cost
+        w = cost.rotation_weight
+        self._weights = np.array([[1.0], [1.0], [1.0], [w], [w], [w]])
+        table = np.empty((6, joints + 1))
+        self._table, self._transposed = table, table.T
+        self._jacobian = table[:, :joints]
+        self.error = table[:, joints]
+        """Where the caller puts the weighted error with its sign changed, -W e (6,) [m]."""
+        products = np.empty((joints + 1, joints + 1))
+        self._products, self._square = products, products[:joints, :joints]
+        self._slope, self._squared_error = products[joints, :joints], products[joints, joints:]
+        self._hessian = np.empty((joints, joints))
+        self._diagonal = self._hessian.reshape(-1)[:: joints + 1]
+        self._gradient, self._term = np.empty((2, joints))
+        self._no_rows = np.zeros((0, joints))
+        self._no_sense = np.zeros(joints, dtype=np.int32)
+
+    def solve(
+        self, jacobian: Array, from_rest: Array, velocity: Array, dt: float, box: Array
+    ) -> Step | None:
+        """Step for the error that stands in `error`, or None when the solver fails.
+
+        Args:
+            jacobian: of the tool (6, n), along the axes of the error.
+            from_rest: way from the rest posture (n,) [rad].
+            velocity: of the last tick (n,) [rad/s].
+            dt: length of the tick [s].
+            box: least and largest step (2, n) [rad].
+        """
+        if not self._assemble(jacobian, from_rest, velocity, dt):
+            return None
+        step, _, flag, _ = daqp.solve(
+            self._hessian, self._gradient, self._no_rows, box[1], box[0], self._no_sense
+        )
+        if flag != _SOLVED:
+            return None
+        # Clipped, because the solver's own tolerance is 1e-6.
+        np.maximum(step, box[0], out=step)
+        np.minimum(step, box[1], out=step)
+        least, most = box.tolist()
+        held = [
+            joint
+            for joint, way in enumerate(step.tolist())
+            if not least[joint] + _NEAR < way < most[joint] - _NEAR
+        ]
+        return step, held
+
+    def _assemble(self, jacobian: Array, from_rest: Array, velocity: Array, dt: float) -> bool:
+        """Write Hessian and gradient; whether the error is a number."""
+        cost, gradient, term = self._cost, self._gradient, self._term
+        np.multiply(jacobian, self._weights, self._jacobian)
+        np.dot(self._transposed, self._table, self._products)
+        squared = self._squared_error.item()
+        if not math.isfinite(squared):
+            return False
+        steadiness = cost.steadiness * squared
+        np.copyto(self._hessian, self._square)
+        self._diagonal += cost.damping + cost.posture_weight + steadiness
+        fastest = cost.posture_speed + cost.posture_pace * math.sqrt(squared) / dt
+        away = math.sqrt(from_rest @ from_rest)
+        speed = min(cost.posture_gain, fastest / away) if away > 0.0 else 0.0
+        np.multiply(from_rest, cost.posture_weight * speed * dt, gradient)
+        np.multiply(velocity, steadiness * cost.kept_velocity * dt, term)
+        gradient -= term
+        gradient += self._slope
+        return True
