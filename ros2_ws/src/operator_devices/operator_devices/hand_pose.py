@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from operator_devices.recentring import RecentringWatch
+
 Matrix = NDArray[np.float64]
 
 TRANSFORM_ARKIT_TO_HEADSET: Matrix = np.array(
@@ -109,6 +111,7 @@ class HandTracker:
         self._session = 0
         self._previous: tuple[Matrix, Matrix] | None = None  # wrist and head, this session only
         self._changed_ns: int | None = None  # None until the wrist first moved in this session
+        self._recentring = RecentringWatch()
         self.rejected = 0
         """Poses refused because they were not finite or not a proper rotation."""
 
@@ -122,6 +125,7 @@ class HandTracker:
         self._session += 1
         self._previous = None
         self._changed_ns = None
+        self._recentring.reset()
 
     def lose(self) -> None:
         """Marks the hand as lost, for when the stream itself went away."""
@@ -140,8 +144,10 @@ class HandTracker:
                 return self._sample
             wrist, head = self._previous
         if self._previous is not None:
-            if self._jumped(wrist, head, self._previous, now_ns):
+            moved = self._recentring.moved(wrist, head, now_ns * 1e-9)
+            if moved or self._jumped(wrist, head, self._previous, now_ns):
                 self._session += 1
+                self._recentring.reset()
             if not np.array_equal(wrist, self._previous[0]):
                 self._changed_ns = now_ns
         self._previous = (wrist, head)
@@ -167,7 +173,7 @@ class HandTracker:
     def _jumped(
         self, wrist: Matrix, head: Matrix, previous: tuple[Matrix, Matrix], now_ns: int
     ) -> bool:
-        """Whether wrist or head moved further than a person can: re-centred, or hands swapped."""
+        """Whether wrist or head moved further than a person can: hands swapped, for instance."""
         elapsed = 0.0 if self._changed_ns is None else (now_ns - self._changed_ns) * 1e-9
         allowed = self._config.jump_distance + self._config.jump_speed * min(elapsed, 0.1)
         pairs = ((wrist, previous[0]), (head, previous[1]))

@@ -1,0 +1,167 @@
+"""Tells a moved origin of the headset's frame from a moving person.
+
+A re-centring moves head and wrist by one and the same rigid transform, from one pose to the next.
+No person does: what head and hand share, a lean or a step, they share smoothly, and what comes
+suddenly, they do not share. So each of the two is foretold from its last step; where the head
+leaves that forecast and the wrist leaves its own in the same way, the frame has moved.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.geometry import rotation_exp, rotation_log
+
+Array = NDArray[np.float64]
+
+_REMEMBERED = 4
+"""Jolts kept of each of the two; head and wrist may change in different messages."""
+_LONGEST_GAP = 10.0
+"""Poses left out in a row that a forecast still spans; a longer silence ends the session."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecentringConfig:
+    """Which departure from a forecast is no motion of a person."""
+
+    acceleration: float = 4.0
+    """Of the head, above which a departure is looked at; walking has 3 [m/s^2]."""
+    turn_acceleration: float = 42.0
+    """The same for its rotation [rad/s^2]."""
+    distance: float = 5e-4
+    """Least departure looked at; also that of one pose at `acceleration` [m]."""
+    angle: float = 5e-3
+    """The same for the rotation [rad]."""
+    violence: float = 6.0
+    """A departure so many times larger is no head's, whatever the wrist does."""
+    likeness: float = 0.5
+    """Part of the head's departure by which that of the wrist may differ from it."""
+    noise_distance: float = 3e-4
+    """Difference that noise makes [m]."""
+    noise_angle: float = 2.6e-3
+    """The same for the rotation [rad]."""
+    period: float = 1.0 / 90.0
+    """Nominal time between two poses [s]."""
+    window: float = 0.03
+    """Time within which the departures of head and wrist count as one; a wrist that was not seen
+    has so much longer [s]."""
+    largest_distance: float = 4e-3
+    """Departure looked at after any gap in the poses [m]."""
+    largest_angle: float = 0.03
+    """The same for the rotation [rad]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Jolt:
+    """How one pose differs from its forecast, in the headset frame."""
+
+    time: float
+    """When it was seen [s]."""
+    expected: Array
+    """(3,) position foretold [m]."""
+    seen: Array
+    """(3,) position [m]."""
+    turn: Array
+    """(3,) rotation vector from the orientation foretold to the one seen [rad]."""
+    gap: float
+    """Nominal periods since the pose before; at least 1."""
+
+
+class _Forecast:
+    """Foretells one body from its last step, and tells how it departs from that."""
+
+    def __init__(self, config: RecentringConfig) -> None:
+        self._config = config
+        self._pose: Array | None = None
+        self._time = self._elapsed = 0.0
+        self._step: Array | None = None  # (6,) metres, then a rotation vector
+
+    def update(self, pose: Array, now: float) -> _Jolt | None:
+        """Take a pose (4, 4) seen at `now` [s]; None for a repeated one and for the first two."""
+        last = self._pose
+        if last is None or np.array_equal(pose, last):
+            if last is None:
+                self._pose, self._time = pose, now
+            return None
+        elapsed, before_that = now - self._time, self._elapsed
+        step = np.concatenate(
+            [pose[:3, 3] - last[:3, 3], rotation_log(pose[:3, :3] @ last[:3, :3].T)]
+        )
+        before, self._step = self._step, step
+        self._pose, self._time, self._elapsed = pose, now, elapsed
+        if before is None:
+            return None
+        # Poses are left out, and come late: the step may span as many periods as it took, or one.
+        ratio = min(max(elapsed / max(before_that, 1e-4), 0.1), _LONGEST_GAP)
+        share = float(step @ before) / max(float(before @ before), 1e-12)
+        share = min(max(share, 0.95 * min(ratio, 1.0)), 1.05 * max(ratio, 1.0))
+        forecast = share * before
+        rotation = rotation_exp(forecast[3:]) @ last[:3, :3]
+        return _Jolt(
+            time=now,
+            expected=last[:3, 3] + forecast[:3],
+            seen=pose[:3, 3],
+            turn=rotation_log(pose[:3, :3] @ rotation.T),
+            gap=min(max(elapsed / self._config.period, 1.0), _LONGEST_GAP),
+        )
+
+
+class RecentringWatch:
+    """Watches the poses of one head and one wrist, between which a person's neck and arm are."""
+
+    def __init__(self, config: RecentringConfig | None = None) -> None:
+        self._config = config or RecentringConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all poses: what follows is another frame, or another hand."""
+        self._head, self._wrist = _Forecast(self._config), _Forecast(self._config)
+        self._heads: deque[_Jolt] = deque(maxlen=_REMEMBERED)
+        self._wrists: deque[_Jolt] = deque(maxlen=_REMEMBERED)
+
+    def moved(self, wrist: Array, head: Array, now: float) -> bool:
+        """Take both poses (4, 4) of a message of `now` [s]; whether the frame has moved."""
+        of_head, of_wrist = self._head.update(head, now), self._wrist.update(wrist, now)
+        if of_wrist is not None:
+            self._wrists.append(of_wrist)
+        size = 0.0 if of_head is None else self._size(of_head)
+        if size >= self._config.violence:
+            return True
+        pairs = [] if of_wrist is None else [(jolt, of_wrist) for jolt in self._heads]
+        if of_head is not None and size >= 1.0:
+            self._heads.append(of_head)
+            pairs += [(of_head, jolt) for jolt in self._wrists]
+        return any(self._alike(*pair) for pair in pairs)
+
+    def _size(self, jolt: _Jolt) -> float:
+        """Departure of a head in units of what a person's head can do in that time."""
+        config = self._config
+        time = jolt.gap * config.period
+        distance = float(np.linalg.norm(jolt.seen - jolt.expected))
+        angle = float(np.linalg.norm(jolt.turn))
+        far = max(config.distance, config.acceleration * time * time)
+        wide = max(config.angle, config.turn_acceleration * time * time)
+        ratio = max(distance / far, angle / wide)
+        if ratio < 1.0 and (distance > config.largest_distance or angle > config.largest_angle):
+            return 1.0
+        return ratio
+
+    def _alike(self, head: _Jolt, wrist: _Jolt) -> bool:
+        """Whether the head's departure, as a motion of the frame, explains that of the wrist."""
+        config = self._config
+        if abs(head.time - wrist.time) > config.window + wrist.gap * config.period:
+            return False
+        rotation = rotation_exp(head.turn)
+        explained = rotation @ (wrist.expected - head.expected) + head.seen
+        moved = max(
+            float(np.linalg.norm(explained - wrist.expected)),
+            float(np.linalg.norm(head.seen - head.expected)),
+        )
+        distance = float(np.linalg.norm(wrist.seen - explained))
+        angle = float(np.linalg.norm(wrist.turn - head.turn))
+        turned = float(np.linalg.norm(head.turn))
+        return distance <= max(config.likeness * moved, config.noise_distance) and angle <= max(
+            config.likeness * turned, config.noise_angle
+        )
