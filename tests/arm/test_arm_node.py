@@ -335,7 +335,7 @@ def test_parameters_change_while_it_runs_and_only_to_the_safe_side(node, peer) -
         assert not change(name, value), name
     assert change("speed_scale", 0.1)
     assert change("home_speed", 0.25)
-    assert node._driver.home_speed == 0.25
+    assert node._driver.way_home.speed == 0.25
     peer.drive(NAMES, lambda t: HOME + min(0.6 * t, 0.3) * OUT, 0.7)
     steps = np.abs(np.diff(np.array(node._backend.sent), axis=0))
     limit = 0.1 * 2.0 * 0.01  # a tenth of the cell's 2 rad/s, per tick

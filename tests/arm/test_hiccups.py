@@ -78,3 +78,114 @@ def test_hiccup_that_lasts_half_a_second_silences_who_went_on(bench, name: str) 
     assert not bench.backend.sent
     bench.run(60)
     assert bench.run(3, target=target).state == "tracking"
+
+
+def states_stay_away(bench) -> None:
+    bench.backend.silent = True
+
+
+ON_THE_WAY_HOME = {**HICCUPS, "no states": states_stay_away}
+
+
+@pytest.fixture
+def away(make_bench):
+    """A driver whose arm stands off its home, and counts the looks at the way."""
+    looks = []
+    bench = make_bench("", path_problem=lambda start, goal: looks.append(start) or bench.problem)
+    bench.looks, bench.problem = looks, ""
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run()
+    return bench
+
+
+def go_home(bench, ticks: int, held: bool = False) -> list[str]:
+    """States while the button is held, or while nobody does anything more."""
+    states = []
+    for _ in range(ticks):
+        if held:
+            bench.driver.hold_home(bench.now)
+        states.append(bench.run().state)
+    return states
+
+
+def interrupt(bench, name: str, held: bool = False) -> None:
+    """A hiccup that is over in 0.2 s; what came before it is forgotten."""
+    bench.looks.clear()
+    bench.backend.settled, bench.backend.settles_after = 0, 20
+    ON_THE_WAY_HOME[name](bench)
+    go_home(bench, 1, held)
+    bench.backend.sent.clear()
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY_HOME)
+@pytest.mark.parametrize("held", [False, True], ids=["whole way", "held"])
+def test_after_a_hiccup_the_way_home_is_looked_at_and_begun_anew_from_where_the_arm_is(
+    away, name: str, held: bool
+) -> None:
+    assert away.driver.home(away.now) == "" or held
+    assert go_home(away, 60, held)[-1] == "homing"
+    interrupt(away, name, held)
+    go_home(away, 18, held)
+    assert not away.looks
+    away.backend.silent = False
+    here, sent = away.backend.q.copy(), len(away.backend.sent)
+    assert "homing" in go_home(away, 350, held)
+    np.testing.assert_allclose(away.backend.q, away.arm.home, atol=1e-3)
+    assert len(away.looks) == 1
+    np.testing.assert_allclose(away.looks[0], here, atol=5e-3)
+    speeds = np.abs(np.diff([here, *away.backend.sent[sent:]], axis=0)) / 0.01
+    assert speeds.max() < 0.52 and np.abs(np.diff(speeds, axis=0)).max() < 0.2
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY_HOME)
+def test_after_a_hiccup_no_way_home_goes_on_whose_button_was_released(away, name: str) -> None:
+    assert go_home(away, 60, held=True)[-1] == "homing"
+    interrupt(away, name, held=True)
+    go_home(away, 15, held=name in HICCUPS)
+    away.backend.silent = False
+    assert "homing" not in go_home(away, 100)
+    assert not away.looks
+
+
+STOPS_MEANWHILE = {
+    "the emergency stop": lambda bench: (bench.driver.estop("x"), bench.driver.estop_reset()),
+    "deactivation": lambda bench: [bench.driver.set_active(active) for active in (False, True)],
+    "a command of an operator": lambda bench: bench.command(bench.backend.q),
+    "a command that is refused": lambda bench: bench.command(bench.backend.q + 9.0),
+    "a fault": lambda bench: setattr(bench.backend, "fault", "hot"),
+    "a hiccup that lasts": lambda bench: setattr(bench.backend, "settles_after", 90),
+}
+
+
+@pytest.mark.parametrize("name", STOPS_MEANWHILE)
+@pytest.mark.parametrize("held", [False, True], ids=["whole way", "held"])
+def test_no_way_home_goes_on_that_was_ended_while_it_waited(away, name: str, held: bool) -> None:
+    assert away.driver.home(away.now) == "" or held
+    go_home(away, 60, held)
+    interrupt(away, "the link stopped the arm", held)
+    go_home(away, 5, held)
+    STOPS_MEANWHILE[name](away)
+    assert "homing" not in go_home(away, 200, held)
+    assert not away.backend.sent
+
+
+def test_a_way_home_that_was_ended_while_it_was_looked_at_anew_does_not_begin(away) -> None:
+    assert away.driver.home(away.now) == ""
+    go_home(away, 60)
+    interrupt(away, "the link stopped the arm")
+    away.driver.way_home._path_problem = lambda start, goal: away.command(start + 9.0) and ""
+    assert "homing" not in go_home(away, 200)
+    assert not away.backend.sent
+
+
+def test_a_way_home_that_is_not_free_after_a_hiccup_is_given_up_with_the_reason(away) -> None:
+    assert away.driver.home(away.now) == ""
+    go_home(away, 60)
+    away.problem = "the elbow passes the table at 3 mm"
+    interrupt(away, "the link stopped the arm")
+    assert "homing" not in go_home(away, 100)
+    assert 1 <= len(away.looks) <= 50 and not away.backend.sent
+    assert "the elbow passes the table" in away.run().reason
+    away.problem = ""
+    assert "homing" not in go_home(away, 100)
+    assert away.driver.home(away.now) == ""

@@ -79,6 +79,23 @@ def test_homing_is_slow_and_ends_at_home_with_the_arm_free(away) -> None:
     assert speeds.max() < 0.52
 
 
+def make_a_new_link(bench) -> None:
+    bench.backend.link_error = "the controller closed the connection"
+    bench.run(2)
+    bench.backend.link_error, bench.backend.session = "", 2
+
+
+@pytest.mark.parametrize("distance", [0.015, 0.03, 0.1, 0.2])
+def test_a_short_way_home_is_no_faster_than_a_long_one(make_bench, distance: float) -> None:
+    bench = make_bench("")
+    bench.backend.q = bench.backend.q + distance
+    bench.run()
+    assert bench.driver.home(bench.now) == ""
+    bench.run(150)
+    np.testing.assert_allclose(bench.backend.q, bench.arm.home, atol=1e-3)
+    assert np.abs(np.diff(bench.backend.sent, axis=0)).max() / 0.01 < 0.51
+
+
 ENDS = {
     "a command": lambda bench: bench.command(bench.backend.q),
     "a stop": lambda bench: bench.beside(lambda: bench.driver.stop("by hand")),
@@ -86,7 +103,7 @@ ENDS = {
     "deactivation": lambda bench: bench.driver.set_active(False),
     "a fault": lambda bench: setattr(bench.backend, "fault", "hot"),
     "an obstacle": lambda bench: setattr(bench.backend, "changes", {"obstacle": "hand guiding"}),
-    "a new link": lambda bench: setattr(bench.backend, "session", 2),
+    "a new link": make_a_new_link,
 }
 
 
@@ -231,7 +248,8 @@ COME_AND_GO = {
     ),
     "the emergency stop": lambda bench: (bench.driver.estop("x"), bench.driver.estop_reset()),
     "deactivation": lambda bench: [bench.driver.set_active(active) for active in (False, True)],
-    "a new link": lambda bench: setattr(bench.backend, "session", 2),
+    "a new link": make_a_new_link,
+    "a stop of the link": lambda bench: setattr(bench.backend, "session", 2),
     "a stop of the device": lambda bench: bench.driver.stop_device("the stream hangs", 0.0),
     "an obstacle": lambda bench: [
         (setattr(bench.backend, "changes", changes), bench.run(2))
@@ -263,6 +281,19 @@ def test_a_way_home_that_was_asked_for_before_a_stop_does_not_begin_after_it(awa
     away.run()
     assert "a stop came" in away.driver.home(away.now, asked)
     assert away.driver.home(away.now, away.driver.stops_so_far) == ""
+
+
+def test_a_home_button_waits_for_no_look_at_the_way(make_bench) -> None:
+    works, looks = [], []
+    bench = make_bench("", aside=works.append, path_problem=lambda *way: looks.append(way) or "")
+    bench.backend.q = bench.backend.q + 0.25
+    bench.run()
+    for _ in range(20):
+        assert bench.driver.hold_home(bench.now) == ""
+        bench.run()
+    assert len(works) == 1 and not looks
+    works.pop()()
+    assert len(looks) == 1 and bench.run().state == "homing"
 
 
 @pytest.mark.parametrize("goes_on", [True, False], ids=["held", "released"])

@@ -3,7 +3,6 @@
 The back end is the only way to the arm, and everything sent through it went through the filter.
 """
 
-import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +12,8 @@ from numpy.typing import NDArray
 
 from arm_driver.clearing import Clearing
 from arm_driver.device_stop import DeviceStop
-from arm_driver.homing import (
-    ARRIVED,
-    AT_HOME,
-    HOME,
-    HOME_SPEED,
-    HomeButton,
-    HomePath,
-    Homing,
-    PathCheck,
-)
+from arm_driver.home_motion import PASSED, Aside, HomeMotion, Permit, in_a_thread
+from arm_driver.homing import HOME, PathCheck
 from arm_driver.interface import ArmBackend, ArmSample, misfit
 from arm_driver.latch import (
     CLEARED,
@@ -52,10 +43,6 @@ DEVICE_ANSWER = 0.040
 
 REPEAT_PERIOD = 0.2
 """How often a stop is asked for that the device did not confirm [s]."""
-
-
-PASSED = "a stop came and went"
-"""Why motions ended where the stop is no longer in force."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +93,7 @@ class ArmDriver:
         period: float = 0.01,
         path_problem: PathCheck | None = None,
         guard: MotionGuard | None = None,
+        aside: Aside = in_a_thread,
     ) -> None:
         """Prepare; nothing is sent before a command comes.
 
@@ -117,12 +105,12 @@ class ArmDriver:
             path_problem: judges the way home before it begins; None: only the filter does, on the
                 way.
             guard: slows the arm near obstacles; None: nothing does.
+            aside: looks at the way home where nobody may be kept waiting.
         """
         self._arm = arm
         self._safety = safety
         self._backend = backend
         self._period = period
-        self._path_problem = path_problem
         self._plausibility = Plausibility(arm)
         self._gentle = DeviceStop(lambda: backend.stop(fast=False))
         self._urgent = DeviceStop(lambda: backend.stop(fast=True))
@@ -141,11 +129,17 @@ class ArmDriver:
         # Under the lock of the motion.
         self._motion = threading.Lock()
         self._filter = SafetyFilter(safety, arm, guard, period)
-        self._homing: Homing | None = None
-        self._ways = itertools.count(1)
-        self._home_ended = ""
-        self._button = HomeButton()
-        self._held_at = -np.inf
+        self.way_home = HomeMotion(
+            arm.home,
+            self._filter,
+            self._motion,
+            self._permit_way,
+            lambda: self.stops_so_far,
+            path_problem=path_problem,
+            period=period,
+            aside=aside,
+        )
+        """The arm's own motion."""
         # Of the stream alone.
         self._session = 0
         self._newest: ArmSample | None = None
@@ -164,8 +158,6 @@ class ArmDriver:
         self._repeated_at = -np.inf
         self._target: Array | None = None
         self._set_point: Array | None = None
-        self.home_speed = HOME_SPEED
-        """Largest joint speed on the way home [rad/s]; may be changed at any time."""
         self.ticks = 0
         """Ticks so far."""
         self.refused = 0
@@ -203,13 +195,13 @@ class ArmDriver:
             commander=commander, source=source, position=ordered, stamp=stamp, mark=mark
         )
         with self._motion:
-            if self._homing is not None and abs(now - stamp) <= self._safety.stamp_max_age:
-                self._end_homing(f"the way home was ended by {commander}")
+            if self.way_home.is_wanted and abs(now - stamp) <= self._safety.stamp_max_age:
+                self.way_home.end(f"the way home was ended by {commander}")
             # A refused one is shown to the filter too: who kept on sending during a stop
             # must not move the arm after it.
             verdict = self._filter.submit(command, now)
             if verdict.accepted:
-                self._home_ended = ""
+                self.way_home.ended = ""
         refusal = self.refusal
         if verdict.accepted and refusal:
             verdict = CommandVerdict(accepted=False, reason=refusal)
@@ -325,38 +317,15 @@ class ArmDriver:
             return SETTLING if self._condition.settling else ""
 
     def home(self, now: float, stops: int | None = None) -> str:
-        """Begin the whole way home; returns why not, or nothing.
+        """Begin the whole way home, see `HomeMotion.home`; returns why not, or nothing.
 
         Any command of another commander, a stop, an emergency stop or deactivation ends it.
-
-        Args:
-            now: present time [s].
-            stops: `stops_so_far` when it was asked for; None: it is asked for now.
         """
-        return self._begin_homing(now, stops)
+        return self.way_home.home(now, stops)
 
     def hold_home(self, now: float) -> str:
-        """Go home as long as this is called at least every `homing.HOLD_SILENCE`; why not.
-
-        A button that was held through a refusal, a stop or the end of the way must be released
-        first: nothing moves because somebody enabled the arm.
-        """
-        with self._motion:
-            self._held_at = now
-            if self._homing is not None:
-                if self._homing.held_at is not None:
-                    self._homing.held_at = now
-                return ""
-            if self._button.is_spent(now):
-                if self._home_ended == ARRIVED:
-                    return ""
-                return f"{self._home_ended or 'refused'}: release the home button first"
-        refusal = self._begin_homing(now, held=True)
-        if refusal:
-            with self._motion:
-                self._home_ended = refusal
-                self._button.spend(now)
-        return refusal
+        """Go home as long as a button is held, see `HomeMotion.hold`; returns why not."""
+        return self.way_home.hold(now)
 
     def set_active(self, active: bool) -> None:
         """Accept commands, or refuse them and brake; moves nothing by itself."""
@@ -406,9 +375,9 @@ class ArmDriver:
             self._obey(stops.refusal or (SETTLING if settling else ""), stops, now)
             if self._hiccup:  # nothing is sent, whoever goes on commanding
                 self._filter.reset(SETTLING, silence=False)
-            self._continue_home(now)
+            goes_on = self.way_home.step(now, self._target, fresh is not None and not settling)
             output = self._filter.step(now, None if fresh is None else fresh.position)
-            home_ended = self._home_ended
+            home_ended = self.way_home.ended
         delivered = self._send(output.target, stops.epoch)
         condition = Condition(
             link_error=self._backend.link_error,
@@ -425,6 +394,8 @@ class ArmDriver:
                 self._taken = stops.asked
                 self._gate.notify_all()
             status = driver_status(self._stops, condition, output, self._newest)
+        if goes_on:
+            self.way_home.go_on(now)
         self.ticks += 1
         return Tick(sample=new, status=status, target=self._target)
 
@@ -553,9 +524,12 @@ class ArmDriver:
             now: present time [s].
         """
         if stops.anew:
-            self._end_homing(refusal)
             # After a hiccup of the stream its commander goes on; nobody enabled anything.
             silence = self._strange or bool(stops.refusal)
+            if silence:
+                self.way_home.end(refusal)
+            else:
+                self.way_home.interrupt(SETTLING, now)
             self._filter.reset(refusal, silence=silence)
             self._hiccup_began = self._hiccup_began if self._hiccup else now
             self._hiccup, self._strange = not silence, False
@@ -567,7 +541,7 @@ class ArmDriver:
         if refusal == self._obeyed and not passed:
             return
         if refusal or passed:
-            self._end_homing(refusal or PASSED)
+            self.way_home.end(refusal or PASSED)
             self._filter.stop(refusal or PASSED)
         if not refusal:
             self._filter.resume()
@@ -601,53 +575,6 @@ class ArmDriver:
         if overtaken:
             (self._urgent if urgent else self._gentle).request()
 
-    # --- homing, under the lock of the motion ------------------------------------------------
-
-    def _begin_homing(self, now: float, stops: int | None = None, held: bool = False) -> str:
-        """Not under the lock: the check of the path may take its time."""
-        stops = self.stops_so_far if stops is None else stops
-        fresh = self._within_time(self._good, now)
-        refusal = self.refusal
-        if refusal:
-            return refusal
-        if fresh is None:
-            return f"no state of the arm: {self._backend.link_error or self._doubt or 'stale'}"
-        goal = np.array(self._arm.home)
-        if np.max(np.abs(fresh.position - goal)) <= AT_HOME:
-            return ""
-        problem = "" if self._path_problem is None else self._path_problem(fresh.position, goal)
-        if problem:
-            return problem
-        path = HomePath(fresh.position, goal, now, self.home_speed, self._period)
-        with self._motion:
-            if self.stops_so_far != stops:
-                return self.refusal or PASSED
-            if self._homing is not None:
-                return ""
-            # Also a button released while the way was looked at ends it before it moves.
-            held_at = self._held_at if held else None
-            homing = Homing(path, held_at, f"way {next(self._ways)}")
-            verdict = self._filter.submit(homing.command(now, None), now)
-            if verdict.accepted:
-                self._homing, self._home_ended = homing, ""
-            return verdict.reason
-
-    def _continue_home(self, now: float) -> None:
-        if self._homing is None:
-            return
-        reason = self._homing.end(now)
-        if not reason:
-            reason = self._filter.submit(self._homing.command(now, self._target), now).reason
-        if reason:
-            self._end_homing(reason)
-
-    def _end_homing(self, reason: str) -> None:
-        if self._homing is not None:
-            if self._homing.held_at is not None:
-                self._button.spend(self._homing.held_at)
-            self._filter.release(HOME, self._homing.source)
-            self._homing, self._home_ended = None, reason
-
     # --- parts -------------------------------------------------------------------------------
 
     def _latch(self, cause: str, reason: str) -> int:
@@ -661,6 +588,13 @@ class ArmDriver:
         self._device_stops += 1
         self._begin_anew = True
         self._void = self._gentle.asked, self._urgent.asked
+
+    def _permit_way(self, now: float) -> Permit:
+        """Whether a way home may begin at ``now`` [s]."""
+        fresh, refusal = self._within_time(self._good, now), self.refusal
+        if fresh is None and not refusal:
+            refusal = f"no state of the arm: {self._backend.link_error or self._doubt or 'stale'}"
+        return Permit(refusal, None if refusal or fresh is None else fresh.position)
 
     def _misfit(self) -> str:
         return misfit(self._backend.identity(), self._arm, self._safety.position_margin)

@@ -28,6 +28,8 @@ ARRIVED = "at home"
 """How a way home ends that nothing ended before."""
 LEAD = 0.08
 """The path waits while its point is further from the set point than this [rad]: a guard slows."""
+SHORTEST_WAY = 0.5
+"""Shortest duration of a way [s]: in a shorter one the filter would lag, and then hurry."""
 JITTER = 1.2
 """Longest tick in periods; a later one does not catch up."""
 SETTLING = 0.2
@@ -57,7 +59,7 @@ class HomePath:
         self._clock = PathClock(begin, longest_tick=JITTER * period, lead=LEAD)
         # The peak of the quintic's speed is 15/8 of its mean.
         farthest = float(np.max(np.abs(self._goal - self._start)))
-        self._duration = max(1.875 * farthest / speed, 0.1)
+        self._duration = max(1.875 * farthest / speed, SHORTEST_WAY)
 
     def advance(self, now: float, follower: Array | None = None) -> Array:
         """Point (n,) of the path: s = 10 u^3 - 15 u^4 + 6 u^5.

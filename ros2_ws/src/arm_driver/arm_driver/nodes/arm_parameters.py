@@ -66,6 +66,6 @@ class ArmParameters:
         if name == "speed_scale":
             self._guard.speed_scale = value
         elif name == "home_speed":
-            self._driver.home_speed = value
+            self._driver.way_home.speed = value
         elif value != self._guard.extra:
             self._guard.widen(value)
