@@ -6,6 +6,7 @@ python -m ate_sim.nodes.rollouts --task pick_place --first-seed 1000 --episodes 
 import argparse
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -13,29 +14,40 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import AteError, DeviceError
+from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.listening import listen
-from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
+from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import spinning
 from ate_sim.realtime.control import SimControl
 
 START_TIMEOUT = 60.0
 """Longest wait for the other nodes at the start [s]."""
-HOME_TIMEOUT = 15.0
+HOME_TIMEOUT = 30.0
 """Longest wait for both arms to be at home [s]."""
+ASK_PERIOD = 0.2
+"""How often an arm that is not on its way home is asked to go [s]."""
+HOME_ANSWER = 2.0
+"""Longest wait for its answer [s]."""
+SETTLE_TIMEOUT = 15.0
+"""Longest wait for the objects to lie still [s]."""
 HOME_TOLERANCE = 0.02
 """Largest joint error at home [rad]."""
 OPEN_RATIO = 0.95
 """Gripper opening that counts as open."""
+NEEDS_A_PERSON = frozenset({"stopped", "fault"})
+"""States of an arm that no asking ends."""
 POLL = 0.05
 """Period at which conditions are looked at [s]."""
 
@@ -56,6 +68,15 @@ class Rollout:
     """Time from start to success or to the limit [s]."""
 
 
+class ArmNews(NamedTuple):
+    """What an arm's driver told last."""
+
+    state: str = "unknown"
+    """As in ``arm/status``."""
+    reason: str = "its driver told nothing yet"
+    """Likewise."""
+
+
 class RolloutNode(Node):
     """Clients of the drivers and of the policy node."""
 
@@ -65,13 +86,21 @@ class RolloutNode(Node):
         self.cell = cell
         self.joints: dict[str, np.ndarray] = {}
         self.openings: dict[str, float] = {}
+        self.arms = {side: ArmNews() for side in cell.arms}
         self._openers = {}
         self.triggers = {
             name: self.create_client(Trigger, name) for name in ("/policy/start", "/policy/stop")
         }
         for side, arm in cell.arms.items():
-            home = topics.of_arm(arm.namespace, "arm/home")
+            home = self._home(side)
             self.triggers[home] = self.create_client(Trigger, home)
+            listen(
+                self,
+                String,
+                topics.of_arm(arm.namespace, topics.arm_status),
+                lambda message, side=side: self._take_status(side, message.data),
+                LATCHED_QOS,
+            )
             listen(
                 self,
                 JointState,
@@ -100,6 +129,14 @@ class RolloutNode(Node):
         response: Trigger.Response = future.result()
         return response
 
+    def ask_home(self, side: str) -> str:
+        """Ask an arm to go home; returns why it does not, or nothing."""
+        try:
+            response = self.call(self._home(side), HOME_ANSWER)
+        except DeviceError as error:  # its driver may be started anew just now
+            return str(error)
+        return "" if response.success else str(response.message)
+
     def open_grippers(self) -> None:
         """Ask both grippers to open."""
         for side, publisher in self._openers.items():
@@ -108,24 +145,45 @@ class RolloutNode(Node):
             message.header.frame_id = "rollouts"
             publisher.publish(message)
 
-    def ready(self) -> bool:
-        """Whether both arms are at home and both grippers are open."""
-        for side, arm in self.cell.arms.items():
-            joints = self.joints.get(side)
-            if joints is None or np.abs(joints - arm.home).max() > HOME_TOLERANCE:
-                return False
-            if self.openings.get(side, 0.0) < OPEN_RATIO:
-                return False
-        return True
+    def away(self) -> list[str]:
+        """Arms that are not at home."""
+        return [
+            side
+            for side, arm in self.cell.arms.items()
+            if side not in self.joints
+            or np.abs(self.joints[side] - arm.home).max() > HOME_TOLERANCE
+        ]
+
+    def closed(self) -> list[str]:
+        """Arms whose gripper is not open."""
+        return [side for side in self.cell.arms if self.openings.get(side, 0.0) < OPEN_RATIO]
+
+    def _home(self, side: str) -> str:
+        return self.cell.topics.of_arm(self.cell.arms[side].namespace, "arm/home")
+
+    def _take_status(self, side: str, text: str) -> None:
+        try:
+            status = json.loads(text)
+            state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
+        except UNREADABLE:
+            state, reason = "unknown", f"status is not readable: {text[:60]!r}"
+        self.arms[side] = ArmNews(state, reason)
 
 
 class Rollouts:
     """The rollouts, one after the other."""
 
-    def __init__(self, node: RolloutNode, control: SimControl, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        node: RolloutNode,
+        control: SimControl,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._node = node
         self._control = control
         self._stop = stop
+        self._clock = clock
 
     def wait(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
         """Wait until a condition holds.
@@ -133,9 +191,9 @@ class Rollouts:
         Raises:
             DeviceError: it did not within ``timeout`` [s].
         """
-        deadline = time.monotonic() + timeout
+        deadline = self._clock() + timeout
         while not condition():
-            if time.monotonic() > deadline:
+            if self._clock() > deadline:
                 raise DeviceError(
                     f"{what} took more than {timeout:.0f} s: see the other processes"
                 )
@@ -157,7 +215,7 @@ class Rollouts:
         """One rollout of at most ``limit`` seconds."""
         node = self._node
         node.call("/policy/stop")
-        self._go_home()
+        self.go_home()
         self._control.reset(seed=seed, task=task)
         self._settle()
         response = node.call("/policy/start")
@@ -174,32 +232,50 @@ class Rollouts:
         node.call("/policy/stop")
         return Rollout(seed=seed, success=success, score=best, duration=duration)
 
-    def _go_home(self) -> None:
-        node = self._node
-        homes = [name for name in node.triggers if name.endswith("arm/home")]
-        deadline = time.monotonic() + HOME_TIMEOUT
-        refused = list(homes)
-        while refused:  # the policy's lease ends a moment after its last command
-            refused = [name for name in refused if not node.call(name).success]
-            if refused and time.monotonic() > deadline:
-                raise DeviceError(f"{refused[0]} is refused: see the arm driver's status")
-            if refused:
-                self._stop.wait(POLL)
+    def go_home(self) -> None:
+        """Send both arms home and open the grippers; what ends a way home is asked for again.
 
-        def opening() -> bool:
+        Raises:
+            DeviceError: an arm waits for a person, or the time is over.
+        """
+        node, asked, refusals = self._node, -math.inf, dict[str, str]()
+        begin = self._clock()
+        while (away := node.away()) or node.closed():
+            now = self._clock()
+            for side in away:
+                if node.arms[side].state in NEEDS_A_PERSON:
+                    raise DeviceError(f"the {side} arm does not go home: {_told(node, side)}")
+            if now - begin > HOME_TIMEOUT:
+                raise DeviceError(self._why_not_home(refusals))
+            if now - asked >= ASK_PERIOD:
+                asked = now
+                waiting = (side for side in away if node.arms[side].state != "homing")
+                refusals = {side: node.ask_home(side) for side in waiting}
             node.open_grippers()
-            return node.ready()
+            if self._stop.wait(POLL):
+                raise KeyboardInterrupt
 
-        self.wait(opening, HOME_TIMEOUT, "sending both arms home")
+    def _why_not_home(self, refusals: dict[str, str]) -> str:
+        node = self._node
+        why = [
+            f"the {side} arm: {refusals.get(side) or _told(node, side)}" for side in node.away()
+        ]
+        why += [f"the {side} gripper is not open" for side in node.closed()]
+        return f"sending both arms home took more than {HOME_TIMEOUT:.0f} s: {'; '.join(why)}"
 
     def _settle(self) -> None:
         """Wait until the objects have been at rest for some polls: score and poses stand still."""
         start = float(str(self._control.state()["sim_time"]))
         self.wait(
             lambda: float(str(self._control.state()["sim_time"])) - start > 0.5,
-            HOME_TIMEOUT,
+            SETTLE_TIMEOUT,
             "settling the objects",
         )
+
+
+def _told(node: RolloutNode, side: str) -> str:
+    news = node.arms[side]
+    return f"is {news.state} {news.reason}".rstrip()
 
 
 def _parse(words: list[str] | None) -> argparse.Namespace:

@@ -176,18 +176,23 @@ class Demonstrator:
             person.hold(HOME[side])
         yield from pause(self._config.press)
         started = still_since = now = yield
+        presses = 1
         while away := [side for side in self._people if not self._view.at_home(side)]:
             for side, person in self._people.items():
                 person.hold(HOME[side], down=side in away)
             if now - started > self._config.home_timeout:
                 timeout = self._config.home_timeout
-                raise EpisodeFailed(f"{away[0]} arm at home: not within {timeout:g} s")
+                raise EpisodeFailed(
+                    f"{away[0]} arm at home: not within {timeout:g} s, though home was pressed "
+                    f"{presses} times: its arm/status tells why"
+                )
             if any(self._view.moving(side) for side in away):
                 still_since = now
             if now - still_since > self._config.home_patience:
                 self._let_go()
                 yield from pause(self._config.home_release)
                 still_since = yield
+                presses += 1
             now = yield
         self._let_go()
 

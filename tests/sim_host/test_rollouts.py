@@ -1,0 +1,94 @@
+"""Judged policies begin at home: arms are asked to go there until they are, or say why not."""
+
+import pytest
+
+from ate_core.errors import DeviceError
+
+pytestmark = pytest.mark.ros
+
+
+class FakeCell:
+    """Two arms on a clock that only waiting moves; each needs two seconds to be at home."""
+
+    def __init__(self, rollouts) -> None:
+        self._news = rollouts.ArmNews
+        self.now = 0.0
+        self.arms = {side: self._news("connected", "") for side in ("left", "right")}
+        self.arrives = {"left": 0.0, "right": 0.0}
+        self.asked: list[tuple[str, float]] = []
+        self.refusals: dict[str, str] = {}
+        self.events: dict[float, object] = {}
+
+    def go_away(self) -> None:
+        self.arrives = dict.fromkeys(self.arrives, float("inf"))
+
+    def ask_home(self, side: str) -> str:
+        self.asked.append((side, self.now))
+        if not self.refusals.get(side):
+            self.arms[side], self.arrives[side] = self._news("homing", ""), self.now + 2.0
+        return self.refusals.get(side, "")
+
+    def break_off(self, side: str, state: str, reason: str) -> None:
+        """What ends a way home: a hiccup that lasts, a driver that starts anew, a stop."""
+        self.arms[side], self.arrives[side] = self._news(state, reason), float("inf")
+
+    def away(self) -> list[str]:
+        return [side for side, time in self.arrives.items() if time > self.now]
+
+    def closed(self) -> list[str]:
+        return []
+
+    def open_grippers(self) -> None: ...
+
+    def wait(self, duration: float) -> bool:
+        self.now += duration
+        for time in [time for time in self.events if time <= self.now]:
+            self.events.pop(time)()
+        return False
+
+
+@pytest.fixture
+def cell():
+    from ate_sim.nodes import rollouts
+
+    made = FakeCell(rollouts)
+    made.send_home = rollouts.Rollouts(made, None, made, lambda: made.now).go_home
+    made.go_away()
+    return made
+
+
+def test_arms_on_their_way_home_are_asked_once(cell) -> None:
+    cell.send_home()
+    assert [side for side, _ in cell.asked] == ["left", "right"]
+    assert cell.now == pytest.approx(2.0, abs=0.1)
+
+
+def test_an_arm_whose_way_home_ended_half_way_is_asked_again(cell) -> None:
+    cell.events[1.0] = lambda: cell.break_off("left", "holding", "the set point glides")
+    cell.events[1.4] = lambda: cell.break_off("left", "connected", "interrupted")
+    cell.send_home()
+    assert [side for side, _ in cell.asked].count("left") >= 2
+    assert [side for side, _ in cell.asked].count("right") == 1
+    assert not cell.away() and cell.now < 5.0
+
+
+def test_an_arm_that_goes_on_refusing_is_given_up_with_its_reason(cell) -> None:
+    cell.refusals["left"] = "the elbow passes the table at 3 mm"
+    with pytest.raises(DeviceError, match="more than 30 s: the left arm: the elbow passes"):
+        cell.send_home()
+    assert 30.0 < cell.now < 31.0 and len(cell.asked) < 160
+
+
+def test_an_arm_that_refuses_for_a_while_is_at_home_in_the_end(cell) -> None:
+    cell.refusals["right"] = "policy holds the arm, home is refused"
+    cell.events[0.6] = lambda: cell.refusals.clear()
+    cell.send_home()
+    assert not cell.away() and cell.now < 4.0
+
+
+@pytest.mark.parametrize("state", ["stopped", "fault"])
+def test_an_arm_that_waits_for_a_person_is_not_asked_again(cell, state: str) -> None:
+    cell.events[1.0] = lambda: cell.break_off("left", state, "emergency stop: button")
+    with pytest.raises(DeviceError, match=f"left arm does not go home: is {state} emergency"):
+        cell.send_home()
+    assert cell.now == pytest.approx(1.0, abs=0.1) and len(cell.asked) == 2
