@@ -61,7 +61,8 @@ class FixedRateLoop:
             raise UsageError(f"loop rate is {rate_hz} Hz; need > 0")
         self._period_ns = round(1e9 / rate_hz)
         self._stop = stop
-        self._periods_ns = np.zeros(keep, dtype=np.int64)  # a ring that grows no more
+        # A ring, written to at once: of zeros each page would count as growth when it is reached.
+        self._periods_ns = np.full(keep, -1, dtype=np.int64)
         self._periods = 0
         self._misses = 0
         self._ticks = 0

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-import pinocchio as pin
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 
+from ate_core.geometry import matrix_to_quaternion
 from ate_core.json_text import UNREADABLE
 from ate_teleop.operator import OperatorStatus
 from operator_devices.joycon_report import JoyConState
@@ -31,7 +31,8 @@ def pose_message(transform: Array, frame: str, stamp_ns: int) -> PoseStamped:
     message.header.frame_id = frame
     position, orientation = message.pose.position, message.pose.orientation
     position.x, position.y, position.z = transform[:3, 3].tolist()
-    quaternion = pin.Quaternion(transform[:3, :3]).coeffs()  # xyzw
+    # pin.Quaternion would leave 80 bytes behind each time.
+    quaternion = matrix_to_quaternion(transform[:3, :3])
     orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()
     return message
 

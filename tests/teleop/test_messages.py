@@ -1,0 +1,51 @@
+"""The messages of an operator's node."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from ate_core.geometry import matrix_to_quaternion, rotation_exp, transform
+
+pytestmark = pytest.mark.ros
+
+POSE = transform(rotation_exp([0.4, -0.3, 2.9]), [0.2, 0.4, 1.1])
+
+
+def test_a_pose_is_told_with_its_rotation():
+    from ate_teleop.nodes.messages import pose_message
+
+    pose = pose_message(POSE, "headset_left", 10**18).pose
+    told = pose.orientation
+    np.testing.assert_allclose(
+        [told.x, told.y, told.z, told.w], matrix_to_quaternion(POSE[:3, :3])
+    )
+    assert (pose.position.x, pose.position.y, pose.position.z) == (0.2, 0.4, 1.1)
+
+
+class MallInfo(ctypes.Structure):
+    """What malloc of the C library tells of this thread's memory, in bytes."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+            "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def test_poses_that_are_told_leave_no_memory_behind():
+    from ate_teleop.nodes.messages import pose_message
+
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:
+        pytest.skip("needs glibc 2.33")
+    mallinfo2.restype = MallInfo
+    grown = []
+    for _ in range(3):
+        before = mallinfo2().uordblks
+        for tick in range(2000):
+            pose_message(POSE, "headset_left", tick)
+        grown.append(mallinfo2().uordblks - before)
+    assert min(grown) < 2000 * 8, "bytes; what is left behind each time shows in every round"
