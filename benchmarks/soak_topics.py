@@ -1,5 +1,6 @@
 """Drops and periods of the topics of a cell, from the numbers and stamps that messages carry."""
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from ate_core.nodes.runner import spinning
 
 PAUSE_NS = 100_000_000
 """Silence of a commander after which it has paused: that is no period of its stream [ns]."""
+
+LONGEST_SILENCE_NS = 2_000_000_000
+"""Silence of who publishes all the time after which it counts as lost [ns]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,7 @@ class TopicWatch:
 
     def __exit__(self, *error: Any) -> None:
         self._spinning.__exit__(None, None, None)
+        self._end_ns = time.time_ns()
 
     def _take(self, name: str, _message: bytes, info: dict[str, int]) -> None:
         self._heard[name].append((info["publication_sequence_number"], info["source_timestamp"]))
@@ -86,29 +91,36 @@ class TopicWatch:
         Args:
             most_drops: share of its messages that may be lost.
         """
-        return [judge(name, self._heard[name], most_drops) for name in self._topics]
+        return [judge(name, self._heard[name], most_drops, self._end_ns) for name in self._topics]
 
 
-def judge(name: str, heard: Sequence[tuple[int, int]], most_drops: float) -> TopicReport:
+def judge(
+    name: str, heard: Sequence[tuple[int, int]], most_drops: float, end_ns: int
+) -> TopicReport:
     """Say what is missing.
 
     Args:
         name: of the topic.
         heard: number and stamp [ns] of each message.
         most_drops: share that may be lost.
+        end_ns: until when it was listened to, on the clock of the stamps [ns].
     """
     numbers = np.array([number for number, _ in heard], dtype=np.int64)
     stamps = np.array([stamp for _, stamp in heard], dtype=np.int64)
     steps, periods = np.diff(numbers), np.diff(stamps)
     dropped = int((steps[steps > 1] - 1).sum())
+    silence = np.diff(stamps, append=end_ns).max(initial=0)
     if name.endswith("command"):
         periods = periods[periods < PAUSE_NS]
+        silence = 0
     middle, late, longest = (
         np.percentile(periods * 1e-6, [50, 99, 100]) if len(periods) else np.full(3, np.nan)
     )
     verdict = "complete"
     if not len(heard):
         verdict = "silent"
+    elif silence > LONGEST_SILENCE_NS:
+        verdict = f"silent for {silence * 1e-9:.0f} s"
     elif dropped > most_drops * len(heard):
         verdict = f"{dropped} dropped, bound {most_drops:.1%}"
     return TopicReport(

@@ -44,12 +44,22 @@ def test_growth_at_the_start_counts_as_warming_up():
 
 def test_missing_numbers_are_drops_and_pauses_of_a_commander_are_no_periods():
     heard = [(n, 11_000_000 * n) for n in range(1000)]
-    assert judge_topic("/left/arm/joint_command", heard, 0.001).verdict == "complete"
+    end = 15_000_000_000
+    assert judge_topic("/left/arm/joint_command", heard, 0.001, end).verdict == "complete"
     later = [(n, stamp + 3_000_000_000) for n, stamp in heard[500:]]
-    paused = judge_topic("/left/arm/joint_command", heard[:500] + later, 0.001)
+    paused = judge_topic("/left/arm/joint_command", heard[:500] + later, 0.001, end)
     assert (paused.dropped, paused.longest_ms) == (0, 11.0)
-    lossy = judge_topic("/left/arm/joint_states", [one for one in heard if one[0] % 100], 0.001)
+    some = [one for one in heard if one[0] % 100]
+    lossy = judge_topic("/left/arm/joint_states", some, 0.001, 11_000_000_000)
     assert (lossy.dropped, lossy.verdict) == (9, "9 dropped, bound 0.1%")
+
+
+def test_a_topic_that_ends_or_pauses_for_seconds_is_not_complete():
+    heard = [(n, 11_000_000 * n) for n in range(1000)]
+    later = [(n, stamp + 5_000_000_000) for n, stamp in heard[500:]]
+    ended = judge_topic("/left/arm/joint_states", heard, 0.001, 30_000_000_000)
+    paused = judge_topic("/left/arm/joint_states", heard[:500] + later, 0.001, 16_000_000_000)
+    assert (ended.verdict, paused.verdict) == ("silent for 19 s", "silent for 5 s")
 
 
 @pytest.mark.ros
