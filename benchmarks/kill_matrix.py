@@ -44,6 +44,8 @@ KILL = 0.0
 """Length of a stall that stands for SIGKILL [s]."""
 STALL = 1.2
 """Usual length of a stall [s]."""
+REACTION = 0.15
+"""No person has pressed anything anew so soon after a process goes on [s]."""
 AFTERWARDS = 3.0
 """The motion is looked at for so long after a process goes on, or was killed [s]."""
 ENDED = 10.0
@@ -68,6 +70,8 @@ class Expected:
     """Whether it is a process of a deployed policy, not of teleoperation."""
     ends: bool = False
     """Whether the launch ends when it is killed."""
+    waits: bool = False
+    """Whether somebody must act anew before an arm moves after a stall."""
     killed: str = "was killed by SIGKILL.*starting it again"
     """What is told when it is killed."""
     stalled: str = ""
@@ -80,6 +84,7 @@ PROCESSES = {
     "operator": Expected(
         words=("ate_teleop.nodes.operator_node", "__ns:=/left"),
         arms=LEFT,
+        waits=True,
         stalled="left.arm_driver.*(no fresh command of teleop|the home button was released)",
     ),
     "arm driver": Expected(
@@ -103,6 +108,7 @@ PROCESSES = {
         words=("ate_sim.people.operators",),
         arms=BOTH,
         ends=True,
+        waits=True,
         killed=_ENDS,
         stalled="waiting for headset",
     ),
@@ -118,6 +124,7 @@ PROCESSES = {
         arms=BOTH,
         deployed=True,
         ends=True,
+        waits=True,
         killed=_ENDS,
         stalled="no fresh command of policy",
     ),
@@ -172,6 +179,11 @@ class Case:
         return self.stall == KILL and any(PROCESSES[name].ends for name in self.names)
 
     @property
+    def waits(self) -> bool:
+        """Whether somebody must act anew after it."""
+        return self.stall != KILL and any(PROCESSES[name].waits for name in self.names)
+
+    @property
     def is_long(self) -> bool:
         """Whether everybody must notice it; a shorter stall may be over before."""
         return self.stall == KILL or self.stall >= 0.5
@@ -193,6 +205,8 @@ class Result:
     """For how long [s]; 0: killed."""
     rest: dict[str, float] = field(default_factory=dict)
     """Time until each arm was at rest [s]."""
+    goes_on: dict[str, float] = field(default_factory=dict)
+    """Time from the end of a stall until each of these arms moves [s]."""
     lead: float = 0.0
     """By how much the set point of either arm was ahead of the speed limit from then on [s]."""
     world_lead: float = 0.0
@@ -318,14 +332,17 @@ class _Launch:
         """Stop the processes of a case in motion, and look at what follows."""
         with WorldTrace(self.cell) as trace:
             watched = case.arms or LEFT
-            self.cell.wait_for(lambda: any(map(trace.is_moving, watched)), "motion", AGAIN)
             victims = [self._victim(PROCESSES[name]) for name in case.names]
+            self.cell.wait_for(lambda: any(map(trace.is_moving, watched)), "motion", AGAIN)
             said = len(self.cell.log())
             begin = time.monotonic()
             self._stop(victims, case.stall, begin)
             self._wait(lambda: time.monotonic() > begin + case.stall + AFTERWARDS)
             result = self._look_at(case, trace, begin)
             wrong = [f"{side} rests late" for side, rest in result.rest.items() if rest > bound]
+            if case.waits:
+                early = [side for side, after in result.goes_on.items() if after < REACTION]
+                wrong += [f"{side} goes on by itself" for side in early]
             wrong += self._recovery(case, lambda: any(map(trace.is_moving, watched)))
             again = time.monotonic() - begin if self.is_alive else math.nan
         told = self.cell.log()[said:]
@@ -372,6 +389,7 @@ class _Launch:
             process="+".join(case.names),
             stall=case.stall,
             rest={side: motions[side].rest_after(begin) for side in rests},
+            goes_on={side: motions[side].rest_until(begin + case.stall) for side in rests},
             lead=max(trace.set_point_lead(side, since, limit) for side in BOTH),
             world_lead=max(motion.lead(limit) for motion in motions.values()),
             speed=max(motion.largest_speed for motion in motions.values()),

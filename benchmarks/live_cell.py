@@ -297,3 +297,12 @@ class Motion:
         if not len(rests):
             return np.inf
         return max(float(self.times[starts[rests[0]]] - begin), 0.0) if rests[0] else 0.0
+
+    def rest_until(self, moment: float) -> float:
+        """How long after a moment at which the arm rests it goes on [s]; inf: it does not.
+
+        Args:
+            moment: on the monotonic clock [s].
+        """
+        fast = self.times[(self.times > moment) & (self.speeds > REST_SPEED)]
+        return float(fast[0] - moment) if len(fast) else np.inf
