@@ -153,7 +153,8 @@ class DistanceGuard:
         """
         around = self._around
         here = around.look(step.here)
-        aim, share, slides, words = wanted, 1.0, SLIDES, ""
+        aim, share, slides = wanted, 1.0, SLIDES
+        slowed_by = here, 0
         for attempt in range(TRIES):
             if attempt > 0:
                 there = stopping(aim * share).tolist()
@@ -167,9 +168,9 @@ class DistanceGuard:
                 slides -= 1
                 aside = around.along(aim, there, view, entry, CAUTION * max(allowed, 0.0))
                 if aside is not aim:
-                    aim, words = aside, around.words(view, entry)
+                    aim, slowed_by = aside, (view, entry)
                     continue
-            words = around.words(view, entry)
+            slowed_by = view, entry
             share *= CAUTION * allowed
             if allowed < LEAST:
                 share = 0.0
@@ -178,8 +179,8 @@ class DistanceGuard:
             share = 0.0
         if share == 1.0 and aim is wanted:
             return None
-        near = around.words_of_other(here, entry)
-        return GuardVerdict(velocity=aim * share, reason=words, near=near)
+        reason, near = around.words(*slowed_by), around.words_of_other(here, entry)
+        return GuardVerdict(velocity=aim * share, reason=reason, near=near)
 
     def _allowed_speed(
         self, step: _Step, velocity: Array, rest: list[float], here: View, there: View

@@ -111,6 +111,7 @@ class Surroundings:
         self._with_other = tuple(i for i, kind in enumerate(kinds) if kind.name in WITH_OTHER)
         self._set_levers(cell)
         self._pairs = [0] * len(kinds)
+        self._wall_gaps: list[float] = []
         self._seen = self._first = NOTHING
         self._seen_at: list[float] = []
         self._first_at: list[float] = []
@@ -243,8 +244,8 @@ class Surroundings:
         if like is None and place == self._first_at and self._answers(self._first, like):
             return self._first  # where it began, and was held
         detailed = self._uncertain if like is None else like.detailed
-        nearest = self._nearest(place, detailed)
-        walls = self._walls_left(place)
+        *nearest, wall = self._nearest(place, detailed)
+        walls = self._wall_gaps if wall <= self._zones[-1] else [wall] * 6
         if like is None and min(nearest, default=0.0) < -INSIDE:
             detailed |= frozenset(i for i, gap in enumerate(nearest) if gap < -INSIDE)
         pairs = tuple(self._pairs)
@@ -265,17 +266,15 @@ class Surroundings:
         return not (seen.detailed or self._uncertain or min(seen.gaps) < -INSIDE)
 
     def _nearest(self, place: list[float], needed: frozenset[int]) -> list[float]:
-        """Gaps of the kinds, measured anew where they are needed or may be near.
+        """Gaps of the kinds and of the nearest wall, measured where needed or maybe near.
 
         A kind known to be far is not measured again before it may have come into its slow zone:
         until then the bound stands for it.
         """
-        least = []
-        for kind, width in enumerate(self._widths):
-            gap = self._clearances.least(kind, place)
+        least = self._clearances.all(place)
+        for kind, (gap, width) in enumerate(zip(least, self._zones, strict=True)):
             if kind in needed or not (gap > width or self._clearances.is_exact(kind, gap)):
-                gap = self._measure(kind, place)
-            least.append(gap)
+                least[kind] = self._measure(kind, place)
         return least
 
     def _measure(self, kind: int, place: list[float]) -> float:
@@ -284,7 +283,8 @@ class Surroundings:
             self._geometry.update(np.array(place))
             self._updated = place
         if kind == len(self._pairs):
-            gap = min(self._tool_walls())
+            self._wall_gaps = self._walls_left()
+            gap = min(self._wall_gaps)
         else:
             entry = self._geometry.kinds[kind]
             distance, self._pairs[kind] = entry.nearest(self._geometry.model, self._geometry.data)
@@ -292,16 +292,7 @@ class Surroundings:
         self._clearances.note(kind, gap, place)
         return gap
 
-    def _walls_left(self, place: list[float]) -> list[float]:
-        """Gap of each wall of the workspace [m]; far from all of them the bound of the nearest."""
-        kind = len(self._pairs)
-        least = self._clearances.least(kind, place)
-        if least > self._guard.workspace_slow:
-            return [least] * 6
-        self._measure(kind, place)
-        return self._tool_walls()
-
-    def _tool_walls(self) -> list[float]:
+    def _walls_left(self) -> list[float]:
         """Gap of each wall of the workspace at the posture of the last update [m]."""
         x, y, z = self._geometry.tool(self._side).tolist()
         low, high = self._lower, self._upper
@@ -403,7 +394,9 @@ class Surroundings:
                 ]
             posture = [a + part * b for a, part, b in zip(q, gone, way, strict=True)]
             gaps = (
-                self.look(posture, here).gaps if there.detailed else self._gaps(posture, watched)
+                self.look(posture, here).gaps
+                if there.detailed
+                else self._gaps(posture, watched, max(enough, 0.0))
             )
             least = min(least, *gaps)
             if any(map(lt, gaps, allowed)):
@@ -451,13 +444,20 @@ class Surroundings:
             nearing += range(len(left), len(there.gaps))
         return nearing
 
-    def _gaps(self, q: Sequence[float], entries: Sequence[int]) -> list[float]:
-        """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m]."""
-        place, count = self._placed(q), len(self._pairs)
-        gaps = [self._measure(kind, place) for kind in entries if kind < count]
-        if len(gaps) < len(entries):
-            self._measure(count, place)
-            gaps += self._tool_walls()
+    def _gaps(self, q: Sequence[float], entries: Sequence[int], enough: float) -> list[float]:
+        """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m].
+
+        What is surely wider than enough is not measured: of that gap nothing is told.
+        """
+        place, count, gaps = self._placed(q), len(self._pairs), []
+        for kind in dict.fromkeys(min(entry, count) for entry in entries):
+            if self._clearances.least(kind, place) > enough:
+                gap = math.inf
+            else:
+                gap = self._measure(kind, place)
+            gaps += (
+                [gap] if kind < count else [math.inf] * 6 if gap == math.inf else self._wall_gaps
+            )
         return gaps
 
     def words(self, here: View, entry: int) -> str:
@@ -540,6 +540,8 @@ def _braking(
 ) -> Iterator[tuple[float, list[float]]]:
     """Share of the time and of each joint's way that has passed after each piece but the last.
 
+    The last comes first: where the arm comes to rest was just looked at, and tells of it most.
+
     A joint that brakes evenly from v needs the time 2 s / v for its way s.
     """
     times = [
@@ -547,7 +549,7 @@ def _braking(
         for way, speed in zip(ways, velocities, strict=True)
     ]
     last = max(times)
-    for piece in range(1, pieces):
+    for piece in range(pieces - 1, 0, -1):
         share = piece / pieces
         yield share, [1.0 - max(1.0 - share * last / time, 0.0) ** 2 for time in times]
 
