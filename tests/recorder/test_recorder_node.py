@@ -194,6 +194,41 @@ def test_a_terminal_starts_stops_labels_and_finds_an_episode(
     assert code == 1 and "no episode waits to be kept" in told
 
 
+DOUBLE = """
+import rclpy, time
+from sensor_msgs.msg import JointState
+from ate_core.nodes.qos import DEFAULT_QOS
+rclpy.init()
+node = rclpy.create_node("double")
+publisher = node.create_publisher(JointState, "/left/arm/joint_states", DEFAULT_QOS)
+while True:
+    publisher.publish(JointState())
+    time.sleep(0.02)
+"""
+
+
+def test_a_killed_publisher_keeps_no_episode_from_starting_and_a_living_second_one_does(
+    fake_cell, recorder
+):
+    fake_cell.streaming.set()
+    double = subprocess.Popen([sys.executable, "-c", DOUBLE])
+    try:
+        topic = "/left/arm/joint_states"
+        fake_cell.spin_until(lambda: fake_cell.node.count_publishers(topic) == 2)
+        heard = time.monotonic()
+        # Until the recorder has heard them all it names another reason, or none.
+        while "2 publishers (bound 1)" not in (answer := fake_cell.call("start")).message:
+            assert time.monotonic() < heard + DEADLINE, answer.message
+            if answer.success:
+                fake_cell.call("discard")
+    finally:
+        double.kill()
+        double.wait()
+    killed = time.monotonic()
+    assert start_episode(fake_cell).success
+    assert time.monotonic() - killed < 15.0, "the middleware forgets it after twenty seconds"
+
+
 def test_ctrl_c_closes_and_marks_the_open_episode(fake_cell, recorder, tmp_path):
     fake_cell.streaming.set()
     start_episode(fake_cell)

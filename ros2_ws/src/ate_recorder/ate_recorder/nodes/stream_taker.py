@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ate_core.streams import StreamSpec
 from ate_recorder.bag_writer import TYPESTORE
+from ate_recorder.publishers import Senders, has_ended
 
 POLL_PERIOD = 0.02
 """Pause between two passes over all topics [s]."""
@@ -69,6 +71,8 @@ class StreamTaker:
         self._offers: dict[str, _Offer] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._refused: set[str] = set()
+        self._senders = {spec.topic: Senders() for spec in self._streams}
+        self._own = b""  # identifier of an endpoint of ours
         self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream_taker")
@@ -101,10 +105,11 @@ class StreamTaker:
                 self._empty(topic, subscription)
 
     def _empty(self, topic: str, subscription: Subscription) -> None:
-        handle = subscription.handle
+        handle, senders = subscription.handle, self._senders[topic]
         with handle:
             while (taken := handle.take_message(subscription.msg_type, True)) is not None:
                 data, info = taken
+                senders.hear(info["publication_sequence_number"], time.monotonic_ns())
                 self._receive(topic, data, info["received_timestamp"])
 
     def _match(self, spec: StreamSpec) -> None:
@@ -119,7 +124,10 @@ class StreamTaker:
             latched=all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles),
         )
         self._describe(
-            spec.topic, reliable=offer.reliable, latched=offer.latched, publishers=len(sound)
+            spec.topic,
+            reliable=offer.reliable,
+            latched=offer.latched,
+            publishers=self._count(spec.topic, sound),
         )
         if self._offers.get(spec.topic) == offer:
             return
@@ -144,10 +152,26 @@ class StreamTaker:
         )
         return self._node.create_subscription(message, spec.topic, _unused, qos, raw=True)
 
-    def _has_type(self, spec: StreamSpec, info: object) -> bool:
+    def _count(self, topic: str, publishers: list[TopicEndpointInfo]) -> int:
+        """How many publishers a topic has; the process of one of two may have been killed."""
+        if len(publishers) < 2:
+            return len(publishers)
+        own = self._own_endpoint(topic)
+        alive = [one for one in publishers if not has_ended(bytes(one.endpoint_gid), own)]
+        return max(len(alive), self._senders[topic].count(time.monotonic_ns()))
+
+    def _own_endpoint(self, topic: str) -> bytes:
+        """Identifier of our subscription to a topic; empty before there is one."""
+        if not self._own:
+            for info in self._node.get_subscriptions_info_by_topic(topic):
+                if info.node_name == self._node.get_name():
+                    self._own = bytes(info.endpoint_gid)
+        return self._own
+
+    def _has_type(self, spec: StreamSpec, info: TopicEndpointInfo) -> bool:
         """Whether a publisher's type and its definition are the ones the bag would claim."""
-        offered = info.topic_type  # type: ignore[attr-defined]
-        digest = str(info.topic_type_hash)  # type: ignore[attr-defined]
+        offered = info.topic_type
+        digest = str(info.topic_type_hash)
         if offered == spec.msgtype and digest in ("INVALID", TYPESTORE.hash_rihs01(offered)):
             return True
         if spec.topic not in self._refused:
