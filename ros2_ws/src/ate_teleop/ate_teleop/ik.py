@@ -162,8 +162,8 @@ class ArmIK:
 
         A hand that moves smoothly makes it nearly all, noise makes it nothing.
         """
-        squared = float(step @ step)
-        alike = float(step @ self._velocity) * dt
+        squared = step.dot(step).item()
+        alike = step.dot(self._velocity).item() * dt
         share = max(alike, 0.0) / max(squared, self._squared_step, _STILL)
         self._squared_step = squared
         np.multiply(step, 0.5 * share, self._midway)
@@ -208,8 +208,8 @@ class ArmIK:
         )
 
     def _is_at_limit(self, joint: int) -> bool:
-        angle, (lower, upper) = self._q[joint], self._limits[:, joint]
-        return bool(angle <= lower + _NEAR or angle >= upper - _NEAR)
+        lower, upper = self._config.lower[joint], self._config.upper[joint]
+        return not lower + _NEAR < self._q.item(joint) < upper - _NEAR
 
 
 def _arm_alone(model: ArmModel) -> pin.Model:

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Step = tuple[Array, list[int]]
 """Motion (n,) [rad], and the joints (from 0) that a bound holds."""
-_NEAR = 1e-6
-"""Distance from a bound that counts as none [rad]."""
 _SOLVED = 1
 """DAQP's exit flag for an optimal solution."""
+_FREE = 1
+"""DAQP's number of iterations where no bound holds anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +91,18 @@ class PoseQP:
         """
         if not self._assemble(jacobian, from_rest, velocity, dt):
             return None
-        step, _, flag, _ = daqp.solve(
-            self._hessian, self._gradient, self._no_rows, box[1], box[0], self._no_sense
+        lower, upper = box
+        step, _, flag, info = daqp.solve(
+            self._hessian, self._gradient, self._no_rows, upper, lower, self._no_sense
         )
         if flag != _SOLVED:
             return None
+        if info["iterations"] == _FREE:
+            return step, []
         # Clipped, because the solver's own tolerance is 1e-6.
-        np.maximum(step, box[0], out=step)
-        np.minimum(step, box[1], out=step)
-        least, most = box.tolist()
-        held = [
-            joint
-            for joint, way in enumerate(step.tolist())
-            if not least[joint] + _NEAR < way < most[joint] - _NEAR
-        ]
-        return step, held
+        np.maximum(step, lower, out=step)
+        np.minimum(step, upper, out=step)
+        return step, info["lam"].nonzero()[0].tolist()
 
     def _assemble(self, jacobian: Array, from_rest: Array, velocity: Array, dt: float) -> bool:
         """Write Hessian and gradient; whether the error is a number."""
@@ -119,7 +116,7 @@ class PoseQP:
         np.copyto(self._hessian, self._square)
         self._diagonal += cost.damping + cost.posture_weight + steadiness
         fastest = cost.posture_speed + cost.posture_pace * math.sqrt(squared) / dt
-        away = math.sqrt(from_rest @ from_rest)
+        away = math.sqrt(from_rest.dot(from_rest))
         speed = min(cost.posture_gain, fastest / away) if away > 0.0 else 0.0
         np.multiply(from_rest, cost.posture_weight * speed * dt, gradient)
         np.multiply(velocity, steadiness * cost.kept_velocity * dt, term)
