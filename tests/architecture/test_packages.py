@@ -31,6 +31,7 @@ ROS = {
 """Packages of ROS that are imported under their own name."""
 OF_PIP = {
     "Robotic_Arm": ("Robotic_Arm", None),
+    "aiohttp": ("aiohttp", "python3-aiohttp"),
     "circus": ("circus", None),
     "coal": ("coal", None),
     "cv2": ("opencv-python-headless", "python3-opencv"),

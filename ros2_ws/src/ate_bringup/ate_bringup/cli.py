@@ -19,6 +19,7 @@ VERBS = {
     "launch": ("", "start a launch where `ros2 launch` is not installed"),
     "status": ("ate_bringup.status_command:status", "one look at a running cell"),
     "episode": ("ate_recorder.episode_command:episode", "start, stop, judge and find episodes"),
+    "cockpit": ("ate_cockpit.command:cockpit", "the page of a running cell"),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),

@@ -18,6 +18,12 @@ HARDWARE = LaunchArgument(
     description="real devices, or sim: the emulated ones",
     choices=("real", "sim"),
 )
+COCKPIT = LaunchArgument(
+    name="cockpit",
+    default="false",
+    description="serve the page of the cell on http://127.0.0.1:8400/",
+    choices=("true", "false"),
+)
 DEVICE_ARGUMENTS = (
     CELL,
     HARDWARE,
@@ -32,6 +38,7 @@ DEVICE_ARGUMENTS = (
     LaunchArgument(
         name="cameras", default="true", description="run the cameras", choices=("true", "false")
     ),
+    COCKPIT,
 )
 """What every launch with drivers takes."""
 EPISODE_ARGUMENTS = (
@@ -73,7 +80,8 @@ def _robot(values: Values) -> list[ProcessSpec]:
 
 def _devices(cell: Cell, values: Values) -> list[ProcessSpec]:
     emulated = processes.simulated_cell(cell, values) if values["hardware"] == "sim" else []
-    return emulated + processes.device_nodes(cell, values) + processes.estop_node(values)
+    drivers = processes.device_nodes(cell, values) + processes.estop_node(values)
+    return emulated + drivers + processes.cockpit_node(values)
 
 
 def _dual_operator(values: Values) -> list[ProcessSpec]:

@@ -155,6 +155,23 @@ def estop_node(values: Values) -> list[ProcessSpec]:
     ]
 
 
+def cockpit_node(values: Values) -> list[ProcessSpec]:
+    """The page of the cell, where it is wanted."""
+    if values["cockpit"] != "true":
+        return []
+    return [
+        ProcessSpec(
+            name="cockpit",
+            module="ate_cockpit.nodes.cockpit_node",
+            parameters=cell_parameters(values),
+            respawn=True,
+            is_optional=True,
+            loss="no page; the cell goes on",
+            heartbeat="cockpit: page",
+        )
+    ]
+
+
 def monitored(specs: list[ProcessSpec], following: str) -> list[ProcessSpec]:
     """The processes and what watches them from outside, activates drivers and says READY.
 

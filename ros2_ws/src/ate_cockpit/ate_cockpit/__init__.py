@@ -1,0 +1,1 @@
+"""The cockpit: one page on which people see the cell, stop it and look after episodes."""

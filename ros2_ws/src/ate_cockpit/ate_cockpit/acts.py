@@ -1,0 +1,56 @@
+"""What the page may ask of the cell. Nothing else can be asked.
+
+Every act is a service of a running node, or a text on a topic, as from a terminal. None moves an
+arm but ``policy_start``, which the policy itself refuses where it must.
+"""
+
+from dataclasses import dataclass
+
+from ate_core.contract import Cell
+
+REQUEST_TOPIC = "/estop/request"
+"""Whatever arrives here stops the cell."""
+
+ESTOP = "estop"
+"""The emergency stop: a message, which needs no node to answer."""
+LABEL = "label"
+"""Keeps the pending episode with a label in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One thing that may be asked."""
+
+    words: str
+    """What it does, for the page."""
+    service: str = ""
+    """Name of the service (std_srvs/srv/Trigger) that does it; empty: a text on a topic does."""
+    topic: str = ""
+    """Topic (std_msgs/msg/String) that does it."""
+
+
+def acts_of(cell: Cell) -> dict[str, Act]:
+    """Name on the page -> what it does.
+
+    Args:
+        cell: its arms and topics.
+    """
+    episode = cell.topics.episode
+    acts = {
+        ESTOP: Act(topic=REQUEST_TOPIC, words="stop both arms now"),
+        "reset": Act(service="/estop/reset", words="end the emergency stop; nothing moves by it"),
+        "record": Act(service=f"{episode}/start", words="begin an episode"),
+        "finish": Act(service=f"{episode}/stop", words="end the episode; it waits to be judged"),
+        "keep": Act(service=f"{episode}/keep", words="keep the episode as a success"),
+        "fail": Act(service=f"{episode}/fail", words="keep the episode as a failure"),
+        LABEL: Act(topic=f"{episode}/label", words="keep the episode with a label of your own"),
+        "discard": Act(service=f"{episode}/discard", words="set the episode aside"),
+        "redo": Act(service=f"{episode}/redo", words="set the episode aside and begin anew"),
+        "policy_start": Act(service="/policy/start", words="let the policy move the arms"),
+        "policy_stop": Act(service="/policy/stop", words="let the policy fall silent"),
+    }
+    for side, arm in cell.arms.items():
+        for name, words in (("enable", "accept commands again"), ("clear_errors", "clear errors")):
+            service = cell.topics.of_arm(arm.namespace, f"arm/{name}")
+            acts[f"{side}/{name}"] = Act(service=service, words=f"{side} arm: {words}")
+    return acts

@@ -1,0 +1,46 @@
+"""`ate cockpit`: the page for a cell that runs already."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ate_core.contract import load_cell
+from ate_core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CockpitConfig:
+    """Serve the page of a running cell until Ctrl-C; it moves nothing and delays nobody."""
+
+    cell: str = ""
+    """cell.yaml, or the name of a packaged cell; empty: the packaged one."""
+    hardware: Literal["real", "sim"] = "real"
+    """Real devices, or the emulated ones."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any but a loopback one is answered with a token only."""
+    port: int = 8400
+    """TCP port of the page."""
+    token: str = ""
+    """Word that a browser must know, 8 characters or more; empty: made up where one is needed."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise UsageError(f"--port is {self.port}; need 1 to 65535")
+
+
+def cockpit(config: CockpitConfig) -> int:
+    """Run the node of the page in this process; returns its exit code."""
+    from ate_cockpit.nodes.cockpit_node import main
+
+    load_cell(config.cell or None, config.hardware)  # a wrong cell is told before ROS starts
+    values = {
+        "cell": config.cell,
+        "hardware": config.hardware,
+        "host": config.host,
+        "port": str(config.port),
+        "token": config.token,
+    }
+    words = ["--ros-args"]
+    for name, value in values.items():
+        if value:
+            words += ["-p", f"{name}:={value}"]
+    return main(words)

@@ -1,0 +1,271 @@
+"""Listens to the cell and serves the page.
+
+Nothing here is on the way of a command: streams are read best effort and by hand, at the page's
+rate, so that a page that is slow or closed is felt by nobody.
+
+Run: ``ate cockpit``, or ``cockpit:=true`` in a launch.
+"""
+
+import asyncio
+import json
+import math
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import WrenchStamped
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from ate_cockpit.acts import ESTOP, acts_of
+from ate_cockpit.episodes import list_episodes
+from ate_cockpit.figure import CellFigure
+from ate_cockpit.server import Answer, Page, PageConfig
+from ate_cockpit.view import CellView, Document, as_document
+from ate_core.contract import Cell
+from ate_core.errors import DeviceError, UsageError
+from ate_core.json_text import UNREADABLE
+from ate_core.nodes.estop import REQUEST_QOS, STATE_TOPIC
+from ate_core.nodes.heartbeat import Heartbeat
+from ate_core.nodes.listening import listen
+from ate_core.nodes.parameters import declare_cell, declare_number, declare_text
+from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
+from ate_core.nodes.runner import run_node
+
+ANSWER_TIMEOUT = 5.0
+"""How long an act may take [s]."""
+LIST_PERIOD = 2.0
+"""Between two looks at the folder of the episodes [s]."""
+NICENESS = 5
+"""The page gives way to everything that moves an arm."""
+
+
+class CockpitNode(Node):
+    """Topics -> `CellView` -> `Page`; acts of the page -> services."""
+
+    def __init__(self) -> None:
+        super().__init__("cockpit")
+        cell = declare_cell(self)
+        self._cell = cell
+        self._view = CellView(cell)
+        self._figure = CellFigure(cell)
+        self._acts = acts_of(cell)
+        self._triggers = {
+            name: self.create_client(Trigger, act.service)
+            for name, act in self._acts.items()
+            if act.service
+        }
+        self._texts = {
+            name: self.create_publisher(String, act.topic, REQUEST_QOS)
+            for name, act in self._acts.items()
+            if act.topic
+        }
+        self._listed: list[Document] = []
+        self._listed_at = -math.inf
+        self._listen(cell)
+        self._page = Page(
+            self._declare_config(), self._view, self._words, self._setup(), self._act
+        )
+        self._heartbeat = Heartbeat(self, "cockpit: page", lambda: self._page.address)
+        self._loop = asyncio.new_event_loop()
+        self._serving: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
+        self._thread.start()
+
+    def halt(self) -> None:
+        """Close the page."""
+        self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join(3.0)
+
+    def _cancel(self) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def _declare_config(self) -> PageConfig:
+        host = declare_text(self, "host", "127.0.0.1", "address that the page listens on")
+        port = declare_number(self, "port", 8400, "TCP port of the page", 0, 65535)
+        token = declare_text(self, "token", "", "word a browser must know; empty: made up")
+        config = PageConfig(host=host, port=int(port), token=token)
+        if config.is_local and not token:
+            return config
+        if token and len(token) < 8:
+            raise UsageError(f"parameter token has {len(token)} characters; need 8 or more")
+        return PageConfig(host=host, port=int(port), token=token or secrets.token_urlsafe(12))
+
+    def _listen(self, cell: Cell) -> None:
+        topics, view = cell.topics, self._view
+        for side, arm in cell.arms.items():
+            name = partial(topics.of_arm, arm.namespace)
+            order = arm.joint_names
+            self._joints(name(topics.joint_states), partial(self._take_joints, side, order, False))
+            self._joints(name(topics.joint_command), partial(self._take_joints, side, order, True))
+            self._joints(name(topics.gripper_states), partial(self._take_opening, side))
+            listen(
+                self,
+                WrenchStamped,
+                name(topics.wrench),
+                partial(self._take_wrench, side),
+                SENSOR_QOS,
+            )
+            for kind, topic in (
+                ("arm", topics.arm_status),
+                ("gripper", topics.gripper_status),
+                ("operator", topics.operator_status),
+            ):
+                self._text(name(topic), partial(self._take_status, side, kind))
+        for role in cell.cameras:
+            listen(
+                self,
+                CompressedImage,
+                topics.camera_image(role),
+                partial(self._take_picture, role),
+                SENSOR_QOS,
+            )
+        self._text(STATE_TOPIC, lambda text: view.take_estop(text, time.monotonic()))
+        self._text(f"{topics.episode}/status", view.take_episode)
+        self._text("/policy/status", view.take_policy)
+        listen(self, DiagnosticArray, "/diagnostics_agg", self._take_health, DEFAULT_QOS)
+        listen(self, DiagnosticArray, "/diagnostics", self._take_loops, DEFAULT_QOS)
+
+    def _joints(self, topic: str, take: Callable[[JointState], None]) -> None:
+        listen(self, JointState, topic, take, SENSOR_QOS)
+
+    def _text(self, topic: str, take: Callable[[Document], None]) -> None:
+        def parse(message: String) -> None:
+            try:
+                document = as_document(json.loads(message.data))
+            except UNREADABLE:
+                document = {"unreadable": message.data[:80]}
+            take(document)
+
+        listen(self, String, topic, parse, LATCHED_QOS)
+
+    def _take_joints(
+        self, side: str, order: Sequence[str], is_command: bool, message: JointState
+    ) -> None:
+        by_name = dict(zip(message.name, message.position, strict=False))
+        q = [float(by_name[name]) for name in order]  # LookupError: refused by `listen`
+        take = self._view.take_command if is_command else self._view.take_joints
+        take(side, q, time.monotonic())
+
+    def _take_status(self, side: str, kind: str, document: Document) -> None:
+        self._view.take_status(side, kind, document, time.monotonic())
+
+    def _take_opening(self, side: str, message: JointState) -> None:
+        self._view.take_opening(side, float(message.position[0]))
+
+    def _take_wrench(self, side: str, message: WrenchStamped) -> None:
+        force = message.wrench.force
+        self._view.take_force(side, (force.x, force.y, force.z))
+
+    def _take_picture(self, role: str, message: CompressedImage) -> None:
+        self._view.take_picture(role, bytes(message.data), time.monotonic())
+
+    def _take_health(self, message: DiagnosticArray) -> None:
+        for line in message.status:
+            self._view.take_health(line.name, line.level[0], line.message)
+
+    def _take_loops(self, message: DiagnosticArray) -> None:
+        for line in message.status:
+            for value in line.values:
+                if value.key == "loop":
+                    self._view.take_loop(line.name, value.value)
+
+    # --- the page, in its own thread ---------------------------------------------------------
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._serving = self._loop.create_task(self._page.serve(self._tell_address))
+        try:
+            self._loop.run_until_complete(self._serving)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._loop.close()
+
+    def _tell_address(self, address: str) -> None:
+        self.get_logger().info(f"cockpit: open {address}")
+
+    def _setup(self) -> Document:
+        return {
+            "hardware": self._cell.hardware,
+            "sides": list(self._cell.arms),
+            "cameras": list(self._cell.cameras),
+            "acts": {name: act.words for name, act in self._acts.items()},
+            **self._figure.surroundings(),
+        }
+
+    def _words(self) -> Document:
+        """The state of the cell, and its drawing."""
+        now = time.monotonic()
+        measured, targets = self._view.joints(now), self._view.targets(now)
+        return {
+            **self._view.document(now),
+            "figure": {side: self._figure.arm(side, q) for side, q in measured.items()},
+            "ghost": {side: self._figure.arm(side, q) for side, q in targets.items()},
+            "near": self._figure.near(measured),
+            "episodes": self._episodes(now),
+        }
+
+    def _episodes(self, now: float) -> list[Document]:
+        """The newest episodes, looked up every few seconds."""
+        if now - self._listed_at > LIST_PERIOD:
+            self._listed_at = now
+            self._listed = list_episodes(self._view.output)
+        return self._listed
+
+    async def _act(self, name: str, text: str) -> Answer:
+        """Do what the page asks for.
+
+        Raises:
+            DeviceError: nobody does it, or not in time.
+        """
+        if name not in self._acts:
+            raise DeviceError(f"there is no {name!r}; known: {', '.join(self._acts)}")
+        act = self._acts[name]
+        if act.topic:
+            if name != ESTOP and not self.count_subscribers(act.topic):
+                raise DeviceError(f"nobody listens on {act.topic}: its node does not run")
+            said = "the cockpit asked for it" if name == ESTOP else text
+            self._texts[name].publish(String(data=said))
+            return Answer(success=True, message=f"asked to {act.words}")
+        client = self._triggers[name]
+        if not client.service_is_ready():
+            raise DeviceError(f"{client.srv_name} is not there: its node does not run")
+        done: asyncio.Future[Trigger.Response] = self._loop.create_future()
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(partial(self._pass_on, done))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                response = await done
+        except TimeoutError:
+            client.remove_pending_request(future)
+            raise DeviceError(
+                f"{client.srv_name} did not answer within {ANSWER_TIMEOUT:g} s: its node hangs"
+            ) from None
+        return Answer(success=bool(response.success), message=str(response.message))
+
+    def _pass_on(self, done: "asyncio.Future[Any]", future: Any) -> None:
+        """Give the answer of a service to the page's thread."""
+
+        def give() -> None:
+            if not done.done():
+                done.set_result(future.result())
+
+        self._loop.call_soon_threadsafe(give)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    return run_node(CockpitNode, args, niceness=NICENESS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

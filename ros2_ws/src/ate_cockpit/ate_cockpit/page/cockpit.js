@@ -1,0 +1,253 @@
+// One socket to the cell: words ten times a second, pictures when the one before is drawn.
+
+import { Figure } from "/figure.js";
+
+const byId = (id) => document.getElementById(id);
+const figure = new Figure(byId("drawing"));
+const SILENCE = 1500;  // words older than this are not shown as the present [ms]
+let setup = null;
+let socket = null;
+let heard = 0;
+let left = false;
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function connect() {
+  if (left) return;
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/cell`);
+  socket.binaryType = "arraybuffer";
+  socket.onmessage = (event) => {
+    if (typeof event.data === "string") take(JSON.parse(event.data));
+    else draw(event.data);
+  };
+  socket.onclose = () => setTimeout(connect, 1000);
+}
+
+function take(message) {
+  if (message.setup) begin(message.setup);
+  if (message.cell) { heard = performance.now(); show(message.cell); }
+  if (message.answer) {
+    const { act: name, success, message: text } = message.answer;
+    const element = byId("answer");
+    element.className = success ? "good" : "bad";
+    write(element, `${name}: ${text}`);
+  }
+}
+
+function ask(kind, name, text = "") {
+  if (socket && socket.readyState === WebSocket.OPEN) {
+    socket.send(JSON.stringify({ wish: kind, name, text }));
+    return true;
+  }
+  if (kind === "act") {
+    byId("answer").className = "bad";
+    write(byId("answer"), `${name}: not sent, the cockpit is not connected; use \`ate stop\``);
+  }
+  return false;
+}
+
+// --- once per connection ---------------------------------------------------------------------
+
+function begin(given) {
+  setup = given;
+  write(byId("hardware"), setup.hardware === "sim" ? "simulated cell" : "");
+  byId("pictures").replaceChildren(...setup.cameras.map((role) => make("figure", {},
+    make("canvas", { id: `picture-${role}`, width: 320, height: 180 }),
+    make("figcaption", { id: `caption-${role}`, textContent: role }))));
+  byId("sides").replaceChildren(...setup.sides.map((side) => make("article",
+    { id: `side-${side}`, className: "side" },
+    make("h2", { textContent: side }),
+    make("dl", {}),
+    make("p", { className: "reason" }),
+    button(`${side}/enable`, "Enable"), button(`${side}/clear_errors`, "Clear errors"))));
+  byId("episode-acts").replaceChildren(button("record", "Record (r)"),
+    button("finish", "Finish (s)"), button("keep", "Keep: success (s)"),
+    button("fail", "Keep: failure (f)"), button("discard", "Discard (d)"),
+    button("redo", "Redo (e)"));
+  setup.cameras.forEach((role) => ask("picture", role));
+}
+
+function button(name, text) {
+  const element = make("button", { textContent: text, title: setup.acts[name] || "" });
+  element.dataset.act = name;
+  return element;
+}
+
+document.addEventListener("click", (event) => {
+  const name = event.target.dataset && event.target.dataset.act;
+  if (name) { ask("act", name); event.target.blur(); }
+});
+
+byId("label-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask("act", "label", byId("label").value);
+  byId("label").value = "";
+  byId("label").blur();
+});
+
+let episodeState = "";
+const KEYS = { " ": "estop", r: "record", f: "fail", d: "discard", e: "redo" };
+document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.tagName === "INPUT") return;
+  if (event.key === "q") {
+    left = true;
+    socket.close();
+    return write(byId("headline"), "left: reload the page to look again; the cell goes on");
+  }
+  if (event.key === "s") return ask("act", episodeState === "pending" ? "keep" : "finish");
+  if (KEYS[event.key]) { event.preventDefault(); ask("act", KEYS[event.key]); }
+});
+
+// --- pictures --------------------------------------------------------------------------------
+
+async function draw(buffer) {
+  const role = setup.cameras[new Uint8Array(buffer, 0, 1)[0]];
+  try {
+    const picture = await createImageBitmap(new Blob([buffer.slice(1)], { type: "image/jpeg" }));
+    const canvas = byId(`picture-${role}`);
+    if (canvas.width !== picture.width || canvas.height !== picture.height) {
+      canvas.width = picture.width;
+      canvas.height = picture.height;
+    }
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+    picture.close();
+  } catch { /* half a picture: the next one comes */ }
+  ask("picture", role);
+}
+
+// --- words -----------------------------------------------------------------------------------
+
+function show(cell) {
+  headline(cell);
+  for (const role of setup.cameras) {
+    const stream = cell.cameras[role];
+    const caption = byId(`caption-${role}`);
+    caption.className = stream.silent ? "bad" : "";
+    write(caption, stream.age === null ? `${role}: no picture yet`
+      : stream.silent ? `${role}: silent for ${stream.age.toFixed(0)} s`
+        : `${role} ${stream.rate.toFixed(0)} Hz`);
+    byId(`picture-${role}`).classList.toggle("old", stream.silent);
+  }
+  for (const side of setup.sides) showSide(side, cell.arms[side]);
+  figure.show(setup, cell);
+  byId("near").replaceChildren(...cell.near.map((pair) => make("li",
+    { className: pair.distance < pair.stop + 0.01 ? "bad" : pair.distance < pair.slow ? "warn" : "" },
+    `${pair.first} – ${pair.second}: ${(1000 * pair.distance).toFixed(0)} mm`)));
+  showEpisode(cell);
+  byId("policy").hidden = !cell.policy.state;
+  write(byId("policy-state"), [cell.policy.state, cell.policy.reason].filter(Boolean).join(": "));
+  byId("lines").replaceChildren(...Object.entries(cell.health)
+    .filter(([, line]) => line.level !== "ok")
+    .map(([name, line]) => make("li", { className: line.level === "warn" ? "warn" : "bad" },
+      `${name}: ${line.message}`)));
+  byId("loops").replaceChildren(...Object.entries(cell.loops).map(([name, sentence]) =>
+    make("tr", {}, make("td", {}, name), make("td", {}, sentence))));
+  if (!byId("lines").children.length) {
+    byId("lines").append(make("li", {}, `${Object.keys(cell.health).length} nodes well`));
+  }
+}
+
+function headline(cell) {
+  const stopped = cell.estop.stopped;
+  const faults = setup.sides.filter((side) => ["fault", "disconnected", "no_feedback"]
+    .includes(cell.arms[side].status.state));
+  const text = stopped ? `STOPPED: ${cell.estop.reason}`
+    : faults.length ? faults.map((side) => `${side} arm ${cell.arms[side].status.state}`).join(", ")
+      : cell.episode.state === "recording" ? `recording episode ${cell.episode.episode}`
+        : cell.episode.state === "pending" ? `episode ${cell.episode.episode}: keep or discard it`
+          : "ready";
+  const element = byId("headline");
+  element.className = stopped || faults.length ? "bad"
+    : cell.episode.state === "recording" ? "recording" : "good";
+  write(element, text);
+  byId("reset").hidden = !stopped;
+}
+
+function rows(list, entries) {
+  list.replaceChildren(...entries.flatMap(([name, value, level]) => [
+    make("dt", { textContent: name }),
+    make("dd", { textContent: value, className: level || "" })]));
+}
+
+function showSide(side, arm) {
+  const article = byId(`side-${side}`);
+  const { status, gripper, operator } = arm;
+  const wrong = ["fault", "stopped", "disconnected", "no_feedback", "not_ready"];
+  const level = (state) => wrong.includes(state) ? "bad" : "";
+  rows(article.querySelector("dl"), [
+    ["arm", `${status.state || "unknown"}${status.commander ? ` (${status.commander})` : ""}`,
+      level(status.state || "disconnected")],
+    ["states", arm.states.silent ? "silent" : `${arm.states.rate.toFixed(0)} Hz`,
+      arm.states.silent ? "bad" : ""],
+    ["commands", arm.commands.silent ? "none" : `${arm.commands.rate.toFixed(0)} Hz`],
+    ["force", arm.force === null ? "–" : `${arm.force.toFixed(1)} N`],
+    ["gripper", `${gripper.state || "unknown"}${arm.opening === null ? ""
+      : ` ${(100 * arm.opening).toFixed(0)} %`}`, level(gripper.state)],
+    ["operator", operator.clutch || "nobody", operator.clutch === "engaged" ? "good" : ""],
+    ["hand", operator.tracked ? "seen" : "not seen"],
+    ["Joy-Con", operator.joycon ? "well" : "silent"],
+    ["reach", operator.out_of_reach ? "out of reach" : "within",
+      operator.out_of_reach ? "warn" : ""],
+  ]);
+  write(article.querySelector(".reason"),
+    [status.reason, status.guard, operator.reason, gripper.reason].filter(Boolean).join(" · "));
+}
+
+function shortList(entries) {
+  const more = entries.length - 4;
+  return entries.slice(0, 4).join(", ") + (more > 0 ? ` and ${more} more` : "") || "none";
+}
+
+const SHOWN = { idle: ["record", "redo"], recording: ["finish", "discard", "redo"],
+  pending: ["keep", "fail", "discard", "redo"] };
+
+function showEpisode(cell) {
+  const { episode, card } = cell;
+  episodeState = episode.state || "";
+  const recording = episodeState === "recording", pending = episodeState === "pending";
+  write(byId("episode-state"), !episode.state ? "no recorder runs"
+    : recording ? `recording episode ${episode.episode}: ${episode.seconds} s`
+      : pending ? `episode ${episode.episode} waits to be judged`
+        : `${episode.kept} kept, ${episode.discarded} discarded; next: episode ${episode.episode}`);
+  byId("episode").classList.toggle("pending", pending);
+  for (const element of byId("episode-acts").children) {
+    element.hidden = !(SHOWN[episodeState] || []).includes(element.dataset.act);
+  }
+  byId("label-form").hidden = !pending;
+  write(byId("episode-message"), episode.message || "");
+  rows(byId("card"), !card.episode && card.episode !== 0 ? [] : [
+    ["episode", `${card.episode}: ${card.seconds} s`],
+    ["dropped", `${card.dropped} messages`, card.dropped ? "bad" : ""],
+    ["gaps", shortList(Object.entries(card.gaps).map(([name, count]) => `${name} ${count}`)),
+      Object.keys(card.gaps).length ? "warn" : ""],
+    ...Object.entries(card.hands).map(([side, hand]) => [`${side} hand`,
+      `clutch lost ${hand.losses} times, ${hand.edge} s at the edge of reach`,
+      hand.losses || hand.edge > 1 ? "warn" : ""])]);
+  byId("streams").replaceChildren(...Object.entries(recording ? episode.streams : {}).map(
+    ([name, stream]) => make("tr", { className: stream.gaps ? "warn" : "" },
+      make("td", {}, name), make("td", {}, `${stream.rate_hz} Hz`),
+      make("td", {}, `${stream.gaps} gaps`))));
+  byId("episodes").replaceChildren(...cell.episodes.map((one) => make("li", {},
+    `${one.name} ${one.outcome}`)));
+}
+
+setInterval(() => {
+  if (left) return;
+  const silent = performance.now() - heard > SILENCE;
+  document.body.classList.toggle("silent", silent);
+  if (silent) {
+    byId("headline").className = "bad";
+    write(byId("headline"), "not connected: what is shown is old; `ate stop` in a terminal stops");
+  }
+}, 250);
+
+connect();

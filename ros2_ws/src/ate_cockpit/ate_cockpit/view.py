@@ -1,0 +1,266 @@
+"""What the page shows, kept from what the nodes of the cell say. No ROS, no web server."""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_cockpit.card import EpisodeCard
+from ate_core.contract import Cell
+
+Array = NDArray[np.float64]
+Document = dict[str, object]
+
+RATE_WINDOW = 2.0
+"""Rates are counted over so long [s]."""
+SILENT = 1.0
+"""Age from which a stream counts as silent [s]."""
+LEVELS = ("ok", "warn", "error", "stale")
+"""Words of the levels of a diagnostic line."""
+MOST_LINES = 64
+"""Lines of diagnostics kept; a cell has some twenty."""
+
+
+class Stream:
+    """When messages of one stream came."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=512)
+
+    def hear(self, now: float) -> None:
+        """Count a message at a monotonic time [s]."""
+        self._times.append(now)
+
+    def document(self, now: float) -> Document:
+        """Rate [Hz] and age [s]; an age of None: nothing came yet."""
+        while self._times and now - self._times[0] > RATE_WINDOW and len(self._times) > 1:
+            self._times.popleft()
+        if not self._times:
+            return {"rate": 0.0, "age": None, "silent": True}
+        age = now - self._times[-1]
+        count = sum(now - time <= RATE_WINDOW for time in self._times)
+        return {
+            "rate": round(count / RATE_WINDOW, 1),
+            "age": round(age, 2),
+            "silent": age > SILENT,
+        }
+
+
+@dataclass
+class Picture:
+    """The newest picture of a camera."""
+
+    data: bytes = b""
+    """JPEG."""
+    number: int = 0
+    """How many came so far; 0: none."""
+    stream: Stream = field(default_factory=Stream)
+    """When they came."""
+
+
+@dataclass
+class ArmView:
+    """The newest of one arm, its gripper and its operator."""
+
+    measured: Array | None = None
+    """Joints (n,) [rad]."""
+    commanded: Array | None = None
+    """Joint targets (n,) [rad]."""
+    commanded_at: float = -math.inf
+    """When they came [s]."""
+    opening: float | None = None
+    """Opening ratio of the gripper."""
+    force: float | None = None
+    """Length of the force at the tool [N]."""
+    arm: Document = field(default_factory=dict)
+    """``arm/status``."""
+    gripper: Document = field(default_factory=dict)
+    """``gripper/status``."""
+    operator: Document = field(default_factory=dict)
+    """``operator/status``."""
+    states: Stream = field(default_factory=Stream)
+    """When measured joints came."""
+    commands: Stream = field(default_factory=Stream)
+    """When joint targets came."""
+
+
+class CellView:
+    """Newest words and numbers of a cell. Any thread may call anything."""
+
+    def __init__(self, cell: Cell) -> None:
+        """Begin with nothing.
+
+        Args:
+            cell: its arms and cameras.
+        """
+        self._lock = threading.Lock()
+        self.arms = {side: ArmView() for side in cell.arms}
+        """Side -> the newest of it; change it under `changing`."""
+        self._pictures = {role: Picture() for role in cell.cameras}
+        self._limits = {
+            side: [[float(value) for value in row] for row in (arm.joint_lower, arm.joint_upper)]
+            for side, arm in cell.arms.items()
+        }
+        self._operators: dict[str, str] = {
+            operator.arm: name for name, operator in cell.operators.items()
+        }
+        self._estop: Document = {}
+        self._estop_stream = Stream()
+        self._episode: Document = {}
+        self._card = EpisodeCard(tuple(cell.arms))
+        self._policy: Document = {}
+        self._health: dict[str, Document] = {}
+        self._loops: dict[str, str] = {}
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the cameras."""
+        return tuple(self._pictures)
+
+    @property
+    def output(self) -> Path | None:
+        """Folder of the episodes, once the recorder has told it."""
+        with self._lock:
+            output = self._episode.get("output")
+        return Path(output) if isinstance(output, str) and output else None
+
+    def take_joints(self, side: str, q: Sequence[float], now: float) -> None:
+        """Take measured joints [rad] in the order of the cell."""
+        with self._lock:
+            self.arms[side].measured = np.array(q, dtype=np.float64)
+            self.arms[side].states.hear(now)
+
+    def take_command(self, side: str, q: Sequence[float], now: float) -> None:
+        """Take joint targets [rad] in the order of the cell."""
+        with self._lock:
+            arm = self.arms[side]
+            arm.commanded, arm.commanded_at = np.array(q, dtype=np.float64), now
+            arm.commands.hear(now)
+
+    def take_opening(self, side: str, opening: float) -> None:
+        """Take the measured opening of a gripper [ratio]."""
+        with self._lock:
+            self.arms[side].opening = opening
+
+    def take_force(self, side: str, force: Sequence[float]) -> None:
+        """Take the force at a tool (3,) [N]."""
+        with self._lock:
+            self.arms[side].force = math.hypot(*force)
+
+    def take_status(self, side: str, kind: str, document: Document, now: float) -> None:
+        """Take a status.
+
+        Args:
+            side: the arm.
+            kind: ``arm``, ``gripper`` or ``operator``.
+            document: what it says.
+            now: monotonic time [s].
+        """
+        with self._lock:
+            setattr(self.arms[side], kind, document)
+            if kind == "operator":
+                self._card.see_operator(side, document, now)
+
+    def take_picture(self, role: str, data: bytes, now: float) -> None:
+        """Take a JPEG."""
+        with self._lock:
+            picture = self._pictures[role]
+            picture.data, picture.number = data, picture.number + 1
+            picture.stream.hear(now)
+
+    def take_estop(self, document: Document, now: float) -> None:
+        """Take the state of the emergency stop."""
+        with self._lock:
+            self._estop = document
+            self._estop_stream.hear(now)
+
+    def take_episode(self, document: Document) -> None:
+        """Take the recorder's status."""
+        with self._lock:
+            self._episode = document
+            self._card.see_episode(document)
+
+    def take_policy(self, document: Document) -> None:
+        """Take the policy's status."""
+        with self._lock:
+            self._policy = document
+
+    def take_health(self, name: str, level: int, message: str) -> None:
+        """Take a line of the summary of diagnostics."""
+        with self._lock:
+            if name in self._health or len(self._health) < MOST_LINES:
+                word = LEVELS[min(level, len(LEVELS) - 1)]
+                self._health[name] = {"level": word, "message": message}
+
+    def take_loop(self, name: str, sentence: str) -> None:
+        """Take what a node says of the times of its loop."""
+        with self._lock:
+            if name in self._loops or len(self._loops) < MOST_LINES:
+                self._loops[name] = sentence
+
+    def picture(self, role: str) -> tuple[bytes, int]:
+        """The newest picture of a camera, and its number."""
+        with self._lock:
+            picture = self._pictures[role]
+            return picture.data, picture.number
+
+    def joints(self, now: float) -> dict[str, Array]:
+        """Side -> measured joints (n,) [rad] of the arms that are heard."""
+        with self._lock:
+            return {
+                side: arm.measured.copy()
+                for side, arm in self.arms.items()
+                if arm.measured is not None and not arm.states.document(now)["silent"]
+            }
+
+    def targets(self, now: float) -> dict[str, Array]:
+        """Side -> joint targets (n,) [rad] of the arms that are commanded now."""
+        with self._lock:
+            return {
+                side: arm.commanded.copy()
+                for side, arm in self.arms.items()
+                if arm.commanded is not None and now - arm.commanded_at <= SILENT
+            }
+
+    def document(self, now: float) -> Document:
+        """Everything but pictures and drawings, as JSON would have it."""
+        with self._lock:
+            return {
+                "estop": {**self._estop, "heard": not self._estop_stream.document(now)["silent"]},
+                "episode": dict(self._episode),
+                "card": self._card.document(now),
+                "policy": dict(self._policy),
+                "arms": {side: self._arm(side, arm, now) for side, arm in self.arms.items()},
+                "cameras": {
+                    role: picture.stream.document(now) for role, picture in self._pictures.items()
+                },
+                "loops": dict(sorted(self._loops.items())),
+                "health": {name: dict(line) for name, line in sorted(self._health.items())},
+            }
+
+    def _arm(self, side: str, arm: ArmView, now: float) -> Document:
+        return {
+            "joints": _rounded(arm.measured),
+            "limits": self._limits[side],
+            "opening": arm.opening,
+            "force": None if arm.force is None else round(arm.force, 1),
+            "status": arm.arm,
+            "gripper": arm.gripper,
+            "operator": {"name": self._operators.get(side, ""), **arm.operator},
+            "states": arm.states.document(now),
+            "commands": arm.commands.document(now),
+        }
+
+
+def _rounded(values: Array | None) -> list[float] | None:
+    return None if values is None else [round(float(value), 4) for value in values]
+
+
+def as_document(value: object) -> Document:
+    """A parsed JSON text as a document; an empty one when it is none."""
+    return {str(key): entry for key, entry in value.items()} if isinstance(value, Mapping) else {}

@@ -1,0 +1,118 @@
+"""The page in a real browser: every button reaches the cell, every state is seen."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def asked(tab, played, name, text=""):
+    """Wait until the page has asked for something, and only for that."""
+    while not played.asked:
+        await tab.value("1")
+    assert played.asked == [(name, text)]
+    played.asked.clear()
+
+
+def test_the_page_shows_pictures_arms_distances_and_people(browse, played, tmp_path):
+    async def look(tab):
+        await tab.until_text("#headline", "ready")
+        await tab.until_text("#side-left", "engaged")
+        assert "tracking" in await tab.text("#side-right")
+        assert "mm" in await tab.text("#near")
+        assert "simulated cell" in await tab.text("#hardware")
+        await tab.until("document.querySelector('#picture-overhead').width === 160")
+        colours = set()
+        for role in played.cell.cameras:
+            pixel = f"document.querySelector('#picture-{role}').getContext('2d')"
+            await tab.until(f"{pixel}.getImageData(80, 45, 1, 1).data[0] > 60")
+            colours.add(tuple(await tab.value(f"[...{pixel}.getImageData(80, 45, 1, 1).data]")))
+        assert len(colours) == 3  # no picture stands in another one's place
+        drawn = await tab.screenshot("#drawing")
+        pixels = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB")).reshape(-1, 3)
+        for colour in ((77, 163, 255), (255, 180, 84)):  # of the two arms
+            assert np.sum(np.abs(pixels - np.array(colour)).max(axis=1) < 12) > 500
+
+    browse(look)
+
+
+def test_space_stops_the_cell_and_its_reset_is_a_button_of_its_own(browse, played):
+    async def look(tab):
+        await tab.until_text("#headline", "ready")
+        await tab.press(" ")
+        await asked(tab, played, "estop")
+        played.view.take_estop(
+            {"stopped": True, "reason": "the cockpit asked for it"}, time.monotonic()
+        )
+        await tab.until_text("#headline", "STOPPED: the cockpit asked for it")
+        await tab.press(" ")
+        await asked(tab, played, "estop")
+        await tab.click("#reset")
+        await asked(tab, played, "reset")
+        await tab.click("#stop")
+        await asked(tab, played, "estop")
+        await tab.press(" ")  # of the button that has just been clicked: a stop, not a click
+        await asked(tab, played, "estop")
+
+    browse(look)
+
+
+def test_an_episode_is_recorded_finished_and_judged_by_keys_and_by_buttons(browse, played):
+    async def look(tab):
+        await tab.until_text("#headline", "ready")
+        await tab.press("r")
+        await asked(tab, played, "record")
+        streams = {"left_joints": {"rate_hz": 99.8, "gaps": 2}}
+        recording = {"state": "recording", "seconds": 4.0, "dropped": 0, "streams": streams}
+        played.play(**recording)
+        await tab.until_text("#headline", "recording episode 4")
+        assert "left_joints" in await tab.text("#streams")
+        await tab.press("s")
+        await asked(tab, played, "finish")
+        played.play(state="pending")
+        await tab.until_text("#headline", "keep or discard it")
+        assert "4 s" in await tab.text("#card") and "left_joints 2" in await tab.text("#card")
+        for key, name in {"s": "keep", "f": "fail", "d": "discard", "e": "redo"}.items():
+            await tab.press(key)
+            await asked(tab, played, name)
+        for name in ("keep", "fail", "discard", "redo"):
+            await tab.click(f"[data-act={name}]")
+            await asked(tab, played, name)
+        await tab.click("#label")
+        for letter in "s d":  # in a field, keys are letters
+            await tab.press(letter)
+        await tab.click("#label-form button")
+        await asked(tab, played, "label", "s d")
+        await tab.until_text("#answer", "label was done")
+
+    browse(look)
+
+
+def test_what_is_wrong_is_said_where_it_is_looked_for(browse, played):
+    async def look(tab):
+        await tab.until_text("#headline", "ready")
+        fault = {"state": "fault", "reason": "joint 3 too hot (0x1008): let it cool down"}
+        played.view.take_status("left", "arm", fault, time.monotonic())
+        played.view.take_health("/left/arm_driver", 2, "joint 3 too hot")
+        await tab.until_text("#headline", "left arm fault")
+        await tab.until_text("#side-left", "let it cool down")
+        await tab.until_text("#lines", "/left/arm_driver: joint 3 too hot")
+        await tab.click("[data-act='left/clear_errors']")
+        await asked(tab, played, "left/clear_errors")
+        await tab.until_text("#caption-overhead", "silent for")  # no picture has come since
+
+    browse(look)
+
+
+def test_a_page_without_its_cockpit_says_so_and_shows_nothing_old_as_present(browse, played):
+    async def look(tab):
+        await tab.until_text("#headline", "ready")
+        played.words = lambda: 1 / 0  # its server is gone
+        await tab.until_text("#headline", "not connected")
+        assert await tab.value("document.body.classList.contains('silent')")
+
+    browse(look)

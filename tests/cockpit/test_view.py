@@ -1,0 +1,125 @@
+"""What the page shows is what was told, with its age; nothing old is shown as present."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ate_cockpit.card import EpisodeCard
+from ate_cockpit.episodes import list_episodes
+from ate_cockpit.figure import CellFigure
+from ate_cockpit.view import MOST_LINES, CellView, Stream
+from ate_core.contract import load_cell
+from ate_core.episode_outcome import write_outcome
+
+CELL = load_cell(None, "sim")
+HOME = {side: np.array(arm.home) for side, arm in CELL.arms.items()}
+
+
+def test_a_stream_tells_its_rate_and_age_and_when_it_fell_silent():
+    stream = Stream()
+    assert stream.document(0.0) == {"rate": 0.0, "age": None, "silent": True}
+    for tick in range(300):
+        stream.hear(tick * 0.01)
+    assert stream.document(3.0) == {"rate": 100.0, "age": 0.01, "silent": False}
+    assert stream.document(5.5)["silent"] and stream.document(5.5)["rate"] == 0.0
+
+
+def test_an_arm_that_is_heard_no_more_is_not_drawn_as_if_it_were():
+    view = CellView(CELL)
+    view.take_joints("left", HOME["left"], 10.0)
+    view.take_command("left", HOME["left"], 10.0)
+    assert set(view.joints(10.5)) == set(view.targets(10.5)) == {"left"}
+    assert view.joints(12.0) == view.targets(12.0) == {}
+    assert view.document(12.0)["arms"]["left"]["states"]["silent"]
+
+
+def test_an_emergency_stop_that_nobody_tells_any_more_is_named_unheard():
+    view = CellView(CELL)
+    assert not view.document(0.0)["estop"]["heard"]
+    view.take_estop({"stopped": True, "reason": "a hand in the cell"}, 1.0)
+    assert view.document(1.5)["estop"] == {
+        "stopped": True, "reason": "a hand in the cell", "heard": True,
+    }  # fmt: skip
+    assert not view.document(3.0)["estop"]["heard"]
+
+
+def test_invented_names_of_diagnostics_do_not_fill_the_memory():
+    view = CellView(CELL)
+    for number in range(1000):
+        view.take_health(f"node {number}", 200, "invented")
+        view.take_loop(f"node {number}", "invented")
+    document = view.document(0.0)
+    assert len(document["health"]) == len(document["loops"]) == MOST_LINES
+    assert {line["level"] for line in document["health"].values()} == {"stale"}
+
+
+def test_the_words_of_the_page_are_json():
+    view = CellView(CELL)
+    view.take_joints("left", HOME["left"], 1.0)
+    view.take_force("left", (3.0, 4.0, 0.0))
+    text = json.dumps(view.document(1.0), allow_nan=False)
+    assert json.loads(text)["arms"]["left"]["force"] == 5.0
+
+
+def test_the_drawn_gripper_is_where_the_grasp_point_is():
+    figure = CellFigure(CELL)
+    for side, q in HOME.items():
+        lines = np.array(figure.arm(side, q))
+        figure._geometry.update(np.concatenate([HOME[name] for name in CELL.arms]))
+        tool = figure._geometry.tool(side)
+        ends = lines[:, :6].reshape(-1, 3)
+        assert np.min(np.linalg.norm(ends - tool, axis=1)) < 0.08
+        assert np.allclose(ends[0][:2], CELL.arms[side].base_pose[:2], atol=1e-3)
+
+
+def test_what_is_nearest_is_told_first_and_nothing_while_an_arm_is_unknown():
+    figure = CellFigure(CELL)
+    near = figure.near(HOME)
+    left = [pair["distance"] - pair["stop"] for pair in near]
+    assert len(near) == 3 and left == sorted(left)
+    assert figure.near({"left": HOME["left"]}) == []
+
+
+def test_a_card_counts_lost_clutches_and_the_time_at_the_edge_of_its_own_episode():
+    card = EpisodeCard(("left", "right"))
+    engaged, lost = {"clutch": "engaged"}, {"clutch": "released", "reason": "hand not seen"}
+    assert card.document(0.0) == {}
+    card.see_operator("left", engaged, 0.0)
+    card.see_operator("left", lost, 1.0)  # before the episode
+    card.see_episode({"state": "recording", "episode": 7, "seconds": 0.0, "dropped": 0})
+    card.see_operator("left", {**engaged, "out_of_reach": True}, 2.0)
+    card.see_operator("left", lost, 4.5)
+    card.see_operator("right", engaged, 5.0)
+    card.see_operator("right", {"clutch": "released", "reason": ""}, 5.0)  # let go on purpose
+    streams = {"left_joints": {"gaps": 2}, "cam_high": {"gaps": 0}}
+    card.see_episode(
+        {"state": "recording", "episode": 7, "seconds": 6.0, "dropped": 1, "streams": streams}
+    )
+    card.see_episode({"state": "pending", "episode": 7})
+    assert card.document(9.0) == {
+        "episode": 7, "seconds": 6.0, "dropped": 1, "gaps": {"left_joints": 2},
+        "hands": {"left": {"losses": 1, "edge": 2.5}, "right": {"losses": 0, "edge": 0.0}},
+    }  # fmt: skip
+    card.see_episode({"state": "recording", "episode": 8, "seconds": 0.1, "dropped": 0})
+    assert card.document(9.0)["hands"]["left"] == {"losses": 0, "edge": 0.0}
+
+
+def test_episodes_are_listed_newest_first_with_what_became_of_them(tmp_path):
+    assert list_episodes(None) == list_episodes(tmp_path / "absent") == []
+    for number in range(30):
+        (tmp_path / f"episode_{number:06d}").mkdir()
+    write_outcome(tmp_path / "episode_000029", "failure", "", 0)
+    (tmp_path / "episode_000028" / "outcome.json").write_text("{broken")
+    listed = list_episodes(tmp_path)
+    assert len(listed) == 20
+    assert listed[0] == {"name": "episode_000029", "outcome": "failure"}
+    assert "cannot be read" in listed[1]["outcome"]
+
+
+@pytest.mark.parametrize("document", [{}, {"state": 5}, {"state": "recording", "streams": 3}])
+def test_a_strange_status_of_the_recorder_ends_nothing(document):
+    view = CellView(CELL)
+    view.take_episode(document)
+    assert json.dumps(view.document(0.0))
+    assert view.output is None
