@@ -227,3 +227,27 @@ def test_messages_have_the_shape_the_vendors_client_reads(joints: int) -> None:
     assert message.left_hand.wristMatrix.m13 == pytest.approx(1.0, abs=1e-2)  # y is up on the wire
     assert message.Head.m33 == 1.0
     np.testing.assert_array_equal(protocol.read_matrix(message.right_hand.wristMatrix), np.eye(4))
+
+
+def test_an_emulated_hand_is_where_it_was_at_even_times_however_late_its_messages() -> None:
+    asked: list[float] = []
+
+    def motion(time: float) -> np.ndarray:
+        asked.append(time)
+        return pose(0.01 * time, 0.4, 1.0)
+
+    config = HeadsetEmulatorConfig(rate=90.36, jitter=1e-3)
+    with HeadsetEmulator(loopback(7), PORT, config) as emulator:
+        emulator.follow("left", motion)
+        emulator.set_tracked("left", True)
+        reader = VisionProReader(VisionProConfig(ip=loopback(7), hand="left"))
+        reader.start()
+        try:
+            seen = 0
+            for _ in range(40):  # each wait ends with a pose, or after a second
+                reader.wait_change(seen, 1.0)
+                sample = reader.latest()
+                seen = 0 if sample is None else sample.changed_ns
+        finally:
+            reader.stop()
+    assert np.median(np.diff(asked)) == pytest.approx(1.0 / 90.36, abs=1e-9)

@@ -102,3 +102,11 @@ def test_the_reference_of_a_hand_at_rest_is_the_mean_and_of_a_moving_one_the_new
             bench.step(pose=pose)
         error = np.abs(bench.clutch.reference[:3, 3] - pose[:3, 3]).max()
         assert (error == 0.0) == (speed > 0.0)
+
+
+def test_a_link_that_has_become_late_opens_the_clutch_and_says_how_late():
+    bench = Bench()
+    bench.engage()
+    assert bench.step(delay=0.2) is ClutchState.ENGAGED
+    assert bench.step(delay=0.31) is ClutchState.BLOCKED
+    assert "310 ms late" in bench.clutch.reason

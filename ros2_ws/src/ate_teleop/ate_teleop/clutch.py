@@ -40,6 +40,8 @@ class ClutchConfig:
     """Distance of the newest frame from the mean up to which the hand is at rest [m]."""
     still_angle: float = 0.03
     """The same for the rotation [rad]."""
+    delay_limit: float = 0.25
+    """Delay of the headset's link above which the arm is let go [s]."""
     fresh_limit: float = 0.05
     """Age of a pose above which it cannot serve as reference [s]."""
     engage_limit: float = 0.5
@@ -48,7 +50,13 @@ class ClutchConfig:
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise UsageError(f"clutch averages {self.frames} frames; need at least 1")
-        for name in ("silence_limit", "unchanged_limit", "fresh_limit", "engage_limit"):
+        for name in (
+            "silence_limit",
+            "unchanged_limit",
+            "delay_limit",
+            "fresh_limit",
+            "engage_limit",
+        ):
             if not getattr(self, name) > 0:
                 raise UsageError(f"clutch {name} is {getattr(self, name)} s; need above 0")
 
@@ -69,6 +77,8 @@ class HandView:
     """Time since the newest message [s]."""
     unchanged: float
     """Time since the wrist last moved [s]."""
+    delay: float = 0.0
+    """How much later than at first the poses arrive [s]."""
 
 
 class Clutch:
@@ -146,6 +156,8 @@ class Clutch:
             return "headset frame changed"
         if hand.age > config.silence_limit:
             return f"headset silent for {hand.age * 1e3:.0f} ms"
+        if hand.delay > config.delay_limit:
+            return f"headset link is {hand.delay * 1e3:.0f} ms late"
         if not hand.tracked or hand.unchanged > config.unchanged_limit:
             return "hand not tracked"
         return ""

@@ -18,6 +18,7 @@ from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
 from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
 from ate_teleop.ik import ArmIK, IkConfig, IkResult, arm_ik_config
 from ate_teleop.retarget import Retargeter
+from ate_teleop.time_base import TimeBase
 from operator_devices.hand_pose import HandSample
 from operator_devices.joycon_report import JoyConState
 
@@ -113,6 +114,12 @@ class OperatorStatus:
     """Whether the target is where the arm cannot be."""
     limits: tuple[int, ...]
     """Joints (from 1) held by a position limit."""
+    link_delay: float = 0.0
+    """How much later than at first the headset's poses arrive, in steps of 50 ms [s]."""
+    battery: float | None = None
+    """Charge of the Joy-Con, 0 empty .. 1 full, in steps of a quarter; None before it was told."""
+    charging: bool = False
+    """Whether it is being charged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,6 +186,9 @@ class OperatorController:
         self._edges = ButtonEdges()
         self._wishes = EventButtons()
         self._stroke: _Stroke | None = None
+        self._time_base = TimeBase(1.0 / settings.rate)
+        self._timed = (0, 0)
+        self._unused = 0.0
         self._arm_seen = float("-inf")
         self._last_target = float("-inf")
         self._home_spent = False
@@ -213,6 +223,7 @@ class OperatorController:
         certain = joy is not None and now - joy.received_ns * 1e-9 <= self._settings.buttons_limit
         stop = down is not None and buttons.asks_stop(down)
         view = _view(hand, now_ns)
+        self._keep_time(view)
         stalled = self._step_clutch(bool(held & buttons.CLUTCH), view, measured_q, estop, now)
         result = self._follow(view, measured_q if certain else None, now)
         barred = stalled or stop or bool(estop) or measured_q is None
@@ -225,9 +236,18 @@ class OperatorController:
             events=self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now),
             stop=stop,
             go_home=self._goes_home(held, down, barred, now) and certain,
-            status=self._status(view, down is not None, measured_q is not None),
+            status=self._status(view, joy, measured_q is not None),
             ik=result,
         )
+
+    def _keep_time(self, view: HandView | None) -> None:
+        """Take the time at which a new pose was taken; a new session begins anew."""
+        if view is None or (view.session, view.frame) == self._timed:
+            return
+        if view.session != self._timed[0]:
+            self._time_base = TimeBase(1.0 / self._settings.rate)
+        self._timed = (view.session, view.frame)
+        self._unused += self._time_base.step(view.frame * 1e-9)
 
     def _step_clutch(
         self,
@@ -312,7 +332,7 @@ class OperatorController:
             return self._solve(stroke, stroke.accepted, tick, now)
         if view.frame == stroke.frame_ns:
             return None
-        dt = min(max((view.frame - stroke.frame_ns) * 1e-9, tick), settings.longest_step)
+        dt, self._unused = min(self._unused, settings.longest_step), 0.0
         verdict = stroke.take(view)
         if verdict is Verdict.JUMPED:
             self._clutch.block("hand jumped")
@@ -334,7 +354,7 @@ class OperatorController:
 
     def _engage(self, measured_q: Array, frame_ns: int) -> _Stroke:
         """Begin a stroke: tie hand and tool together where both are now."""
-        reference = self._clutch.reference
+        reference, self._unused = self._clutch.reference, 0.0
         self._ik.seed(measured_q)
         self._retargeter.engage(reference, self._ik.tool_pose(measured_q))
         self._stroke = _Stroke(self._settings, reference, frame_ns)
@@ -366,7 +386,7 @@ class OperatorController:
         waited = now - self._last_target >= self._settings.home_delay
         return pushed and not self._home_spent and waited
 
-    def _status(self, view: HandView | None, joycon: bool, arm: bool) -> OperatorStatus:
+    def _status(self, view: HandView | None, joy: JoyConState | None, arm: bool) -> OperatorStatus:
         settings = self._settings
         result = None if self._stroke is None else self._stroke.result
         far = result is not None and (
@@ -379,10 +399,13 @@ class OperatorController:
             tracked=view is not None
             and view.tracked
             and view.age <= settings.clutch.silence_limit,
-            joycon=joycon,
+            joycon=joy is not None and joy.live,
             arm=arm,
             out_of_reach=far,
             limits=() if result is None else tuple(joint + 1 for joint in result.at_limit),
+            link_delay=0.0 if view is None else round(20.0 * view.delay) / 20.0,
+            battery=None if joy is None else joy.battery,
+            charging=joy is not None and joy.charging,
         )
 
 
@@ -396,4 +419,5 @@ def _view(hand: HandSample | None, now_ns: int) -> HandView | None:
         tracked=hand.tracked,
         age=(now_ns - hand.received_ns) * 1e-9,
         unchanged=(now_ns - hand.changed_ns) * 1e-9,
+        delay=hand.delay,
     )

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from operator_devices.link_delay import LinkDelay
 from operator_devices.recentring import RecentringWatch
 
 Matrix = NDArray[np.float64]
@@ -44,6 +45,8 @@ class HandSample:
     """Counts unbroken runs of poses; a clutch engaged in one is void in all others."""
     tracked: bool
     """Whether the hand was seen: ever, recently, and with a sound pose."""
+    delay: float = 0.0
+    """How much later than at first the messages of this session arrive [s]."""
 
 
 class HandPoseSource(Protocol):
@@ -57,6 +60,9 @@ class HandPoseSource(Protocol):
 
     def latest(self) -> HandSample | None:
         """The newest sample, or None before the first."""
+
+    def wait_change(self, changed_ns: int, timeout: float) -> None:
+        """Waits for a pose other than that of `changed_ns`, for `timeout` [s] at most."""
 
     @property
     def connected(self) -> bool:
@@ -112,6 +118,7 @@ class HandTracker:
         self._previous: tuple[Matrix, Matrix] | None = None  # wrist and head, this session only
         self._changed_ns: int | None = None  # None until the wrist first moved in this session
         self._recentring = RecentringWatch()
+        self._link = LinkDelay()
         self.rejected = 0
         """Poses refused because they were not finite or not a proper rotation."""
 
@@ -126,6 +133,7 @@ class HandTracker:
         self._previous = None
         self._changed_ns = None
         self._recentring.reset()
+        self._link = LinkDelay()
 
     def lose(self) -> None:
         """Marks the hand as lost, for when the stream itself went away."""
@@ -159,6 +167,7 @@ class HandTracker:
             sequence=self._sequence,
             session=self._session,
             tracked=self._is_tracked(wrist, now_ns),
+            delay=self._link.update(now_ns * 1e-9),
         )
         return self._sample
 

@@ -128,6 +128,16 @@ class ReplaySource:
             return None
         return self.sample_at(time.monotonic_ns() - self._start_ns, self._start_ns)
 
+    def wait_change(self, changed_ns: int, timeout: float) -> None:
+        """Waits until the next pose's time has come, for `timeout` [s] at most."""
+        now_ns = time.monotonic_ns()
+        sample = self.latest()
+        if self._start_ns is not None and sample is not None and sample.changed_ns == changed_ns:
+            within_ns = (now_ns - self._start_ns) % self._lap_ns
+            index = int(np.searchsorted(self._times_ns, within_ns, side="right"))
+            due_ns = self._times_ns[index] if index < len(self._times_ns) else self._lap_ns
+            time.sleep(min(timeout, max(0.0, (int(due_ns) - within_ns) * 1e-9)))
+
     @property
     def connected(self) -> bool:
         """Whether the recording is playing."""

@@ -46,13 +46,15 @@ class VisionProConfig:
     """Time a new connection has to bring its first message [s]."""
     reconnect_pause: float = 0.2
     """Fixed pause between two connections [s]."""
+    delay_limit: float = 0.5
+    """Delay of the link above which the connection is given up: a new one has no queue [s]."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """When the hand counts as tracked."""
 
     def __post_init__(self) -> None:
         if self.hand not in ("left", "right"):
             raise ValueError(f"hand is {self.hand!r}; it must be 'left' or 'right'")
-        for name in ("silence_limit", "connect_limit", "reconnect_pause"):
+        for name in ("silence_limit", "connect_limit", "reconnect_pause", "delay_limit"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} is {getattr(self, name)} s; it must be above 0")
 
@@ -63,7 +65,7 @@ class VisionProReader:
     def __init__(self, config: VisionProConfig) -> None:
         self._config = config
         self._tracker = HandTracker(config.tracking)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified of each message
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._call: Any = None
@@ -97,6 +99,16 @@ class VisionProReader:
         """The newest sample, or None before the first message."""
         with self._lock:
             return self._tracker.sample
+
+    def wait_change(self, changed_ns: int, timeout: float) -> None:
+        """Waits for a pose other than that of `changed_ns`, for `timeout` [s] at most."""
+
+        def has_changed() -> bool:
+            sample = self._tracker.sample
+            return sample is not None and sample.changed_ns != changed_ns
+
+        with self._lock:
+            self._lock.wait_for(has_changed, timeout)
 
     @property
     def connected(self) -> bool:
@@ -185,8 +197,15 @@ class VisionProReader:
         head = protocol.read_matrix(message.Head)
         head = TRANSFORM_ARKIT_TO_HEADSET @ head @ TRANSFORM_HEADSET_TO_ARKIT
         with self._lock:
-            self._tracker.update(wrist, head, now_ns)
+            sample = self._tracker.update(wrist, head, now_ns)
+            self._lock.notify_all()
         self._set_state("streaming")
+        if sample is not None and sample.delay > self._config.delay_limit:
+            _logger.warning(
+                "headset %s: messages come %.1f s late and queue up; connecting anew, look at its "
+                "Wi-Fi", self._config.ip, sample.delay,
+            )  # fmt: skip
+            self._cancel()
 
     def _expect_message_within(self, limit: float) -> None:
         self._deadline_ns = time.monotonic_ns() + int(limit * 1e9)

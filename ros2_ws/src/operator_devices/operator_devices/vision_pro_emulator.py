@@ -39,6 +39,7 @@ class _HandState:
     wrist: Matrix = field(default_factory=lambda: np.eye(4))  # (4, 4) wrist to ARKit
     sent: Matrix = field(default_factory=lambda: np.eye(4))  # identity until first tracked
     tracked: bool = False
+    motion: Callable[[float], Matrix] | None = None  # wrist to headset at a monotonic time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class HeadsetEmulatorConfig:
 
     rate: float = 90.0
     """Poses, and without the repeat fault messages, per second [Hz]."""
+    jitter: float = 0.0
+    """Standard deviation of a message's lateness about its even time [s]."""
     joints: Literal[25, 27] = 27
     """Joints per hand: 27, or 25 as older apps send."""
     position_noise: float = 5e-5
@@ -61,6 +64,8 @@ class HeadsetEmulatorConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.rate <= 200.0:
             raise ValueError(f"rate is {self.rate} Hz; the app sends at most 200")
+        if not 0.0 <= self.jitter <= 0.02:
+            raise ValueError(f"jitter is {self.jitter} s; it must be 0 to 0.02")
         if self.joints not in (25, 27):
             raise ValueError(f"joints is {self.joints}; it must be 25 or 27")
 
@@ -140,7 +145,15 @@ class HeadsetEmulator:
         """Moves a hand; (4, 4) in the headset frame (x right, y forward, z up)."""
         wrist = TRANSFORM_HEADSET_TO_ARKIT @ np.asarray(transform_wrist_to_headset, dtype=float)
         with self._lock:
-            self._hands[hand].wrist = wrist
+            self._hands[hand].wrist, self._hands[hand].motion = wrist, None
+
+    def follow(self, hand: Hand, motion: Callable[[float], Matrix]) -> None:
+        """Moves a hand along `motion`: monotonic time [s] -> (4, 4) in the headset frame.
+
+        Each pose is that of the even time at which a headset takes it, whenever it is sent.
+        """
+        with self._lock:
+            self._hands[hand].motion = motion
 
     def set_head(self, transform_head_to_headset: Matrix) -> None:
         """Moves the head; (4, 4), head axes x right, y forward, z up."""
@@ -218,22 +231,25 @@ class HeadsetEmulator:
     def _answer(self, request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
         """One client's stream of serialised messages."""
         if request.Head.m00 in protocol.ONE_SHOT_REQUESTS:
-            yield self._next_message()
+            yield self._next_message(time.monotonic())
             return
         refused = request.Head.m30 < self._config.minimum_version
         generation, due = self._generation, time.monotonic()
+        random = np.random.default_rng(self._config.seed)
         while self._generation == generation and context.is_active():
             if refused:
                 yield b""
             elif not self._silent:
                 self._messages += 1
-                yield self._next_message()
+                yield self._next_message(due)
             rate = _REPEATING_RATE if self._repeating else self._config.rate
             now = time.monotonic()
             due = max(due + (_REFUSAL_PERIOD if refused else 1.0 / rate), now - 0.1)
-            time.sleep(max(0.0, due - now))
+            late = min(max(random.normal(0.0, self._config.jitter), -0.4 / rate), 0.4 / rate)
+            time.sleep(max(0.0, due + late - now))
 
-    def _next_message(self) -> bytes:
+    def _next_message(self, taken: float) -> bytes:
+        """The message of a pose taken at a monotonic time [s]."""
         with self._lock:
             if self._echoes:
                 self._echoes -= 1
@@ -248,10 +264,10 @@ class HeadsetEmulator:
                 and self._random.random() > (self._config.rate / _REPEATING_RATE)
             ):
                 return self._message
-            self._message = self._compose()
+            self._message = self._compose(taken)
             return self._message
 
-    def _compose(self) -> bytes:
+    def _compose(self, taken: float) -> bytes:
         """One message; joint lists are appended ready-made, since parsers merge such parts."""
         update = protocol.HandUpdate()
         messages = [update.left_hand, update.right_hand]
@@ -259,6 +275,8 @@ class HeadsetEmulator:
             messages.reverse()
         for hand, message in zip(HANDS, messages, strict=True):
             state = self._hands[hand]
+            if state.motion is not None:
+                state.wrist = TRANSFORM_HEADSET_TO_ARKIT @ state.motion(taken)
             if state.tracked:
                 state.sent = self._offset @ self._shake(state.wrist)
             protocol.write_matrix(message.wristMatrix, state.sent)

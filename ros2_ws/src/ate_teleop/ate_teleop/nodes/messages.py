@@ -81,6 +81,9 @@ def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) ->
                 "arm": status.arm,
                 "out_of_reach": status.out_of_reach,
                 "joints_at_limit": list(status.limits),
+                "link_delay": status.link_delay,
+                "battery": status.battery,
+                "charging": status.charging,
                 "devices": list(devices),
             }
         )

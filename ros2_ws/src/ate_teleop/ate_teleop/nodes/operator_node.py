@@ -1,7 +1,6 @@
 """The node of one operator: headset and Joy-Con in, joint and gripper commands out."""
 
 import threading
-import time
 from typing import Any
 
 from rclpy.node import Node
@@ -10,7 +9,6 @@ from std_msgs.msg import String
 from ate_core.contract import SIDES
 from ate_core.device_names import headset_device, joycon_device
 from ate_core.errors import DeviceError
-from ate_core.loop import FixedRateLoop
 from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.listening import listen
@@ -20,6 +18,7 @@ from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
 from ate_teleop.nodes.feedback import ArmFeedback
 from ate_teleop.nodes.messages import is_held, is_pending, is_recording
+from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.nodes.publishers import OperatorPublishers
 from ate_teleop.nodes.sources import (
     ButtonSource,
@@ -35,7 +34,7 @@ LOGGED_TICKS = 20_000
 
 
 class OperatorNode(Node):
-    """Runs one `OperatorController` at a fixed rate in a thread of its own."""
+    """Runs one `OperatorController`, woken by poses, in a thread of its own."""
 
     def __init__(
         self,
@@ -73,7 +72,7 @@ class OperatorNode(Node):
         self.create_timer(1.0, self._diagnose)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
-        self._loop = FixedRateLoop(cell.rates.teleop, self._stop, LOGGED_TICKS)
+        self._loop = PosePacedLoop(self._hand, cell.rates.teleop, self._stop, LOGGED_TICKS)
         self._thread = threading.Thread(target=self._run, name="teleop")
         self._hand.start()
         self._joycon.start()
@@ -103,8 +102,8 @@ class OperatorNode(Node):
 
     def _run(self) -> None:
         try:
-            for _ in self._loop:
-                self._tick(time.monotonic_ns())
+            for now_ns in self._loop:
+                self._tick(now_ns)
         except Exception as error:  # raised again by _diagnose, which ends the process
             self._failure = error
 

@@ -26,6 +26,9 @@ REFRESH_NS = 30_000_000
 STOP_NS = 50_000_000
 """Repetition of the request for an emergency stop while its buttons are held [ns]."""
 
+LOW_BATTERY = 0.25
+"""Charge of a Joy-Con at which its person is told; a quarter is the last step before empty."""
+
 
 class OperatorPublishers:
     """Publishes commands every tick, inputs when they are new, states when they change."""
@@ -120,10 +123,20 @@ class OperatorPublishers:
             return
         hand, joycon = devices
         trouble = status.reason or ("target out of reach" if status.out_of_reach else "")
+        low = status.battery is not None and status.battery <= LOW_BATTERY and not status.charging
         name = f"{self._side} operator"
         lines = [
-            messages.diagnostic(f"{name}: hand", hand, status.tracked, hand),
-            messages.diagnostic(f"{name}: joycon", joycon, status.joycon, joycon),
+            messages.diagnostic(
+                f"{name}: hand", hand, status.tracked, hand, link_delay=status.link_delay
+            ),
+            messages.diagnostic(
+                f"{name}: joycon",
+                joycon,
+                status.joycon and not low,
+                f"{joycon}: battery low, charge it" if low else joycon,
+                battery=status.battery,
+                charging=status.charging,
+            ),
             messages.diagnostic(
                 f"{name}: clutch",
                 name,

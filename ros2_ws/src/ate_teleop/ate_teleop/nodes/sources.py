@@ -21,6 +21,9 @@ class HandSource(Protocol):
     def latest(self) -> HandSample | None:
         """Newest sample."""
 
+    def wait_change(self, changed_ns: int, timeout: float) -> None:
+        """Wait for a pose other than that of `changed_ns`, for `timeout` [s] at most."""
+
     @property
     def status(self) -> str:
         """One line for the operator."""

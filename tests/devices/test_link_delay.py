@@ -1,0 +1,65 @@
+"""Arrivals of evenly sent messages, with and without a queue on the way."""
+
+import numpy as np
+import pytest
+
+from operator_devices.hand_pose import HandTracker
+from operator_devices.link_delay import LinkDelay
+
+PERIOD = 1.0 / 90.36
+
+
+def delays(lateness, seconds=30.0, kept=1.0, seed=0):
+    """Estimate after each message that comes `lateness(sent)` after it was sent [s]."""
+    random, link, results = np.random.default_rng(seed), LinkDelay(), []
+    arrived = 0.0
+    for sent in np.arange(0.0, seconds, PERIOD):
+        if random.random() > kept:
+            continue
+        arrived = max(arrived, sent + lateness(sent, random))
+        results.append((sent, link.update(arrived)))
+    return np.array(results)
+
+
+@pytest.mark.parametrize("grow", [0.05, 0.1, 0.3, 1.0, 2.5])
+def test_a_delay_that_grows_is_told_before_it_is_half_a_second(grow):
+    result = delays(lambda sent, _: grow * max(0.0, sent - 3.0) + 0.02, seconds=20.0)
+    told = result[result[:, 1] > 0.25]
+    assert grow * (told[0, 0] - 3.0) < 0.5 + 0.5 * grow  # half a second is measured at once
+    assert told[-1, 1] == pytest.approx(grow * 17.0, abs=0.6 + 0.6 * grow)
+
+
+@pytest.mark.parametrize(
+    ("lateness", "kept"),
+    [
+        (lambda sent, random: random.normal(0.02, 1e-3), 1.0),
+        (lambda sent, random: random.exponential(5e-3), 1.0),
+        (lambda sent, random: 0.01, 0.8),
+        (lambda sent, random: 0.06 if sent % 1.0 < 0.05 else 0.01, 1.0),  # stalls and bursts
+        (lambda sent, random: 0.08 - sent % 0.08 if sent % 0.5 < 0.08 else 0.0, 0.95),
+        (lambda sent, random: 1e-3 * sent, 1.0),  # another clock
+    ],
+    ids=["jitter", "worse jitter", "left out", "bursts", "bursts and left out", "clock"],
+)
+def test_an_uneven_link_is_not_taken_for_a_late_one(lateness, kept):
+    assert delays(lateness, 120.0, kept)[:, 1].max() < 0.1
+
+
+def test_a_queue_that_empties_is_a_delay_no_longer():
+    def lateness(sent, _):
+        return float(np.interp(sent, [3.0, 6.0, 7.0, 8.0], [0.0, 0.6, 0.6, 0.0]))
+
+    result = delays(lateness)
+    assert result[:, 1].max() == pytest.approx(0.6, abs=0.1)
+    assert result[-1, 1] < 0.1
+
+
+def test_a_headset_that_slows_down_for_good_is_believed_in_its_next_session():
+    tracker, wrist, now = HandTracker(), np.eye(4), 0.0
+    for rate in (90.0, 60.0):
+        tracker.begin_session()
+        for _ in range(int(5 * rate)):
+            now += 1.0 / rate
+            wrist[0, 3] += 1e-4
+            sample = tracker.update(wrist.copy(), np.eye(4), int(now * 1e9))
+        assert sample.delay == 0.0
