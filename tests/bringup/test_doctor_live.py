@@ -40,6 +40,20 @@ def test_the_priority_asked_for_is_the_one_that_the_page_grants():
     assert f"rtprio   {machine.REALTIME_PRIORITY}\n" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [("10", "SCHED_FIFO: ATE_FIFO_PRIORITY=10, permitted up to 0"), ("99", "need 0 (off) to 20")],
+)
+def test_real_time_priority_that_the_machine_cannot_give_is_named(monkeypatch, asked, words):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (0, 0))
+    monkeypatch.setenv("ATE_FIFO_PRIORITY", asked)
+    found = [*machine.look_at_processors(Patient())]
+    assert words in " ".join(texts(found))
+    monkeypatch.delenv("ATE_FIFO_PRIORITY")
+    assert "SCHED_FIFO" not in " ".join(texts(machine.look_at_processors(Patient())))
+
+
 def test_clocks_and_priorities_are_looked_at(monkeypatch):
     assert any("wall clock" in text for text in texts(machine.look_at_clocks(Patient())))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

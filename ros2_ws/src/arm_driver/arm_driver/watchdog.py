@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from arm_driver.driver import ArmDriver, Tick
 from ate_core.loop import FixedRateLoop, LoopStats
+from ate_core.priority import set_fifo, wanted_fifo
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,11 @@ class GuardedStream:
             rate: ticks per second [Hz].
             use: takes each tick and its monotonic time [s], in the same thread.
             die: ends the process.
+
+        Raises:
+            UsageError: the real-time priority that this machine's setting asks for is none.
         """
+        wanted_fifo()
         self._driver = driver
         self._use = use
         self._die = die
@@ -160,6 +165,7 @@ class GuardedStream:
         self._die(reason)
 
     def _run(self) -> None:
+        set_fifo()
         for _ in self._loop:
             now = time.monotonic()
             self._use(self._driver.tick(now), now)

@@ -3,8 +3,15 @@
 import logging
 import os
 
+from ate_core.errors import UsageError
+
 CONTROL = -10
 """Drivers, emulated controllers, teleoperation, policy: lateness stops an arm."""
+
+FIFO_SETTING = "ATE_FIFO_PRIORITY"
+"""Environment variable: SCHED_FIFO priority of what streams to arms on this machine; 0: off."""
+HIGHEST_FIFO = 20
+"""Highest one: what the workstation grants, well below the kernel's interrupt threads at 50."""
 
 logger = logging.getLogger(__name__)
 
@@ -21,5 +28,43 @@ def set_niceness(level: int) -> bool:
         os.setpriority(os.PRIO_PROCESS, 0, level)
     except PermissionError:
         logger.info("niceness %d is not permitted: see docs/workstation.md on limits.conf", level)
+        return False
+    return True
+
+
+def wanted_fifo() -> int:
+    """SCHED_FIFO priority that this machine's setting asks for; 0: none.
+
+    Raises:
+        UsageError: it is no whole number from 0 to `HIGHEST_FIFO`.
+    """
+    text = os.environ.get(FIFO_SETTING, "0")
+    if text.isdecimal() and int(text) <= HIGHEST_FIFO:
+        return int(text)
+    raise UsageError(
+        f"{FIFO_SETTING} is {text!r}; need 0 (off) to {HIGHEST_FIFO}: see docs/workstation.md"
+    )
+
+
+def set_fifo() -> bool:
+    """Give the calling thread, and nothing it starts, the SCHED_FIFO priority of the setting.
+
+    Without permission the thread goes on as it is.
+
+    Returns:
+        Whether it has one.
+    """
+    level = wanted_fifo()
+    if level == 0:
+        return False
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(level))
+    except PermissionError:
+        logger.warning(
+            "%s=%d is not permitted: grant rtprio (docs/workstation.md), or unset it",
+            FIFO_SETTING,
+            level,
+        )
         return False
     return True

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from ate_bringup.doctor.finding import Patient
 from ate_bringup.doctor.simulation import is_running
+from ate_core.errors import UsageError
 from ate_core.findings import Finding, failed, passed, warned
 from ate_core.loop import FixedRateLoop
-from ate_core.priority import CONTROL
+from ate_core.priority import CONTROL, FIFO_SETTING, HIGHEST_FIFO, wanted_fifo
 
 MIN_FREE = 10e9
 """Free space below which a session is too short [byte]: an hour of three cameras takes 20 GB."""
@@ -37,7 +38,7 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 """Where the kernel says how it clocks the processor."""
 TTYS = Path("/sys/class/tty")
 """Where serial adapters have their settings."""
-REALTIME_PRIORITY = 20
+REALTIME_PRIORITY = HIGHEST_FIFO
 """SCHED_FIFO priority that docs/workstation.md grants."""
 
 
@@ -143,6 +144,7 @@ def _existing(folder: Path) -> Path:
 def look_at_processors(patient: Patient) -> Iterator[Finding]:
     """Drivers may run before other programs, on processors at full clock."""
     yield from _priorities()
+    yield from _fifo()
     governor = _text(GOVERNOR)
     if governor and governor != "performance":
         remedy = "`sudo cpupower frequency-set -g performance`"
@@ -166,6 +168,22 @@ def _priorities() -> Iterator[Finding]:
         yield warned("real-time priority", f"up to {limit}", remedy, str(REALTIME_PRIORITY))
     else:
         yield passed("real-time priority", f"up to {limit}")
+
+
+def _fifo() -> Iterator[Finding]:
+    """Whether the arms' streams get the real-time priority that this machine asks for."""
+    name, remedy = "SCHED_FIFO", "grant rtprio in limits.conf (docs/workstation.md), or unset it"
+    try:
+        wanted = wanted_fifo()
+    except UsageError as error:
+        yield failed(name, str(error), f"correct {FIFO_SETTING} or unset it")
+        return
+    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    if wanted and os.geteuid() != 0 and limit < wanted:
+        value = f"{FIFO_SETTING}={wanted}, permitted up to {limit}"
+        yield warned(name, value, remedy, str(wanted))
+    elif wanted:
+        yield passed(name, f"{FIFO_SETTING}={wanted}")
 
 
 def look_at_rights(patient: Patient) -> Iterator[Finding]:
