@@ -62,6 +62,7 @@ TIMED = (
     "stall", "stop_reading", "garbage", "slow", "nan", "drop_udp", "frozen", "cut", "restart",
     "reset", "wedge", "partial", "slow_clear", "stuck", "hand_guiding",
 )  # fmt: skip
+DEAF = ("stall", "stop_reading", "restart")
 FIELD_FAULTS = ("field", "missing", "freeze_field")
 OVERCURRENT = 0x0040  # joint code of the manual's error list
 
@@ -86,6 +87,10 @@ class Faults:
     def active(self, name: str, now: float) -> bool:
         """Whether a timed fault is on."""
         return self._until.get(name, -math.inf) > now
+
+    def deaf(self, now: float) -> bool:
+        """Whether a fault keeps the controller from reading."""
+        return not self.silent and any(self.active(name, now) for name in DEAF)
 
     @property
     def silent(self) -> bool:

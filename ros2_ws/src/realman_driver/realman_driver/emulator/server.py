@@ -1,7 +1,6 @@
 """Sockets and clock of the emulated controller: one thread, one loop at 200 Hz."""
 
 import contextlib
-import ipaddress
 import json
 import logging
 import select
@@ -20,11 +19,13 @@ from arm_driver.plant import Measurement, Plant
 from ate_core.control_socket import ControlServer
 from ate_core.errors import DeviceError, UsageError
 from realman_driver.emulator import wire
+from realman_driver.emulator.clock import TICK, StandingClock
 from realman_driver.emulator.commands import CommandTable, PushSetting
 from realman_driver.emulator.controller import Controller
 from realman_driver.emulator.faults import Faults, Outbox, change_identity, stored_tool
 from realman_driver.emulator.links import Line, listen_tcp
 from realman_driver.emulator.model import RM75_LIMITS
+from realman_driver.emulator.push import StatePush
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -35,15 +36,10 @@ STREAMED = ("movej_canfd",)
 """Commands that are void when they come late."""
 MOST_READS = 64
 """Pieces of 64 KiB that a client may have sent meanwhile."""
-TICK = 0.005
-"""Controller cycle [s]: the unit of the push setting."""
 TRACE_LENGTH = 4000
 """Ticks kept for the query "trace": 20 s."""
 MOST_CLIENTS = 16
 """Connections at a time; more are closed."""
-LONGEST_GAP = 0.030
-"""A process that is later than its cycle by more stood still [s]: by then a controller's own
-watchdog has given up what it was sent."""
 STOP_GRACE = 0.7
 """How long a stopping controller lets its client bring the arm to rest [s]."""
 
@@ -81,7 +77,7 @@ class ControllerServer:
         self._plant = plant
         self._make_table = make_table
         self._faults = Faults()
-        self._push = PushSetting(port=config.udp_port)
+        self._setting = PushSetting(port=config.udp_port)
         self._controller: Controller | None = None
         self._commands: CommandTable | None = None
         self._measured: Measurement | None = None
@@ -89,24 +85,22 @@ class ControllerServer:
         self._outbox = Outbox(self._faults)
         self._trace: deque[tuple[float, Array, Array]] = deque(maxlen=TRACE_LENGTH)
         self._ticks = 0
-        self._looked = time.monotonic()
-        self._stood = 0.0
-        self._last_push = b""
+        self._clock = StandingClock()
+        self._now = self._clock.now
         self._restarting = False
         self._running = True
         self._guided = False
         self._reset_at = 0.0
         self.resets = 0
         """Connections reset by the fault of that name."""
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._listener = listen_tcp(config.ip, config.tcp_port)
-        try:
-            self._udp.bind((config.ip, 0))
-            self._control = self._make_control(config.control_path)
-        except BaseException:
-            self._listener.close()
-            self._udp.close()
-            raise
+        with contextlib.ExitStack() as opened:
+            self._listener = listen_tcp(config.ip, config.tcp_port)
+            opened.callback(self._listener.close)
+            self._push = StatePush(config.ip, self._setting, self._faults)
+            opened.callback(self._push.close)
+            path = config.control_path  # a trace is longer than the buffer of a socket
+            self._control = None if path is None else ControlServer(path, self._operate, 1.0)
+            opened.pop_all()  # none failed: they stay open
 
     def stop(self) -> None:
         """End ``run`` soon; safe from a signal handler or another thread."""
@@ -131,25 +125,18 @@ class ControllerServer:
 
     # --- clock ---------------------------------------------------------------------------
 
-    def _now(self) -> float:
-        """The controller's own clock [s], which stands while this process does."""
-        return time.monotonic() - self._stood
-
     def _look(self) -> None:
         """Notice that this process stood still: nothing is caught up with afterwards.
 
         The motion goes on from where it was, and the targets that came meanwhile are void.
         """
-        now = time.monotonic()
-        late = now - self._looked - TICK
-        self._looked = now
-        if late <= LONGEST_GAP:
+        late = self._clock.look()
+        if late == 0.0:
             return
-        self._stood += late
         if self._controller is not None:
             self._controller.stand_still(late)
         log.info("stood still for %.0f ms", late * 1e3)
-        if self._is_deaf(self._now()):
+        if self._faults.deaf(self._now()):
             return
         for line in list(self._clients):
             for _ in range(MOST_READS):
@@ -183,10 +170,9 @@ class ControllerServer:
             self._outbox.flush(now)
             for arrived in self._controller.take_events():
                 self._report_move(arrived)
-        push = self._push
         # No packet without a fresh measurement: a stale one must never look new.
-        if fresh and push.enable and self._ticks % push.cycle == 0 and not stalled:
-            self._push_state(now)
+        if fresh and not stalled and self._push.is_due(self._ticks):
+            self._push.send(self._measured, self._controller, self._commands, self._ticks, now)
 
     def _act_out(self, controller: Controller, now: float) -> None:
         """Faults that something does on every tick."""
@@ -209,7 +195,7 @@ class ControllerServer:
 
     def _take_over(self, measured: Measurement) -> None:
         self._controller = Controller(RM75_LIMITS, measured.q)
-        self._commands = self._make_table(self._controller, self._push)
+        self._commands = self._make_table(self._controller, self._setting)
         log.info("arm taken over at its measured joints")
 
     def _begin_restart(self) -> None:
@@ -218,40 +204,12 @@ class ControllerServer:
         self._drop_clients(reset=True)
         self._controller = self._commands = None
 
-    def _push_state(self, now: float) -> None:
-        assert self._controller is not None and self._commands is not None and self._measured
-        faults, controller = self._faults, self._controller
-        if faults.active("drop_udp", now) or faults.active("cut", now):
-            return
-        fields = wire.push_fields(
-            self._measured,
-            self._commands.wrench_offset,
-            errors=controller.errors,
-            joint_errors=controller.joint_errors,
-            joint_enabled=controller.joint_enabled,
-            tick=self._ticks // self._push.cycle,
-        )
-        data = wire.encode_push(
-            faults.spoil(fields, now),
-            self._measured.q,
-            status=controller.status,
-            coordinate=self._push.force_coordinate,
-        )
-        if faults.active("frozen", now):
-            data = self._last_push
-        self._last_push = data
-        if faults.active("garbage", now):
-            data = data[: len(data) // 2]
-        # A client may have set any address and port; a name would be looked up, for seconds.
-        with contextlib.suppress(OSError, OverflowError, ValueError):
-            self._udp.sendto(data, (str(ipaddress.IPv4Address(self._push.ip)), self._push.port))
-
     # --- TCP -----------------------------------------------------------------------------
 
     def _serve(self, wait: float) -> None:
         # select() keeps microseconds; epoll would round the wait up to whole milliseconds.
         sockets = [] if self._control is None else self._control.descriptors
-        if not self._is_deaf(self._now()):
+        if not self._faults.deaf(self._now()):
             sockets += [line.socket for line in self._clients]
             sockets.append(self._listener)
         ready, _, _ = select.select(sockets, [], [], wait)
@@ -265,12 +223,6 @@ class ControllerServer:
             self._read_client(line, now)
         if self._control is not None:
             self._control.serve(ready)
-
-    def _is_deaf(self, now: float) -> bool:
-        """Whether a fault keeps it from reading."""
-        return not self._faults.silent and any(
-            self._faults.active(name, now) for name in ("stall", "stop_reading", "restart")
-        )
 
     def _accept(self, now: float) -> None:
         try:
@@ -322,14 +274,8 @@ class ControllerServer:
             self._outbox.send(line, str(message["command"]), data, now)
 
     def _report_move(self, arrived: bool) -> None:
-        event = {
-            "state": "current_trajectory_state",
-            "trajectory_state": arrived,
-            "device": 0,
-            "trajectory_connect": 0,
-        }
         for line in self._clients:
-            line.send(wire.encode(event))
+            line.send(wire.encode(wire.move_event(arrived)))
 
     def _lose(self, line: Line, now: float) -> None:
         line.close()
@@ -346,10 +292,6 @@ class ControllerServer:
         self._outbox.clear()
 
     # --- faults and queries --------------------------------------------------------------
-
-    def _make_control(self, path: Path | None) -> ControlServer | None:
-        # A trace is longer than the buffer of a socket.
-        return None if path is None else ControlServer(path, self._operate, patience=1.0)
 
     def _operate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         now = self._now()
@@ -401,7 +343,7 @@ class ControllerServer:
                 select.select([], [], [], TICK)
         self._drop_clients(reset=False)
         self._listener.close()
-        self._udp.close()
+        self._push.close()
         if self._control is not None:
             self._control.close()
         self._plant.close()

@@ -21,6 +21,16 @@ MILLIAMPERE_THOUSANDTHS_PER_NM = 1e6 / 10.0
 """Joint current per torque: 10 N m/A, a round figure, as the maker publishes none."""
 
 
+def move_event(arrived: bool) -> dict[str, Any]:
+    """What is told at the end of a planned move."""
+    return {
+        "state": "current_trajectory_state",
+        "trajectory_state": arrived,
+        "device": 0,
+        "trajectory_connect": 0,
+    }
+
+
 def encode(message: dict[str, Any]) -> bytes:
     """One message as it leaves."""
     return json.dumps(message, separators=(",", ":")).encode() + LINE_END
