@@ -52,6 +52,11 @@ class Mutation:
 FILTER, LEASE = "ate_core/ate_core/safety.py", "ate_core/ate_core/lease.py"
 DRIVER = "arm_driver/arm_driver/driver.py"
 LINK, CLIENT = "realman_driver/realman_driver/link.py", "realman_driver/realman_driver/client.py"
+PROCESS = "realman_driver/realman_driver/link_process.py"
+ORDERS, STATES = (
+    "realman_driver/realman_driver/orders.py",
+    "realman_driver/realman_driver/states.py",
+)
 T_SAFETY, T_CONDITIONS = "tests/core/test_safety.py", "tests/arm/test_conditions.py"
 T_LINK, T_TARGETS = "tests/realman/test_link.py", "tests/realman/test_link_targets.py"
 
@@ -79,13 +84,13 @@ MUTATIONS = (
     Mutation(
         name="the vendor's handle is never deleted",
         file=LINK,
-        old="        self._left.set()\n        self.end(code)",
-        new="        self._arm.rm_delete_robot_arm()\n        self.end(code)",
+        old="        self._left.set()\n",
+        new="        self.orders._arm.rm_delete_robot_arm()\n        self._left.set()\n",
         tests=(f"{T_LINK}::test_the_library_is_connected_once_and_never_deleted",),
     ),
     Mutation(
         name="a link that fell silent is replaced",
-        file=CLIENT,
+        file=PROCESS,
         old='                    return "fell silent"',
         new="                    heard = now",
         tests=(f"{T_LINK}::test_ended_or_frozen_link_is_replaced_within_two_seconds",),
@@ -116,8 +121,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="the link stops the arm of a silent node",
-        file=LINK,
-        old="if self._streaming and time.monotonic() - self._heard > NODE_SILENCE:",
+        file=ORDERS,
+        old="if self.streaming and time.monotonic() - self._heard > NODE_SILENCE:",
         new="if False:",
         tests=(
             f"{T_LINK}::test_silent_node_makes_the_link_stop_the_arm_and_refuse_older_targets",
@@ -125,7 +130,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="a target that waited stops the arm",
-        file=LINK,
+        file=ORDERS,
         old="if age > LONGEST_GAP:",
         new="if False:",
         tests=(f"{T_TARGETS}::test_target_that_waited_in_the_node_stops_the_arm",),
@@ -133,8 +138,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="a link that stood still stops the arm",
-        file=LINK,
-        old="if self._streaming and late > LONGEST_GAP:",
+        file=ORDERS,
+        old="if self.streaming and late > LONGEST_GAP:",
         new="if False:",
         tests=(
             f"{T_TARGETS}::test_stall_of_the_link_stops_the_arm_and_sends_nothing_that_waited",
@@ -143,16 +148,16 @@ MUTATIONS = (
     ),
     Mutation(
         name="a stop of somebody else voids the targets",
-        file=LINK,
-        old="if self._stops.foreign != self._heeded:",
+        file=ORDERS,
+        old="if self.stops.foreign != self._heeded:",
         new="if False:",
         tests=(f"{T_TARGETS}::test_stop_of_somebody_else_makes_the_targets_void_and_is_told",),
         quick=True,
     ),
     Mutation(
         name="the same packet again is an old state",
-        file=LINK,
-        old="if packet == self._packet:",
+        file=STATES,
+        old="if packet == self.packet:",
         new="if False:",
         tests=(f"{T_LINK}::test_a_packet_that_comes_again_is_no_new_state",),
     ),

@@ -17,7 +17,7 @@ import pytest
 from arm_driver.interface import ArmSample
 from ate_core.contract import load_cell
 from realman_driver import client as client_module
-from realman_driver import link, records
+from realman_driver import link, orders, records
 from realman_driver.client import ArmClient
 
 from .conftest import RunningController, arm_config
@@ -139,7 +139,7 @@ def test_link_to_be_replaced_brings_its_arm_to_rest_first(
     client: ArmClient, controller: RunningController
 ) -> None:
     stream(client)
-    client._send_failed = True  # it took no orders, says the node
+    client._process.send_failed = True  # it took no orders, says the node
     assert wait_for(lambda: bool(client.link_error))
     assert wait_for(lambda: client.health()["links made"] == "2")
     status = controller.control.status()  # a link that is just killed ends in a slow stop
@@ -151,7 +151,7 @@ def test_glide_whose_answer_is_lost_is_asked_for_again(monkeypatch) -> None:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     there.setblocking(False)
     with here, there:
-        client._channel, client._linked = here, True
+        client._process.channel, client._linked = here, True
         now = time.monotonic()
         orders = []
         for seconds in (0.0, 1.0, 4.9, 5.1, 5.4, 5.5):
@@ -259,7 +259,7 @@ def test_no_state_outlives_its_link(client: ArmClient) -> None:
 
 LINK_WITH_A_LIBRARY = """
 import json, os, socket, sys, time
-from realman_driver import link, records
+from realman_driver import link, orders, records
 from realman_driver.connection import Connection
 from realman_driver.sdk import LinkConfig
 
@@ -286,10 +286,12 @@ config = LinkConfig(
 )
 listener = socket.create_server(("127.0.0.1", 0))
 link = link.Link(config, there, 0)
-link._connection = Connection(socket.create_connection(listener.getsockname()))
+connection = Connection(socket.create_connection(listener.getsockname()))
 controller, _ = listener.accept()
-link._packet = json.dumps({{"joint_status": {{"joint_position": [0] * 7}}}}).encode()
-link._arm, link._pushed_at, link.end = Library(), time.monotonic(), end
+packet = json.dumps({{"joint_status": {{"joint_position": [0] * 7}}}}).encode()
+link.states.take(packet, time.monotonic())
+link.link(Library(), connection)
+link.end = end
 link.start()
 here.send(records.pack_stream(0, time.monotonic(), (0.0,) * 7))
 time.sleep(20)
@@ -311,7 +313,7 @@ def test_library_that_fails_in_a_thread_ends_the_process_with_a_stop_and_the_rea
     result = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True)
     assert result.returncode == code
     assert words in result.stdout
-    assert repr(link.FAST_STOP).encode() in result.stdout
+    assert repr(orders.FAST_STOP).encode() in result.stdout
 
 
 def test_the_library_is_connected_once_and_never_deleted() -> None:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from realman_driver import link as link_module
+from realman_driver import orders as orders_module
 from realman_driver import records, stopper
 from realman_driver.connection import Connection
-from realman_driver.link import FAST_STOP, Link
+from realman_driver.link import Link
+from realman_driver.orders import FAST_STOP
 from realman_driver.pacing import TargetPacer
 from realman_driver.records import Answer, Pulse, State
 from realman_driver.sdk import LinkConfig
@@ -53,7 +54,7 @@ class Bench:
     def __init__(self, monkeypatch) -> None:
         self.now = 100.0
         self.epoch = 0
-        for module in (link_module, stopper):
+        for module in (orders_module, stopper):
             monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         self.node, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.node.setblocking(False)
@@ -62,7 +63,7 @@ class Bench:
         tcp = socket.create_connection(self.listener.getsockname())
         self.controller, _ = self.listener.accept()
         self.arm = FakeArm(lambda: self.now)
-        self.link._connection, self.link._arm = Connection(tcp), self.arm
+        self.link.link(self.arm, Connection(tcp))
         self.push()
 
     def push(
@@ -73,12 +74,8 @@ class Bench:
         here = round((here if degrees is None else degrees) * 1e3)
         joints = {"joint_position": [here, *[0] * 6], "joint_speed": [speed * 100, *[0] * 6]}
         state = {"arm_current_status": status, "joint_status": joints}
-        self.link._packet = json.dumps(state, separators=(",", ":")).encode()
-        self.link._pushed_at = self.now
-        self.link._stops.look(self.link._packet, self.now)
-        self.link._pushes += 1
-        with self.link._news:
-            self.link._news.notify_all()
+        packet = json.dumps(state, separators=(",", ":")).encode()
+        self.link.states.take(packet + b" " * (self.link.states.pushes % 2), self.now)
 
     def target(self, age: float = 0.0, degrees: float | None = None) -> None:
         """The node makes a target that was due ``age`` ago."""
@@ -92,7 +89,7 @@ class Bench:
             self.now += 0.01
             self.push()
             self.target()
-            self.link.turn()
+            self.link.orders.turn()
 
     def reports(self) -> list[records.Report]:
         reports = []
@@ -113,7 +110,7 @@ class Bench:
         reports = self.reports()
         told = {r.epoch for r in reports if isinstance(r, Pulse | State)}
         why = [r.text for r in reports if isinstance(r, Answer) and r.ticket == 0]
-        assert line == FAST_STOP and self.link._epoch in told and why and all(why)
+        assert line == FAST_STOP and self.link.orders.epoch in told and why and all(why)
         return True
 
     def close(self) -> None:
@@ -142,7 +139,7 @@ def test_of_targets_that_waited_only_the_newest_leaves(bench) -> None:
     for age in (0.02, 0.01, 0.0):
         bench.target(age)
     for _ in range(5):
-        bench.link.turn()
+        bench.link.orders.turn()
     assert [q for _, q in bench.arm.sent] == [pytest.approx(SPEED * 0.08)]
     assert not bench.stopped
 
@@ -153,7 +150,7 @@ def test_no_two_targets_leave_within_five_milliseconds(bench) -> None:
         bench.now += 0.001
         bench.push()
         bench.target()
-        bench.link.turn()
+        bench.link.orders.turn()
     times = [t for t, _ in bench.arm.sent]
     assert min(b - a for a, b in itertools.pairwise(times)) > 0.0049
     assert len(times) > 40
@@ -169,12 +166,12 @@ def test_stall_of_the_link_stops_the_arm_and_sends_nothing_that_waited(bench, st
     bench.push()
     for place in range(int(stall * 100)) if who == "the link" else ():
         bench.target(stall - 0.01 * (place + 1))
-    bench.link.turn()
+    bench.link.orders.turn()
     assert bench.arm.sent == []
-    assert bench.link._epoch == bench.epoch + 1
+    assert bench.link.orders.epoch == bench.epoch + 1
     assert bench.stopped
     bench.target(degrees=SPEED * 0.06)
-    bench.link.turn()
+    bench.link.orders.turn()
     assert bench.arm.sent == []  # the node does not know of the stop yet
 
 
@@ -183,7 +180,7 @@ def test_target_that_waited_in_the_node_stops_the_arm(bench) -> None:
     bench.now += 0.01
     bench.push()
     bench.target(age=0.031)
-    bench.link.turn()
+    bench.link.orders.turn()
     assert len(bench.arm.sent) == 5
     assert bench.stopped
 
@@ -194,9 +191,9 @@ def test_stall_of_an_idle_link_stops_nothing(bench) -> None:
         bench.now += 0.01
         bench.push()
         bench.node.send(records.pack_beat())
-        bench.link.turn()
+        bench.link.orders.turn()
     bench.now += 0.08
-    bench.link.turn()
+    bench.link.orders.turn()
     assert not bench.stopped
 
 
@@ -205,7 +202,7 @@ def test_silent_node_stops_the_arm(bench) -> None:
     for _ in range(11):
         bench.now += 0.01
         bench.push()
-        bench.link.turn()
+        bench.link.orders.turn()
     assert bench.stopped
 
 
@@ -214,7 +211,7 @@ def test_silent_controller_gets_no_targets(bench) -> None:
     for _ in range(8):  # its network acknowledges, nobody reads
         bench.now += 0.01
         bench.target()
-        bench.link.turn()
+        bench.link.orders.turn()
     assert 5 + 5 <= len(bench.arm.sent) <= 5 + 6
     assert bench.stopped
 
@@ -223,16 +220,16 @@ def test_controller_that_answers_gets_targets_although_its_push_is_lost(bench) -
     bench.tick(5)
     for _ in range(20):
         bench.now += 0.01
-        bench.link._answered_at = bench.now
+        bench.link.orders.answered_at = bench.now
         bench.target()
-        bench.link.turn()
+        bench.link.orders.turn()
     assert len(bench.arm.sent) == 25
     assert not bench.stopped
 
 
 def test_controller_that_pushes_but_leaves_a_question_unanswered_gets_no_targets(bench) -> None:
     bench.tick(5)
-    bench.link._step = ("probe", bench.now)
+    bench.link.orders.asked_at = bench.now
     bench.tick(60)
     assert 39 <= len(bench.arm.sent) - 5 <= 41
     assert bench.stopped
@@ -254,7 +251,7 @@ def test_target_far_from_the_last_or_from_the_arm_stops_the_arm(bench, first) ->
     bench.now += 0.01
     bench.push()
     bench.target(degrees=11.0)
-    bench.link.turn()
+    bench.link.orders.turn()
     assert len(bench.arm.sent) == sent
     assert bench.stopped
 
@@ -264,10 +261,10 @@ def test_stop_of_somebody_else_makes_the_targets_void_and_is_told(bench, status)
     bench.tick(5)
     bench.push(status)
     bench.target()
-    bench.link.turn()
+    bench.link.orders.turn()
     assert len(bench.arm.sent) == 5
-    assert bench.link._epoch == bench.epoch + 1
-    assert bench.link._stops.foreign == 1
+    assert bench.link.orders.epoch == bench.epoch + 1
+    assert bench.link.orders.stops.foreign == 1
     bench.epoch += 1  # the node heard of it
     bench.tick()
     assert len(bench.arm.sent) == 6  # it decides
@@ -277,32 +274,32 @@ def test_stop_of_somebody_else_makes_the_targets_void_and_is_told(bench, status)
 def test_own_stop_is_not_taken_for_one_of_somebody_else(bench, fast) -> None:
     bench.tick(5)
     bench.node.send(records.pack_stop(7, fast))
-    bench.link.turn()
+    bench.link.orders.turn()
     for _ in range(5):
         bench.now += 0.005
         bench.push("stop" if fast else "slow_stop")
-        bench.link.turn()
-    assert bench.link._stops.foreign == 0
+        bench.link.orders.turn()
+    assert bench.link.orders.stops.foreign == 0
     bench.tick(5)
     bench.push("stop")  # but the next one is
-    assert bench.link._stops.foreign == 1
+    assert bench.link.orders.stops.foreign == 1
 
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_own_stop_that_a_controller_obeys_after_it_stood_still_is_no_foreign_one(bench, fast):
     bench.tick(5)
     bench.node.send(records.pack_stop(7, fast))
-    bench.link.turn()
+    bench.link.orders.turn()
     bench.now += 1.5
     bench.push("stop" if fast else "slow_stop")
-    assert bench.link._stops.foreign == 0
+    assert bench.link.orders.stops.foreign == 0
 
 
 def test_stop_in_force_when_the_link_begins_is_nobodys_news(monkeypatch) -> None:
     bench = Bench(monkeypatch)
-    bench.link._stops = stopper.StopWatch((bench.link._fast, bench.link._slow))
+    bench.link.orders.stops = stopper.StopWatch(bench.link.orders._stoppers)
     bench.push("slow_stop")
-    assert bench.link._stops.foreign == 0
+    assert bench.link.orders.stops.foreign == 0
     bench.close()
 
 
@@ -311,7 +308,7 @@ def test_glide_that_fails_is_answered(bench, monkeypatch) -> None:
     died = []
     monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.exc_value))
     bench.node.send(records.pack_settle(9))
-    bench.link.turn()
+    bench.link.orders.turn()
     bench.push()
     bench.push()
     for thread in threading.enumerate():
@@ -320,17 +317,17 @@ def test_glide_that_fails_is_answered(bench, monkeypatch) -> None:
     assert isinstance(died[0], OSError)
     answers = {r.ticket: r.code for r in bench.reports() if isinstance(r, Answer)}
     assert answers == {9: -1}
-    assert bench.link._settling is None
+    assert bench.link.orders.slow_requests.settling is None
 
 
 def test_glide_begins_when_the_arm_rests_and_where_it_does(bench) -> None:
     bench.tick(20)
     bench.now += 0.05
     bench.target()
-    bench.link.turn()  # late by itself: it stops the arm
+    bench.link.orders.turn()  # late by itself: it stops the arm
     assert bench.stopped
     bench.node.send(records.pack_settle(9))
-    bench.link.turn()
+    bench.link.orders.turn()
     for degrees, speed in ((24.0, 19.0), (25.0, 15.0), (26.0, 5.0)):
         bench.now += 0.005
         bench.push("stop", degrees, speed)
@@ -339,7 +336,7 @@ def test_glide_begins_when_the_arm_rests_and_where_it_does(bench) -> None:
     for _ in range(500):
         bench.now += 0.005
         bench.push("move_J" if bench.arm.goals and not ended.is_set() else "stop", 26.5)
-        if ended.wait(0.002) or bench.link._settling is None:
+        if ended.wait(0.002) or bench.link.orders.slow_requests.settling is None:
             break
         if bench.arm.goals:
             ended.set()

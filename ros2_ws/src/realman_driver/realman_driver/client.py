@@ -4,14 +4,8 @@ The vendor's library lives in that process (`realman_driver.link`), so whatever 
 goes on. Nothing here waits for the library: targets and stops are packets that leave at once.
 """
 
-import dataclasses
-import json
 import logging
 import math
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -23,8 +17,10 @@ from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from ate_core.patience import Patience
 from realman_driver import records
+from realman_driver.answers import Answers
 from realman_driver.codes import remedies
 from realman_driver.identity import misfit_of
+from realman_driver.link_process import LinkProcess
 from realman_driver.protocol import (
     identity_from_record,
     joints_to_degrees,
@@ -32,32 +28,18 @@ from realman_driver.protocol import (
     wrench_doubt,
 )
 from realman_driver.push import Push, PushError, read_push
-from realman_driver.records import Answer, Identity, Problem, Pulse, RecordError, State
+from realman_driver.records import Answer, Identity, Problem, Pulse, State
 from realman_driver.sdk import LinkConfig
 
 Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
-RETRY_PERIOD = 0.3
-"""Wait after a link process that never had a link [s]."""
-AGAIN_PERIOD = 0.05
-"""Wait after one that had a link [s]."""
-START_TIMEOUT = 10.0
-"""A new process must say that it lives within this time; a busy machine starts it slowly [s]."""
-SILENCE_TIMEOUT = 0.6
-"""A process that says nothing for this long is killed and replaced [s]."""
-LISTEN_TIMEOUT = 0.05
-"""How often that silence is looked at [s]."""
 BEAT_PERIOD = 0.02
 """Without a target the streaming thread says this often that it lives [s]."""
 STOP_TIMEOUT = 0.09
 """Longest wait for the controller to confirm a stop [s]."""
 CLEAR_TIMEOUT = 6.0
 """Longest wait for the controller to clear its errors [s]."""
-END_TIMEOUT = 0.6
-"""How long a process that is to be replaced may take to bring its arm to rest [s]."""
-CLOSE_TIMEOUT = 1.2
-"""Longest wait for the link process at the end [s]: one stop, and the arm at rest."""
 OWN_MOTION = 0.5
 """For this long after a target or a glide of ours, a moving arm may still obey it [s]."""
 SETTLE_RETRY = 0.2
@@ -74,18 +56,6 @@ def _to_enable(sample: ArmSample) -> tuple[int, ...]:
     """Joints, from 1, with an error of their own or without enable."""
     disabled = (number for number, on in enumerate(sample.enabled, 1) if not on)
     return tuple(sorted({*sample.faulty_joints, *disabled}))
-
-
-def _wait_for_end(process: "subprocess.Popen[bytes]") -> int:
-    """Let a process bring its arm to rest, then kill it; the exit code."""
-    stopped = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
-    try:
-        if os.waitid(os.P_PID, process.pid, stopped | os.WEXITED) is None:
-            return process.wait(END_TIMEOUT)
-    except (ChildProcessError, subprocess.TimeoutExpired):
-        pass
-    process.kill()  # it hangs, is stopped and can do nothing for its arm, or has ended
-    return process.wait()
 
 
 def link_config(arm: ArmConfig) -> LinkConfig:
@@ -111,10 +81,10 @@ class ArmClient:
             config: addresses, joints and tool of the arm.
         """
         self._config = config
-        self._link_config = link_config(config)
-        self._channel: socket.socket | None = None
-        self._stop = threading.Event()
-        self._send_failed = False
+        self._process = LinkProcess(
+            link_config(config), self._take, self._lose_link, self._note_end
+        )
+        self._send = self._process.send
         self._linked = False
         self._problem = ""
         self._name = f"{config.ip}:{config.tcp_port}"
@@ -125,21 +95,16 @@ class ArmClient:
         self._adopted = threading.local()
         self._streamer = 0
         self._sent_at = 0.0
-        self._tickets = 0
-        self._answers: dict[int, Answer | None] = {}
-        self._answered = threading.Condition()
+        self._answers = Answers()
         self._settling = 0
         self._settle_at = self._settle_by = 0.0
         self._foreign_stops = 0
         self._stopped_at = -math.inf
         self._glided_at = self._streamed_at = -math.inf
         self._push: Push | None = None
-        self._first_epoch = 0
-        self._processes = self._lost_records = self._broken_packets = 0
-        self._links = self._own_stops = 0
+        self._broken_packets = self._links = self._own_stops = 0
         self._why_stopped = ""
         self._lost: dict[str, int] = {}
-        self._thread = threading.Thread(target=self._keep_link, name="arm link", daemon=True)
         self._session = (0, 0)
         self._patience = Patience(log, f"arm controller {self._name}")
         self.link_error = "not connected yet"
@@ -157,14 +122,11 @@ class ArmClient:
 
     def start(self) -> None:
         """Connect in the background and stay connected."""
-        self._thread.start()
+        self._process.start()
 
     def close(self) -> None:
         """Bring the arm to rest if it is linked, and disconnect."""
-        self._stop.set()
-        self._send(records.pack_end())
-        if self._thread.is_alive():
-            self._thread.join(CLOSE_TIMEOUT + 1.0)
+        self._process.close()
 
     def identity(self) -> ArmIdentity:
         """Which controller this is, as far as known."""
@@ -211,14 +173,14 @@ class ArmClient:
         Confirmed is a stop by the controller's answer, or by its state that says so. The streaming
         thread does not wait: there True says that the stop left for the link process.
         """
-        ticket = self._ticket()
-        self._forget(self._settling)
+        ticket = self._answers.ticket()
+        self._answers.forget(self._settling)
         self._settling = 0
         sent = self._linked and self._send(records.pack_stop(ticket, fast))
         if not sent or threading.get_ident() == self._streamer:
-            self._forget(ticket)
+            self._answers.forget(ticket)
             return sent
-        answer = self._wait(ticket, STOP_TIMEOUT)
+        answer = self._answers.wait(ticket, STOP_TIMEOUT)
         return answer is not None and answer.code == 0
 
     def settle(self, q: Array) -> bool:
@@ -232,16 +194,16 @@ class ArmClient:
         now = self._glided_at = time.monotonic()
         if self._settling == 0:
             if self._linked and now >= self._settle_at:
-                ticket = self._ticket()
+                ticket = self._answers.ticket()
                 if self._send(records.pack_settle(ticket)):
                     self._settling, self._settle_by = ticket, now + SETTLE_DEADLINE
                 else:
-                    self._forget(ticket)
+                    self._answers.forget(ticket)
             return False
-        answer = self._answers.get(self._settling)
-        if answer is None and self._settling in self._answers and now < self._settle_by:
+        waits, answer = self._answers.look(self._settling)
+        if waits and now < self._settle_by:
             return False
-        self._forget(self._settling)
+        self._answers.forget(self._settling)
         self._settling = 0
         if answer is not None and answer.code == 0:
             return True
@@ -253,8 +215,8 @@ class ArmClient:
         pulse = self._pulse
         values = {
             "links made": str(self._links),
-            "link processes started": str(self._processes),
-            "records refused": str(self._lost_records),
+            "link processes started": str(self._process.started),
+            "records refused": str(self._process.lost_records),
             "state packets not understood": str(self._broken_packets),
         }
         values |= {f"links lost: {reason}": str(count) for reason, count in self._lost.items()}
@@ -283,11 +245,11 @@ class ArmClient:
         newest = self._newest
         joints = () if newest is None else _to_enable(newest)
         ip = self._config.ip
-        ticket = self._ticket()
+        ticket = self._answers.ticket()
         if not self._linked or not self._send(records.pack_clear(ticket, joints)):
-            self._forget(ticket)
+            self._answers.forget(ticket)
             raise DeviceError(f"arm {ip} is not connected: {self.link_error}")
-        answer = self._wait(ticket, CLEAR_TIMEOUT)
+        answer = self._answers.wait(ticket, CLEAR_TIMEOUT)
         if answer is None or answer.code != 0:
             why = "no answer" if answer is None else answer.text
             raise DeviceError(
@@ -295,115 +257,18 @@ class ArmClient:
                 "and on"
             )
 
-    # --- packets -------------------------------------------------------------------------
+    # --- reports of the link process, in its keeper's thread ------------------------------
 
-    def _send(self, record: bytes) -> bool:
-        """Never waits; a full socket says that the link process does not read."""
-        channel = self._channel
-        if channel is None:
-            return False
-        try:
-            channel.send(record)
-        except OSError:
-            self._send_failed = True
-            return False
-        return True
-
-    def _ticket(self) -> int:
-        with self._answered:
-            self._tickets = self._tickets % 0xFFFFFFF0 + 1
-            self._answers[self._tickets] = None
-            return self._tickets
-
-    def _forget(self, ticket: int) -> None:
-        with self._answered:
-            self._answers.pop(ticket, None)
-
-    def _wait(self, ticket: int, seconds: float) -> Answer | None:
-        with self._answered:
-            self._answered.wait_for(lambda: self._answers[ticket] is not None, seconds)
-            return self._answers.pop(ticket)
-
-    # --- the link process, in a thread of its own ----------------------------------------
-
-    def _keep_link(self) -> None:
-        while not self._stop.is_set():
-            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with there:
-                process = self._start_process(there)
-            here.settimeout(LISTEN_TIMEOUT)
-            # A second object of the same socket: with a time limit, sending would wait too.
-            sender = here.dup()
-            sender.setblocking(False)
-            self._send_failed, self._channel = False, sender
-            reason = self._listen(here)
-            was_linked = self._linked
-            self._channel = None
-            sender.close()
-            self._end_link(here, process, reason)
-            self._stop.wait(AGAIN_PERIOD if was_linked else RETRY_PERIOD)
-
-    def _start_process(self, channel: socket.socket) -> "subprocess.Popen[bytes]":
-        config = json.dumps(dataclasses.asdict(self._link_config))
-        descriptor = channel.fileno()
-        module = [sys.executable, "-m", "realman_driver.link"]
-        self._processes += 1
-        self._first_epoch = (self._processes << 12) & 0xFFFFFFFF  # no two links share an epoch
-        return subprocess.Popen(
-            [*module, str(descriptor), config, str(self._first_epoch)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # the library prints
-            pass_fds=(descriptor,),
-            process_group=0,  # Ctrl-C is for the node, which brings the arm to rest
-        )
-
-    def _listen(self, channel: socket.socket) -> str:
-        """Take records until the process ends or falls silent; says which."""
-        heard, limit = time.monotonic(), START_TIMEOUT
-        asked_to_end = float("inf")
-        while True:
-            now = time.monotonic()
-            if self._stop.is_set() and asked_to_end == float("inf"):
-                asked_to_end = now
-                self._send(records.pack_end())
-            if now - asked_to_end > CLOSE_TIMEOUT:
-                return "did not end"
-            if self._send_failed and not self._stop.is_set():
-                return "took no orders"
-            try:
-                data = channel.recv(records.LARGEST)
-            except TimeoutError:
-                if now - heard > limit:
-                    return "fell silent"
-                continue
-            except OSError:
-                return "ended"
-            if not data:
-                return "ended"
-            heard, limit = time.monotonic(), SILENCE_TIMEOUT
-            try:
-                self._take(records.unpack_report(data))
-            except RecordError as error:
-                self._lost_records += 1
-                log.warning("link process of %s: %s", self._config.ip, error)
-
-    def _end_link(
-        self, channel: socket.socket, process: "subprocess.Popen[bytes]", reason: str
-    ) -> None:
-        was_linked = self._linked
-        self._linked = False
+    def _lose_link(self, reason: str) -> bool:
+        was_linked, self._linked = self._linked, False
         self._newest = None
         self.link_error = self._problem or f"the link process {reason}"
-        with self._answered:
-            for ticket in self._answers:
-                self._answers[ticket] = Answer(ticket, -1, "the link was lost")
-            self._answered.notify_all()
-        channel.close()  # a process that still lives brings its arm to rest now
-        code = _wait_for_end(process)
-        if reason == "ended" and code < 0:
-            reason = f"ended by signal {-code}"
+        self._answers.give_up("the link was lost")
+        return was_linked
+
+    def _note_end(self, reason: str, was_linked: bool) -> None:
         problem, self._problem = self._problem, ""
-        if self._stop.is_set():
+        if self._process.closing:
             self.link_error = "closed"
             return
         if was_linked or not problem:
@@ -421,14 +286,11 @@ class ArmClient:
             self._own_stops, self._why_stopped = self._own_stops + 1, report.text
             log.warning("the link stopped arm %s by itself: %s", self._config.ip, report.text)
         elif isinstance(report, Answer):
-            with self._answered:
-                if report.ticket in self._answers:
-                    self._answers[report.ticket] = report
-                    self._answered.notify_all()
+            self._answers.take(report)
         elif isinstance(report, Identity):
             misfit = misfit_of(report, self._config)
             self._identity = identity_from_record(report, self._name, misfit)
-            self._session = (self._session[0] + 1, self._first_epoch)
+            self._session = (self._session[0] + 1, self._process.first_epoch)
             self._links, self._foreign_stops = self._links + 1, 0
             self._linked = True
             self.link_error = ""
