@@ -139,7 +139,7 @@ MUTATIONS = (
     Mutation(
         name="a link that stood still stops the arm",
         file=ORDERS,
-        old="if self.streaming and late > LONGEST_GAP:",
+        old="if self.streaming and late > LONGEST_GAP and not self._pacer.missed_nothing(now):",
         new="if False:",
         tests=(
             f"{T_TARGETS}::test_stall_of_the_link_stops_the_arm_and_sends_nothing_that_waited",

@@ -175,6 +175,46 @@ def test_stall_of_the_link_stops_the_arm_and_sends_nothing_that_waited(bench, st
     assert bench.arm.sent == []  # the node does not know of the stop yet
 
 
+@pytest.mark.parametrize("stall", [0.045, 0.06, 0.095])
+def test_arm_that_stands_goes_on_after_a_stall_of_the_link(bench, stall) -> None:
+    here = 0.0
+    for _ in range(5):
+        bench.now += 0.01
+        bench.push()
+        bench.target(degrees=here)
+        bench.link.orders.turn()
+    bench.arm.sent.clear()
+    bench.now += stall
+    bench.push(degrees=here)
+    for place in range(int(stall * 100)):
+        bench.target(stall - 0.01 * (place + 1), degrees=0.03 * place)
+    for _ in range(5):
+        bench.link.orders.turn()
+    assert [q for _, q in bench.arm.sent] == [0.03 * (int(stall * 100) - 1)]
+    assert not bench.stopped
+
+
+@pytest.mark.parametrize(
+    ("stall", "age", "degrees"),
+    [(0.06, 0.0, 0.4), (0.06, 0.035, 0.0), (0.12, 0.0, 0.0)],
+    ids=["a leap", "nothing fresh", "too long"],
+)
+def test_standing_arm_is_stopped_where_it_may_have_missed_something(
+    bench, stall, age, degrees
+) -> None:
+    for _ in range(5):
+        bench.now += 0.01
+        bench.push()
+        bench.target(degrees=0.0)
+        bench.link.orders.turn()
+    bench.now += stall
+    bench.push(degrees=0.0)
+    bench.target(age, degrees=degrees)
+    bench.link.orders.turn()
+    assert len(bench.arm.sent) == 5
+    assert bench.stopped
+
+
 def test_target_that_waited_in_the_node_stops_the_arm(bench) -> None:
     bench.tick(5)
     bench.now += 0.01

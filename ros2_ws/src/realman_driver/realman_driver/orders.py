@@ -158,10 +158,11 @@ class Orders:
 
     def turn(self) -> None:
         """Take what the node sent and let a target leave; at least every 10 ms."""
-        late = self._pacer.lateness(time.monotonic())
-        if self.streaming and late > LONGEST_GAP:
-            self._stop_by_itself(f"the link stood still for {late * 1e3:.0f} ms")
+        now = time.monotonic()
+        late = self._pacer.lateness(now)
         self._take_waiting()
+        if self.streaming and late > LONGEST_GAP and not self._pacer.missed_nothing(now):
+            self._stop_by_itself(f"the link stood still for {late * 1e3:.0f} ms")
         if self.stops.foreign != self._heeded:
             self._heed_stop()
         self._send_target()

@@ -4,6 +4,7 @@ After a hiccup of the node, of the link or of the controller several targets wai
 through in a burst they would move the arm at many times its speed limit. So only the newest
 leaves, never within `SPACING` of the one before. None leaves after it, or one that it replaced,
 waited for longer than `LONGEST_GAP`: then the arm stands, and is stopped and started anew there.
+But where a fresh target is `NEAR` the last one, the arm has missed nothing, and simply goes on.
 """
 
 import math
@@ -22,6 +23,9 @@ FLOWING = 0.050
 """Targets leave one after the other as long as the last left less than this ago [s]."""
 FRESH = 0.002
 """A target that was made less than this ago was not kept waiting [s]."""
+NEAR, NEAR_GAP = 0.3, 0.1
+"""After a hiccup of less than the second [s] a target within the first of the last one is no leap
+[deg]: 0.5 rad/s for one period."""
 LISTEN_TIMEOUT = 0.010
 """Longest wait between two looks [s]."""
 
@@ -66,6 +70,20 @@ class TargetPacer:
     def is_fresh(self, now: float) -> bool:
         """Whether a target waits, and only since a moment ago; at ``now`` [s]."""
         return self._waiting is not None and now - self._oldest < FRESH
+
+    def missed_nothing(self, now: float) -> bool:
+        """Whether a fresh target waits that is near the last one: it goes on after a hiccup.
+
+        Args:
+            now: present time [s].
+        """
+        waiting = self._waiting
+        if waiting is None or self._sent is None or now - waiting.made > LONGEST_GAP:
+            return False
+        if now - self._sent_at > NEAR_GAP or self.step(waiting.degrees, tuple) > NEAR:
+            return False
+        self._oldest = waiting.made  # those that it replaced told nothing else
+        return True
 
     def take(self, now: float) -> tuple[float, ...] | None:
         """Joints [deg] of the target that leaves now; None while none may."""
