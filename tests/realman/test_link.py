@@ -165,6 +165,14 @@ def test_glide_whose_answer_is_lost_is_asked_for_again(monkeypatch) -> None:
     assert orders[0][1].ticket != orders[1][1].ticket
 
 
+def test_a_count_of_stops_that_comes_late_makes_no_new_session() -> None:
+    client = ArmClient(load_cell().arms["left"])
+    client._linked, client._session = True, (1, 0xFFFFFFFF)
+    for epoch in (0xFFFFFFFF, 0, 0xFFFFFFFF, 0, 1, 0, 1):  # it counts modulo 2^32
+        client._take(records.Pulse(records.LINKED, epoch, 0, 0, 0, 0))
+    assert client.session == 3  # for two stops
+
+
 def test_stop_is_confirmed_while_clearing_waits_for_a_slow_controller(
     client: ArmClient, controller: RunningController
 ) -> None:

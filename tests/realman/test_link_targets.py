@@ -335,6 +335,61 @@ def test_own_stop_that_a_controller_obeys_after_it_stood_still_is_no_foreign_one
     assert bench.link.orders.stops.foreign == 0
 
 
+def answers(bench) -> list[int]:
+    """Tickets that were answered since the last look, with success."""
+    return [r.ticket for r in bench.reports() if isinstance(r, Answer) and r.code == 0]
+
+
+@pytest.fixture
+def states_alone(monkeypatch) -> None:
+    """Stops are confirmed by states, and never by the library's call."""
+    monkeypatch.setattr(stopper, "CONFIRM_TIMEOUT", 600.0)
+
+
+def ask_to_stop(bench, ticket: int, fast: bool) -> None:
+    bench.node.send(records.pack_stop(ticket, fast))
+    bench.link.turn()
+    bench.now += 0.002
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_stop_is_confirmed_by_its_own_status_only(states_alone, bench, fast) -> None:
+    bench.tick(5)
+    ask_to_stop(bench, 7, fast)
+    bench.push("slow_stop" if fast else "stop")
+    assert answers(bench) == []
+    bench.push("stop" if fast else "slow_stop")
+    assert answers(bench) == [7]
+
+
+def test_a_stop_is_not_confirmed_by_one_from_before_the_targets(states_alone, bench) -> None:
+    ask_to_stop(bench, 7, True)
+    bench.push("stop")
+    assert answers(bench) == [7]
+    bench.now += 0.01
+    bench.target()
+    bench.link.turn()  # moves again, though the state that comes next was made before
+    assert len(bench.arm.sent) == 1
+    ask_to_stop(bench, 8, True)
+    bench.push("stop")
+    assert answers(bench) == []
+    bench.push("move_through_joint")
+    bench.now += 0.005
+    bench.push("stop")
+    assert answers(bench) == [8]
+
+
+def test_a_stop_of_an_arm_that_stands_stopped_is_confirmed_by_its_next_state(
+    states_alone, bench
+) -> None:
+    ask_to_stop(bench, 7, True)
+    bench.push("stop")
+    bench.now += 1.0
+    ask_to_stop(bench, 8, True)
+    bench.push("stop")
+    assert answers(bench) == [7, 8]
+
+
 def test_stop_in_force_when_the_link_begins_is_nobodys_news(monkeypatch) -> None:
     bench = Bench(monkeypatch)
     bench.link.orders.stops = stopper.StopWatch(bench.link.orders._stoppers)

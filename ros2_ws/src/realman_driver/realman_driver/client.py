@@ -47,6 +47,8 @@ SETTLE_RETRY = 0.2
 SETTLE_DEADLINE = 5.0
 """A glide without an answer for this long is asked for again [s]: the link gives its own 4 s, and
 its answer may find no room."""
+LARGEST_LEAD = 1 << 31
+"""Epochs, which count modulo 2^32, are newer within this distance."""
 STOP_SHOWN = 0.5
 """How long a stop of somebody else is told [s]: the mode stays until the next motion, so it does
 not say when the stop is over."""
@@ -301,8 +303,12 @@ class ArmClient:
             self._report(report.text)
 
     def _take_epoch(self, epoch: int) -> None:
-        """Heed that older targets are void: the link stopped the arm, or somebody else did."""
-        if self._linked and epoch != self._session[1]:
+        """Heed that older targets are void: the link stopped the arm, or somebody else did.
+
+        Two threads of the link report it, so one that is older may come later.
+        """
+        ahead = (epoch - self._session[1]) & 0xFFFFFFFF
+        if self._linked and 0 < ahead < LARGEST_LEAD:
             self._session = (self._session[0] + 1, epoch)
 
     def _take_state(self, state: State) -> None:

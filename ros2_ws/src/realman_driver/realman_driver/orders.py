@@ -102,6 +102,7 @@ class Orders:
             self._stoppers,
             channel.answer,
             halt=lambda: self.stop_arm(fast=False),
+            begins=lambda: self.stops.note_motion(time.monotonic()),
             settled=lambda stands: self._pacer.forget(stands=stands),
         )
         """Clears errors and lets the set point glide."""
@@ -221,6 +222,7 @@ class Orders:
         self.streaming = True
         self._pacer.sent(target, now)
         self.frame_at = now
+        self.stops.note_motion(now)
         # High follow, raw: the filter before this has limited speed and acceleration.
         self._arm.rm_movej_canfd(list(target[: self._joints]), True)
         self.frame_at = 0.0

@@ -27,6 +27,7 @@ class SlowRequests:
         stoppers: tuple[Stopper, ...],
         answer: Callable[[int, int, str], None],
         halt: Callable[[], None],
+        begins: Callable[[], None],
         settled: Callable[[tuple[float, ...]], None],
     ) -> None:
         """Without an arm every request fails.
@@ -36,11 +37,13 @@ class SlowRequests:
             stoppers: tell whether a stop is still to be confirmed.
             answer: told ticket, code and why not.
             halt: stops the arm, as a glide was overtaken by a stop.
+            begins: told that a glide leaves now.
             settled: told where the set point is after a glide [deg].
         """
         self._states = states
         self._stoppers = stoppers
-        self._answer, self._halt, self._settled = answer, halt, settled
+        self._answer, self._halt = answer, halt
+        self._begins, self._settled = begins, settled
         self.arm: Any = None
         """The library's arm; None while there is no link."""
         self.settling: Settle | None = None
@@ -101,6 +104,7 @@ class SlowRequests:
 
         if not (states.wait_for(rests, REST_TIMEOUT) and self.settling is order):
             return 1, "the arm did not come to rest"
+        self._begins()
         code = int(self.arm.rm_movej(list(states.joints()), SETTLE_PERCENT, 0, 0, 0))
         if self.settling is not order:  # a stop came while the move was on its way
             self._halt()

@@ -56,10 +56,10 @@ class Stopper:
                 connection.send(self._line)
             self._wanted.notify()
 
-    def confirm(self, code: int, now: float) -> None:
-        """Answer all who asked before ``now`` [s]."""
+    def confirm(self, code: int, asked_before: float) -> None:
+        """Answer all, if the last of them asked before a time [s]."""
         with self._wanted:
-            if self._sent_at is None or self._sent_at >= now:
+            if self._sent_at is None or self._sent_at >= asked_before:
                 return
             tickets, self._tickets, self._sent_at = self._tickets, [], None
             self._wanted.notify()
@@ -114,9 +114,14 @@ class StopWatch:
         """
         self._own = own
         self._status: bytes | None = None
+        self._begun = self._moved = -math.inf
         self._looked = math.inf
         self.foreign = 0
         """Stops of others so far."""
+
+    def note_motion(self, now: float) -> None:
+        """Note that a target or a move leaves at ``now`` [s]: what was told before is past."""
+        self._moved = now
 
     def look(self, packet: bytes, now: float) -> None:
         """Look at a state packet that arrived at ``now`` [s]."""
@@ -128,10 +133,15 @@ class StopWatch:
         if not status:
             self._status = b""
             return
+        if status != self._status:
+            self._begun = now
         begins = self._status is not None and status != self._status
         self._status = status
         if begins and not any(stopper.explains(now) for stopper in self._own):
             self.foreign += 1
+        # The stop in force confirms another only where nothing has moved the arm since it began.
+        asked_before = now if self._moved < self._begun else self._begun
         for stopper in self._own:
             stopper.seen(status, now)
-            stopper.confirm(0, now)
+            if stopper.status == status:
+                stopper.confirm(0, asked_before)
