@@ -264,7 +264,7 @@ MUTATIONS = (
     Mutation(
         name="another arm that fell silent may go on",
         file="ate_core/ate_core/guard/other_arm.py",
-        old="        growth = self._point_speed * min(max(age - self._timeout, 0.0), FAR)",
+        old="        growth = self._point_speed * min(max(silence, 0.0), FAR)",
         new="        growth = 0.0",
         tests=(
             "tests/core/test_guard.py::"

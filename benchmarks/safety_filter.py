@@ -124,7 +124,7 @@ def limiters(cell: Cell) -> dict[str, Step]:
     bare, guarded = SafetyFilter(safety, arm), SafetyFilter(safety, arm, guard)
 
     def with_guard(target: Array, now: float) -> Array:
-        guard.see_other(other, now)
+        guard.see_other(other, now, np.zeros_like(other))
         return _filtered(guarded, target, now)
 
     steps: dict[str, Step] = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ate_core.contract import SIDES, Cell, load_cell, parse_cell_text
 from ate_core.errors import ContractError
 from ate_core.guard import CellGeometry, DistanceGuard
 from ate_core.guard.geometry import Kind
+from ate_core.guard.other_arm import OtherArm
 from ate_core.guard.surroundings import Surroundings
 from ate_core.guard_config import GuardConfig, Obstacle, Zone
 from ate_core.strict import build_checked
@@ -247,10 +249,30 @@ def test_a_declared_obstacle_is_kept_away_from():
     assert "post" in stage.reasons["left"]
 
 
+UNKNOWN_VELOCITIES = {
+    "none": None,
+    "not a number": [0.0, math.nan, *[0.0] * 5],
+    "infinite": [math.inf, *[0.0] * 6],
+    "of another arm": [0.0] * 6,
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN_VELOCITIES)
+def test_an_other_arm_whose_velocity_is_unknown_is_not_taken_for_one_at_rest(name):
+    other, q = OtherArm(CELL, "right"), np.array(CELL.arms["right"].home)
+    for received in (1.0, 1.01, 1.02, 2.0):  # the last one after a silence
+        other.see(q, received, UNKNOWN_VELOCITIES[name])
+        assert other.at(received).is_stale == (received in (1.0, 2.0))
+        q = q + 0.005  # 0.5 rad/s
+        assert other.at(received).is_moving == (received in (1.01, 1.02))
+    other.see(q, 2.01, np.zeros(7))
+    assert not other.at(2.01).is_stale and not other.at(2.01).is_moving
+
+
 def test_the_way_home_is_refused_where_something_is_in_it():
     guard = DistanceGuard.of_cell(CELL, "left")
     home = np.array(CELL.arms["left"].home)
-    guard.see_other(CELL.arms["right"].home, 1.0)
+    guard.see_other(CELL.arms["right"].home, 1.0, np.zeros(7))
     assert (
         guard.path_problem(from_home("left", [0.5, 0.2, 0.0, -0.3, 0.0, 0.0, 0.0]), home, 1.0)
         == ""
@@ -258,7 +280,7 @@ def test_the_way_home_is_refused_where_something_is_in_it():
     below = guard.path_problem(home, down("left"), 1.0)
     assert "left gripper" in below and "table" in below
     out = [0.0, 0.7, 0.0, -0.5, 0.0, -0.2, 0.0]
-    guard.see_other(from_home("right", np.add(out, [1.5, 0, 0, 0, 0, 0, 0])), 1.0)
+    guard.see_other(from_home("right", np.add(out, [1.5, 0, 0, 0, 0, 0, 0])), 1.0, np.zeros(7))
     swing = from_home("left", np.add(out, [-1.5, 0, 0, 0, 0, 0, 0]))
     across = guard.path_problem(home, swing, 1.0)
     assert "left" in across and "right" in across

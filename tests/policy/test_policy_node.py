@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ate_policy import unheard
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.policy import checkpoint_of
@@ -61,8 +62,8 @@ class Bench:
         for one in (self.policy, node):
             self.executor.add_node(one)
 
-    def tell(self, side, state, reason=""):
-        text = json.dumps({"state": state, "reason": reason})
+    def tell(self, side, state, reason="", **more):
+        text = json.dumps({"state": state, "reason": reason, **more})
         self.arms[side].publish(self.text(data=text))
 
     def tell_gripper(self, side, state, reason=""):
@@ -157,6 +158,18 @@ def test_an_emergency_stop_silences_the_policy_until_it_is_started_anew(bench):
     bench.reset_estop()
     assert bench.is_silent(), "a reset alone starts nothing"
     bench.start_until_running()
+
+
+def test_a_policy_that_an_arm_does_not_follow_falls_silent_with_the_reason(bench, monkeypatch):
+    monkeypatch.setattr(unheard, "LONGEST_UNHEARD", 0.3)
+    for side in SIDES:
+        bench.tell(side, "tracking", commander="policy")
+    bench.start_until_running()
+    bench.tell("left", "holding", commander="", refused="kept sending through a loss")
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert "through a loss" in bench.statuses[-1]["reason"] and bench.is_silent()
+    bench.tell("left", "connected", commander="")
+    bench.spin_until(lambda: bench.start().success)
 
 
 def test_a_policy_whose_process_stood_still_waits_to_be_started(bench):

@@ -348,7 +348,7 @@ def states_alone(monkeypatch) -> None:
 
 def ask_to_stop(bench, ticket: int, fast: bool) -> None:
     bench.node.send(records.pack_stop(ticket, fast))
-    bench.link.turn()
+    bench.link.orders.turn()
     bench.now += 0.002
 
 
@@ -368,7 +368,7 @@ def test_a_stop_is_not_confirmed_by_one_from_before_the_targets(states_alone, be
     assert answers(bench) == [7]
     bench.now += 0.01
     bench.target()
-    bench.link.turn()  # moves again, though the state that comes next was made before
+    bench.link.orders.turn()  # moves again, though the state that comes next was made before
     assert len(bench.arm.sent) == 1
     ask_to_stop(bench, 8, True)
     bench.push("stop")

@@ -25,6 +25,7 @@ class _Seen(NamedTuple):
     brake: list[float]
     received: float
     is_moving: bool
+    is_known: bool
 
 
 class OtherState(NamedTuple):
@@ -69,27 +70,33 @@ class OtherArm:
         self._seen: _Seen | None = None
 
     def see(self, posture: ArrayLike, received: float, velocity: ArrayLike | None) -> None:
-        """Take a measurement; one that is not finite or of another size is not one."""
+        """Take a measurement; one that is not finite or of another size is not one.
+
+        A velocity that is none, or none that can be believed, is taken from the posture before;
+        without one the arm may move as it can.
+        """
         q = _numbers(posture)
         if len(q) != len(self._home) or not all(map(math.isfinite, q)):
             return
-        before, still = self._seen, [0.0] * len(q)
-        if velocity is not None:
-            qd = _numbers(velocity)
-        elif before is None or received - before.received > self._timeout:
-            qd = still
-        elif received - before.received < SHORTEST_INTERVAL:
-            qd = before.velocity
-        else:
-            passed = received - before.received
-            qd = [(b - a) / passed for a, b in zip(before.posture, q, strict=True)]
-        if len(qd) != len(q) or not all(map(math.isfinite, qd)):
-            qd = still
+        qd = None if velocity is None else _numbers(velocity)
+        if qd is None or len(qd) != len(q) or not all(map(math.isfinite, qd)):
+            qd = self._difference(q, received)
+        is_known, qd = qd is not None, qd or [0.0] * len(q)
         brake, is_moving = qd, any(qd)
         if is_moving:
             qd = [min(max(v, -top), top) for v, top in zip(qd, self._speed, strict=True)]
             brake = [v * abs(v) / (2.0 * self._acceleration) for v in qd]
-        self._seen = _Seen(q, qd, brake, received, is_moving)
+        self._seen = _Seen(q, qd, brake, received, is_moving, is_known)
+
+    def _difference(self, q: list[float], received: float) -> list[float] | None:
+        """Velocity (n,) [rad/s] since the posture before; None where there is none of late."""
+        before = self._seen
+        passed = math.inf if before is None else received - before.received
+        if before is None or not 0.0 <= passed <= self._timeout:
+            return None
+        if passed < SHORTEST_INTERVAL:
+            return before.velocity if before.is_known else None
+        return [(b - a) / passed for a, b in zip(before.posture, q, strict=True)]
 
     def at(self, now: float) -> OtherState:
         """What may be assumed at ``now`` [s]."""
@@ -106,7 +113,8 @@ class OtherArm:
                 q + v * ahead + brake
                 for q, v, brake in zip(seen.posture, seen.velocity, seen.brake, strict=True)
             ]
-        growth = self._point_speed * min(max(age - self._timeout, 0.0), FAR)
+        silence = age - self._timeout if seen.is_known else age + SERVO_LAG
+        growth = self._point_speed * min(max(silence, 0.0), FAR)
         return OtherState(
             posture=seen.posture, rest=rest, age=age, growth=growth, is_moving=seen.is_moving
         )

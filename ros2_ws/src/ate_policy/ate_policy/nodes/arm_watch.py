@@ -14,7 +14,10 @@ from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
+from ate_policy.unheard import Unheard
 
+COMMANDER = "policy"
+"""Name of all policies as commanders."""
 UNFIT = frozenset({"stopped", "fault", "not_ready", "disconnected"})
 """States of a device in which a policy must not go on, nor begin; a person ends them."""
 NO_FEEDBACK = "no_feedback"
@@ -43,6 +46,7 @@ class ArmWatch:
         self._estop = EstopListener(node, self._take_stop)
         self._troubles = {f"{side} arm": "does not report: start its driver" for side in cell.arms}
         self._silent_since: dict[str, tuple[float, str]] = {}
+        self._unheard = Unheard(COMMANDER)
         self._lock = threading.Lock()
         topics = cell.topics
         watched = [
@@ -66,6 +70,11 @@ class ArmWatch:
             troubles = list(self._troubles.items())
         return next((f"{device} {text}" for device, text in troubles if text), "")
 
+    def sent(self) -> None:
+        """Note that all arms and grippers were commanded just now."""
+        with self._lock:
+            self._unheard.send(time.monotonic())
+
     def _take_stop(self, reason: str) -> None:
         if reason:
             self._on_trouble(self.trouble)
@@ -74,10 +83,15 @@ class ArmWatch:
         try:
             status = json.loads(message.data)
             state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
+            holder = status.get("commander")
+            why = plain_text(status.get("refused") or reason)
         except UNREADABLE:
+            holder, why = None, ""
             state, reason = "not_ready", f"status is not readable: {message.data[:60]!r}"
         text = f"is {state} {reason}".rstrip()
         with self._lock:
+            if isinstance(holder, str):
+                self._unheard.hear(device, holder, why)
             if state == NO_FEEDBACK:
                 self._silent_since.setdefault(device, (time.monotonic(), text))
                 return
@@ -96,5 +110,6 @@ class ArmWatch:
                 if now - since > LONGEST_SILENCE and not self._troubles.get(device)
             }
             self._troubles |= late
-        if late:
-            self._on_trouble(self.trouble)
+            unheard = self._unheard.look(now)
+        if late or unheard:
+            self._on_trouble(self.trouble or unheard)

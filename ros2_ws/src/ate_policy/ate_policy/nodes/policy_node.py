@@ -31,12 +31,10 @@ from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
 from ate_policy.loading import Precision
-from ate_policy.nodes.arm_watch import ArmWatch
+from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
 
-COMMANDER = "policy"
-"""Name under which the arms grant the lease, before a ``#`` and this process's own number."""
 STALL_LIMIT = 0.5
 """Time between two ticks above which a policy does not go on by itself [s]."""
 MESSAGES = {
@@ -158,6 +156,7 @@ class PolicyNode(Node):
             opening.name = [f"{side}_gripper"]
             opening.position = [float(blocks[f"{side}_gripper"][0])]
             self._gripper[side].publish(opening)
+        self._watch.sent()
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         trouble = self._watch.trouble

@@ -1,0 +1,57 @@
+"""Whether the devices that a policy commands follow it. Time is an argument."""
+
+LONGEST_UNHEARD = 2.0
+"""How long a policy commands a device that follows somebody else, or nobody [s]; longer than any
+lease, and than a status that changed takes to come."""
+LONGEST_LOOK = 0.1
+"""A look that comes later counts as this long [s]: then reports wait to be taken, too."""
+LONGEST_PAUSE = 0.3
+"""Commands that lie further apart begin anew [s]."""
+
+
+class Unheard:
+    """Notices commands that nobody follows: refused, overruled, or lost on their way."""
+
+    def __init__(self, commander: str) -> None:
+        """Begin silent.
+
+        Args:
+            commander: who a device that follows says it follows.
+        """
+        self._commander = commander
+        self._holders: dict[str, tuple[str, str]] = {}
+        self._unheard: dict[str, float] = {}
+        self._sent_at = self._looked_at = float("-inf")
+
+    def send(self, now: float) -> None:
+        """Note that all devices were commanded at ``now`` [s]."""
+        if now - self._sent_at > LONGEST_PAUSE:
+            self._unheard = {}
+        self._sent_at = now
+
+    def hear(self, device: str, holder: str, reason: str) -> None:
+        """Note whom a device follows.
+
+        Args:
+            device: which one.
+            holder: name of that commander; empty: nobody.
+            reason: what the device says about it.
+        """
+        self._holders[device] = (holder, reason)
+        if holder == self._commander:
+            self._unheard.pop(device, None)
+
+    def look(self, now: float) -> str:
+        """What does not follow although it was commanded until ``now`` [s]; empty: all do."""
+        passed, self._looked_at = min(now - self._looked_at, LONGEST_LOOK), now
+        if now - self._sent_at > LONGEST_PAUSE:
+            self._unheard = {}
+            return ""
+        for device, (holder, reason) in self._holders.items():
+            if holder == self._commander:
+                continue
+            unheard = self._unheard[device] = self._unheard.get(device, 0.0) + passed
+            if unheard > LONGEST_UNHEARD:
+                whom = f"follows {holder}" if holder else "follows nobody"
+                return f"{device} {whom}, not the policy: {reason or 'no reason is told'}"
+        return ""
