@@ -1,19 +1,55 @@
 """Parameters that every node has."""
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from collections.abc import Sequence
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 
+USE_SIM_TIME = "use_sim_time"
+"""Parameter that every ROS node has: whether it lives by the topic /clock."""
+_FOREIGN_CLOCK = (
+    "need false: timers that watch the arms would stand or jump with /clock; the simulated cell "
+    "runs in real time and needs none"
+)
+
 
 def declare_cell(node: Node) -> Cell:
-    """Declare the parameters ``cell`` and ``hardware`` and load the cell they name."""
+    """Declare the parameters ``cell`` and ``hardware`` and load the cell they name.
+
+    Raises:
+        UsageError: the node shall live by the clock of others.
+        ContractError: the cell is refused.
+    """
+    keep_own_time(node)
     path = declare_text(node, "cell", "", "cell.yaml to load; empty: the packaged one")
     hardware = declare_text(
         node, "hardware", "real", "real devices, or sim: the emulated ones", ("real", "sim")
     )
     return load_cell(path or None, hardware)  # type: ignore[arg-type]
+
+
+def keep_own_time(node: Node) -> None:
+    """Refuse the clock of others, now and later: timers that watch the arms would stand with it.
+
+    Raises:
+        UsageError: the node was started with it.
+    """
+
+    def refuse(parameters: Sequence[Parameter]) -> SetParametersResult:
+        if any(one.name == USE_SIM_TIME and one.value is True for one in parameters):
+            return SetParametersResult(successful=False, reason=_FOREIGN_CLOCK)
+        return SetParametersResult(successful=True)
+
+    if node.get_parameter(USE_SIM_TIME).value is True:
+        raise UsageError(
+            f"parameter {USE_SIM_TIME} of {node.get_fully_qualified_name()} is true; "
+            f"{_FOREIGN_CLOCK}"
+        )
+    node.add_on_set_parameters_callback(refuse)
 
 
 def declare_text(

@@ -24,6 +24,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ate_core.errors import AteError
+from ate_core.nodes.parameters import keep_own_time
 from ate_core.priority import set_niceness
 
 END_BY_FORCE = 8.0
@@ -54,6 +55,8 @@ def run_node(
     failures = _watch_threads(stop)
     try:
         node = make_node()
+        for each in (node, *getattr(node, "companions", ())):
+            keep_own_time(each)
     except AteError as error:
         print(f"error: {error}", file=sys.stderr)
         rclpy.try_shutdown()
