@@ -25,17 +25,21 @@ from ate_core.device_checks import (
 )
 from ate_core.device_names import is_local
 from ate_core.devices import ArmConfig, Side
-from ate_core.drivers import STREAM_RATES
 from ate_core.geometry import inverse, pose_to_matrix
 from ate_core.guard_config import GuardConfig, Obstacle
-from ate_core.stream_wall import FASTEST_JOINT, LARGEST_STEP_DEG, LONGEST_ADVANCE
+from ate_core.stream_checks import (
+    LIMIT_TOLERANCE,
+    braking,
+    pushes,
+    steps,
+    stream_rates,
+    timeouts,
+)
 from ate_core.unique_checks import UNIQUE_CHECKS
 
 Array = NDArray[np.float64]
 SIDES = get_args(Side)
 
-LIMIT_TOLERANCE = 1e-3
-"""How far a cell's limit may lie outside the model's: files hold rounded numbers [rad, rad/s]."""
 BASE_DISTANCE = 0.15
 """Smallest distance of two bases [m]: their housings are that wide."""
 CLEARANCE = 0.01
@@ -48,10 +52,6 @@ LOWEST_CAMERA = -0.5
 """Lowest place of a camera that stands in the cell [m]."""
 TOOL_DISTANCE = 0.10
 """Smallest distance of two resting grasp points [m]: a gripper is that wide."""
-BRAKING_ANGLE = 1.0
-"""Largest angle that a joint may need to stop from its largest speed [rad]."""
-PRIVILEGED_PORTS = 1024
-"""Ports below need rights that a driver does not have."""
 
 
 def _vector_units(cell: Cell) -> Problems:
@@ -244,87 +244,6 @@ def _left_of_right(cell: Cell) -> Problems:
         )
 
 
-def _stream_rates(cell: Cell) -> Problems:
-    stream = cell.rates.arm_stream
-    for side, arm in cell.arms.items():
-        low, high = STREAM_RATES.get(arm.driver, (0.0, np.inf))
-        if not low <= stream <= high:
-            yield (
-                f"rates.arm_stream is {stream:g} Hz; the driver {arm.driver} of the {side} arm "
-                f"needs {low:g} to {high:g} Hz: its controller wants steady targets, one each "
-                f"{1e3 / high:g} to {1e3 / low:g} ms"
-            )
-
-
-def _pushes(cell: Cell) -> Problems:
-    for side, arm in cell.arms.items():
-        if arm.driver != "realman":
-            continue
-        if arm.udp_port < PRIVILEGED_PORTS:
-            yield (
-                f"arms.{side}.udp_port is {arm.udp_port}; need {PRIVILEGED_PORTS} to 65535, such "
-                "as 8089: ports below belong to the system"
-            )
-        cycle = arm.udp_cycle_ms / 1e3
-        if 3.0 * cycle > cell.safety.feedback_timeout:
-            yield (
-                f"arms.{side}.udp_cycle_ms is {arm.udp_cycle_ms} ms; need at most a third of "
-                f"safety.feedback_timeout ({cell.safety.feedback_timeout:g} s), or one lost "
-                "packet stops the arm"
-            )
-        if cell.rates.arm_state * cycle > 1.0 + 1e-9:
-            yield (
-                f"rates.arm_state is {cell.rates.arm_state:g} Hz; the {side} arm pushes its state "
-                f"at {1.0 / cycle:g} Hz (udp_cycle_ms {arm.udp_cycle_ms}): no more can be had"
-            )
-
-
-def _timeouts(cell: Cell) -> Problems:
-    """A time limit that every period breaks stops the arms for ever."""
-    safety, rates = cell.safety, cell.rates
-    for entry, limit, what, rate in (
-        ("command_timeout", safety.command_timeout, "teleop", rates.teleop),
-        ("command_timeout", safety.command_timeout, "arm_stream", rates.arm_stream),
-        ("feedback_timeout", safety.feedback_timeout, "arm_stream", rates.arm_stream),
-        ("stamp_max_age", safety.stamp_max_age, "arm_stream", rates.arm_stream),
-    ):
-        if limit * rate < 2.0:
-            yield (
-                f"safety.{entry} is {limit:g} s; need two periods of rates.{what} "
-                f"({2.0 / rate:.3g} s), or the arms hold after each one"
-            )
-
-
-def _steps(cell: Cell) -> Problems:
-    """A tick that comes late must not make a step that the driver of the arm refuses."""
-    speed = cell.safety.max_joint_speed
-    for side, arm in cell.arms.items():
-        if arm.driver == "realman" and min(speed, max(arm.joint_speed)) > FASTEST_JOINT:
-            yield (
-                f"safety.max_joint_speed is {speed:g} rad/s; the driver {arm.driver} of the "
-                f"{side} arm sends no target further than {LARGEST_STEP_DEG:g} degrees from the "
-                f"last, and a tick may be {LONGEST_ADVANCE * 1e3:.0f} ms late: give at most "
-                f"{FASTEST_JOINT:.3g} rad/s"
-            )
-
-
-def _braking(cell: Cell) -> Problems:
-    speed, braking = cell.safety.max_joint_speed, cell.safety.max_joint_acceleration
-    fastest = max(max(arm.joint_speed) for arm in cell.arms.values())
-    if speed > fastest + LIMIT_TOLERANCE:
-        yield (
-            f"safety.max_joint_speed is {speed:g} rad/s; no joint of the cell is faster than "
-            f"{fastest:g} rad/s (joint_speed): give at most that"
-        )
-    angle = min(speed, fastest) ** 2 / (2.0 * braking)
-    if angle > BRAKING_ANGLE:
-        yield (
-            f"safety.max_joint_acceleration is {braking:g} rad/s^2: to stop from "
-            f"{speed:g} rad/s takes {angle:.2g} rad; need at most {BRAKING_ANGLE:g} rad, brake "
-            "harder or go slower"
-        )
-
-
 def _devices(cell: Cell) -> Problems:
     yield from vector_fields(cell.arms, cell.vectors)
     yield from headsets(cell.operators)
@@ -344,11 +263,11 @@ DRIVEN_CHECKS: tuple[Check, ...] = (
     _views,
     _left_of_right,
     _bodies,
-    _stream_rates,
-    _pushes,
-    _timeouts,
-    _braking,
-    _steps,
+    stream_rates,
+    pushes,
+    timeouts,
+    braking,
+    steps,
     _devices,
 )
 """Checks of a cell whose arms are driven; without operators a robot is only read from files."""
