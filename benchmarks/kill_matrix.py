@@ -128,6 +128,9 @@ PROCESSES = {
         killed=_ENDS,
         stalled="no fresh command of policy",
     ),
+    "rollouts": Expected(
+        words=("ate_sim.nodes.rollouts",), deployed=True, ends=True, killed=_ENDS
+    ),
     "gripper driver": Expected(words=("omnipicker_driver.nodes.gripper_node", "__ns:=/left")),
     "gripper emulator": Expected(words=("omnipicker_driver.emulator", "left")),
     "renderer": Expected(words=("ate_sim.realtime.renderer",)),
