@@ -124,6 +124,24 @@ def test_a_killed_process_is_named_by_its_signal_and_started_again(start):
     assert "stopped three" in output.read_text()
 
 
+def test_processes_that_end_at_once_are_all_started_again(start):
+    names = [f"n{number}" for number in range(6)]
+    process, output = start(f"*[spec(name, 600, respawn=True) for name in {names}]")
+    for name in names:
+        wait_for(output, f"started {name}")
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if set(names) & set(child.cmdline()):
+            child.kill()
+    for name in names:
+        wait_for(output, f"{name} was killed")
+    end = time.monotonic() + 30
+    while any(output.read_text().count(f"started {name}") < 2 for name in names):
+        assert time.monotonic() < end, output.read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
 def test_a_process_that_must_not_end_is_told_and_makes_the_launch_fail(start):
     process, output = start('spec("three", 600, loss="nothing is recorded")')
     wait_for(output, "started three")

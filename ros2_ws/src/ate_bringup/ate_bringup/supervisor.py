@@ -1,5 +1,6 @@
 """Run a list of processes without ROS's launch tool, on the circus process manager."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -107,11 +108,12 @@ class _Watch:
         elif verdict.restart_after is not None:
             self._arbiter.loop.call_later(verdict.restart_after, self._start, watcher)
 
-    def _start(self, watcher: Any) -> None:
-        if self._arbiter._exclusive_running_command is not None:
-            self._arbiter.loop.call_later(RETRY, self._start, watcher)
-        elif not self._is_ending:
-            self._arbiter.loop.add_callback(watcher.start)
+    async def _start(self, watcher: Any) -> None:
+        """Start a process again; circus refuses while it starts another one."""
+        while self._arbiter._exclusive_running_command is not None:
+            await asyncio.sleep(RETRY)
+        if not self._is_ending:
+            await watcher.start()
 
 
 def _say(text: str) -> None:
