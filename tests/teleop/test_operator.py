@@ -295,6 +295,10 @@ def test_buttons_act_once_per_press():
         ("minus", Event.DISCARD),
         ("a", Event.DISCARD),
         ("y", Event.REDO),
+        ("b", Event.FAIL),
+        ("up", Event.START_OR_STOP),
+        ("right", Event.REDO),
+        ("down", Event.FAIL),
     ):
         rig.held = {button}
         outputs = rig.run(5)
@@ -577,6 +581,7 @@ class Ticked:
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
             _wishes=SimpleNamespace(ask=nothing, forget=nothing, is_pending=False),
+            _opening=None,
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip

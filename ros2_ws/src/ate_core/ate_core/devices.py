@@ -17,6 +17,7 @@ from ate_core.entry_checks import (
     Range,
     RosName,
 )
+from ate_core.operator_buttons import GripperInput, operator_buttons
 from ate_core.strict import require
 
 Side = Literal["left", "right"]
@@ -207,3 +208,10 @@ class OperatorConfig:
     """Direction the operator faces, about the world's z from its x [rad]."""
     hand_rotation: Quaternion = (0.0, 0.0, 0.0, 1.0)
     """Rotation xyzw from tool to wrist frame."""
+    buttons: dict[str, str] = field(default_factory=dict)
+    """Action -> button of the Joy-Con where it is not the default; empty: none."""
+    gripper_input: GripperInput = "trigger"
+    """Closed while the trigger is held, switched by each press, or led by the stick."""
+
+    def __post_init__(self) -> None:
+        operator_buttons(self.joycon_side, self.buttons)

@@ -1,9 +1,11 @@
 """What the buttons of a Joy-Con mean to an operator, and their edges."""
 
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
+from ate_core.operator_buttons import HELD_ACTIONS, THUMB_BUTTONS, operator_buttons
 from operator_devices.joycon_report import BUTTONS, JoyConState
 
 
@@ -16,29 +18,64 @@ class Event(Enum):
     """Set the episode aside that is recorded or waits."""
     REDO = "redo"
     """Set the episode aside that is recorded or waits, if any, and begin anew."""
+    FAIL = "fail"
+    """Keep the episode that waits, as a failure."""
+    FREEZE = "freeze"
+    """Hold arm and gripper of this operator, or end that."""
+    SCALE_UP = "scale_up"
+    """From the next engagement on the tool goes further per way of the hand."""
+    SCALE_DOWN = "scale_down"
+    """The reverse."""
 
 
-CLUTCH = frozenset({"l", "r"})
-"""Shoulder buttons: held, the arm follows."""
-GRIP = frozenset({"zl", "zr"})
-"""Triggers: held, the gripper closes."""
-HOME = frozenset({"home", "capture"})
-"""Held, the arm goes to its resting posture."""
-STOP_CLUSTERS = (frozenset({"a", "b", "x", "y"}), frozenset({"up", "down", "left", "right"}))
-"""The four buttons under the thumb, of the right and of the left Joy-Con."""
+OWN_EVENTS = frozenset({Event.FREEZE, Event.SCALE_UP, Event.SCALE_DOWN})
+"""What concerns nobody but the operator who wishes it; the others concern the episode of both."""
+
+
+STOP_CLUSTERS = tuple(THUMB_BUTTONS.values())
+"""The four buttons under the thumb, of the left and of the right Joy-Con."""
 STOP_COUNT = 2
 """So many of them at once are an emergency stop: a slap of the thumb, but no press on purpose."""
 SLAP_TIME = 0.1
 """How long a thumb button alone waits for the second one of a slap before it means itself [s]."""
-EVENTS: Mapping[str, Event] = MappingProxyType(
-    {
-        "plus": Event.START_OR_STOP,
-        "minus": Event.DISCARD,
-        "a": Event.DISCARD,
-        "y": Event.REDO,
-    }
-)
-"""Buttons that act on their edge. A Joy-Con has only half of them."""
+_EVENTS = {"record": Event.START_OR_STOP} | {
+    event.value: event for event in Event if event is not Event.START_OR_STOP
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ButtonMap:
+    """What each button of an operator's Joy-Con means."""
+
+    clutch: frozenset[str]
+    """Held, the arm follows."""
+    gripper: frozenset[str]
+    """Trigger of the gripper."""
+    home: frozenset[str]
+    """Held, the arm goes to its resting posture."""
+    events: Mapping[str, Event]
+    """Buttons that act on their edge."""
+
+
+def button_map(side: str, changes: Mapping[str, str] | None = None) -> ButtonMap:
+    """The buttons of a Joy-Con of a side, with what the cell changes about them.
+
+    The defaults of the other side are in it too: a Joy-Con has but its own half of the buttons,
+    and a pair in one grip has both.
+    """
+    held: dict[str, set[str]] = {name: set() for name in HELD_ACTIONS}
+    events: dict[str, Event] = {}
+    other = "right" if side == "left" else "left"
+    for by_action in (operator_buttons(other, {}), operator_buttons(side, changes or {})):
+        for action, button in by_action.items():
+            if action in held:
+                held[action].add(button)
+            else:
+                events[button] = _EVENTS[action]
+    return ButtonMap(
+        **{name: frozenset(chosen) for name, chosen in held.items()},
+        events=MappingProxyType(events),
+    )
 
 
 def held_buttons(joy: JoyConState | None) -> frozenset[str] | None:
@@ -56,7 +93,9 @@ def asks_stop(held: Set[str]) -> bool:
 class EventButtons:
     """Turns presses into wishes; a press that becomes part of a slap is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: Mapping[str, Event]) -> None:
+        """Begin; `events` are the buttons that act on their edge."""
+        self._events = events
         self._waiting: dict[str, float] = {}
 
     def step(self, pressed: Set[str], lost: bool, stop: bool, now: float) -> tuple[Event, ...]:
@@ -72,13 +111,13 @@ class EventButtons:
             self._waiting.clear()
         if stop:
             return ()
-        presses = [button for button in EVENTS if button in pressed]
+        presses = [button for button in self._events if button in pressed]
         thumb = frozenset().union(*STOP_CLUSTERS)
-        events = [EVENTS[button] for button in presses if button not in thumb]
+        events = [self._events[button] for button in presses if button not in thumb]
         for button, since in tuple(self._waiting.items()):
             if now - since >= SLAP_TIME:
                 del self._waiting[button]
-                events.append(EVENTS[button])
+                events.append(self._events[button])
         self._waiting.update((button, now) for button in presses if button in thumb)
         return tuple(events)
 

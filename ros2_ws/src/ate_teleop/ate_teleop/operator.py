@@ -3,19 +3,20 @@
 The order is fixed: clutch, outlier gate, filter, retargeting, inverse kinematics.
 """
 
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
 from ate_core.hand_mapping import HandMapping, operator_mapping
+from ate_core.operator_buttons import GripperInput
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
-from ate_teleop.buttons import ButtonEdges, Event, EventButtons
+from ate_teleop.buttons import OWN_EVENTS, ButtonEdges, ButtonMap, Event, EventButtons, button_map
 from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
 from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
+from ate_teleop.grip import GripControl
 from ate_teleop.ik import ArmIK, IkConfig, IkResult, arm_ik_config
 from ate_teleop.retarget import Retargeter
 from ate_teleop.time_base import TimeBase
@@ -30,6 +31,11 @@ LAMP_CLUTCH = 0b0010
 """Lamp 2 of the Joy-Con."""
 LAMP_PENDING = 0b0100
 """Lamp 3 of the Joy-Con: an episode waits to be kept or discarded."""
+
+SCALE_STEP = 1.25
+"""Factor of one press for a larger or smaller scale."""
+SCALES = (0.1, 3.0)
+"""Smallest and largest scale, as in a cell."""
 
 # At 90 Hz, with 0.7 mm and 0.34 degrees of noise per frame: 0.2 mm of jitter at rest, and 16 ms
 # behind a hand at 0.38 m/s. A tremble of the rotation shakes the joints most, as the wrist of the
@@ -48,6 +54,10 @@ class OperatorSettings:
     """Limits and weights of the inverse kinematics."""
     rate: float
     """Ticks per second [Hz]."""
+    buttons: ButtonMap
+    """What the buttons mean."""
+    gripper_input: GripperInput = "trigger"
+    """How the gripper is worked."""
     clutch: ClutchConfig = field(default_factory=ClutchConfig)
     """When the clutch may engage."""
     gate: GateConfig = field(default_factory=GateConfig)
@@ -91,6 +101,8 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
         mapping=operator_mapping(operator, arm),
         ik=arm_ik_config(arm, cell.safety),
         rate=cell.rates.teleop,
+        buttons=button_map(operator.joycon_side, operator.buttons),
+        gripper_input=operator.gripper_input,
         home_delay=LEASE_SILENCE + 0.05,
         command_timeout=cell.safety.command_timeout,
     )
@@ -114,6 +126,10 @@ class OperatorStatus:
     """Whether the target is where the arm cannot be."""
     limits: tuple[int, ...]
     """Joints (from 1) held by a position limit."""
+    frozen: bool = False
+    """Whether the operator has frozen arm and gripper."""
+    scale: float = 1.0
+    """Tool metres per hand metre from the next engagement on."""
     link_delay: float = 0.0
     """How much later than at first the headset's poses arrive, in steps of 50 ms [s]."""
     battery: float | None = None
@@ -142,16 +158,6 @@ class OperatorOutput:
     """State after this tick."""
     ik: IkResult | None
     """The solver's report while engaged."""
-
-
-class _Grip(Enum):
-    """What the gripper waits for before it follows the trigger."""
-
-    NOTHING = 0
-    CHANGE = 1
-    """The trigger pressed or released, seen to happen."""
-    PRESS = 2
-    """The trigger pressed, seen to happen."""
 
 
 class _Stroke:
@@ -183,8 +189,11 @@ class OperatorController:
         self._ik = ik or ArmIK(settings.ik)
         self._clutch = Clutch(settings.clutch)
         self._retargeter = Retargeter(settings.mapping)
+        self._buttons = settings.buttons
         self._edges = ButtonEdges()
-        self._wishes = EventButtons()
+        self._wishes = EventButtons(settings.buttons.events)
+        self._frozen = False
+        self._scale = settings.mapping.scale
         self._stroke: _Stroke | None = None
         self._time_base = TimeBase(1.0 / settings.rate)
         self._timed = (0, 0)
@@ -193,8 +202,7 @@ class OperatorController:
         self._last_target = float("-inf")
         self._home_spent = False
         self._stepped = float("inf")
-        self._grip = _Grip.CHANGE
-        self._trigger: bool | None = None
+        self._grip = GripControl(settings.gripper_input)
 
     def step(
         self,
@@ -205,6 +213,7 @@ class OperatorController:
         recording: bool = False,
         estop: str = "",
         gripper_holds: bool = False,
+        opening: float | None = None,
     ) -> OperatorOutput:
         """Advance by one tick.
 
@@ -216,6 +225,7 @@ class OperatorController:
             recording: whether an episode is being recorded.
             estop: why the cell is stopped; empty while it is not.
             gripper_holds: whether the gripper is stopped, faulty or away and follows nobody.
+            opening: that the gripper reports, where its stick leads on from it.
         """
         now = now_ns * 1e-9
         down = buttons.held_buttons(joy)
@@ -224,16 +234,35 @@ class OperatorController:
         stop = down is not None and buttons.asks_stop(down)
         view = _view(hand, now_ns)
         self._keep_time(view)
-        stalled = self._step_clutch(bool(held & buttons.CLUTCH), view, measured_q, estop, now)
+        gap, self._stepped = now - self._stepped, now
+        stalled = gap > self._settings.stall_limit
+        events = self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now)
+        self._obey_own(events)
+        self._clutch.step(
+            now, bool(held & self._buttons.clutch), view, self._obstacle(measured_q, now)
+        )
+        if estop:
+            self._clutch.block(f"emergency stop: {estop}")
+        elif self._frozen:
+            self._clutch.block("frozen by its operator: press that button again")
+        elif stalled:
+            self._clutch.block(f"this operator's process stood still for {gap * 1e3:.0f} ms")
         result = self._follow(view, measured_q if certain else None, now)
-        barred = stalled or stop or bool(estop) or measured_q is None
+        barred = stalled or stop or bool(estop) or self._frozen or measured_q is None
         engaged = self._clutch.state is ClutchState.ENGAGED
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
-            gripper=self._opening(down, stalled, bool(estop) or gripper_holds),
+            gripper=self._grip.step(
+                None if down is None else bool(down & self._buttons.gripper),
+                0.0 if joy is None else joy.axes[1],
+                stalled=stalled,
+                is_held=bool(estop) or gripper_holds or self._frozen,
+                measured=opening,
+                dt=max(gap, 0.0),
+            ),
             lamps=lamps,
-            events=self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now),
+            events=tuple(event for event in events if event not in OWN_EVENTS),
             stop=stop,
             go_home=self._goes_home(held, down, barred, now) and certain,
             status=self._status(view, joy, measured_q is not None),
@@ -249,56 +278,15 @@ class OperatorController:
         self._timed = (view.session, view.frame)
         self._unused += self._time_base.step(view.frame * 1e-9)
 
-    def _step_clutch(
-        self,
-        pressed: bool,
-        view: HandView | None,
-        measured_q: Array | None,
-        estop: str,
-        now: float,
-    ) -> bool:
-        """Step the clutch; whether this process stood still, so that the last tick means nothing.
-
-        Args:
-            pressed: whether the shoulder is held on purpose.
-            view: the hand.
-            measured_q: (n,) [rad], or None.
-            estop: why the cell is stopped.
-            now: monotonic time [s].
-        """
-        self._clutch.step(now, pressed, view, self._obstacle(measured_q, now))
-        gap, self._stepped = now - self._stepped, now
-        stalled = gap > self._settings.stall_limit
-        if estop:
-            self._clutch.block(f"emergency stop: {estop}")
-        elif stalled:
-            self._clutch.block(f"this operator's process stood still for {gap * 1e3:.0f} ms")
-        return stalled
-
-    def _opening(self, down: frozenset[str] | None, stalled: bool, is_held: bool) -> float | None:
-        """Opening ratio; None until the trigger was moved on purpose.
-
-        At the start, after a silence of the Joy-Con and after a stall nobody knows what the
-        trigger did meanwhile, and it must not let an object fall. After a stop a release is not
-        enough: it would open the gripper of whoever has let the trigger go.
-
-        Args:
-            down: buttons held; None while the Joy-Con is silent.
-            stalled: whether what happened since the last tick was not seen.
-            is_held: whether a stop or the gripper itself keeps it from following.
-        """
-        before, self._trigger = self._trigger, None if down is None else bool(down & buttons.GRIP)
-        seen = self._trigger is not None and before is not None and not stalled
-        if is_held:
-            self._grip = _Grip.PRESS
-        elif not seen:
-            if self._grip is _Grip.NOTHING:
-                self._grip = _Grip.CHANGE
-        elif self._trigger is not before and (self._trigger or self._grip is not _Grip.PRESS):
-            self._grip = _Grip.NOTHING
-        if self._trigger is None or self._grip is not _Grip.NOTHING:
-            return None
-        return 0.0 if self._trigger else 1.0
+    def _obey_own(self, events: tuple[Event, ...]) -> None:
+        """Carry out the wishes that concern this operator alone."""
+        for event in events:
+            if event is Event.FREEZE:
+                self._frozen = not self._frozen
+            elif event in (Event.SCALE_UP, Event.SCALE_DOWN):
+                factor = SCALE_STEP if event is Event.SCALE_UP else 1.0 / SCALE_STEP
+                low, high = SCALES
+                self._scale = min(max(self._scale * factor, low), high)
 
     def _obstacle(self, measured_q: Array | None, now: float) -> str:
         """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
@@ -356,6 +344,7 @@ class OperatorController:
         """Begin a stroke: tie hand and tool together where both are now."""
         reference, self._unused = self._clutch.reference, 0.0
         self._ik.seed(measured_q)
+        self._retargeter = Retargeter(replace(self._settings.mapping, scale=self._scale))
         self._retargeter.engage(reference, self._ik.tool_pose(measured_q))
         self._stroke = _Stroke(self._settings, reference, frame_ns)
         return self._stroke
@@ -380,8 +369,8 @@ class OperatorController:
             barred: whether a stop, a stall or a silent arm forbids it; so does the clutch.
             now: monotonic time [s].
         """
-        pushed = bool(held & buttons.HOME)
-        barred = barred or down is None or bool(down & buttons.CLUTCH)
+        pushed = bool(held & self._buttons.home)
+        barred = barred or down is None or bool(down & self._buttons.clutch)
         self._home_spent = pushed and (barred or self._home_spent)
         waited = now - self._last_target >= self._settings.home_delay
         return pushed and not self._home_spent and waited
@@ -403,6 +392,8 @@ class OperatorController:
             arm=arm,
             out_of_reach=far,
             limits=() if result is None else tuple(joint + 1 for joint in result.at_limit),
+            frozen=self._frozen,
+            scale=round(self._scale, 3),
             link_delay=0.0 if view is None else round(20.0 * view.delay) / 20.0,
             battery=None if joy is None else joy.battery,
             charging=joy is not None and joy.charging,

@@ -52,6 +52,9 @@ class DemonstratorConfig:
     """For a lamp to follow its button [s]."""
     press: float = 0.06
     """How long a button is tapped [s]; a report comes every 15 ms."""
+    thought: float = 0.4
+    """How long people look at an episode before they keep it; the record button does nothing for
+    0.3 s after a change [s]."""
     taps: int = 4
     """How often people tap before they give up on the recorder: a camera may have to come back."""
     judge_timeout: float = 1.0
@@ -224,6 +227,7 @@ class Demonstrator:
         """Begin to record; what somebody left to be judged is not theirs, and goes."""
         if any(person.lamp(PENDING_LAMP) for person in self._people.values()):
             yield from self._tap_until_lamp(DISCARD, PENDING_LAMP, lit=False)
+            yield from pause(self._config.thought)
         yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=True)
 
     def _stop_and_keep(self) -> Script[None]:
@@ -234,6 +238,7 @@ class Demonstrator:
             lambda: self._people[KEEP[0]].lamp(PENDING_LAMP),
             self._config.lamp_timeout,
         )
+        yield from pause(self._config.thought)
         yield from self._tap_until_lamp(KEEP, PENDING_LAMP, lit=False)
 
     def _discard(self) -> Script[None]:

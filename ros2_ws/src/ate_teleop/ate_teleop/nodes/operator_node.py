@@ -1,9 +1,11 @@
 """The node of one operator: headset and Joy-Con in, joint and gripper commands out."""
 
 import threading
+import time
 from typing import Any
 
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from ate_core.contract import SIDES
@@ -13,11 +15,11 @@ from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.qos import LATCHED_QOS
+from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
 from ate_teleop.nodes.feedback import ArmFeedback
-from ate_teleop.nodes.messages import is_held, is_pending, is_recording
+from ate_teleop.nodes.messages import is_held, is_pending, is_recording, ordered_positions
 from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.nodes.publishers import OperatorPublishers
 from ate_teleop.nodes.sources import (
@@ -67,6 +69,10 @@ class OperatorNode(Node):
         self._recording = False
         self._grip_held = False
         self._estop = EstopListener(self, self._tell_stop)
+        self._opening: float | None = None
+        self._gripper_joint = (f"{side}_gripper",)
+        if operator.gripper_input == "stick":  # it leads on from where the gripper is
+            listen(self, JointState, topics.gripper_states, self._take_opening, SENSOR_QOS)
         listen(self, String, topics.gripper_status, self._take_gripper, LATCHED_QOS)
         listen(self, String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS)
         self.create_timer(1.0, self._diagnose)
@@ -88,8 +94,16 @@ class OperatorNode(Node):
         self.get_logger().info(self._loop.stats().sentence())
 
     def _take_episode(self, message: String) -> None:
-        self._wishes.is_pending = is_pending(message)  # first: one of the lamps is always lit
-        self._recording = is_recording(message)
+        pending, recording = is_pending(message), is_recording(message)
+        if (pending, recording) != (self._wishes.is_pending, self._recording):
+            self._wishes.changed = time.monotonic()
+        self._wishes.is_pending = pending  # first: one of the lamps is always lit
+        self._recording = recording
+
+    def _take_opening(self, message: JointState) -> None:
+        positions = ordered_positions(message, self._gripper_joint)
+        if positions is not None:
+            self._opening = float(positions[0])
 
     def _take_gripper(self, message: String) -> None:
         self._grip_held = is_held(message)
@@ -111,8 +125,9 @@ class OperatorNode(Node):
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
         output = self._controller.step(
-            hand, joy, measured_q, now_ns, self._recording, self._estop.reason, self._grip_held
-        )
+            hand, joy, measured_q, now_ns, self._recording, self._estop.reason, self._grip_held,
+            self._opening,
+        )  # fmt: skip
         self._publish.send_stop(output.stop, now_ns)
         self._publish.send_home(output.go_home)
         stamp_ns = self.get_clock().now().nanoseconds

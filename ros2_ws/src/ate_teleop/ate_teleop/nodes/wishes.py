@@ -8,8 +8,11 @@ from std_srvs.srv import Trigger
 
 from ate_teleop.buttons import Event
 
-VERBS = ("start", "stop", "keep", "discard", "redo")
+VERBS = ("start", "stop", "keep", "fail", "discard", "redo")
 """Services of the recorder that operators use."""
+SETTLING = 0.3
+"""Time after a change of the episode in which the record button does nothing: it meant the state
+before, as two people press it at once [s]."""
 FINDING = 2.0
 """How long a service is looked for before its node counts as not running [s]."""
 
@@ -24,6 +27,8 @@ class WishServices:
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
         self.is_pending = False
         """Whether an episode waits to be kept or discarded."""
+        self.changed = float("-inf")
+        """When the state of the episode changed last, whoever asked for it [s, monotonic]."""
         self._waiting: dict[str, float] = {}
         node.create_timer(0.1, self._call_found)
 
@@ -31,6 +36,9 @@ class WishServices:
         """Send the request that an event stands for; returns at once."""
         verb = event.value
         if event is Event.START_OR_STOP:
+            if time.monotonic() - self.changed < SETTLING:
+                self._logger.info("record button: somebody pressed it just before, ignored")
+                return
             verb = "stop" if recording else "keep" if self.is_pending else "start"
         if self._clients[verb].service_is_ready():
             self._call(verb)

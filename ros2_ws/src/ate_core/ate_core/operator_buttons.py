@@ -1,0 +1,93 @@
+"""Which button of a Joy-Con does what: the defaults of either side, and what a cell changes."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from ate_core.strict import require
+
+JOYCON_BUTTONS: dict[str, tuple[str, ...]] = {
+    "left": (
+        "l", "zl", "minus", "capture", "left_stick", "up", "down", "left", "right",
+        "left_sl", "left_sr",
+    ),
+    "right": (
+        "r", "zr", "plus", "home", "right_stick", "x", "b", "y", "a", "right_sl", "right_sr",
+    ),
+}  # fmt: skip
+"""Buttons that a Joy-Con of either side has."""
+THUMB_BUTTONS: dict[str, frozenset[str]] = {
+    "left": frozenset({"up", "down", "left", "right"}),
+    "right": frozenset({"x", "b", "y", "a"}),
+}
+"""The four under the thumb, two of which at once are an emergency stop, whatever else they do."""
+HELD_ACTIONS = ("clutch", "gripper", "home")
+"""Actions that last as long as their button is held."""
+DEFAULT_BUTTONS: dict[str, dict[str, str]] = {
+    "left": {
+        "clutch": "l",
+        "gripper": "zl",
+        "home": "capture",
+        "freeze": "left_stick",
+        "record": "up",
+        "discard": "minus",
+        "redo": "right",
+        "fail": "down",
+        "scale_up": "left_sr",
+        "scale_down": "left_sl",
+    },
+    "right": {
+        "clutch": "r",
+        "gripper": "zr",
+        "home": "home",
+        "freeze": "right_stick",
+        "record": "plus",
+        "discard": "a",
+        "redo": "y",
+        "fail": "b",
+        "scale_up": "right_sr",
+        "scale_down": "right_sl",
+    },
+}
+"""Side of the Joy-Con -> action -> button."""
+GripperInput = Literal["trigger", "toggle", "stick"]
+"""How the gripper is worked: closed while held, switched by each press, or led by the stick."""
+
+
+def operator_buttons(side: str, changes: Mapping[str, str]) -> dict[str, str]:
+    """Action -> button of one operator; an action without a button is left out.
+
+    Args:
+        side: of the Joy-Con.
+        changes: action -> button, or an empty text for none; the rest is the default.
+
+    Raises:
+        ContractError: an action or button there is not, one button for two actions, or a thumb
+            button for something held.
+    """
+    chosen, known = DEFAULT_BUTTONS[side] | dict(changes), ", ".join(DEFAULT_BUTTONS[side])
+    for action, button in changes.items():
+        require(
+            action in DEFAULT_BUTTONS[side],
+            f"buttons: there is no action {action!r}; choose of {known}",
+        )
+        require(
+            button == "" or button in JOYCON_BUTTONS[side],
+            f"buttons: {action} is {button!r}, which a {side} Joy-Con has not; choose of "
+            f"{', '.join(JOYCON_BUTTONS[side])}",
+        )
+        require(
+            action not in HELD_ACTIONS or button not in THUMB_BUTTONS[side],
+            f"buttons: {action} is {button!r}; a button that is held must not be one of the four "
+            "under the thumb, two of which stop the cell",
+        )
+    require(bool(chosen["clutch"]), "buttons: clutch has no button; no arm could be moved")
+    actions: dict[str, str] = {}
+    for action, button in chosen.items():
+        require(
+            button not in actions,
+            f"buttons: {button!r} is both {actions.get(button)} and {action}; give one of them "
+            "another button, or none (an empty text)",
+        )
+        if button:
+            actions[button] = action
+    return {action: button for button, action in actions.items()}

@@ -1,0 +1,85 @@
+"""From trigger or stick to the opening of the gripper, which follows nothing that was not seen."""
+
+from enum import Enum
+
+from ate_core.operator_buttons import GripperInput
+
+STICK_SPEED = 1.2
+"""Opening per second at full stick; the gripper itself needs 0.7 s for all of it."""
+LONGEST_STEP = 0.05
+"""Time between two ticks up to which the stick moves the opening [s]."""
+
+
+class _Wait(Enum):
+    """What the gripper waits for before it follows."""
+
+    NOTHING = 0
+    CHANGE = 1
+    """The trigger pressed or released, seen to happen."""
+    PRESS = 2
+    """The trigger pressed, or the stick moved, seen to happen."""
+
+
+class GripControl:
+    """Opening ratio of one gripper; None until the trigger was moved on purpose.
+
+    At the start, after a silence of the Joy-Con and after a stall nobody knows what the trigger
+    did meanwhile, and it must not let an object fall. After a stop a release is not enough: it
+    would open the gripper of whoever has let the trigger go. Where a release is no word for
+    "open", as for toggle and stick, a press is always needed, and a first press closes.
+    """
+
+    def __init__(self, mode: GripperInput = "trigger") -> None:
+        self._mode = mode
+        self._unseen = _Wait.CHANGE if mode == "trigger" else _Wait.PRESS
+        self._wait = self._unseen
+        self._active: bool | None = None
+        self._closed = False
+        self._opening: float | None = None
+
+    def step(
+        self,
+        trigger: bool | None,
+        stick: float,
+        *,
+        stalled: bool,
+        is_held: bool,
+        measured: float | None,
+        dt: float,
+    ) -> float | None:
+        """Take one tick; the opening wanted, or None: send nothing, the gripper holds.
+
+        Args:
+            trigger: whether it is held; None while the Joy-Con is silent.
+            stick: vertical, -1 .. 1; up opens, 0 within its dead zone.
+            stalled: whether what happened since the last tick was not seen.
+            is_held: whether a stop, a freeze or the gripper itself keeps it from following.
+            measured: opening that the gripper reports, where it is known.
+            dt: time since the last tick [s].
+        """
+        active = trigger
+        if trigger is not None and self._mode == "stick":
+            active = stick != 0.0
+        before, self._active = self._active, active
+        if is_held:
+            self._wait = _Wait.PRESS
+        elif active is None or before is None or stalled:
+            if self._wait is _Wait.NOTHING:
+                self._wait = self._unseen
+        elif active is not before and (active or self._wait is not _Wait.PRESS):
+            if active:
+                self._closed = self._wait is not _Wait.NOTHING or not self._closed
+            self._wait = _Wait.NOTHING
+        if active is None or self._wait is not _Wait.NOTHING:
+            self._opening = None
+            return None
+        if self._mode == "stick":
+            return self._lead(stick, measured, min(dt, LONGEST_STEP))
+        closed = self._closed if self._mode == "toggle" else active
+        return 0.0 if closed else 1.0
+
+    def _lead(self, stick: float, measured: float | None, dt: float) -> float | None:
+        start = measured if self._opening is None else self._opening
+        if start is not None and (stick or self._opening is not None):
+            self._opening = min(max(start + stick * STICK_SPEED * dt, 0.0), 1.0)
+        return self._opening

@@ -1,0 +1,195 @@
+"""Who may press what: each Joy-Con's own mapping, and what concerns one operator or both."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ate_core.contract import load_cell
+from ate_core.errors import ContractError
+from ate_core.operator_buttons import (
+    DEFAULT_BUTTONS,
+    HELD_ACTIONS,
+    JOYCON_BUTTONS,
+    operator_buttons,
+)
+from ate_teleop.buttons import OWN_EVENTS, Event, button_map
+from ate_teleop.clutch import ClutchState
+from ate_teleop.grip import GripControl
+from ate_teleop.operator import OperatorController, operator_settings
+from operator_devices.hand_pose import HandTracker
+from operator_devices.joycon_report import BUTTONS, JoyConState
+
+TICK_NS = 11_111_111
+
+
+class Desk:
+    """One operator whose hand goes steadily to the right, with an ideal arm."""
+
+    def __init__(self, side: str):
+        cell = load_cell(hardware="sim")
+        self.controller = OperatorController(operator_settings(cell, side))
+        self.q, self.now_ns = np.array(cell.arms[side].home), 10**9
+        self.tracker, self.wrist, self.held = HandTracker(), np.eye(4), set()
+        self.tracker.begin_session()
+        self.wrist[:3, 3] = (0.2, 0.4, 1.1)
+
+    def run(self, ticks: int, *held: str):
+        """The output of some ticks with these buttons held."""
+        outputs = []
+        for _ in range(ticks):
+            self.now_ns += TICK_NS
+            self.wrist[0, 3] += 5e-4
+            sample = self.tracker.update(self.wrist.copy(), np.eye(4), self.now_ns)
+            joy = JoyConState(
+                buttons=tuple(int(name in held) for name in BUTTONS),
+                received_ns=self.now_ns, session=1, live=True,
+            )  # fmt: skip
+            output = self.controller.step(sample, joy, self.q, self.now_ns)
+            self.q = self.q if output.joint_target is None else output.joint_target
+            outputs.append(output)
+        return outputs
+
+
+def test_the_buttons_of_both_sides_are_those_of_the_reports() -> None:
+    assert {name for names in JOYCON_BUTTONS.values() for name in names} == set(BUTTONS)
+    assert set(DEFAULT_BUTTONS["left"]) == set(DEFAULT_BUTTONS["right"])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_either_joycon_alone_records_keeps_fails_discards_and_redoes(side: str) -> None:
+    desk, wishes = Desk(side), []
+    desk.run(1)
+    for action in ("record", "fail", "discard", "redo"):
+        button = DEFAULT_BUTTONS[side][action]
+        assert button in JOYCON_BUTTONS[side]
+        outputs = desk.run(3, button) + desk.run(15)
+        wishes += [event for output in outputs for event in output.events]
+    assert wishes == [Event.START_OR_STOP, Event.FAIL, Event.DISCARD, Event.REDO]
+
+
+def test_what_concerns_one_operator_never_leaves_that_operator() -> None:
+    desk = Desk("right")
+    desk.run(1)
+    for event in OWN_EVENTS:
+        button = DEFAULT_BUTTONS["right"][event.value]
+        assert not any(output.events for output in desk.run(3, button) + desk.run(15))
+
+
+def test_a_frozen_operator_moves_nothing_until_thawed_and_pressed_anew() -> None:
+    desk = Desk("right")
+    desk.run(1)
+    assert desk.run(12, "r")[-1].status.clutch is ClutchState.ENGAGED
+    frozen = desk.run(3, "r", "right_stick") + desk.run(60, "r")
+    assert all(output.joint_target is None and output.gripper is None for output in frozen)
+    assert frozen[-1].status.frozen
+    assert "frozen" in frozen[-1].status.reason
+    assert not any(output.go_home for output in desk.run(1) + desk.run(90, "home"))
+    pressed = desk.run(1) + desk.run(20, "r")
+    assert all(output.joint_target is None for output in pressed)
+    thawed = desk.run(3, "r", "right_stick") + desk.run(30, "r")
+    assert all(output.joint_target is None for output in thawed), "the button was down all along"
+    desk.run(1)
+    assert desk.run(12, "r")[-1].status.clutch is ClutchState.ENGAGED
+
+
+def test_another_scale_acts_from_the_next_press_of_the_clutch_on_and_never_in_a_stroke() -> None:
+    ways = []
+    for presses in (0, 3):
+        desk = Desk("right")
+        desk.run(1)
+        desk.run(10, "r")
+        for _ in range(presses):
+            desk.run(2, "r", "right_sl")
+            before = desk.run(2, "r")
+        ik = desk.controller._ik
+        if presses:
+            steps = [output.joint_target for output in before]
+            assert np.abs(np.diff(steps, axis=0)).max() < 0.01, "no jump"
+        desk.run(5)
+        start = ik.tool_pose(desk.q)[:3, 3]
+        assert desk.run(60, "r")[-1].status.scale == pytest.approx(1.25**-presses, abs=1e-3)
+        ways.append(np.linalg.norm(ik.tool_pose(desk.q)[:3, 3] - start))
+    assert ways[1] / ways[0] == pytest.approx(1.25**-3, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"discard": "plus"}, "both"),
+        ({"record": "minus"}, "has not"),
+        ({"sing": "x"}, "no action"),
+        ({"clutch": "x"}, "thumb"),
+        ({"clutch": ""}, "clutch has no button"),
+    ],
+)
+def test_a_mapping_with_doubles_or_strangers_is_refused(changes: dict, word: str) -> None:
+    with pytest.raises(ContractError, match=word):
+        operator_buttons("right", changes)
+
+
+def test_a_mapping_may_swap_buttons_and_take_some_away() -> None:
+    mapping = button_map("right", {"record": "x", "discard": "plus", "redo": ""})
+    assert mapping.events["x"] is Event.START_OR_STOP
+    assert mapping.events["plus"] is Event.DISCARD
+    assert "y" not in mapping.events
+    assert mapping.clutch >= {"r"}
+    assert set(HELD_ACTIONS) == {"clutch", "gripper", "home"}
+
+
+def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
+    pytest.importorskip("rclpy")
+    import time
+
+    from ate_teleop.nodes.wishes import SETTLING, WishServices
+
+    calls, told = [], []
+    wishes = WishServices.__new__(WishServices)  # without its clients
+    wishes._logger = SimpleNamespace(info=told.append)
+    wishes._clients = {
+        verb: SimpleNamespace(service_is_ready=lambda: True)
+        for verb in ("start", "stop", "keep", "discard")
+    }
+    wishes._waiting, wishes._call, wishes.is_pending = {}, calls.append, False
+    wishes.changed = time.monotonic() + 60.0 - SETTLING  # the other one's press, heard just now
+    wishes.ask(Event.START_OR_STOP, recording=True)
+    assert (calls, len(told)) == ([], 1)
+    wishes.ask(Event.DISCARD, recording=True)
+    wishes.changed = float("-inf")
+    wishes.ask(Event.START_OR_STOP, recording=True)
+    assert calls == ["discard", "stop"]
+
+
+def grip(control: GripControl, trigger, stick=0.0, measured=0.4, **flaws):
+    flaws = {"stalled": False, "is_held": False, "dt": 0.01} | flaws
+    return control.step(trigger, stick, measured=measured, **flaws)
+
+
+def test_a_toggled_gripper_switches_with_each_press_and_closes_first() -> None:
+    control = GripControl("toggle")
+    seen = [grip(control, down) for down in (False, True, False, True, False, True)]
+    assert seen == [None, 0.0, 0.0, 1.0, 1.0, 0.0]
+    assert grip(control, False, is_held=True) is None
+    assert grip(control, False) is None
+    assert grip(control, True) == 0.0, "whoever presses after a stop keeps what the gripper holds"
+
+
+def test_a_gripper_led_by_the_stick_goes_on_from_where_it_is_and_stays_there() -> None:
+    control = GripControl("stick")
+    assert grip(control, False) is None
+    first = grip(control, False, stick=-0.5)
+    assert first == pytest.approx(0.4 - 0.5 * 1.2 * 0.01)
+    for _ in range(100):
+        last = grip(control, False, stick=-0.5)
+    assert last == 0.0
+    assert grip(control, False) == 0.0
+    assert 0.0 < grip(control, False, stick=0.2) < 0.01
+    assert grip(control, None) is None
+    assert grip(control, False, measured=0.7) is None
+    assert grip(control, False, stick=1.0, measured=0.7) > 0.7
+
+
+def test_a_stick_leads_no_gripper_whose_opening_is_unknown() -> None:
+    control = GripControl("stick")
+    grip(control, False, measured=None)
+    assert grip(control, False, stick=1.0, measured=None) is None
