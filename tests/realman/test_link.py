@@ -1,5 +1,6 @@
 """The link process: whatever it or the node does, the arm comes to rest and a link comes back."""
 
+import gc
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from arm_driver.interface import ArmSample
 from ate_core.contract import load_cell
 from realman_driver import client as client_module
 from realman_driver import link, orders, records
-from realman_driver.client import ArmClient
+from realman_driver.client import ArmClient, link_config
 
 from .conftest import RunningController, arm_config
 
@@ -214,7 +215,7 @@ NODE = """
 import sys, time, dataclasses
 import numpy as np
 from ate_core.contract import load_cell
-from realman_driver.client import ArmClient
+from realman_driver.client import ArmClient, link_config
 arm = load_cell(None, "sim").arms["left"]
 client = ArmClient(dataclasses.replace(arm, ip=sys.argv[1], udp_port=int(sys.argv[2])))
 client.start()
@@ -322,6 +323,24 @@ def test_library_that_fails_in_a_thread_ends_the_process_with_a_stop_and_the_rea
     assert result.returncode == code
     assert words in result.stdout
     assert repr(orders.FAST_STOP).encode() in result.stdout
+
+
+def test_no_garbage_collection_goes_through_the_library_while_targets_are_streamed(
+    monkeypatch,
+) -> None:
+    for name in ("open_push", "open_arm", "set_up", "read_identity"):
+        monkeypatch.setattr(link.sdk, name, lambda *_: None)
+    monkeypatch.setattr(link, "find_connection", lambda *_: None)
+    monkeypatch.setattr(link.States, "start", lambda *_: None)
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with here, there:
+        made = link.Link(link_config(load_cell(None, "sim").arms["left"]), there, 0)
+        made.states.packet = b"{}"
+        try:
+            made._connect()
+            assert gc.get_freeze_count() > 1000
+        finally:
+            gc.unfreeze()
 
 
 def test_the_library_is_connected_once_and_never_deleted() -> None:

@@ -12,7 +12,7 @@ CONFIRM_TIMEOUT = 0.04
 EXPECTED = 1.0
 """For this long after a stop was sent, a state that says so may be its effect [s]; the time in
 which a controller stands still and says nothing does not count."""
-LONGEST_PUSH = 0.05
+PUSH_GAP = 0.05
 """States that lie further apart are a silence [s]."""
 
 
@@ -80,7 +80,7 @@ class Stopper:
         """Go on expecting the effect after a silence [s] of a controller that stood still."""
         with self._wanted:
             if self._expected_since is not None:
-                self._expected_since = min(self._expected_since + silence, now - LONGEST_PUSH)
+                self._expected_since = min(self._expected_since + silence, now - PUSH_GAP)
 
     def seen(self, status: bytes, now: float) -> None:
         """Note the stop that a state of ``now`` [s] tells of: its effect is seen once."""
@@ -126,7 +126,7 @@ class StopWatch:
     def look(self, packet: bytes, now: float) -> None:
         """Look at a state packet that arrived at ``now`` [s]."""
         silence, self._looked = now - self._looked, now
-        if silence > LONGEST_PUSH:
+        if silence > PUSH_GAP:
             for stopper in self._own:
                 stopper.wait_on(silence, now)
         status = next((stopper.status for stopper in self._own if stopper.status in packet), b"")
