@@ -114,15 +114,17 @@ def _motions(config: CostConfig) -> Iterator[tuple[str, Callable[[float], Array]
     cell = load_cell(config.cell, "sim")
     home = {side: np.array(arm.home) for side, arm in cell.arms.items()}
     first, second = np.eye(len(home["left"]))[:2]
+    down = 0.9 * second - 0.9 * np.eye(len(home["left"]))[-2]
+    right = np.eye(len(home["right"]))
     yield "free", lambda t: home["left"] + 0.4 * np.sin(2.0 * t) * first, home["right"]
     yield (
         "near the other arm",
-        lambda t: home["left"] - (1.0 + 0.5 * np.sin(2.0 * t)) * first + 0.4 * second,
-        home["right"] + 1.2 * np.eye(len(home["right"]))[0] + 0.4 * np.eye(len(home["right"]))[1],
+        lambda t: home["left"] - (1.0 + 0.5 * np.sin(2.0 * t)) * first + 0.4 * down,
+        home["right"] + 1.2 * right[0] + 0.4 * (right[1] - right[-2]),
     )
     yield (
         "pressed onto the table",
-        lambda t: home["left"] + 0.9 * second + 0.4 * np.sin(2.0 * t) * first,
+        lambda t: home["left"] + down + 0.4 * np.sin(2.0 * t) * first,
         home["right"],
     )
 

@@ -134,20 +134,26 @@ class DistanceGuard:
         # After a step that was slowed the next mostly is, and has to be looked at anyway.
         if self._was_slowed or not around.is_allowed(place, here, there, dt, enough):
             step = _Step(place, velocity.tolist(), here, dt)
-            slowed = self._largest_step(step, aim, there, stopping)
+            slowed = self._largest_step(step, aim, speed, there, stopping)
             self._was_slowed = slowed is not None
             if slowed is not None:
                 return slowed
         return GuardVerdict(velocity=aim, reason=reason, near=around.near_other(there))
 
     def _largest_step(
-        self, step: _Step, wanted: Array, there: list[float], stopping: StoppingPosture
+        self,
+        step: _Step,
+        wanted: Array,
+        speed: float,
+        there: list[float],
+        stopping: StoppingPosture,
     ) -> GuardVerdict | None:
         """What is let through of a step that something may slow; None: all of it.
 
         Args:
             step: where it begins.
             wanted: velocity asked for (n,) [rad/s].
+            speed: speed of the tool at it [m/s], or a bound of that.
             there: where the arm comes to rest after it (n,) [rad].
             stopping: the same for any velocity.
         """
@@ -161,7 +167,8 @@ class DistanceGuard:
             view = around.look(there, here)
             allowed, entry = around.tightest(here, view, step.dt)
             if allowed >= 1.0:
-                allowed, entry = self._allowed_speed(step, aim * share, there, here, view)
+                most = speed * share
+                allowed, entry = self._allowed_speed(step, aim * share, most, there, here, view)
                 if allowed >= 1.0:
                     break
             elif slides > 0:
@@ -169,6 +176,7 @@ class DistanceGuard:
                 aside = around.along(aim, there, view, entry, CAUTION * max(allowed, 0.0))
                 if aside is not aim:
                     aim, slowed_by = aside, (view, entry)
+                    speed = math.inf
                     continue
             slowed_by = view, entry
             share *= CAUTION * allowed
@@ -183,21 +191,29 @@ class DistanceGuard:
         return GuardVerdict(velocity=aim * share, reason=reason, near=near)
 
     def _allowed_speed(
-        self, step: _Step, velocity: Array, rest: list[float], here: View, there: View
+        self,
+        step: _Step,
+        velocity: Array,
+        speed: float,
+        rest: list[float],
+        here: View,
+        there: View,
     ) -> tuple[float, int]:
         """Share of a velocity (n,) at which the tool is slow enough, and the nearest entry.
 
         Args:
             step: where it begins.
             velocity: velocity to aim for [rad/s].
+            speed: speed of the tool at it, or a bound of that [m/s].
             rest: where the arm comes to rest (n,) [rad].
             here: view of where it stops when it brakes now.
             there: view of ``rest``.
         """
-        around, aims = self._around, velocity.tolist()
+        around = self._around
         gap = around.surely_left(step.place, rest, there)
-        fastest = CREEP + max(gap, 0.0) / TRACKING
-        speed = around.tool_speed(step.place, aims, step.dt, fastest)
+        fastest = _fastest(gap)
+        if speed > fastest:
+            speed = around.tool_speed(step.place, velocity.tolist(), step.dt, fastest)
         if gap <= 0.0 or speed > fastest:
             enough = TRACKING * (speed - CREEP)
             gap = around.least_gap(step.place, step.velocity, rest, here, there, enough)
@@ -242,6 +258,11 @@ class DistanceGuard:
         return ""
 
 
+def _fastest(gap: float) -> float:
+    """Tool speed [m/s] that is slow enough for a gap [m]."""
+    return CREEP + max(gap, 0.0) / TRACKING
+
+
 def _speed_share(
     gap: float, speed: float, dt: float, here: View, there: View
 ) -> tuple[float, int]:
@@ -249,7 +270,7 @@ def _speed_share(
     entry = there.gaps.index(min(there.gaps))
     if gap == -math.inf:
         return 0.5, entry
-    fastest = CREEP + max(gap, 0.0) / TRACKING
+    fastest = _fastest(gap)
     parting = there.gaps[entry] - here.gaps[entry] > PARTING * speed * dt
     if speed <= fastest or parting:
         return 1.0, entry
