@@ -51,6 +51,7 @@ class Mutation:
 
 FILTER, LEASE = "ate_core/ate_core/safety.py", "ate_core/ate_core/lease.py"
 DRIVER = "arm_driver/arm_driver/driver.py"
+FEEDBACK = "arm_driver/arm_driver/feedback.py"
 LINK, CLIENT = "realman_driver/realman_driver/link.py", "realman_driver/realman_driver/client.py"
 PROCESS = "realman_driver/realman_driver/link_process.py"
 ORDERS, STATES = (
@@ -106,8 +107,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="the old state is cleared on a new link",
-        file=DRIVER,
-        old="                self._newest = self._good = None",
+        file=FEEDBACK,
+        old="            self.newest = self._good = None",
         new="                pass",
         tests=(f"{T_CONDITIONS}::test_a_new_link_does_not_use_a_state_of_the_old_one",),
         quick=True,
@@ -213,8 +214,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="timeout of the feedback",
-        file=DRIVER,
-        old="return sample if now - sample.received <= self._safety.feedback_timeout else None",
+        file=FEEDBACK,
+        old="return sample if now - sample.received <= self._timeout else None",
         new="return sample",
         tests=(f"{T_CONDITIONS}::test_a_state_that_ages_makes_the_arm_hold_in_time",),
     ),
@@ -297,9 +298,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="doubt of a state",
-        file=DRIVER,
-        old="        if self._doubt:\n            return None",
-        new='        self._doubt = ""',
+        file=FEEDBACK,
+        old="        if self.doubt:\n            return None",
+        new='        self.doubt = ""',
         tests=(f"{T_CONDITIONS}::test_a_false_state_is_named_not_published_and_the_arm_holds",),
     ),
     Mutation(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from arm_driver.clearing import Clearing
 from arm_driver.device_stop import DeviceStop
+from arm_driver.feedback import Feedback
 from arm_driver.home_motion import PASSED, Aside, HomeMotion, Permit, in_a_thread
 from arm_driver.homing import HOME, PathCheck
 from arm_driver.interface import ArmBackend, ArmSample, misfit
@@ -24,7 +25,6 @@ from arm_driver.latch import (
     OBSTACLE,
     SERVICE,
 )
-from arm_driver.plausibility import Plausibility
 from arm_driver.status import SETTLING, Condition, driver_status
 from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
@@ -111,7 +111,7 @@ class ArmDriver:
         self._safety = safety
         self._backend = backend
         self._period = period
-        self._plausibility = Plausibility(arm)
+        self._feedback = Feedback(backend, arm, safety.feedback_timeout)
         self._gentle = DeviceStop(lambda: backend.stop(fast=False))
         self._urgent = DeviceStop(lambda: backend.stop(fast=True))
         self._clearing = Clearing(backend)
@@ -141,15 +141,10 @@ class ArmDriver:
         )
         """The arm's own motion."""
         # Of the stream alone.
-        self._session = 0
-        self._newest: ArmSample | None = None
-        self._good: ArmSample | None = None
-        self._doubt = ""
         self._obeyed = ""
         self._strange = False  # the arm may be elsewhere than it was known to be
         self._was_ready = False
         self._settled = False
-        self._unlinked = False  # there was no link since the last session
         self._hiccup = False  # the set point was lost, but nobody has to end anything
         self._hiccup_began = -np.inf
         self._gliding = False
@@ -349,7 +344,7 @@ class ArmDriver:
 
     def measured(self, now: float) -> Array | None:
         """Joints (n,) [rad] of the newest good state; None when it is too old, or without link."""
-        sample = self._within_time(self._good, now)
+        sample = self._feedback.fresh(now)
         return None if sample is None else sample.position
 
     @property
@@ -364,8 +359,7 @@ class ArmDriver:
     def tick(self, now: float) -> Tick:
         """Read, filter, send."""
         new = self._read()
-        current = self._within_time(self._newest, now)
-        fresh = self._within_time(self._good, now)
+        current, fresh = self._feedback.current(now), self._feedback.fresh(now)
         self._watch_faults(current)
         obstacle = self._watch_obstacle(current)
         self._repeat_stops(now)
@@ -383,7 +377,7 @@ class ArmDriver:
             link_error=self._backend.link_error,
             fresh=fresh is not None,
             obstacle=obstacle,
-            doubt=self._doubt,
+            doubt=self._feedback.doubt,
             settling=settling,
             hiccup=self._hiccup,
             home_ended=home_ended,
@@ -393,7 +387,7 @@ class ArmDriver:
             if delivered:
                 self._taken = stops.asked
                 self._gate.notify_all()
-            status = driver_status(self._stops, condition, output, self._newest)
+            status = driver_status(self._stops, condition, output, self._feedback.newest)
         if goes_on:
             self.way_home.go_on(now)
         self.ticks += 1
@@ -401,42 +395,14 @@ class ArmDriver:
 
     def _read(self) -> ArmSample | None:
         """Look at the newest state; returned when it is new and good."""
-        session = self._backend.session
-        sample = self._backend.latest()
-        self._unlinked = self._unlinked or bool(self._backend.link_error)
         with self._gate:
             forget, self._forget = self._forget, False
-            if session != self._session:
-                # The arm may have moved or restarted; before the first link nothing was sent.
-                moved = self._session != 0
-                strange, self._unlinked = moved and self._unlinked, False
-                self._session, forget = session, True
-                self._newest = self._good = None
-            else:
-                moved = strange = forget and bool(self._doubt)  # where it is is believed anew
-            if moved:
-                self._strange = self._strange or strange
+        reading = self._feedback.read(forget, self._target, self._set_point)
+        if reading.has_moved:
+            self._strange = self._strange or reading.is_strange
+            with self._gate:
                 self._give_up_set_point()
-        if forget:
-            self._plausibility.forget()
-            self._doubt = ""
-        if sample is None or (
-            self._newest is not None and sample.sequence == self._newest.sequence
-        ):
-            return None
-        self._newest = sample
-        self._doubt = sample.doubt or self._plausibility.doubt(
-            sample, self._target, self._set_point
-        )
-        if self._doubt:
-            return None
-        self._good = sample
-        return sample
-
-    def _within_time(self, sample: ArmSample | None, now: float) -> ArmSample | None:
-        if sample is None or self._backend.link_error:
-            return None
-        return sample if now - sample.received <= self._safety.feedback_timeout else None
+        return reading.sample
 
     def _watch_faults(self, current: ArmSample | None) -> None:
         """Latch a fault of the device, and let it brake when it has just appeared."""
@@ -591,9 +557,9 @@ class ArmDriver:
 
     def _permit_way(self, now: float) -> Permit:
         """Whether a way home may begin at ``now`` [s]."""
-        fresh, refusal = self._within_time(self._good, now), self.refusal
+        fresh, refusal = self._feedback.fresh(now), self.refusal
         if fresh is None and not refusal:
-            refusal = f"no state of the arm: {self._backend.link_error or self._doubt or 'stale'}"
+            refusal = f"no state of the arm: {self._feedback.problem}"
         return Permit(refusal, None if refusal or fresh is None else fresh.position)
 
     def _misfit(self) -> str:
