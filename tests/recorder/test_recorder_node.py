@@ -14,7 +14,6 @@ from rosbags.rosbag2 import Reader
 
 from ate_core.contract import load_cell
 from ate_core.streams import cell_streams
-from ate_recorder.episode_command import Keep, Label, List, Stop, episode
 
 pytestmark = pytest.mark.ros
 
@@ -165,33 +164,6 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
 
     recorder.send_signal(signal.SIGINT)
     assert recorder.wait(10.0) == 0
-
-
-def test_a_terminal_starts_stops_labels_and_finds_an_episode(
-    fake_cell, recorder, tmp_path, capsys
-):
-    fake_cell.streaming.set()
-
-    def ate(config):
-        """Run `ate episode` while the cell goes on."""
-        codes = []
-        thread = threading.Thread(target=lambda: codes.append(episode(config)))
-        thread.start()
-        fake_cell.spin_until(lambda: not thread.is_alive())
-        return codes[0], "".join(capsys.readouterr())
-
-    start_episode(fake_cell)
-    record_for(fake_cell, 10)
-    code, told = ate(Keep())
-    assert code == 1 and "refused: episode_000000 is being recorded" in told
-    code, told = ate(Stop())
-    assert code == 0 and "episode_000000 waits to be kept or discarded" in told
-    assert ate(Label(text="a bit late")) == (0, "episode_000000 kept (a bit late)\n")
-    code, told = ate(List())
-    assert code == 0 and f"1 episodes in {tmp_path / 'bags'}" in told
-    assert "     0  a bit late" in told
-    code, told = ate(Label(text="spilled"))
-    assert code == 1 and "no episode waits to be kept" in told
 
 
 DOUBLE = """

@@ -20,6 +20,10 @@ VERBS = {
     "status": ("ate_bringup.status_command:status", "one look at a running cell"),
     "episode": ("ate_recorder.episode_command:episode", "start, stop, judge and find episodes"),
     "cockpit": ("ate_cockpit.command:cockpit", "the page of a running cell"),
+    "teleop-keys": (
+        "ate_sim.people.teleop_keys:teleop_keys",
+        "move the arms of the simulated cell with keys",
+    ),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),

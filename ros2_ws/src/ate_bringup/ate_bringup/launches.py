@@ -59,6 +59,7 @@ TELEOP_WORDS = (
     "hold the shoulder button to move an arm, press + to record; two thumb buttons at once or "
     f"{STOP_WORDS}"
 )
+KEYS_WORDS = f"`ate teleop-keys` moves the arms and records; {STOP_WORDS}"
 DEPLOY_WORDS = (
     "`ros2 service call /policy/start std_srvs/srv/Trigger` lets the policy move the arms; "
     f"{STOP_WORDS}"
@@ -90,7 +91,9 @@ def _dual_operator(values: Values) -> list[ProcessSpec]:
     if values["hardware"] == "sim":
         specs.append(processes.scripted("ate_sim.people.operators", "people", values))
     specs += [*processes.operator_nodes(cell, values), processes.recorder_node(values)]
-    words = f"{TELEOP_WORDS}; episodes go to {Path(values['output']).resolve()}"
+    is_led = values["hardware"] == "sim" and int(values["episodes"]) == 0
+    words = KEYS_WORDS if is_led else TELEOP_WORDS
+    words = f"{words}; episodes go to {Path(values['output']).resolve()}"
     return processes.within_simulation(cell, processes.monitored(specs, words))
 
 

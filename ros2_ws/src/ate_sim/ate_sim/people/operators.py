@@ -12,12 +12,14 @@ from pathlib import Path
 import tyro
 
 from ate_core.contract import SIDES, Cell, Side, load_cell
+from ate_core.control_socket import ControlServer
 from ate_core.errors import UsageError
 from ate_core.hand_mapping import operator_mapping
 from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
 from ate_sim.people.director import SimDirector
 from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
+from ate_sim.people.led_hands import HANDS_SOCKET, LedHands, LedHandsConfig
 from ate_sim.people.person import Person
 from ate_sim.people.script import Script, wait_for
 from ate_sim.people.tremor import Tremor, TremorConfig
@@ -42,7 +44,7 @@ class OperatorsConfig:
     task: str = "pick_place"
     """Task to demonstrate."""
     episodes: int = 0
-    """Episodes to demonstrate; 0 keeps the devices up with resting hands until stopped."""
+    """Episodes to demonstrate; 0: hands that `ate teleop-keys` leads, until stopped."""
     first_seed: int = 0
     """Seed of the first episode; the next ones count up."""
     difficulty: str = "normal"
@@ -66,36 +68,53 @@ def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
         stack.enter_context(claim(Path(cell.runtime_dir), "operators"))
         people = {side: _person(cell, side, config.tremor, stack) for side in SIDES}
         LOG.info("headsets and Joy-Cons are up")
+        if not config.episodes:
+            return _lead(cell, people, stop)
         view = WorldView(cell)
         stack.callback(view.close)
-        script = _demonstrate(config, cell, people, view, stack) if config.episodes else None
-        return _live(people, view, script, stop)
+        return _live(people, view, _demonstrate(config, cell, people, view, stack), stop)
+
+
+def _lead(cell: Cell, people: Mapping[Side, Person], stop: threading.Event) -> int:
+    """Let whoever asks lead the hands, until `stop` is set."""
+    hands = LedHands(people, LedHandsConfig())
+    with ControlServer(cell.runtime_path(HANDS_SOCKET), hands.handle) as server:
+        LOG.info("hands rest: `ate teleop-keys` leads them")
+        last = time.monotonic()
+        for _ in FixedRateLoop(RATE, stop):
+            now = time.monotonic()
+            hands.tick(now, now - last)
+            for person in people.values():
+                person.tick(now - last)
+            server.wait(0.0)
+            last = now
+    for person in people.values():
+        person.release_all()
+    return 0
 
 
 def _live(
     people: Mapping[Side, Person],
     view: WorldView,
-    script: Script[int] | None,
+    script: Script[int],
     stop: threading.Event,
 ) -> int:
     """Tick hands and script at `RATE` until the script ends or `stop` is set."""
-    if script is not None:
-        next(script)
+    next(script)
     last = time.monotonic()
     for _ in FixedRateLoop(RATE, stop):
         now = time.monotonic()
-        if script is not None:
-            view.update(now)
-            try:
-                script.send(now)
-            except StopIteration as end:
-                return int(end.value)
+        view.update(now)
+        try:
+            script.send(now)
+        except StopIteration as end:
+            return int(end.value)
         for person in people.values():
             person.tick(now - last)
         last = now
     for person in people.values():
         person.release_all()
-    return 0 if script is None else 1
+    return 1
 
 
 def _demonstrate(
