@@ -13,6 +13,7 @@ import pytest
 from ate_core.errors import DeviceError
 from operator_devices import joycon
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
+from operator_devices.rumble import Buzz
 
 SERIAL = "02:00:00:00:0a:01"
 OTHER = "02:00:00:00:0a:02"
@@ -255,3 +256,17 @@ def test_a_second_emulator_of_one_serial_is_refused(
 ) -> None:
     with pytest.raises(DeviceError, match="not in use"):
         JoyConEmulator(SERIAL, "right", stand_in).start()
+
+
+def test_a_pattern_is_felt_tone_by_tone_and_ends_although_lamps_are_written_meanwhile(
+    controller: JoyConEmulator, open_reader: OpenReader
+) -> None:
+    reader = open_reader()
+    wait_until(lambda: reader.connected)
+    strong, weak = Buzz(amplitude=0.9, frequency=100.0), Buzz(amplitude=0.4, frequency=400.0)
+    reader.rumble(((strong, 0.3), (weak, 0.3)))
+    reader.set_lamps(0b0101)
+    wait_until(lambda: len(controller.felt) >= 4)
+    felt = [round(buzz.amplitude, 1) for buzz in controller.felt]
+    assert felt == [0.0, 0.9, 0.4, 0.0]
+    assert controller.lamps == 0b0101

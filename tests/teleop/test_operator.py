@@ -574,6 +574,7 @@ class Ticked:
             self.output = output
             self.stamps.append(stamp_ns)
 
+        well = SimpleNamespace(trouble="")
         self.node = SimpleNamespace(
             _controller=controller,
             _publish=SimpleNamespace(
@@ -581,7 +582,8 @@ class Ticked:
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
             _wishes=SimpleNamespace(ask=nothing, forget=nothing, is_pending=False),
-            _opening=None,
+            _opening=None, _tell_hand=nothing,
+            _news=SimpleNamespace(own=well, other=well),
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip

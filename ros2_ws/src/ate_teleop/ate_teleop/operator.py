@@ -31,6 +31,8 @@ LAMP_CLUTCH = 0b0010
 """Lamp 2 of the Joy-Con."""
 LAMP_PENDING = 0b0100
 """Lamp 3 of the Joy-Con: an episode waits to be kept or discarded."""
+LAMP_TROUBLE = 0b1000
+"""Lamp 4: an emergency stop, an arm that follows nobody, or a low battery."""
 
 SCALE_STEP = 1.25
 """Factor of one press for a larger or smaller scale."""
@@ -126,6 +128,12 @@ class OperatorStatus:
     """Whether the target is where the arm cannot be."""
     limits: tuple[int, ...]
     """Joints (from 1) held by a position limit."""
+    beyond: float = 0.0
+    """How far the target is beyond the arm's reach, in steps of 10 mm; 0 within it [m]."""
+    arm_trouble: str = ""
+    """Why the own arm follows nobody."""
+    other_trouble: str = ""
+    """Why the arm of the other operator follows nobody."""
     frozen: bool = False
     """Whether the operator has frozen arm and gripper."""
     scale: float = 1.0
@@ -193,6 +201,7 @@ class OperatorController:
         self._edges = ButtonEdges()
         self._wishes = EventButtons(settings.buttons.events)
         self._frozen = False
+        self._trouble = ("", "")
         self._scale = settings.mapping.scale
         self._stroke: _Stroke | None = None
         self._time_base = TimeBase(1.0 / settings.rate)
@@ -214,6 +223,7 @@ class OperatorController:
         estop: str = "",
         gripper_holds: bool = False,
         opening: float | None = None,
+        trouble: tuple[str, str] = ("", ""),
     ) -> OperatorOutput:
         """Advance by one tick.
 
@@ -226,13 +236,14 @@ class OperatorController:
             estop: why the cell is stopped; empty while it is not.
             gripper_holds: whether the gripper is stopped, faulty or away and follows nobody.
             opening: that the gripper reports, where its stick leads on from it.
+            trouble: why the own and the other operator's arm follow nobody; empty: they do.
         """
         now = now_ns * 1e-9
         down = buttons.held_buttons(joy)
         pressed, held = self._edges.step(down)
         certain = joy is not None and now - joy.received_ns * 1e-9 <= self._settings.buttons_limit
         stop = down is not None and buttons.asks_stop(down)
-        view = _view(hand, now_ns)
+        view, self._trouble = _view(hand, now_ns), trouble
         self._keep_time(view)
         gap, self._stepped = now - self._stepped, now
         stalled = gap > self._settings.stall_limit
@@ -325,7 +336,8 @@ class OperatorController:
         if verdict is Verdict.JUMPED:
             self._clutch.block("hand jumped")
         elif self._lags(stroke, measured_q, now):
-            self._clutch.block("arm does not follow")
+            own = self._trouble[0]
+            self._clutch.block(f"arm does not follow ({own})" if own else "arm does not follow")
         else:
             if now - self._last_target > settings.command_timeout:
                 self._ik.seed(measured_q)
@@ -392,6 +404,9 @@ class OperatorController:
             arm=arm,
             out_of_reach=far,
             limits=() if result is None else tuple(joint + 1 for joint in result.at_limit),
+            beyond=round(result.position_error, 2) if far and result is not None else 0.0,
+            arm_trouble=self._trouble[0],
+            other_trouble=self._trouble[1],
             frozen=self._frozen,
             scale=round(self._scale, 3),
             link_delay=0.0 if view is None else round(20.0 * view.delay) / 20.0,

@@ -25,6 +25,7 @@ from operator_devices.joycon_report import (
     JoyConState,
     parse_report,
 )
+from operator_devices.rumble import SILENT, Pattern, RumblePlayer, encode
 
 if TYPE_CHECKING:
     from operator_devices.joycon_device import SerialJoyCon
@@ -86,6 +87,7 @@ class JoyConReader:
         self._lost: Exception | None = None
         self._session = 0
         self._lamps = 0
+        self._wanted: Pattern = ()
         self._status = "not started"
         self._patience = Patience(_logger, f"{PRODUCT_NAMES[config.side]} {config.serial}")
 
@@ -149,6 +151,12 @@ class JoyConReader:
             self._lamps = mask
             self._wake.set()
 
+    def rumble(self, pattern: Pattern) -> None:
+        """Asks for a rumble, in place of the one that plays; the one writing thread sends it."""
+        with self._lock:
+            self._wanted = pattern
+        self._wake.set()
+
     def _run(self, device_class: "type[SerialJoyCon]") -> None:
         while not self._stop.is_set():
             try:
@@ -188,7 +196,7 @@ class JoyConReader:
     def _serve(self, device: "SerialJoyCon") -> None:
         """Writes the lamps while the controller is there; the only writer after construction."""
         opened_ns = time.monotonic_ns()
-        written, due = -1, 0.0
+        written, due, player = -1, 0.0, RumblePlayer()
         while not self._stop.is_set():
             if self._lost is not None:
                 raise self._lost
@@ -196,11 +204,18 @@ class JoyConReader:
                 written, due = self._lamps, time.monotonic() + self._config.lamp_period
                 device.set_player_lamp_on(written)
             with self._lock:
+                wanted, self._wanted = self._wanted, ()
+            if wanted:
+                player.play(wanted, time.monotonic())
+            if (packet := player.packet(time.monotonic())) is not None:
+                device.send_rumble(packet)
+            with self._lock:
                 heard_ns = max(opened_ns, self._state.received_ns if self._state else 0)
             if time.monotonic_ns() - heard_ns > self._config.silence_limit * 1e9:
                 raise TimeoutError(f"no report for {self._config.silence_limit} s")
-            self._wake.wait(timeout=0.1)
+            self._wake.wait(timeout=0.025 if player.is_playing else 0.1)
             self._wake.clear()
+        device.send_rumble(encode(SILENT))
         device.set_player_lamp_on(0)
 
     def _take(self, report: bytes, received_ns: int) -> None:

@@ -26,6 +26,8 @@ _WRITE_SPACING = 0.025
 """Writes closer than this have dropped Bluetooth links (JoyShockMapper issue 158) [s]."""
 _SPI_READ = b"\x10"
 _SET_MODE = b"\x03"
+_ENABLE_RUMBLE = b"\x48"
+_RUMBLE_REPORT = b"\x10"
 
 
 class SerialJoyCon(pyjoycon.JoyCon):  # type: ignore[misc]  # pyjoycon carries no types
@@ -67,6 +69,11 @@ class SerialJoyCon(pyjoycon.JoyCon):  # type: ignore[misc]  # pyjoycon carries n
         self._ending.set()
         self._update_input_report_thread.join(timeout=1.0)
         self._close()
+
+    def send_rumble(self, data: bytes) -> None:
+        """Sends eight bytes of rumble; every later report carries them too, until the next."""
+        self._RUMBLE_DATA = data
+        self._write_output_report(_RUMBLE_REPORT, b"", b"")
 
     def _open(self, vendor_id: int, product_id: int, serial: str | None) -> object:
         # The base class passes no serial and so opens any controller of this product.
@@ -115,6 +122,7 @@ class SerialJoyCon(pyjoycon.JoyCon):  # type: ignore[misc]  # pyjoycon carries n
 
     def _setup_sensors(self) -> None:
         # The base class waits for no answer, and starts the motion sensors that nobody reads.
+        self._send_subcmd_get_response(_ENABLE_RUMBLE, b"\x01")
         self._send_subcmd_get_response(_SET_MODE, bytes((report_format.FULL_REPORT,)))
 
     def _update_input_report(self) -> None:  # the reading thread

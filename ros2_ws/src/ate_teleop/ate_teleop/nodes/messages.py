@@ -81,6 +81,8 @@ def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) ->
                 "arm": status.arm,
                 "out_of_reach": status.out_of_reach,
                 "joints_at_limit": list(status.limits),
+                "arm_trouble": status.arm_trouble,
+                "other_trouble": status.other_trouble,
                 "frozen": status.frozen,
                 "scale": status.scale,
                 "link_delay": status.link_delay,

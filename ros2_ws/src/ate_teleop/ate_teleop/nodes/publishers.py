@@ -30,6 +30,12 @@ LOW_BATTERY = 0.25
 """Charge of a Joy-Con at which its person is told; a quarter is the last step before empty."""
 
 
+def is_low(status: OperatorStatus) -> bool:
+    """Whether the Joy-Con should be charged."""
+    battery = status.battery
+    return battery is not None and battery <= LOW_BATTERY and not status.charging
+
+
 class OperatorPublishers:
     """Publishes commands every tick, inputs when they are new, states when they change."""
 
@@ -123,7 +129,7 @@ class OperatorPublishers:
             return
         hand, joycon = devices
         trouble = status.reason or ("target out of reach" if status.out_of_reach else "")
-        low = status.battery is not None and status.battery <= LOW_BATTERY and not status.charging
+        low = is_low(status)
         name = f"{self._side} operator"
         lines = [
             messages.diagnostic(
@@ -143,6 +149,12 @@ class OperatorPublishers:
                 not trouble,
                 trouble or status.clutch.value,
                 joints_at_limit=status.limits,
+            ),
+            messages.diagnostic(
+                f"{name}: other arm",
+                name,
+                not status.other_trouble,
+                status.other_trouble or "well",
             ),
         ]
         message = DiagnosticArray(status=lines)

@@ -6,6 +6,7 @@ from ate_core.devices import OperatorConfig
 from operator_devices.hand_pose import HandSample
 from operator_devices.joycon import JoyConConfig, JoyConReader
 from operator_devices.joycon_report import JoyConState
+from operator_devices.rumble import Pattern
 from operator_devices.vision_pro import VisionProConfig, VisionProReader
 
 
@@ -43,6 +44,9 @@ class ButtonSource(Protocol):
 
     def set_lamps(self, mask: int) -> None:
         """Light lamp 1 = bit 0 and so on; returns at once."""
+
+    def rumble(self, pattern: Pattern) -> None:
+        """Play a pattern in the hand; returns at once."""
 
     @property
     def status(self) -> str:

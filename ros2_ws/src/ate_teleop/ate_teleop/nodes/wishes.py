@@ -27,6 +27,8 @@ class WishServices:
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
         self.is_pending = False
         """Whether an episode waits to be kept or discarded."""
+        self.refused = 0
+        """Requests that were refused so far."""
         self.changed = float("-inf")
         """When the state of the episode changed last, whoever asked for it [s, monotonic]."""
         self._waiting: dict[str, float] = {}
@@ -73,4 +75,5 @@ class WishServices:
         if answer.success:
             self._logger.info(f"{verb}: {answer.message or 'done'}")
         else:
+            self.refused += 1
             self._logger.warning(f"{verb}: {answer.message or 'refused'}")

@@ -14,6 +14,7 @@ from ate_core.devices import Side
 from ate_core.errors import DeviceError
 from operator_devices import joycon_report as report_format
 from operator_devices.joycon_emulator.model import JoyConModel
+from operator_devices.rumble import Buzz
 
 _REPORT_PERIOD = 0.015
 """Spacing of full reports [s]."""
@@ -64,6 +65,12 @@ class JoyConEmulator:
     def last_rumble(self) -> bytes:
         """The rumble bytes of the last output report."""
         return self._model.last_rumble
+
+    @property
+    def felt(self) -> list[Buzz]:
+        """Tones that a hand on it has felt, newest last, each once until it changed."""
+        with self._lock:
+            return list(self._model.felt)
 
     def start(self) -> None:
         """Switches the controller on: it can be found and opened.

@@ -1,12 +1,14 @@
 """The controller's inside: flash, buttons, lamps, and what it answers. No sockets, no clock."""
 
 import zlib
+from collections import deque
 
 import numpy as np
 
 from ate_core.devices import Side
 from operator_devices import joycon_report as report_format
 from operator_devices.joycon_report import StickCalibration
+from operator_devices.rumble import SILENT, Buzz, decode
 
 FLASH_SIZE = 0x80000
 """Size of the controller's serial flash [bytes]."""
@@ -45,6 +47,7 @@ class JoyConModel:
         self.flashing = 0
         self.vibration = False
         self.last_rumble = b""
+        self.felt: deque[Buzz] = deque([SILENT], maxlen=200)
 
     @property
     def pushes_reports(self) -> bool:
@@ -82,6 +85,9 @@ class JoyConModel:
         if len(packet) < 10 or packet[0] not in (0x01, 0x10):
             return None
         self.last_rumble = packet[2:10]
+        buzz = decode(self.last_rumble) if self.vibration else SILENT
+        if buzz != self.felt[-1]:
+            self.felt.append(buzz)
         if packet[0] == 0x10 or len(packet) < 11:
             return None
         return self._obey(packet[10], packet[11:])

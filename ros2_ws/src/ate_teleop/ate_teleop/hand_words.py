@@ -1,0 +1,130 @@
+"""What an operator feels in the hand: the vocabulary of the rumble, the same for everybody."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from ate_teleop.clutch import ClutchState
+from operator_devices.rumble import SILENT, Buzz, Pattern
+
+EDGE_FULL = 0.12
+"""Distance beyond the edge of reach at which the rumble is strongest [m]."""
+EDGE_EVERY, NEAR_EVERY = 0.25, 0.6
+"""Repetition while the tool is at its edge, or something near [s]."""
+
+
+class Word(Enum):
+    """What can be said; a word that comes later here gives way to those before it."""
+
+    LOST = "lost"
+    """The clutch has let go by itself."""
+    OTHER_STOPPED = "other stopped"
+    """The arm of the other operator stopped or is faulty."""
+    ERROR = "error"
+    """What was asked for was refused."""
+    DISCARDED = "discarded"
+    KEPT = "kept"
+    ENGAGED = "engaged"
+    EDGE = "edge"
+    """The target is beyond the arm's reach; stronger, the further it is."""
+    NEAR = "near"
+    """The distance guard has something near."""
+
+
+_PAUSE = (SILENT, 0.08)
+_LOW, _MIDDLE, _HIGH = 100.0, 200.0, 400.0  # Hz
+PATTERNS: Mapping[Word, Pattern] = MappingProxyType(
+    {
+        Word.LOST: ((Buzz(amplitude=0.9, frequency=_LOW), 0.35),),
+        Word.OTHER_STOPPED: (
+            (Buzz(amplitude=0.7, frequency=_LOW), 0.12), _PAUSE,
+            (Buzz(amplitude=0.7, frequency=_LOW), 0.12), _PAUSE,
+            (Buzz(amplitude=0.7, frequency=_LOW), 0.12),
+        ),
+        Word.ERROR: (
+            (Buzz(amplitude=0.6, frequency=_LOW), 0.1), _PAUSE,
+            (Buzz(amplitude=0.6, frequency=_LOW), 0.25),
+        ),
+        Word.DISCARDED: (
+            (Buzz(amplitude=0.5, frequency=_HIGH), 0.1),
+            (Buzz(amplitude=0.5, frequency=_LOW), 0.15),
+        ),
+        Word.KEPT: (
+            (Buzz(amplitude=0.5, frequency=_MIDDLE), 0.1),
+            (Buzz(amplitude=0.5, frequency=_HIGH), 0.15),
+        ),
+        Word.ENGAGED: ((Buzz(amplitude=0.4, frequency=_HIGH), 0.06),),
+        Word.NEAR: (
+            (Buzz(amplitude=0.3, frequency=_MIDDLE), 0.05), _PAUSE,
+            (Buzz(amplitude=0.3, frequency=_MIDDLE), 0.05),
+        ),
+    }
+)  # fmt: skip
+"""Each word; the edge of reach has a strength of its own."""
+
+
+def edge_pattern(beyond: float) -> Pattern:
+    """The rumble of a target that is so far beyond what the arm reaches [m]."""
+    strength = 0.2 + 0.8 * min(max(beyond / EDGE_FULL, 0.0), 1.0)
+    return ((Buzz(amplitude=strength, frequency=_MIDDLE), 0.1),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Senses:
+    """What the words are made of, as it is now."""
+
+    clutch: ClutchState
+    """Where the clutch stands."""
+    beyond: float = 0.0
+    """Distance from the arm to a target out of its reach; 0 within [m]."""
+    near: bool = False
+    """Whether the distance guard has something near this arm."""
+    other_stopped: bool = False
+    """Whether the other operator's arm is stopped or faulty."""
+    kept: int = 0
+    """Episodes kept so far."""
+    discarded: int = 0
+    """Episodes set aside so far."""
+    refused: int = 0
+    """Wishes of this operator that were refused so far."""
+
+
+class HandWords:
+    """Turns changes into words; one at a time, the more important first."""
+
+    def __init__(self) -> None:
+        self._last: Senses | None = None
+        self._until = float("-inf")
+        self._next = float("-inf")
+
+    def step(self, senses: Senses, now: float) -> Pattern:
+        """Take what is sensed at `now` [s]; the pattern to play, or none."""
+        last, self._last = self._last or senses, senses
+        for word in Word:
+            if self._is_news(word, last, senses):
+                pattern = PATTERNS[word]
+                self._until = now + sum(duration for _, duration in pattern)
+                return pattern
+        if senses.clutch is not ClutchState.ENGAGED or now < max(self._until, self._next):
+            return ()
+        if senses.beyond > 0.0:
+            self._next = now + EDGE_EVERY
+            return edge_pattern(senses.beyond)
+        if senses.near:
+            self._next = now + NEAR_EVERY
+            return PATTERNS[Word.NEAR]
+        return ()
+
+    @staticmethod
+    def _is_news(word: Word, last: Senses, now: Senses) -> bool:
+        """Whether something has just happened that a word stands for."""
+        engaged = ClutchState.ENGAGED
+        return {
+            Word.LOST: last.clutch is engaged and now.clutch is ClutchState.BLOCKED,
+            Word.OTHER_STOPPED: now.other_stopped and not last.other_stopped,
+            Word.ERROR: now.refused > last.refused,
+            Word.DISCARDED: now.discarded > last.discarded,
+            Word.KEPT: now.kept > last.kept,
+            Word.ENGAGED: now.clutch is engaged and last.clutch is not engaged,
+        }.get(word, False)
