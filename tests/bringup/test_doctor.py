@@ -231,6 +231,34 @@ def test_a_launch_of_a_right_cell_is_not_kept_from_starting(runtime_dir):
         assert [finding.text for finding in found if finding.status == "fail"] == []
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["hardware:=sim", "hardware:=real"], "hardware is given twice, as 'sim' and 'real'"),
+        (["hardware:=sim", "output:=/dev/null/bags"], "/dev/null is none: choose another folder"),
+    ],
+)
+def test_a_launch_with_words_that_cannot_be_meant_starts_nothing(
+    words, error, runtime_dir, capsys
+):
+    assert main(["launch", "launch/record.launch.py", *words]) == 1
+    told = capsys.readouterr().err
+    assert error in told and told.count("\n") == 1
+
+
+def test_a_launch_without_its_checkpoint_starts_nothing(runtime_dir, capsys):
+    assert main(["launch", "launch/deploy.launch.py", "hardware:=sim", "checkpoint:="]) == 1
+    assert "needs checkpoint:=" in capsys.readouterr().err
+
+
+def test_a_domain_in_which_no_node_can_live_keeps_a_launch_from_starting(
+    runtime_dir, monkeypatch, capsys
+):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "999")
+    assert main(["launch", "launch/robot.launch.py", "hardware:=sim"]) == 1
+    assert "ROS_DOMAIN_ID: 999 (need 0 to 101)" in capsys.readouterr().err
+
+
 def test_a_full_disk_keeps_only_launches_that_record_from_starting(runtime_dir, monkeypatch):
     monkeypatch.setattr("ate_bringup.doctor.machine.REFUSED_FREE", 1e18)
     refused = {}

@@ -54,11 +54,13 @@ def _find(words: list[str]) -> tuple[Launch, list[str]]:
 
 
 def _parse(words: list[str]) -> dict[str, str]:
-    values = {}
+    values: dict[str, str] = {}
     for word in words:
         name, sign, value = word.partition(":=")
         if not sign or not name:
             raise UsageError(f"launch argument {word!r} is not of the form name:=value")
+        if name in values:
+            raise UsageError(f"{name} is given twice, as {values[name]!r} and {value!r}: give one")
         values[name] = value
     return values
 

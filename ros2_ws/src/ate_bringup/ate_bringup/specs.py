@@ -159,7 +159,7 @@ class Launch:
         values = {}
         for name, argument in known.items():
             value = given.get(name, argument.default)
-            if value is None:
+            if value is None or (not value and argument.default is None):
                 raise UsageError(f"{self.file} needs {name}:=... ({argument.description})")
             argument.check(value)
             values[name] = value

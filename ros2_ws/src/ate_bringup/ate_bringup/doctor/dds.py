@@ -16,12 +16,11 @@ GROUP, PORT = "239.255.0.1", 17_999
 """Multicast group of discovery, and a port that it does not use."""
 
 
-def look_at_dds(patient: Patient) -> Iterator[Finding]:
-    """Middleware, domain and discovery."""
+def look_at_discovery(patient: Patient) -> Iterator[Finding]:
+    """The variables of the middleware, as every node will read them."""
     yield _middleware()
     yield _domain()
     yield _range()
-    yield from _multicast()
 
 
 def _middleware() -> Finding:
@@ -59,7 +58,7 @@ def _range() -> Finding:
     return passed("discovery range", text)
 
 
-def _multicast() -> Iterator[Finding]:
+def look_at_multicast(patient: Patient) -> Iterator[Finding]:
     """Discovery needs multicast, on the loopback interface too."""
     try:
         reached = _hears_itself()

@@ -101,6 +101,10 @@ def _timer() -> Finding:
 def look_at_space(patient: Patient) -> Iterator[Finding]:
     """Bags fit on the disk."""
     folder = _existing(patient.output)
+    for place in (patient.output.resolve(), *patient.output.resolve().parents):
+        if place.exists() and not place.is_dir():
+            yield failed(f"folder {patient.output}", f"{place} is none", "choose another folder")
+            return
     free = shutil.disk_usage(folder).free
     value, what = f"{free / 1e9:.1f} GB free", f"disk of {folder}"
     remedy = "free space, or choose another output folder"

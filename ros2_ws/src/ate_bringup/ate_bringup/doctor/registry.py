@@ -5,7 +5,7 @@ from typing import Any
 
 from ate_bringup.doctor.cell_file import look_at_cell_file
 from ate_bringup.doctor.checkpoint import look_at_checkpoint
-from ate_bringup.doctor.dds import look_at_dds
+from ate_bringup.doctor.dds import look_at_discovery, look_at_multicast
 from ate_bringup.doctor.finding import Check, Look
 from ate_bringup.doctor.graph import GRAPH_LIMIT, look_at_nodes
 from ate_bringup.doctor.libraries import look_at_libraries
@@ -66,7 +66,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     _live("processors", "machine", look_at_processors, needs_cell=False),
     _live("rights", "machine", look_at_rights),
-    _live("dds", "network", look_at_dds, needs_cell=False),
+    _live("discovery", "network", look_at_discovery, needs_cell=False, before_launch=True),
+    _live("multicast", "network", look_at_multicast, needs_cell=False),
     _live("nodes", "network", look_at_nodes, limit=GRAPH_LIMIT + 2.0),
     _live("simulation", "devices", look_at_simulation),
     _live("usb", "devices", look_at_usb),
