@@ -12,7 +12,7 @@ from ate_core.errors import UsageError
 USE_SIM_TIME = "use_sim_time"
 """Parameter that every ROS node has: whether it lives by the topic /clock."""
 _FOREIGN_CLOCK = (
-    "need false: timers that watch the arms would stand or jump with /clock; the simulated cell "
+    "timers that watch the arms would stand or jump with /clock; the simulated cell "
     "runs in real time and needs none"
 )
 
@@ -41,12 +41,12 @@ def keep_own_time(node: Node) -> None:
 
     def refuse(parameters: Sequence[Parameter]) -> SetParametersResult:
         if any(one.name == USE_SIM_TIME and one.value is True for one in parameters):
-            return SetParametersResult(successful=False, reason=_FOREIGN_CLOCK)
+            return SetParametersResult(successful=False, reason=f"need false: {_FOREIGN_CLOCK}")
         return SetParametersResult(successful=True)
 
     if node.get_parameter(USE_SIM_TIME).value is True:
         raise UsageError(
-            f"parameter {USE_SIM_TIME} of {node.get_fully_qualified_name()} is true; "
+            f"parameter use_sim_time of {node.get_fully_qualified_name()} is true; need false: "
             f"{_FOREIGN_CLOCK}"
         )
     node.add_on_set_parameters_callback(refuse)
