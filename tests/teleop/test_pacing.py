@@ -64,6 +64,16 @@ def test_the_time_base_counts_poses_that_were_left_out_and_begins_anew_after_a_g
     assert base.step(1.5) == pytest.approx(0.467, abs=1e-2)
 
 
+def test_poses_that_come_in_a_bunch_gain_no_time():
+    base, now, total = TimeBase(0.011), 1.0, 0.0
+    base.step(now)
+    for _ in range(20):
+        for gap in (0.09, *[2e-3] * 8):  # a stall, then what it held up
+            now += gap
+            total += base.step(now)
+    assert total < now - 1.0 + 0.011
+
+
 class Poses:
     """A source whose next pose, or next timeout, comes with each wait."""
 

@@ -7,6 +7,9 @@ phase-locked loop follows the arrivals slowly, and its time is the one that filt
 
 from dataclasses import dataclass
 
+SHORTEST = 1e-3
+"""Least time between two poses, by which others are divided [s]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimeBaseConfig:
@@ -18,6 +21,8 @@ class TimeBaseConfig:
     """Part of it that changes the period."""
     longest_gap: float = 5.0
     """Periods without a pose after which the time base begins anew."""
+    lead: float = 0.5
+    """Periods by which the time base may be ahead of the arrivals."""
     slack: float = 0.5
     """Largest relative difference from the nominal period."""
 
@@ -40,7 +45,9 @@ class TimeBase:
             return self._period if last is None else arrival - last
         steps = max(1, round(gap))
         error = arrival - last - steps * self._period
-        self._time = last + steps * self._period + config.phase_gain * error
+        even = last + steps * self._period + config.phase_gain * error
+        # Never far ahead of the clock: poses that come in a bunch gain the arm no time.
+        self._time = max(min(even, arrival + config.lead * self._period), last + SHORTEST)
         bound = config.slack * self._nominal
         period = self._period + config.period_gain * error / steps
         self._period = min(max(period, self._nominal - bound), self._nominal + bound)
