@@ -532,7 +532,7 @@ def test_late_tick_at_full_speed_makes_no_step_that_the_wall_refuses(late, speed
     cell.now += late - TICK
     cell.step()
     step = np.abs(cell.trace[-1] - before).max()
-    assert step == pytest.approx(speed * LONGEST_ADVANCE, rel=0.03)
+    assert 0.9 * speed * LONGEST_ADVANCE < step <= speed * LONGEST_ADVANCE + 1e-9
     assert np.degrees(step) <= LARGEST_STEP_DEG
     for tick in range(60, 90):  # what it fell behind is caught up within the limits
         assert cell.command(START + speed * TICK * tick * np.eye(7)[0]).accepted

@@ -37,7 +37,7 @@ class Stroke:
         self.random = np.random.default_rng(3)
         self.hand, self.joy, self.output = None, None, None
         self.times, self.points, self.clutch = [], [self.q], set()
-        self.heard = {"pose": 0.0, "buttons": 0.0}
+        self.heard = {"pose": 0.0, "buttons": 0.0, "command": 0.0}
 
     def run(self, end: float, silent: str, until: float, phase: float = 0.0):
         """Go on to `end` [s]; one of the streams is silent from `SILENCE` + `phase` to `until`."""
@@ -76,6 +76,7 @@ class Stroke:
             self.clutch.add(self.output.status.clutch)
         if self.output.joint_target is not None:
             target = self.output.joint_target
+            self.heard["command"] = now
             self.filter.submit(JointCommand(commander="teleop", position=target, stamp=now), now)
 
     def _driver(self, now: float, _: int) -> None:
@@ -114,6 +115,14 @@ def test_an_arm_is_at_rest_within_200_ms_of_the_last_pose(motion, phase):
     stroke.run(1.4, "pose", np.inf, phase)
     assert stroke.rest_after("pose") <= 0.2
     assert stroke.output.status.clutch is ClutchState.BLOCKED
+
+
+@pytest.mark.parametrize("phase", np.linspace(0.0, 0.2, 5))
+@pytest.mark.parametrize("motion", MOTIONS[2:])
+def test_an_arm_is_at_rest_within_200_ms_of_the_last_command_of_an_operator(motion, phase):
+    stroke = Stroke(*motion)
+    stroke.run(1.4, "operator", np.inf, phase)
+    assert stroke.rest_after("command") <= 0.2
 
 
 JOYCON = [(motion, 0.2 if motion[0] < 0.2 else 0.23) for motion in MOTIONS]

@@ -4,14 +4,15 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-FIRST_PERIOD = 0.030
+FIRST_PERIOD = 0.020
 """Period assumed before the second target has come [s]."""
 SHORTEST_DELAY = 0.010
 """Delay at least: one tick of the 100 Hz stream [s]."""
 LONGEST_PERIOD = 0.060
 """Command period bridged at most [s]: a policy at 20 Hz with jitter. Slower ones move in steps."""
-DELAY_DECAY = 2.0
-"""Time in which the delay shrinks again after a late target [s]."""
+DELAY_DECAY = 0.5
+"""Time in which the delay shrinks again after a late target [s]: an arm whose commander is gone is
+still moved for the delay, and needs 150 ms to brake from 2 rad/s."""
 
 
 class TargetPlayback:
