@@ -22,7 +22,14 @@ from rosbags.rosbag2.metadata import parse_qos
 from ate_core.episode_outcome import OUTCOME_FILE, PENDING, read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
-from training.data.bag_reader import DAMAGE, TYPESTORE, RawMessage, bag_file, read_messages
+from training.data.bag_reader import (
+    DAMAGE,
+    TYPESTORE,
+    RawMessage,
+    bag_file,
+    decode,
+    read_messages,
+)
 
 TRUNCATED = ".truncated"
 """Suffix of the folder that holds the bag as it was found."""
@@ -56,11 +63,16 @@ def repair(config: RepairConfig) -> int:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether every message of a bag can be read."""
+    """Whether every message of a bag can be read and decoded."""
+    count = 0
     try:
-        return sum(1 for _ in read_messages(file)) > 0
+        for message in read_messages(file):
+            if not _decodes(message):
+                return False
+            count += 1
     except EpisodeError:
         return False
+    return count > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +129,8 @@ def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
             if message.topic != INFO_TOPIC:
                 break
             first_ns = message.receive_ns
+        if not _decodes(message):
+            break  # rotten bytes that no sum gives away
         if message.topic not in connections:
             connections[message.topic] = writer.add_connection(
                 message.topic,
@@ -140,12 +154,21 @@ def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
     return Recovered(messages=count, seconds=(last_ns - first_ns) / 1e9, has_outcome=outcome_seen)
 
 
+def _decodes(message: RawMessage) -> bool:
+    """Whether a message decodes; one of a type that is not read here counts as whole."""
+    try:
+        return message.msgtype not in TYPESTORE.types or decode(message) is not None
+    except EpisodeError:
+        return False
+
+
 def recover_messages(file: Path) -> Iterator[RawMessage]:
     """Yield every message of the whole chunks of a damaged file, in the order written."""
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
     with file.open("rb") as stream:
-        reader = StreamReader(stream, record_size_limit=max(1, file.stat().st_size))
+        size = max(1, file.stat().st_size)
+        reader = StreamReader(stream, validate_crcs=True, record_size_limit=size)
         try:
             for record in reader.records:
                 if isinstance(record, Schema):

@@ -106,7 +106,9 @@ def read_messages(file: Path) -> Iterator[RawMessage]:
         )
     with file.open("rb") as stream:
         try:
-            for schema, channel, message in make_reader(stream).iter_messages():
+            for schema, channel, message in make_reader(
+                stream, validate_crcs=True
+            ).iter_messages():
                 yield RawMessage(
                     topic=channel.topic,
                     msgtype=schema.name if schema is not None else "",
@@ -181,7 +183,7 @@ class _Collector:
                 f"{spec.topic} has type {message.msgtype}, the contract wants {spec.msgtype}"
             )
         if spec.kind != "other":
-            decoded = _decode(message)
+            decoded = decode(message)
             self._stamps[spec.name].append(header_stamp_ns(decoded))
             self._values[spec.name].append(_value(spec, decoded))
 
@@ -216,13 +218,18 @@ class _Collector:
         }
 
 
-def _decode(message: RawMessage) -> Any:
+def decode(message: RawMessage) -> Any:
+    """What a message says.
+
+    Raises:
+        EpisodeError: its bytes are not of its type.
+    """
     try:
         return TYPESTORE.deserialize_cdr(message.data, message.msgtype)
     except (SerdeError, ValueError, IndexError, KeyError, AssertionError) as error:
         raise EpisodeError(
             f"a message on {message.topic} does not decode as {message.msgtype} "
-            f"({type(error).__name__}); the bag is damaged"
+            f"({type(error).__name__}): the bag is damaged; run 'ate repair --bag' with its folder"
         ) from None
 
 
@@ -236,7 +243,7 @@ def _value(spec: StreamSpec, decoded: Any) -> Any:
 def _read_text(message: RawMessage) -> dict[str, Any]:
     if message.msgtype != TEXT_TYPE:
         raise EpisodeError(f"{message.topic} has type {message.msgtype}, need {TEXT_TYPE}")
-    text = _decode(message).data
+    text = decode(message).data
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:
