@@ -109,7 +109,7 @@ MUTATIONS = (
         name="the old state is cleared on a new link",
         file=FEEDBACK,
         old="            self.newest = self._good = None",
-        new="                pass",
+        new="            pass",
         tests=(f"{T_CONDITIONS}::test_a_new_link_does_not_use_a_state_of_the_old_one",),
         quick=True,
     ),

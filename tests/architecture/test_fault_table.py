@@ -46,8 +46,12 @@ def test_no_fault_was_lost_from_the_page():
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_every_mutation_finds_its_place_once_and_its_tests(mutation):
-    assert mutation.path(ROOT).read_text().count(mutation.old) == 1
+    text = mutation.path(ROOT).read_text()
+    assert text.count(mutation.old) == 1
     assert mutation.old != mutation.new
+    ast.parse(
+        text.replace(mutation.old, mutation.new)
+    )  # a mutant that is no program shows nothing
     assert mutation.tests and missing(mutation.tests) == []
 
 

@@ -17,7 +17,7 @@ def test_a_healthy_start_says_ready_once_and_gives_no_alarm(launch_cell, tmp_pat
     cell.wait_for(lambda: "READY" in cell.log(), "READY", 90)
     lines = cell.log().splitlines()
     (ready,) = [line for line in lines if "READY" in line]
-    assert "hold the shoulder button" in ready and "ate stop" in ready
+    assert "ate teleop-keys" in ready and "ate stop" in ready
     assert [line for line in lines if ALARM.search(line)] == []
     assert cell.interrupt() < 5.0
     assert cell.process.returncode == 0
