@@ -207,6 +207,19 @@ def test_states_that_are_repeated_in_motion_and_come_late_are_believed_afterward
         assert not doubt or ("frozen" in doubt and read < now), doubt
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_states_that_come_as_they_were_taken_some_time_ago_are_believed(look, seed) -> None:
+    rng = np.random.default_rng(seed)
+    age = 0.0
+    for step in range(2000):
+        if rng.random() < 0.05:  # a busy machine catches up at once, and falls behind slowly
+            age = rng.uniform(0.0, 0.055)
+        taken = max(step * PERIOD - age, 0.0)
+        age += 0.2 * PERIOD
+        q, qd = HOME + 0.4 * np.sin(4.5 * taken), np.full(7, 1.8 * np.cos(4.5 * taken))
+        assert "jumps" not in look.doubt(sample(step, q, qd), None)
+
+
 def test_an_arm_that_brakes_while_states_are_missing_is_believed(look) -> None:
     speed, brake = 2.0, 15.0  # [rad/s], [rad/s2]; without states it brakes after 0.1 s
     assert look.doubt(sample(0, HOME - 0.4, np.full(7, speed)), HOME) == ""

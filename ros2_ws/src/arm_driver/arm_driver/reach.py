@@ -24,6 +24,9 @@ REMEMBERED = 0.5
 """An angle that stays the same for longer has rested; shorter, it may have been frozen [s]."""
 BUNCHED = 0.05
 """By how much longer than the arrivals the stamps of two states may be apart [s]."""
+LATE = 0.05
+"""By how much later than the one before a state may have been taken than it came, as on a busy
+machine: what moves goes on meanwhile by what is told, what rests does not [s]."""
 LONGEST = 1.0
 """Speeds explain the motion during a silence of the states of this length at most [s]."""
 
@@ -93,9 +96,11 @@ class Reach:
     def _excess(self, q: Array, set_point: Array | None) -> Array:
         """How far each angle is out of what can be explained (n,) [rad]; above 0: it jumped."""
         lead = np.zeros_like(q) if set_point is None else set_point - self._origin
-        longest = self._fastest * self._elapsed
-        forth = np.minimum(np.maximum(self._most * self._elapsed, lead), longest)
-        back = np.maximum(np.minimum(self._least * self._elapsed, lead), -longest)
+        longest, late = self._fastest * self._elapsed, self._elapsed + LATE
+        forth = np.maximum(np.minimum(self._most, self._fastest) * late, np.minimum(lead, longest))
+        back = np.minimum(
+            np.maximum(self._least, -self._fastest) * late, np.maximum(lead, -longest)
+        )
         moved = q - self._origin
         excess: Array = np.maximum(moved - forth, back - moved) - JUMP
         return excess
