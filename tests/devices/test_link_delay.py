@@ -63,3 +63,12 @@ def test_a_headset_that_slows_down_for_good_is_believed_in_its_next_session():
             wrist[0, 3] += 1e-4
             sample = tracker.update(wrist.copy(), np.eye(4), int(now * 1e9))
         assert sample.delay == 0.0
+
+
+def test_slips_of_a_sender_do_not_add_up():
+    link, now, largest = LinkDelay(), 0.0, 0.0
+    for message in range(90 * 300):
+        slips = message % 180 < 8  # 8 intervals of one and a half every 2 s: 44 ms that stay
+        now += (1.5 if slips else 1.0) / 90.0
+        largest = max(largest, link.update(now))
+    assert largest < 0.25

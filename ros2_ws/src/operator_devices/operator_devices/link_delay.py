@@ -19,6 +19,9 @@ STRETCHED = 1.3
 """Median interval, in periods, from which on the long ones are the ordinary ones."""
 SHARE = 0.1
 """How fast the sender's period is followed, per block."""
+FORGOTTEN, NOTHING = 0.9, 0.01
+"""Part of a delay that is left after a block in which it did not grow, and what counts as none
+[s]: slips of a sender must not add up over hours."""
 LEARNING = {0: (0.0, 1e9), 1: (1.0, 1e9), 2: (0.5, 0.1), 3: (0.5, 0.05)}
 """Share and tolerance of the first blocks, in which the period is being learned."""
 
@@ -62,5 +65,7 @@ class LinkDelay:
             self._period = period + share * growth / count
         elif abs(growth) > tolerance * elapsed:
             self._delay = max(0.0, self._delay + growth)
+        else:
+            self._delay = FORGOTTEN * self._delay if self._delay > NOTHING else 0.0
         self._block = len(arrivals) - count
         del arrivals[:count]

@@ -46,7 +46,7 @@ class VisionProConfig:
     """Time a new connection has to bring its first message [s]."""
     reconnect_pause: float = 0.2
     """Fixed pause between two connections [s]."""
-    delay_limit: float = 0.5
+    delay_limit: float = 0.25
     """Delay of the link above which the connection is given up: a new one has no queue [s]."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """When the hand counts as tracked."""
