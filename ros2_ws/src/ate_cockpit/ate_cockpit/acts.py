@@ -7,9 +7,7 @@ arm but ``policy_start``, which the policy itself refuses where it must.
 from dataclasses import dataclass
 
 from ate_core.contract import Cell
-
-REQUEST_TOPIC = "/estop/request"
-"""Whatever arrives here stops the cell."""
+from ate_core.topics import ESTOP_REQUEST, ESTOP_RESET
 
 ESTOP = "estop"
 """The emergency stop: a message, which needs no node to answer."""
@@ -37,8 +35,8 @@ def acts_of(cell: Cell) -> dict[str, Act]:
     """
     episode = cell.topics.episode
     acts = {
-        ESTOP: Act(topic=REQUEST_TOPIC, words="stop both arms now"),
-        "reset": Act(service="/estop/reset", words="end the emergency stop; nothing moves by it"),
+        ESTOP: Act(topic=ESTOP_REQUEST, words="stop both arms now"),
+        "reset": Act(service=ESTOP_RESET, words="end the emergency stop; nothing moves by it"),
         "record": Act(service=f"{episode}/start", words="begin an episode"),
         "finish": Act(service=f"{episode}/stop", words="end the episode; it waits to be judged"),
         "keep": Act(service=f"{episode}/keep", words="keep the episode as a success"),

@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 
+ESTOP_STATE = "/estop"
+"""Emergency stop of the cell: JSON with stopped, reason, instance (of the e-stop node) and resets
+(counted by it)."""
+ESTOP_REQUEST = "/estop/request"
+"""Reason of a stop, as text; whatever arrives here stops, an empty text too."""
+ESTOP_SET, ESTOP_RESET = "/estop/set", "/estop/reset"
+"""Services of the e-stop node."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Topics:

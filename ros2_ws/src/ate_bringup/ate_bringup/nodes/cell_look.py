@@ -15,6 +15,7 @@ from ate_core.json_text import UNREADABLE
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.visitor import Visitor, visit
+from ate_core.topics import ESTOP_STATE
 
 WELL = 0
 """Level of a line of the diagnostics where nothing is wrong."""
@@ -45,7 +46,7 @@ def _hear_states(cell: Cell, visitor: Visitor, state: CellState) -> None:
         }
         for topic, found in parts.items():
             hear(topics.of_arm(arm.namespace, topic), partial(found.__setitem__, side))
-    hear("/estop", partial(setattr, state, "estop"))
+    hear(ESTOP_STATE, partial(setattr, state, "estop"))
     hear(f"{topics.episode}/status", partial(setattr, state, "episode"))
     hear("/policy/status", partial(setattr, state, "policy"))
 

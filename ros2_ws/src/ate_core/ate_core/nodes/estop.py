@@ -15,11 +15,11 @@ from std_msgs.msg import String
 
 from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.qos import LATCHED_QOS
+from ate_core.topics import ESTOP_REQUEST as REQUEST_TOPIC
+from ate_core.topics import ESTOP_STATE as STATE_TOPIC
 
-STATE_TOPIC = "/estop"
-"""State: JSON with stopped, reason, instance (of the e-stop node) and resets (counted by it)."""
-REQUEST_TOPIC = "/estop/request"
-"""Reason of a stop, as text; whatever arrives here stops, an empty text too."""
+__all__ = ["REQUEST_QOS", "REQUEST_TOPIC", "STATE_TOPIC", "EstopListener"]
+
 REQUEST_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,

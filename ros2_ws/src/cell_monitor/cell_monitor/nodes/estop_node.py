@@ -24,6 +24,7 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.topics import ESTOP_RESET, ESTOP_SET
 from cell_monitor.estop_state import EstopState, parse_report
 
 PERIOD = 0.2
@@ -58,8 +59,8 @@ class EstopNode(Node):
         listen(self, String, REQUEST_TOPIC, self._take_request, REQUEST_QOS)
         for side, topic in self._status_topics.items():
             listen(self, String, topic, partial(self._take_status, side), LATCHED_QOS)
-        self.create_service(Trigger, "/estop/set", self._set)
-        self.create_service(Trigger, "/estop/reset", self._reset)
+        self.create_service(Trigger, ESTOP_SET, self._set)
+        self.create_service(Trigger, ESTOP_RESET, self._reset)
         self.create_timer(PERIOD, self._repeat)
         self.create_timer(1.0, self._diagnose)
         self._publish()

@@ -15,6 +15,7 @@ from ate_core.contract import Cell
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
+from ate_core.topics import ESTOP_RESET
 from cell_monitor.estop_state import ArmReport, Confirmation, parse_report
 
 PERIOD = 0.05
@@ -72,7 +73,7 @@ def stop(cell: Cell, reason: str, timeout: float) -> dict[str, Confirmation]:
 def reset(timeout: float) -> tuple[bool, str]:
     """Call the reset of the e-stop node; returns whether it was done, and what it says."""
     with _node() as (node, executor):
-        client = node.create_client(Trigger, "/estop/reset")
+        client = node.create_client(Trigger, ESTOP_RESET)
         deadline = time.monotonic() + timeout
         while not client.service_is_ready() and time.monotonic() < deadline:
             _spin_for(executor, PERIOD)
