@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ate_core.errors import UsageError
 from ate_core.geometry import rotation_log
 from ate_teleop.retarget import mean_pose
+from operator_devices.link_delay import LONGEST_DELAY
 
 Array = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class ClutchConfig:
     """Distance of the newest frame from the mean up to which the hand is at rest [m]."""
     still_angle: float = 0.03
     """The same for the rotation [rad]."""
-    delay_limit: float = 0.25
+    delay_limit: float = LONGEST_DELAY
     """Delay of the headset's link above which the arm is let go [s]."""
     fresh_limit: float = 0.05
     """Age of a pose above which it cannot serve as reference [s]."""

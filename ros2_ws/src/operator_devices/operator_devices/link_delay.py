@@ -9,6 +9,9 @@ that the stream had from its beginning cannot be seen.
 import statistics
 from itertools import pairwise
 
+LONGEST_DELAY = 0.25
+"""Delay from which a stream is of no use [s]: the clutch lets go and its reader opens it anew. One
+limit for both, so that no delay keeps a clutch open for ever."""
 BLOCK = 0.5
 """Time over which arrivals are compared with the sender's rate [s]."""
 TOLERANCE = 0.02

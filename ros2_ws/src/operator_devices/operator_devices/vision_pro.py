@@ -24,6 +24,7 @@ from operator_devices.hand_pose import (
     HandTracker,
     TrackingConfig,
 )
+from operator_devices.link_delay import LONGEST_DELAY
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class VisionProConfig:
     """Time a new connection has to bring its first message [s]."""
     reconnect_pause: float = 0.2
     """Fixed pause between two connections [s]."""
-    delay_limit: float = 0.25
+    delay_limit: float = LONGEST_DELAY
     """Delay of the link above which the connection is given up: a new one has no queue [s]."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """When the hand counts as tracked."""
