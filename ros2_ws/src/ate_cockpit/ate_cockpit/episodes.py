@@ -11,7 +11,7 @@ NEWEST = 20
 
 
 def list_episodes(output: Path | None) -> list[dict[str, object]]:
-    """Name, outcome, age of the newest episodes, newest first; none where there is no folder.
+    """Name and outcome of the newest episodes, newest first; none where there is no folder.
 
     Args:
         output: folder of the recorder; on another machine it is not there.

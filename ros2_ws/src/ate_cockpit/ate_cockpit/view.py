@@ -36,6 +36,10 @@ class Stream:
         """Count a message at a monotonic time [s]."""
         self._times.append(now)
 
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing came for a while, or ever."""
+        return not self._times or now - self._times[-1] > SILENT
+
     def document(self, now: float) -> Document:
         """Rate [Hz] and age [s]; an age of None: nothing came yet."""
         while self._times and now - self._times[0] > RATE_WINDOW and len(self._times) > 1:
@@ -47,7 +51,7 @@ class Stream:
         return {
             "rate": round(count / RATE_WINDOW, 1),
             "age": round(age, 2),
-            "silent": age > SILENT,
+            "silent": self.is_silent(now),
         }
 
 
@@ -71,8 +75,6 @@ class ArmView:
     """Joints (n,) [rad]."""
     commanded: Array | None = None
     """Joint targets (n,) [rad]."""
-    commanded_at: float = -math.inf
-    """When they came [s]."""
     opening: float | None = None
     """Opening ratio of the gripper."""
     force: float | None = None
@@ -102,10 +104,6 @@ class CellView:
         self.arms = {side: ArmView() for side in cell.arms}
         """Side -> the newest of it; change it under `changing`."""
         self._pictures = {role: Picture() for role in cell.cameras}
-        self._limits = {
-            side: [[float(value) for value in row] for row in (arm.joint_lower, arm.joint_upper)]
-            for side, arm in cell.arms.items()
-        }
         self._operators: dict[str, str] = {
             operator.arm: name for name, operator in cell.operators.items()
         }
@@ -138,9 +136,8 @@ class CellView:
     def take_command(self, side: str, q: Sequence[float], now: float) -> None:
         """Take joint targets [rad] in the order of the cell."""
         with self._lock:
-            arm = self.arms[side]
-            arm.commanded, arm.commanded_at = np.array(q, dtype=np.float64), now
-            arm.commands.hear(now)
+            self.arms[side].commanded = np.array(q, dtype=np.float64)
+            self.arms[side].commands.hear(now)
 
     def take_opening(self, side: str, opening: float) -> None:
         """Take the measured opening of a gripper [ratio]."""
@@ -215,7 +212,7 @@ class CellView:
             return {
                 side: arm.measured.copy()
                 for side, arm in self.arms.items()
-                if arm.measured is not None and not arm.states.document(now)["silent"]
+                if arm.measured is not None and not arm.states.is_silent(now)
             }
 
     def targets(self, now: float) -> dict[str, Array]:
@@ -224,14 +221,14 @@ class CellView:
             return {
                 side: arm.commanded.copy()
                 for side, arm in self.arms.items()
-                if arm.commanded is not None and now - arm.commanded_at <= SILENT
+                if arm.commanded is not None and not arm.commands.is_silent(now)
             }
 
     def document(self, now: float) -> Document:
         """Everything but pictures and drawings, as JSON would have it."""
         with self._lock:
             return {
-                "estop": {**self._estop, "heard": not self._estop_stream.document(now)["silent"]},
+                "estop": {**self._estop, "heard": not self._estop_stream.is_silent(now)},
                 "episode": dict(self._episode),
                 "card": self._card.document(now),
                 "policy": dict(self._policy),
@@ -245,8 +242,6 @@ class CellView:
 
     def _arm(self, side: str, arm: ArmView, now: float) -> Document:
         return {
-            "joints": _rounded(arm.measured),
-            "limits": self._limits[side],
             "opening": arm.opening,
             "force": None if arm.force is None else round(arm.force, 1),
             "status": arm.arm,
@@ -255,10 +250,6 @@ class CellView:
             "states": arm.states.document(now),
             "commands": arm.commands.document(now),
         }
-
-
-def _rounded(values: Array | None) -> list[float] | None:
-    return None if values is None else [round(float(value), 4) for value in values]
 
 
 def as_document(value: object) -> Document:
