@@ -5,7 +5,7 @@ per kind gives its nearest pair without a loop in Python.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import coal
@@ -53,23 +53,30 @@ class Near:
 class Kind:
     """All pairs of one kind and their nearest distance."""
 
-    def __init__(self, name: str, zone: Zone, solids: pin.GeometryModel) -> None:
+    def __init__(
+        self, name: str, zone: Zone, solids: pin.GeometryModel, pairs: Sequence[tuple[int, int]]
+    ) -> None:
+        """Take the solids of these pairs and no others: each has to be placed."""
         self.name = name
         self.zone = zone
-        self.labels: list[tuple[str, str]] = []
+        self._model = pin.GeometryModel()
+        objects = list(solids.geometryObjects)
+        numbers = sorted({number for pair in pairs for number in pair})
+        for number in numbers:
+            self._model.addGeometryObject(objects[number])
+        for first, second in pairs:
+            pair = pin.CollisionPair(numbers.index(first), numbers.index(second))
+            self._model.addCollisionPair(pair)
+        self._data = pin.GeometryData(self._model)
+        self._results = list(self._data.distanceResults)  # parts of the data: they follow it
+        self._joints = [(objects[a].parentJoint, objects[b].parentJoint) for a, b in pairs]
+        self.labels = [(_words(objects[a]), _words(objects[b])) for a, b in pairs]
         """Parts of each pair, in words."""
-        self._model = solids
-        self.renew()
 
     @property
     def count(self) -> int:
         """Number of pairs."""
         return len(self.labels)
-
-    def renew(self) -> None:
-        """Take the pairs that the model has now."""
-        self._data = pin.GeometryData(self._model)
-        self._results = list(self._data.distanceResults)  # parts of the data: they follow it
 
     def nearest(self, model: pin.Model, data: pin.Data) -> tuple[float, int]:
         """Smallest distance [m] at the posture that ``data`` holds, and its pair."""
@@ -77,17 +84,10 @@ class Kind:
         index = pin.computeDistances(self._model, self._data)
         return self._results[index].min_distance, index
 
-    def direction(self, pair: int) -> tuple[int, int, Array, Array, Array]:
-        """Joints of both parts of a pair, their nearest points, and the direction between (3,)."""
-        objects, entry = self._model.geometryObjects, self._model.collisionPairs[pair]
+    def direction(self, pair: int) -> tuple[int, int, Array, Array]:
+        """Joints of both parts of a pair, a nearest point (3,), and the direction between (3,)."""
         found = self._results[pair]
-        return (
-            objects[entry.first].parentJoint,
-            objects[entry.second].parentJoint,
-            found.getNearestPoint1(),
-            found.getNearestPoint2(),
-            found.normal,
-        )
+        return *self._joints[pair], found.getNearestPoint1(), found.normal
 
     def all(self) -> Array:
         """Distances (pairs,) [m] at the posture of the last `nearest`."""
@@ -118,6 +118,14 @@ class CellGeometry:
         for side in self.sides:
             self._add_arm(cell, side)
         self.data = self.model.createData()
+        self._jacobians = self.data.J  # a part of the data (6, n): it follows it
+        supports = [list(support) for support in self.model.supports]
+        self._moved_by = np.array(
+            [
+                [float(joint in support) for joint in range(1, self.model.njoints)]
+                for support in supports
+            ]
+        )
         self.tools: dict[str, tuple[int, Array]] = {}
         """Side -> last joint of the arm, and the grasp point (3,) in its frame [m]."""
         self._tool_places: dict[str, pin.SE3] = {}  # parts of the data: they follow `update`
@@ -156,32 +164,30 @@ class CellGeometry:
             pair: its number; its distance was measured last at ``q``.
             q: posture (n,) [rad].
         """
-        first, second, point, other_point, normal = self.kinds[kind].direction(pair)
+        first, second, point, normal = self.kinds[kind].direction(pair)
         pin.computeJointJacobians(self.model, self.data, q)
-        slope = np.zeros(self.model.nv)
-        if second != 0:
-            slope += self._along(normal, second, other_point)
-        if first != 0:
-            slope -= self._along(normal, first, point)
+        # Both nearest points lie on one line along the normal: the force on either part is one.
+        moved = self._moved_by[second] - self._moved_by[first]
+        slope: Array = moved * self._along(normal, point)
         return slope
 
     def tool_slope(self, side: str, axis: int, q: Array) -> Array:
         """Derivative (n,) of a coordinate of a grasp point by all joints [m/rad] at ``q``."""
         pin.computeJointJacobians(self.model, self.data, q)
         joint, point = self.tools[side]
-        return self._along(_AXES[axis], joint, self._tool_places[side].act(point))
+        place = self._tool_places[side].act(point)
+        slope: Array = self._moved_by[joint] * self._along(_AXES[axis], place)
+        return slope
 
-    def _along(self, direction: Array, joint: int, point: Array) -> Array:
-        """Derivative (n,) of a point of the world that moves with a joint, along a direction.
+    def _along(self, direction: Array, point: Array) -> Array:
+        """Derivative (n,) of a point of the world along a direction, were it moved by all joints.
 
         A unit force along it at the point has the torque ``J^T (n, p x n)`` on each joint, and
         does what work the point's way along it is.
         """
         (x, y, z), (a, b, c) = point.tolist(), direction.tolist()
         force = np.array([a, b, c, y * c - z * b, z * a - x * c, x * b - y * a])
-        derivative: Array = force @ pin.getJointJacobian(
-            self.model, self.data, joint, pin.ReferenceFrame.WORLD
-        )
+        derivative: Array = force @ self._jacobians
         return derivative
 
     def tool(self, side: str) -> Array:
@@ -336,14 +342,8 @@ class CellGeometry:
         changing = self._changing(pairs)
         kinds = []
         for name, entries in changing.items():
-            solids = self._solids.copy()
             zone = cell.guard.arm_arm if name == REACH else getattr(cell.guard, name)
-            kind = Kind(name, zone, solids)
-            for first, second in entries:
-                solids.addCollisionPair(pin.CollisionPair(first, second))
-                kind.labels.append((self._words(first), self._words(second)))
-            kind.renew()
-            kinds.append(kind)
+            kinds.append(Kind(name, zone, self._solids, entries))
         return kinds
 
     def _changing(
@@ -351,10 +351,7 @@ class CellGeometry:
     ) -> dict[str, list[tuple[int, int]]]:
         """Pairs without those that are at one distance, or inside each other, at every posture."""
         flat = [(name, pair) for name, entries in pairs.items() for pair in entries]
-        solids = self._solids.copy()
-        for _, pair in flat:
-            solids.addCollisionPair(pin.CollisionPair(*pair))
-        found = Kind("", Zone(stop=0.0, slow=1.0), solids)
+        found = Kind("", Zone(stop=0.0, slow=1.0), self._solids, [pair for _, pair in flat])
         rng = np.random.default_rng(0)
         rows = []
         for _ in range(_SAMPLES):
@@ -368,5 +365,7 @@ class CellGeometry:
                 changing.setdefault(name, []).append(pair)
         return changing
 
-    def _words(self, index: int) -> str:
-        return str(self._solids.geometryObjects[index].name).split(" ", 1)[1]
+
+def _words(solid: pin.GeometryObject) -> str:
+    """The part that a solid belongs to."""
+    return str(solid.name).split(" ", 1)[1]
