@@ -6,6 +6,7 @@ speed limits times the step.
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pinocchio as pin
@@ -74,12 +75,11 @@ def arm_ik_config(arm: ArmConfig, safety: SafetyConfig) -> IkConfig:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class IkResult:
+class IkResult(NamedTuple):
     """One tick's answer."""
 
     q: Array
-    """Joint target (n,) [rad]."""
+    """Joint target (n,), not to be written to [rad]."""
     position_error: float
     """Distance between target and answer [m]."""
     rotation_error: float
@@ -114,8 +114,10 @@ class ArmIK:
         self._speed = np.array(config.speed)
         self._rest = np.array(config.rest)
         self._qp = PoseQP(config.cost, joints)
-        self._velocity, self._midway = np.zeros((2, joints))
+        self._velocity, self._from_rest = self._qp.velocity, self._qp.from_rest
+        self._midway = np.zeros(joints)
         self._offset, self._twist = self._qp.error[:3], self._qp.error[3:]
+        self._rotation_weight = config.cost.rotation_weight
         self._rotated = np.empty((3, 3))
         self._box, self._floor, self._ceiling = np.empty((3, 2, joints))
         self._dt = 0.0
@@ -150,7 +152,8 @@ class ArmIK:
         jacobian = pin.computeFrameJacobian(
             self._model, self._spare_data, start + self._midway, self._tool, _AXES_OF_BASE
         )
-        answer = self._qp.solve(jacobian, start - self._rest, self._velocity, dt, box)
+        np.subtract(start, self._rest, self._from_rest)
+        answer = self._qp.solve(jacobian, dt, box)
         step, held = answer or (np.zeros_like(start), [])
         self._expect(step, dt)
         self._place(start + step)
@@ -187,25 +190,23 @@ class ArmIK:
         """Make `q` (n,) the present posture, with its tool pose."""
         pin.forwardKinematics(self._model, self._data, q)
         pin.updateFramePlacement(self._model, self._data, self._tool)
+        q.flags.writeable = False
         self._q = q
 
     def _compare(self, place: Array, turn: Array) -> None:
         """Take the error of the present pose to a place (3,) and rotation (3, 3) of the base."""
         np.subtract(self._position, place, self._offset)
         np.dot(self._rotation, turn.T, self._rotated)
-        np.multiply(pin.log3(self._rotated), self._config.cost.rotation_weight, self._twist)
+        np.multiply(pin.log3(self._rotated), self._rotation_weight, self._twist)
 
     def _report(self, held: list[int], solved: bool) -> IkResult:
         x, y, z, a, b, c = self._qp.error.tolist()
-        at_limit = [joint for joint in held if self._is_at_limit(joint)]
-        return IkResult(
-            q=self._q.copy(),
-            position_error=math.hypot(x, y, z),
-            rotation_error=math.hypot(a, b, c) / self._config.cost.rotation_weight,
-            at_limit=tuple(at_limit),
-            at_speed=tuple([joint for joint in held if joint not in at_limit]),
-            solved=solved,
-        )
+        position, rotation = math.hypot(x, y, z), math.hypot(a, b, c) / self._rotation_weight
+        if not held:
+            return IkResult(self._q, position, rotation, (), (), solved)
+        at_limit = tuple([joint for joint in held if self._is_at_limit(joint)])
+        at_speed = tuple([joint for joint in held if joint not in at_limit])
+        return IkResult(self._q, position, rotation, at_limit, at_speed, solved)
 
     def _is_at_limit(self, joint: int) -> bool:
         lower, upper = self._config.lower[joint], self._config.upper[joint]

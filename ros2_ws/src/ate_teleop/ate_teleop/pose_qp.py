@@ -73,23 +73,23 @@ class PoseQP:
         self._slope, self._squared_error = products[joints, :joints], products[joints, joints:]
         self._hessian = np.empty((joints, joints))
         self._diagonal = self._hessian.reshape(-1)[:: joints + 1]
-        self._gradient, self._term = np.empty((2, joints))
+        self._gradient = np.empty(joints)
+        terms = np.zeros((2, joints))
+        self._terms, self._shares = terms, np.empty(2)
+        self.from_rest, self.velocity = terms
+        """Way from the rest posture (n,) [rad], and velocity of the last tick (n,) [rad/s]."""
         self._no_rows = np.zeros((0, joints))
         self._no_sense = np.zeros(joints, dtype=np.int32)
 
-    def solve(
-        self, jacobian: Array, from_rest: Array, velocity: Array, dt: float, box: Array
-    ) -> Step | None:
-        """Step for the error that stands in `error`, or None when the solver fails.
+    def solve(self, jacobian: Array, dt: float, box: Array) -> Step | None:
+        """Step for what stands in `error`, `from_rest` and `velocity`; None when the solver fails.
 
         Args:
             jacobian: of the tool (6, n), along the axes of the error.
-            from_rest: way from the rest posture (n,) [rad].
-            velocity: of the last tick (n,) [rad/s].
             dt: length of the tick [s].
             box: least and largest step (2, n) [rad].
         """
-        if not self._assemble(jacobian, from_rest, velocity, dt):
+        if not self._assemble(jacobian, dt):
             return None
         lower, upper = box
         step, _, flag, info = daqp.solve(
@@ -104,9 +104,9 @@ class PoseQP:
         np.minimum(step, upper, out=step)
         return step, info["lam"].nonzero()[0].tolist()
 
-    def _assemble(self, jacobian: Array, from_rest: Array, velocity: Array, dt: float) -> bool:
+    def _assemble(self, jacobian: Array, dt: float) -> bool:
         """Write Hessian and gradient; whether the error is a number."""
-        cost, gradient, term = self._cost, self._gradient, self._term
+        cost, gradient, shares = self._cost, self._gradient, self._shares
         np.multiply(jacobian, self._weights, self._jacobian)
         np.dot(self._transposed, self._table, self._products)
         squared = self._squared_error.item()
@@ -116,10 +116,10 @@ class PoseQP:
         np.copyto(self._hessian, self._square)
         self._diagonal += cost.damping + cost.posture_weight + steadiness
         fastest = cost.posture_speed + cost.posture_pace * math.sqrt(squared) / dt
-        away = math.sqrt(from_rest.dot(from_rest))
+        away = math.sqrt(self.from_rest.dot(self.from_rest))
         speed = min(cost.posture_gain, fastest / away) if away > 0.0 else 0.0
-        np.multiply(from_rest, cost.posture_weight * speed * dt, gradient)
-        np.multiply(velocity, steadiness * cost.kept_velocity * dt, term)
-        gradient -= term
+        shares[0] = cost.posture_weight * speed * dt
+        shares[1] = -steadiness * cost.kept_velocity * dt
+        np.dot(shares, self._terms, gradient)
         gradient += self._slope
         return True
