@@ -221,7 +221,7 @@ class WorldTrace(threading.Thread):
     def is_moving(self, side: str) -> bool:
         """Whether an arm has moved well for the last 80 ms."""
         newest = self.motion(side, time.monotonic() - 0.08).speeds
-        return len(newest) > 5 and bool(newest.min() > MOVING_SPEED)
+        return len(newest) > 2 and bool(newest.min() > MOVING_SPEED)
 
 
 def lead(times: Array, joints: Array, speed: float) -> float:

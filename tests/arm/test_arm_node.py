@@ -56,7 +56,7 @@ def trajectory(*moves: float, times=(), names=NAMES) -> JointTrajectory:
 
 def test_it_is_checked_before_it_is_active_and_then_tells_all(node, peer) -> None:
     assert node.is_active
-    assert status(peer)["lifecycle"] == "active"
+    assert peer.spin_until(lambda: status(peer)["lifecycle"] == "active")
     page = (Path(__file__).parents[2] / "docs" / "topics.md").read_text()
     rows = page.split("## The status of an arm")[1].split("\n## ")[0].splitlines()
     entries = " ".join(row.split("|")[1] for row in rows if row.startswith("| `"))

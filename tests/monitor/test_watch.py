@@ -214,7 +214,7 @@ def test_only_a_process_of_the_same_launch_is_found_by_its_node(tmp_path):
     (tmp_path / "uptime").write_text("21.0 3.0\n")
     left = ["python", "-m", "x", "-r", "__node:=arm_driver", "-r", "__ns:=/left"]
     fake_process(tmp_path, 11, left, os.getppid())
-    fake_process(tmp_path, 12, left, 1)
+    fake_process(tmp_path, 12, left, os.getppid() + 1)
     fake_process(tmp_path, 13, ["python", "__node:=recorder"], os.getppid())
     found = find_sibling("/left/arm_driver", tmp_path)
     assert found.pid == 11 and found.age == pytest.approx(20.0)

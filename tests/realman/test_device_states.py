@@ -260,6 +260,9 @@ def test_arm_pressed_against_an_obstacle_resumes_without_a_jump(
     rig.be_silent()  # of the commander, as its commands went on through the stop
     enabled_at = time.monotonic()
     refusals = rig.drive(lambda t: START, 1.5)
+    if refusals[-1] and hiccups() != before:  # a busy machine stopped the arm once more
+        rig.be_silent()
+        refusals = rig.drive(lambda t: START, 1.5)
     assert refusals[-1] == ""
     assert errors(blocked) == ([], [0] * 7)
     assert largest_step(blocked, enabled_at) < 0.03

@@ -33,7 +33,7 @@ def node(controller, start_module, tmp_path: Path, runtime_dir: str) -> "subproc
 
 
 def test_node_moves_the_arm_and_ends_with_a_controlled_stop(node, peer, controller) -> None:
-    assert peer.reaches("connected", 20.0)
+    assert peer.reaches("connected", 60.0)
     assert peer.spin_until(lambda: len(peer.states) > 5)
     state = peer.states[-1]
     assert list(state.name) == NAMES
@@ -72,7 +72,7 @@ def test_node_moves_the_arm_and_ends_with_a_controlled_stop(node, peer, controll
 
 
 def test_old_command_is_dropped_by_its_stamp(node, peer, controller) -> None:
-    assert peer.reaches("connected", 20.0)
+    assert peer.reaches("connected", 60.0)
     for _ in range(10):
         peer.command(NAMES, START + 0.1 * ASIDE, age=0.3)
         peer.executor.spin_once(timeout_sec=0.05)

