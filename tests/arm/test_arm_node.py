@@ -18,7 +18,7 @@ from builtin_interfaces.msg import Duration  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
-from std_msgs.msg import Empty, String  # noqa: E402
+from std_msgs.msg import Empty, Header, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
 
@@ -370,6 +370,21 @@ def test_an_arm_whose_neighbour_is_not_heard_does_not_move_where_that_may_be(rig
     peer.drive(NAMES, lambda t: start + (path(t) - HOME), 1.0)
     assert np.abs(node._backend.q - HOME).max() > 0.2
     peer.node.destroy_timer(timer)
+
+
+def test_an_arm_holds_at_once_when_its_commander_falls_silent_on_purpose(node, peer) -> None:
+    publisher = peer.node.create_publisher(Header, "/left/arm/hold", COMMAND_QOS)
+    assert peer.spin_until(lambda: publisher.get_subscription_count() > 0)
+    peer.drive(NAMES, lambda t: HOME + 0.3 * OUT * min(t, 1.0), 0.5)
+
+    def held_by(frame: str) -> bool:
+        peer.command(NAMES, HOME + 0.16 * OUT)
+        publisher.publish(Header(stamp=peer.node.get_clock().now().to_msg(), frame_id=frame))
+        peer.spin_until(lambda: False, 0.02)
+        return any("lets it hold" in told["reason"] for told in peer.statuses)
+
+    assert not any(held_by("policy") for _ in range(10))
+    assert any(held_by("teleop") for _ in range(100))
 
 
 def test_a_commander_that_left_gives_the_arm_to_the_next(node, peer) -> None:

@@ -8,7 +8,14 @@ import pytest
 from ate_core.contract import SafetyConfig, load_cell
 from ate_core.errors import SafetyError
 from ate_core.motion_guard import GuardVerdict, MotionGuard
-from ate_core.safety import CommandVerdict, FilterOutput, FilterState, JointCommand, SafetyFilter
+from ate_core.safety import (
+    REST_TIME,
+    CommandVerdict,
+    FilterOutput,
+    FilterState,
+    JointCommand,
+    SafetyFilter,
+)
 from ate_core.stream_wall import FASTEST_JOINT, LARGEST_STEP_DEG, LONGEST_ADVANCE
 
 CONFIG = SafetyConfig()
@@ -80,6 +87,11 @@ class Cell:
             (3, CONFIG.max_joint_jerk),
         ):
             assert np.abs(np.diff(q, order, axis=0)).max() / TICK**order <= bound * (1 + 1e-6)
+
+    @property
+    def speed(self) -> float:
+        """Speed of the fastest joint in the last step [rad/s]."""
+        return float(np.abs(self.velocities()[-1]).max())
 
     def velocities(self) -> np.ndarray:
         return np.diff(np.array(self.trace), axis=0) / TICK
@@ -217,6 +229,65 @@ def test_silence_makes_the_arm_brake_and_hold_within_its_timeout() -> None:
     cell.step(10)
     assert np.array_equal(cell.trace[-1], held)
     assert np.abs(np.diff(cell.velocities(), axis=0)).max() <= 15 * TICK + 1e-9
+
+
+@pytest.mark.parametrize("rate", [20.0, 30.0, 90.0])
+@pytest.mark.parametrize("speed", [0.5, 1.0, 1.6, 2.0])
+def test_an_arm_is_at_rest_190_ms_after_the_last_command_at_any_rate_of_them(rate, speed) -> None:
+    for phase in np.linspace(0.0, 0.009, 4):
+        cell = Cell()
+        begin, due = cell.now, cell.now + phase
+        while cell.now < begin + 0.8:
+            if cell.now >= due - 1e-9:
+                ahead = np.eye(7)[0] * speed * (cell.now - begin)
+                assert cell.command(START + ahead).accepted
+                last, due = cell.now, due + 1.0 / rate
+            cell.step()
+        assert cell.speed > 0.85 * speed, "commands that come in time slow nothing"
+        while cell.speed > 0.05 or cell.now < last + 0.05:
+            cell.step()
+        assert cell.now - last <= REST_TIME + 1e-6
+        cell.check_motion()
+
+
+def test_an_arm_brakes_at_once_when_its_commander_says_that_it_falls_silent() -> None:
+    silent, told = Cell(), Cell()
+    for cell in (silent, told):
+        cell.drive(START + 0.3, 0.25)
+    told.filter.hold("teleop", told.now, told.now)
+    for cell in (silent, told):
+        cell.step(5)
+        cell.check_motion()
+    assert told.output.state is FilterState.HOLDING
+    assert "teleop lets it hold" in told.output.reason
+    assert told.speed < silent.speed - 0.2
+    assert not told.command(START, commander="policy").accepted, "the lease stays"
+    told.drive(START + 0.3, 0.5)
+    assert told.output.state is FilterState.TRACKING
+
+
+@pytest.mark.parametrize(
+    ("frame", "age", "obeyed"),
+    [
+        ("teleop#1", 0.0, True),
+        ("teleop#2", 0.0, False),
+        ("teleop", 0.0, False),
+        ("", 0.0, False),
+        ("teleop#1", 0.02, False),
+        ("teleop#1", -30.0, True),
+    ],
+)
+def test_only_the_newest_word_of_who_commands_an_arm_lets_it_hold(frame, age, obeyed) -> None:
+    cell = Cell()
+    for _ in range(20):
+        assert cell.command(START + 0.2, source="teleop#1/1").accepted
+        cell.step()
+    cell.filter.hold(frame, cell.now - age, cell.now)
+    cell.step()
+    assert (cell.output.state is FilterState.HOLDING) == obeyed
+    overtaken = cell.command(START + 0.2, source="teleop#1/1", age=0.015)
+    assert overtaken.accepted == (not obeyed or age < 0.0)
+    assert cell.command(START + 0.2, source="teleop#1/1").accepted
 
 
 def test_second_commander_is_refused_while_the_first_is_alive() -> None:

@@ -19,7 +19,7 @@ rclpy = pytest.importorskip("rclpy")
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import JointState, Joy  # noqa: E402
-from std_msgs.msg import Empty, String  # noqa: E402
+from std_msgs.msg import Empty, Header, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from ate_core.contract import load_cell, packaged_cell  # noqa: E402
@@ -47,7 +47,7 @@ class Bench:
         self.arm = cell.arms["left"]
         self.q = np.array(self.arm.home)
         self.commands, self.grips, self.joys, self.statuses, self.calls = [], [], [], [], []
-        self.stops, self.homes = [], []
+        self.stops, self.homes, self.holds = [], [], []
         self.arm_alive = True
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
@@ -59,6 +59,7 @@ class Bench:
         for name, kind, take, qos in (
             ("arm/joint_command", JointState, self._command, COMMAND_QOS),
             ("gripper/command", JointState, self.grips.append, COMMAND_QOS),
+            ("arm/hold", Header, self.holds.append, COMMAND_QOS),
             ("arm/home_hold", Empty, self.homes.append, COMMAND_QOS),
             ("operator/joy", Joy, self.joys.append, DEFAULT_QOS),
             ("operator/status", String, self._status, LATCHED_QOS),
@@ -235,6 +236,9 @@ def test_an_operator_moves_the_arm_by_hand(stand):
     count = len(bench.commands)
     bench.spin_for(0.2)
     assert len(bench.commands) <= count + 1, "commands went on after the clutch opened"
+    bench.spin_until(lambda: len(bench.holds) > 1)
+    commander = bench.commands[0].header.frame_id
+    assert {hold.frame_id for hold in bench.holds} == {commander}, "each stroke ended in a hold"
 
 
 def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):

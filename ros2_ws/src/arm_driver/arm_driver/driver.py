@@ -203,6 +203,11 @@ class ArmDriver:
         self.refused += not verdict.accepted
         return verdict
 
+    def hold(self, frame_id: str, stamp: float, now: float) -> None:
+        """Brake at once for a commander that falls silent, see `SafetyFilter.hold`."""
+        with self._motion:
+            self._filter.hold(frame_id, stamp, now)
+
     def release(self, commander: str, source: str) -> None:
         """Give the arm back for a commander that is done or gone; the arm comes to rest."""
         with self._motion:

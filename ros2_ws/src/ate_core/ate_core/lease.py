@@ -26,6 +26,12 @@ class Commander(NamedTuple):
     source: str = ""
     """Which one of its kind."""
 
+    def signs(self, frame_id: str) -> bool:
+        """Whether it is who signs its messages with a ``frame_id``."""
+        return bool(self.name) and frame_id in (
+            self.source.rpartition("/")[0], self.source or self.name,
+        )  # fmt: skip
+
     def __str__(self) -> str:
         """Name and source, for people."""
         return f"{self.name} ({self.source})" if self.source else self.name
@@ -150,6 +156,15 @@ class Lease:
     def is_over(self, now: float) -> bool:
         """Whether the holder was silent for so long that another may take it."""
         return now - self.last_accepted > LEASE_SILENCE
+
+    def is_newest(self, stamp: float) -> bool:
+        """Whether the holder made no command after a time [s]."""
+        known = self._known.get(self.holder)
+        return known is not None and stamp >= known.stamp
+
+    def silence(self, stamp: float) -> None:
+        """Take no command of the holder that was made before a time [s]."""
+        self._known[self.holder].stamp = stamp
 
     def drop(self) -> None:
         """Be free."""

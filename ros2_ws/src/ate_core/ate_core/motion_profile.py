@@ -60,6 +60,32 @@ def toward(joint: Motion, w: float, dt: float, acceleration: float, jerk: float)
     return sign * (q + t * (v + t * peak / 3.0) + (dt - t) * w), sign * w, 0.0
 
 
+def braking_time(speed: float, acceleration: float, jerk: float) -> float:
+    """Time in which a joint that moves evenly brakes to rest [s].
+
+    Args:
+        speed: at which it moves [rad/s].
+        acceleration: largest acceleration [rad/s2].
+        jerk: largest jerk [rad/s3].
+    """
+    if speed * jerk <= acceleration * acceleration:
+        return 2.0 * sqrt(speed / jerk)
+    return speed / acceleration + acceleration / jerk
+
+
+def braking_speed(time: float, acceleration: float, jerk: float) -> float:
+    """Largest even speed from which a joint brakes to rest within a time [rad/s].
+
+    Args:
+        time: that is left [s]; below 0 there is none.
+        acceleration: largest acceleration [rad/s2].
+        jerk: largest jerk [rad/s3].
+    """
+    if time * jerk <= 2.0 * acceleration:
+        return 0.25 * jerk * max(time, 0.0) ** 2
+    return acceleration * (time - acceleration / jerk)
+
+
 def rest(joint: Motion, acceleration: float, jerk: float) -> Rest:
     """Way to rest when braking begins now.
 

@@ -196,7 +196,11 @@ def read_header_stamp(data: bytes) -> int | None:
 
 def header_stamp_ns(message: Any) -> int:
     """Return the header stamp of a message [ns]."""
-    stamp = message.header.stamp
+    return time_ns(message.header.stamp)
+
+
+def time_ns(stamp: Any) -> int:
+    """Return a ROS time as a number [ns]."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 

@@ -21,6 +21,8 @@ class Topics:
     """Joint targets for one arm; the frame_id of the header names the commander."""
     joint_trajectory: str = "arm/joint_trajectory"
     """Trajectories of standard tools for one arm."""
+    hold: str = "arm/hold"
+    """A commander that falls silent says so: the arm brakes at once; frame_id as in commands."""
     home_hold: str = "arm/home_hold"
     """One message while the home button is held, every 50 ms."""
     wrench: str = "arm/wrench"

@@ -3,6 +3,7 @@
 The order is fixed: clutch, outlier gate, filter, retargeting, inverse kinematics.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import Cell
 from ate_core.hand_mapping import HandMapping, operator_mapping
+from ate_core.motion_profile import braking_time
 from ate_core.operator_buttons import GripperInput
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
@@ -46,6 +48,14 @@ POSITION_FILTER = OneEuroConfig(min_cutoff=1.5, beta=40.0, speed_cutoff=1.0)
 ROTATION_FILTER = OneEuroConfig(min_cutoff=1.0, beta=5.0, speed_cutoff=1.0)
 
 
+REST_TIME = 0.2
+"""Time from the last word of a Joy-Con after which the arm is at rest [s]."""
+LATENESS = 0.023
+"""Of it for what is no braking: ticks of operator and driver, and the way between them [s]."""
+SHORTEST_LIMIT = 0.025
+"""Age of the buttons that slows no arm [s]; they come every 15 ms."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperatorSettings:
     """Everything the controller of one operator is built from."""
@@ -80,7 +90,12 @@ class OperatorSettings:
     ended, its driver counts this operator as its commander [s]."""
     buttons_limit: float = 0.04
     """Age of the buttons above which the arm is sent nothing, and so comes to rest long before
-    they count as released; they come every 15 ms [s]."""
+    they count as released; they come every 15 ms [s]. A faster arm than brakes in time is told
+    earlier to hold."""
+    acceleration: float
+    """Largest joint acceleration, with which the arm brakes [rad/s2]."""
+    jerk: float
+    """Largest joint jerk [rad/s3]."""
     longest_step: float = 0.05
     """Time between two poses up to which the arm may go as far as its speed allows [s]."""
     command_timeout: float
@@ -93,6 +108,15 @@ class OperatorSettings:
     """Distance between commanded and measured joints above which the arm does not follow [rad]."""
     lag_time: float = 0.3
     """Time it may last before the clutch lets go [s]."""
+
+    def patience(self, speed: float) -> float:
+        """Age of the buttons at which an arm must brake to be at rest in time [s].
+
+        Args:
+            speed: of its fastest joint [rad/s].
+        """
+        braking = braking_time(speed, self.acceleration, self.jerk)
+        return max(REST_TIME - LATENESS - braking, SHORTEST_LIMIT)
 
 
 def operator_settings(cell: Cell, side: str) -> OperatorSettings:
@@ -107,6 +131,8 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
         gripper_input=operator.gripper_input,
         home_delay=LEASE_SILENCE + 0.05,
         command_timeout=cell.safety.command_timeout,
+        acceleration=cell.safety.max_joint_acceleration,
+        jerk=cell.safety.max_joint_jerk,
     )
 
 
@@ -152,6 +178,8 @@ class OperatorOutput:
 
     joint_target: Array | None
     """(n,) [rad]; None: send nothing, the arm holds."""
+    hold: bool
+    """Whether the arm is to brake at once: what moved it ended, or may have."""
     gripper: float | None
     """Opening ratio; None: send nothing, the gripper holds."""
     lamps: int
@@ -209,6 +237,8 @@ class OperatorController:
         self._unused = 0.0
         self._arm_seen = float("-inf")
         self._last_target = float("-inf")
+        self._moves = False
+        self._patience = math.inf
         self._home_spent = False
         self._stepped = float("inf")
         self._grip = GripControl(settings.gripper_input)
@@ -241,7 +271,9 @@ class OperatorController:
         now = now_ns * 1e-9
         down = buttons.held_buttons(joy)
         pressed, held = self._edges.step(down)
-        certain = joy is not None and now - joy.received_ns * 1e-9 <= self._settings.buttons_limit
+        age = math.inf if joy is None else now - joy.received_ns * 1e-9
+        overdue = age > self._patience
+        certain = age <= self._settings.buttons_limit and not overdue
         stop = down is not None and buttons.asks_stop(down)
         view, self._trouble = _view(hand, now_ns), trouble
         self._keep_time(view)
@@ -264,6 +296,7 @@ class OperatorController:
         lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
+            hold=self._holds(overdue or not engaged),
             gripper=self._grip.step(
                 None if down is None else bool(down & self._buttons.gripper),
                 0.0 if joy is None else joy.axes[1],
@@ -348,9 +381,22 @@ class OperatorController:
 
     def _solve(self, stroke: _Stroke, hand: Array, dt: float, now: float) -> IkResult:
         """Bring the tool to where the hand is (4, 4), as far as it comes in `dt` [s]."""
-        stroke.result = self._ik.step(self._retargeter.tool_pose(hand), dt)
-        self._last_target = now
-        return stroke.result
+        before = self._ik.q
+        result = stroke.result = self._ik.step(self._retargeter.tool_pose(hand), dt)
+        self._last_target, self._moves = now, True
+        self._patience = self._settings.patience(float(np.abs(result.q - before).max()) / dt)
+        return result
+
+    def _holds(self, over: bool) -> bool:
+        """Whether to tell the arm to brake, once per motion: silence alone would tell it later.
+
+        Args:
+            over: whether the clutch let go, or the buttons are too old for the arm's speed.
+        """
+        tells, self._moves = over and self._moves, self._moves and not over
+        if self._stroke is None:
+            self._patience = math.inf
+        return tells
 
     def _engage(self, measured_q: Array, frame_ns: int) -> _Stroke:
         """Begin a stroke: tie hand and tool together where both are now."""

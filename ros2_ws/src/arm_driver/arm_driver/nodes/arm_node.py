@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Empty
+from std_msgs.msg import Empty, Header
 from std_srvs.srv import Trigger
 
 from arm_driver.arm_guard import ArmGuard
@@ -42,7 +42,7 @@ from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread, offer_waiting
 from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
-from ate_core.streams import header_stamp_ns
+from ate_core.streams import header_stamp_ns, time_ns
 
 Array = NDArray[np.float64]
 
@@ -149,6 +149,7 @@ class ArmNode(DeviceNode):
                 partial(self._see_other, cell.arms[side].joint_names),
                 SENSOR_QOS,
             )
+        listen(self, Header, name(topics.hold), self._take_hold, COMMAND_QOS)
         listen(self, Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         for service, answer in (
             ("arm/enable", self._enable),
@@ -193,6 +194,11 @@ class ArmNode(DeviceNode):
             self._reports.refused(f"{sender.commander}: {refusal}", now)
             if self.is_active and self._refusals.happened(now):
                 self.get_logger().warning(refusal, throttle_duration_sec=1.0)
+
+    def _take_hold(self, message: Header) -> None:
+        age = (self.get_clock().now().nanoseconds - time_ns(message.stamp)) / 1e9
+        now = time.monotonic()
+        self._driver.hold(message.frame_id, now - age, now)
 
     def _release_departed(self) -> None:
         for source in self._sources.departed(time.monotonic()):

@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
-from std_msgs.msg import Empty, String
+from std_msgs.msg import Empty, Header, String
 
 from ate_core.contract import Cell
 from ate_core.nodes.command_source import unique_commander
@@ -54,6 +54,7 @@ class OperatorPublishers:
         self._diagnostics = make(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
         self._stop = make(String, REQUEST_TOPIC, REQUEST_QOS)
         self._stop_ns = -STOP_NS
+        self._hold = make(Header, topics.hold, COMMAND_QOS)
         self._home = make(Empty, topics.home_hold, COMMAND_QOS)
         self._wrist_ns = -1
         self._last_joy: tuple[int, JoyConState | None] = (0, None)
@@ -83,6 +84,9 @@ class OperatorPublishers:
             self._command.publish(
                 messages.joint_message(self._joint_names, target, self._commander, stamp_ns)
             )
+        elif output.hold:
+            stamp = messages.time_message(stamp_ns)
+            self._hold.publish(Header(stamp=stamp, frame_id=self._commander))
         sent_ns, sent = self._last_gripper
         due = output.gripper != sent or now_ns - sent_ns >= REFRESH_NS
         if output.gripper is not None and due:
