@@ -83,7 +83,9 @@ def declare_number(
     """
     descriptor = ParameterDescriptor(
         description=description,
-        floating_point_range=[FloatingPointRange(from_value=low, to_value=high, step=0.0)],
+        floating_point_range=[
+            FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)
+        ],
         dynamic_typing=True,  # `1` is a number, too
     )
     value = node.declare_parameter(name, default, descriptor).value
