@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +181,77 @@ def peer() -> Iterator[ArmPeer]:
     peer.executor.shutdown()
     peer.node.destroy_node()
     rclpy.try_shutdown()
+
+
+class Buttons:
+    """A Joy-Con that notes what is held."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.lamps = 0
+
+    def press(self, name: str) -> None:
+        """Hold a button."""
+        self.held.add(name)
+
+    def release(self, name: str) -> None:
+        """Let a button go."""
+        self.held.remove(name)
+
+
+class SocketHands(threading.Thread):
+    """Hands that can be led as those of the simulated cell, but whom no silence makes let go."""
+
+    def __init__(self, path: Path) -> None:
+        from ate_sim.people.led_hands import LedHands, LedHandsConfig
+        from ate_sim.people.person import Person
+
+        super().__init__(daemon=True)
+        self.buttons = {side: Buttons() for side in ("left", "right")}
+        self.people = {side: Person("right", self, b) for side, b in self.buttons.items()}
+        config = LedHandsConfig(silence=1e9)  # a busy machine is no silence here
+        self.hands, self.path, self.ended = LedHands(self.people, config), path, threading.Event()
+        self.requests: list[Mapping[str, object]] = []
+
+    def set_wrist(self, hand: str, transform: np.ndarray) -> None:
+        """The headset; what it shows is not looked at here."""
+
+    def run(self) -> None:
+        """Answer until it is ended."""
+        from ate_core.control_socket import ControlServer
+
+        with ControlServer(self.path, self._answer) as server:
+            while not self.ended.is_set():
+                server.wait(0.01)
+                self.hands.tick(time.monotonic(), 0.01)
+
+    def _answer(self, request: Mapping[str, object]) -> Mapping[str, object]:
+        self.requests.append(request)
+        return self.hands.handle(request)
+
+
+@pytest.fixture
+def hands(runtime_dir) -> Iterator[SocketHands]:
+    """Hands to lead on the socket of the simulated cell."""
+    from ate_core.contract import load_cell
+    from ate_core.hands_socket import HANDS_SOCKET
+
+    hands = SocketHands(load_cell(None, "sim").runtime_path(HANDS_SOCKET))
+    hands.start()
+    yield hands
+    hands.ended.set()
+    hands.join()
+
+
+@pytest.fixture(scope="session")
+def debugging_port() -> Iterator[str]:
+    """Of a Chromium with an empty profile, which all tests share; each has a page of its own."""
+    from benchmarks.chromium import CHROMIUM, chromium
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with chromium() as port:
+        yield port
 
 
 def pytest_collection_modifyitems(items):

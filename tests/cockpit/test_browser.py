@@ -1,5 +1,6 @@
 """The page in a real browser: every button reaches the cell, every state is seen."""
 
+import asyncio
 import io
 import time
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+PATIENCE = 60.0
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -88,6 +90,62 @@ def test_an_episode_is_recorded_finished_and_judged_by_keys_and_by_buttons(brows
         await tab.click("#label-form button")
         await asked(tab, played, "label", "s d")
         await tab.until_text("#answer", "label was done")
+
+    browse(look)
+
+
+async def held(hands, *buttons):
+    """Wait until just these buttons of the left hand are held."""
+    async with asyncio.timeout(PATIENCE):
+        while hands.buttons["left"].held != set(buttons):
+            await asyncio.sleep(0.01)
+
+
+def test_a_hand_is_led_while_its_pad_is_pressed_and_let_go_however_that_ends(
+    hands, browse, played
+):
+    left = hands.people["left"]
+
+    async def press(tab):
+        x, y = await tab.middle("#pad-left")
+        await tab.mouse("mousePressed", x, y)
+        await held(hands, "l", *grips)
+        return x, y
+
+    grips: list[str] = []
+
+    async def look(tab):
+        await tab.until_text("#pad-left", "left hand")
+        x, y = await press(tab)
+        await tab.mouse("mouseMoved", x, y - 60)
+        ahead = left.hand[1, 3] + 0.02
+        async with asyncio.timeout(PATIENCE):
+            while left.hand[1, 3] < ahead:
+                await asyncio.sleep(0.01)
+        await tab.press("g")
+        grips.append("zl")
+        await held(hands, "l", "zl")
+        await tab.mouse("mouseReleased", x, y - 60)
+        await held(hands, "zl")
+        await press(tab)
+        await tab.value("Object.defineProperty(document, 'hidden', {get: () => true})")
+        await tab.value("document.dispatchEvent(new Event('visibilitychange'))")
+        await held(hands, "zl")
+        await tab.mouse("mouseReleased", x, y)
+        await tab.click("#grip-left")
+        grips.clear()
+        await held(hands)
+        await tab.press("1")
+        await tab.key("keyDown", "c")
+        await tab.key("keyDown", "PageUp")
+        await held(hands, "l")
+        await tab.key("keyUp", "c")
+        await held(hands)
+        assert played.asked == []  # none of these keys asks for an episode
+        await tab.key("keyDown", "c")
+        await held(hands, "l")
+        await tab.press("q")  # the page is left
+        await held(hands)
 
     browse(look)
 

@@ -190,7 +190,8 @@ def test_a_port_that_is_taken_is_named_with_the_remedy(played):
     async def look():
         async with played.page() as address:
             port = int(address.rsplit(":", 1)[1].strip("/"))
-            page = server.Page(PageConfig(port=port), played.view, dict, {}, played.act)
+            config = PageConfig(port=port)
+            page = server.Page(config, played.view, dict, {}, played.act, played.hands)
             with pytest.raises(DeviceError, match=f"127.0.0.1:{port}.*another port"):
                 await page.serve(lambda _: None)
 

@@ -146,3 +146,11 @@ def test_the_answer_shows_what_the_people_see(bench):
     bench.buttons["right"].lamps = 0b0101
     answer = bench.lead(0.1)
     assert answer["right"]["lamps"] == [1, 3] and answer["left"]["lamps"] == []
+
+
+def test_a_hand_that_is_not_named_rests_and_keeps_what_it_grips(bench):
+    bench.lead(0.2, left={"buttons": ["l", "zl"], "linear": [0.1, 0.0, 0.0]})
+    bench.lead(0.2, right={"buttons": ["r"]})
+    assert bench.buttons["left"].held == {"zl"} and bench.buttons["right"].held == {"r"}
+    bench.lead(0.2)
+    assert bench.buttons["left"].held == {"zl"} and bench.buttons["right"].held == set()

@@ -3,16 +3,11 @@
 import subprocess
 import sys
 import termios
-import threading
 import time
 
 import pytest
 
-from ate_core.contract import load_cell
-from ate_core.control_socket import ControlServer
 from ate_sim.people.keys import HELP, SEQUENCES, KeyOperator, KeysConfig, is_cut, split_keys
-from ate_sim.people.led_hands import HANDS_SOCKET, LedHands, LedHandsConfig
-from ate_sim.people.person import Person
 from benchmarks.terminal import Terminal
 
 DEADLINE = 30.0
@@ -123,46 +118,6 @@ def test_the_line_tells_what_goes_on():
     operator.hear(seen(left=[2], right=[1]))
     operator.press(" ", 0.0)
     assert operator.line() == "left arm | clutch engaged | gripper open | RECORDING"
-
-
-class Buttons:
-    def __init__(self):
-        self.held, self.lamps = set(), 0
-
-    def press(self, name):
-        self.held.add(name)
-
-    def release(self, name):
-        self.held.remove(name)
-
-
-class Hands(threading.Thread):
-    """The side of the simulated cell, at a leisurely pace."""
-
-    def __init__(self, path):
-        super().__init__(daemon=True)
-        self.buttons = {side: Buttons() for side in ("left", "right")}
-        self.people = {side: Person("right", self, b) for side, b in self.buttons.items()}
-        config = LedHandsConfig(silence=5.0)  # a busy machine is no silence here
-        self.hands, self.path, self.ended = LedHands(self.people, config), path, threading.Event()
-
-    def set_wrist(self, hand, transform):
-        """The headset; what it shows is not looked at here."""
-
-    def run(self):
-        with ControlServer(self.path, self.hands.handle) as server:
-            while not self.ended.is_set():
-                server.wait(0.01)
-                self.hands.tick(time.monotonic(), 0.01)
-
-
-@pytest.fixture
-def hands(runtime_dir):
-    hands = Hands(load_cell(None, "sim").runtime_path(HANDS_SOCKET))
-    hands.start()
-    yield hands
-    hands.ended.set()
-    hands.join()
 
 
 @pytest.fixture

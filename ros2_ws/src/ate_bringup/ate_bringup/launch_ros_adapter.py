@@ -113,6 +113,6 @@ def _action(spec: ProcessSpec, restarts: Restarts, failures: _Failures) -> Execu
     )
 
 
-def _as_text(value: str | bool) -> Any:
+def _as_text(value: str | bool | int) -> Any:
     """Keep text as it is: launch_ros would read it as YAML, and `3` or `put it: down` change."""
     return ParameterValue(value, value_type=str) if isinstance(value, str) else value

@@ -18,11 +18,19 @@ HARDWARE = LaunchArgument(
     description="real devices, or sim: the emulated ones",
     choices=("real", "sim"),
 )
-COCKPIT = LaunchArgument(
-    name="cockpit",
-    default="false",
-    description="serve the page of the cell on http://127.0.0.1:8400/",
-    choices=("true", "false"),
+COCKPIT = (
+    LaunchArgument(
+        name="cockpit",
+        default="false",
+        description="serve the page of the cell on http://127.0.0.1:8400/",
+        choices=("true", "false"),
+    ),
+    LaunchArgument(
+        name="cockpit_port",
+        default="8400",
+        description="TCP port of the page; 0: one that is free, which the log names",
+        is_count=True,
+    ),
 )
 DEVICE_ARGUMENTS = (
     CELL,
@@ -38,7 +46,7 @@ DEVICE_ARGUMENTS = (
     LaunchArgument(
         name="cameras", default="true", description="run the cameras", choices=("true", "false")
     ),
-    COCKPIT,
+    *COCKPIT,
 )
 """What every launch with drivers takes."""
 EPISODE_ARGUMENTS = (
@@ -60,6 +68,7 @@ TELEOP_WORDS = (
     f"{STOP_WORDS}"
 )
 KEYS_WORDS = f"`ate teleop-keys` moves the arms and records; {STOP_WORDS}"
+PAGE_WORDS = f"the page of the cockpit moves the arms and records; {STOP_WORDS}"
 DEPLOY_WORDS = (
     "`ros2 service call /policy/start std_srvs/srv/Trigger` lets the policy move the arms; "
     f"{STOP_WORDS}"
@@ -92,7 +101,8 @@ def _dual_operator(values: Values) -> list[ProcessSpec]:
         specs.append(processes.scripted("ate_sim.people.operators", "people", values))
     specs += [*processes.operator_nodes(cell, values), processes.recorder_node(values)]
     is_led = values["hardware"] == "sim" and int(values["episodes"]) == 0
-    words = KEYS_WORDS if is_led else TELEOP_WORDS
+    led_words = PAGE_WORDS if values["cockpit"] == "true" else KEYS_WORDS
+    words = led_words if is_led else TELEOP_WORDS
     words = f"{words}; episodes go to {Path(values['output']).resolve()}"
     return processes.within_simulation(cell, processes.monitored(specs, words))
 

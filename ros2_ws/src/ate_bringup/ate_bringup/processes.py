@@ -163,7 +163,7 @@ def cockpit_node(values: Values) -> list[ProcessSpec]:
         ProcessSpec(
             name="cockpit",
             module="ate_cockpit.nodes.cockpit_node",
-            parameters=cell_parameters(values),
+            parameters={**cell_parameters(values), "port": int(values["cockpit_port"])},
             respawn=True,
             is_optional=True,
             loss="no page; the cell goes on",

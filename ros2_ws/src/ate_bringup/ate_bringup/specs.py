@@ -54,7 +54,7 @@ class ProcessSpec:
     """``package.executable`` of an installed ROS package instead of a module of ours."""
     namespace: str = ""
     """ROS namespace of a node."""
-    parameters: Mapping[str, str | bool] = field(default_factory=dict)
+    parameters: Mapping[str, str | bool | int] = field(default_factory=dict)
     """Parameters of a node."""
     remappings: Mapping[str, str] = field(default_factory=dict)
     """Name within the node -> name of the topic."""

@@ -9,7 +9,7 @@ from ate_core.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class CockpitConfig:
-    """Serve the page of a running cell until Ctrl-C; it moves nothing and delays nobody."""
+    """Serve the page of a running cell until Ctrl-C; it delays nobody."""
 
     cell: str = ""
     """cell.yaml, or the name of a packaged cell; empty: the packaged one."""

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
-from ate_cockpit.view import CellView, Document
+from ate_cockpit.hands import Hands, Leader
+from ate_cockpit.view import CellView, Document, as_document
 from ate_core.errors import DeviceError
 from ate_core.json_text import UNREADABLE, plain_text
 
@@ -37,6 +38,7 @@ FILES = {
     "/": ("index.html", "text/html"),
     "/cockpit.js": ("cockpit.js", "text/javascript"),
     "/figure.js": ("figure.js", "text/javascript"),
+    "/hands.js": ("hands.js", "text/javascript"),
     "/cockpit.css": ("cockpit.css", "text/css"),
 }
 """Path -> file of this package and its type."""
@@ -89,6 +91,7 @@ class Page:
         words: Callable[[], Document],
         setup: Document,
         act: Callable[[str, str], Awaitable[Answer]],
+        hands: Hands,
     ) -> None:
         """Prepare.
 
@@ -98,12 +101,14 @@ class Page:
             words: gives the state of the cell; called at `WORDS_RATE` while somebody looks.
             setup: what never changes, sent once to each browser.
             act: does an act by its name, with a text where it takes one; may raise `DeviceError`.
+            hands: what a browser may lead in a simulated cell.
         """
         self._config = config
         self._view = view
         self._words = words
         self._setup = setup
         self._act = act
+        self._hands = hands
         self._newest = ""
         self._told = asyncio.Condition()
         self._browsers = 0
@@ -132,7 +137,8 @@ class Page:
             except OSError as error:
                 raise DeviceError(
                     f"the cockpit cannot listen on {self._config.host}:{self._config.port}: "
-                    f"{error.strerror}; is another one running? Give another port:=..."
+                    f"{error.strerror}; is another one running? Give another port "
+                    "(cockpit_port:=... of a launch)"
                 ) from error
             port = runner.addresses[0][1]
             host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
@@ -186,7 +192,7 @@ class Page:
         )
         await socket.prepare(request)
         self._browsers += 1
-        browser = _Browser(socket, request.transport, self._view)
+        browser = _Browser(socket, request.transport, self._view, self._hands)
         tasks = [
             asyncio.create_task(self._send_words(browser)),
             asyncio.create_task(browser.send_pictures()),
@@ -214,16 +220,18 @@ class Page:
                 return
 
     async def _take(self, browser: "_Browser", text: str) -> None:
-        """Take a wish of a browser: a picture, or an act."""
+        """Take a wish of a browser: a picture, a motion of the hands, or an act."""
         try:
             wish = json.loads(text)
-            kind, name = str(wish["wish"]), str(wish["name"])
+            kind, name = str(wish["wish"]), str(wish.get("name", ""))
             text = plain_text(wish.get("text", ""))
         except UNREADABLE:
             await browser.send(_answer("", Answer(success=False, message="not understood")))
             return
         if kind == "picture" and name in self._view.roles:
             browser.want(name)
+        elif kind == "lead":
+            browser.leader.want(as_document(wish.get("sides")), wish.get("number"))
         elif kind == "act":
             browser.begin(self._do(browser, name, text))
 
@@ -244,6 +252,7 @@ class _Browser:
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         view: CellView,
+        hands: Hands,
     ) -> None:
         self._socket = socket
         self._transport = transport
@@ -252,6 +261,8 @@ class _Browser:
         self._wanted: set[str] = set()
         self._sent = dict.fromkeys(view.roles, 0)
         self._acts: set[asyncio.Task[None]] = set()
+        self.leader = Leader(hands, lambda told: self.send(json.dumps({"hands": told})))
+        """Leads the hands as this browser wants."""
 
     def want(self, role: str) -> None:
         """The picture before was drawn; the next one is wanted."""
@@ -298,7 +309,8 @@ class _Browser:
             await asyncio.sleep(max(0.0, 1.0 / PICTURE_RATE - (time.monotonic() - begin)))
 
     async def end(self) -> None:
-        """Let acts that are under way finish: what was asked is asked."""
+        """Let go of the hands, and let acts that are under way finish: what was asked is asked."""
+        await self.leader.end()
         if self._acts:
             await asyncio.wait(self._acts, timeout=1.0)
 

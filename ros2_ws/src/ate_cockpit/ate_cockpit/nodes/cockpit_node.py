@@ -27,6 +27,7 @@ from std_srvs.srv import Trigger
 from ate_cockpit.acts import ESTOP, acts_of
 from ate_cockpit.episodes import list_episodes
 from ate_cockpit.figure import CellFigure
+from ate_cockpit.hands import SimulatedHands
 from ate_cockpit.server import Answer, Page, PageConfig
 from ate_cockpit.view import CellView, Document, as_document
 from ate_core.contract import Cell
@@ -70,8 +71,14 @@ class CockpitNode(Node):
         self._listed: list[Document] = []
         self._listed_at = -math.inf
         self._listen(cell)
+        self._hands = SimulatedHands(cell)
         self._page = Page(
-            self._declare_config(), self._view, self._words, self._setup(), self._act
+            self._declare_config(),
+            self._view,
+            self._words,
+            self._setup(),
+            self._act,
+            self._hands,
         )
         self._heartbeat = Heartbeat(self, "cockpit: page", lambda: self._page.address)
         self._loop = asyncio.new_event_loop()
@@ -212,6 +219,7 @@ class CockpitNode(Node):
             "ghost": {side: self._figure.arm(side, q) for side, q in targets.items()},
             "near": self._figure.near(measured),
             "episodes": self._episodes(now),
+            "unled": self._hands.refusal(),
         }
 
     def _episodes(self, now: float) -> list[Document]:

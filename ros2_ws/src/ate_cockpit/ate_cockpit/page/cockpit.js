@@ -1,10 +1,12 @@
 // One socket to the cell: words ten times a second, pictures when the one before is drawn.
 
 import { Figure } from "/figure.js";
+import { HandPads } from "/hands.js";
 
 const byId = (id) => document.getElementById(id);
 const figure = new Figure(byId("drawing"));
 const SILENCE = 1500;  // words older than this are not shown as the present [ms]
+const pads = new HandPads(lead, (words) => say(words, false));
 let setup = null;
 let socket = null;
 let heard = 0;
@@ -28,7 +30,7 @@ function connect() {
     if (typeof event.data === "string") take(JSON.parse(event.data));
     else draw(event.data);
   };
-  socket.onclose = () => setTimeout(connect, 1000);
+  socket.onclose = () => { pads.drop(); setTimeout(connect, 1000); };
 }
 
 function take(message) {
@@ -36,23 +38,29 @@ function take(message) {
   if (message.cell) { heard = performance.now(); show(message.cell); }
   if (message.answer) {
     const { act: name, success, message: text } = message.answer;
-    const element = byId("answer");
-    element.className = success ? "good" : "bad";
-    write(element, `${name}: ${text}`);
+    say(`${name}: ${text}`, success);
   }
+  if (message.hands) pads.hear(message.hands);
+}
+
+function say(words, isGood) {
+  byId("answer").className = isGood ? "good" : "bad";
+  write(byId("answer"), words);
+}
+
+function send(wish) {
+  if (!socket || socket.readyState !== WebSocket.OPEN) return false;
+  socket.send(JSON.stringify(wish));
+  return true;
 }
 
 function ask(kind, name, text = "") {
-  if (socket && socket.readyState === WebSocket.OPEN) {
-    socket.send(JSON.stringify({ wish: kind, name, text }));
-    return true;
+  if (!send({ wish: kind, name, text }) && kind === "act") {
+    say(`${name}: not sent, the cockpit is not connected; use \`ate stop\``, false);
   }
-  if (kind === "act") {
-    byId("answer").className = "bad";
-    write(byId("answer"), `${name}: not sent, the cockpit is not connected; use \`ate stop\``);
-  }
-  return false;
 }
+
+function lead(sides, number) { return send({ wish: "lead", sides, number }); }
 
 // --- once per connection ---------------------------------------------------------------------
 
@@ -68,6 +76,17 @@ function begin(given) {
     make("dl", {}),
     make("p", { className: "reason" }),
     button(`${side}/enable`, "Enable"), button(`${side}/clear_errors`, "Clear errors"))));
+  pads.clear();
+  byId("pads").replaceChildren(...setup.sides.map((side) => {
+    const pad = make("div", { id: `pad-${side}`, className: "pad", tabIndex: 0 });
+    pad.setAttribute("aria-label", `${side} hand`);
+    pads.add(side, pad);
+    return pad;
+  }), ...setup.sides.map((side) => {
+    const grip = make("button", { id: `grip-${side}`, textContent: "gripper (g)" });
+    grip.addEventListener("click", () => { pads.wake(side, true); grip.blur(); });
+    return grip;
+  }));
   byId("episode-acts").replaceChildren(button("record", "Record (r)"),
     button("finish", "Finish (s)"), button("keep", "Keep: success (s)"),
     button("fail", "Keep: failure (f)"), button("discard", "Discard (d)"),
@@ -104,6 +123,7 @@ document.addEventListener("keydown", (event) => {
     return write(byId("headline"), "left: reload the page to look again; the cell goes on");
   }
   if (event.key === "s") return ask("act", episodeState === "pending" ? "keep" : "finish");
+  if (["1", "2"].includes(event.key)) return byId(`pad-${setup.sides[event.key - 1]}`)?.focus();
   if (KEYS[event.key]) { event.preventDefault(); ask("act", KEYS[event.key]); }
 });
 
@@ -143,6 +163,7 @@ function show(cell) {
     { className: pair.distance < pair.stop + 0.01 ? "bad" : pair.distance < pair.slow ? "warn" : "" },
     `${pair.first} – ${pair.second}: ${(1000 * pair.distance).toFixed(0)} mm`)));
   showEpisode(cell);
+  showHands(cell);
   byId("policy").hidden = !cell.policy.state;
   write(byId("policy-state"), [cell.policy.state, cell.policy.reason].filter(Boolean).join(": "));
   byId("lines").replaceChildren(...Object.entries(cell.health)
@@ -202,6 +223,19 @@ function showSide(side, arm) {
     [status.reason, status.guard, operator.reason, gripper.reason].filter(Boolean).join(" · "));
 }
 
+function showHands(cell) {
+  byId("hands").hidden = setup.hardware !== "sim";
+  byId("pads").hidden = Boolean(cell.unled);
+  write(byId("unled"), cell.unled);
+  for (const side of setup.sides) {
+    const { operator } = cell.arms[side], pad = byId(`pad-${side}`);
+    const engaged = operator.clutch === "engaged";
+    pad.classList.toggle("held", pads.pads[side].held);
+    pad.classList.toggle("engaged", engaged);
+    write(pad, `${side} hand: ${engaged ? "the arm follows" : operator.clutch || "no operator"}`);
+  }
+}
+
 function shortList(entries) {
   const more = entries.length - 4;
   return entries.slice(0, 4).join(", ") + (more > 0 ? ` and ${more} more` : "") || "none";
@@ -236,6 +270,7 @@ function showEpisode(cell) {
     ([name, stream]) => make("tr", { className: stream.gaps ? "warn" : "" },
       make("td", {}, name), make("td", {}, `${stream.rate_hz} Hz`),
       make("td", {}, `${stream.gaps} gaps`))));
+  write(byId("folder"), `episodes in ${episode.output || "the folder"}`);
   byId("episodes").replaceChildren(...cell.episodes.map((one) => make("li", {},
     `${one.name} ${one.outcome}`)));
 }

@@ -18,16 +18,13 @@ from numpy.typing import NDArray
 from ate_core.contract import SIDES, Side
 from ate_core.errors import UsageError
 from ate_core.geometry import rotation_exp, transform
+from ate_core.hands_socket import LEAD
 from ate_sim.people.performance import CLUTCH, TRIGGER
 from ate_sim.people.person import REST_POSE, Person
 from operator_devices.joycon_report import BUTTONS
 
 Array = NDArray[np.float64]
-HANDS_SOCKET = "hands.sock"
-"""File name of the socket in the runtime folder."""
 GRIP = frozenset(TRIGGER.values())
-COMMAND = "lead"
-"""The one request; see `LedHands.handle`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +83,23 @@ class LedHands:
         """Take one request, and answer with what the people see.
 
         The request names its ``source``, and for ``left`` and ``right`` what is wanted: ``linear``
-        [m/s], ``angular`` [rad/s] and ``buttons``, each of which may be missing. The answer has
+        [m/s], ``angular`` [rad/s] and ``buttons``, each of which may be missing. A hand that is
+        not named rests and goes on holding what its gripper holds. The answer has
         ``released`` (whether held buttons must be let go first) and each side's ``lamps``,
         ``buttons`` (those held) and ``hand`` (its position [m]).
 
         Raises:
             UsageError: another request, bad values, or somebody else leads.
         """
-        if request["command"] != COMMAND:
-            raise UsageError(f"unknown command {request['command']!r}; need {COMMAND!r}")
+        if request["command"] != LEAD:
+            raise UsageError(f"unknown command {request['command']!r}; need {LEAD!r}")
         source = request.get("source")
         if not isinstance(source, str) or not source:
             raise UsageError("the request names no source; give it a text that nobody else has")
-        wishes = {side: _wish(side, request.get(side, {})) for side in SIDES}
+        wishes = {
+            side: _wish(side, request[side]) if side in request else self._wishes[side].at_rest()
+            for side in SIDES
+        }
         if source != self._leader and not self._is_silent():
             raise UsageError(f"the hands are led by {self._leader}: end it first")
         if source != self._leader or self._is_silent():

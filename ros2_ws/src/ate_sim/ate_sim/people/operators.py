@@ -15,11 +15,12 @@ from ate_core.contract import SIDES, Cell, Side, load_cell
 from ate_core.control_socket import ControlServer
 from ate_core.errors import UsageError
 from ate_core.hand_mapping import operator_mapping
+from ate_core.hands_socket import HANDS_SOCKET
 from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
 from ate_sim.people.director import SimDirector
 from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
-from ate_sim.people.led_hands import HANDS_SOCKET, LedHands, LedHandsConfig
+from ate_sim.people.led_hands import LedHands, LedHandsConfig
 from ate_sim.people.person import Person
 from ate_sim.people.script import Script, wait_for
 from ate_sim.people.tremor import Tremor, TremorConfig
@@ -44,7 +45,7 @@ class OperatorsConfig:
     task: str = "pick_place"
     """Task to demonstrate."""
     episodes: int = 0
-    """Episodes to demonstrate; 0: hands that `ate teleop-keys` leads, until stopped."""
+    """Episodes to demonstrate; 0: hands that keys or the page lead, until stopped."""
     first_seed: int = 0
     """Seed of the first episode; the next ones count up."""
     difficulty: str = "normal"
@@ -79,7 +80,7 @@ def _lead(cell: Cell, people: Mapping[Side, Person], stop: threading.Event) -> i
     """Let whoever asks lead the hands, until `stop` is set."""
     hands = LedHands(people, LedHandsConfig())
     with ControlServer(cell.runtime_path(HANDS_SOCKET), hands.handle) as server:
-        LOG.info("hands rest: `ate teleop-keys` leads them")
+        LOG.info("hands rest: `ate teleop-keys` or the page leads them")
         last = time.monotonic()
         for _ in FixedRateLoop(RATE, stop):
             now = time.monotonic()

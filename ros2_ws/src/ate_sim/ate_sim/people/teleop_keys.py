@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ate_core.contract import Side, load_cell
 from ate_core.control_socket import ControlClient
 from ate_core.errors import DeviceError, NoCellError, UsageError
+from ate_core.hands_socket import HANDS_SOCKET, LEAD
 from ate_sim.people.keys import HELP, QUIT, KeyOperator, is_cut, split_keys
-from ate_sim.people.led_hands import COMMAND, HANDS_SOCKET
 
 PERIOD = 0.05
 """Time between two requests [s]; a sixth of the silence that releases everything."""
@@ -62,7 +62,7 @@ def _lead(client: ControlClient, operator: KeyOperator, source: str) -> None:
     shown = ""
     try:
         while True:
-            answer = client.call(COMMAND, source=source, **operator.wish(time.monotonic()))
+            answer = client.call(LEAD, source=source, **operator.wish(time.monotonic()))
             operator.hear(answer)
             if operator.line() != shown:
                 shown = operator.line()
@@ -79,7 +79,7 @@ def _lead(client: ControlClient, operator: KeyOperator, source: str) -> None:
 
 def _say_goodbye(client: ControlClient, operator: KeyOperator, source: str) -> None:
     try:
-        client.call(COMMAND, source=source, **operator.wish(time.monotonic()))
+        client.call(LEAD, source=source, **operator.wish(time.monotonic()))
     except DeviceError:
         return  # the cell has ended first, or somebody else leads: silence releases as well
 
