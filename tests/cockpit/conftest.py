@@ -45,7 +45,9 @@ class PlayedCell:
         now = time.monotonic()
         for side in self.cell.arms:
             self.view.take_status(side, "arm", {"state": "tracking", "reason": ""}, now)
-            self.view.take_status(side, "operator", {"clutch": "engaged", "tracked": True}, now)
+            words = f"the arm follows, let go of {side[0].upper()} to pause"
+            operator = {"clutch": "engaged", "tracked": True, "prompt": words}
+            self.view.take_status(side, "operator", operator, now)
         for number, role in enumerate(self.cell.cameras):
             self.view.take_picture(role, picture((250 - 60 * number, 40 * number, 90)), now)
         self.view.take_estop({"stopped": False, "reason": ""}, now)

@@ -25,6 +25,7 @@ def test_the_page_shows_pictures_arms_distances_and_people(browse, played, tmp_p
         await tab.until_text("#headline", "ready")
         await tab.until_text("#side-left", "engaged")
         assert "tracking" in await tab.text("#side-right")
+        await tab.until_text("#side-left .prompt", "let go of L to pause")
         assert "mm" in await tab.text("#near")
         assert "simulated cell" in await tab.text("#hardware")
         await tab.until("document.querySelector('#picture-overhead').width === 160")

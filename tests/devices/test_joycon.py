@@ -258,6 +258,22 @@ def test_a_second_emulator_of_one_serial_is_refused(
         JoyConEmulator(SERIAL, "right", stand_in).start()
 
 
+def test_lamps_flash_beside_those_that_are_lit_and_both_end(
+    controller: JoyConEmulator, open_reader: OpenReader
+) -> None:
+    reader = open_reader()
+    wait_until(lambda: reader.connected)
+    reader.set_lamps(0b0010, 0b1010)
+    wait_until(lambda: (controller.lamps, controller.flashing) == (0b0010, 0b1000))
+    reader.set_lamps(0, 0b0001)
+    wait_until(lambda: (controller.lamps, controller.flashing) == (0, 0b0001))
+    for on, flashing in ((16, 0), (0, 16), (-1, 0)):
+        with pytest.raises(ValueError, match=r"must be 0 \.\. 15"):
+            reader.set_lamps(on, flashing)
+    reader.stop()
+    wait_until(lambda: controller.flashing == 0)
+
+
 def test_a_pattern_is_felt_tone_by_tone_and_ends_although_lamps_are_written_meanwhile(
     controller: JoyConEmulator, open_reader: OpenReader
 ) -> None:

@@ -150,13 +150,13 @@ def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
         verb: SimpleNamespace(service_is_ready=lambda: True)
         for verb in ("start", "stop", "keep", "discard")
     }
-    wishes._waiting, wishes._call, wishes.is_pending = {}, calls.append, False
+    wishes._waiting, wishes._call, wishes.episode = {}, calls.append, "recording"
     wishes.changed = time.monotonic() + 60.0 - SETTLING  # the other one's press, heard just now
-    wishes.ask(Event.START_OR_STOP, recording=True)
+    wishes.ask(Event.START_OR_STOP)
     assert (calls, len(told)) == ([], 1)
-    wishes.ask(Event.DISCARD, recording=True)
+    wishes.ask(Event.DISCARD)
     wishes.changed = float("-inf")
-    wishes.ask(Event.START_OR_STOP, recording=True)
+    wishes.ask(Event.START_OR_STOP)
     assert calls == ["discard", "stop"]
 
 

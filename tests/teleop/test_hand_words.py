@@ -63,3 +63,20 @@ def test_the_status_of_an_arm_tells_trouble_and_what_is_near() -> None:
     assert news(state="tracking", reason="", guard="slowed: table").near
     assert news(state="tracking", reason="x").trouble == ""
     assert arm_news(String(data="{")) is None
+
+
+def test_an_operator_is_told_where_the_other_one_stands():
+    pytest.importorskip("rclpy")
+    from std_msgs.msg import String
+
+    from ate_teleop.nodes.news import operator_news
+
+    def news(**status: object):
+        return operator_news(String(data=json.dumps(status)))
+
+    assert news(clutch="engaged", reason="", joycon=True) == "engaged"
+    assert news(clutch="blocked", reason="hand jumped", joycon=True) == "blocked: hand jumped"
+    assert news(clutch="blocked", reason="x", frozen=True) == "frozen"
+    assert news(clutch="released", joycon=False) == "Joy-Con silent"
+    assert operator_news(String(data="[]")) is None
+    assert operator_news(String(data="{")) is None

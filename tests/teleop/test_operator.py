@@ -39,9 +39,7 @@ class Rig:
         self.random = np.random.default_rng(7)
         self.noise = 5e-5
 
-    def step(
-        self, *, live=True, joy=True, stale=False, arm=True, recording=False, estop="", held=False
-    ):
+    def step(self, *, live=True, joy=True, stale=False, arm=True, estop="", held=False):
         self.now_ns += TICK_NS
         self.heard_ns = self.heard_ns if stale else self.now_ns
         pose = self.hand.copy()
@@ -65,7 +63,7 @@ class Rig:
         )
         output = self.controller.step(
             sample, state if joy else state.released(), self.q if arm else None,
-            self.now_ns, recording, estop, held,
+            self.now_ns, estop, held,
         )  # fmt: skip
         if output.joint_target is not None:
             self.q = output.joint_target
@@ -352,7 +350,7 @@ def test_a_wish_whose_service_was_not_found_yet_is_forgotten_at_a_stop():
     wishes = WishServices.__new__(WishServices)  # without its clients
     wishes._clients = {"discard": SimpleNamespace(service_is_ready=lambda: ready[0])}
     wishes._waiting, wishes._call = {}, calls.append
-    wishes.ask(Event.DISCARD, recording=True)
+    wishes.ask(Event.DISCARD)
     wishes.forget()
     ready[0] = True
     wishes._call_found()
@@ -459,14 +457,6 @@ def test_buttons_already_down_when_the_controller_appears_do_nothing():
     rig = Rig()
     rig.held = {"home"}
     assert not any(output.go_home for output in rig.run(90))
-
-
-def test_lamps_tell_recording_and_clutch():
-    rig = Rig()
-    assert rig.step().lamps == 0b00
-    assert rig.step(recording=True).lamps == 0b01
-    rig.engage()
-    assert rig.step(recording=True).lamps == 0b11
 
 
 def test_a_target_out_of_reach_is_told_and_the_arm_stays_within_limits():
@@ -581,19 +571,19 @@ class Ticked:
                 send_stop=nothing, send_home=nothing, send_commands=send_commands,
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
-            _wishes=SimpleNamespace(ask=nothing, forget=nothing, is_pending=False),
-            _opening=None, _tell_hand=nothing,
+            _wishes=SimpleNamespace(ask=nothing, forget=nothing),
+            _opening=None, _telling=SimpleNamespace(tell=lambda status, _: status),
             _news=SimpleNamespace(own=well, other=well),
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip
 
-    def step(self, hand, joy, measured, now_ns, recording, estop, held):
+    def step(self, hand, joy, measured, now_ns, estop, held):
         self.now_ns, node = now_ns, self.node
         node._hand = SimpleNamespace(latest=lambda: hand)
-        node._joycon = SimpleNamespace(latest=lambda: joy, set_lamps=lambda _: None)
+        node._joycon = SimpleNamespace(latest=lambda: joy)
         node._feedback = SimpleNamespace(poll=lambda _: measured)
-        node._recording, node._grip_held = recording, held
+        node._grip_held = held
         node._estop = SimpleNamespace(reason=estop)
         self.tick(node, now_ns)
         return self.output

@@ -223,6 +223,8 @@ def test_an_operator_moves_the_arm_by_hand(stand):
     person = Person(cell, headset, joycon, bench)
     start = person.tool()
     assert not bench.commands, "a command was sent with the clutch open"
+    bench.spin_until(lambda: joycon.flashing == 0b0001)
+    assert bench.statuses[-1]["prompt"].startswith("hold L")
     person.engage()
     bench.spin_until(lambda: bench.commands)
     first = np.array(bench.commands[0].position)
@@ -252,6 +254,7 @@ def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):
     bench.spin_until(lambda: any(joy.buttons[BUTTONS.index("minus")] for joy in bench.joys))
     bench.episode.publish(String(data=json.dumps({"state": "recording"})))
     bench.spin_until(lambda: joycon.lamps == 0b01)
+    bench.spin_until(lambda: "up ends the episode" in bench.statuses[-1]["prompt"])
     joycon.press("capture")
     bench.spin_until(lambda: len(bench.homes) > 5)
     joycon.release("capture")
@@ -260,6 +263,18 @@ def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):
     bench.spin_for(0.3)
     assert len(bench.homes) == count, "the arm was sent home after the release"
     assert not bench.commands
+
+
+def test_an_operator_is_told_of_the_other_one_and_of_a_low_battery(stand):
+    _, _, joycon, bench, _ = stand
+    other = bench.node.create_publisher(String, "/right/operator/status", LATCHED_QOS)
+    other.publish(String(data=json.dumps({"clutch": "blocked", "reason": "hand jumped"})))
+    bench.spin_until(lambda: bench.statuses[-1]["other_operator"] == "blocked: hand jumped")
+    bench.node.destroy_publisher(other)
+    bench.spin_until(lambda: bench.statuses[-1]["other_operator"] == "away")
+    joycon.set_battery(0.25)
+    bench.spin_until(lambda: joycon.flashing == 0b1001)
+    bench.spin_until(lambda: "charge the Joy-Con" in bench.statuses[-1]["prompt"])
 
 
 def test_a_slap_on_the_thumb_buttons_stops_the_cell_and_only_a_new_press_goes_on(stand):

@@ -15,6 +15,14 @@ JOYCON_BUTTONS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Buttons that a Joy-Con of either side has."""
+BUTTON_LABELS: dict[str, str] = {
+    "l": "L", "zl": "ZL", "minus": "-", "capture": "capture", "left_stick": "the stick",
+    "up": "up", "down": "down", "left": "left", "right": "right",
+    "left_sl": "SL", "left_sr": "SR",
+    "r": "R", "zr": "ZR", "plus": "+", "home": "home", "right_stick": "the stick",
+    "x": "X", "b": "B", "y": "Y", "a": "A", "right_sl": "SL", "right_sr": "SR",
+}  # fmt: skip
+"""What people call each button."""
 THUMB_BUTTONS: dict[str, frozenset[str]] = {
     "left": frozenset({"up", "down", "left", "right"}),
     "right": frozenset({"x", "b", "y", "a"}),

@@ -27,15 +27,8 @@ from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]
 
-LAMP_RECORDING = 0b0001
-"""Lamp 1 of the Joy-Con."""
-LAMP_CLUTCH = 0b0010
-"""Lamp 2 of the Joy-Con."""
-LAMP_PENDING = 0b0100
-"""Lamp 3 of the Joy-Con: an episode waits to be kept or discarded."""
-LAMP_TROUBLE = 0b1000
-"""Lamp 4: an emergency stop, an arm that follows nobody, or a low battery."""
-
+LOW_BATTERY = 0.25
+"""Charge of a Joy-Con at which its person is told; a quarter is the last step before empty."""
 SCALE_STEP = 1.25
 """Factor of one press for a larger or smaller scale."""
 SCALES = (0.1, 3.0)
@@ -170,6 +163,15 @@ class OperatorStatus:
     """Charge of the Joy-Con, 0 empty .. 1 full, in steps of a quarter; None before it was told."""
     charging: bool = False
     """Whether it is being charged."""
+    other_operator: str = ""
+    """Where the other operator's clutch stands, and why; empty: nobody was heard."""
+    prompt: str = ""
+    """What the operator is to do next."""
+
+    @property
+    def battery_low(self) -> bool:
+        """Whether the Joy-Con should be charged."""
+        return self.battery is not None and self.battery <= LOW_BATTERY and not self.charging
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,8 +184,6 @@ class OperatorOutput:
     """Whether the arm is to brake at once: what moved it ended, or may have."""
     gripper: float | None
     """Opening ratio; None: send nothing, the gripper holds."""
-    lamps: int
-    """Lamps of the Joy-Con, bit 0 = lamp 1."""
     events: tuple[Event, ...]
     """Wishes that came up in this tick."""
     stop: bool
@@ -249,7 +249,6 @@ class OperatorController:
         joy: JoyConState | None,
         measured_q: Array | None,
         now_ns: int,
-        recording: bool = False,
         estop: str = "",
         gripper_holds: bool = False,
         opening: float | None = None,
@@ -262,7 +261,6 @@ class OperatorController:
             joy: newest state of the Joy-Con, or None.
             measured_q: (n,) fresh measured joints [rad], or None while the arm is silent.
             now_ns: monotonic time, the clock of the sample's stamps [ns].
-            recording: whether an episode is being recorded.
             estop: why the cell is stopped; empty while it is not.
             gripper_holds: whether the gripper is stopped, faulty or away and follows nobody.
             opening: that the gripper reports, where its stick leads on from it.
@@ -292,8 +290,6 @@ class OperatorController:
             self._clutch.block(f"this operator's process stood still for {gap * 1e3:.0f} ms")
         result = self._follow(view, measured_q if certain else None, now)
         barred = stalled or stop or bool(estop) or self._frozen or measured_q is None
-        engaged = self._clutch.state is ClutchState.ENGAGED
-        lamps = (LAMP_RECORDING if recording else 0) | (LAMP_CLUTCH if engaged else 0)
         return OperatorOutput(
             joint_target=None if result is None else result.q,
             hold=self._holds(overdue or not engaged),
@@ -305,7 +301,6 @@ class OperatorController:
                 measured=opening,
                 dt=max(gap, 0.0),
             ),
-            lamps=lamps,
             events=tuple(event for event in events if event not in OWN_EVENTS),
             stop=stop,
             go_home=self._goes_home(held, down, barred, now) and certain,

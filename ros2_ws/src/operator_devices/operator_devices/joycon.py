@@ -143,12 +143,19 @@ class JoyConReader:
     def _name(self) -> str:
         return f"{PRODUCT_NAMES[self._config.side]} {self._config.serial}"
 
-    def set_lamps(self, mask: int) -> None:
-        """Asks for these player lamps, lamp 1 = bit 0; written soon by the one writing thread."""
-        if not 0 <= mask <= 0xF:
-            raise ValueError(f"lamp mask is {mask}; it must be 0 .. 15")
-        if mask != self._lamps:
-            self._lamps = mask
+    def set_lamps(self, on: int, flashing: int = 0) -> None:
+        """Asks for these player lamps, lamp 1 = bit 0; written soon by the one writing thread.
+
+        Args:
+            on: lamps that are lit.
+            flashing: lamps that flash; one that is also lit, is lit.
+        """
+        for name, mask in (("on", on), ("flashing", flashing)):
+            if not 0 <= mask <= 0xF:
+                raise ValueError(f"mask of lamps {name} is {mask}; it must be 0 .. 15")
+        lamps = on | flashing << 4
+        if lamps != self._lamps:
+            self._lamps = lamps
             self._wake.set()
 
     def rumble(self, pattern: Pattern) -> None:
@@ -202,7 +209,7 @@ class JoyConReader:
                 raise self._lost
             if written != self._lamps or time.monotonic() >= due:
                 written, due = self._lamps, time.monotonic() + self._config.lamp_period
-                device.set_player_lamp_on(written)
+                device.set_player_lamp(written)
             with self._lock:
                 wanted, self._wanted = self._wanted, ()
             if wanted:
@@ -216,7 +223,7 @@ class JoyConReader:
             self._wake.wait(timeout=0.025 if player.is_playing else 0.1)
             self._wake.clear()
         device.send_rumble(encode(SILENT))
-        device.set_player_lamp_on(0)
+        device.set_player_lamp(0)
 
     def _take(self, report: bytes, received_ns: int) -> None:
         device = self._device

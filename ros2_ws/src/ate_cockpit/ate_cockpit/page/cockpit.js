@@ -73,6 +73,7 @@ function begin(given) {
   byId("sides").replaceChildren(...setup.sides.map((side) => make("article",
     { id: `side-${side}`, className: "side" },
     make("h2", { textContent: side }),
+    make("p", { className: "prompt" }),
     make("dl", {}),
     make("p", { className: "reason" }),
     button(`${side}/enable`, "Enable"), button(`${side}/clear_errors`, "Clear errors"))));
@@ -215,10 +216,12 @@ function showSide(side, arm) {
       : ` ${(100 * arm.opening).toFixed(0)} %`}`, level(gripper.state)],
     ["operator", operator.clutch || "nobody", operator.clutch === "engaged" ? "good" : ""],
     ["hand", operator.tracked ? "seen" : "not seen"],
-    ["Joy-Con", operator.joycon ? "well" : "silent"],
+    ["Joy-Con", !operator.joycon ? "silent" : operator.battery_low ? "battery low" : "well",
+      operator.battery_low ? "warn" : ""],
     ["reach", operator.out_of_reach ? "out of reach" : "within",
       operator.out_of_reach ? "warn" : ""],
   ]);
+  write(article.querySelector(".prompt"), operator.prompt || "");
   write(article.querySelector(".reason"),
     [status.reason, status.guard, operator.reason, gripper.reason].filter(Boolean).join(" · "));
 }

@@ -88,28 +88,22 @@ def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) ->
                 "link_delay": status.link_delay,
                 "battery": status.battery,
                 "charging": status.charging,
+                "battery_low": status.battery_low,
+                "other_operator": status.other_operator,
+                "prompt": status.prompt,
                 "devices": list(devices),
             }
         )
     )
 
 
-def is_recording(message: String) -> bool:
-    """Whether an episode status says that one is being recorded."""
-    return _state_of(message) == "recording"
-
-
-def is_pending(message: String) -> bool:
-    """Whether an episode status says that one waits to be kept or discarded."""
-    return _state_of(message) == "pending"
-
-
 def is_held(message: String) -> bool:
     """Whether a gripper's status says that it follows nobody, and will wait for a new press."""
-    return _state_of(message) in ("stopped", "fault", "not_ready", "disconnected")
+    return state_of(message) in ("stopped", "fault", "not_ready", "disconnected")
 
 
-def _state_of(message: String) -> str:
+def state_of(message: String) -> str:
+    """What a status gives as its state; empty where it is not readable."""
     try:
         status = json.loads(message.data)
     except UNREADABLE:

@@ -37,18 +37,60 @@ def arm_news(message: String) -> ArmNews | None:
     return ArmNews(trouble=trouble, near=bool(guard))
 
 
-class News:
-    """Newest news of the own arm, of the other operator's, and of the episodes."""
+def operator_news(message: String) -> str | None:
+    """Where a clutch stands and why, by the status of its operator; None: not readable."""
+    try:
+        status = json.loads(message.data)
+        clutch, reason = str(status["clutch"]), str(status.get("reason", ""))
+        frozen, joycon = bool(status.get("frozen")), bool(status.get("joycon", True))
+    except (*UNREADABLE, KeyError, AttributeError, TypeError):
+        return None
+    if not joycon:
+        return "Joy-Con silent"
+    if frozen:
+        return "frozen"
+    return f"{clutch}: {reason}" if reason else clutch
 
-    def __init__(self, node: Node, cell: Cell, arm: str) -> None:
-        """Listen; `arm` is the side of the own one."""
+
+AWAY = "away"
+"""What is said of an operator whose process has gone: its last status says nothing any more."""
+
+
+class News:
+    """Newest news of the own arm, of the other operator and their arm, and of the episodes."""
+
+    def __init__(self, node: Node, cell: Cell, operator: str) -> None:
+        """Listen; `operator` is the own entry in the cell."""
         self.own = self.other = ArmNews()
+        self.other_operator = ""
         self.kept = self.discarded = 0
-        topics = cell.topics
+        topics, arm = cell.topics, cell.operators[operator].arm
         for side, one in cell.arms.items():
             own = side == arm
             name = topics.arm_status if own else topics.of_arm(one.namespace, topics.arm_status)
             listen(node, String, name, self._take_own if own else self._take_other, LATCHED_QOS)
+        self._subscriptions = [
+            listen(
+                node,
+                String,
+                topics.of_arm(cell.arms[one.arm].namespace, topics.operator_status),
+                self._take_operator,
+                LATCHED_QOS,
+            )
+            for name, one in cell.operators.items()
+            if name != operator
+        ]
+
+    def look_for_other(self) -> None:
+        """Notice that the process of the other operator has gone."""
+        if self.other_operator and not any(
+            subscription.get_publisher_count() for subscription in self._subscriptions
+        ):
+            self.other_operator = AWAY
+
+    def _take_operator(self, message: String) -> None:
+        news = operator_news(message)
+        self.other_operator = self.other_operator if news is None else news
 
     def _take_own(self, message: String) -> None:
         self.own = arm_news(message) or self.own

@@ -18,26 +18,21 @@ from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.priority import CONTROL
-from ate_teleop.hand_words import HandWords, Senses
 from ate_teleop.nodes.feedback import ArmFeedback
-from ate_teleop.nodes.messages import is_held, is_pending, is_recording, ordered_positions
+from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
-from ate_teleop.nodes.publishers import OperatorPublishers, is_low
+from ate_teleop.nodes.publishers import OperatorPublishers
 from ate_teleop.nodes.sources import (
     ButtonSource,
     HandSource,
     make_button_source,
     make_hand_source,
 )
+from ate_teleop.nodes.telling import Telling
 from ate_teleop.nodes.wishes import WishServices
-from ate_teleop.operator import (
-    LAMP_PENDING,
-    LAMP_TROUBLE,
-    OperatorController,
-    OperatorOutput,
-    operator_settings,
-)
+from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.prompts import button_names
 
 LOGGED_TICKS = 20_000
 """Periods kept for the sentence at the end; four minutes at 90 Hz."""
@@ -74,11 +69,14 @@ class OperatorNode(Node):
         )
         self._publish = OperatorPublishers(self, cell, side)
         self._wishes = WishServices(self, topics.episode)
-        self._news = News(self, cell, operator.arm)
-        self._words = HandWords()
-        self._recording = False
+        self._news = News(self, cell, side)
         self._grip_held = False
         self._estop = EstopListener(self, self._tell_stop)
+        self._telling = Telling(
+            self._joycon, self._news, self._wishes, self._estop,
+            number=1 + list(cell.operators).index(side),
+            buttons=button_names(operator.joycon_side, operator.buttons),
+        )  # fmt: skip
         self._opening: float | None = None
         self._gripper_joint = (f"{side}_gripper",)
         if operator.gripper_input == "stick":  # it leads on from where the gripper is
@@ -105,11 +103,7 @@ class OperatorNode(Node):
 
     def _take_episode(self, message: String) -> None:
         self._news.take_episode(message)
-        pending, recording = is_pending(message), is_recording(message)
-        if (pending, recording) != (self._wishes.is_pending, self._recording):
-            self._wishes.changed = time.monotonic()
-        self._wishes.is_pending = pending  # first: one of the lamps is always lit
-        self._recording = recording
+        self._wishes.take_episode(state_of(message), time.monotonic())
 
     def _take_opening(self, message: JointState) -> None:
         positions = ordered_positions(message, self._gripper_joint)
@@ -136,8 +130,8 @@ class OperatorNode(Node):
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
         output = self._controller.step(
-            hand, joy, measured_q, now_ns, self._recording, self._estop.reason, self._grip_held,
-            self._opening, (self._news.own.trouble, self._news.other.trouble),
+            hand, joy, measured_q, now_ns, self._estop.reason, self._grip_held, self._opening,
+            (self._news.own.trouble, self._news.other.trouble),
         )  # fmt: skip
         self._publish.send_stop(output.stop, now_ns)
         self._publish.send_home(output.go_home)
@@ -145,30 +139,12 @@ class OperatorNode(Node):
         self._publish.send_commands(output, now_ns, stamp_ns)
         self._publish.send_hand(hand, now_ns, stamp_ns)
         self._publish.send_joy(joy, now_ns, stamp_ns)
-        self._publish.send_status(output.status, self._devices(), now_ns)
-        self._tell_hand(output, now_ns * 1e-9)
+        status = self._telling.tell(output.status, now_ns * 1e-9)
+        self._publish.send_status(status, self._devices(), now_ns)
         if output.stop or self._estop.reason:
             self._wishes.forget()
         for event in output.events:
-            self._wishes.ask(event, self._recording)
-
-    def _tell_hand(self, output: OperatorOutput, now: float) -> None:
-        """Light the lamps and let the hand feel what has happened."""
-        news, status = self._news, output.status
-        trouble = news.own.trouble or news.other.trouble or self._estop.reason
-        lamps = output.lamps | (LAMP_PENDING if self._wishes.is_pending else 0)
-        self._joycon.set_lamps(lamps | (LAMP_TROUBLE if trouble or is_low(status) else 0))
-        senses = Senses(
-            clutch=status.clutch,
-            beyond=status.beyond,
-            near=news.own.near,
-            other_stopped=bool(news.other.trouble),
-            kept=news.kept,
-            discarded=news.discarded,
-            refused=self._wishes.refused,
-        )
-        if pattern := self._words.step(senses, now):
-            self._joycon.rumble(pattern)
+            self._wishes.ask(event)
 
     def _devices(self) -> tuple[str, str]:
         return self._hand.status, self._joycon.status
@@ -176,6 +152,7 @@ class OperatorNode(Node):
     def _diagnose(self) -> None:
         if self._failure is not None:
             raise self._failure
+        self._news.look_for_other()
         self._publish.send_diagnostics(self._devices(), self.get_clock().now().nanoseconds)
 
 

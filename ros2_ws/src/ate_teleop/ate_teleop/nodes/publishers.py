@@ -26,15 +26,6 @@ REFRESH_NS = 30_000_000
 STOP_NS = 50_000_000
 """Repetition of the request for an emergency stop while its buttons are held [ns]."""
 
-LOW_BATTERY = 0.25
-"""Charge of a Joy-Con at which its person is told; a quarter is the last step before empty."""
-
-
-def is_low(status: OperatorStatus) -> bool:
-    """Whether the Joy-Con should be charged."""
-    battery = status.battery
-    return battery is not None and battery <= LOW_BATTERY and not status.charging
-
 
 class OperatorPublishers:
     """Publishes commands every tick, inputs when they are new, states when they change."""
@@ -133,7 +124,7 @@ class OperatorPublishers:
             return
         hand, joycon = devices
         trouble = status.reason or ("target out of reach" if status.out_of_reach else "")
-        low = is_low(status)
+        low = status.battery_low
         name = f"{self._side} operator"
         lines = [
             messages.diagnostic(

@@ -42,8 +42,8 @@ class ButtonSource(Protocol):
     def latest(self) -> JoyConState | None:
         """Newest state."""
 
-    def set_lamps(self, mask: int) -> None:
-        """Light lamp 1 = bit 0 and so on; returns at once."""
+    def set_lamps(self, on: int, flashing: int = 0) -> None:
+        """Light lamp 1 = bit 0 and so on, and let others flash; returns at once."""
 
     def rumble(self, pattern: Pattern) -> None:
         """Play a pattern in the hand; returns at once."""

@@ -25,8 +25,8 @@ class WishServices:
         self._logger = node.get_logger()
         names = {verb: f"{episode_prefix}/{verb}" for verb in VERBS}
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
-        self.is_pending = False
-        """Whether an episode waits to be kept or discarded."""
+        self.episode = ""
+        """``idle``, ``recording`` or ``pending``; empty: no recorder was heard."""
         self.refused = 0
         """Requests that were refused so far."""
         self.changed = float("-inf")
@@ -34,14 +34,20 @@ class WishServices:
         self._waiting: dict[str, float] = {}
         node.create_timer(0.1, self._call_found)
 
-    def ask(self, event: Event, recording: bool) -> None:
+    def take_episode(self, state: str, now: float) -> None:
+        """Take the state of the episode at a monotonic time [s]."""
+        if state != self.episode:
+            self.changed = now
+        self.episode = state
+
+    def ask(self, event: Event) -> None:
         """Send the request that an event stands for; returns at once."""
         verb = event.value
         if event is Event.START_OR_STOP:
             if time.monotonic() - self.changed < SETTLING:
                 self._logger.info("record button: somebody pressed it just before, ignored")
                 return
-            verb = "stop" if recording else "keep" if self.is_pending else "start"
+            verb = {"recording": "stop", "pending": "keep"}.get(self.episode, "start")
         if self._clients[verb].service_is_ready():
             self._call(verb)
         else:

@@ -1,0 +1,87 @@
+"""What an operator is to do next, in words, with the buttons of their own Joy-Con."""
+
+from collections.abc import Iterator, Mapping
+
+from ate_core.operator_buttons import BUTTON_LABELS, operator_buttons
+from ate_teleop.clutch import ClutchState
+from ate_teleop.operator import OperatorStatus
+
+
+def button_names(side: str, changes: Mapping[str, str]) -> dict[str, str]:
+    """Action -> what people call its button on a Joy-Con of a side; none for one without."""
+    return {
+        action: BUTTON_LABELS[button] for action, button in operator_buttons(side, changes).items()
+    }
+
+
+def prompt(buttons: Mapping[str, str], status: OperatorStatus, episode: str, estop: str) -> str:
+    """The next thing to do, what matters most first; then what else one should know.
+
+    Args:
+        buttons: action -> name of its button.
+        status: where operator, devices and arms stand.
+        episode: ``idle``, ``recording`` or ``pending``; anything else: no recorder is heard.
+        estop: why the cell is stopped; empty while it is not.
+    """
+    first = _needed(buttons, status, estop) or _wanted(buttons, status, episode)
+    return "; ".join([first, *_besides(status)])
+
+
+def _needed(buttons: Mapping[str, str], status: OperatorStatus, estop: str) -> str:
+    """What must be done before the arm follows; empty: nothing."""
+    clutch = buttons["clutch"]
+    if estop:
+        return f"emergency stop: reset it with 'ate stop --reset', then hold {clutch} anew"
+    if not status.joycon:
+        return "press a button of the Joy-Con: it is silent"
+    if status.arm_trouble:
+        return f"look at your arm: {status.arm_trouble}"
+    if not status.arm:
+        return "look at your arm: it does not report its joints"
+    if status.frozen:
+        return f"press {buttons.get('freeze', 'freeze')} to end the freeze, then hold {clutch}"
+    if status.clutch is ClutchState.BLOCKED:
+        return f"let go of {clutch}, then hold it again: {status.reason}"
+    if status.clutch is ClutchState.ENGAGING:
+        return f"keep your hand still: {status.reason or 'the clutch engages'}"
+    if status.out_of_reach:
+        return "bring your hand back: the arm cannot go further"
+    return ""
+
+
+def _wanted(buttons: Mapping[str, str], status: OperatorStatus, episode: str) -> str:
+    """What may be done while all is well."""
+    if episode == "pending":
+        return f"judge the episode: {_choices(buttons, 'pending')}"
+    clutch, choices = buttons["clutch"], _choices(buttons, episode)
+    if status.clutch is ClutchState.ENGAGED:
+        moves = f"the arm follows, let go of {clutch} to pause"
+    elif not status.tracked:
+        moves = "raise your hand into the view of the headset"
+    else:
+        moves = f"hold {clutch}, and the arm follows your hand"
+    return f"{moves}; {choices}" if choices else moves
+
+
+def _choices(buttons: Mapping[str, str], episode: str) -> str:
+    """What the buttons do with the episode as it stands."""
+    meanings = {
+        "idle": {"record": "starts an episode"},
+        "recording": {"record": "ends the episode", "discard": "discards it"},
+        "pending": {
+            "record": "keeps it",
+            "fail": "keeps it as a failure",
+            "discard": "discards it",
+        },
+    }.get(episode, {})
+    return ", ".join(
+        f"{buttons[action]} {meaning}" for action, meaning in meanings.items() if action in buttons
+    )
+
+
+def _besides(status: OperatorStatus) -> Iterator[str]:
+    """What else one should know."""
+    if status.battery_low:
+        yield "charge the Joy-Con: its battery is low"
+    if status.other_trouble:
+        yield f"the other arm is {status.other_trouble}"

@@ -1,0 +1,114 @@
+"""What an operator sees: the next thing to do in words, and the lamps of the Joy-Con."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from ate_teleop.clutch import ClutchState
+from ate_teleop.lamps import lamps
+from ate_teleop.operator import OperatorStatus
+from ate_teleop.prompts import button_names, prompt
+
+BUTTONS = {side: button_names(side, {}) for side in ("left", "right")}
+WELL = OperatorStatus(
+    clutch=ClutchState.RELEASED,
+    reason="",
+    tracked=True,
+    joycon=True,
+    arm=True,
+    out_of_reach=False,
+    limits=(),
+)
+TOLD = {
+    "hold R, and the arm follows your hand": ({}, "", ""),
+    "hold R, and the arm follows your hand; + starts an episode": ({}, "idle", ""),
+    "the arm follows, let go of R to pause; + ends the episode, A discards it": (
+        {"clutch": ClutchState.ENGAGED}, "recording", "",
+    ),
+    "judge the episode: + keeps it, B keeps it as a failure, A discards it": ({}, "pending", ""),
+    "raise your hand into the view of the headset": ({"tracked": False}, "", ""),
+    "keep your hand still: the clutch engages": ({"clutch": ClutchState.ENGAGING}, "idle", ""),
+    "keep your hand still: hand not tracked": (
+        {"clutch": ClutchState.ENGAGING, "reason": "hand not tracked"}, "idle", "",
+    ),
+    "let go of R, then hold it again: hand jumped": (
+        {"clutch": ClutchState.BLOCKED, "reason": "hand jumped"}, "recording", "",
+    ),
+    "bring your hand back: the arm cannot go further": (
+        {"clutch": ClutchState.ENGAGED, "out_of_reach": True}, "recording", "",
+    ),
+    "press the stick to end the freeze, then hold R": ({"frozen": True}, "idle", ""),
+    "press a button of the Joy-Con: it is silent": ({"joycon": False, "arm": False}, "idle", ""),
+    "look at your arm: stopped: call arm/enable": (
+        {"arm_trouble": "stopped: call arm/enable"}, "idle", "",
+    ),
+    "look at your arm: it does not report its joints": ({"arm": False}, "idle", ""),
+    "emergency stop: reset it with 'ate stop --reset', then hold R anew": (
+        {"joycon": False}, "idle", "slap",
+    ),
+    "hold R, and the arm follows your hand; charge the Joy-Con: its battery is low": (
+        {"battery": 0.25}, "", "",
+    ),
+    "hold R, and the arm follows your hand; the other arm is fault: joint 3": (
+        {"other_trouble": "fault: joint 3"}, "", "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", TOLD)
+def test_the_prompt_says_what_matters_most_first(words):
+    changes, episode, estop = TOLD[words]
+    assert prompt(BUTTONS["right"], replace(WELL, **changes), episode, estop) == words
+
+
+def test_the_prompt_names_the_buttons_of_ones_own_joycon():
+    pending = prompt(BUTTONS["left"], WELL, "pending", "")
+    assert pending == "judge the episode: up keeps it, down keeps it as a failure, - discards it"
+    own = button_names("right", {"record": "x", "discard": ""})
+    pending = prompt(own, WELL, "pending", "")
+    assert pending == "judge the episode: X keeps it, B keeps it as a failure"
+
+
+@pytest.mark.parametrize("side", BUTTONS)
+def test_every_state_has_a_prompt_without_a_gap(side):
+    flags = ("tracked", "joycon", "arm", "out_of_reach", "frozen", "charging")
+    for clutch, episode, estop in product(
+        ClutchState, ("", "idle", "recording", "pending", "?"), ("", "slap")
+    ):
+        for values in product((False, True), repeat=len(flags)):
+            changes = dict(zip(flags, values, strict=True))
+            words = prompt(
+                BUTTONS[side],
+                replace(WELL, clutch=clutch, reason="why", battery=0.0, **changes),
+                episode,
+                estop,
+            )
+            assert words and "  " not in words and not words.endswith((":", ";", " ")), words
+
+
+def test_lamps_tell_each_thing_on_its_own():
+    states = ("recording", "engaged", "pending", "trouble")
+    for bit, state in enumerate(states):
+        assert lamps(1, **{state: True}).on == 1 << bit
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_joycon_at_rest_flashes_its_operators_number(number):
+    assert lamps(number) == (0, number)
+    assert lamps(number, pending=True) == (0b0100, number)
+    assert lamps(number, recording=True) == (0b0001, 0)
+    assert lamps(number, engaged=True) == (0b0010, 0)
+
+
+def test_a_low_battery_flashes_unless_there_is_worse_to_tell():
+    assert lamps(1, engaged=True, battery_low=True) == (0b0010, 0b1000)
+    assert lamps(1, engaged=True, battery_low=True, trouble=True) == (0b1010, 0)
+
+
+@pytest.mark.parametrize(
+    ("battery", "charging", "low"),
+    [(None, False, False), (0.5, False, False), (0.25, False, True), (0.0, True, False)],
+)
+def test_a_battery_is_low_from_its_last_quarter_on_unless_it_is_charged(battery, charging, low):
+    assert replace(WELL, battery=battery, charging=charging).battery_low == low
