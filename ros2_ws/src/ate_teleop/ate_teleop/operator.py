@@ -290,6 +290,7 @@ class OperatorController:
             self._clutch.block(f"this operator's process stood still for {gap * 1e3:.0f} ms")
         result = self._follow(view, measured_q if certain else None, now)
         barred = stalled or stop or bool(estop) or self._frozen or measured_q is None
+        engaged = self._clutch.state is ClutchState.ENGAGED
         return OperatorOutput(
             joint_target=None if result is None else result.q,
             hold=self._holds(overdue or not engaged),
