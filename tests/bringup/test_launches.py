@@ -10,7 +10,7 @@ import yaml
 
 from ate_bringup import processes, supervisor
 from ate_bringup.cli import VERBS, main
-from ate_bringup.launches import LAUNCHES, ROBOT, find_launch
+from ate_bringup.launches import DUAL_OPERATOR, LAUNCHES, ROBOT, find_launch
 from ate_bringup.specs import ProcessSpec
 from ate_core.contract import load_cell, packaged_cell
 from ate_core.errors import UsageError
@@ -219,3 +219,32 @@ def test_a_launch_with_two_equal_names_is_refused():
     twice = dataclasses.replace(LAUNCHES["deploy"], make_processes=lambda values: [spec, spec])
     with pytest.raises(UsageError, match="alike"):
         twice.processes({"checkpoint": "x"})
+
+
+@pytest.mark.parametrize("hardware", ["sim", "real"])
+def test_a_replay_is_launched_with_nobody_at_the_hands_and_no_recorder(runtime_dir, hardware):
+    given = {"hardware": hardware, "hands": "replay"}
+    specs = DUAL_OPERATOR.processes(given)
+    assert not {"people", "recorder"} & {spec.name for spec in specs}
+    operators = [spec for spec in specs if spec.name == "operator"]
+    assert [spec.parameters["hands"] for spec in operators] == ["replay", "replay"]
+    for spec in operators:
+        assert "standin" in spec.environment["PYTHONPATH"] and spec.environment["ATE_HID_DIR"]
+    (monitor,) = [spec for spec in specs if spec.name == "monitor"]
+    said = "`ate teleop-replay FILE --real`" if hardware == "real" else "`ate teleop-replay FILE`"
+    assert said in monitor.parameters["following"]
+
+
+def test_a_replay_and_scripted_episodes_are_refused_together(runtime_dir):
+    with pytest.raises(UsageError, match="in a replay nobody demonstrates"):
+        DUAL_OPERATOR.processes({"hardware": "sim", "hands": "replay", "episodes": "3"})
+
+
+def test_hands_are_recorded_in_a_folder_for_each_session(runtime_dir, tmp_path):
+    def folders(**given):
+        specs = DUAL_OPERATOR.processes({"hardware": "sim", **given})
+        return {spec.parameters["hands_record"] for spec in specs if spec.name == "operator"}
+
+    assert folders() == {""}
+    (folder,) = folders(hands_record=str(tmp_path))
+    assert Path(folder).parent == tmp_path

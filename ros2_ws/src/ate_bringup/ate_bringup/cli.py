@@ -24,6 +24,10 @@ VERBS = {
         "ate_sim.people.teleop_keys:teleop_keys",
         "move the arms of the simulated cell with keys",
     ),
+    "teleop-replay": (
+        "ate_teleop.replay_command:teleop_replay",
+        "play recorded hands through the cell and compare the arms' ways",
+    ),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),

@@ -8,6 +8,7 @@ from ate_bringup.processes import Values
 from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
 from ate_core.contract import Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
+from ate_core.operator_hands import DEVICES, HANDS, REPLAY
 
 CELL = LaunchArgument(
     name="cell", default="", description="cell.yaml or a packaged name; empty: the packaged cell"
@@ -97,6 +98,8 @@ def _devices(cell: Cell, values: Values) -> list[ProcessSpec]:
 def _dual_operator(values: Values) -> list[ProcessSpec]:
     cell = _load(values)
     specs = _devices(cell, values)
+    if values["hands"] == REPLAY:
+        return _replayed(cell, specs, values)
     if values["hardware"] == "sim":
         specs.append(processes.scripted("ate_sim.people.operators", "people", values))
     specs += [*processes.operator_nodes(cell, values), processes.recorder_node(values)]
@@ -104,6 +107,19 @@ def _dual_operator(values: Values) -> list[ProcessSpec]:
     led_words = PAGE_WORDS if values["cockpit"] == "true" else KEYS_WORDS
     words = led_words if is_led else TELEOP_WORDS
     words = f"{words}; episodes go to {Path(values['output']).resolve()}"
+    return processes.within_simulation(cell, processes.monitored(specs, words))
+
+
+def _replayed(cell: Cell, specs: list[ProcessSpec], values: Values) -> list[ProcessSpec]:
+    """Nobody holds the hands, and nothing is recorded, until a replay comes."""
+    if int(values["episodes"]) > 0:
+        raise UsageError(
+            f"hands:=replay and episodes:={values['episodes']} do not fit together: in a replay "
+            "nobody demonstrates; leave one of them out"
+        )
+    specs += processes.operator_nodes(cell, values)
+    real = " --real" if values["hardware"] == "real" else ""
+    words = f"`ate teleop-replay FILE{real}` plays recorded hands; {STOP_WORDS}"
     return processes.within_simulation(cell, processes.monitored(specs, words))
 
 
@@ -148,6 +164,18 @@ DUAL_OPERATOR = Launch(
         LaunchArgument(name="output", default="runs/bags", description="folder for the bags"),
         LaunchArgument(name="instruction", default="", description="what the operators are asked"),
         LaunchArgument(name="operator", default="", description="who operates, kept in the bags"),
+        LaunchArgument(
+            name="hands",
+            default=DEVICES,
+            description="devices: headsets and Joy-Cons (sim: emulated); replay: those that "
+            "`ate teleop-replay` plays",
+            choices=HANDS,
+        ),
+        LaunchArgument(
+            name="hands_record",
+            default="",
+            description="folder that gets what headsets and Joy-Cons send; empty: none",
+        ),
     ),
     make_processes=_dual_operator,
 )

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from ate_bringup.specs import ProcessSpec, find_executable
@@ -18,6 +19,7 @@ from ate_core.contract import RUNTIME_VARIABLE, Cell
 from ate_core.devices import ArmConfig
 from ate_core.drivers import ARM_DRIVERS
 from ate_core.errors import UsageError
+from ate_core.operator_hands import DEVICES, REPLAY, joycon_folder
 
 DISCOVERY_VARIABLE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 """How far ROS looks for other nodes."""
@@ -48,14 +50,14 @@ def standin_hid_folder() -> Path:
     return package_folder("operator_devices") / "joycon_emulator" / "standin"
 
 
-def operator_environment(cell: Cell) -> dict[str, str]:
-    """Variables of a process that reads the operators' devices, emulated ones where simulated."""
+def operator_environment(cell: Cell, hands: str = DEVICES) -> dict[str, str]:
+    """Variables of a process that reads the operators' devices, emulated or replayed ones too."""
     environment = {"GRPC_VERBOSITY": "ERROR"}  # a reset headset link is our message, not grpc's
-    if cell.hardware == "sim":
+    if cell.hardware == "sim" or hands == REPLAY:
         paths = [str(standin_hid_folder()), os.environ.get("PYTHONPATH", "")]
         environment |= {
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "ATE_HID_DIR": str(cell.runtime_path("hid")),
+            "ATE_HID_DIR": str(joycon_folder(cell)),
         }
     return environment
 
@@ -281,13 +283,14 @@ def scripted(module: str, name: str, values: Values) -> ProcessSpec:
 
 def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     """Teleoperation, one node per operator; simulated, with the emulated devices in reach."""
-    environment = operator_environment(cell)
+    environment = operator_environment(cell, values["hands"])
+    own = {"hands": values["hands"], "hands_record": _session_folder(values["hands_record"])}
     return [
         ProcessSpec(
             name="operator",
             module="ate_teleop.nodes.operator_node",
             namespace=cell.arms[operator.arm].namespace,
-            parameters={**cell_parameters(values), "operator": side},
+            parameters={**cell_parameters(values), **own, "operator": side},
             environment=environment,
             respawn=True,
             loss=f"the {side} operator drives nothing until a new press of the clutch",
@@ -295,6 +298,13 @@ def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
         )
         for side, operator in cell.operators.items()
     ]
+
+
+def _session_folder(folder: str) -> str:
+    """A folder of its own for what the hands of this session do; empty where none is named."""
+    if not folder:
+        return ""
+    return str(Path(folder).resolve() / datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
 
 
 def recorder_node(values: Values) -> ProcessSpec:

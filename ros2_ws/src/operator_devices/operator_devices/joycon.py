@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,8 +77,17 @@ class JoyConConfig:
 class JoyConReader:
     """Buttons, stick and lamps of one controller; only `stop` waits for it."""
 
-    def __init__(self, config: JoyConConfig) -> None:
+    def __init__(
+        self, config: JoyConConfig, on_state: Callable[[JoyConState], None] | None = None
+    ) -> None:
+        """Prepares the reader.
+
+        Args:
+            config: Which controller.
+            on_state: Called from the reading thread with each report.
+        """
         self._config = config
+        self._on_state = on_state
         self._lock = threading.Lock()
         self._wake = threading.Event()  # something for the supervisor to do
         self._stop = threading.Event()
@@ -232,6 +242,8 @@ class JoyConReader:
         state = parse_report(
             report, self._config.side, device.stick_calibration, received_ns, self._session
         )
+        if self._on_state is not None:
+            self._on_state(state)
         with self._lock:
             self._state = state
 

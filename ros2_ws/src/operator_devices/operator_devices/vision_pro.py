@@ -10,6 +10,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,8 +64,17 @@ class VisionProConfig:
 class VisionProReader:
     """A `HandPoseSource` on the app's own stream, with a watchdog and reconnection."""
 
-    def __init__(self, config: VisionProConfig) -> None:
+    def __init__(
+        self, config: VisionProConfig, on_message: Callable[[Any, int], None] | None = None
+    ) -> None:
+        """Prepares the reader.
+
+        Args:
+            config: Which hand of which headset.
+            on_message: Called from the reading thread with each message and its time [ns].
+        """
         self._config = config
+        self._on_message = on_message
         self._tracker = HandTracker(config.tracking)
         self._lock = threading.Condition()  # notified of each message
         self._stop = threading.Event()
@@ -193,6 +203,8 @@ class VisionProReader:
             return
         if message.Head.m00 == protocol.BENCHMARK_ECHO:
             return
+        if self._on_message is not None:
+            self._on_message(message, now_ns)
         # Joint lists, with the marker and stylus entries behind the right one, are not read.
         wrist = TRANSFORM_ARKIT_TO_HEADSET @ protocol.read_matrix(hand.wristMatrix)
         head = protocol.read_matrix(message.Head)

@@ -6,9 +6,11 @@ ARKit's frame. A live hand is never still, so tracked wrists carry a little nois
 methods; `inject` calls them by name.
 """
 
+import contextlib
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,6 +32,8 @@ HANDS: tuple[Hand, Hand] = ("left", "right")
 
 _REFUSAL_PERIOD = 0.5
 """Spacing of the empty messages that a client of too low a version gets [s]."""
+_RELAY_LOOK = 0.1
+"""How soon a stream without messages notices its end [s]."""
 _REPEATING_RATE = 139.0
 """Messages per second counted on a real headset with 90 Hz poses (issue 8 of the app) [Hz]."""
 
@@ -58,6 +62,8 @@ class HeadsetEmulatorConfig:
     """The same about each axis [rad]."""
     seed: int = 0
     """Seed of the noise."""
+    paced: bool = True
+    """Whether it sends at its rate; else only what `HeadsetEmulator.send` is given, at once."""
     minimum_version: float = protocol.MINIMUM_CLIENT_VERSION
     """Clients below this version get only empty messages."""
 
@@ -96,6 +102,7 @@ class HeadsetEmulator:
         self._silent = self._frozen = self._repeating = self._tails = self._swapped = False
         self._message = b""
         self._messages = 0
+        self._relays: list[queue.SimpleQueue[bytes]] = []
 
     def __enter__(self) -> "HeadsetEmulator":
         self.start()
@@ -160,6 +167,25 @@ class HeadsetEmulator:
         head = np.asarray(transform_head_to_headset, dtype=float)
         with self._lock:
             self._head = TRANSFORM_HEADSET_TO_ARKIT @ head @ TRANSFORM_ARKIT_TO_HEADSET
+
+    def send(self, matrices: Mapping[str, Matrix | None]) -> None:
+        """Sends one message as it stands, on all streams; for a headset that is not paced.
+
+        Args:
+            matrices: `head`, `left` and `right`, (4, 4) to ARKit's frame; what is None leaves as a
+                pose that no reader takes.
+        """
+        update = protocol.HandUpdate()
+        parts = {"head": update.Head, "left": update.left_hand.wristMatrix}
+        parts["right"] = update.right_hand.wristMatrix
+        for name, part in parts.items():
+            matrix = matrices.get(name)
+            protocol.write_matrix(part, np.full((4, 4), np.nan) if matrix is None else matrix)
+        frames = self._skeletons[False]
+        self._messages += 1
+        message = bytes(update.SerializeToString()) + frames[self._messages % len(frames)]
+        for relay in tuple(self._relays):
+            relay.put(message)
 
     def set_tracked(self, hand: Hand, tracked: bool) -> None:
         """Shows or hides a hand; hidden, its wrist keeps the last value sent (first: identity)."""
@@ -234,6 +260,9 @@ class HeadsetEmulator:
             yield self._next_message(time.monotonic())
             return
         refused = request.Head.m30 < self._config.minimum_version
+        if not (refused or self._config.paced):
+            yield from self._relay(context)
+            return
         generation, due = self._generation, time.monotonic()
         random = np.random.default_rng(self._config.seed)
         while self._generation == generation and context.is_active():
@@ -247,6 +276,17 @@ class HeadsetEmulator:
             due = max(due + (_REFUSAL_PERIOD if refused else 1.0 / rate), now - 0.1)
             late = min(max(random.normal(0.0, self._config.jitter), -0.4 / rate), 0.4 / rate)
             time.sleep(max(0.0, due + late - now))
+
+    def _relay(self, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """What `send` is given, for one client, from now on."""
+        generation, relay = self._generation, queue.SimpleQueue[bytes]()
+        self._relays.append(relay)
+        try:
+            while self._generation == generation and context.is_active():
+                with contextlib.suppress(queue.Empty):
+                    yield relay.get(timeout=_RELAY_LOOK)
+        finally:
+            self._relays.remove(relay)
 
     def _next_message(self, taken: float) -> bytes:
         """The message of a pose taken at a monotonic time [s]."""

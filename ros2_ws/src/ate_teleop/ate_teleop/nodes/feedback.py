@@ -59,6 +59,12 @@ class ArmFeedback:
         self._stamp: tuple[int, int] | None = None
         self._positions: Array | None = None
 
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest joints [ns]."""
+        seconds, nanoseconds = self._stamp or (0, 0)
+        return seconds * 1_000_000_000 + nanoseconds
+
     def poll(self, now_ns: int) -> Array | None:
         """Joints (n,) [rad] if they are fresh at `now_ns` [ns, monotonic], else None."""
         if now_ns - self._polled_ns >= POLL_NS:

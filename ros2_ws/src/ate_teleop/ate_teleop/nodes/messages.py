@@ -1,7 +1,7 @@
 """Between what the operator's controller works with and ROS messages."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -68,8 +68,10 @@ def ordered_positions(message: JointState, names: Sequence[str]) -> Array | None
     return positions if whole else None
 
 
-def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) -> String:
-    """The operator's status as JSON; `devices` are lines for people."""
+def status_message(
+    side: str, status: OperatorStatus, devices: Sequence[str], origin: Mapping[str, str]
+) -> String:
+    """The operator's status as JSON; `devices` are lines for people, `origin` goes with it."""
     return String(
         data=json.dumps(
             {
@@ -92,6 +94,7 @@ def status_message(side: str, status: OperatorStatus, devices: Sequence[str]) ->
                 "other_operator": status.other_operator,
                 "prompt": status.prompt,
                 "devices": list(devices),
+                **origin,
             }
         )
     )

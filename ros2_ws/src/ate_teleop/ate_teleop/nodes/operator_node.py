@@ -17,6 +17,7 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
 from ate_core.priority import CONTROL
 from ate_teleop.nodes.feedback import ArmFeedback
 from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
@@ -28,6 +29,7 @@ from ate_teleop.nodes.sources import (
     HandSource,
     make_button_source,
     make_hand_source,
+    make_recorder,
 )
 from ate_teleop.nodes.telling import Telling
 from ate_teleop.nodes.wishes import WishServices
@@ -51,7 +53,9 @@ class OperatorNode(Node):
         super().__init__("operator", **node_options)
         cell = declare_cell(self)
         side = declare_text(self, "operator", "left", "arm that is driven", SIDES)
-        operator = cell.operators[side]
+        hands = declare_text(self, "hands", DEVICES, "whose hands are followed", HANDS)
+        folder = declare_text(self, "hands_record", "", "folder that gets the hands; empty: none")
+        operator = replayed_operator(cell, side) if hands == REPLAY else cell.operators[side]
         topics, arm = cell.topics, cell.arms[operator.arm]
         # Kept until the process ends: one person moves one arm.
         devices = (
@@ -61,13 +65,14 @@ class OperatorNode(Node):
         self._claim = DeviceClaim(lambda: devices)
         if taken := self._claim.take():
             raise DeviceError(taken)
-        self._hand = hand or make_hand_source(operator)
-        self._joycon = joycon or make_button_source(operator)
+        self._recorder = make_recorder(cell, side, folder, self.get_clock().now().nanoseconds)
+        self._hand = hand or make_hand_source(operator, self._recorder)
+        self._joycon = joycon or make_button_source(operator, self._recorder)
         self._controller = OperatorController(operator_settings(cell, side))
         self._feedback = ArmFeedback(
             self, topics.joint_states, arm.joint_names, cell.safety.feedback_timeout
         )
-        self._publish = OperatorPublishers(self, cell, side)
+        self._publish = OperatorPublishers(self, cell, side, hands)
         self._wishes = WishServices(self, topics.episode)
         self._news = News(self, cell, side)
         self._grip_held = False
@@ -88,6 +93,11 @@ class OperatorNode(Node):
         self._failure: BaseException | None = None
         self._loop = PosePacedLoop(self._hand, cell.rates.teleop, self._stop, LOGGED_TICKS)
         self._thread = threading.Thread(target=self._run, name="teleop")
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._recorder is not None:
+            self._recorder.start()
         self._hand.start()
         self._joycon.start()
         self._thread.start()
@@ -98,6 +108,8 @@ class OperatorNode(Node):
         self._thread.join()
         self._joycon.stop()
         self._hand.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
         self._claim.release()
         self.get_logger().info(self._loop.stats().sentence())
 
@@ -129,6 +141,8 @@ class OperatorNode(Node):
     def _tick(self, now_ns: int) -> None:
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
+        if self._recorder is not None and measured_q is not None:
+            self._recorder.take_joints(self._feedback.stamp_ns, measured_q)
         output = self._controller.step(
             hand, joy, measured_q, now_ns, self._estop.reason, self._grip_held, self._opening,
             (self._news.own.trouble, self._news.other.trouble),
@@ -153,7 +167,9 @@ class OperatorNode(Node):
         if self._failure is not None:
             raise self._failure
         self._news.look_for_other()
-        self._publish.send_diagnostics(self._devices(), self.get_clock().now().nanoseconds)
+        trouble = "" if self._recorder is None else self._recorder.trouble
+        now_ns = self.get_clock().now().nanoseconds
+        self._publish.send_diagnostics(self._devices(), trouble, now_ns)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -30,10 +30,11 @@ STOP_NS = 50_000_000
 class OperatorPublishers:
     """Publishes commands every tick, inputs when they are new, states when they change."""
 
-    def __init__(self, node: Node, cell: Cell, side: str) -> None:
-        """Make the publishers, relative to the node's namespace."""
+    def __init__(self, node: Node, cell: Cell, side: str, hands: str) -> None:
+        """Make the publishers, relative to the node's namespace; `hands` says whose they are."""
         topics, make = cell.topics, node.create_publisher
         self._side = side
+        self._origin = {"hands": hands, "hardware": cell.hardware}
         self._commander = unique_commander(COMMANDER)
         self._joint_names = cell.arms[cell.operators[side].arm].joint_names
         self._frame = f"headset_{side}"
@@ -115,10 +116,18 @@ class OperatorPublishers:
         moved = sent is None or status.clutch is not sent.clutch
         if moved or now_ns - sent_ns >= STATUS_PERIOD_NS:
             self._last_status = (now_ns, status)
-            self._status.publish(messages.status_message(self._side, status, devices))
+            self._status.publish(
+                messages.status_message(self._side, status, devices, self._origin)
+            )
 
-    def send_diagnostics(self, devices: Sequence[str], stamp_ns: int) -> None:
-        """Send one line each for hand, controller and clutch."""
+    def send_diagnostics(self, devices: Sequence[str], not_recorded: str, stamp_ns: int) -> None:
+        """Send one line each for hand, controller and clutch.
+
+        Args:
+            devices: what they say of themselves.
+            not_recorded: why the hands are not recorded although they should; empty: all is well.
+            stamp_ns: ROS time [ns].
+        """
         status = self.status
         if status is None:
             return
@@ -152,6 +161,8 @@ class OperatorPublishers:
                 status.other_trouble or "well",
             ),
         ]
+        if not_recorded:
+            lines.append(messages.diagnostic(f"{name}: record", name, False, not_recorded))
         message = DiagnosticArray(status=lines)
         message.header.stamp = messages.time_message(stamp_ns)
         self._diagnostics.publish(message)

@@ -1,9 +1,14 @@
 """What the node needs of the two devices of an operator, and the real ones that the cell names."""
 
+import time
+from pathlib import Path
 from typing import Protocol
 
+from ate_core.contract import Cell
 from ate_core.devices import OperatorConfig
 from operator_devices.hand_pose import HandSample
+from operator_devices.hands_file import HandsHeader, settings_of
+from operator_devices.hands_recorder import HandsRecorder
 from operator_devices.joycon import JoyConConfig, JoyConReader
 from operator_devices.joycon_report import JoyConState
 from operator_devices.rumble import Pattern
@@ -53,13 +58,39 @@ class ButtonSource(Protocol):
         """One line for the operator."""
 
 
-def make_hand_source(operator: OperatorConfig) -> HandSource:
-    """The headset of an operator."""
+def make_hand_source(operator: OperatorConfig, recorder: HandsRecorder | None) -> HandSource:
+    """The headset of an operator, recorded where there is a recorder."""
     return VisionProReader(
-        VisionProConfig(ip=operator.headset_ip, port=operator.headset_port, hand=operator.hand)
+        VisionProConfig(ip=operator.headset_ip, port=operator.headset_port, hand=operator.hand),
+        None if recorder is None else recorder.take_message,
     )
 
 
-def make_button_source(operator: OperatorConfig) -> ButtonSource:
-    """The Joy-Con of an operator."""
-    return JoyConReader(JoyConConfig(serial=operator.joycon_serial, side=operator.joycon_side))
+def make_button_source(operator: OperatorConfig, recorder: HandsRecorder | None) -> ButtonSource:
+    """The Joy-Con of an operator, recorded where there is a recorder."""
+    return JoyConReader(
+        JoyConConfig(serial=operator.joycon_serial, side=operator.joycon_side),
+        None if recorder is None else recorder.take_report,
+    )
+
+
+def make_recorder(cell: Cell, side: str, folder: str, start_ns: int) -> HandsRecorder | None:
+    """What writes the hands of an operator into a folder; None where none is named.
+
+    Args:
+        cell: described by the file's header.
+        side: of the operator.
+        folder: of the session.
+        start_ns: Unix time now [ns].
+    """
+    if not folder:
+        return None
+    header = HandsHeader(
+        start_ns=start_ns,
+        side=side,
+        cell=cell.name,
+        hardware=cell.hardware,
+        joint_names=tuple(cell.arms[cell.operators[side].arm].joint_names),
+        settings=settings_of(cell, side),
+    )
+    return HandsRecorder(Path(folder), header, time.monotonic_ns())

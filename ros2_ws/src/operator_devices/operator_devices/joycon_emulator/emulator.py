@@ -6,7 +6,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,12 @@ class JoyConEmulator:
         with self._lock:
             self._model.set_stick(horizontal, vertical)
 
+    def hold(self, buttons: Collection[str]) -> None:
+        """Holds these buttons and no others."""
+        with self._lock:
+            for button in report_format.BUTTONS:
+                self._model.set_button(button, button in buttons)
+
     def set_battery(self, ratio: float, *, charging: bool = False) -> None:
         """Sets the charge, 0 empty .. 1 full; told in steps of a quarter."""
         with self._lock:
@@ -139,6 +145,14 @@ class JoyConEmulator:
     def mute(self, on: bool = True) -> None:
         """Fault: the link is up, no report comes."""
         self._mute = on
+
+    def send_report(self) -> None:
+        """Sends a report now, whatever its rhythm; for a controller that is muted."""
+        if not self._model.pushes_reports:
+            return
+        with self._lock:
+            report = self._model.full_report()
+        self._send_to_all(report)
 
     def send_foreign_answers(self, on: bool = True) -> None:
         """Fault: before each answer comes one to somebody else's subcommand."""
@@ -233,7 +247,7 @@ class JoyConEmulator:
                 self._send_to_all(report)
 
     def _send_to_all(self, report: bytes) -> None:
-        for client in self._clients:
+        for client in tuple(self._clients):
             # A slow reader loses reports, as with hidraw; one that has gone is removed on read.
             with contextlib.suppress(OSError):
                 client.send(report)
