@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 # Tests that only compute share the cores; the others run in real time and need them alone.
-COMPUTE := tests/train tests/policy tests/sim tests/convert
+COMPUTE := $(addprefix tests/,train policy sim convert core description benchmarks)
 
 .PHONY: demo test check format setup examples docs colcon clean
 
