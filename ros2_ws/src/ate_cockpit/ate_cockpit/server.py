@@ -111,7 +111,8 @@ class Page:
         self._hands = hands
         self._newest = ""
         self._told = asyncio.Condition()
-        self._browsers = 0
+        self.browsers = 0
+        """How many look now."""
         self.address = ""
         """Where the page is, for a browser; empty until it is served."""
 
@@ -152,7 +153,7 @@ class Page:
     async def _tell(self) -> None:
         """Make the words once for all browsers, as long as there is one."""
         while True:
-            if self._browsers:
+            if self.browsers:
                 self._newest = json.dumps({"cell": self._words()}, allow_nan=False, default=str)
                 async with self._told:
                     self._told.notify_all()
@@ -185,13 +186,13 @@ class Page:
         return response
 
     async def _converse(self, request: web.Request) -> web.StreamResponse:
-        if self._browsers >= MOST_BROWSERS:
+        if self.browsers >= MOST_BROWSERS:
             raise web.HTTPServiceUnavailable(text=f"{MOST_BROWSERS} browsers look already.")
         socket = web.WebSocketResponse(
             compress=False, heartbeat=STALLED, max_msg_size=LONGEST_WISH
         )
         await socket.prepare(request)
-        self._browsers += 1
+        self.browsers += 1
         browser = _Browser(socket, request.transport, self._view, self._hands)
         tasks = [
             asyncio.create_task(self._send_words(browser)),
@@ -205,7 +206,7 @@ class Page:
         except (TimeoutError, ConnectionError):
             logger.debug("a browser went away")
         finally:
-            self._browsers -= 1
+            self.browsers -= 1
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

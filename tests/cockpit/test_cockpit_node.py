@@ -1,0 +1,204 @@
+"""The node of the page on real DDS: what others say is seen, what the page asks arrives."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+
+import aiohttp
+import numpy as np
+import pytest
+
+from ate_cockpit import server
+from ate_core.contract import load_cell
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+PATIENCE = 30.0
+CELL = load_cell(None, "sim")
+
+
+class Peer:
+    """The cell around the page: an e-stop node, and one that plays drivers and recorder."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.qos import QoSProfile, ReliabilityPolicy
+        from sensor_msgs.msg import CompressedImage, JointState
+        from std_msgs.msg import String
+
+        from ate_cockpit.nodes.cockpit_node import CockpitNode
+        from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
+        from cell_monitor.nodes.estop_node import EstopNode
+
+        rclpy.init(args=["--ros-args", "-p", "hardware:=sim", "-p", "port:=0"])
+        self.cockpit, self.estop = CockpitNode(), EstopNode()
+        self.node = rclpy.create_node("peer")
+        make, take = self.node.create_publisher, self.node.create_subscription
+        self._string, self._joints, self._image = String, JointState, CompressedImage
+        self._texts = {
+            topic: make(String, topic, LATCHED_QOS)
+            for topic in ("/left/arm/status", "/left/operator/status", "/episode/status")
+        }
+        self._states = make(JointState, "/left/arm/joint_states", SENSOR_QOS)
+        self._pictures = make(
+            CompressedImage, "/cameras/overhead/image_raw/compressed", SENSOR_QOS
+        )
+        every = QoSProfile(depth=10_000, reliability=ReliabilityPolicy.RELIABLE)
+        self._commands = make(JointState, "/left/arm/joint_command", every)
+        self.heard: list[float] = []
+        take(
+            JointState,
+            "/left/arm/joint_command",
+            lambda message: self.heard.append(message.position[0]),
+            every,
+        )
+        self.executor = SingleThreadedExecutor()
+        for node in (self.cockpit, self.estop, self.node):
+            self.executor.add_node(node)
+        self._thread = threading.Thread(target=self.executor.spin)
+        self._thread.start()
+        end = time.monotonic() + PATIENCE
+        while not self.cockpit._page.address:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    @property
+    def address(self) -> str:
+        return f"{self.cockpit._page.address}cell"
+
+    def tell(self, topic: str, **document: object) -> None:
+        self._texts[topic].publish(self._string(data=json.dumps(document)))
+
+    def show(self, q: np.ndarray, picture: bytes) -> None:
+        names = list(CELL.arms["left"].joint_names)
+        self._states.publish(self._joints(name=names, position=q.tolist()))
+        self._pictures.publish(self._image(format="jpeg", data=picture))
+
+    def command(self, number: int) -> None:
+        names = list(CELL.arms["left"].joint_names)
+        self._commands.publish(self._joints(name=names, position=[float(number)] + [0.0] * 6))
+
+    def close(self) -> None:
+        import rclpy
+
+        self.cockpit.halt()
+        self.executor.shutdown()
+        self._thread.join()
+        for node in (self.cockpit, self.estop, self.node):
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture
+def peer(empty_domain, runtime_dir):
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+async def told(socket, condition, again=lambda: None):
+    """The first words of the cell that fulfil a condition."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            again()
+            message = await socket.receive()
+            assert message.type not in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+            if message.type is aiohttp.WSMsgType.TEXT:
+                cell = json.loads(message.data).get("cell")
+                if cell and condition(cell):
+                    return cell
+
+
+async def answer(socket, act):
+    """Ask for an act; its answer."""
+    await socket.send_json({"wish": "act", "name": act})
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = json.loads((await socket.receive()).data).get("answer")
+            if found:
+                assert found["act"] == act
+                return found
+
+
+def test_what_nodes_say_is_seen_and_stop_and_reset_reach_the_emergency_stop(peer):
+    home = np.array(CELL.arms["left"].home)
+
+    async def look():
+        async with aiohttp.ClientSession() as session, session.ws_connect(peer.address) as socket:
+            peer.tell("/left/arm/status", state="tracking", reason="")
+            peer.tell("/left/operator/status", clutch="engaged", tracked=True)
+            peer.tell("/episode/status", state="recording", episode=7, seconds=1.0, dropped=0)
+            cell = await told(
+                socket,
+                lambda cell: (
+                    cell["arms"]["left"]["status"]
+                    and cell["arms"]["left"]["operator"].get("clutch")
+                    and cell["episode"]
+                    and cell["figure"]
+                    and cell["cameras"]["overhead"]["age"] is not None
+                    and cell["estop"].get("stopped") is False
+                ),
+                again=lambda: peer.show(home, b"\xff\xd8"),
+            )
+            assert cell["arms"]["left"]["status"]["state"] == "tracking"
+            assert cell["arms"]["left"]["operator"]["clutch"] == "engaged"
+            assert cell["card"]["episode"] == 7 and set(cell["figure"]) == {"left"}
+
+            assert (await answer(socket, "estop"))["success"]
+            cell = await told(socket, lambda cell: cell["estop"]["stopped"])
+            assert "the cockpit asked for it" in cell["estop"]["reason"]
+            refused = await answer(socket, "reset")
+            assert not refused["success"] and "left arm" in refused["message"]
+            peer.tell("/left/arm/status", state="disconnected", reason="switched off")
+            async with asyncio.timeout(PATIENCE):
+                while not (await answer(socket, "reset"))["success"]:
+                    pass
+            await told(socket, lambda cell: not cell["estop"]["stopped"])
+            refused = await answer(socket, "record")
+            assert not refused["success"] and "its node does not run" in refused["message"]
+
+    asyncio.run(look())
+
+
+def test_a_page_that_takes_nothing_and_one_that_closed_keep_no_command_and_nobody_else(
+    peer, monkeypatch
+):
+    monkeypatch.setattr(server, "STALLED", 0.3)
+    filler = {f"{number} {'long' * 40}": {"rate_hz": 1.0, "gaps": 0} for number in range(4000)}
+
+    async def look():
+        async with contextlib.AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            stalled, closed, other = [
+                await stack.enter_async_context(session.ws_connect(peer.address, max_msg_size=0))
+                for _ in range(3)
+            ]
+            peer.tell("/episode/status", state="recording", episode=1, streams=filler)
+            await told(other, lambda cell: cell["episode"].get("episode") == 1)
+            stalled._response.connection.transport.pause_reading()
+            closed._response.connection.transport.abort()
+            sent = 0
+
+            def command() -> None:
+                nonlocal sent
+                sent += 1
+                peer.command(sent)
+                peer.tell("/left/operator/status", clutch="engaged", number=sent)
+
+            while peer.cockpit._page.browsers > 1:
+                number = sent
+                await told(
+                    other,
+                    lambda cell, number=number: (
+                        cell["arms"]["left"]["operator"].get("number", 0) > number
+                    ),
+                    again=command,
+                )
+            async with asyncio.timeout(PATIENCE):
+                while peer.heard[-1:] != [float(sent)]:
+                    await asyncio.sleep(0.01)
+            assert peer.heard == [float(number) for number in range(1, sent + 1)]
+
+    asyncio.run(look())
