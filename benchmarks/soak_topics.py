@@ -58,12 +58,18 @@ class TopicReport:
 class TopicWatch:
     """Listens to joints, commands and pictures of a cell while it is used as a context."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, *, pictures: bool = True) -> None:
+        """Prepare.
+
+        Args:
+            cell: its arms and cameras.
+            pictures: listen to them, too.
+        """
         self._topics: dict[str, type] = {}
         for side in cell.arms:
             for part in ("arm/joint_states", "arm/joint_command", "gripper/joint_states"):
                 self._topics[f"/{side}/{part}"] = JointState
-        for role in cell.cameras:
+        for role in cell.cameras if pictures else ():
             self._topics[f"/cameras/{role}/image_raw/compressed"] = CompressedImage
         self._heard: dict[str, list[tuple[int, int]]] = defaultdict(list)
 
