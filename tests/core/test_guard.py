@@ -13,6 +13,7 @@ from ate_core.guard import CellGeometry, DistanceGuard
 from ate_core.guard.geometry import Kind
 from ate_core.guard.other_arm import OtherArm
 from ate_core.guard.surroundings import Surroundings
+from ate_core.guard.view import tightest
 from ate_core.guard_config import GuardConfig, Obstacle, Zone
 from ate_core.strict import build_checked
 
@@ -360,34 +361,46 @@ def test_how_far_beyond_its_slow_zone_a_pair_was_changes_no_verdict():
     there = view._replace(gaps=[width - 0.02, *far[1:]])
     reached = []
     for gap in (width + 0.001, width + 0.05):
-        share, entry = around.tightest(view._replace(gaps=[gap, *far[1:]]), there, TICK)
+        share, entry = tightest(
+            view._replace(gaps=[gap, *far[1:]]), there, CELL.guard.tool_speed * TICK
+        )
         assert entry == 0 and share < 1.0
         reached.append(gap - share * (gap - there.gaps[0]))
     assert reached[0] == pytest.approx(reached[1], abs=1e-9)
 
 
+class Twins:
+    """A guard and one that looks at other postures between two steps; both must say the same."""
+
+    def __init__(self, cell: Cell, side: str) -> None:
+        self.guard, self.twin = (DistanceGuard.of_cell(cell, side) for _ in range(2))
+        self.slowed = 0
+
+    def see_other(self, *seen) -> None:
+        self.guard.see_other(*seen)
+        self.twin.see_other(*seen)
+
+    def limit(self, q, velocity, wanted, dt, now, stopping):
+        self.twin.route_problem([CELL.arms["left"].home, inward("left")], now)
+        verdict, other = (
+            guard.limit(q, velocity, wanted, dt, now, stopping)
+            for guard in (self.guard, self.twin)
+        )
+        # Two flat faces have no one nearest pair of points: that much may differ [rad/s].
+        np.testing.assert_allclose(verdict.velocity, other.velocity, atol=5e-4)
+        assert verdict.reason == other.reason
+        self.slowed += bool(verdict.reason)
+        return verdict
+
+
 def test_a_verdict_does_not_depend_on_what_was_looked_at_before():
     stage, rng = Stage(), np.random.default_rng(3)
-    twin = DistanceGuard.of_cell(CELL, "left")
-    left, slowed = stage.arms["left"], 0
+    stage.guards["left"] = twins = Twins(CELL, "left")
     for tick in range(150):
         if tick % 25 == 0:
             goals = {side: inward(side) + rng.uniform(-0.8, 0.8, 7) for side in SIDES}
         stage.toward(goals, 1)
-        heard = stage.arms["right"].history[-stage.delay - 2 :]
-        for guard in (twin, stage.guards["left"]):
-            guard.see_other(heard[1], stage.now, (heard[1] - heard[0]) / TICK)
-        twin.route_problem([CELL.arms["left"].home, inward("left")], stage.now)
-        wanted = np.clip(8.0 * (goals["left"] - left.q), -2.0, 2.0)
-        verdicts = [
-            guard.limit(left.q, left.v, wanted, TICK, stage.now, left.stopping)
-            for guard in (twin, stage.guards["left"])
-        ]
-        # Two flat faces have no one nearest pair of points: that much may differ [rad/s].
-        np.testing.assert_allclose(verdicts[0].velocity, verdicts[1].velocity, atol=5e-5)
-        assert verdicts[0].reason == verdicts[1].reason
-        slowed += bool(verdicts[0].reason)
-    assert slowed > 50
+    assert twins.slowed > 50
 
 
 def test_what_passes_without_a_look_passes_when_everything_is_looked_at(monkeypatch):
@@ -428,3 +441,80 @@ def test_a_motion_in_the_open_measures_less_than_one_distance_in_three_steps(mon
         assert np.array_equal(verdict.velocity, wanted) and verdict.reason == ""
         arm.step(wanted)
     assert 0 < len(measured) < 100
+
+
+def pressed(stage: Stage, ticks: int, speed: float = 2.0) -> None:
+    """Press the left gripper onto the table and draw it to and fro."""
+    for tick in range(ticks):
+        turn = 0.6 * np.sin(0.02 * tick)
+        stage.toward({"left": np.add(down("left"), [turn, 0, 0, 0, 0, 0, 0])}, 1, speed)
+
+
+def test_an_arm_that_slides_on_is_looked_at_once_a_step_and_once_on_its_way_to_rest(monkeypatch):
+    stage, measured = Stage(), []
+    pressed(stage, 100)
+    nearest = Kind.nearest
+
+    def counted(self, *args):
+        measured.append(self.name)
+        return nearest(self, *args)
+
+    limit = stage.guards["left"].limit
+
+    def guarded(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(Kind, "nearest", counted)
+            return limit(*args)
+
+    monkeypatch.setattr(stage.guards["left"], "limit", guarded)
+    pressed(stage, 300)
+    assert "table" in stage.reasons["left"]
+    assert measured.count("gripper_table") < 2.2 * 300
+
+
+def test_an_arm_that_slides_on_stays_a_little_above_the_table():
+    stage = Stage()
+    pressed(stage, 150)
+    stage.least.clear()
+    pressed(stage, 400)
+    assert 0.0003 < stage.least["gripper_table"] < 0.002
+
+
+class Judge:
+    """A guard whose verdicts are judged by one that looks at everything anew."""
+
+    def __init__(self, side: str) -> None:
+        self.guard = DistanceGuard.of_cell(CELL, side)
+        self.other = OtherArm(CELL, "right" if side == "left" else "left")
+        self.around = Surroundings(CELL, side, "right" if side == "left" else "left")
+        self.slowed = 0
+
+    def see_other(self, *seen) -> None:
+        self.guard.see_other(*seen)
+        self.other.see(*seen)
+
+    def limit(self, q, velocity, wanted, dt, now, stopping):
+        verdict = self.guard.limit(q, velocity, wanted, dt, now, stopping)
+        self.around.place_other(self.other.at(now))
+        here = self.around.look(stopping(np.zeros_like(q)).tolist())
+        there = self.around.look(stopping(verdict.velocity).tolist(), here)
+        gaps = [gap + 5e-6 for gap in there.gaps]  # how exact distances are
+        share, entry = tightest(here, there._replace(gaps=gaps), CELL.guard.tool_speed * dt)
+        assert share == 1.0, f"{verdict.reason}: {self.around.words(there, entry)}"
+        self.slowed += bool(verdict.reason)
+        return verdict
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_verdict_lets_a_gap_shrink_faster_than_the_rule(seed):
+    stage, rng = Stage(), np.random.default_rng(seed)
+    stage.guards.update({side: Judge(side) for side in SIDES})
+    for tick in range(240):
+        if tick % 40 == 0:
+            low = rng.uniform(size=2) < 0.5
+            goals = {
+                side: (down(side) if flat else inward(side)) + rng.uniform(-0.5, 0.5, 7)
+                for side, flat in zip(SIDES, low, strict=True)
+            }
+        stage.toward(goals, 1)
+    assert sum(stage.guards[side].slowed for side in SIDES) > 100

@@ -15,6 +15,7 @@ beside the other's stopping posture. Walls of the workspace are kept in the same
 
 import math
 from collections.abc import Sequence
+from operator import sub
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.guard.other_arm import OtherArm
-from ate_core.guard.surroundings import Surroundings, View
+from ate_core.guard.slide import Slide, aside, dot
+from ate_core.guard.surroundings import Surroundings
+from ate_core.guard.view import View, tightest
+from ate_core.guard.way import WayToRest
 from ate_core.motion_guard import GuardVerdict, StoppingPosture
 
 Array = NDArray[np.float64]
@@ -43,6 +47,10 @@ PARTING = 0.1
 """Share of the tool's motion that must widen the nearest gap to count as moving away."""
 CREEP = 0.03
 """Tool speed that is always near enough to the path [m/s]."""
+HOVER = 0.0005
+"""Gap above a surface at which an arm that slides on comes no nearer [m]."""
+SETTLED = 0.003
+"""Gap up to which an arm at a surface is taken to be as fast as it is told [m]."""
 AT_REST = 1e-9
 """Speed below which nothing is wanted [rad/s]."""
 PATH_STEP = 0.02
@@ -58,10 +66,23 @@ class _Step(NamedTuple):
     """Posture (n,) [rad]."""
     velocity: list[float]
     """Its velocity (n,) [rad/s]."""
-    here: list[float]
+    rest: list[float]
     """Where the arm comes to rest when it brakes now (n,) [rad]."""
     dt: float
     """Length of the step [s]."""
+
+
+class _Try(NamedTuple):
+    """A velocity that may pass."""
+
+    aim: Array
+    """The velocity (n,) [rad/s]."""
+    there: list[float]
+    """Where the arm comes to rest after a step with it (n,) [rad]."""
+    speed: float
+    """Speed of the tool at it, or a bound of that [m/s]."""
+    slides: bool = False
+    """Whether it goes along what held the arm before; then the bound is close."""
 
 
 class DistanceGuard:
@@ -89,6 +110,7 @@ class DistanceGuard:
         self._other = OtherArm(cell, others[0]) if others else None
         self._around = Surroundings(cell, side, others[0] if others else "")
         self._was_slowed = False
+        self._slide: Slide | None = None
         self._zeros = np.zeros(len(cell.arms[side].joint_names))
 
     @classmethod
@@ -119,12 +141,24 @@ class DistanceGuard:
         """Velocity to aim for in one step; see `MotionGuard`."""
         around = self._around
         around.place_other(None if self._other is None else self._other.at(now))
-        here = stopping(self._zeros).tolist()
-        place, most, aims = q.tolist(), self._tool_speed, wanted.tolist()
+        rest, aims = stopping(self._zeros).tolist(), wanted.tolist()
         if max(map(abs, aims)) < AT_REST:
-            return GuardVerdict(velocity=wanted, near=around.near_other(here))
+            return GuardVerdict(velocity=wanted, near=around.near_other(rest))
+        step = _Step(q.tolist(), velocity.tolist(), rest, dt)
+        first = self._as_before(step, aims, stopping)
+        if first is None:
+            return self._from_wanted(step, wanted, aims, stopping)
+        verdict = self._largest_step(step, first, stopping)
+        assert verdict is not None, "what slides is not what was wanted"
+        return verdict
+
+    def _from_wanted(
+        self, step: _Step, wanted: Array, aims: list[float], stopping: StoppingPosture
+    ) -> GuardVerdict:
+        """Velocity to aim for, sought from the wanted one on; ``aims`` are its numbers (n,)."""
+        around, most = self._around, self._tool_speed
         aim, reason = wanted, ""
-        speed = around.tool_speed(place, aims, dt, most)
+        speed = around.tool_speed(step.place, aims, step.dt, most)
         if speed > most:
             aim = wanted * (most / speed)
             reason = f"{self.side} tool is slowed from {speed:.2f} to {most:g} m/s"
@@ -132,92 +166,157 @@ class DistanceGuard:
         there = stopping(aim).tolist()
         enough = TRACKING * (speed - CREEP)
         # After a step that was slowed the next mostly is, and has to be looked at anyway.
-        if self._was_slowed or not around.is_allowed(place, here, there, dt, enough):
-            step = _Step(place, velocity.tolist(), here, dt)
-            slowed = self._largest_step(step, aim, speed, there, stopping)
+        if self._was_slowed or not around.is_allowed(
+            step.place, step.rest, there, step.dt, enough
+        ):
+            slowed = self._largest_step(step, _Try(aim, there, speed), stopping)
             self._was_slowed = slowed is not None
             if slowed is not None:
                 return slowed
+        self._slide = None
         return GuardVerdict(velocity=aim, reason=reason, near=around.near_other(there))
 
-    def _largest_step(
+    def _as_before(
+        self, step: _Step, wanted: list[float], stopping: StoppingPosture
+    ) -> _Try | None:
+        """What may pass of a wanted velocity (n,) [rad/s], told from the step before.
+
+        An arm that slid along a surface mostly slides on: so it is tried first whether it may do
+        so `HOVER` above it, as fast as the tool may be there. That saves the search for it; it is
+        looked at like anything else.
+        """
+        slide, around = self._slide, self._around
+        if slide is None:
+            return None
+        here = around.look(step.rest)
+        if here.detailed or here.source(slide.entry)[1] != slide.pair:
+            return None
+        gap, width = here.gaps[slide.entry], here.widths[slide.entry]
+        self._slide = slide = slide.at(step.rest, gap)
+        if slide is None:
+            return None
+        rate, gap = min(self._tool_speed / width, 1.0 / step.dt), min(gap, width)
+        approach = -dot(slide.slope, wanted)
+        if gap > SETTLED:  # it may still be taking up speed
+            there = stopping(np.array(wanted)).tolist()
+            shrinks = -dot(slide.slope, list(map(sub, there, step.rest))) / step.dt
+        else:
+            shrinks = approach
+        if shrinks <= rate * gap:
+            return None
+        kept = CAUTION * rate * max(gap - HOVER, -HOVER) / shrinks * approach
+        return self._along(step, wanted, kept, here, stopping)
+
+    def _along(
         self,
         step: _Step,
-        wanted: Array,
-        speed: float,
-        there: list[float],
+        wanted: list[float],
+        approach: float,
+        here: View,
         stopping: StoppingPosture,
+    ) -> _Try | None:
+        """What goes along the surface of the slide, and nearer to it with some speed [m/s]."""
+        parts = None if self._slide is None else self._slide.along(wanted)
+        if parts is None:
+            return None
+        along, away = parts
+        fastest = CAUTION * min(_fastest(min(here.gaps)), self._tool_speed)
+        speed = self._around.tool_speed(step.place, along, step.dt, fastest)
+        share = fastest / speed if speed > fastest else 1.0
+        aim = np.array([share * a - approach * b for a, b in zip(along, away, strict=True)])
+        speed = share * speed + abs(approach) * self._around.lever_speed(away)
+        return _Try(aim, stopping(aim).tolist(), speed, slides=True)
+
+    def _largest_step(
+        self, step: _Step, first: _Try, stopping: StoppingPosture
     ) -> GuardVerdict | None:
-        """What is let through of a step that something may slow; None: all of it.
+        """What is let through of a step that something may slow; None: all that is tried first.
 
         Args:
             step: where it begins.
-            wanted: velocity asked for (n,) [rad/s].
-            speed: speed of the tool at it [m/s], or a bound of that.
-            there: where the arm comes to rest after it (n,) [rad].
-            stopping: the same for any velocity.
+            first: what is tried first; what slides is told of in any case.
+            stopping: where the arm comes to rest after a step with any velocity.
         """
         around = self._around
-        here = around.look(step.here)
-        aim, share, slides = wanted, 1.0, SLIDES
-        slowed_by = here, 0
-        for attempt in range(TRIES):
-            if attempt > 0:
-                there = stopping(aim * share).tolist()
-            view = around.look(there, here)
-            allowed, entry = around.tightest(here, view, step.dt)
+        here = around.look(step.rest)
+        if not first.slides:
+            self._slide = None
+        tried, aim, share = first, first.aim, 1.0
+        slowed_by = here, 0 if self._slide is None else self._slide.entry
+        turns = SLIDES - first.slides
+        for _ in range(TRIES):
+            view = around.look(tried.there, here)
+            allowed, entry = tightest(here, view, self._tool_speed * step.dt)
             if allowed >= 1.0:
-                most = speed * share
-                allowed, entry = self._allowed_speed(step, aim * share, most, there, here, view)
+                allowed, entry = self._allowed_speed(step, tried, here, view)
                 if allowed >= 1.0:
                     break
-            elif slides > 0:
-                slides -= 1
-                aside = around.along(aim, there, view, entry, CAUTION * max(allowed, 0.0))
-                if aside is not aim:
-                    aim, slowed_by = aside, (view, entry)
-                    speed = math.inf
+            elif turns > 0:
+                turns -= 1
+                turned = self._turned(aim, tried.there, view, entry, CAUTION * max(allowed, 0.0))
+                if turned is not None:
+                    aim, slowed_by = turned, (view, entry)
+                    tried = _Try(aim * share, stopping(aim * share).tolist(), math.inf)
                     continue
             slowed_by = view, entry
             share *= CAUTION * allowed
             if allowed < LEAST:
                 share = 0.0
                 break
+            speed = tried.speed * CAUTION * allowed
+            tried = _Try(aim * share, stopping(aim * share).tolist(), speed, tried.slides)
         else:
             share = 0.0
-        if share == 1.0 and aim is wanted:
+        if tried is first and share > 0.0 and not first.slides:
             return None
         reason, near = around.words(*slowed_by), around.words_of_other(here, entry)
         return GuardVerdict(velocity=aim * share, reason=reason, near=near)
 
+    def _turned(
+        self, aim: Array, there: list[float], view: View, entry: int, kept: float
+    ) -> Array | None:
+        """Velocity that goes along what is in its way; None where it cannot, or would anyway.
+
+        Args:
+            aim: velocity (n,) [rad/s].
+            there: where the arm would come to rest (n,) [rad].
+            view: view of it.
+            entry: what is too near there.
+            kept: share of the approach that may stay.
+        """
+        slope = self._around.slope(there, view, entry)
+        turned = None if slope is None else aside(aim.tolist(), slope, kept)
+        if slope is None or turned is None:
+            return None
+        if not view.detailed:
+            pair, gap = view.source(entry)[1], view.gaps[entry]
+            self._slide = Slide(entry, pair, slope, gap, there, there)
+        return np.array(turned)
+
     def _allowed_speed(
-        self,
-        step: _Step,
-        velocity: Array,
-        speed: float,
-        rest: list[float],
-        here: View,
-        there: View,
+        self, step: _Step, tried: _Try, here: View, there: View
     ) -> tuple[float, int]:
-        """Share of a velocity (n,) at which the tool is slow enough, and the nearest entry.
+        """Share of a velocity at which the tool is slow enough, and the nearest entry.
 
         Args:
             step: where it begins.
-            velocity: velocity to aim for [rad/s].
-            speed: speed of the tool at it, or a bound of that [m/s].
-            rest: where the arm comes to rest (n,) [rad].
-            here: view of where it stops when it brakes now.
-            there: view of ``rest``.
+            tried: the velocity.
+            here: view of where the arm stops when it brakes now.
+            there: view of where it comes to rest.
         """
-        around = self._around
-        gap = around.surely_left(step.place, rest, there)
-        fastest = _fastest(gap)
-        if speed > fastest:
-            speed = around.tool_speed(step.place, velocity.tolist(), step.dt, fastest)
-        if gap <= 0.0 or speed > fastest:
-            enough = TRACKING * (speed - CREEP)
-            gap = around.least_gap(step.place, step.velocity, rest, here, there, enough)
+        way, speed = WayToRest(self._around, step.place, tried.there, there), tried.speed
+        gap, is_bound = way.surely_left(), True
+        if speed > _fastest(gap) and not (tried.slides and gap <= 0.0):
+            speed, is_bound = self._exact_speed(step, tried, gap), False
+        if gap <= 0.0 or speed > _fastest(gap):
+            gap = way.least_gap(step.velocity, here, TRACKING * (speed - CREEP))
+            if is_bound and speed > _fastest(gap):
+                speed = self._exact_speed(step, tried, gap)
         return _speed_share(gap, speed, step.dt, here, there)
+
+    def _exact_speed(self, step: _Step, tried: _Try, gap: float) -> float:
+        """Speed of the tool [m/s], or a bound that is slow enough for a gap [m]."""
+        return self._around.tool_speed(step.place, tried.aim.tolist(), step.dt, _fastest(gap))
 
     def path_problem(self, start: ArrayLike, goal: ArrayLike, now: float) -> str:
         """What is in the way of a straight joint motion; empty when nothing is.

@@ -1,9 +1,8 @@
 """What one arm must not touch, seen from a posture of it, and what it may do there."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from operator import lt, mul, sub
-from typing import NamedTuple
+from collections.abc import Sequence
+from operator import mul, sub
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +13,14 @@ from ate_core.guard.clearances import Clearances
 from ate_core.guard.geometry import CellGeometry
 from ate_core.guard.other_arm import OtherState
 from ate_core.guard.shapes import levers, load_gripper
+from ate_core.guard.view import NOTHING, View
+from ate_core.guard.words import Words
 
 Array = NDArray[np.float64]
 
-TOLERANCE = 1e-6
-"""Change of a distance that counts as none [m]: the accuracy of the distances."""
-TOLERANCE_INSIDE = 1e-8
-"""The same for a pair that is too near: many steps must not add up [m]."""
 INSIDE = 1e-5
 """Depth in the stop distance from which every pair of a kind is seen by itself [m]."""
 _NONE: frozenset[int] = frozenset()
-LONGEST_PIECE = 0.06
-"""Motion of a joint between two postures looked at on the way to rest [rad]: 5 cm at the tool of
-a stretched RM75, less than what two grippers measure where they are thinnest."""
-MOST_PIECES = 4
-"""Pieces of the way to rest at most."""
-SLOWEST = 0.02
-"""Speed below which the time to rest is not taken from it [rad/s]."""
 MARGIN = 0.0003
 """Kept besides a stop distance: what the joints run beside their set points [m]."""
 OTHER_MARGIN = 0.003
@@ -39,42 +29,10 @@ NOTICE = 0.5
 """Share of the slow zone in which the other arm is worth a word, also where it slows nothing."""
 SURFACES = ("gripper_table", "arm_table")
 """Kinds of pairs in which an arm may slide along the other part."""
-FLATTEST = 1e-4
-"""Squared slope of a distance below which no joint changes it [m2/rad2]."""
 OWN = "same_arm"
 """Kind of the pairs of parts of the arm itself."""
 WITH_OTHER = ("arm_arm", "gripper_gripper")
 """Kinds of pairs with the other arm."""
-
-
-class View(NamedTuple):
-    """Distances at one posture; an entry is the nearest pair of a kind, one pair, or a wall."""
-
-    gaps: list[float]
-    """Distances less the stop distance of their kind (m,) [m]; beyond the slow zone a bound."""
-    widths: list[float]
-    """Widths of the slow zones (m,) [m]."""
-    pairs: tuple[int, ...]
-    """Nearest pair of each kind."""
-    detailed: frozenset[int]
-    """Kinds of which each pair is an entry."""
-    sizes: tuple[int, ...] = ()
-    """Entries of each kind, where some kind is detailed."""
-
-    def source(self, entry: int) -> tuple[int, int]:
-        """Kind and pair of an entry; of a wall -1 and its number."""
-        if not self.detailed:
-            count = len(self.pairs)
-            return (entry, self.pairs[entry]) if entry < count else (-1, entry - count)
-        for kind, size in enumerate(self.sizes):
-            if entry < size:
-                return (kind, entry if kind in self.detailed else self.pairs[kind])
-            entry -= size
-        return -1, entry
-
-
-NOTHING = View(gaps=[], widths=[], pairs=(), detailed=_NONE)
-"""View before the first."""
 
 
 class Surroundings:
@@ -119,6 +77,7 @@ class Surroundings:
         self._their_way = 0.0
         self._uncertain = _NONE
         self._reach = self._geometry.reach_of_pairs(side, self._with_other)
+        self._words = Words(cell.guard, (side, other), kinds, self._stops)
 
     def _set_levers(self, cell: Cell) -> None:
         """How much nearer a radian of each joint may bring each kind and the walls."""
@@ -216,13 +175,18 @@ class Surroundings:
         if not near:
             return ""
         gap, kind = min(near)
-        return self._distance(kind, self._pairs[kind], gap)
+        return self._words.pair(kind, self._pairs[kind], gap)
+
+    def lever_speed(self, velocity: Sequence[float]) -> float:
+        """Speed that no part of the arm exceeds at a velocity (n,) [m/s]."""
+        most: float = sum(map(mul, map(abs, velocity), self._levers))
+        return most
 
     def tool_speed(
         self, q: Sequence[float], velocity: Sequence[float], dt: float, limit: float
     ) -> float:
         """Speed of the grasp point half a step on [m/s]; below the limit a bound of it will do."""
-        most: float = sum(map(mul, map(abs, velocity), self._levers))
+        most = self.lever_speed(velocity)
         if most <= limit:
             return most
         half = [angle + 0.5 * dt * speed for angle, speed in zip(q, velocity, strict=True)]
@@ -298,46 +262,20 @@ class Surroundings:
         low, high = self._lower, self._upper
         return [x - low[0], y - low[1], z - low[2], high[0] - x, high[1] - y, high[2] - z]
 
-    def tightest(self, here: View, there: View, dt: float) -> tuple[float, int]:
-        """Share of the way from one stopping posture to the next that is allowed, and by what.
-
-        Plain numbers: there are about ten entries, too few for arrays to pay.
-        """
-        least, tightest = 1.0, 0
-        reach = self._guard.tool_speed * dt
-        for entry, (gap, then, width) in enumerate(
-            zip(here.gaps, there.gaps, here.widths, strict=True)
-        ):
-            if then >= gap or then >= width:
-                continue
-            if gap > 0.0:
-                floor = min(gap, width) * (1.0 - min(reach / width, 1.0)) - TOLERANCE
-            else:
-                floor = gap - TOLERANCE_INSIDE
-            if then < floor:
-                share = (gap - floor) / (gap - then)
-                if share < least:
-                    least, tightest = share, entry
-        return least, tightest
-
-    def along(
-        self, wanted: Array, rest: Sequence[float], view: View, entry: int, kept: float
-    ) -> Array:
-        """Velocity (n,) that goes along a surface in place of into it; the wanted one elsewhere.
+    def slope(self, rest: Sequence[float], view: View, entry: int) -> list[float] | None:
+        """Derivative (n,) of a gap by the joints [m/rad]; None where an arm does not slide.
 
         An arm slides along what is worked on and along the walls of its workspace. In front of
         another arm or an obstacle it stops.
 
         Args:
-            wanted: velocity (n,) [rad/s].
             rest: the posture of ``view`` (n,) [rad].
-            view: where the arm would come to rest.
-            entry: what is too near there.
-            kept: share of its approach that may stay.
+            view: distances there.
+            entry: an entry of it.
         """
         kind, pair = view.source(entry)
         if kind >= 0 and self._geometry.kinds[kind].name not in SURFACES:
-            return wanted
+            return None
         place = self._placed(rest)
         if kind < 0:
             sign = 1.0 if pair < 3 else -1.0
@@ -346,80 +284,16 @@ class Surroundings:
             if not self._clearances.is_exact(kind, self._clearances.least(kind, place)):
                 self._measure(kind, place)  # something on the way was looked at since
             slope = self._geometry.slope(kind, pair, np.array(place))
-        self._updated, slope = place, slope[self._own]
-        approach = float(slope @ wanted)
-        steepness = float(slope @ slope)
-        if approach >= 0.0 or steepness < FLATTEST:
-            return wanted
-        aside: Array = wanted - slope * (approach * (1.0 - kept) / steepness)
-        return aside
+        self._updated = place
+        own: list[float] = slope[self._own].tolist()
+        return own
 
-    def least_gap(
-        self,
-        q: Sequence[float],
-        velocity: Sequence[float],
-        rest: Sequence[float],
-        here: View,
-        there: View,
-        enough: float,
-    ) -> float:
-        """Smallest gap [m] on the way to rest, its end included; -inf where it is not allowed.
-
-        The joints brake alike but come to rest at different times, so the way is no straight line.
+    def left(self, way: Sequence[float], there: View) -> list[float]:
+        """Gap of each kind, and of all walls, that a way leaves at least [m].
 
         Args:
-            q: posture now (n,) [rad].
-            velocity: its velocity (n,) [rad/s].
-            rest: where it stops (n,) [rad].
-            here: view of where it stops when it brakes now.
-            there: view of ``rest``.
-            enough: gap above which it does not matter how large it is [m].
-        """
-        least = min(there.gaps)
-        way, other = list(map(sub, rest, q)), self._other
-        watched = self._nearing(way, there, max(min(least, enough), 0.0))
-        if not watched:
-            return least
-        allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in watched]
-        longest = max(map(abs, way))
-        if other is not None and other.is_moving:
-            longest = max(longest, *map(abs, map(sub, other.rest, other.posture)))
-        pieces = min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
-        for share, gone in _braking(way, velocity, pieces):
-            if other is not None and other.is_moving:
-                left = (1.0 - share) ** 2
-                self._place[self._others] = [
-                    end - left * (end - now)
-                    for end, now in zip(other.rest, other.posture, strict=True)
-                ]
-            posture = [a + part * b for a, part, b in zip(q, gone, way, strict=True)]
-            gaps = (
-                self.look(posture, here).gaps
-                if there.detailed
-                else self._gaps(posture, watched, max(enough, 0.0))
-            )
-            least = min(least, *gaps)
-            if any(map(lt, gaps, allowed)):
-                least = -math.inf
-                break
-        if other is not None and other.is_moving:
-            self._place[self._others] = other.rest
-        return least
-
-    def surely_left(self, q: Sequence[float], rest: Sequence[float], there: View) -> float:
-        """What `least_gap` finds at least [m], told without a look; not positive where it cannot.
-
-        Args:
-            q: posture now (n,) [rad].
-            rest: where it stops (n,) [rad].
-            there: view of ``rest``.
-        """
-        return 0.0 if there.detailed else min(self._left(map(sub, rest, q), there))
-
-    def _left(self, way: Iterable[float], there: View) -> list[float]:
-        """Gap of each entry that is left at least on a way to the posture of a view [m].
-
-        The last entry stands for all walls.
+            way: motion of each joint (n,) [rad].
+            there: view of where it ends; not detailed.
         """
         lengths, count = list(map(abs, way)), len(self._pairs)
         moved, folded = sum(map(mul, lengths, self._levers)), sum(map(mul, lengths, self._folding))
@@ -429,22 +303,24 @@ class Surroundings:
             left[kind] -= self._their_way
         return left
 
-    def _nearing(self, way: Sequence[float], there: View, least: float) -> list[int]:
-        """Entries that may come below a gap [m] on a way to the posture of a view.
+    def other_turn(self) -> float:
+        """How far a joint of the other arm turns at most until that rests [rad]."""
+        other = self._other
+        if other is None or not other.is_moving:
+            return 0.0
+        turn: float = max(map(abs, map(sub, other.rest, other.posture)))
+        return turn
 
-        There are none where nothing can come below its stop distance.
-        """
-        if there.detailed:
-            return list(range(len(there.gaps)))
-        *left, wall = self._left(way, there)
-        if min(*left, wall) >= 0.0:
-            return []
-        nearing = [kind for kind, gap in enumerate(left) if gap < least]
-        if wall < least:
-            nearing += range(len(left), len(there.gaps))
-        return nearing
+    def place_other_on_way(self, left: float) -> None:
+        """Assume the other arm before its rest, with a share of its way left."""
+        other = self._other
+        if other is not None and other.is_moving:
+            self._place[self._others] = [
+                end - left * (end - now)
+                for end, now in zip(other.rest, other.posture, strict=True)
+            ]
 
-    def _gaps(self, q: Sequence[float], entries: Sequence[int], enough: float) -> list[float]:
+    def gaps(self, q: Sequence[float], entries: Sequence[int], enough: float) -> list[float]:
         """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m].
 
         What is surely wider than enough is not measured: of that gap nothing is told.
@@ -460,49 +336,33 @@ class Surroundings:
             )
         return gaps
 
-    def words(self, here: View, entry: int) -> str:
+    def words(self, view: View, entry: int) -> str:
         """What an entry of a view is, its distance and its bounds."""
-        kind, pair = here.source(entry)
-        if kind < 0:
-            axis, wall = "xyz"[pair % 3], "lower" if pair < 3 else "upper"
-            bound = (self._lower if pair < 3 else self._upper)[pair % 3]
-            return (
-                f"{self._side} tool is {_mm(here.gaps[entry])} from the {wall} wall of the "
-                f"workspace at {axis} = {bound:g} m"
-            )
-        other = self._other
-        if kind in self._uncertain and other is not None:
-            age = (
-                "was never seen" if np.isinf(other.age) else f"was last seen {other.age:.2f} s ago"
-            )
-            return f"{self._other_side} arm {age}: it may be anywhere it can reach"
-        zone = self._geometry.kinds[kind].zone
-        return (
-            f"{self._distance(kind, pair, here.gaps[entry])}: slowed below {_mm(zone.slow)}, "
-            f"stopped at {_mm(zone.stop)}"
-        )
+        return self._words.entry(view, entry, self._other, self._uncertain)
 
-    def words_of_other(self, here: View, entry: int) -> str:
+    def words_of_other(self, view: View, entry: int) -> str:
         """Words of the nearest pair with the other arm, where an entry is not one and it is near.
 
         An arm that something else holds back is told of the other arm, too, before that leaves.
         """
-        if here.source(entry)[0] in self._with_other:
+        if view.source(entry)[0] in self._with_other:
             return ""
-        near = [
-            (gap, *here.source(index))
-            for index, (gap, width) in enumerate(zip(here.gaps, here.widths, strict=True))
-            if gap < NOTICE * width and here.source(index)[0] in self._with_other
-        ]
+        if not view.detailed:
+            near = [
+                (view.gaps[kind], kind, view.pairs[kind])
+                for kind in self._with_other
+                if view.gaps[kind] < NOTICE * self._widths[kind]
+            ]
+        else:
+            near = [
+                (gap, *view.source(index))
+                for index, (gap, width) in enumerate(zip(view.gaps, view.widths, strict=True))
+                if gap < NOTICE * width and view.source(index)[0] in self._with_other
+            ]
         if not near:
             return ""
         gap, kind, pair = min(near)
-        return self._distance(kind, pair, gap)
-
-    def _distance(self, kind: int, pair: int, gap: float) -> str:
-        """Words of a pair and its distance."""
-        first, second = self._geometry.kinds[kind].labels[pair]
-        return f"{first} comes to {_mm(gap + self._stops[kind])} from {second}"
+        return self._words.pair(kind, pair, gap)
 
     def _detailed(
         self,
@@ -535,30 +395,7 @@ class Surroundings:
         )
 
 
-def _braking(
-    ways: Sequence[float], velocities: Sequence[float], pieces: int
-) -> Iterator[tuple[float, list[float]]]:
-    """Share of the time and of each joint's way that has passed after each piece but the last.
-
-    The last comes first: where the arm comes to rest was just looked at, and tells of it most.
-
-    A joint that brakes evenly from v needs the time 2 s / v for its way s.
-    """
-    times = [
-        max(2.0 * abs(way) / max(abs(speed), SLOWEST), 1e-9)
-        for way, speed in zip(ways, velocities, strict=True)
-    ]
-    last = max(times)
-    for piece in range(pieces - 1, 0, -1):
-        share = piece / pieces
-        yield share, [1.0 - max(1.0 - share * last / time, 0.0) ** 2 for time in times]
-
-
 def _reach(start: Sequence[float], end: Sequence[float], levers: Sequence[float]) -> float:
     """How far any point of an arm gets at most from one posture to another [m]."""
     reach: float = sum(map(mul, map(abs, map(sub, end, start)), levers))
     return reach
-
-
-def _mm(distance: float) -> str:
-    return f"{distance * 1e3:.0f} mm"
