@@ -71,7 +71,7 @@ def test_the_clutch_never_engages_on(flaw):
         ({"unchanged": 0.16}, "not tracked"),
         ({"tracked": False}, "not tracked"),
         ({"session": 2}, "frame changed"),
-        ({"hand": False}, "no hand"),
+        ({"hand": False}, "sent nothing yet"),
         ({"obstacle": "arm gone"}, "arm gone"),
     ],
     ids=["silence", "identical", "untracked", "session", "absent", "obstacle"],

@@ -80,6 +80,22 @@ class HandView:
     """Time since the wrist last moved [s]."""
     delay: float = 0.0
     """How much later than at first the poses arrive [s]."""
+    origin: int = 0
+    """Differs once the headset's frame has moved."""
+    flaw: str = ""
+    """Why the hand is not tracked, where more is known than that."""
+
+
+def hand_loss(hand: HandView | None, config: ClutchConfig) -> str:
+    """Why a hand is of no use now; empty when it is."""
+    if hand is None:
+        return "the headset has sent nothing yet"
+    lost = not hand.tracked or hand.unchanged > config.unchanged_limit
+    if hand.age > (config.fresh_limit if lost else config.silence_limit):
+        return f"headset silent for {hand.age * 1e3:.0f} ms"
+    if hand.delay > config.delay_limit:
+        return f"headset link is {hand.delay * 1e3:.0f} ms late"
+    return (hand.flaw or "hand not tracked") if lost else ""
 
 
 class Clutch:
@@ -150,18 +166,9 @@ class Clutch:
         return self._state
 
     def _loss(self, hand: HandView | None) -> str:
-        config = self._config
-        if hand is None:
-            return "no hand source"
-        if hand.session != self._session:
+        if hand is not None and hand.session != self._session:
             return "headset frame changed"
-        if hand.age > config.silence_limit:
-            return f"headset silent for {hand.age * 1e3:.0f} ms"
-        if hand.delay > config.delay_limit:
-            return f"headset link is {hand.delay * 1e3:.0f} ms late"
-        if not hand.tracked or hand.unchanged > config.unchanged_limit:
-            return "hand not tracked"
-        return ""
+        return hand_loss(hand, self._config)
 
     def _gather(self, hand: HandView | None, obstacle: str) -> None:
         """Collect consecutive frames of one session; anything amiss starts the collection anew."""

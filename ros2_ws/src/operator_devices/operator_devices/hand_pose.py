@@ -23,6 +23,9 @@ TRANSFORM_ARKIT_TO_HEADSET: Matrix = np.array(
 TRANSFORM_HEADSET_TO_ARKIT: Matrix = TRANSFORM_ARKIT_TO_HEADSET.T.copy()
 
 _IDENTITY = np.eye(3)
+UNSOUND = "the headset sends poses that are no numbers or no rotations: restart its app"
+NEVER_SEEN = "the hand has not been seen yet: raise it into the headset's view"
+"""What is known of a hand that is not tracked."""
 _ROTATION_TOLERANCE = 1e-3
 """Largest entry of R R^T - 1 in a proper rotation; float32 on the wire leaves about 1e-6."""
 
@@ -47,6 +50,10 @@ class HandSample:
     """Whether the hand was seen: ever, recently, and with a sound pose."""
     delay: float = 0.0
     """How much later than at first the messages of this session arrive [s]."""
+    origin: int = 0
+    """Counts moves of the headset's frame: it was centred anew, or another app or headset came."""
+    flaw: str = ""
+    """Why the hand is not tracked, where more is known than that; for people."""
 
 
 class HandPoseSource(Protocol):
@@ -100,11 +107,18 @@ class TrackingConfig:
     """The same for the rotation [rad]."""
     jump_speed: float = 4.0
     """Added to `jump_distance` per second since the last change; a fast reach is 3 m/s [m/s]."""
+    return_distance: float = 0.3
+    """Distance of the head after a break of the stream from where it was before, above which the
+    frame counts as another one [m]."""
+    return_angle: float = 0.35
+    """The same for its rotation [rad]."""
+    return_time: float = 5.0
+    """Break after which it counts as another one wherever the head is [s]."""
 
     def __post_init__(self) -> None:
-        for name in ("unchanged_limit", "jump_distance", "jump_angle", "jump_speed"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name, value in vars(self).items():
+            if not value > 0.0:
+                raise ValueError(f"{name} is {value}; it must be above 0")
 
 
 class HandTracker:
@@ -117,6 +131,8 @@ class HandTracker:
         self._session = 0
         self._previous: tuple[Matrix, Matrix] | None = None  # wrist and head, this session only
         self._changed_ns: int | None = None  # None until the wrist first moved in this session
+        self._head_seen: tuple[Matrix, int] | None = None  # newest head of any session, and when
+        self._origin = 0
         self._recentring = RecentringWatch()
         self._link = LinkDelay()
         self.rejected = 0
@@ -140,25 +156,22 @@ class HandTracker:
         if self._sample is not None:
             self._sample = replace(self._sample, tracked=False)
 
-    def update(self, wrist: Matrix, head: Matrix, now_ns: int) -> HandSample | None:
+    def update(self, wrist: Matrix, head: Matrix, now_ns: int) -> HandSample:
         """Takes wrist and head (4, 4), headset frame, of one message received at `now_ns` [ns].
 
         An unsound pose counts as a message that brought no change.
         """
         self._sequence += 1
+        flaw = ""
         if not (is_rigid(wrist) and is_rigid(head)):
             self.rejected += 1
-            if self._previous is None:
-                return self._sample
-            wrist, head = self._previous
-        if self._previous is not None:
-            moved = self._recentring.moved(wrist, head, now_ns * 1e-9)
-            if moved or self._jumped(wrist, head, self._previous, now_ns):
-                self._session += 1
-                self._recentring.reset()
-            if not np.array_equal(wrist, self._previous[0]):
-                self._changed_ns = now_ns
-        self._previous = (wrist, head)
+            flaw = UNSOUND
+            wrist, head = self._previous or (TRANSFORM_ARKIT_TO_HEADSET, np.eye(4))
+        else:
+            self._see(wrist, head, now_ns)
+        if np.array_equal(wrist, TRANSFORM_ARKIT_TO_HEADSET):  # exact identity on the wire
+            flaw = flaw or NEVER_SEEN
+        tracked = flaw != NEVER_SEEN and self._is_live(now_ns)
         self._sample = HandSample(
             transform_wrist_to_headset=wrist,
             transform_head_to_headset=head,
@@ -166,28 +179,45 @@ class HandTracker:
             changed_ns=now_ns if self._changed_ns is None else self._changed_ns,
             sequence=self._sequence,
             session=self._session,
-            tracked=self._is_tracked(wrist, now_ns),
+            tracked=tracked,
             delay=self._link.update(now_ns * 1e-9),
+            origin=self._origin,
+            flaw="" if tracked else flaw,
         )
         return self._sample
 
-    def _is_tracked(self, wrist: Matrix, now_ns: int) -> bool:
-        never_seen = np.array_equal(
-            wrist, TRANSFORM_ARKIT_TO_HEADSET
-        )  # exact identity on the wire
-        if never_seen or self._changed_ns is None:
+    def _see(self, wrist: Matrix, head: Matrix, now_ns: int) -> None:
+        """Take a sound pose: whether it goes on from the one before, and in which frame."""
+        config = self._config
+        if self._previous is not None:
+            moved = self._recentring.moved(wrist, head, now_ns * 1e-9)
+            moved = moved or self._jumped(head, self._previous[1], now_ns)
+            self._origin += moved
+            if moved or self._jumped(wrist, self._previous[0], now_ns):
+                self._session += 1
+                self._recentring.reset()
+            if not np.array_equal(wrist, self._previous[0]):
+                self._changed_ns = now_ns
+        elif self._head_seen is not None:
+            before, seen_ns = self._head_seen
+            self._origin += (
+                now_ns - seen_ns > config.return_time * 1e9
+                or math.dist(head[:3, 3], before[:3, 3]) > config.return_distance
+                or rotation_angle(head[:3, :3], before[:3, :3]) > config.return_angle
+            )
+        self._previous = (wrist, head)
+        self._head_seen = (head, now_ns)
+
+    def _is_live(self, now_ns: int) -> bool:
+        if self._changed_ns is None:
             return False
         return now_ns - self._changed_ns <= self._config.unchanged_limit * 1e9
 
-    def _jumped(
-        self, wrist: Matrix, head: Matrix, previous: tuple[Matrix, Matrix], now_ns: int
-    ) -> bool:
+    def _jumped(self, new: Matrix, old: Matrix, now_ns: int) -> bool:
         """Whether wrist or head moved further than a person can: hands swapped, for instance."""
         elapsed = 0.0 if self._changed_ns is None else (now_ns - self._changed_ns) * 1e-9
         allowed = self._config.jump_distance + self._config.jump_speed * min(elapsed, 0.1)
-        pairs = ((wrist, previous[0]), (head, previous[1]))
-        return any(
+        return (
             math.dist(new[:3, 3], old[:3, 3]) > allowed
             or rotation_angle(new[:3, :3], old[:3, :3]) > self._config.jump_angle
-            for new, old in pairs
         )

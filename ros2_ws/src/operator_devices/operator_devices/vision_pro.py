@@ -82,6 +82,7 @@ class VisionProReader:
         self._call: Any = None
         self._deadline_ns = 0
         self._state: State = "stopped"
+        self._flaw = ""
         self._patience = Patience(_logger, f"headset {config.ip}:{config.port}")
 
     def start(self) -> None:
@@ -143,15 +144,16 @@ class VisionProReader:
         return {
             "stopped": f"{where} not started",
             "connecting": f"{where} does not answer; open the TrackingStreamer app on it",
-            "streaming": f"{where} streaming",
+            "streaming": f"{where} streaming" + (f", but {self._flaw}" if self._flaw else ""),
             "silent": f"{where} went silent; wake it and keep the app in front",
             "refused": f"{where} refuses client version {protocol.CLIENT_VERSION:.0f}; "
             "its app asks for a newer reader",
         }[self._state]
 
-    def _set_state(self, state: State) -> None:
-        changed, self._state = state != self._state, state
-        if state == "streaming":
+    def _set_state(self, state: State, flaw: str = "") -> None:
+        changed, self._state = (state, flaw) != (self._state, self._flaw), state
+        self._flaw = flaw
+        if state == "streaming" and not flaw:
             if changed:
                 self._patience.well(self.status)
         elif state == "stopped":
@@ -197,9 +199,8 @@ class VisionProReader:
 
     def _take(self, message: Any, now_ns: int) -> None:
         hand = message.left_hand if self._config.hand == "left" else message.right_hand
-        if not hand.HasField("wristMatrix"):
-            if not message.HasField("Head"):
-                self._set_state("refused")
+        if not message.ByteSize():
+            self._set_state("refused")
             return
         if message.Head.m00 == protocol.BENCHMARK_ECHO:
             return
@@ -212,8 +213,8 @@ class VisionProReader:
         with self._lock:
             sample = self._tracker.update(wrist, head, now_ns)
             self._lock.notify_all()
-        self._set_state("streaming")
-        if sample is not None and sample.delay > self._config.delay_limit:
+        self._set_state("streaming", sample.flaw)
+        if sample.delay > self._config.delay_limit:
             _logger.warning(
                 "headset %s: messages come %.1f s late and queue up; connecting anew, look at its "
                 "Wi-Fi", self._config.ip, sample.delay,

@@ -100,6 +100,7 @@ class HeadsetEmulator:
         self._generation = 0
         self._echoes = 0
         self._silent = self._frozen = self._repeating = self._tails = self._swapped = False
+        self._spoilt = False
         self._message = b""
         self._messages = 0
         self._relays: list[queue.SimpleQueue[bytes]] = []
@@ -208,6 +209,10 @@ class HeadsetEmulator:
         """Fault: the app takes each hand for the other."""
         self._swapped = on
 
+    def spoil(self, on: bool = True) -> None:
+        """Fault: no number in any message is a number."""
+        self._spoilt = on
+
     def send_tails(self, on: bool = True) -> None:
         """The right hand's joint list goes on with a marker and a stylus."""
         self._tails = on
@@ -244,6 +249,7 @@ class HeadsetEmulator:
             "repeat": self.repeat,
             "silence": self.silence,
             "swap_hands": self.swap_hands,
+            "spoil": self.spoil,
             "tails": self.send_tails,
             "benchmark_echo": self.send_benchmark_echo,
             "end_stream": self.end_stream,
@@ -310,7 +316,7 @@ class HeadsetEmulator:
     def _compose(self, taken: float) -> bytes:
         """One message; joint lists are appended ready-made, since parsers merge such parts."""
         update = protocol.HandUpdate()
-        messages = [update.left_hand, update.right_hand]
+        messages, flaw = [update.left_hand, update.right_hand], np.nan if self._spoilt else 1.0
         if self._swapped:
             messages.reverse()
         for hand, message in zip(HANDS, messages, strict=True):
@@ -319,8 +325,8 @@ class HeadsetEmulator:
                 state.wrist = TRANSFORM_HEADSET_TO_ARKIT @ state.motion(taken)
             if state.tracked:
                 state.sent = self._offset @ self._shake(state.wrist)
-            protocol.write_matrix(message.wristMatrix, state.sent)
-        protocol.write_matrix(update.Head, self._offset @ self._head)
+            protocol.write_matrix(message.wristMatrix, state.sent * flaw)
+        protocol.write_matrix(update.Head, self._offset @ self._head * flaw)
         frames = self._skeletons[self._tails]
         return bytes(update.SerializeToString()) + frames[self._messages % len(frames)]
 
