@@ -60,7 +60,7 @@ def test_the_status_of_an_arm_tells_trouble_and_what_is_near() -> None:
         return arm_news(String(data=json.dumps(status)))
 
     assert news(state="fault", reason="joint 3 too hot").trouble == "fault: joint 3 too hot"
-    assert news(state="tracking", reason="", guard="slowed: table").near
+    assert news(state="tracking", reason="", guard="slowed: table").guard == "slowed: table"
     assert news(state="tracking", reason="x").trouble == ""
     assert arm_news(String(data="{")) is None
 

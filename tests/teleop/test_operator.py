@@ -140,7 +140,7 @@ def _log(rotation):
 
 @pytest.mark.parametrize(
     ("flaw", "ticks", "reason"),
-    [({"live": False}, 20, "not tracked"), ({"arm": False}, 20, "joints")],
+    [({"live": False}, 20, "headset silent"), ({"arm": False}, 20, "joints")],
     ids=["hand lost", "arm silent"],
 )
 def test_a_loss_makes_the_arm_hold_until_the_shoulder_is_pressed_anew(flaw, ticks, reason):
@@ -564,15 +564,16 @@ class Ticked:
             self.output = output
             self.stamps.append(stamp_ns)
 
-        well = SimpleNamespace(trouble="")
+        well = SimpleNamespace(trouble="", guard="")
         self.node = SimpleNamespace(
             _controller=controller,
             _publish=SimpleNamespace(
                 send_stop=nothing, send_home=nothing, send_commands=send_commands,
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
+            _calibrations=SimpleNamespace(take=nothing),
             _wishes=SimpleNamespace(ask=nothing, forget=nothing),
-            _opening=None, _telling=SimpleNamespace(tell=lambda status, _: status),
+            _opening=None, _telling=SimpleNamespace(tell=lambda status, *_: status),
             _news=SimpleNamespace(own=well, other=well),
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),

@@ -200,6 +200,24 @@ class Person:
             self.joycon.press("l")
             self.bench.spin_until(lambda: self.bench.clutch() in ("engaged", "blocked"))
 
+    def move(self, way):
+        """Move the hand by a way (3,) [m] at 0.25 m/s."""
+        steps = round(np.linalg.norm(way) / 0.005)
+        for _ in range(steps):
+            self.hand[:3, 3] += np.array(way) / steps
+            self.headset.set_wrist(self.operator.hand, self.hand)
+            self.bench.spin_for(0.02)
+
+    def stroke(self, way):
+        """Hold the clutch and move the hand, as a calibration asks for."""
+        before = self.bench.statuses[-1]["calibration"]
+        self.joycon.press("l")
+        self.bench.spin_until(lambda: self.bench.clutch() in ("blocked", "engaged"))
+        self.move(way)
+        self.bench.spin_for(0.05)
+        self.joycon.release("l")
+        self.bench.spin_until(lambda: self.bench.statuses[-1]["calibration"] != before)
+
     def drag_tool_to(self, goal):
         """Move the hand at 0.2 m/s until the tool is within a millimetre of `goal` (3,)."""
         deadline = time.monotonic() + 30
@@ -241,6 +259,42 @@ def test_an_operator_moves_the_arm_by_hand(stand):
     bench.spin_until(lambda: len(bench.holds) > 1)
     commander = bench.commands[0].header.frame_id
     assert {hold.frame_id for hold in bench.holds} == {commander}, "each stroke ended in a hold"
+
+
+def test_after_a_calibration_in_a_turned_headset_a_push_forward_moves_the_tool_forward(
+    stand, runtime_dir
+):
+    cell, headset, joycon, bench, _ = stand
+    person = Person(cell, headset, joycon, bench)
+    turn = transform(rotation_exp([0.0, 0.0, 1.0]), np.zeros(3))
+    headset.recentre(turn)
+    person.hand[:3, :3] = rotation_exp([0.0, 0.0, -np.pi / 2])  # fingers forward, thumb up
+    deadline = time.monotonic() + 60
+    while not (said := bench.statuses[-1]["calibration"]).startswith("the person faces 57"):
+        assert time.monotonic() < deadline, bench.statuses[-1]
+        person.release()
+        joycon.press("left_sl")
+        joycon.press("left_sr")
+        bench.spin_until(lambda: bench.statuses[-1]["calibrating"])
+        for way in ([0.0, 0.2, 0.0], [0.2, 0.0, 0.0]):
+            if bench.statuses[-1]["calibrating"]:  # a starved machine may lose the hand
+                person.stroke(way)
+        joycon.release("left_sl")
+        joycon.release("left_sr")
+    if not bench.statuses[-1]["calibrations_refused"]:
+        assert not bench.commands, "the arm moved while its operator was calibrated"
+    stored = Path(runtime_dir) / "calibrations" / "ate_cell_sim-left.yaml"
+    bench.spin_until(stored.is_file)
+    assert yaml.safe_load(stored.read_text())["heading"] == pytest.approx(1.0, abs=0.01), said
+    way = np.zeros(3)
+    while np.linalg.norm(way) < 0.05:
+        assert time.monotonic() < deadline, bench.statuses[-1]
+        person.engage()
+        before = person.tool()[:3, 3]
+        person.move([0.0, 0.06, 0.0])
+        bench.spin_for(0.5)
+        way = person.tool()[:3, 3] - before
+    assert np.degrees(np.arctan2(np.linalg.norm(way[1:]), way[0])) < 1.0
 
 
 def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):

@@ -28,6 +28,10 @@ VERBS = {
         "ate_teleop.replay_command:teleop_replay",
         "play recorded hands through the cell and compare the arms' ways",
     ),
+    "teleop-calibrate": (
+        "ate_teleop.calibrate_command:teleop_calibrate",
+        "fit an operator's facing and hand by a gesture",
+    ),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),

@@ -176,6 +176,11 @@ DUAL_OPERATOR = Launch(
             default="",
             description="folder that gets what headsets and Joy-Cons send; empty: none",
         ),
+        LaunchArgument(
+            name="calibrations",
+            default="",
+            description="folder of the operators' calibrations; empty: the user's settings",
+        ),
     ),
     make_processes=_dual_operator,
 )

@@ -285,6 +285,8 @@ def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     """Teleoperation, one node per operator; simulated, with the emulated devices in reach."""
     environment = operator_environment(cell, values["hands"])
     own = {"hands": values["hands"], "hands_record": _session_folder(values["hands_record"])}
+    if values["calibrations"]:
+        own["calibrations"] = str(Path(values["calibrations"]).resolve())
     return [
         ProcessSpec(
             name="operator",

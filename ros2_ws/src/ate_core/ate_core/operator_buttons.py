@@ -28,6 +28,11 @@ THUMB_BUTTONS: dict[str, frozenset[str]] = {
     "right": frozenset({"x", "b", "y", "a"}),
 }
 """The four under the thumb, two of which at once are an emergency stop, whatever else they do."""
+RAIL_BUTTONS: dict[str, frozenset[str]] = {
+    "left": frozenset({"left_sl", "left_sr"}),
+    "right": frozenset({"right_sl", "right_sr"}),
+}
+"""The two on the rail, which at once ask for a calibration, whatever else they do."""
 HELD_ACTIONS = ("clutch", "gripper", "home")
 """Actions that last as long as their button is held."""
 DEFAULT_BUTTONS: dict[str, dict[str, str]] = {

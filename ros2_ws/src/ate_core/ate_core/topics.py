@@ -43,6 +43,8 @@ class Topics:
     """Buttons and sticks of the operator's Joy-Con."""
     operator_status: str = "operator/status"
     """Clutch, tracking and reach of one operator (JSON)."""
+    calibrate: str = "operator/calibrate"
+    """Service: begin to calibrate one operator by a gesture."""
     cameras: str = "/cameras"
     """Prefix of all camera topics."""
     episode: str = "/episode"

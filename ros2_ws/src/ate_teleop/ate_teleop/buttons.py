@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from ate_core.operator_buttons import HELD_ACTIONS, THUMB_BUTTONS, operator_buttons
+from ate_core.operator_buttons import (
+    HELD_ACTIONS,
+    RAIL_BUTTONS,
+    THUMB_BUTTONS,
+    operator_buttons,
+)
 from operator_devices.joycon_report import BUTTONS, JoyConState
 
 
@@ -26,9 +31,11 @@ class Event(Enum):
     """From the next engagement on the tool goes further per way of the hand."""
     SCALE_DOWN = "scale_down"
     """The reverse."""
+    CALIBRATE = "calibrate"
+    """Calibrate facing and hand by a gesture, or end that."""
 
 
-OWN_EVENTS = frozenset({Event.FREEZE, Event.SCALE_UP, Event.SCALE_DOWN})
+OWN_EVENTS = frozenset({Event.FREEZE, Event.SCALE_UP, Event.SCALE_DOWN, Event.CALIBRATE})
 """What concerns nobody but the operator who wishes it; the others concern the episode of both."""
 
 
@@ -36,8 +43,10 @@ STOP_CLUSTERS = tuple(THUMB_BUTTONS.values())
 """The four buttons under the thumb, of the left and of the right Joy-Con."""
 STOP_COUNT = 2
 """So many of them at once are an emergency stop: a slap of the thumb, but no press on purpose."""
+RAIL_PAIRS = tuple(RAIL_BUTTONS.values())
+"""The two buttons on the rail of either Joy-Con: together they ask for a calibration."""
 SLAP_TIME = 0.1
-"""How long a thumb button alone waits for the second one of a slap before it means itself [s]."""
+"""How long a button that may be the first of several at once waits before it means itself [s]."""
 _EVENTS = {"record": Event.START_OR_STOP} | {
     event.value: event for event in Event if event is not Event.START_OR_STOP
 }
@@ -91,7 +100,7 @@ def asks_stop(held: Set[str]) -> bool:
 
 
 class EventButtons:
-    """Turns presses into wishes; a press that becomes part of a slap is none."""
+    """Turns presses into wishes; a press that becomes part of a slap or a pair is none itself."""
 
     def __init__(self, events: Mapping[str, Event]) -> None:
         """Begin; `events` are the buttons that act on their edge."""
@@ -111,14 +120,21 @@ class EventButtons:
             self._waiting.clear()
         if stop:
             return ()
-        presses = [button for button in self._events if button in pressed]
-        thumb = frozenset().union(*STOP_CLUSTERS)
-        events = [self._events[button] for button in presses if button not in thumb]
-        for button, since in tuple(self._waiting.items()):
-            if now - since >= SLAP_TIME:
-                del self._waiting[button]
-                events.append(self._events[button])
-        self._waiting.update((button, now) for button in presses if button in thumb)
+        thumb, rail = frozenset().union(*STOP_CLUSTERS), frozenset().union(*RAIL_PAIRS)
+        alone = {one for one, since in self._waiting.items() if now - since >= SLAP_TIME}
+        alone |= pressed & rail & set(self._waiting)  # pressed again: it was alone before
+        for button in alone:
+            del self._waiting[button]
+        events = [
+            event
+            for button, event in self._events.items()
+            if button in alone or button in pressed - thumb - rail
+        ]
+        self._waiting.update((button, now) for button in pressed & (thumb | rail))
+        for pair in RAIL_PAIRS:
+            if pair <= set(self._waiting):
+                events.append(Event.CALIBRATE)
+                self._waiting = {one: t for one, t in self._waiting.items() if one not in pair}
         return tuple(events)
 
 

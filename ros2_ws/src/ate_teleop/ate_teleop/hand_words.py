@@ -22,14 +22,15 @@ class Word(Enum):
     OTHER_STOPPED = "other stopped"
     """The arm of the other operator stopped or is faulty."""
     ERROR = "error"
-    """What was asked for was refused."""
+    """What was asked for was refused, or the clutch was pressed and cannot engage."""
     DISCARDED = "discarded"
     KEPT = "kept"
+    """An episode was kept, or a stroke of a calibration taken."""
     ENGAGED = "engaged"
     EDGE = "edge"
     """The target is beyond the arm's reach; stronger, the further it is."""
     NEAR = "near"
-    """The distance guard has something near."""
+    """The guard slows the arm or has something near it."""
 
 
 _PAUSE = (SILENT, 0.08)
@@ -79,15 +80,17 @@ class Senses:
     beyond: float = 0.0
     """Distance from the arm to a target out of its reach; 0 within [m]."""
     near: bool = False
-    """Whether the distance guard has something near this arm."""
+    """Whether the guard slows this arm or has something near it."""
     other_stopped: bool = False
     """Whether the other operator's arm is stopped or faulty."""
     kept: int = 0
-    """Episodes kept so far."""
+    """Episodes kept and strokes of a calibration taken so far."""
     discarded: int = 0
     """Episodes set aside so far."""
     refused: int = 0
-    """Wishes of this operator that were refused so far."""
+    """Wishes and calibrations of this operator that were refused so far."""
+    calibrating: bool = False
+    """Whether presses of the clutch are strokes of a calibration."""
 
 
 class HandWords:
@@ -119,11 +122,12 @@ class HandWords:
     @staticmethod
     def _is_news(word: Word, last: Senses, now: Senses) -> bool:
         """Whether something has just happened that a word stands for."""
-        engaged = ClutchState.ENGAGED
+        engaged, blocked = ClutchState.ENGAGED, ClutchState.BLOCKED
+        is_void = now.clutch is blocked and last.clutch not in (engaged, blocked)
         return {
-            Word.LOST: last.clutch is engaged and now.clutch is ClutchState.BLOCKED,
+            Word.LOST: last.clutch is engaged and now.clutch is blocked,
             Word.OTHER_STOPPED: now.other_stopped and not last.other_stopped,
-            Word.ERROR: now.refused > last.refused,
+            Word.ERROR: now.refused > last.refused or (is_void and not now.calibrating),
             Word.DISCARDED: now.discarded > last.discarded,
             Word.KEPT: now.kept > last.kept,
             Word.ENGAGED: now.clutch is engaged and last.clutch is not engaged,

@@ -16,6 +16,7 @@ from ate_core.operator_buttons import GripperInput
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
 from ate_teleop.buttons import OWN_EVENTS, ButtonEdges, ButtonMap, Event, EventButtons, button_map
+from ate_teleop.calibrator import CalibrationNews, Calibrator
 from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
 from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
 from ate_teleop.grip import GripControl
@@ -61,6 +62,8 @@ class OperatorSettings:
     """Ticks per second [Hz]."""
     buttons: ButtonMap
     """What the buttons mean."""
+    hand: str = "right"
+    """The hand that is followed."""
     gripper_input: GripperInput = "trigger"
     """How the gripper is worked."""
     clutch: ClutchConfig = field(default_factory=ClutchConfig)
@@ -121,6 +124,7 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
         ik=arm_ik_config(arm, cell.safety),
         rate=cell.rates.teleop,
         buttons=button_map(operator.joycon_side, operator.buttons),
+        hand=operator.hand,
         gripper_input=operator.gripper_input,
         home_delay=LEASE_SILENCE + 0.05,
         command_timeout=cell.safety.command_timeout,
@@ -167,6 +171,16 @@ class OperatorStatus:
     """Where the other operator's clutch stands, and why; empty: nobody was heard."""
     prompt: str = ""
     """What the operator is to do next."""
+    calibrating: bool = False
+    """Whether a person is being led through the gesture."""
+    calibration: str = ""
+    """What a person who is being calibrated does next; otherwise what was fitted and holds."""
+    calibration_strokes: int = 0
+    """Good strokes of calibrations so far."""
+    calibrations_refused: int = 0
+    """Calibrations that were refused so far."""
+    guard: str = ""
+    """What slows the arm or is near it: workspace, tool speed, distances; empty when nothing."""
 
     @property
     def battery_low(self) -> bool:
@@ -192,6 +206,8 @@ class OperatorOutput:
     """Whether the arm is to go home now; it stops when this ends."""
     status: OperatorStatus
     """State after this tick."""
+    calibration: CalibrationNews | None
+    """What has happened to the calibration in this tick."""
     ik: IkResult | None
     """The solver's report while engaged."""
 
@@ -225,6 +241,9 @@ class OperatorController:
         self._ik = ik or ArmIK(settings.ik)
         self._clutch = Clutch(settings.clutch)
         self._retargeter = Retargeter(settings.mapping)
+        self.calibrator = Calibrator(settings.mapping, settings.hand, clutch=settings.clutch)
+        """Leads through the gesture; what was stored is handed to it before the first step."""
+        self._asks_calibration = False
         self._buttons = settings.buttons
         self._edges = ButtonEdges()
         self._wishes = EventButtons(settings.buttons.events)
@@ -243,6 +262,20 @@ class OperatorController:
         self._stepped = float("inf")
         self._grip = GripControl(settings.gripper_input)
 
+    @property
+    def scale(self) -> float:
+        """Tool metres per hand metre from the next engagement on."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        low, high = SCALES
+        self._scale = min(max(scale, low), high)
+
+    def ask_calibration(self) -> None:
+        """Begin to calibrate at the next step, or end that; may be called from any thread."""
+        self._asks_calibration = True
+
     def step(
         self,
         hand: HandSample | None,
@@ -253,6 +286,7 @@ class OperatorController:
         gripper_holds: bool = False,
         opening: float | None = None,
         trouble: tuple[str, str] = ("", ""),
+        guard: str = "",
     ) -> OperatorOutput:
         """Advance by one tick.
 
@@ -265,6 +299,7 @@ class OperatorController:
             gripper_holds: whether the gripper is stopped, faulty or away and follows nobody.
             opening: that the gripper reports, where its stick leads on from it.
             trouble: why the own and the other operator's arm follow nobody; empty: they do.
+            guard: what slows the own arm or is near it.
         """
         now = now_ns * 1e-9
         down = buttons.held_buttons(joy)
@@ -279,17 +314,19 @@ class OperatorController:
         stalled = gap > self._settings.stall_limit
         events = self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now)
         self._obey_own(events)
-        self._clutch.step(
-            now, bool(held & self._buttons.clutch), view, self._obstacle(measured_q, now)
-        )
-        if estop:
-            self._clutch.block(f"emergency stop: {estop}")
-        elif self._frozen:
-            self._clutch.block("frozen by its operator: press that button again")
-        elif stalled:
-            self._clutch.block(f"this operator's process stood still for {gap * 1e3:.0f} ms")
+        pushed = bool(held & self._buttons.clutch)
+        stall = f"this operator's process stood still for {gap * 1e3:.0f} ms" if stalled else ""
+        silent = "the Joy-Con is silent" if down is None else ""
+        stopped = f"emergency stop: {estop}" if estop else ""
+        calibrates = self.calibrator.is_running
+        news = self._calibrate(pushed, view, stopped or stall or silent, now)
+        calibrates = calibrates or self.calibrator.is_running
+        self._clutch.step(now, pushed, view, self._obstacle(measured_q, now))
+        if why := stopped or self._why_blocked(calibrates) or stall:
+            self._clutch.block(why)
         result = self._follow(view, measured_q if certain else None, now)
         barred = stalled or stop or bool(estop) or self._frozen or measured_q is None
+        barred = barred or calibrates
         engaged = self._clutch.state is ClutchState.ENGAGED
         return OperatorOutput(
             joint_target=None if result is None else result.q,
@@ -305,9 +342,24 @@ class OperatorController:
             events=tuple(event for event in events if event not in OWN_EVENTS),
             stop=stop,
             go_home=self._goes_home(held, down, barred, now) and certain,
-            status=self._status(view, joy, measured_q is not None),
+            status=self._status(view, joy, measured_q is not None, guard),
+            calibration=news,
             ik=result,
         )
+
+    def _calibrate(
+        self, pushed: bool, view: HandView | None, obstacle: str, now: float
+    ) -> CalibrationNews | None:
+        """Lead on with a calibration, or begin one where the arm is not being led."""
+        asked, self._asks_calibration = self._asks_calibration, False
+        if self._clutch.state in (ClutchState.ENGAGING, ClutchState.ENGAGED):
+            obstacle = obstacle or "the clutch is held: release it first"
+        return self.calibrator.step(now, asked=asked, pressed=pushed, view=view, obstacle=obstacle)
+
+    def _why_blocked(self, calibrates: bool) -> str:
+        if calibrates:
+            return "calibrating: the arm holds"
+        return "frozen by its operator: press that button again" if self._frozen else ""
 
     def _keep_time(self, view: HandView | None) -> None:
         """Take the time at which a new pose was taken; a new session begins anew."""
@@ -323,10 +375,10 @@ class OperatorController:
         for event in events:
             if event is Event.FREEZE:
                 self._frozen = not self._frozen
+            elif event is Event.CALIBRATE:
+                self.ask_calibration()
             elif event in (Event.SCALE_UP, Event.SCALE_DOWN):
-                factor = SCALE_STEP if event is Event.SCALE_UP else 1.0 / SCALE_STEP
-                low, high = SCALES
-                self._scale = min(max(self._scale * factor, low), high)
+                self.scale *= SCALE_STEP if event is Event.SCALE_UP else 1.0 / SCALE_STEP
 
     def _obstacle(self, measured_q: Array | None, now: float) -> str:
         """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
@@ -398,7 +450,7 @@ class OperatorController:
         """Begin a stroke: tie hand and tool together where both are now."""
         reference, self._unused = self._clutch.reference, 0.0
         self._ik.seed(measured_q)
-        self._retargeter = Retargeter(replace(self._settings.mapping, scale=self._scale))
+        self._retargeter = Retargeter(replace(self.calibrator.mapping, scale=self._scale))
         self._retargeter.engage(reference, self._ik.tool_pose(measured_q))
         self._stroke = _Stroke(self._settings, reference, frame_ns)
         return self._stroke
@@ -429,7 +481,9 @@ class OperatorController:
         waited = now - self._last_target >= self._settings.home_delay
         return pushed and not self._home_spent and waited
 
-    def _status(self, view: HandView | None, joy: JoyConState | None, arm: bool) -> OperatorStatus:
+    def _status(
+        self, view: HandView | None, joy: JoyConState | None, arm: bool, guard: str
+    ) -> OperatorStatus:
         settings = self._settings
         result = None if self._stroke is None else self._stroke.result
         far = result is not None and (
@@ -454,6 +508,11 @@ class OperatorController:
             link_delay=0.0 if view is None else round(20.0 * view.delay) / 20.0,
             battery=None if joy is None else joy.battery,
             charging=joy is not None and joy.charging,
+            calibrating=self.calibrator.is_running,
+            calibration_strokes=self.calibrator.strokes,
+            calibrations_refused=self.calibrator.refusals,
+            calibration=self.calibrator.words,
+            guard=guard,
         )
 
 
@@ -468,4 +527,6 @@ def _view(hand: HandSample | None, now_ns: int) -> HandView | None:
         age=(now_ns - hand.received_ns) * 1e-9,
         unchanged=(now_ns - hand.changed_ns) * 1e-9,
         delay=hand.delay,
+        origin=hand.origin,
+        flaw=hand.flaw,
     )

@@ -32,6 +32,8 @@ def _needed(buttons: Mapping[str, str], status: OperatorStatus, estop: str) -> s
     clutch = buttons["clutch"]
     if estop:
         return f"emergency stop: reset it with 'ate stop --reset', then hold {clutch} anew"
+    if status.calibrating:
+        return status.calibration
     if not status.joycon:
         return "press a button of the Joy-Con: it is silent"
     if status.arm_trouble:

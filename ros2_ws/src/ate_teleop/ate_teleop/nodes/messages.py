@@ -93,6 +93,10 @@ def status_message(
                 "battery_low": status.battery_low,
                 "other_operator": status.other_operator,
                 "prompt": status.prompt,
+                "calibrating": status.calibrating,
+                "calibration": status.calibration,
+                "calibrations_refused": status.calibrations_refused,
+                "guard": status.guard,
                 "devices": list(devices),
                 **origin,
             }

@@ -21,8 +21,8 @@ class ArmNews:
 
     trouble: str = ""
     """State and reason while it follows nobody; empty while it is well."""
-    near: bool = False
-    """Whether the distance guard has something near it."""
+    guard: str = ""
+    """What slows it or is near it: a wall of its workspace, the tool speed, a distance."""
 
 
 def arm_news(message: String) -> ArmNews | None:
@@ -34,7 +34,7 @@ def arm_news(message: String) -> ArmNews | None:
     except (*UNREADABLE, KeyError, AttributeError, TypeError):
         return None
     trouble = f"{state}: {reason}".rstrip(": ") if state in TROUBLE else ""
-    return ArmNews(trouble=trouble, near=bool(guard))
+    return ArmNews(trouble=trouble, guard=guard)
 
 
 def operator_news(message: String) -> str | None:

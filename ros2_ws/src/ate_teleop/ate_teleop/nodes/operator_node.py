@@ -19,6 +19,7 @@ from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
 from ate_core.priority import CONTROL
+from ate_teleop.nodes.calibrations import Calibrations
 from ate_teleop.nodes.feedback import ArmFeedback
 from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
@@ -69,6 +70,7 @@ class OperatorNode(Node):
         self._hand = hand or make_hand_source(operator, self._recorder)
         self._joycon = joycon or make_button_source(operator, self._recorder)
         self._controller = OperatorController(operator_settings(cell, side))
+        self._calibrations = Calibrations(self, self._controller, cell, side)
         self._feedback = ArmFeedback(
             self, topics.joint_states, arm.joint_names, cell.safety.feedback_timeout
         )
@@ -145,7 +147,7 @@ class OperatorNode(Node):
             self._recorder.take_joints(self._feedback.stamp_ns, measured_q)
         output = self._controller.step(
             hand, joy, measured_q, now_ns, self._estop.reason, self._grip_held, self._opening,
-            (self._news.own.trouble, self._news.other.trouble),
+            (self._news.own.trouble, self._news.other.trouble), self._news.own.guard,
         )  # fmt: skip
         self._publish.send_stop(output.stop, now_ns)
         self._publish.send_home(output.go_home)
@@ -153,6 +155,7 @@ class OperatorNode(Node):
         self._publish.send_commands(output, now_ns, stamp_ns)
         self._publish.send_hand(hand, now_ns, stamp_ns)
         self._publish.send_joy(joy, now_ns, stamp_ns)
+        self._calibrations.take(output.calibration)
         status = self._telling.tell(output.status, now_ns * 1e-9)
         self._publish.send_status(status, self._devices(), now_ns)
         if output.stop or self._estop.reason:

@@ -58,11 +58,12 @@ class Telling:
         senses = Senses(
             clutch=status.clutch,
             beyond=status.beyond,
-            near=news.own.near,
+            near=bool(status.guard),
             other_stopped=bool(news.other.trouble),
-            kept=news.kept,
+            kept=news.kept + status.calibration_strokes,
             discarded=news.discarded,
-            refused=self._wishes.refused,
+            refused=self._wishes.refused + status.calibrations_refused,
+            calibrating=status.calibrating,
         )
         if pattern := self._words.step(senses, now):
             self._joycon.rumble(pattern)
