@@ -25,6 +25,7 @@ from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.nodes.publishers import OperatorPublishers
+from ate_teleop.nodes.scale_parameter import ScaleParameter
 from ate_teleop.nodes.sources import (
     ButtonSource,
     HandSource,
@@ -70,6 +71,7 @@ class OperatorNode(Node):
         self._hand = hand or make_hand_source(operator, self._recorder)
         self._joycon = joycon or make_button_source(operator, self._recorder)
         self._controller = OperatorController(operator_settings(cell, side))
+        self._scale = ScaleParameter(self, self._controller)
         self._calibrations = Calibrations(self, self._controller, cell, side)
         self._feedback = ArmFeedback(
             self, topics.joint_states, arm.joint_names, cell.safety.feedback_timeout
@@ -170,6 +172,7 @@ class OperatorNode(Node):
         if self._failure is not None:
             raise self._failure
         self._news.look_for_other()
+        self._scale.follow()
         trouble = "" if self._recorder is None else self._recorder.trouble
         now_ns = self.get_clock().now().nanoseconds
         self._publish.send_diagnostics(self._devices(), trouble, now_ns)
