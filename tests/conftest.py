@@ -20,6 +20,8 @@ os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 # Domains of their own, so that parallel runs on one machine do not see each other: 1-29 for the
 # nodes in a test process, 30-89 for those in processes it starts, 90-101 where nothing is.
+if "PYTEST_XDIST_WORKER" in os.environ:  # it inherits the domain of who shares out the tests
+    os.environ.pop("ROS_DOMAIN_ID", None)
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 29))
 
 

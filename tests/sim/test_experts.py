@@ -77,7 +77,7 @@ def test_tracker_reaches_a_pose_and_keeps_the_elbow_bent() -> None:
     world.step(1000)
     assert world.tool_pose("left") == pytest.approx(goal, abs=2e-3)
     far = tool_down([0.80, 0.20, 0.08])
-    for _ in range(10):
+    for _ in range(20):
         q = tracker.solve(far)
     assert q[3] >= 0.1
 
