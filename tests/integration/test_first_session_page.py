@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from ate_recorder.episode_card import read_card
+from ate_recorder.episode_summary import read_summary
 from benchmarks.chromium import open_tab
 from benchmarks.live_cell import TELEOP
 
@@ -80,9 +80,9 @@ def test_a_newcomer_leads_records_labels_discards_and_finds_with_the_page_alone(
             await tab.click("#folder")
             await tab.until_text("#folder", str(bags))
             await tab.until_text("#episodes", "episode_000000 first try")
-            await tab.until_text("#episodes", "episode_000001.discarded")
+            await tab.until_text("#episodes", "episode_000001 discarded")
 
     asyncio.run(session())
-    kept = read_card(bags / "episode_000000")
+    kept = read_summary(bags / "episode_000000")
     assert (kept.outcome, kept.task) == ("first try", "pick_place") and kept.seconds > 0.1
     assert cell.interrupt() < 20.0 and cell.process.returncode == 0

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from ate_core.contract import load_cell
+from ate_core.episode_folders import EpisodeFolders
 from ate_core.episode_outcome import check_label, read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.streams import cell_streams
 from ate_recorder.activity import Activity
 from ate_recorder.bag_writer import TYPESTORE
-from ate_recorder.episode_folders import EpisodeFolders
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
 from ate_recorder.session import STEPS, Act, Event, State
 

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 
+from ate_core.episode_folders import EpisodeFolders
 from ate_core.episode_outcome import SUCCESS, check_label
 from ate_core.errors import EpisodeError
-from ate_recorder.episode_card import EpisodeCard, read_card
-from ate_recorder.episode_folders import EpisodeFolders
+from ate_recorder.episode_summary import EpisodeSummary, read_summary
 
 TIMEOUT = 5.0
 """How long the recorder of a running cell is looked for [s]."""
@@ -151,24 +151,24 @@ def _judge_closed(config: Label | Discard, number: int) -> int:
 
 def _list(config: List) -> int:
     folder = _folder(config.bags, config.timeout)
-    cards = [read_card(path) for path in EpisodeFolders(folder).episodes()]
+    episodes = [read_summary(path) for path in EpisodeFolders(folder).episodes()]
     if config.outcome is not None:
-        cards = [card for card in cards if card.outcome == config.outcome]
+        episodes = [one for one in episodes if one.outcome == config.outcome]
     if config.json:
-        print(json.dumps([asdict(card) for card in cards], indent=2))
+        print(json.dumps([asdict(one) for one in episodes], indent=2))
     else:
-        print(table(folder, cards))
+        print(table(folder, episodes))
     return 0
 
 
-def table(folder: Path, cards: list[EpisodeCard]) -> str:
+def table(folder: Path, episodes: list[EpisodeSummary]) -> str:
     """The list of episodes for people."""
-    lines = [f"{len(cards)} episodes in {folder.resolve()}"]
-    for card in cards:
-        words = [f"{card.number:6}  {card.outcome:12} {card.seconds:6.1f} s  {card.task}"]
-        words += [card.operator] if card.operator else []
-        words += [f"{card.dropped} messages dropped"] if card.dropped else []
-        words += [card.reason] if card.reason else []
+    lines = [f"{len(episodes)} episodes in {folder.resolve()}"]
+    for one in episodes:
+        words = [f"{one.number:6}  {one.outcome:12} {one.seconds:6.1f} s  {one.task}"]
+        words += [one.operator] if one.operator else []
+        words += [f"{one.dropped} messages dropped"] if one.dropped else []
+        words += [one.reason] if one.reason else []
         lines.append("  ".join(words))
     return "\n".join(lines)
 

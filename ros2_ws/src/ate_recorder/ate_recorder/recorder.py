@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ate_core.contract import Cell
+from ate_core.episode_folders import EpisodeFolders, is_pending, number_of
 from ate_core.episode_outcome import (
     DISCARDED,
     FAILURE,
@@ -28,7 +29,6 @@ from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import BagWriter
 from ate_recorder.counters import StreamSummary
-from ate_recorder.episode_folders import EpisodeFolders, is_pending, number_of
 from ate_recorder.episode_writer import EpisodeWriter
 from ate_recorder.session import STEPS, Act, Event, State
 

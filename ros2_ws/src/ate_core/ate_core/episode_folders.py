@@ -52,6 +52,21 @@ class EpisodeFolders:
         """The first episode that waits to be judged, also after a crash; None without one."""
         return next((path for path in self.episodes() if is_pending(path)), None)
 
+    def newest(self, count: int) -> list[dict[str, str]]:
+        """Name and outcome of the newest episodes, newest first; none where nothing can be read.
+
+        Args:
+            count: how many at most.
+        """
+        try:
+            found = self.episodes()[-count:]
+        except OSError:
+            return []
+        return [
+            {"name": path.name.removesuffix(SUFFIX), "outcome": told_outcome(path)}
+            for path in reversed(found)
+        ]
+
     def mark(self, folder: Path, outcome: str, reason: str, now_ns: int) -> None:
         """Write what becomes of an episode beside its bag.
 
@@ -92,6 +107,16 @@ def is_pending(folder: Path) -> bool:
     except EpisodeError as error:
         _LOG.error(str(error))
         return False
+
+
+def told_outcome(folder: Path) -> str:
+    """What became of an episode, for people; a damaged decision is told, never raised."""
+    if folder.name.endswith(SUFFIX):
+        return DISCARDED
+    try:
+        return str(read_outcome(folder).get("outcome", ""))
+    except EpisodeError as error:
+        return str(error)
 
 
 def number_of(folder: Path) -> int:

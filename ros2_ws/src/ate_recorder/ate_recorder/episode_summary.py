@@ -11,12 +11,12 @@ from typing import Any
 from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.serde import SerdeError
 
+from ate_core.episode_folders import SUFFIX, number_of
 from ate_core.episode_outcome import DISCARDED, read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.json_text import UNREADABLE
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
 from ate_recorder.bag_writer import TYPESTORE
-from ate_recorder.episode_folders import SUFFIX, number_of
 
 CUT_SHORT = "cut short"
 """Told of a bag that was never closed, or is damaged."""
@@ -27,7 +27,7 @@ _DAMAGE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeCard:
+class EpisodeSummary:
     """One line of the list of episodes."""
 
     number: int
@@ -48,7 +48,7 @@ class EpisodeCard:
     """Absolute path."""
 
 
-def read_card(folder: Path) -> EpisodeCard:
+def read_summary(folder: Path) -> EpisodeSummary:
     """Read what the folder of an episode says of it; damage is told, never raised."""
     try:
         texts = _texts(folder)
@@ -64,7 +64,7 @@ def read_card(folder: Path) -> EpisodeCard:
             outcome["reason"] = str(error)
     if folder.name.endswith(SUFFIX):
         outcome["outcome"] = DISCARDED
-    return EpisodeCard(
+    return EpisodeSummary(
         number=number_of(folder),
         outcome=str(outcome["outcome"]),
         seconds=float(outcome.get("duration_s", 0.0)),
