@@ -36,6 +36,7 @@ class PlayedCell:
         self.hands = SimulatedHands(self.cell)
         self.asked: list[tuple[str, str]] = []
         self.address = ""
+        self.stop: str | None = ""
         self.hold = asyncio.Event()
         self.hold.set()
         self.play()
@@ -50,13 +51,14 @@ class PlayedCell:
             self.view.take_status(side, "operator", operator, now)
         for number, role in enumerate(self.cell.cameras):
             self.view.take_picture(role, picture((250 - 60 * number, 40 * number, 90)), now)
-        self.view.take_estop({"stopped": False, "reason": ""}, now)
         self.view.take_episode(
             {"state": "idle", "kept": 3, "discarded": 1, "episode": 4, **episode}
         )
 
     def words(self) -> dict[str, object]:
         now = time.monotonic()
+        if self.stop is not None:
+            self.view.take_estop({"stopped": bool(self.stop), "reason": self.stop}, now)
         for side, arm in self.cell.arms.items():  # they go on, however slow the machine is
             self.view.take_joints(side, arm.home, now)
             self.view.take_command(side, np.array(arm.home) + 0.1, now)

@@ -48,9 +48,7 @@ def test_space_stops_the_cell_and_its_reset_is_a_button_of_its_own(browse, playe
         await tab.until_text("#headline", "ready")
         await tab.press(" ")
         await asked(tab, played, "estop")
-        played.view.take_estop(
-            {"stopped": True, "reason": "the cockpit asked for it"}, time.monotonic()
-        )
+        played.stop = "the cockpit asked for it"
         await tab.until_text("#headline", "STOPPED: the cockpit asked for it")
         await tab.press(" ")
         await asked(tab, played, "estop")
@@ -163,6 +161,8 @@ def test_what_is_wrong_is_said_where_it_is_looked_for(browse, played):
         await tab.click("[data-act='left/clear_errors']")
         await asked(tab, played, "left/clear_errors")
         await tab.until_text("#caption-overhead", "silent for")  # no picture has come since
+        played.stop = None  # nobody tells of the emergency stop any more
+        await tab.until_text("#headline", "emergency stop unknown")
 
     browse(look)
 

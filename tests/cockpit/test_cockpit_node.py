@@ -146,6 +146,13 @@ def test_what_nodes_say_is_seen_and_stop_and_reset_reach_the_emergency_stop(peer
             assert cell["arms"]["left"]["operator"]["clutch"] == "engaged"
             assert cell["card"]["episode"] == 7 and set(cell["figure"]) == {"left"}
 
+            peer.show(np.full(7, np.nan), b"")
+            peer.tell("/left/operator/status", clutch="engaged", scale=float("nan"))
+            cell = await told(
+                socket, lambda cell: "scale" in cell["arms"]["left"]["operator"]
+            )  # numbers that are none end nothing
+            assert cell["arms"]["left"]["operator"]["scale"] is None
+
             assert (await answer(socket, "estop"))["success"]
             cell = await told(socket, lambda cell: cell["estop"]["stopped"])
             assert "the cockpit asked for it" in cell["estop"]["reason"]
@@ -177,7 +184,9 @@ def test_a_page_that_takes_nothing_and_one_that_closed_keep_no_command_and_nobod
             ]
             peer.tell("/episode/status", state="recording", episode=1, streams=filler)
             await told(other, lambda cell: cell["episode"].get("episode") == 1)
-            stalled._response.connection.transport.pause_reading()
+            transport = stalled._response.connection.transport
+            stack.callback(transport.abort)  # no goodbye is waited for
+            transport.pause_reading()
             closed._response.connection.transport.abort()
             sent = 0
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ate_cockpit.card import EpisodeCard
-from ate_cockpit.episodes import list_episodes
 from ate_cockpit.figure import CellFigure
 from ate_cockpit.view import MOST_LINES, CellView, Stream
 from ate_core.contract import load_cell
+from ate_core.episode_folders import EpisodeFolders
 from ate_core.episode_outcome import write_outcome
 
 CELL = load_cell(None, "sim")
@@ -42,6 +42,13 @@ def test_an_emergency_stop_that_nobody_tells_any_more_is_named_unheard():
         "stopped": True, "reason": "a hand in the cell", "heard": True,
     }  # fmt: skip
     assert not view.document(3.0)["estop"]["heard"]
+
+
+@pytest.mark.parametrize("document", [{}, {"stopped": "no"}, {"stopped": None}])
+def test_an_emergency_stop_that_says_nothing_is_no_green_light(document):
+    view = CellView(CELL)
+    view.take_estop(document, 1.0)
+    assert not view.document(1.0)["estop"]["heard"]
 
 
 def test_invented_names_of_diagnostics_do_not_fill_the_memory():
@@ -106,13 +113,15 @@ def test_a_card_counts_lost_clutches_and_the_time_at_the_edge_of_its_own_episode
 
 
 def test_episodes_are_listed_newest_first_with_what_became_of_them(tmp_path):
-    assert list_episodes(None) == list_episodes(tmp_path / "absent") == []
+    assert EpisodeFolders(tmp_path / "absent").newest(20) == []
     for number in range(30):
         (tmp_path / f"episode_{number:06d}").mkdir()
+    (tmp_path / "episode_000030.discarded").mkdir()
     write_outcome(tmp_path / "episode_000029", "failure", "", 0)
     (tmp_path / "episode_000028" / "outcome.json").write_text("{broken")
-    listed = list_episodes(tmp_path)
-    assert len(listed) == 20
+    discarded, *listed = EpisodeFolders(tmp_path).newest(20)
+    assert discarded == {"name": "episode_000030", "outcome": "discarded"}
+    assert len(listed) == 19
     assert listed[0] == {"name": "episode_000029", "outcome": "failure"}
     assert "cannot be read" in listed[1]["outcome"]
 

@@ -72,7 +72,7 @@ def screen(state: CellState) -> str:
 
 
 def _estop(estop: Mapping[str, Any]) -> str:
-    if not estop:
+    if not isinstance(estop.get("stopped"), bool):
         return "unknown: its node does not run"
     return f"STOPPED: {estop.get('reason')}" if estop.get("stopped") else "free"
 

@@ -14,10 +14,8 @@ from ate_core.contract import Cell
 from ate_core.control_socket import ControlClient
 from ate_core.errors import DeviceError
 from ate_core.hands_socket import HANDS_SOCKET, LEAD
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, Document
 from ate_core.operator_buttons import DEFAULT_BUTTONS
-
-Document = dict[str, object]
 
 TIMEOUT = 0.5
 """Longest wait for the hands [s]; they have let go of everything by then."""

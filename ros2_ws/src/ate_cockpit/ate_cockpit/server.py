@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from ate_cockpit.hands import Hands, Leader
-from ate_cockpit.view import CellView, Document, as_document
+from ate_cockpit.view import CellView
 from ate_core.errors import DeviceError
-from ate_core.json_text import UNREADABLE, plain_text
+from ate_core.json_text import UNREADABLE, Document, as_document, finite, plain_text
 
 WORDS_RATE = 10.0
 """Times per second that a browser is told the state of the cell [Hz]."""
@@ -154,7 +154,7 @@ class Page:
         """Make the words once for all browsers, as long as there is one."""
         while True:
             if self.browsers:
-                self._newest = json.dumps({"cell": self._words()}, allow_nan=False, default=str)
+                self._newest = _as_json({"cell": self._words()})
                 async with self._told:
                     self._told.notify_all()
             await asyncio.sleep(1.0 / WORDS_RATE)
@@ -321,6 +321,14 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _as_json(words: Document) -> str:
+    """The words as JSON, also where a node tells of a number that is none."""
+    try:
+        return json.dumps(words, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(finite(words), default=str)
 
 
 def _answer(name: str, answer: Answer) -> str:

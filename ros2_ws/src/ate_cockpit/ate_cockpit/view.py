@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ate_cockpit.card import EpisodeCard
 from ate_core.contract import Cell
+from ate_core.json_text import Document
 
 Array = NDArray[np.float64]
-Document = dict[str, object]
 
 RATE_WINDOW = 2.0
 """Rates are counted over so long [s]."""
@@ -171,7 +171,9 @@ class CellView:
             picture.stream.hear(now)
 
     def take_estop(self, document: Document, now: float) -> None:
-        """Take the state of the emergency stop."""
+        """Take the state of the emergency stop; one that says nothing counts as silence."""
+        if not isinstance(document.get("stopped"), bool):
+            return
         with self._lock:
             self._estop = document
             self._estop_stream.hear(now)
@@ -250,8 +252,3 @@ class CellView:
             "states": arm.states.document(now),
             "commands": arm.commands.document(now),
         }
-
-
-def as_document(value: object) -> Document:
-    """A parsed JSON text as a document; an empty one when it is none."""
-    return {str(key): entry for key, entry in value.items()} if isinstance(value, Mapping) else {}

@@ -1,21 +1,17 @@
 """Hears a running cell for a moment: states, rates, and who is not well."""
 
-import json
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, JointState
-from std_msgs.msg import String
 
 from ate_bringup.cell_state import CellState
 from ate_core.contract import Cell
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import Document
 from ate_core.nodes.listening import listen
-from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
+from ate_core.nodes.qos import DEFAULT_QOS, SENSOR_QOS
+from ate_core.nodes.statuses import hear_cell_statuses, hear_part_statuses
 from ate_core.nodes.visitor import Visitor, visit
-from ate_core.topics import ESTOP_STATE
 
 WELL = 0
 """Level of a line of the diagnostics where nothing is wrong."""
@@ -33,22 +29,19 @@ def look(cell: Cell, seconds: float) -> CellState:
 
 
 def _hear_states(cell: Cell, visitor: Visitor, state: CellState) -> None:
-    topics = cell.topics
+    parts = {"arm": state.arms, "gripper": state.grippers, "operator": state.operators}
 
-    def hear(topic: str, keep: Callable[[dict[str, Any]], None]) -> None:
-        listen(visitor.node, String, topic, partial(_take, keep), LATCHED_QOS)
+    def take_part(side: str, kind: str, document: Document) -> None:
+        parts[kind][side] = document
 
-    for side, arm in cell.arms.items():
-        parts = {
-            topics.arm_status: state.arms,
-            topics.gripper_status: state.grippers,
-            topics.operator_status: state.operators,
-        }
-        for topic, found in parts.items():
-            hear(topics.of_arm(arm.namespace, topic), partial(found.__setitem__, side))
-    hear(ESTOP_STATE, partial(setattr, state, "estop"))
-    hear(f"{topics.episode}/status", partial(setattr, state, "episode"))
-    hear("/policy/status", partial(setattr, state, "policy"))
+    hear_part_statuses(visitor.node, cell, take_part)
+    hear_cell_statuses(
+        visitor.node,
+        cell,
+        estop=partial(setattr, state, "estop"),
+        episode=partial(setattr, state, "episode"),
+        policy=partial(setattr, state, "policy"),
+    )
 
     def take_nodes(message: DiagnosticArray) -> None:
         state.nodes = {line.name: line.message for line in message.status if line.level[0] != WELL}
@@ -70,13 +63,6 @@ def _hear_rates(cell: Cell, visitor: Visitor) -> dict[str, list[float]]:
         stamps[name] = times = list[float]()
         listen(visitor.node, kind, topic, partial(_count, times), SENSOR_QOS)
     return stamps
-
-
-def _take(keep: Callable[[dict[str, Any]], None], message: String) -> None:
-    try:
-        keep(dict(json.loads(message.data)))
-    except UNREADABLE:
-        return
 
 
 def _count(times: list[float], message: JointState | CameraInfo) -> None:

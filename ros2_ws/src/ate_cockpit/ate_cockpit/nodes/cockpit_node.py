@@ -7,7 +7,6 @@ Run: ``ate cockpit``, or ``cockpit:=true`` in a launch.
 """
 
 import asyncio
-import json
 import math
 import secrets
 import sys
@@ -25,25 +24,28 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_cockpit.acts import ESTOP, acts_of
-from ate_cockpit.episodes import list_episodes
 from ate_cockpit.figure import CellFigure
 from ate_cockpit.hands import SimulatedHands
 from ate_cockpit.server import Answer, Page, PageConfig
-from ate_cockpit.view import CellView, Document, as_document
+from ate_cockpit.view import CellView
 from ate_core.contract import Cell
+from ate_core.episode_folders import EpisodeFolders
 from ate_core.errors import DeviceError, UsageError
-from ate_core.json_text import UNREADABLE
-from ate_core.nodes.estop import REQUEST_QOS, STATE_TOPIC
+from ate_core.json_text import Document
+from ate_core.nodes.estop import REQUEST_QOS
 from ate_core.nodes.heartbeat import Heartbeat
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_number, declare_text
-from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
+from ate_core.nodes.qos import DEFAULT_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.nodes.statuses import hear_cell_statuses, hear_part_statuses
 
 ANSWER_TIMEOUT = 5.0
 """How long an act may take [s]."""
 LIST_PERIOD = 2.0
 """Between two looks at the folder of the episodes [s]."""
+NEWEST = 20
+"""Episodes that are listed."""
 NICENESS = 5
 """The page gives way to everything that moves an arm."""
 
@@ -68,7 +70,7 @@ class CockpitNode(Node):
             for name, act in self._acts.items()
             if act.topic
         }
-        self._listed: list[Document] = []
+        self._listed: list[dict[str, str]] = []
         self._listed_at = -math.inf
         self._listen(cell)
         self._hands = SimulatedHands(cell)
@@ -121,12 +123,6 @@ class CockpitNode(Node):
                 partial(self._take_wrench, side),
                 SENSOR_QOS,
             )
-            for kind, topic in (
-                ("arm", topics.arm_status),
-                ("gripper", topics.gripper_status),
-                ("operator", topics.operator_status),
-            ):
-                self._text(name(topic), partial(self._take_status, side, kind))
         for role in cell.cameras:
             listen(
                 self,
@@ -135,30 +131,27 @@ class CockpitNode(Node):
                 partial(self._take_picture, role),
                 SENSOR_QOS,
             )
-        self._text(STATE_TOPIC, lambda text: view.take_estop(text, time.monotonic()))
-        self._text(f"{topics.episode}/status", view.take_episode)
-        self._text("/policy/status", view.take_policy)
+        hear_part_statuses(self, cell, self._take_status)
+        hear_cell_statuses(
+            self,
+            cell,
+            estop=lambda document: view.take_estop(document, time.monotonic()),
+            episode=view.take_episode,
+            policy=view.take_policy,
+        )
         listen(self, DiagnosticArray, "/diagnostics_agg", self._take_health, DEFAULT_QOS)
         listen(self, DiagnosticArray, "/diagnostics", self._take_loops, DEFAULT_QOS)
 
     def _joints(self, topic: str, take: Callable[[JointState], None]) -> None:
         listen(self, JointState, topic, take, SENSOR_QOS)
 
-    def _text(self, topic: str, take: Callable[[Document], None]) -> None:
-        def parse(message: String) -> None:
-            try:
-                document = as_document(json.loads(message.data))
-            except UNREADABLE:
-                document = {"unreadable": message.data[:80]}
-            take(document)
-
-        listen(self, String, topic, parse, LATCHED_QOS)
-
     def _take_joints(
         self, side: str, order: Sequence[str], is_command: bool, message: JointState
     ) -> None:
         by_name = dict(zip(message.name, message.position, strict=False))
         q = [float(by_name[name]) for name in order]  # LookupError: refused by `listen`
+        if not all(map(math.isfinite, q)):
+            raise ValueError(f"joints {q}")
         take = self._view.take_command if is_command else self._view.take_joints
         take(side, q, time.monotonic())
 
@@ -166,7 +159,10 @@ class CockpitNode(Node):
         self._view.take_status(side, kind, document, time.monotonic())
 
     def _take_opening(self, side: str, message: JointState) -> None:
-        self._view.take_opening(side, float(message.position[0]))
+        opening = float(message.position[0])
+        if not math.isfinite(opening):
+            raise ValueError(f"opening {opening}")
+        self._view.take_opening(side, opening)
 
     def _take_wrench(self, side: str, message: WrenchStamped) -> None:
         force = message.wrench.force
@@ -222,11 +218,12 @@ class CockpitNode(Node):
             "unled": self._hands.refusal(),
         }
 
-    def _episodes(self, now: float) -> list[Document]:
-        """The newest episodes, looked up every few seconds."""
+    def _episodes(self, now: float) -> list[dict[str, str]]:
+        """The newest episodes, looked up every few seconds; on another machine there are none."""
         if now - self._listed_at > LIST_PERIOD:
             self._listed_at = now
-            self._listed = list_episodes(self._view.output)
+            output = self._view.output
+            self._listed = EpisodeFolders(output).newest(NEWEST) if output else []
         return self._listed
 
     async def _act(self, name: str, text: str) -> Answer:

@@ -179,16 +179,17 @@ function show(cell) {
 }
 
 function headline(cell) {
-  const stopped = cell.estop.stopped;
+  const stopped = cell.estop.stopped, unknown = !cell.estop.heard;
   const faults = setup.sides.filter((side) => ["fault", "disconnected", "no_feedback"]
     .includes(cell.arms[side].status.state));
   const text = stopped ? `STOPPED: ${cell.estop.reason}`
+    : unknown ? "emergency stop unknown: its node is silent; \`ate stop\` stops without it"
     : faults.length ? faults.map((side) => `${side} arm ${cell.arms[side].status.state}`).join(", ")
       : cell.episode.state === "recording" ? `recording episode ${cell.episode.episode}`
         : cell.episode.state === "pending" ? `episode ${cell.episode.episode}: keep or discard it`
           : "ready";
   const element = byId("headline");
-  element.className = stopped || faults.length ? "bad"
+  element.className = stopped || unknown || faults.length ? "bad"
     : cell.episode.state === "recording" ? "recording" : "good";
   write(element, text);
   byId("reset").hidden = !stopped;
