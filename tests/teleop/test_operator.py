@@ -620,7 +620,7 @@ class MeasuredJoints:
         self.waiting, self.told, self.now_ns = [], [], 10**12
         handle = mock.MagicMock()
         handle.take_message = lambda *_: self.waiting.pop(0) if self.waiting else None
-        node = SimpleNamespace(
+        self.node = node = SimpleNamespace(
             create_subscription=lambda *_, **__: SimpleNamespace(handle=handle),
             get_logger=lambda: SimpleNamespace(error=self.told.append),
         )
@@ -661,3 +661,27 @@ def test_joints_that_cannot_be_decoded_are_told_and_count_as_silence():
     (told,) = joints.told
     assert "/left/arm/joint_states" in told and "0 bytes that are no JointState" in told
     assert joints.hear(joint_bytes(0.7, nanosec=5)) == [0.7]
+
+
+def force_bytes(newtons, nanosec):
+    from geometry_msgs.msg import WrenchStamped
+    from rclpy.serialization import serialize_message
+
+    message = WrenchStamped()
+    message.header.stamp.nanosec = nanosec
+    message.wrench.force.x, message.wrench.force.z = 0.6 * newtons, -0.8 * newtons
+    return bytes(serialize_message(message))
+
+
+def test_a_force_that_repeats_itself_or_is_no_number_is_soon_unknown():
+    pytest.importorskip("rclpy")
+    joints = MeasuredJoints()
+    from ate_teleop.nodes.feedback import ForceFeedback
+
+    joints.feedback = ForceFeedback(joints.node, "/left/arm/wrench", 0.1, 40.0)
+    assert joints.hear() is None
+    assert joints.hear(force_bytes(10.0, 1)) == pytest.approx(0.25)
+    assert joints.hear(force_bytes(30.0, 2), force_bytes(20.0, 3)) == pytest.approx(0.5)
+    for _ in range(4):
+        joints.hear(force_bytes(20.0, 3), force_bytes(float("nan"), 4))
+    assert joints.hear(after_ns=40_000_000) is None

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.ros
 
 rclpy = pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import WrenchStamped  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import JointState, Joy  # noqa: E402
@@ -32,6 +33,7 @@ from ate_core.hand_mapping import (  # noqa: E402
 from ate_core.nodes.claim import DeviceClaim  # noqa: E402
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
+from ate_teleop.hand_words import FORCE_STRONGEST, force_pattern  # noqa: E402
 from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path  # noqa: E402
 from operator_devices.joycon_report import BUTTONS  # noqa: E402
@@ -48,13 +50,14 @@ class Bench:
         self.q = np.array(self.arm.home)
         self.commands, self.grips, self.joys, self.statuses, self.calls = [], [], [], [], []
         self.stops, self.homes, self.holds = [], [], []
-        self.arm_alive = True
+        self.arm_alive, self.force = True, None
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = node = Node("bench", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(node)
         self.states = node.create_publisher(JointState, "/left/arm/joint_states", DEFAULT_QOS)
+        self.wrenches = node.create_publisher(WrenchStamped, "/left/arm/wrench", DEFAULT_QOS)
         self.episode = node.create_publisher(String, "/episode/status", LATCHED_QOS)
         for name, kind, take, qos in (
             ("arm/joint_command", JointState, self._command, COMMAND_QOS),
@@ -94,6 +97,12 @@ class Bench:
             message.header.stamp = self.node.get_clock().now().to_msg()
             self.states.publish(message)
 
+        if self.force is not None:
+            message = WrenchStamped()
+            message.header.stamp = self.node.get_clock().now().to_msg()
+            message.wrench.force.z = -self.force
+            self.wrenches.publish(message)
+
     def tell_estop(self, stopped, resets):
         state = {"stopped": stopped, "reason": "test", "instance": "bench", "resets": resets}
         self.estop.publish(String(data=json.dumps(state)))
@@ -127,6 +136,7 @@ def cell_file(tmp_path):
     pid = os.getpid()
     address = f"127.77.{pid // 250 % 250}.{2 + pid % 250}"
     values["simulation"]["operators"]["left"]["headset_ip"] = address
+    values["operators"]["left"]["felt_force"] = 40.0
     path = tmp_path / "cell.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -236,6 +246,12 @@ class Person:
             self.bench.spin_for(0.02)
 
 
+def feels(joycon, amplitude):
+    """Whether the hand feels a force of this amplitude, by the bytes on the Joy-Con's wire."""
+    last = joycon.felt[-1]
+    return (last.amplitude, last.frequency) == pytest.approx((amplitude, 150.0), rel=0.06)
+
+
 def test_an_operator_moves_the_arm_by_hand(stand):
     cell, headset, joycon, bench, _ = stand
     person = Person(cell, headset, joycon, bench)
@@ -319,15 +335,25 @@ def test_buttons_work_the_gripper_the_episode_and_the_way_home(stand):
     assert not bench.commands
 
 
-def test_an_operator_is_told_of_the_other_one_and_of_a_low_battery(stand):
-    _, _, joycon, bench, _ = stand
+def test_an_operator_is_told_of_contact_of_the_other_one_and_of_a_low_battery(stand):
+    cell, headset, joycon, bench, _ = stand
+    bench.spin_until(lambda: "no force is felt" in bench.statuses[-1]["prompt"])
+    bench.force = 40.0
+    bench.spin_until(lambda: "no force is felt" not in bench.statuses[-1]["prompt"])
+    Person(cell, headset, joycon, bench).engage()
+    bench.spin_until(lambda: feels(joycon, FORCE_STRONGEST))
+    bench.force = 20.0
+    bench.spin_until(lambda: feels(joycon, force_pattern(0.5)[0][0].amplitude))
+    bench.force = None
+    bench.spin_until(lambda: joycon.felt[-1].amplitude == 0.0)
+    assert "no force is felt" in bench.statuses[-1]["prompt"]
     other = bench.node.create_publisher(String, "/right/operator/status", LATCHED_QOS)
     other.publish(String(data=json.dumps({"clutch": "blocked", "reason": "hand jumped"})))
     bench.spin_until(lambda: bench.statuses[-1]["other_operator"] == "blocked: hand jumped")
     bench.node.destroy_publisher(other)
     bench.spin_until(lambda: bench.statuses[-1]["other_operator"] == "away")
     joycon.set_battery(0.25)
-    bench.spin_until(lambda: joycon.flashing == 0b1001)
+    bench.spin_until(lambda: joycon.flashing == 0b1000)
     bench.spin_until(lambda: "charge the Joy-Con" in bench.statuses[-1]["prompt"])
 
 

@@ -53,6 +53,9 @@ TOLD = {
     "hold R, and the arm follows your hand; the other arm is fault: joint 3": (
         {"other_trouble": "fault: joint 3"}, "", "",
     ),
+    "hold R, and the arm follows your hand; no force is felt: the arm tells none": (
+        {"force_silent": True}, "", "",
+    ),
 }  # fmt: skip
 
 

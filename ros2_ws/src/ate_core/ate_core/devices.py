@@ -24,6 +24,8 @@ Side = Literal["left", "right"]
 """Sides of the cell, of a person and of a pair of devices."""
 BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000, 2000000)
 """Line speeds that serial adapters have [bit/s]."""
+LEAST_FORCE = 5.0
+"""Smallest force that may be felt most: a fifth of it is the noise of the arm's sensor [N]."""
 POSE_SIZE = 7
 """Numbers of a pose: x, y, z [m], qx, qy, qz, qw."""
 DEFAULT_DRIVER = "realman"
@@ -212,6 +214,13 @@ class OperatorConfig:
     """Action -> button of the Joy-Con where it is not the default; empty: none."""
     gripper_input: GripperInput = "trigger"
     """Closed while the trigger is held, switched by each press, or led by the stick."""
+    felt_force: Annotated[float, Range(0.0, 200.0, "N")] = 0.0
+    """Force at the tool at which the hand feels the strongest rumble; 0: none is felt [N]."""
 
     def __post_init__(self) -> None:
         operator_buttons(self.joycon_side, self.buttons)
+        require(
+            self.felt_force == 0.0 or self.felt_force >= LEAST_FORCE,
+            f"felt_force is {self.felt_force} N; need {LEAST_FORCE:g} to 200 N, less is noise of "
+            "the sensor, or 0 for none",
+        )

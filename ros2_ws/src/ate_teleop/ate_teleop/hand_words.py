@@ -12,6 +12,12 @@ EDGE_FULL = 0.12
 """Distance beyond the edge of reach at which the rumble is strongest [m]."""
 EDGE_EVERY, NEAR_EVERY = 0.25, 0.6
 """Repetition while the tool is at its edge, or something near [s]."""
+FORCE_FLOOR = 0.2
+"""Share of the full force from which it is felt: below lie noise and the weight of an object."""
+FORCE_WEAKEST, FORCE_STRONGEST = 0.15, 0.6
+"""Amplitudes of the rumble at the floor and from the full force on."""
+FORCE_EVERY, FORCE_LASTS = 0.1, 0.15
+"""A force is felt anew this often, and each time for so long: without a gap [s]."""
 
 
 class Word(Enum):
@@ -31,10 +37,12 @@ class Word(Enum):
     """The target is beyond the arm's reach; stronger, the further it is."""
     NEAR = "near"
     """The guard slows the arm or has something near it."""
+    FORCE = "force"
+    """The tool touches something; stronger, the harder it presses."""
 
 
 _PAUSE = (SILENT, 0.08)
-_LOW, _MIDDLE, _HIGH = 100.0, 200.0, 400.0  # Hz
+_LOW, _FORCE, _MIDDLE, _HIGH = 100.0, 150.0, 200.0, 400.0  # Hz
 PATTERNS: Mapping[Word, Pattern] = MappingProxyType(
     {
         Word.LOST: ((Buzz(amplitude=0.9, frequency=_LOW), 0.35),),
@@ -62,13 +70,22 @@ PATTERNS: Mapping[Word, Pattern] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""Each word; the edge of reach has a strength of its own."""
+"""Each word; the edge of reach and a force have a strength of their own."""
 
 
 def edge_pattern(beyond: float) -> Pattern:
     """The rumble of a target that is so far beyond what the arm reaches [m]."""
     strength = 0.2 + 0.8 * min(max(beyond / EDGE_FULL, 0.0), 1.0)
     return ((Buzz(amplitude=strength, frequency=_MIDDLE), 0.1),)
+
+
+def force_pattern(share: float) -> Pattern:
+    """The rumble of a force at the tool, as a share of the full one; none below the floor."""
+    if not share >= FORCE_FLOOR:
+        return ()
+    way = (min(share, 1.0) - FORCE_FLOOR) / (1.0 - FORCE_FLOOR)
+    amplitude = FORCE_WEAKEST + way * (FORCE_STRONGEST - FORCE_WEAKEST)
+    return ((Buzz(amplitude=amplitude, frequency=_FORCE), FORCE_LASTS),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +98,8 @@ class Senses:
     """Distance from the arm to a target out of its reach; 0 within [m]."""
     near: bool = False
     """Whether the guard slows this arm or has something near it."""
+    force: float = 0.0
+    """Force at the tool as a share of that which is felt most."""
     other_stopped: bool = False
     """Whether the other operator's arm is stopped or faulty."""
     kept: int = 0
@@ -99,7 +118,7 @@ class HandWords:
     def __init__(self) -> None:
         self._last: Senses | None = None
         self._until = float("-inf")
-        self._next = float("-inf")
+        self._next = self._next_force = float("-inf")
 
     def step(self, senses: Senses, now: float) -> Pattern:
         """Take what is sensed at `now` [s]; the pattern to play, or none."""
@@ -109,15 +128,28 @@ class HandWords:
                 pattern = PATTERNS[word]
                 self._until = now + sum(duration for _, duration in pattern)
                 return pattern
-        if senses.clutch is not ClutchState.ENGAGED or now < max(self._until, self._next):
+        if senses.clutch is not ClutchState.ENGAGED or now < self._until:
             return ()
+        return self._repeated(senses, now) or self._force(senses, now)
+
+    def _repeated(self, senses: Senses, now: float) -> Pattern:
+        """What is said again while it lasts; a force is felt in its pauses."""
+        if now < self._next:
+            return ()
+        pattern: Pattern = ()
         if senses.beyond > 0.0:
-            self._next = now + EDGE_EVERY
-            return edge_pattern(senses.beyond)
-        if senses.near:
-            self._next = now + NEAR_EVERY
-            return PATTERNS[Word.NEAR]
-        return ()
+            pattern, self._next = edge_pattern(senses.beyond), now + EDGE_EVERY
+        elif senses.near:
+            pattern, self._next = PATTERNS[Word.NEAR], now + NEAR_EVERY
+        self._until = now + sum(duration for _, duration in pattern)
+        return pattern
+
+    def _force(self, senses: Senses, now: float) -> Pattern:
+        if now < self._next_force:
+            return ()
+        if pattern := force_pattern(senses.force):
+            self._next_force = now + FORCE_EVERY
+        return pattern
 
     @staticmethod
     def _is_news(word: Word, last: Senses, now: Senses) -> bool:

@@ -169,6 +169,8 @@ class OperatorStatus:
     """Whether it is being charged."""
     other_operator: str = ""
     """Where the other operator's clutch stands, and why; empty: nobody was heard."""
+    force_silent: bool = False
+    """Whether a force that is to be felt is not told by the arm."""
     prompt: str = ""
     """What the operator is to do next."""
     calibrating: bool = False

@@ -85,5 +85,7 @@ def _besides(status: OperatorStatus) -> Iterator[str]:
     """What else one should know."""
     if status.battery_low:
         yield "charge the Joy-Con: its battery is low"
+    if status.force_silent:
+        yield "no force is felt: the arm tells none"
     if status.other_trouble:
         yield f"the other arm is {status.other_trouble}"

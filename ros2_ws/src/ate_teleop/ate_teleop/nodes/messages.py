@@ -92,6 +92,7 @@ def status_message(
                 "charging": status.charging,
                 "battery_low": status.battery_low,
                 "other_operator": status.other_operator,
+                "force_silent": status.force_silent,
                 "prompt": status.prompt,
                 "calibrating": status.calibrating,
                 "calibration": status.calibration,

@@ -8,7 +8,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from ate_core.contract import SIDES
+from ate_core.contract import SIDES, Cell
 from ate_core.device_names import headset_device, joycon_device
 from ate_core.errors import DeviceError
 from ate_core.nodes.claim import DeviceClaim
@@ -20,7 +20,7 @@ from ate_core.nodes.runner import run_node
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
 from ate_core.priority import CONTROL
 from ate_teleop.nodes.calibrations import Calibrations
-from ate_teleop.nodes.feedback import ArmFeedback
+from ate_teleop.nodes.feedback import ArmFeedback, ForceFeedback
 from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
@@ -81,11 +81,7 @@ class OperatorNode(Node):
         self._news = News(self, cell, side)
         self._grip_held = False
         self._estop = EstopListener(self, self._tell_stop)
-        self._telling = Telling(
-            self._joycon, self._news, self._wishes, self._estop,
-            number=1 + list(cell.operators).index(side),
-            buttons=button_names(operator.joycon_side, operator.buttons),
-        )  # fmt: skip
+        self._telling = self._make_telling(cell, side)
         self._opening: float | None = None
         self._gripper_joint = (f"{side}_gripper",)
         if operator.gripper_input == "stick":  # it leads on from where the gripper is
@@ -105,6 +101,19 @@ class OperatorNode(Node):
         self._hand.start()
         self._joycon.start()
         self._thread.start()
+
+    def _make_telling(self, cell: Cell, side: str) -> Telling:
+        operator, topic = cell.operators[side], cell.topics.wrench
+        timeout, full = cell.safety.feedback_timeout, operator.felt_force
+        return Telling(
+            self._joycon,
+            self._news,
+            self._wishes,
+            self._estop,
+            number=1 + list(cell.operators).index(side),
+            buttons=button_names(operator.joycon_side, operator.buttons),
+            force=ForceFeedback(self, topic, timeout, full) if full else None,
+        )
 
     def halt(self) -> None:
         """Fall silent, so that the arm holds, then close the devices."""
@@ -158,7 +167,7 @@ class OperatorNode(Node):
         self._publish.send_hand(hand, now_ns, stamp_ns)
         self._publish.send_joy(joy, now_ns, stamp_ns)
         self._calibrations.take(output.calibration)
-        status = self._telling.tell(output.status, now_ns * 1e-9)
+        status = self._telling.tell(output.status, now_ns)
         self._publish.send_status(status, self._devices(), now_ns)
         if output.stop or self._estop.reason:
             self._wishes.forget()

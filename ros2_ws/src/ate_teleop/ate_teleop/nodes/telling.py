@@ -7,6 +7,7 @@ from ate_core.nodes.estop import EstopListener
 from ate_teleop.clutch import ClutchState
 from ate_teleop.hand_words import HandWords, Senses
 from ate_teleop.lamps import lamps
+from ate_teleop.nodes.feedback import ForceFeedback
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.sources import ButtonSource
 from ate_teleop.nodes.wishes import WishServices
@@ -26,6 +27,7 @@ class Telling:
         *,
         number: int,
         buttons: Mapping[str, str],
+        force: ForceFeedback | None = None,
     ) -> None:
         """Take where to tell it, and where to look.
 
@@ -36,13 +38,14 @@ class Telling:
             estop: whether the cell is stopped.
             number: of the operator, 1 or 2.
             buttons: action -> name of its button.
+            force: what is felt of contact; None: nothing.
         """
         self._joycon, self._news, self._wishes, self._estop = joycon, news, wishes, estop
-        self._number, self._buttons = number, buttons
+        self._number, self._buttons, self._force = number, buttons, force
         self._words = HandWords()
 
-    def tell(self, status: OperatorStatus, now: float) -> OperatorStatus:
-        """Light the lamps, let the hand feel what has happened at `now` [s], and add the words."""
+    def tell(self, status: OperatorStatus, now_ns: int) -> OperatorStatus:
+        """Light the lamps, let the hand feel what happens at `now_ns`, and add the words."""
         news, stop = self._news, self._estop.reason
         engaged = status.clutch is ClutchState.ENGAGED
         episode = self._wishes.episode
@@ -55,20 +58,19 @@ class Telling:
             battery_low=status.battery_low,
         )
         self._joycon.set_lamps(on, flashing)
+        force = self._force.poll(now_ns) if self._force else 0.0
         senses = Senses(
             clutch=status.clutch,
             beyond=status.beyond,
             near=bool(status.guard),
+            force=force or 0.0,
             other_stopped=bool(news.other.trouble),
             kept=news.kept + status.calibration_strokes,
             discarded=news.discarded,
             refused=self._wishes.refused + status.calibrations_refused,
             calibrating=status.calibrating,
         )
-        if pattern := self._words.step(senses, now):
+        if pattern := self._words.step(senses, now_ns * 1e-9):
             self._joycon.rumble(pattern)
-        return replace(
-            status,
-            other_operator=news.other_operator,
-            prompt=prompt(self._buttons, status, episode, stop),
-        )
+        told = replace(status, other_operator=news.other_operator, force_silent=force is None)
+        return replace(told, prompt=prompt(self._buttons, told, episode, stop))
