@@ -571,7 +571,7 @@ class Ticked:
                 send_stop=nothing, send_home=nothing, send_commands=send_commands,
                 send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
-            _calibrations=SimpleNamespace(take=nothing),
+            _calibrations=SimpleNamespace(take=nothing), _recorder=None,
             _wishes=SimpleNamespace(ask=nothing, forget=nothing),
             _opening=None, _telling=SimpleNamespace(tell=lambda status, *_: status),
             _news=SimpleNamespace(own=well, other=well),
