@@ -80,6 +80,7 @@ def test_a_replay_passes_within_its_bound_and_fails_beyond(capsys):
     assert "PASS" in capsys.readouterr().out
     assert _judge(ReplayConfig(file="", bound_mm=0.5), {"left": one}, []) == 1
     assert _judge(ReplayConfig(file="", bound_deg=0.1), {"left": one}, []) == 1
+    assert _judge(ReplayConfig(file="", bound_rms_mm=0.5), {"left": one}, []) == 1
     for wrong in ({"bound_mm": 0.0}, {"bound_mm": float("nan")}, {"bound_deg": -1.0}):
         with pytest.raises(UsageError, match="need"):
             ReplayConfig(file="", **wrong)

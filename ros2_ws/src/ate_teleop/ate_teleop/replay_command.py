@@ -36,7 +36,9 @@ HOME_END = 1.5
 """How long it is still held when the arms are near: they slow down before they are there [s]."""
 TAIL = 0.6
 """How long the arms are heard after the last message: they come to rest meanwhile [s]."""
-BOUND_MM, BOUND_DEG = 10.0, 3.0
+BOUND_MM, BOUND_DEG, BOUND_RMS_MM = 30.0, 5.0, 5.0
+"""A hiccup of 0.1 s, which the clutch outlives, leaves a hand at 0.3 m/s 30 mm behind; a lasting
+difference beyond 5 mm would miss a grasp."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +59,15 @@ class ReplayConfig:
     """Hold the home buttons first, until the arms are where the recording starts."""
     bound_mm: float = BOUND_MM
     """Largest distance between the tool's ways that passes [mm]."""
+    bound_rms_mm: float = BOUND_RMS_MM
+    """Largest root mean square of the distance that passes [mm]."""
     bound_deg: float = BOUND_DEG
     """Largest angle between them that passes [deg]."""
     json: bool = False
     """Print the differences as JSON."""
 
     def __post_init__(self) -> None:
-        for name in ("bound_mm", "bound_deg"):
+        for name in ("bound_mm", "bound_rms_mm", "bound_deg"):
             if not 0.0 < getattr(self, name) < 1e6:
                 raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}; need > 0")
 
@@ -208,15 +212,13 @@ def _play(
     seconds = max(
         one.duration + (one.header.start_ns - first_ns) * 1e-9 for one in session.values()
     )
-    hands = (one.acts(first_ns, seconds) for one in devices.values())
+    hands = (one.acts(first_ns, seconds + 2.0 * TAIL) for one in devices.values())
     acts = merge(*hands, key=lambda act: act[0])
     watch.forget()
     print(f"playing {seconds:.1f} s of {' and '.join(session)} hands", file=sys.stderr)
     stop, begin, begin_ns = threading.Event(), time.monotonic(), watch.now_ns
-    with _thread(partial(play, acts, begin, time.monotonic, stop), stop) as thread:
-        while thread.is_alive():
-            watch.spin(0.1)
-    _rest(watch, devices, lambda: False, {}, TAIL)
+    with _thread(partial(play, acts, begin, time.monotonic, stop), stop):
+        watch.spin(seconds + TAIL)
     differences = {}
     for side, recording in session.items():
         times = recording.joint_times + (recording.header.start_ns - first_ns) * 1e-9
@@ -226,12 +228,12 @@ def _play(
 
 
 @contextmanager
-def _thread(run: Callable[[], object], stop: threading.Event) -> Iterator[threading.Thread]:
+def _thread(run: Callable[[], object], stop: threading.Event) -> Iterator[None]:
     """Run beside the caller; it ends with the context."""
     thread = threading.Thread(target=run, name="replayed hands")
     thread.start()
     try:
-        yield thread
+        yield
     finally:
         stop.set()
         thread.join()
@@ -241,14 +243,16 @@ def _judge(
     config: ReplayConfig, differences: Mapping[str, StrokeDifference], losses: list[str]
 ) -> int:
     """Print what differs and return the exit code."""
-    bound = (1e-3 * config.bound_mm, np.deg2rad(config.bound_deg))
+    bounds = 1e-3 * config.bound_mm, 1e-3 * config.bound_rms_mm, np.deg2rad(config.bound_deg)
     problems = []
     for side, one in differences.items():
         print(f"{side} tool: {one.sentence()}")
-        if one.position_max > bound[0] or one.angle_max > bound[1]:
+        found = one.position_max, one.position_rms, one.angle_max
+        if not all(value <= bound for value, bound in zip(found, bounds, strict=True)):
             problems.append(
-                f"the {side} arm went another way than recorded: more than "
-                f"{config.bound_mm:g} mm or {config.bound_deg:g} deg"
+                f"the {side} arm went another way than recorded: allowed are "
+                f"{config.bound_mm:g} mm, RMS {config.bound_rms_mm:g} mm and "
+                f"{config.bound_deg:g} deg"
             )
         if one.gap > LARGEST_GAP:
             problems.append(f"the {side} arm was silent for {one.gap:.1f} s: not compared there")

@@ -59,7 +59,7 @@ class StrokeDifference:
     shift: float
     """How much later the second one came [s]."""
     gap: float
-    """Longest silence of the arm in either [s]."""
+    """Longest silence of the arm in the second one [s]."""
     behind_max: float
     """Largest distance at the same moment, which a hiccup of either run makes [m]."""
     position_max: float
@@ -100,7 +100,7 @@ def compare(arm: ArmConfig, first: JointPath, second: JointPath) -> StrokeDiffer
     tools = np.stack([chain.fk(q) for q in first.joints])
     length = _length(tools[:, :3, 3])
     shift = best_shift(first, second) if length >= LEAST_STROKE else 0.0
-    gap = max(first.longest_gap(begin, end), second.longest_gap(begin + shift, end + shift))
+    gap = second.longest_gap(begin + shift, end + shift)
     others = np.stack([chain.fk(q) for q in second.at(first.times + shift)])
     at_once = np.linalg.norm(others[:, :3, 3] - tools[:, :3, 3], axis=1)
     near = nearest(first.times, tools[:, :3, 3], others[:, :3, 3])
