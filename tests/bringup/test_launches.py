@@ -248,3 +248,16 @@ def test_hands_are_recorded_in_a_folder_for_each_session(runtime_dir, tmp_path):
     assert folders() == {""}
     (folder,) = folders(hands_record=str(tmp_path))
     assert Path(folder).parent == tmp_path
+
+
+def test_scripted_people_make_mistakes_only_where_that_is_asked(runtime_dir):
+    def words(**given):
+        specs = DUAL_OPERATOR.processes({"hardware": "sim", "episodes": "2", **given})
+        return next(spec.arguments for spec in specs if spec.name == "people")
+
+    assert "--mistakes" not in words()
+    given = words(mistakes="0.3")
+    assert given[given.index("--mistakes") + 1] == "0.3"
+    for wrong in ("often", "1.5", "-0.1", "nan"):
+        with pytest.raises(UsageError, match="need a number from 0 to 1"):
+            words(mistakes=wrong)

@@ -274,6 +274,8 @@ def scripted(module: str, name: str, values: Values) -> ProcessSpec:
     """The scripted people, or the rollouts of a policy; the launch ends with the last episode."""
     arguments = [*_cell_arguments(values), "--task", values["task"]]
     arguments += ["--first-seed", values["seed"], "--episodes", values["episodes"]]
+    if mistakes := values.get("mistakes", ""):
+        arguments += ["--mistakes", mistakes]
     if values["report"]:
         arguments += ["--report", str(Path(values["report"]).resolve())]
     ends = int(values["episodes"]) > 0

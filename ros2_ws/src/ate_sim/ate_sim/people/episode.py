@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from ate_core.contract import Side
 from ate_core.hand_mapping import HandMapping
+from ate_sim.people.mistakes import EpisodeSpoiled, MistakesConfig, draw_slips
 from ate_sim.people.performance import (
     CLUTCH,
     CLUTCH_LAMP,
@@ -59,6 +60,10 @@ class DemonstratorConfig:
     """How often people tap before they give up on the recorder: a camera may have to come back."""
     judge_timeout: float = 1.0
     """How long the result may take to show after the motion [s]."""
+    redos: int = 4
+    """How often people do an episode again that they have spoiled themselves."""
+    mistakes: MistakesConfig = field(default_factory=MistakesConfig)
+    """How often they do."""
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
     """How they move."""
 
@@ -84,6 +89,10 @@ class EpisodeOutcome:
     reason: str = ""
     regrips: int = 0
     """How often a clutch let go on its own and was squeezed again."""
+    mistakes: list[str] = field(default_factory=list)
+    """What people did wrong in this attempt."""
+    spoiled: list[str] = field(default_factory=list)
+    """Why earlier attempts of this episode were discarded by those who made them."""
     durations: dict[str, float] = field(default_factory=dict)
     """Time of every phase [s]."""
 
@@ -141,30 +150,41 @@ class Demonstrator:
         return lit
 
     def run(self, seed: int) -> Script[EpisodeOutcome]:
-        """Do one episode; a missed deadline ends it with its reason, never with an exception."""
-        result = EpisodeOutcome(seed=seed)
-        try:
-            yield from self._timed(result, "home", self._go_home())
-            plan = yield from self._timed(result, "look", self._look(seed))
-            yield from self._timed(result, "start", self._start())
-            performance = Performance(
-                self._config.performance, self._people, self._mappings, self._view, plan
-            )
-            yield from self._timed(result, "engage", performance.engage())
-            yield from self._timed(result, "motion", performance.play())
-            result.regrips = performance.regrips
-            yield from self._timed(result, "judge", self._judge(result))
-            self._let_go()
-            if result.success:
-                yield from self._timed(result, "stop", self._stop_and_keep())
-                result.kept = True
-            else:
-                yield from self._timed(result, "stop", self._discard())
-        except EpisodeFailed as failure:
-            result.success, result.reason = False, str(failure)
-            LOG.warning("seed %d: %s", seed, failure)
-            yield from self._give_up()
-        return result
+        """Do one episode, again where people spoil it; never ends with an exception."""
+        spoiled: list[str] = []
+        while True:
+            result = EpisodeOutcome(seed=seed, spoiled=spoiled)
+            try:
+                yield from self._attempt(result, attempt=len(spoiled))
+            except EpisodeFailed as failure:
+                result.success, result.reason = False, str(failure)
+                LOG.warning("seed %d: %s", seed, failure)
+                yield from self._give_up()
+                if isinstance(failure, EpisodeSpoiled) and len(spoiled) < self._config.redos:
+                    spoiled.append(str(failure))
+                    continue
+            return result
+
+    def _attempt(self, result: EpisodeOutcome, attempt: int) -> Script[None]:
+        """Go home, look, record, perform, judge, and keep or discard."""
+        slips = draw_slips(self._config.mistakes, result.seed, attempt)
+        yield from self._timed(result, "home", self._go_home())
+        plan = yield from self._timed(result, "look", self._look(result.seed))
+        yield from self._timed(result, "start", self._start())
+        performance = Performance(
+            self._config.performance, self._people, self._mappings, self._view, plan, slips
+        )
+        result.mistakes = performance.slipped
+        yield from self._timed(result, "engage", performance.engage())
+        yield from self._timed(result, "motion", performance.play())
+        result.regrips = performance.regrips
+        yield from self._timed(result, "judge", self._judge(result))
+        self._let_go()
+        if result.success:
+            yield from self._timed(result, "stop", self._stop_and_keep())
+            result.kept = True
+        else:
+            yield from self._timed(result, "stop", self._discard())
 
     def _timed(self, result: EpisodeOutcome, phase: str, script: Script[T]) -> Script[T]:
         started = yield
@@ -231,7 +251,15 @@ class Demonstrator:
         yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=True)
 
     def _stop_and_keep(self) -> Script[None]:
-        """End the episode, and say that it was good once the recorder has it."""
+        """End the episode, and say that it was good once the recorder has it.
+
+        One that has ended before is not the whole of what was done.
+        """
+        yield from wait_for(
+            "recording lamp still on",
+            lambda: any(person.lamp(RECORDING_LAMP) for person in self._people.values()),
+            self._config.lamp_timeout,
+        )
         yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=False)
         yield from wait_for(
             "pending lamp on (the recorder may have refused the episode: see its log)",

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -21,6 +21,7 @@ from ate_core.priority import CONTROL
 from ate_sim.people.director import SimDirector
 from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
 from ate_sim.people.led_hands import LedHands, LedHandsConfig
+from ate_sim.people.mistakes import MistakesConfig
 from ate_sim.people.person import Person
 from ate_sim.people.script import Script, wait_for
 from ate_sim.people.tremor import Tremor, TremorConfig
@@ -54,12 +55,21 @@ class OperatorsConfig:
     """File that gets one JSON line per episode."""
     tremor: bool = True
     """Whether hands tremble like human ones."""
+    unrest: float = 1.0
+    """How much more they tremble than those of a practised person."""
+    mistakes: float = 0.0
+    """Probability of each kind of mistake in each attempt, 0 to 1."""
+    mistakes_seed: int = 0
+    """Seed of the mistakes."""
     start_timeout: float = 60.0
     """Longest wait for world and arms before the first episode [s]."""
 
     def __post_init__(self) -> None:
         if self.episodes < 0:
             raise UsageError(f"episodes is {self.episodes}; need 0 or more")
+        if not 0.0 <= self.unrest <= 10.0:
+            raise UsageError(f"unrest is {self.unrest}; need 0 to 10")
+        MistakesConfig(share=self.mistakes)
 
 
 def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
@@ -67,7 +77,7 @@ def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
     cell = load_cell(config.cell, "sim")
     with ExitStack() as stack:
         stack.enter_context(claim(Path(cell.runtime_dir), "operators"))
-        people = {side: _person(cell, side, config.tremor, stack) for side in SIDES}
+        people = {side: _person(cell, side, config, stack) for side in SIDES}
         LOG.info("headsets and Joy-Cons are up")
         if not config.episodes:
             return _lead(cell, people, stop)
@@ -129,7 +139,9 @@ def _demonstrate(
     yield from wait_for("the world", lambda: view.seen, config.start_timeout)
     mappings = {side: operator_mapping(cell.operators[side], cell.arms[side]) for side in SIDES}
     director = SimDirector(config.task, config.difficulty, cell, control, view)
-    demonstrator = Demonstrator(DemonstratorConfig(), people, mappings, view, director)
+    mistakes = MistakesConfig(share=config.mistakes, seed=config.mistakes_seed)
+    habits = DemonstratorConfig(mistakes=mistakes)
+    demonstrator = Demonstrator(habits, people, mappings, view, director)
     yield from demonstrator.wait_until_ready()
     done = 0
     for number in range(config.episodes):
@@ -154,14 +166,18 @@ def _write(config: OperatorsConfig, result: EpisodeOutcome) -> None:
             file.write(json.dumps({"task": config.task, **result.line()}) + "\n")
 
 
-def _person(cell: Cell, side: Side, trembling: bool, stack: ExitStack) -> Person:
+def _person(cell: Cell, side: Side, config: OperatorsConfig, stack: ExitStack) -> Person:
     operator = cell.operators[side]
     headset = stack.enter_context(HeadsetEmulator(operator.headset_ip, operator.headset_port))
     headset.set_tracked(operator.hand, True)
     buttons = stack.enter_context(
         JoyConEmulator(operator.joycon_serial, operator.joycon_side, cell.runtime_path("hid"))
     )
-    tremor = Tremor(TremorConfig(), seed=SIDES.index(side)) if trembling else None
+    calm = TremorConfig()
+    unrest = replace(
+        calm, position=config.unrest * calm.position, rotation=config.unrest * calm.rotation
+    )
+    tremor = Tremor(unrest, seed=SIDES.index(side)) if config.tremor else None
     person = Person(operator.hand, headset, buttons, tremor)
     person.tick(0.0)
     return person

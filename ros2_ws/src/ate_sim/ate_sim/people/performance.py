@@ -1,7 +1,7 @@
 """Playing a plan with hands: squeeze the clutches, move, grasp, and pick up again what slipped."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ate_core.contract import Side
 from ate_core.geometry import inverse
 from ate_core.hand_mapping import HandMapping, hand_pose_for_tool_motion
+from ate_sim.people.mistakes import Slip
 from ate_sim.people.person import Person
 from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
@@ -62,6 +63,7 @@ class Performance:
         mappings: Mapping[Side, HandMapping],
         view: WorldView,
         plan: PlannedMotion,
+        slips: Sequence[Slip] = (),
     ) -> None:
         self._config = config
         self._people = {side: person for side, person in people.items() if has_work(plan, side)}
@@ -71,6 +73,10 @@ class Performance:
         self._starts: dict[Side, tuple[Array, Array]] = {}
         self._clock = PlanClock(config.clock)
         self._fingers_under_way: set[Side] = set()
+        self._everybody = people
+        self._slips = list(slips)
+        self.slipped: list[str] = []
+        """What went wrong so far."""
         self.regrips = 0
         """How often a clutch had to be squeezed again."""
 
@@ -91,12 +97,17 @@ class Performance:
 
         Raises:
             EpisodeFailed: It took too long, or a clutch let go too often.
+            EpisodeSpoiled: Somebody did something that cannot be mended.
         """
         started = last = yield
         while self._clock.time < self._plan.duration:
             now = yield
             if now - started > self._config.timeout:
                 raise EpisodeFailed(f"motion: not done within {self._config.timeout:g} s")
+            if (slip := self._next_slip()) is not None:
+                yield from self._slip(slip)
+                last = yield
+                continue
             lost = [side for side, person in self._people.items() if not person.lamp(CLUTCH_LAMP)]
             if lost:
                 yield from self._regrip(lost)
@@ -109,6 +120,20 @@ class Performance:
                 person.reach(self._hand_for(side, tool), dt)
                 if person.hold(TRIGGER[side], opening < 0.5):
                     self._fingers_under_way.add(side)
+
+    def _next_slip(self) -> Slip | None:
+        """What goes wrong now."""
+        share = self._clock.time / self._plan.duration
+        for slip in self._slips:
+            if slip.share <= share and slip.is_due(self._everybody):
+                return slip
+        return None
+
+    def _slip(self, slip: Slip) -> Script[None]:
+        self._slips.remove(slip)
+        self.slipped.append(slip.name)
+        LOG.info("slip: %s", slip.name)
+        yield from slip.act(self._everybody)
 
     def _regrip(self, sides: list[Side]) -> Script[None]:
         self.regrips += 1

@@ -27,6 +27,9 @@ class HandStream(Protocol):
     def set_wrist(self, hand: Side, transform_wrist_to_headset: Array) -> None:
         """Move a hand; (4, 4)."""
 
+    def set_tracked(self, hand: Side, tracked: bool) -> None:
+        """Show or hide a hand."""
+
 
 class Buttons(Protocol):
     """The Joy-Con in a person's other hand."""
@@ -36,6 +39,12 @@ class Buttons(Protocol):
 
     def release(self, name: str) -> None:
         """Let a button go."""
+
+    def drop(self) -> None:
+        """Fall asleep: the link is cut."""
+
+    def restore(self) -> None:
+        """Wake up."""
 
     @property
     def lamps(self) -> int:
@@ -67,6 +76,7 @@ class Person:
         self._buttons = buttons
         self._tremor = tremor
         self._held: set[str] = set()
+        self._asleep = False
 
     def reach(self, pose: Array, dt: float) -> None:
         """Bring the hand to `pose` (4, 4), as far as a hand can in `dt` [s]."""
@@ -92,11 +102,29 @@ class Person:
             self._buttons.release(button)
         return True
 
+    def holds(self, button: str) -> bool:
+        """Whether a button is held down."""
+        return button in self._held
+
+    def show_hand(self, seen: bool) -> None:
+        """Bring the hand into the headset's view, or out of it."""
+        self._hand_stream.set_tracked(self._hand_name, seen)
+
+    def sleep(self) -> None:
+        """Let the Joy-Con fall asleep."""
+        self._asleep = True
+        self._buttons.drop()
+
+    def wake(self) -> None:
+        """Wake the Joy-Con up."""
+        self._buttons.restore()
+        self._asleep = False
+
     def release_all(self) -> None:
         """Let every button go."""
         for button in tuple(self._held):
             self.hold(button, down=False)
 
     def lamp(self, number: int) -> bool:
-        """Whether player lamp 1..4 is lit."""
-        return bool(self._buttons.lamps >> (number - 1) & 1)
+        """Whether player lamp 1..4 is lit; none is while the Joy-Con sleeps."""
+        return not self._asleep and bool(self._buttons.lamps >> (number - 1) & 1)
