@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from arm_driver.plant import FRESH_FOR, LATE, WorldPlant
+from arm_driver.interface import ArmSample
+from arm_driver.plant import CARRIED, FRESH_FOR, LATE, WorldPlant
+from arm_driver.plausibility import Plausibility
 from ate_core.contract import load_cell
 from ate_core.shared_state import SharedBlock, new_record, world_dtype
 from ate_sim.realtime.world_host import Start, WorldHost
@@ -55,9 +57,45 @@ def test_a_state_that_is_late_when_first_seen_is_carried_on_at_its_speed(cell, c
     again = plant.read()  # the same state: a device repeats what it has
     publish(clock.now, 0.24, speed=2.0)
     after = plant.read()
-    assert first is not None and first.q[0] == pytest.approx(0.22)
+    assert first is not None and first.q[0] == pytest.approx(0.1 + CARRIED)
     assert again is not None and again.q[0] == first.q[0]
     assert after is not None and after.q[0] == 0.24
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_arm_that_starts_and_brakes_in_a_world_that_is_late_is_believed(
+    cell, clock, publish, seed
+):
+    rng = np.random.default_rng(seed)
+    plant, look = WorldPlant(cell, "left", clock), Plausibility(cell.arms["left"])
+    angle = speed = goal = 0.0
+    due = clock.now  # when the world publishes its next state, and of which time that is
+    state = (clock.now, angle, speed)
+    for _ in range(14_000):
+        clock.now += 0.001
+        if rng.random() < 0.004:
+            goal = rng.choice([-2.0, 0.0, 0.0, 2.0]) if abs(angle) < 0.8 else -2.0 * np.sign(angle)
+        speed += np.clip(goal - speed, -0.02, 0.02)
+        angle += 0.001 * speed
+        if clock.now >= due:
+            publish(*state)
+            state = (clock.now, angle, speed)
+            due = clock.now + (rng.uniform(0.03, 0.095) if rng.random() < 0.05 else 0.004)
+        if rng.random() < 0.2:
+            measured = plant.read()
+            if measured is None:
+                continue
+            sample = ArmSample(
+                sequence=0,
+                wrench=None,
+                received=clock.now,
+                stamp_ns=round(clock.now * 1e9),
+                position=measured.q,
+                velocity=measured.qd,
+                effort=np.zeros(7),
+            )
+            doubt = look.doubt(sample, None)
+            assert "jumps" not in doubt, (clock.now, doubt)
 
 
 def test_a_state_is_measured_as_it_is_until_the_next_one_or_for_a_while(cell, clock, publish):

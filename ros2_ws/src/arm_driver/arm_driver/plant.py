@@ -24,6 +24,8 @@ FRESH_FOR = 0.1
 LATE = 0.03
 """A state that is older when first seen is carried on to the present at its speeds [s]: the next
 one comes soon, and between the two the arm would move far in no time."""
+CARRIED = 0.03
+"""No joint is carried further [rad]: one that brakes meanwhile was never there."""
 CHECK_PERIOD = 0.25
 """How often the plant looks whether the world was restarted [s]."""
 
@@ -149,9 +151,10 @@ class WorldPlant:
             return None
         if stamp_ns != self._seen_ns:
             self._seen_ns, self._carried = stamp_ns, age if age > LATE else 0.0
-        return Measurement(  # copies, as a view would keep the whole record
-            record[f"{self._side}_q"] + self._carried * record[f"{self._side}_qd"],
-            record[f"{self._side}_qd"].copy(),
+        speeds = record[f"{self._side}_qd"].copy()  # a view would keep the whole record
+        return Measurement(
+            record[f"{self._side}_q"] + np.clip(self._carried * speeds, -CARRIED, CARRIED),
+            speeds,
             record[f"{self._side}_torque"].copy(),
             record["arm_wrench"][self._row].copy(),
         )
