@@ -44,6 +44,22 @@ def test_the_screen_shows_arms_stop_operators_recording_and_rates():
         assert line in text
 
 
+def test_devices_of_operators_and_a_folder_that_takes_no_episode_need_attention():
+    state = healthy()
+    state.operators = {
+        "left": {"joycon": True, "headset_trouble": "headset 10.0.0.1:12345 does not answer"},
+        "right": {"joycon": False, "devices": ["headset", "Joy-Con x: not found, pair it"]},
+    }
+    state.operators["left"]["battery_low"] = True
+    state.episode = dict(state.episode, trouble="/data/bags cannot be written")
+    assert state.attention() == [
+        "left operator: headset 10.0.0.1:12345 does not answer",
+        "left operator: charge the Joy-Con: its battery is low",
+        "right operator: Joy-Con x: not found, pair it",
+        "recorder: /data/bags cannot be written",
+    ]
+
+
 def test_what_needs_attention_is_told_with_the_remedy():
     state = healthy()
     assert state.is_there and state.attention() == []

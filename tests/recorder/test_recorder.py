@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+import tempfile
 import threading
 
 import pytest
@@ -195,6 +196,34 @@ class FullDisk(BagWriter):
         if self.left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         super().write(topic, stamp_ns, data)
+
+
+def test_a_folder_that_takes_no_episode_is_told_at_the_start_and_until_it_does(
+    cell, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    nowhere = make_recorder(cell, tmp_path / "file" / "bags")
+    assert "(Not a directory)" in nowhere.status(START)["trouble"]
+
+    def refuse(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(tempfile, "TemporaryFile", refuse)
+        recorder = make_recorder(cell, tmp_path / "bags")
+        told = recorder.status(START)["message"]
+        assert told == (
+            f"no episode can be written to {tmp_path}/bags (Read-only file system): correct its "
+            "owner, or choose another output folder"
+        )
+        with pytest.raises(EpisodeError, match="Read-only file system"):
+            recorder.start(feed(recorder, START))
+        assert not recorder.recording
+        recorder.supervise(START)
+        assert recorder.status(START)["trouble"] == told
+    recorder.supervise(START)
+    assert recorder.status(START)["message"] == "ready"
+    assert recorder.start(feed(recorder, START))
 
 
 def test_a_full_disk_costs_the_open_episode_only_and_is_said(cell, tmp_path):

@@ -28,6 +28,19 @@ TOLD = {
     ),
     "judge the episode: + keeps it, B keeps it as a failure, A discards it": ({}, "pending", ""),
     "raise your hand into the view of the headset": ({"tracked": False}, "", ""),
+    "headset 10.0.0.1:12345 does not answer; open the TrackingStreamer app on it": (
+        {
+            "tracked": False,
+            "headset_trouble": "headset 10.0.0.1:12345 does not answer; open the TrackingStreamer "
+            "app on it",
+        },
+        "",
+        "",
+    ),
+    "calibrating: push forward": (
+        {"calibrating": True, "calibration": "calibrating: push forward",
+         "clutch": ClutchState.BLOCKED}, "idle", "",
+    ),
     "keep your hand still: the clutch engages": ({"clutch": ClutchState.ENGAGING}, "idle", ""),
     "keep your hand still: hand not tracked": (
         {"clutch": ClutchState.ENGAGING, "reason": "hand not tracked"}, "idle", "",

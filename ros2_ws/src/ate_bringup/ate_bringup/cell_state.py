@@ -1,6 +1,6 @@
 """What was heard of a running cell, what needs attention, and how both read on a screen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,9 +43,23 @@ class CellState:
         for side, arm in self.arms.items():
             if arm.get("state") not in GOOD_ARMS and not self.estop.get("stopped"):
                 told.append(f"{side} arm {arm.get('state')}: {arm.get('reason')}")
+        for side, operator in self.operators.items():
+            told += [f"{side} operator: {trouble}" for trouble in _device_troubles(operator)]
+        if self.episode.get("trouble"):
+            told.append(f"recorder: {self.episode['trouble']}")
         if self.episode.get("state") == "pending":
             told.append(f"{self.episode.get('message')}; `ate episode keep|label|discard`")
         return told + [f"{name}: {text}" for name, text in self.nodes.items()]
+
+
+def _device_troubles(operator: Mapping[str, Any]) -> Iterator[str]:
+    """What an operator's headset and Joy-Con need."""
+    if operator.get("headset_trouble"):
+        yield operator["headset_trouble"]
+    if operator.get("joycon") is False:
+        yield (operator.get("devices") or ["", "the Joy-Con is silent"])[-1]
+    if operator.get("battery_low"):
+        yield "charge the Joy-Con: its battery is low"
 
 
 def screen(state: CellState) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,18 @@ class EpisodeFolders:
 
     output: Path
     """Folder of the episodes."""
+
+    def trouble(self) -> str:
+        """Why the folder takes no episode, and a remedy; empty where it does. It is made."""
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.output):
+                return ""
+        except OSError as error:
+            return (
+                f"no episode can be written to {self.output} ({error.strerror}): correct its "
+                "owner, or choose another output folder"
+            )
 
     def next_folder(self) -> Path:
         """Folder of an episode whose number was never used."""

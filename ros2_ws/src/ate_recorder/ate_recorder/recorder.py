@@ -99,7 +99,9 @@ class EpisodeRecorder:
         self._qos: dict[str, tuple[bool, bool]] = {}
         self._publishers: dict[str, int] = {}
         self._kept = self._discarded = 0
-        config.output.mkdir(parents=True, exist_ok=True)
+        self._trouble = self._folders.trouble()
+        if self._trouble:
+            _LOG.warning(self._trouble)
         self._pending = self._folders.pending()
         self._message = (
             f"{self.present} waits to be kept or discarded" if self._pending else "ready"
@@ -219,10 +221,14 @@ class EpisodeRecorder:
             return self._message
 
     def supervise(self, now_ns: int) -> None:
-        """Close the open episode when its disk refuses or runs full; call it once a second."""
+        """Close the open episode when its disk refuses or runs full; call it once a second.
+
+        A folder that takes none is tried again.
+        """
         with self._lock:
             episode = self._episode
             if episode is None:
+                self._trouble = self._trouble and self._folders.trouble()
                 return
             free_gb = self._free_bytes(self.config.output) / 1e9
             try:
@@ -245,7 +251,8 @@ class EpisodeRecorder:
                 "operator": self.config.operator,
                 "kept": self._kept,
                 "discarded": self._discarded,
-                "message": self._message,
+                "message": self._trouble or self._message,
+                "trouble": self._trouble,
             }
             if episode is not None:
                 status["seconds"] = round((now_ns - episode.start_ns) / NANOSECONDS, 1)
@@ -343,6 +350,9 @@ class EpisodeRecorder:
                 )
 
     def _require_space(self) -> None:
+        self._trouble = self._folders.trouble()
+        if self._trouble:
+            raise EpisodeError(self._trouble)
         free_gb = self._free_bytes(self.config.output) / 1e9
         if free_gb < self.config.min_free_gb:
             raise EpisodeError(

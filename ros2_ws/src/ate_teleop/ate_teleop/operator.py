@@ -183,6 +183,8 @@ class OperatorStatus:
     """Calibrations that were refused so far."""
     guard: str = ""
     """What slows the arm or is near it: workspace, tool speed, distances; empty when nothing."""
+    headset_trouble: str = ""
+    """Why no hand can be seen, whoever raises it, and a remedy; empty while poses arrive."""
 
     @property
     def battery_low(self) -> bool:

@@ -59,7 +59,7 @@ def _wanted(buttons: Mapping[str, str], status: OperatorStatus, episode: str) ->
     if status.clutch is ClutchState.ENGAGED:
         moves = f"the arm follows, let go of {clutch} to pause"
     elif not status.tracked:
-        moves = "raise your hand into the view of the headset"
+        moves = status.headset_trouble or "raise your hand into the view of the headset"
     else:
         moves = f"hold {clutch}, and the arm follows your hand"
     return f"{moves}; {choices}" if choices else moves

@@ -79,6 +79,10 @@ class HandPoseSource(Protocol):
     def status(self) -> str:
         """One line for the operator: what the source is doing, and a remedy."""
 
+    @property
+    def trouble(self) -> str:
+        """Why no hand can be seen, and a remedy; empty while the source delivers."""
+
 
 def is_rigid(transform: Matrix) -> bool:
     """Whether a (4, 4) matrix is finite and its rotation part is a proper rotation."""

@@ -150,6 +150,11 @@ class ReplaySource:
         """One line for the operator."""
         return "recording playing" if self.connected else "recording not playing"
 
+    @property
+    def trouble(self) -> str:
+        """A recording is always there."""
+        return ""
+
     def sample_at(self, elapsed_ns: int, start_ns: int = 0) -> HandSample:
         """The sample `elapsed_ns` after the beginning, which was at `start_ns` [ns, monotonic]."""
         lap, within_ns = divmod(elapsed_ns, self._lap_ns)

@@ -150,6 +150,11 @@ class VisionProReader:
             "its app asks for a newer reader",
         }[self._state]
 
+    @property
+    def trouble(self) -> str:
+        """Why no hand can be seen, and a remedy; empty while poses arrive."""
+        return "" if self._state == "streaming" and not self._flaw else self.status
+
     def _set_state(self, state: State, flaw: str = "") -> None:
         changed, self._state = (state, flaw) != (self._state, self._flaw), state
         self._flaw = flaw

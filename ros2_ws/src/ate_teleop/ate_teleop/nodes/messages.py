@@ -98,6 +98,7 @@ def status_message(
                 "calibration": status.calibration,
                 "calibrations_refused": status.calibrations_refused,
                 "guard": status.guard,
+                "headset_trouble": status.headset_trouble,
                 "devices": list(devices),
                 **origin,
             }

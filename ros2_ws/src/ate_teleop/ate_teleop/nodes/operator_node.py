@@ -79,7 +79,7 @@ class OperatorNode(Node):
         self._publish = OperatorPublishers(self, cell, side, hands)
         self._wishes = WishServices(self, topics.episode)
         self._news = News(self, cell, side)
-        self._grip_held = False
+        self._grip_held = self._battery_told = False
         self._estop = EstopListener(self, self._tell_stop)
         self._telling = self._make_telling(cell, side)
         self._opening: float | None = None
@@ -106,6 +106,7 @@ class OperatorNode(Node):
         operator, topic = cell.operators[side], cell.topics.wrench
         timeout, full = cell.safety.feedback_timeout, operator.felt_force
         return Telling(
+            self._hand,
             self._joycon,
             self._news,
             self._wishes,
@@ -182,9 +183,18 @@ class OperatorNode(Node):
             raise self._failure
         self._news.look_for_other()
         self._scale.follow()
+        self._warn_of_battery()
         trouble = "" if self._recorder is None else self._recorder.trouble
         now_ns = self.get_clock().now().nanoseconds
         self._publish.send_diagnostics(self._devices(), trouble, now_ns)
+
+    def _warn_of_battery(self) -> None:
+        """Log once that the Joy-Con should be charged."""
+        status = self._publish.status
+        is_low = status is not None and status.battery_low
+        if is_low and not self._battery_told:
+            self.get_logger().warning(f"{self._joycon.status}: battery low, charge it")
+        self._battery_told = is_low
 
 
 def main(args: list[str] | None = None) -> int:

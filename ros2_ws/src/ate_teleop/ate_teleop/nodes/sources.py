@@ -34,6 +34,10 @@ class HandSource(Protocol):
     def status(self) -> str:
         """One line for the operator."""
 
+    @property
+    def trouble(self) -> str:
+        """Why no hand can be seen, and a remedy; empty while the source delivers."""
+
 
 class ButtonSource(Protocol):
     """Anything that delivers buttons in the background and has lamps: a Joy-Con."""

@@ -9,7 +9,7 @@ from ate_teleop.hand_words import HandWords, Senses
 from ate_teleop.lamps import lamps
 from ate_teleop.nodes.feedback import ForceFeedback
 from ate_teleop.nodes.news import News
-from ate_teleop.nodes.sources import ButtonSource
+from ate_teleop.nodes.sources import ButtonSource, HandSource
 from ate_teleop.nodes.wishes import WishServices
 from ate_teleop.operator import OperatorStatus
 from ate_teleop.prompts import prompt
@@ -20,6 +20,7 @@ class Telling:
 
     def __init__(
         self,
+        hand: HandSource,
         joycon: ButtonSource,
         news: News,
         wishes: WishServices,
@@ -32,6 +33,7 @@ class Telling:
         """Take where to tell it, and where to look.
 
         Args:
+            hand: why it shows none.
             joycon: has the lamps and the rumble.
             news: of both arms, both people and the episode.
             wishes: how many were refused.
@@ -40,6 +42,7 @@ class Telling:
             buttons: action -> name of its button.
             force: what is felt of contact; None: nothing.
         """
+        self._hand = hand
         self._joycon, self._news, self._wishes, self._estop = joycon, news, wishes, estop
         self._number, self._buttons, self._force = number, buttons, force
         self._words = HandWords()
@@ -72,5 +75,10 @@ class Telling:
         )
         if pattern := self._words.step(senses, now_ns * 1e-9):
             self._joycon.rumble(pattern)
-        told = replace(status, other_operator=news.other_operator, force_silent=force is None)
+        told = replace(
+            status,
+            other_operator=news.other_operator,
+            force_silent=force is None,
+            headset_trouble="" if status.tracked else self._hand.trouble,
+        )
         return replace(told, prompt=prompt(self._buttons, told, episode, stop))
