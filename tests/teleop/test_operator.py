@@ -207,6 +207,21 @@ def test_an_arm_that_does_not_follow_ends_the_stroke():
     assert "does not follow" in outputs[-1].status.reason
 
 
+def test_commands_wait_for_an_arm_that_something_slows_and_the_stroke_goes_on():
+    rig = Rig()
+    rig.engage()
+    slow, lag = rig.q.copy(), 0.0
+    for _ in range(150):
+        rig.hand[0, 3] += 0.004
+        target = rig.step().joint_target
+        assert target is not None
+        assert np.abs(target - slow).max() < rig.cell.safety.max_step
+        lag = max(lag, np.abs(target - slow).max())
+        slow = slow + np.clip(target - slow, -0.3 / 90, 0.3 / 90)
+        rig.q = slow
+    assert lag > 0.3  # it would have been refused as a jump
+
+
 def test_the_shoulder_must_be_pressed_anew_after_the_controller_was_silent():
     rig = Rig()
     rig.engage()
@@ -575,6 +590,7 @@ class Ticked:
             _wishes=SimpleNamespace(ask=nothing, forget=nothing),
             _opening=None,
             _telling=SimpleNamespace(tell=lambda status, *_: status),
+            _other=SimpleNamespace(poll=nothing),
             _news=SimpleNamespace(own=well, other=well),
             _devices=lambda: ("", ""),
             get_clock=lambda: SimpleNamespace(now=wall),

@@ -16,6 +16,7 @@ from ate_core.arm_model import ArmModel, load_arm_model
 from ate_core.contract import SafetyConfig
 from ate_core.devices import DEFAULT_MODEL, ArmConfig
 from ate_core.errors import ContractError, UsageError
+from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.pose_qp import PoseCost, PoseQP
 
 Array = NDArray[np.float64]
@@ -44,6 +45,8 @@ class IkConfig:
     """Flange to tool along the flange's z [m]."""
     cost: PoseCost = field(default_factory=PoseCost)
     """What the solver weighs against the pose error."""
+    lead: float = 0.32
+    """How far an answer may be ahead of a measured joint [rad]."""
     recovery_speed: float = 0.3
     """Speed at which a joint found outside its limits is led back [rad/s]."""
 
@@ -71,6 +74,7 @@ def arm_ik_config(arm: ArmConfig, safety: SafetyConfig) -> IkConfig:
         upper=tuple(limit - SLACK for limit in upper),
         speed=tuple(0.98 * min(limit, safety.max_joint_speed) for limit in arm.joint_speed),
         rest=arm.home,
+        lead=0.9 * safety.max_step,
         tool_length=arm.tool_length,
     )
 
@@ -95,10 +99,17 @@ class IkResult(NamedTuple):
 class ArmIK:
     """Follows a tool target tick by tick, from the last commanded posture."""
 
-    def __init__(self, config: IkConfig) -> None:
-        """Build the solver of an arm."""
+    def __init__(self, config: IkConfig, rows: DistanceRows | None = None) -> None:
+        """Build the solver of an arm.
+
+        Args:
+            config: limits and weights.
+            rows: distances that it keeps; None: it knows of nothing around the arm.
+        """
         self._config = config
         model = load_arm_model(config.model)
+        self.rows = rows
+        """Distances that it keeps."""
         self._model = _arm_alone(model)
         joints = self._model.nq
         if joints != len(config.lower):
@@ -134,6 +145,8 @@ class ArmIK:
         if q.shape != self._rest.shape or not np.isfinite(q).all():
             raise UsageError(f"ik seed is {q}; need {self._rest.size} finite angles")
         self._velocity[:] = self._midway[:] = self._squared_step = 0.0
+        if self.rows is not None:
+            self.rows.start(q)
         self._place(q)
 
     def tool_pose(self, q: ArrayLike) -> Array:
@@ -142,10 +155,20 @@ class ArmIK:
         pin.framesForwardKinematics(self._model, data, np.asarray(q, dtype=np.float64))
         return np.array(data.oMf[self._tool].homogeneous)
 
-    def step(self, target: Array, dt: float) -> IkResult:
-        """Move towards `target` (4, 4) tool to base for one tick of `dt` [s]."""
-        start, goal = self._q, (target[:3, 3], target[:3, :3])
+    def step(self, target: Array, dt: float, measured: Array | None = None) -> IkResult:
+        """Move towards `target` (4, 4) tool to base for one tick of `dt` [s].
+
+        Args:
+            target: tool to base.
+            dt: length of the tick.
+            measured: joints (n,) [rad] of an arm that lags; the answer waits for it.
+        """
+        start, goal, rows = self._q, (target[:3, 3], target[:3, :3]), self.rows
+        if rows is not None:
+            rows.look(start)
         box = self._bound(start, dt)
+        if measured is not None:
+            self._wait_for(measured, start)
         self._compare(*goal)
         # The Jacobian in the middle of the way, as far as that is known: a step along it is exact
         # to one more order.
@@ -153,7 +176,7 @@ class ArmIK:
             self._model, self._spare_data, start + self._midway, self._tool, _AXES_OF_BASE
         )
         np.subtract(start, self._rest, self._from_rest)
-        answer = self._qp.solve(jacobian, dt, box)
+        answer = self._qp.solve(jacobian, dt, box, rows)
         step, held = answer or (np.zeros_like(start), [])
         self._expect(step, dt)
         self._place(start + step)
@@ -185,6 +208,13 @@ class ArmIK:
         np.minimum(self._box, self._ceiling, out=self._box)
         box: Array = self._box
         return box
+
+    def _wait_for(self, measured: Array, start: Array) -> None:
+        """Let no joint go further ahead of an arm that something slows than a command may be."""
+        lower, upper = self._box
+        ahead = np.clip(measured - start - self._config.lead, lower, upper)
+        behind = np.clip(measured - start + self._config.lead, lower, upper)
+        lower[:], upper[:] = ahead, behind
 
     def _place(self, q: Array) -> None:
         """Make `q` (n,) the present posture, with its tool pose."""

@@ -35,6 +35,12 @@ SCALE_STEP = 1.25
 SCALES = (0.1, 3.0)
 """Smallest and largest scale, as in a cell."""
 
+WAITING = 0.7
+"""Share of the lag that counts as not following, above which the answers wait for the arm."""
+
+STIRRED = 0.05
+"""Motion within the lag's time with which an arm still follows [rad]."""
+
 # At 90 Hz, with 0.7 mm and 0.34 degrees of noise per frame: 0.2 mm of jitter at rest, and 16 ms
 # behind a hand at 0.38 m/s. A tremble of the rotation shakes the joints most, as the wrist of the
 # arm is 0.3 m from the tool; hence the lower cutoff.
@@ -225,7 +231,9 @@ class _Stroke:
         self.gate = OutlierGate(reference, frame_ns * 1e-9, settings.gate)
         self.accepted = reference
         self.frame_ns = frame_ns
-        self.lagging_since: float | None = None
+        self.stands_since: float | None = None
+        self.stood_at = np.zeros(0)
+        self.lagging: Array | None = None
         self.result: IkResult | None = None
 
     def take(self, view: HandView) -> Verdict:
@@ -434,7 +442,8 @@ class OperatorController:
     def _solve(self, stroke: _Stroke, hand: Array, dt: float, now: float) -> IkResult:
         """Bring the tool to where the hand is (4, 4), as far as it comes in `dt` [s]."""
         before = self._ik.q
-        result = stroke.result = self._ik.step(self._retargeter.tool_pose(hand), dt)
+        target = self._retargeter.tool_pose(hand)
+        result = stroke.result = self._ik.step(target, dt, stroke.lagging)
         self._last_target, self._moves = now, True
         self._patience = self._settings.patience(float(np.abs(result.q - before).max()) / dt)
         return result
@@ -460,13 +469,18 @@ class OperatorController:
         return self._stroke
 
     def _lags(self, stroke: _Stroke, measured_q: Array, now: float) -> bool:
-        """Whether the arm has stayed away from its commands: stopped, blocked or refused."""
-        if float(np.abs(self._ik.q - measured_q).max()) <= self._settings.lag_limit:
-            stroke.lagging_since = None
+        """Whether the arm stands away from its commands: stopped, blocked or refused.
+
+        One that something slows goes on, and its commands wait for it.
+        """
+        lag = float(np.abs(self._ik.q - measured_q).max())
+        stroke.lagging = measured_q if lag > WAITING * self._settings.lag_limit else None
+        if lag <= self._settings.lag_limit:
+            stroke.stands_since = None
             return False
-        if stroke.lagging_since is None:
-            stroke.lagging_since = now
-        return now - stroke.lagging_since > self._settings.lag_time
+        if stroke.stands_since is None or np.abs(measured_q - stroke.stood_at).max() > STIRRED:
+            stroke.stands_since, stroke.stood_at = now, measured_q
+        return now - stroke.stands_since > self._settings.lag_time
 
     def _goes_home(
         self, held: frozenset[str], down: frozenset[str] | None, barred: bool, now: float

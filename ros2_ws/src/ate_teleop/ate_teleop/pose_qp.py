@@ -4,8 +4,9 @@ With e the pose error of the tool, J its Jacobian and W weights,
 
     min  1/2 |W (J dq - e)|^2 + 1/2 mu |dq|^2 + 1/2 w |dq - v_rest dt|^2
          + 1/2 c |W e|^2 |dq - k v dt|^2
-    s.t. lower <= dq <= upper
+    s.t. lower <= dq <= upper,   N dq >= floors
 
+The last are soft (`distance_rows.py`): where they contradict the box, the box holds.
 v_rest is a slow pull to a resting posture, which decides what the pose leaves free. The last term
 is a price on leaving the present velocity v that grows with the error: without it joints turn
 about in every tick, at full speed, while the target is out of reach (after Sugihara,
@@ -20,11 +21,21 @@ import daqp
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_teleop.distance_rows import DistanceRows
+
 Array = NDArray[np.float64]
 Step = tuple[Array, list[int]]
 """Motion (n,) [rad], and the joints (from 0) that a bound holds."""
 _SOLVED = 1
 """DAQP's exit flag for an optimal solution."""
+_SOFTLY_SOLVED = 2
+"""Its exit flag for one that leaves soft rows."""
+_SOFT = 8
+"""Its mark of a soft row."""
+_FREELY = 1e30
+"""Its infinity."""
+_STEEP = 1e-9
+"""Least length of a direction."""
 _FREE = 1
 """DAQP's number of iterations where no bound holds anything."""
 
@@ -49,6 +60,13 @@ class PoseCost:
     """Weight of keeping the velocity, per squared weighted error, c [1/m^2]."""
     kept_velocity: float = 0.7
     """Share of the velocity that is kept, k; with all of it the arm swings past the reach."""
+
+    beside_steadiness: float = 2.0
+    """The same weight, at least, while something near holds the arm; as heavy as the pose [1]."""
+    beside_kept_velocity: float = 0.95
+    """Share of the velocity that is kept there: tangents change little from tick to tick."""
+    beside_acceleration: float = 15.0
+    """Largest acceleration of a joint there, from where the box lets it [rad/s^2]."""
 
 
 class PoseQP:
@@ -80,17 +98,61 @@ class PoseQP:
         """Way from the rest posture (n,) [rad], and velocity of the last tick (n,) [rad/s]."""
         self._no_rows = np.zeros((0, joints))
         self._no_sense = np.zeros(joints, dtype=np.int32)
+        self._joints = joints
 
-    def solve(self, jacobian: Array, dt: float, box: Array) -> Step | None:
+    def solve(
+        self,
+        jacobian: Array,
+        dt: float,
+        box: Array,
+        rows: DistanceRows | None = None,
+    ) -> Step | None:
         """Step for what stands in `error`, `from_rest` and `velocity`; None when the solver fails.
 
         Args:
             jacobian: of the tool (6, n), along the axes of the error.
             dt: length of the tick [s].
             box: least and largest step (2, n) [rad].
+            rows: what else to keep; most steps keep it unasked.
         """
-        if not self._assemble(jacobian, dt):
+        if not self._assemble(jacobian, dt, rows is not None and rows.is_bound):
             return None
+        if rows is None or not rows.is_near:
+            return self._in_box(box)
+        answer = None if rows.is_bound else self._in_box(box)
+        if answer is None or not rows.surely_allow(answer[0], dt):
+            rows.aim(dt, math.hypot(*jacobian[:3].dot(self.velocity).tolist()))
+            if answer is None or not rows.allow(answer[0]):
+                answer = self._beside(box, rows, dt) or self._in_box(box)
+        if answer is not None:
+            rows.advance(answer[0])
+        return answer
+
+    def _beside(self, box: Array, rows: DistanceRows, dt: float) -> Step | None:
+        """Step in the box that keeps the rows, or leaves them as little as it can."""
+        matrix, floors = rows.rows()
+        count = len(floors)
+        # From where the box lets it, a joint also keeps its acceleration.
+        change = self._cost.beside_acceleration * dt
+        lower = np.clip((self.velocity - change) * dt, *box)
+        upper = np.clip((self.velocity + change) * dt, *box)
+        step, _, flag, info = daqp.solve(
+            self._hessian,
+            self._gradient,
+            matrix,
+            np.concatenate([upper, np.full(count, _FREELY)]),
+            np.concatenate([lower, floors]),
+            np.concatenate([self._no_sense, np.full(count, _SOFT, dtype=np.int32)]),
+        )
+        if flag not in (_SOLVED, _SOFTLY_SOLVED) or not np.isfinite(step).all():
+            return None
+        held = info["lam"].nonzero()[0].tolist()
+        rows.bind([number - self._joints for number in held if number >= self._joints])
+        np.clip(step, *box, out=step)
+        return step, [number for number in held if number < self._joints]
+
+    def _in_box(self, box: Array) -> Step | None:
+        """Step in the box."""
         lower, upper = box
         step, _, flag, info = daqp.solve(
             self._hessian, self._gradient, self._no_rows, upper, lower, self._no_sense
@@ -104,7 +166,7 @@ class PoseQP:
         np.minimum(step, upper, out=step)
         return step, info["lam"].nonzero()[0].tolist()
 
-    def _assemble(self, jacobian: Array, dt: float) -> bool:
+    def _assemble(self, jacobian: Array, dt: float, beside: bool) -> bool:
         """Write Hessian and gradient; whether the error is a number."""
         cost, gradient, shares = self._cost, self._gradient, self._shares
         np.multiply(jacobian, self._weights, self._jacobian)
@@ -112,14 +174,16 @@ class PoseQP:
         squared = self._squared_error.item()
         if not math.isfinite(squared):
             return False
-        steadiness = cost.steadiness * squared
+        steadiness, kept = cost.steadiness * squared, cost.kept_velocity
+        if beside and steadiness < cost.beside_steadiness:
+            steadiness, kept = cost.beside_steadiness, cost.beside_kept_velocity
         np.copyto(self._hessian, self._square)
         self._diagonal += cost.damping + cost.posture_weight + steadiness
         fastest = cost.posture_speed + cost.posture_pace * math.sqrt(squared) / dt
         away = math.sqrt(self.from_rest.dot(self.from_rest))
         speed = min(cost.posture_gain, fastest / away) if away > 0.0 else 0.0
         shares[0] = cost.posture_weight * speed * dt
-        shares[1] = -steadiness * cost.kept_velocity * dt
+        shares[1] = -steadiness * kept * dt
         np.dot(shares, self._terms, gradient)
         gradient += self._slope
         return True

@@ -60,18 +60,27 @@ class Kind:
         self.name = name
         self.zone = zone
         self._model = pin.GeometryModel()
-        objects = list(solids.geometryObjects)
         numbers = sorted({number for pair in pairs for number in pair})
         for number in numbers:
-            self._model.addGeometryObject(objects[number])
-        for first, second in pairs:
-            pair = pin.CollisionPair(numbers.index(first), numbers.index(second))
-            self._model.addCollisionPair(pair)
+            self._model.addGeometryObject(solids.geometryObjects[number])
+        self._pair([(numbers.index(first), numbers.index(second)) for first, second in pairs])
+
+    def _pair(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Have these pairs of its solids."""
+        objects = list(self._model.geometryObjects)
+        self._pairs = pairs
+        self._model.removeAllCollisionPairs()
+        for pair in pairs:
+            self._model.addCollisionPair(pin.CollisionPair(*pair))
         self._data = pin.GeometryData(self._model)
         self._results = list(self._data.distanceResults)  # parts of the data: they follow it
         self._joints = [(objects[a].parentJoint, objects[b].parentJoint) for a, b in pairs]
         self.labels = [(_words(objects[a]), _words(objects[b])) for a, b in pairs]
         """Parts of each pair, in words."""
+
+    def keep(self, pairs: Sequence[int]) -> None:
+        """Leave out all pairs but these."""
+        self._pair([self._pairs[pair] for pair in pairs])
 
     @property
     def count(self) -> int:

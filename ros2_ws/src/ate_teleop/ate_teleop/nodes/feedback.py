@@ -1,4 +1,4 @@
-"""What the arm measures, joints and force, polled by the control loop."""
+"""What the arms measure, joints and force, polled by the control loop."""
 
 import math
 from collections.abc import Callable
@@ -11,8 +11,10 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from ate_core.contract import Cell
 from ate_core.nodes.listening import decoded, guarded
 from ate_core.nodes.qos import SENSOR_QOS
+from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.nodes.messages import ordered_positions
 
 Array = NDArray[np.float64]
@@ -136,3 +138,30 @@ class ForceFeedback:
         length = math.hypot(force.x, force.y, force.z)
         if math.isfinite(length) and stamp != self._stamp:  # a repeated one is no news
             self._stamp, self._arrival_ns, self._share = stamp, now_ns, length / self._full
+
+
+class OtherFeedback:
+    """Shows the joints of the other arm, where there is one, to the rows of distances."""
+
+    def __init__(self, node: Node, cell: Cell, own: str, rows: DistanceRows) -> None:
+        """Subscribe to what the arm beside `own` measures."""
+        self._rows = rows
+        self._seen: Array | None = None
+        self._arms = [
+            ArmFeedback(
+                node,
+                cell.topics.of_arm(arm.namespace, cell.topics.joint_states),
+                arm.joint_names,
+                cell.safety.feedback_timeout,
+            )
+            for side, arm in cell.arms.items()
+            if side != own
+        ]
+
+    def poll(self, now_ns: int) -> None:
+        """Show what is new at `now_ns` [ns, monotonic], and that nothing is known any more."""
+        for arm in self._arms:
+            positions = arm.poll(now_ns)
+            if positions is not self._seen:
+                self._seen = positions
+                self._rows.see_other(positions, now_ns * 1e-9)

@@ -19,8 +19,10 @@ from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
 from ate_core.priority import CONTROL
+from ate_teleop.distance_rows import DistanceRows
+from ate_teleop.ik import ArmIK
 from ate_teleop.nodes.calibrations import Calibrations
-from ate_teleop.nodes.feedback import ArmFeedback, ForceFeedback
+from ate_teleop.nodes.feedback import ArmFeedback, ForceFeedback, OtherFeedback
 from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
@@ -70,12 +72,14 @@ class OperatorNode(Node):
         self._recorder = make_recorder(cell, side, folder, self.get_clock().now().nanoseconds)
         self._hand = hand or make_hand_source(operator, self._recorder)
         self._joycon = joycon or make_button_source(operator, self._recorder)
-        self._controller = OperatorController(operator_settings(cell, side))
+        settings, rows = operator_settings(cell, side), DistanceRows(cell, operator.arm)
+        self._controller = OperatorController(settings, ArmIK(settings.ik, rows))
         self._scale = ScaleParameter(self, self._controller)
         self._calibrations = Calibrations(self, self._controller, cell, side)
         self._feedback = ArmFeedback(
             self, topics.joint_states, arm.joint_names, cell.safety.feedback_timeout
         )
+        self._other = OtherFeedback(self, cell, operator.arm, rows)
         self._publish = OperatorPublishers(self, cell, side, hands)
         self._wishes = WishServices(self, topics.episode)
         self._news = News(self, cell, side)
@@ -157,6 +161,7 @@ class OperatorNode(Node):
         measured_q = self._feedback.poll(now_ns)
         if self._recorder is not None and measured_q is not None:
             self._recorder.take_joints(self._feedback.stamp_ns, measured_q)
+        self._other.poll(now_ns)
         output = self._controller.step(
             hand, joy, measured_q, now_ns, self._estop.reason, self._grip_held, self._opening,
             (self._news.own.trouble, self._news.other.trouble), self._news.own.guard,
