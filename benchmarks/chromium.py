@@ -117,12 +117,24 @@ class Tab:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[str]:
-    """Run Chromium with an empty profile; gives the port of its debugging protocol."""
+def chromium(niceness: int = 0) -> Iterator[str]:
+    """Run Chromium with an empty profile; gives the port of its debugging protocol.
+
+    Args:
+        niceness: of all its processes.
+    """
     assert CHROMIUM is not None, "no Chromium here: apt-get install chromium"
     with tempfile.TemporaryDirectory(prefix="ate-", ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
-            [CHROMIUM, *QUIET, f"--user-data-dir={folder}", "about:blank"],
+            [
+                "nice",
+                "-n",
+                str(niceness),
+                CHROMIUM,
+                *QUIET,
+                f"--user-data-dir={folder}",
+                "about:blank",
+            ],
             stderr=subprocess.DEVNULL,
         )
         try:

@@ -37,6 +37,8 @@ class LoadConfig:
     """Turns of each kind."""
     browsers: int = 3
     """How many look at once."""
+    niceness: int = 0
+    """Of the browsers: 0 as on this machine, 19 nearly as on tablets beside the cell."""
     small: bool = False
     """Few and small pictures."""
 
@@ -92,7 +94,9 @@ def measure(config: LoadConfig, folder: Path) -> dict[str, LoopReport]:
         cell.wait_for(lambda: "recording episode_" in cell.log(), "recording", 90)
         address = cell.log().split("cockpit: open ")[1].split()[0]
         with contextlib.ExitStack() as stack:
-            ports = [stack.enter_context(chromium()) for _ in range(config.browsers)]
+            ports = [
+                stack.enter_context(chromium(config.niceness)) for _ in range(config.browsers)
+            ]
             for _ in range(config.rounds):
                 for name, p99 in _listen(cell, config.seconds).items():
                     reports[name].without.append(p99)

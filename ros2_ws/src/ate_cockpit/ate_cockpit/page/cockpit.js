@@ -22,6 +22,14 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// Build the children anew where what they show has changed; most words have not, ten times a second.
+function fill(element, entries, build) {
+  const key = JSON.stringify(entries);
+  if (element.shown === key) return;
+  element.shown = key;
+  element.replaceChildren(...entries.flatMap(build));
+}
+
 function connect() {
   if (left) return;
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/cell`);
@@ -160,22 +168,19 @@ function show(cell) {
   }
   for (const side of setup.sides) showSide(side, cell.arms[side]);
   figure.show(setup, cell);
-  byId("near").replaceChildren(...cell.near.map((pair) => make("li",
+  fill(byId("near"), cell.near, (pair) => make("li",
     { className: pair.distance < pair.stop + 0.01 ? "bad" : pair.distance < pair.slow ? "warn" : "" },
-    `${pair.first} – ${pair.second}: ${(1000 * pair.distance).toFixed(0)} mm`)));
+    `${pair.first} – ${pair.second}: ${(1000 * pair.distance).toFixed(0)} mm`));
   showEpisode(cell);
   showHands(cell);
   byId("policy").hidden = !cell.policy.state;
   write(byId("policy-state"), [cell.policy.state, cell.policy.reason].filter(Boolean).join(": "));
-  byId("lines").replaceChildren(...Object.entries(cell.health)
-    .filter(([, line]) => line.level !== "ok")
-    .map(([name, line]) => make("li", { className: line.level === "warn" ? "warn" : "bad" },
-      `${name}: ${line.message}`)));
-  byId("loops").replaceChildren(...Object.entries(cell.loops).map(([name, sentence]) =>
-    make("tr", {}, make("td", {}, name), make("td", {}, sentence))));
-  if (!byId("lines").children.length) {
-    byId("lines").append(make("li", {}, `${Object.keys(cell.health).length} nodes well`));
-  }
+  const ill = Object.entries(cell.health).filter(([, line]) => line.level !== "ok")
+    .map(([name, line]) => [line.level === "warn" ? "warn" : "bad", `${name}: ${line.message}`]);
+  const well = [["", `${Object.keys(cell.health).length} nodes well`]];
+  fill(byId("lines"), ill.length ? ill : well, ([className, text]) => make("li", { className }, text));
+  fill(byId("loops"), Object.entries(cell.loops), ([name, sentence]) =>
+    make("tr", {}, make("td", {}, name), make("td", {}, sentence)));
 }
 
 function headline(cell) {
@@ -196,9 +201,9 @@ function headline(cell) {
 }
 
 function rows(list, entries) {
-  list.replaceChildren(...entries.flatMap(([name, value, level]) => [
+  fill(list, entries, ([name, value, level]) => [
     make("dt", { textContent: name }),
-    make("dd", { textContent: value, className: level || "" })]));
+    make("dd", { textContent: value, className: level || "" })]);
 }
 
 function showSide(side, arm) {
@@ -270,13 +275,12 @@ function showEpisode(cell) {
     ...Object.entries(card.hands).map(([side, hand]) => [`${side} hand`,
       `clutch lost ${hand.losses} times, ${hand.edge} s at the edge of reach`,
       hand.losses || hand.edge > 1 ? "warn" : ""])]);
-  byId("streams").replaceChildren(...Object.entries(recording ? episode.streams : {}).map(
+  fill(byId("streams"), Object.entries(recording ? episode.streams : {}),
     ([name, stream]) => make("tr", { className: stream.gaps ? "warn" : "" },
       make("td", {}, name), make("td", {}, `${stream.rate_hz} Hz`),
-      make("td", {}, `${stream.gaps} gaps`))));
+      make("td", {}, `${stream.gaps} gaps`)));
   write(byId("folder"), `episodes in ${episode.output || "the folder"}`);
-  byId("episodes").replaceChildren(...cell.episodes.map((one) => make("li", {},
-    `${one.name} ${one.outcome}`)));
+  fill(byId("episodes"), cell.episodes, (one) => make("li", {}, `${one.name} ${one.outcome}`));
 }
 
 setInterval(() => {
