@@ -10,6 +10,7 @@ import pytest
 from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, rotation_log, transform
 from ate_core.hand_mapping import operator_mapping
+from ate_sim.people.person import REST_POSE
 from ate_teleop.clutch import ClutchState
 from ate_teleop.ik import ArmIK, arm_ik_config
 from ate_teleop.operator import OperatorController, operator_settings
@@ -249,6 +250,12 @@ def test_the_other_hand_is_refused() -> None:
     person = Person()
     person.hand[:3, :3] = person.hand[:3, :3] @ rotation_exp([0.0, 0.0, math.pi])
     assert "is it the right hand?" in person.calibrate()
+
+
+def test_a_hand_of_the_simulated_cell_rests_as_a_calibration_wants_it() -> None:
+    person = Person()
+    person.hand = REST_POSE.copy()
+    assert "hand axes corrected by 0.0 deg" in person.calibrate()
 
 
 def test_a_calibration_is_refused_while_the_arm_is_led_and_given_up_without_a_stroke() -> None:

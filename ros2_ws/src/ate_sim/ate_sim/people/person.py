@@ -11,8 +11,9 @@ from ate_sim.people.tremor import Tremor
 
 Array = NDArray[np.float64]
 
-REST_POSE = transform(rpy_to_matrix([0.0, 0.0, 0.5 * np.pi]), [0.15, 0.35, -0.35])
-"""Where the hand rests, wrist to headset (4, 4): right of, before and below the eyes."""
+REST_POSE = transform(rpy_to_matrix([0.0, 0.0, -0.5 * np.pi]), [0.15, 0.35, -0.35])
+"""Where the right hand rests, wrist to headset (4, 4): right of, before and below the eyes, with
+the fingers forward; a right wrist's x runs from the fingertips to the elbow."""
 
 
 HAND_SPEED = 1.0
