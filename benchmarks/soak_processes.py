@@ -175,7 +175,7 @@ def _thirds(values: list[int]) -> tuple[int, int]:
 
 def _name(process: psutil.Process) -> str:
     """Short name of a process of a launch: module and side, role or node."""
-    words = process.cmdline()
+    words = [word for word in process.cmdline() if word != "ate_core.child"]
     if "-m" not in words:
         return ""
     module = words[words.index("-m") + 1]

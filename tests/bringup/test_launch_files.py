@@ -13,6 +13,7 @@ import pytest
 
 from ate_bringup.launches import CELL_FILES, LAUNCHES, find_cell_launch
 from ate_bringup.restarts import Restarts
+from ate_core.child import child_command, child_environment
 from ate_core.errors import AteError, DeviceError
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,7 @@ def test_launch_file_and_ate_launch_run_the_same_processes(
     for spec, action in zip(specs, actions, strict=True):
         assert action.name == spec.name
         assert "respawn" not in action.options  # launch_ros's own knows no limit
-        assert action.options["additional_env"] == dict(spec.environment)
+        assert action.options["additional_env"] == {**child_environment(), **spec.environment}
         if spec.is_node:
             assert (action.package, action.executable) == (spec.package, spec.executable)
             assert (action.namespace or "") == spec.namespace
@@ -108,7 +109,7 @@ def test_launch_file_and_ate_launch_run_the_same_processes(
             assert dict(action.options["remappings"]) == spec.remappings
             assert tuple(action.options["arguments"]) == spec.arguments
         else:
-            assert action.cmd[1:] == spec.command()[1:]
+            assert action.cmd == child_command(spec.module, spec.arguments)
 
 
 def test_a_launch_file_refuses_what_the_doctor_fails(launch_double, tmp_path):

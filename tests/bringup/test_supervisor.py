@@ -20,6 +20,12 @@ print("started", sys.argv[1], flush=True)
 time.sleep(float(sys.argv[2]))
 """
 
+LOADING = """
+import time
+print("loading for a while", flush=True)
+time.sleep(600)
+"""
+
 LAUNCHER = """
 import sys
 from ate_bringup.specs import ProcessSpec
@@ -72,6 +78,15 @@ def test_a_signal_stops_every_process_within_five_seconds(start, number):
     assert not [child for child in children if child.is_running()]
     for name in ("one", "two", "three"):
         assert f"stopped {name}" in output.read_text()
+
+
+def test_a_signal_that_comes_while_a_process_is_loaded_prints_no_traceback(start, tmp_path):
+    (tmp_path / "loading.py").write_text(LOADING)
+    process, output = start('ProcessSpec(name="three", module="loading", is_node=False)')
+    wait_for(output, "loading for a while")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert "Traceback" not in output.read_text()
 
 
 def test_a_signal_that_comes_while_processes_start_is_not_forgotten(start):

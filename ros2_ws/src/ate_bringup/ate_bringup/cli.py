@@ -67,6 +67,8 @@ def main(words: list[str] | None = None) -> int:
         print(f"error: there is no `ate {verb}`; {hint}", file=sys.stderr)
         return EXIT_USAGE
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         return launch(rest) if verb == "launch" else _run(verb, rest)
     except KeyboardInterrupt:

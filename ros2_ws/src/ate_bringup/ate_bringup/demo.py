@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ate_bringup.processes import require_guidance, require_simulated_task
+from ate_core.child import child_command, child_environment
 from ate_core.contract import load_cell
 from ate_core.errors import AteError, UsageError
 
@@ -238,13 +238,18 @@ def _run(stages: tuple[Stage, ...], folder: Path) -> list[dict[str, object]]:
 
 
 def _start(stage: Stage, logs: Path, quiet: bool) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ate_bringup.cli", *stage.words]
+    command = child_command("ate_bringup.cli", stage.words)
+    surroundings = {**os.environ, **child_environment()}
     # A session of its own: Ctrl-C reaches the demo alone, which then stops the stage once.
     if not quiet:
-        return subprocess.Popen(command, start_new_session=True)
+        return subprocess.Popen(command, start_new_session=True, env=surroundings)
     with (logs / f"{stage.name.replace(' ', '_')}.log").open("wb") as log:
         return subprocess.Popen(
-            command, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+            command,
+            start_new_session=True,
+            env=surroundings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
 
 

@@ -3,9 +3,9 @@
 import dataclasses
 import importlib
 import importlib.util
+import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ate_bringup.processes import driver_package
+from ate_core.child import child_command, child_environment
 from ate_core.contract import Cell, Hardware, load_cell
 from ate_core.devices import Side
 from ate_core.errors import UsageError
@@ -191,8 +192,9 @@ def _emulator(target: str, cell: Cell, name: str) -> AbstractContextManager[tupl
 @contextmanager
 def _own_process(module: str, side: str, cell: str | None) -> Iterator[tuple[str, str]]:
     """An emulator that is a ROS node, in a process of its own."""
-    words = [sys.executable, "-m", module, "--side", side, "--plant", "ideal"]
-    process = subprocess.Popen([*words, *(["--cell", cell] if cell else [])])
+    words = ["--side", side, "--plant", "ideal", *(["--cell", cell] if cell else [])]
+    surroundings = {**os.environ, **child_environment()}
+    process = subprocess.Popen(child_command(module, words), env=surroundings)
     try:
         yield (
             f"{module} of the {side} arm, a ROS node",

@@ -1,6 +1,5 @@
 """From our process list to a ROS launch description; used by the ``.launch.py`` files."""
 
-import sys
 import time
 from typing import Any
 
@@ -23,6 +22,7 @@ from ate_bringup.launches import LAUNCHES
 from ate_bringup.preflight import refuse_to_launch
 from ate_bringup.restarts import Restarts
 from ate_bringup.specs import LaunchArgument, ProcessSpec
+from ate_core.child import child_command, child_environment
 from ate_core.errors import AteError
 
 
@@ -96,12 +96,11 @@ def _action(spec: ProcessSpec, restarts: Restarts, failures: _Failures) -> Execu
     shared: dict[str, Any] = {
         "name": spec.name,
         "output": "screen",
-        "additional_env": dict(spec.environment),
+        "additional_env": {**child_environment(), **spec.environment},
         "on_exit": ended,
     }
     if not spec.is_node:
-        command = [sys.executable, "-m", spec.module, *spec.arguments]
-        return ExecuteProcess(cmd=command, **shared)
+        return ExecuteProcess(cmd=child_command(spec.module, spec.arguments), **shared)
     return Node(
         package=spec.package,
         executable=spec.executable,

@@ -12,6 +12,7 @@ from typing import Any
 
 from ate_bringup.restarts import Restarts
 from ate_bringup.specs import ProcessSpec
+from ate_core.child import STOPS, child_command, child_environment
 
 STOP_TIMEOUT = 4.0
 """Time between SIGINT and SIGKILL when stopping [s]; a cell stops within five."""
@@ -19,8 +20,6 @@ POLL = 0.1
 """Period at which finished processes are looked for [s]."""
 RETRY = 0.02
 """Wait for circus to finish what it is at [s]."""
-STOPS = (signal.SIGINT, signal.SIGTERM)
-"""Signals that stop a launch on purpose."""
 
 
 def supervise(specs: list[ProcessSpec]) -> int:
@@ -59,6 +58,7 @@ class _Watch:
     def __init__(self, arbiter: Any, specs: list[ProcessSpec]) -> None:
         self._arbiter = arbiter
         self._restarts = {spec.label: Restarts(spec) for spec in specs}
+        self._waiting = {spec.label for spec in specs if not spec.is_installed}
         self._started: dict[int, float] = {}
         self._is_ending = False
         self.code = 0
@@ -71,7 +71,7 @@ class _Watch:
         self._arbiter.loop.call_later(POLL, self.look)
         for watcher in list(self._arbiter.iter_watchers()):
             if not self._is_ending:
-                await watcher.start()
+                await self._start_one(watcher)
 
     def _take_signal(self, *_: object) -> None:
         self._arbiter.loop.add_callback_from_signal(self._end)
@@ -113,7 +113,16 @@ class _Watch:
         while self._arbiter._exclusive_running_command is not None:
             await asyncio.sleep(RETRY)
         if not self._is_ending:
+            await self._start_one(watcher)
+
+    async def _start_one(self, watcher: Any) -> None:
+        """Start a process whose signals wait until it can answer them."""
+        if watcher.name in self._waiting:
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
             await watcher.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def _say(text: str) -> None:
@@ -121,12 +130,12 @@ def _say(text: str) -> None:
 
 
 def _watcher(spec: ProcessSpec) -> dict[str, Any]:
-    command, *arguments = _with_parent(spec.command())
+    command, *arguments = _as_child(spec)
     return {
         "name": spec.label,
         "cmd": command,
         "args": arguments,
-        "env": {**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment},
+        "env": {**os.environ, "PYTHONUNBUFFERED": "1", **child_environment(), **spec.environment},
         "working_dir": str(Path.cwd()),
         "shell": False,
         "respawn": False,
@@ -138,8 +147,11 @@ def _watcher(spec: ProcessSpec) -> dict[str, Any]:
     }
 
 
-def _with_parent(command: list[str]) -> list[str]:
-    """Let a process get SIGINT when the supervisor dies, however it dies (util-linux)."""
+def _as_child(spec: ProcessSpec) -> list[str]:
+    """Let a process get SIGINT when the supervisor dies, however it dies."""
+    command = spec.command()
+    if not spec.is_installed:
+        return child_command(spec.module, command[3:])  # without interpreter, -m and module
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "INT", "--", *command] if setpriv else command
 

@@ -23,6 +23,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from ate_core.child import STOPS, end_with_parent
 from ate_core.errors import AteError
 from ate_core.nodes.parameters import keep_own_time
 from ate_core.priority import set_niceness
@@ -44,8 +45,9 @@ def run_node(
         niceness: scheduling priority to ask for, see `ate_core.priority`.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         signal.signal(number, lambda *_: stop.set())
+    end_with_parent()
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] %(name)s: %(message)s", stream=sys.stderr
     )

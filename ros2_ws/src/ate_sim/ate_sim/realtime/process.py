@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ate_core.child import end_with_parent
 from ate_core.errors import AteError, DeviceError
 from ate_core.priority import set_niceness
 
@@ -73,6 +74,7 @@ def run_process(name: str, niceness: int, run: Callable[[threading.Event], int])
         level=logging.INFO, stream=sys.stderr, format=f"[{name}] %(levelname)s %(message)s"
     )
     stop = stop_on_signals()
+    end_with_parent()
     set_niceness(niceness)
     try:
         return run(stop)
