@@ -75,6 +75,7 @@ def test_position_that_stays_although_motion_was_asked_for_is_frozen(
     ("report", "target"),
     [
         (Report(position=0.5, motion=Motion.BLOCKED, force=1.0), 0.0),
+        (Report(position=0.5, motion=Motion.MOVING, force=0.3), 0.0),
         (Report(position=0.5, fault=Fault.TOO_HOT), 0.0),
         (Report(position=0.5), 0.45),
         (Report(position=0.5), None),
@@ -84,6 +85,17 @@ def test_fingers_that_need_not_move_are_not_frozen(
     checker: ReportChecker, report: Report, target: float | None
 ) -> None:
     assert not any(checker.doubt(report, target, step * PERIOD) for step in range(1, 200))
+
+
+def test_fingers_that_push_do_not_explain_why_they_do_not_open(checker: ReportChecker) -> None:
+    report = Report(position=0.5, motion=Motion.MOVING, force=0.3)
+    assert any(checker.doubt(report, 1.0, step * PERIOD) for step in range(1, 100))
+
+
+def test_time_in_which_nobody_asked_does_not_count_as_standing_still(
+    checker: ReportChecker,
+) -> None:
+    assert not any(checker.doubt(moving(0.5), 1.0, step * 1.0) for step in range(1, 15))
 
 
 def test_slowest_speed_is_not_taken_for_frozen() -> None:

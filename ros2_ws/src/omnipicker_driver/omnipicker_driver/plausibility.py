@@ -12,8 +12,12 @@ AGREEING = 3
 """Reports in a row, each possible after the one before, until a new position is believed."""
 FAR = 0.1
 """Distance to the target from which the fingers must move [ratio]."""
-LONGEST_PAUSE = 0.5
+LONGEST_PAUSE = 0.8
 """Time without the least motion towards a target that is far [s]."""
+LONGEST_GAP = 0.04
+"""Of the time between two reports so much counts [s]: while nobody asks, nothing can be seen."""
+PUSHING = 0.1
+"""Share of the grip force from which fingers that close push on something."""
 
 
 @dataclass(kw_only=True)
@@ -28,7 +32,8 @@ class ReportChecker:
         self._good: tuple[float, Report] | None = None
         self._doubted: tuple[float, Report] | None = None
         self._agreeing = 0
-        self._still_since: float | None = None
+        self._still_for = 0.0
+        self._looked: float | None = None
         self._still_at = 0.0
 
     def doubt(self, report: Report, target: float | None, now: float) -> str:
@@ -67,22 +72,25 @@ class ReportChecker:
         )
 
     def _frozen(self, report: Report, target: float | None, now: float) -> str:
+        pushes = target is not None and target < report.position and report.force > PUSHING
         must_move = (
             target is not None
             and abs(target - report.position) > FAR
+            and not pushes
             and report.motion != Motion.BLOCKED
             and report.fault == Fault.NONE
         )
         if not must_move:
-            self._still_since = None
+            self._looked = None
             return ""
-        if self._still_since is None or report.position != self._still_at:
-            self._still_since, self._still_at = now, report.position
-        still_for = now - self._still_since
-        if still_for <= LONGEST_PAUSE + 2 / (self.speed * MAX_SPEED * FULL_SCALE):
+        if self._looked is None or report.position != self._still_at:
+            self._still_for, self._still_at, self._looked = 0.0, report.position, now
+        self._still_for += min(max(now - self._looked, 0.0), LONGEST_GAP)
+        self._looked = now
+        if self._still_for <= LONGEST_PAUSE + 2 / (self.speed * MAX_SPEED * FULL_SCALE):
             return ""
         return (
-            f"position stays at {report.position:.2f} for {still_for:.1f} s although "
+            f"position stays at {report.position:.2f} for {self._still_for:.1f} s although "
             f"{target:.2f} is asked for and nothing is reported to block the fingers"
         )
 
