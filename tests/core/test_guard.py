@@ -405,13 +405,13 @@ def test_a_verdict_does_not_depend_on_what_was_looked_at_before():
 
 def test_what_passes_without_a_look_passes_when_everything_is_looked_at(monkeypatch):
     told = []
-    is_allowed = Surroundings.is_allowed
+    is_allowed = DistanceGuard._is_allowed
 
     def noted(self, *args):
         told.append(is_allowed(self, *args))
         return False
 
-    monkeypatch.setattr(Surroundings, "is_allowed", noted)
+    monkeypatch.setattr(DistanceGuard, "_is_allowed", noted)
     stage, rng, seen = Stage(), np.random.default_rng(5), 0
     for tick in range(400):
         if tick % 40 == 0:
@@ -441,6 +441,25 @@ def test_a_motion_in_the_open_measures_less_than_one_distance_in_three_steps(mon
         assert np.array_equal(verdict.velocity, wanted) and verdict.reason == ""
         arm.step(wanted)
     assert 0 < len(measured) < 100
+
+
+def test_an_arm_that_passes_above_the_table_is_not_looked_at_in_full(monkeypatch):
+    stage, looks = Stage(), []
+    stage.toward({"left": from_home("left", [0.0, 0.55, 0.0, 0.0, 0.0, -0.55, 0.0])}, 150)
+    assert stage.gaps()["gripper_table"] < 0.03
+    stage.said["left"].clear()
+    look = Surroundings.look
+
+    def counted(self, *args):
+        looks.append(args)
+        return look(self, *args)
+
+    monkeypatch.setattr(Surroundings, "look", counted)
+    for tick in range(200):
+        turn = 0.7 if tick % 80 < 40 else -0.7
+        stage.step({"left": np.array([turn, 0, 0, 0, 0, 0, 0])})
+    assert stage.said["left"] == set()
+    assert len(looks) < 5
 
 
 def pressed(stage: Stage, ticks: int, speed: float = 2.0) -> None:

@@ -49,6 +49,10 @@ class Clearances:
         lost: float = sum(map(mul, moved, self._levers[kind]))
         return self._gaps[kind] - lost
 
+    def most(self, kind: int, place: list[float]) -> float:
+        """Gap that a kind has at a place at most [m]."""
+        return 2.0 * self._gaps[kind] - self.least(kind, place)
+
     def is_exact(self, kind: int, least: float) -> bool:
         """Whether the least of a kind is what was measured at that very place."""
         return self._gaps[kind] - least <= UNMOVED

@@ -163,18 +163,25 @@ class DistanceGuard:
             aim = wanted * (most / speed)
             reason = f"{self.side} tool is slowed from {speed:.2f} to {most:g} m/s"
             speed = most
-        there = stopping(aim).tolist()
-        enough = TRACKING * (speed - CREEP)
+        tried = _Try(aim, stopping(aim).tolist(), speed)
         # After a step that was slowed the next mostly is, and has to be looked at anyway.
-        if self._was_slowed or not around.is_allowed(
-            step.place, step.rest, there, step.dt, enough
-        ):
-            slowed = self._largest_step(step, _Try(aim, there, speed), stopping)
+        if self._was_slowed or not self._is_allowed(step, tried):
+            slowed = self._largest_step(step, tried, stopping)
             self._was_slowed = slowed is not None
             if slowed is not None:
                 return slowed
         self._slide = None
-        return GuardVerdict(velocity=aim, reason=reason, near=around.near_other(there))
+        return GuardVerdict(velocity=aim, reason=reason, near=around.near_other(tried.there))
+
+    def _is_allowed(self, step: _Step, tried: _Try) -> bool:
+        """Whether a velocity may be taken as it is; False: that cannot be told without views."""
+        enough = TRACKING * (tried.speed - CREEP)
+        is_allowed, least = self._around.is_allowed(
+            step.place, step.rest, tried.there, step.dt, enough
+        )
+        if is_allowed or least is None or min(least.gaps) <= 0.0:
+            return is_allowed
+        return self._allowed_speed(step, tried, least, least)[0] >= 1.0
 
     def _as_before(
         self, step: _Step, wanted: list[float], stopping: StoppingPosture

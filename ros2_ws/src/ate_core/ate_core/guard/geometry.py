@@ -137,12 +137,14 @@ class CellGeometry:
         )
         self.tools: dict[str, tuple[int, Array]] = {}
         """Side -> last joint of the arm, and the grasp point (3,) in its frame [m]."""
+        self._grasps: dict[str, tuple[float, ...]] = {}
         self._tool_places: dict[str, pin.SE3] = {}  # parts of the data: they follow `update`
         self._tool_motions: dict[str, pin.Motion] = {}  # likewise, and `tool_speed`
         for side in self.sides:
             tip = load_arm_model(cell.arms[side].model).chain().tip
             point = tip @ np.array([0.0, 0.0, cell.arms[side].tool_length, 1.0])
             self.tools[side] = self._frames[side][-1], point[:3].copy()
+            self._grasps[side] = tuple(point[:3].tolist())
             self._tool_places[side] = self.data.oMi[self._frames[side][-1]]
             self._tool_motions[side] = self.data.v[self._frames[side][-1]]
         for name, obstacle in cell.obstacles.items():
@@ -210,8 +212,8 @@ class CellGeometry:
         Places all parts as `update` does.
         """
         pin.forwardKinematics(self.model, self.data, q, velocity)
-        motion, (x, y, z) = self._tool_motions[side], self.tools[side][1].tolist()
-        (u, v, w), (a, b, c) = motion.linear.tolist(), motion.angular.tolist()
+        u, v, w, a, b, c = self._tool_motions[side].vector.tolist()
+        x, y, z = self._grasps[side]
         return math.hypot(u + b * z - c * y, v + c * x - a * z, w + a * y - b * x)
 
     def moves(self, kind: int) -> NDArray[np.bool_]:

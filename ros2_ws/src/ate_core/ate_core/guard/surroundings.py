@@ -13,7 +13,7 @@ from ate_core.guard.clearances import Clearances
 from ate_core.guard.geometry import CellGeometry
 from ate_core.guard.other_arm import OtherState
 from ate_core.guard.shapes import levers, load_gripper
-from ate_core.guard.view import NOTHING, View
+from ate_core.guard.view import NOTHING, View, floor
 from ate_core.guard.words import Words
 
 Array = NDArray[np.float64]
@@ -121,13 +121,14 @@ class Surroundings:
         there: Sequence[float],
         dt: float,
         enough: float,
-    ) -> bool:
-        """Whether a step may be taken as it is, told from the least that the gaps can be.
+    ) -> tuple[bool, View | None]:
+        """Whether a step may be taken as it is, told from what the gaps can be at least.
 
         In a step a gap shrinks by no more than the joints' levers times their motion, so a gap g
         after the step keeps the rule g >= (g + step) (1 - rate dt) where it is large enough. Only
-        what is not known to be so is measured, once, where the arm would come to rest. False:
-        that cannot be told.
+        what is not known to be so is measured, once, where the arm would come to rest, and
+        compared with what it was before at most. False: it cannot be told; then, where the rule
+        is surely kept and only the tool may be too fast, with the least gaps after the step.
 
         Args:
             q: posture now (n,) [rad].
@@ -137,26 +138,39 @@ class Surroundings:
             enough: least gap there at which the tool is not too fast [m].
         """
         if self._uncertain:
-            return False
+            return False, None
         moved = [
             (_reach(here, there, row), _reach(q, there, row))
             for row in (self._levers, self._folding)
         ]
-        place, reach, unsure = self._placed(there), self._guard.tool_speed * dt, []
-        for kind, (width, least) in enumerate(
-            zip(self._zones, self._clearances.all(place), strict=True)
-        ):
+        place, reach, is_slow = self._placed(there), self._guard.tool_speed * dt, True
+        gaps = self._clearances.all(place)
+        for kind, (width, gap) in enumerate(zip(self._zones, gaps, strict=True)):
             step, way = moved[kind == self._folded]
             if kind in self._with_other:
                 way += self._their_way
             share = reach / width
             ruled = min(step / share, width) * (1.0 - share) if share < 1.0 else 0.0
-            needed = max(ruled, way, enough)
-            if least <= needed:
-                if self._clearances.is_exact(kind, least):
-                    return False
-                unsure.append((kind, needed))
-        return all(self._measure(kind, place) > needed for kind, needed in unsure)
+            needed = max(way, enough)
+            if gap > needed and gap > ruled:
+                continue
+            before = self._clearances.most(kind, self._placed(here))
+            if not self._clearances.is_exact(kind, gap):
+                gap = gaps[kind] = self._measure(kind, place)
+            if gap <= ruled and gap < floor(before, width, reach):
+                return False, None
+            is_slow = is_slow and gap > needed
+        return is_slow, None if is_slow else self._view(gaps)
+
+    def _view(self, gaps: list[float]) -> View:
+        """View of the kinds and the nearest wall, which stands for all of them."""
+        *nearest, wall = gaps
+        return View(
+            gaps=[*nearest, *[wall] * 6],
+            widths=self._all_widths,
+            pairs=tuple(self._pairs),
+            detailed=_NONE,
+        )
 
     def near_other(self, rest: Sequence[float]) -> str:
         """Words of the nearest pair with the other arm at a posture; empty when none is near.

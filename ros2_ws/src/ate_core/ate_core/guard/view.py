@@ -54,12 +54,22 @@ def tightest(here: View, there: View, reach: float) -> tuple[float, int]:
     ):
         if then >= gap or then >= width:
             continue
-        if gap > 0.0:
-            floor = min(gap, width) * (1.0 - min(reach / width, 1.0)) - TOLERANCE
-        else:
-            floor = gap - TOLERANCE_INSIDE
-        if then < floor:
-            share = (gap - floor) / (gap - then)
+        allowed = floor(gap, width, reach)
+        if then < allowed:
+            share = (gap - allowed) / (gap - then)
             if share < least:
                 least, tightest = share, entry
     return least, tightest
+
+
+def floor(gap: float, width: float, reach: float) -> float:
+    """Smallest gap [m] that a step may leave of a gap.
+
+    Args:
+        gap: gap before the step [m].
+        width: width of its slow zone [m].
+        reach: way of the tool in the step at the most [m].
+    """
+    if gap > 0.0:
+        return min(gap, width) * (1.0 - min(reach / width, 1.0)) - TOLERANCE
+    return gap - TOLERANCE_INSIDE
