@@ -3,12 +3,17 @@
     python -m benchmarks.ik
     python -m benchmarks.ik --rounds 9 --paths free edge
     python -m benchmarks.ik --turns tick
+    python -m benchmarks.ik --distances
 
 All solvers follow each path in turns, in another order every round. A tick's time is the processor
 time of the thread, median over the rounds; the table shows median and 99th percentile over the
 ticks. `--turns tick` changes the solver in every tick, so that each finds the caches full of the
 others' code and data. The error is what all three minimise: metres, and radians times the rotation
 weight. Pink and mink take part where they are installed (`pip install -e ".[oracles]"`).
+
+`--distances` adds what operators have, "beside": ours that keeps distances, beside the other arm
+at home; and two paths that lead into the table and into that arm. Nothing is promised for it: the
+others know of nothing around the arm.
 
 Exit code 1 where a promise is broken: at least twice as fast as either at median and 99th
 percentile, no error above theirs, joint accelerations below 20 rad/s^2 past the reach.
@@ -30,7 +35,7 @@ from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, rotation_log
 from ate_core.kinematics import SerialChain
 from ate_teleop.ik import IkConfig, arm_ik_config
-from benchmarks.ik_followers import Follower, Mink, Ours, Pink
+from benchmarks.ik_followers import Beside, Follower, Mink, Ours, Pink
 
 Array = NDArray[np.float64]
 Path = Callable[[SerialChain, Array], tuple[Array, Array]]
@@ -64,6 +69,8 @@ class IkBenchmark:
     """Which paths; all where none is named."""
     turns: Literal["path", "tick"] = "path"
     """After what the next solver has its turn."""
+    distances: bool = False
+    """Whether ours also runs with the distances that it keeps, on two more paths."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,6 +166,26 @@ def _through_base(arm: SerialChain, t: Array) -> tuple[Array, Array]:
     return MIDDLE, _around(pose, offsets)
 
 
+def _into_table(arm: SerialChain, t: Array) -> tuple[Array, Array]:
+    """To 4 cm below the table, and to and fro there."""
+    start = np.array(load_cell().arms["left"].home)
+    pose, later = arm.fk(start), np.maximum(t - 1.5, 0.0)
+    offsets = np.zeros((len(t), 6))
+    offsets[:, 0] = 0.05 * np.sin(1.1 * later)
+    offsets[:, 1] = 0.2 * np.sin(1.2 * later)
+    offsets[:, 2] = -(pose[2, 3] + 0.04) * np.sin(0.5 * np.pi * np.minimum(t / 1.5, 1.0)) ** 2
+    return start, _around(pose, offsets)
+
+
+def _into_other_arm(arm: SerialChain, t: Array) -> tuple[Array, Array]:
+    """Half a metre to the right, where the other arm is, and to and fro there."""
+    start = np.array(load_cell().arms["left"].home)
+    offsets = np.zeros((len(t), 6))
+    offsets[:, 1] = -0.55 * np.sin(0.5 * np.pi * np.minimum(t / 2.5, 1.0)) ** 2
+    offsets[:, 0] = 0.1 * np.sin(1.2 * np.maximum(t - 2.5, 0.0))
+    return start, _around(arm.fk(start), offsets)
+
+
 PATHS: dict[str, Path] = {
     "free": _free,
     "fast": _fast,
@@ -169,6 +196,9 @@ PATHS: dict[str, Path] = {
     "edge": _edge,
     "through the base": _through_base,
 }
+
+NEAR_PATHS: dict[str, Path] = {"into the table": _into_table, "into other arm": _into_other_arm}
+"""Paths on which distances matter."""
 
 
 def followers(config: IkConfig, dt: float) -> list[Follower]:
@@ -240,8 +270,12 @@ def run_path(name: str, config: IkBenchmark) -> dict[str, Score]:
     arm = cell.arms["left"]
     settings = arm_ik_config(arm, cell.safety)
     chain = tool_chain(arm)
-    start, targets = PATHS[name](chain, np.arange(1, config.seconds * RATE + 1) / RATE)
-    runs = follow(followers(settings, 1.0 / RATE), start, targets, config)
+    path = (PATHS | NEAR_PATHS)[name]
+    start, targets = path(chain, np.arange(1, config.seconds * RATE + 1) / RATE)
+    solvers = followers(settings, 1.0 / RATE)
+    if config.distances:
+        solvers.insert(1, Beside(settings, 1.0 / RATE, cell, "left"))
+    runs = follow(solvers, start, targets, config)
     return {
         solver: score(chain, settings.cost.rotation_weight, start, targets, run)
         for solver, run in runs.items()
@@ -252,7 +286,7 @@ def broken(name: str, scores: dict[str, Score]) -> list[str]:
     """Promises that a path breaks, in words."""
     ours, found = scores["ours"], []
     for other, theirs in scores.items():
-        if other == "ours":
+        if other in ("ours", Beside.name):
             continue
         for quantile in (50, 99):
             ratio = np.percentile(theirs.times, quantile) / np.percentile(ours.times, quantile)
@@ -277,7 +311,7 @@ def _line(name: str, solver: str, mine: Score, ours: Score) -> str:
     ratios = [np.percentile(mine.times, q) / np.percentile(ours.times, q) for q in (50, 99)]
     settled = mine.acceleration[len(mine.acceleration) // 2 :]
     return (
-        f"{name:17}{solver:6}{pair(mine.times, 1e6, '4.0f'):>11}"
+        f"{name:17}{solver:7}{pair(mine.times, 1e6, '4.0f'):>11}"
         f"{ratios[0]:7.2f} / {ratios[1]:4.2f}"
         f"{pair(mine.error, 1e3, '.3f'):>19}{pair(mine.position, 1e3, '.3f'):>19}"
         f"{pair(np.degrees(mine.rotation), 1.0, '.3f'):>17}"
@@ -288,11 +322,11 @@ def _line(name: str, solver: str, mine: Score, ours: Score) -> str:
 def main(config: IkBenchmark) -> int:
     """Print the table and what is broken."""
     print(
-        f"{'path':17}{'':6}{'time us':>11}{'time/ours':>14}{'error mm':>19}"
+        f"{'path':17}{'':7}{'time us':>11}{'time/ours':>14}{'error mm':>19}"
         f"{'position mm':>19}{'rotation deg':>17}{'rad/s^2':>9}"
     )
     faults: list[str] = []
-    for name in config.paths or PATHS:
+    for name in config.paths or (PATHS | NEAR_PATHS if config.distances else PATHS):
         scores = run_path(name, config)
         for solver, mine in scores.items():
             print(_line(name, solver, mine, scores["ours"]))

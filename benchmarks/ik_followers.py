@@ -15,11 +15,15 @@ import pinocchio as pin
 from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model
+from ate_core.contract import Cell
 from ate_core.geometry import transform
+from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.ik import ArmIK, IkConfig
 
 Array = NDArray[np.float64]
 
+SECOND = 0.02
+"""Time between two measurements of the other arm [s]."""
 LEAST_DAMPING = 1e-6
 """Tikhonov weight of Pink and mink; theirs of 1e-12 leaves a singular posture to rounding."""
 
@@ -58,6 +62,21 @@ class Ours:
     def step(self, target: Array) -> Array:
         """Follow for one tick."""
         return self._ik.step(target, self._dt).q
+
+
+class Beside(Ours):
+    """The same with the distances that operators have, beside the other arm at home."""
+
+    name = "beside"
+
+    def __init__(self, config: IkConfig, dt: float, cell: Cell, side: str) -> None:
+        self._dt = dt
+        self.rows = DistanceRows(cell, side)
+        for other, arm in cell.arms.items():
+            if other != side:
+                for now in (0.0, SECOND):  # two make a velocity: none
+                    self.rows.see_other(arm.home, now)
+        self._ik = ArmIK(config, self.rows)
 
 
 class Pink:
