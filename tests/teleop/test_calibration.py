@@ -246,6 +246,19 @@ def test_what_happens_on_the_way_ends_the_calibration_with_its_reason(flaw, reas
     assert person.outputs[-1].status.clutch is ClutchState.BLOCKED
 
 
+def test_a_stall_ends_a_calibration_only_while_a_stroke_is_under_way() -> None:
+    person = Person()
+    person.ask()
+    person.now_ns += 300_000_000
+    person.run(0.1)
+    assert person.outputs[-1].status.calibrating
+    person.press("l")
+    person.now_ns += 300_000_000
+    person.run(0.1)
+    assert "this operator's process stood still for 311 ms" in person.said
+    assert person.outputs[-1].joint_target is None
+
+
 def test_the_other_hand_is_refused() -> None:
     person = Person()
     person.hand[:3, :3] = person.hand[:3, :3] @ rotation_exp([0.0, 0.0, math.pi])

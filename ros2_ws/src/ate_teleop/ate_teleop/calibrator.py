@@ -114,7 +114,14 @@ class Calibrator:
         self._calibration, self._origin, self._holds = calibration, None, said
 
     def step(
-        self, now: float, *, asked: bool, pressed: bool, view: HandView | None, obstacle: str
+        self,
+        now: float,
+        *,
+        asked: bool,
+        pressed: bool,
+        view: HandView | None,
+        obstacle: str = "",
+        hiccup: str = "",
     ) -> CalibrationNews | None:
         """Advance by one tick.
 
@@ -124,7 +131,11 @@ class Calibrator:
             pressed: the clutch's button is held on purpose.
             view: the hand.
             obstacle: why nobody can be calibrated; empty when nothing is in the way.
+            hiccup: why a stroke under way is no good, or none can begin; a person who has not
+                begun theirs may outlast it.
         """
+        if asked or self._path is not None:
+            obstacle = obstacle or hiccup
         if void := self._voided(view):
             return void
         try:

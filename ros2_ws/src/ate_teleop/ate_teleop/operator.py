@@ -331,7 +331,7 @@ class OperatorController:
         silent = "the Joy-Con is silent" if down is None else ""
         stopped = f"emergency stop: {estop}" if estop else ""
         calibrates = self.calibrator.is_running
-        news = self._calibrate(pushed, view, stopped or stall or silent, now)
+        news = self._calibrate(pushed, view, stopped, stall or silent, now)
         calibrates = calibrates or self.calibrator.is_running
         self._clutch.step(now, pushed, view, self._obstacle(measured_q, now))
         if why := stopped or self._why_blocked(calibrates) or stall:
@@ -360,13 +360,15 @@ class OperatorController:
         )
 
     def _calibrate(
-        self, pushed: bool, view: HandView | None, obstacle: str, now: float
+        self, pushed: bool, view: HandView | None, obstacle: str, hiccup: str, now: float
     ) -> CalibrationNews | None:
         """Lead on with a calibration, or begin one where the arm is not being led."""
         asked, self._asks_calibration = self._asks_calibration, False
         if self._clutch.state in (ClutchState.ENGAGING, ClutchState.ENGAGED):
             obstacle = obstacle or "the clutch is held: release it first"
-        return self.calibrator.step(now, asked=asked, pressed=pushed, view=view, obstacle=obstacle)
+        return self.calibrator.step(
+            now, asked=asked, pressed=pushed, view=view, obstacle=obstacle, hiccup=hiccup
+        )
 
     def _why_blocked(self, calibrates: bool) -> str:
         if calibrates:
