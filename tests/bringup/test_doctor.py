@@ -297,3 +297,25 @@ def test_static_problems_are_lines_for_a_manager(wrong_cell):
     assert static_problems() == []
     (problem,) = static_problems(wrong_cell(operators__left__yaw=90.0))
     assert "operators.left.yaw is 90.0 rad" in problem
+
+
+def test_what_a_launch_writes_is_tried_before_it_starts(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "below"
+    deploy, given = LAUNCHES["deploy"], {"hardware": "sim", "checkpoint": str(tmp_path)}
+
+    def told(**more: str) -> str:
+        found = checks_before_launch(deploy, deploy.resolve({**given, **more}))
+        return "; ".join(finding.text for finding in found if finding.status == "fail")
+
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log" / "new"))
+    well = told(report=str(tmp_path / "new" / "r.jsonl"), summary=str(tmp_path / "file"))
+    assert not any(word in well for word in ("report:=", "summary:=", "log folder", "runtime"))
+    assert f"report:={tmp_path}: is a folder: name a file" in told(report=str(tmp_path))
+    assert f"{tmp_path / 'file'} is no folder" in told(summary=str(below / "s.json"))
+    monkeypatch.setenv("ROS_LOG_DIR", str(below))
+    assert "log folder of ROS" in told() and "set ROS_LOG_DIR" in told()
+    monkeypatch.setenv("ATE_RUNTIME_DIR", str(below))
+    assert "runtime folder" in told()
+    monkeypatch.setattr("ate_bringup.doctor.places.MIN_ROOM", 1e18)
+    assert "MB free on the disk" in told(report=str(tmp_path / "r.jsonl"))

@@ -11,6 +11,9 @@ from ate_core.contract import Hardware
 from ate_core.errors import DeviceError
 from ate_core.findings import Finding
 
+FILES = ("report", "summary")
+"""Arguments of launches that name a file to be written."""
+
 
 def static_problems(
     cell: str | None = None, hardware: Hardware = "real", checkpoint: Path | None = None
@@ -40,6 +43,7 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
         hardware="sim" if values["hardware"] == "sim" else "real",
         checkpoint=Path(checkpoint) if checkpoint else None,
         output=Path(output) if output else Path.cwd(),
+        files={name: Path(values[name]) for name in FILES if values.get(name)},
         starts_devices=launch.has_devices,
         plays_headsets="operator" in values,
     )

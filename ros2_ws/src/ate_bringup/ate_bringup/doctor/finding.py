@@ -1,6 +1,6 @@
 """What a check is told, and what it found."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ class Patient:
     """Checkpoint that shall drive the cell."""
     output: Path = field(default_factory=Path.cwd)
     """Folder that episodes are written to."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Files that a launch is to write, by the argument that names them."""
     starts_devices: bool = False
     """Whether a launch is about to start drivers, and for sim the emulators."""
     plays_headsets: bool = False

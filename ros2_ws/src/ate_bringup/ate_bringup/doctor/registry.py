@@ -16,6 +16,7 @@ from ate_bringup.doctor.machine import (
     look_at_rights,
     look_at_space,
 )
+from ate_bringup.doctor.places import look_at_places
 from ate_bringup.doctor.ports import look_at_ports
 from ate_bringup.doctor.probes import (
     PROBE_LIMIT,
@@ -61,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
         before_launch=True,
         needs_output=True,
     ),
+    _live("places", "machine", look_at_places, before_launch=True),
     _live(
         "disk speed", "machine", look_at_disk_speed, needs_cell=False, limit=20.0, is_alone=True
     ),
