@@ -88,6 +88,7 @@ class Peer:
         self._thread.join()
         for node in (self.cockpit, self.estop, self.node):
             node.destroy_node()
+        self.estop._claim.release()  # this process goes on
         rclpy.try_shutdown()
 
 
