@@ -227,6 +227,8 @@ def test_unmodified_pyjoycon_reads_the_emulated_controller(controller: JoyConEmu
     wait_until(plain.get_button_zr)
     assert plain.get_battery_level() == 4
     assert plain.color_body == (0x0A, 0xB9, 0xE6)
+    plain.set_player_lamp(0b1000_0010)
+    wait_until(lambda: (controller.lamps, controller.flashing) == (0b0010, 0b1000))
     controller.drop()  # its reading thread ends on the error
     plain._update_input_report_thread.join(timeout=2.0)
 
