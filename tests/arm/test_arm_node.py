@@ -26,6 +26,7 @@ from arm_driver.watchdog import EXIT_CODE  # noqa: E402
 from ate_core.contract import load_cell  # noqa: E402
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS  # noqa: E402
+from ate_core.stage_times import DRIVER_STAGES, TOTAL  # noqa: E402
 
 ARM = load_cell().arms["left"]
 NAMES = ARM.joint_names
@@ -110,6 +111,15 @@ def test_a_second_driver_of_the_arm_refuses_and_never_answers_for_it(node, rig, 
     assert peer.reaches("stopped")
     assert not second._backend.stops
     assert not second._backend.sent
+
+
+def test_commands_are_timed_on_their_way_to_the_arm_and_that_is_told(node, peer) -> None:
+    assert status(peer)["latency_ms"] == {}
+    peer.drive(NAMES, lambda t: HOME + 0.02 * OUT * min(t, 1.0), 0.3)
+    assert peer.spin_until(lambda: any(told["latency_ms"] for told in peer.statuses))
+    times = next(told["latency_ms"] for told in peer.statuses if told["latency_ms"])
+    assert list(times) == [*DRIVER_STAGES, TOTAL]
+    assert all(median <= p99 <= times[TOTAL][1] for median, p99 in times.values())
 
 
 def test_a_second_publisher_of_the_same_commander_is_refused_and_told(node, peer) -> None:

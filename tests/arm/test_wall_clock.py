@@ -49,7 +49,8 @@ class Cell:
             ),
             _sources=CommandSources(lambda: ["a"]),
         )
-        monkeypatch.setattr(arm_node, "time", SimpleNamespace(monotonic=lambda: bench.now))
+        monotonic = SimpleNamespace(monotonic_ns=lambda: round(1e9 * bench.now))
+        monkeypatch.setattr(arm_node, "time", monotonic)
 
     def wall_ns(self, at: float) -> int:
         """The wall clock at a monotonic time [ns]."""

@@ -60,6 +60,16 @@ def test_devices_of_operators_and_a_folder_that_takes_no_episode_need_attention(
     ]
 
 
+def test_the_way_of_a_pose_is_told_as_a_whole_and_nothing_of_one_that_is_not():
+    state = healthy()
+    for strange in ({}, {"total": 3}, [1], None):
+        state.operators["left"] = {"clutch": "engaged", "latency_ms": strange}
+        assert "pose to command" not in screen(state)
+    stages = {"wake": [0.1, 1.0], "total": [0.85, 4.2]}
+    state.operators["left"] = {"clutch": "engaged", "latency_ms": stages}
+    assert "clutch engaged  pose to command 0.85 ms, p99 4.2 ms" in screen(state)
+
+
 def test_what_needs_attention_is_told_with_the_remedy():
     state = healthy()
     assert state.is_there and state.attention() == []

@@ -43,6 +43,25 @@ def test_the_page_shows_pictures_arms_distances_and_people(browse, played, tmp_p
     browse(look)
 
 
+def test_the_strip_has_a_bar_for_each_stage_in_the_colour_of_its_bounds(browse, played):
+    async def look(tab):
+        await tab.until_text("#headline", "ready")
+        stages = {"wake": [0.25, 1.0], "total": [1.0, 15.0]}
+        operator = {"clutch": "engaged", "latency_ms": stages}
+        played.view.take_status("left", "operator", operator, time.monotonic())
+        arm = {"state": "tracking", "latency_ms": {"wire": [5.0, 40.0]}}
+        played.view.take_status("left", "arm", arm, time.monotonic())
+        await tab.until_text("#side-left .latency", "1.0 / 15.0 ms")
+        rows = "[...document.querySelectorAll('#side-left .latency dd')]"
+        assert await tab.value(f"{rows}.map((row) => row.className)") == ["", "warn", "bad"]
+        widths = f"{rows}.map((row) => [...row.querySelectorAll('.bar span')]"
+        widths += ".map((bar) => bar.style.width))"
+        assert await tab.value(widths) == [["5%", "1.25%"], ["75%", "5%"], ["100%", "25%"]]
+        assert await tab.text("#side-right .latency") == ""
+
+    browse(look)
+
+
 def test_space_stops_the_cell_and_its_reset_is_a_button_of_its_own(browse, played):
     async def look(tab):
         await tab.until_text("#headline", "ready")

@@ -132,3 +132,26 @@ def test_a_strange_status_of_the_recorder_ends_nothing(document):
     view.take_episode(document)
     assert json.dumps(view.document(0.0))
     assert view.output is None
+
+
+def test_the_strip_shows_the_stages_of_operator_and_arm_and_what_is_beyond_its_bounds():
+    view = CellView(CELL)
+    view.take_status(
+        "left", "operator", {"latency_ms": {"wake": [0.2, 12.0], "total": [0.9, 24.0]}}, 0.0
+    )
+    view.take_status("left", "arm", {"latency_ms": {"wire": [6.0, 12.0]}}, 0.0)
+    strip = view.document(0.0)["arms"]["left"]["latency"]
+    assert [tuple(one.values()) for one in strip] == [
+        ("wake", 0.2, 12.0, "warn"),
+        ("total", 0.9, 24.0, "error"),
+        ("wire", 6.0, 12.0, "ok"),
+    ]
+    assert view.document(0.0)["arms"]["right"]["latency"] == []
+
+
+@pytest.mark.parametrize("strange", [3, [1], {"wake": 1}, {"wake": [1]}, {"wake": ["a", "b"]},
+                                     {"wake": [float("nan"), 1.0]}, {"wake": None}])  # fmt: skip
+def test_strange_times_of_stages_are_left_out_of_the_strip(strange):
+    view = CellView(CELL)
+    view.take_status("left", "operator", {"latency_ms": strange}, 0.0)
+    assert view.document(0.0)["arms"]["left"]["latency"] == []

@@ -575,7 +575,7 @@ class Ticked:
         def nothing(*_):
             pass
 
-        def send_commands(output, _, stamp_ns):
+        def send_command(output, stamp_ns):
             self.output = output
             self.stamps.append(stamp_ns)
 
@@ -583,8 +583,8 @@ class Ticked:
         self.node = SimpleNamespace(
             _controller=controller,
             _publish=SimpleNamespace(
-                send_stop=nothing, send_home=nothing, send_commands=send_commands,
-                send_hand=nothing, send_joy=nothing, send_status=nothing,
+                send_stop=nothing, send_home=nothing, send_command=send_command,
+                send_opening=nothing, send_hand=nothing, send_joy=nothing, send_status=nothing,
             ),
             _calibrations=SimpleNamespace(take=nothing), _recorder=None,
             _wishes=SimpleNamespace(ask=nothing, forget=nothing),
@@ -592,7 +592,7 @@ class Ticked:
             _telling=SimpleNamespace(tell=lambda status, *_: status),
             _other=SimpleNamespace(poll=nothing),
             _news=SimpleNamespace(own=well, other=well),
-            _devices=lambda: ("", ""),
+            _devices=lambda: ("", ""), _latency={}, _keep_times=nothing,
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip
 

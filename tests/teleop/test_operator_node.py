@@ -33,6 +33,7 @@ from ate_core.hand_mapping import (  # noqa: E402
 from ate_core.nodes.claim import DeviceClaim  # noqa: E402
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
+from ate_core.stage_times import OPERATOR_STAGES, TOTAL  # noqa: E402
 from ate_teleop.hand_words import FORCE_STRONGEST, force_pattern  # noqa: E402
 from ate_teleop.ik import ArmIK, arm_ik_config  # noqa: E402
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path  # noqa: E402
@@ -266,6 +267,10 @@ def test_an_operator_moves_the_arm_by_hand(stand):
     assert np.abs(first - cell.arms["left"].home).max() < 0.005
     person.release()
     person.drag_tool_to(start[:3, 3] + [0.04, 0.02, 0.05])
+    bench.spin_until(lambda: any(status["latency_ms"] for status in bench.statuses))
+    times = next(status["latency_ms"] for status in bench.statuses if status["latency_ms"])
+    assert list(times) == [*OPERATOR_STAGES, TOTAL]
+    assert all(0.0 <= median <= p99 <= times[TOTAL][1] for median, p99 in times.values())
     person.engage()
     bench.spin_until(lambda: joycon.lamps == 0b10 or bench.clutch() != "engaged")
     person.release()

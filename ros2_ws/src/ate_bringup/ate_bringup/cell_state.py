@@ -1,8 +1,10 @@
 """What was heard of a running cell, what needs attention, and how both read on a screen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ate_core.stage_times import TOTAL
 
 GOOD_ARMS = ("connected", "tracking", "homing", "holding")
 """States of an arm that follows, or would."""
@@ -71,7 +73,9 @@ def screen(state: CellState) -> str:
             words = _words(part.get("state"), part.get("commander"), part.get("reason"))
             lines.append(f"{side + ' ' + kind:15} {words}{_hertz(rate)}")
     for side, operator in state.operators.items():
-        words = _words(f"clutch {operator.get('clutch')}", operator.get("reason"))
+        words = _words(
+            f"clutch {operator.get('clutch')}", operator.get("reason"), _latency(operator)
+        )
         lines.append(f"{side + ' operator':15} {words}")
     for name, rate in state.rates.items():
         if name.startswith("camera "):
@@ -89,6 +93,15 @@ def _estop(estop: Mapping[str, Any]) -> str:
     if not isinstance(estop.get("stopped"), bool):
         return "unknown: its node does not run"
     return f"STOPPED: {estop.get('reason')}" if estop.get("stopped") else "free"
+
+
+def _latency(operator: Mapping[str, Any]) -> str:
+    """How long poses take to become commands; empty while none does."""
+    stages = operator.get("latency_ms")
+    pair = stages.get(TOTAL) if isinstance(stages, Mapping) else None
+    if not isinstance(pair, Sequence) or len(pair) != 2:
+        return ""
+    return f"pose to command {pair[0]} ms, p99 {pair[1]} ms"
 
 
 def _recording(episode: Mapping[str, Any]) -> str:

@@ -3,9 +3,10 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ate_cockpit.card import EpisodeCard
 from ate_core.contract import Cell
 from ate_core.json_text import Document
+from ate_core.stage_times import level
 
 Array = NDArray[np.float64]
 
@@ -251,4 +253,26 @@ class CellView:
             "operator": {"name": self._operators.get(side, ""), **arm.operator},
             "states": arm.states.document(now),
             "commands": arm.commands.document(now),
+            "latency": [
+                stage for status in (arm.operator, arm.arm) for stage in latency_strip(status)
+            ],
         }
+
+
+def latency_strip(status: Document) -> list[Document]:
+    """Stages of a status that times them, with what their times are; strange ones are left out."""
+    stages = status.get("latency_ms")
+    return [
+        {"stage": name, "median": pair[0], "p99": pair[1], "level": level(name, *pair)}
+        for name, pair in (stages.items() if isinstance(stages, Mapping) else ())
+        if _is_pair(pair)
+    ]
+
+
+def _is_pair(pair: object) -> TypeGuard[Sequence[float]]:
+    """Whether it is two times that can be drawn."""
+    return (
+        isinstance(pair, Sequence)
+        and len(pair) == 2
+        and all(isinstance(one, int | float) and math.isfinite(one) for one in pair)
+    )

@@ -4,6 +4,7 @@ The order is fixed: clutch, outlier gate, filter, retargeting, inverse kinematic
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -248,8 +249,20 @@ class _Stroke:
 class OperatorController:
     """Combines the parts; one instance per operator, stepped at a fixed rate."""
 
-    def __init__(self, settings: OperatorSettings, ik: ArmIK | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        ik: ArmIK | None = None,
+        mark: Callable[[str], None] = lambda stage: None,
+    ) -> None:
+        """Begin with an open clutch.
+
+        Args:
+            settings: of this operator.
+            ik: solver; None: one of the settings.
+            mark: told of ``retarget`` and ``ik`` when they are done, for who times them.
+        """
+        self._settings, self._mark = settings, mark
         self._ik = ik or ArmIK(settings.ik)
         self._clutch = Clutch(settings.clutch)
         self._retargeter = Retargeter(settings.mapping)
@@ -445,7 +458,9 @@ class OperatorController:
         """Bring the tool to where the hand is (4, 4), as far as it comes in `dt` [s]."""
         before = self._ik.q
         target = self._retargeter.tool_pose(hand)
+        self._mark("retarget")
         result = stroke.result = self._ik.step(target, dt, stroke.lagging)
+        self._mark("ik")
         self._last_target, self._moves = now, True
         self._patience = self._settings.patience(float(np.abs(result.q - before).max()) / dt)
         return result

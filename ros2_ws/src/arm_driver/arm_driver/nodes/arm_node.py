@@ -42,6 +42,7 @@ from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread, offer_waiting
 from ate_core.patience import Repeated
 from ate_core.priority import CONTROL
+from ate_core.stage_times import DRIVER_STAGES, WINDOW, StageTimes, Summary
 from ate_core.streams import header_stamp_ns, time_ns
 
 Array = NDArray[np.float64]
@@ -49,6 +50,8 @@ Array = NDArray[np.float64]
 MakeBackend = Callable[[ArmConfig, Node], ArmBackend]
 """Builds the back end of an arm; the node is for back ends that speak ROS themselves."""
 
+KEPT_COMMANDS = 20_000
+"""Ways of commands kept for the sentence at the end; four minutes at 90 Hz."""
 DEPARTURE_PERIOD = 0.25
 """How often publishers that left are looked for [s]."""
 
@@ -91,6 +94,9 @@ class ArmNode(DeviceNode):
         self._stream = GuardedStream(self._driver, cell.rates.arm_stream, self._use)
         self._stream.cover_all_threads()
         self._refusals = Repeated()
+        self._times = StageTimes(DRIVER_STAGES, KEPT_COMMANDS)
+        self._way: tuple[int, dict[str, int]] | None = None
+        self._latency: Summary = {}
         self._reports = ArmReports(self, cell, self._side)
         self._follower = TrajectoryFollower(self._submit_point, self._driver)
         self._trajectories = TrajectoryCommander(
@@ -110,6 +116,7 @@ class ArmNode(DeviceNode):
         self._stream.close()
         self._backend.close()
         self.get_logger().info(f"arm at rest; {self._stream.stats().sentence()}")
+        self.get_logger().info(f"from command to target, {self._times.sentence()}")
         self.release_device()
 
     # --- lifecycle -------------------------------------------------------------------------
@@ -177,8 +184,9 @@ class ArmNode(DeviceNode):
 
     def _take_command(self, message: JointState, info: dict[str, int | None]) -> None:
         made_ns = header_stamp_ns(message)
-        age = (self.get_clock().now().nanoseconds - made_ns) / 1e9
-        now = time.monotonic()
+        age_ns = self.get_clock().now().nanoseconds - made_ns
+        received_ns = time.monotonic_ns()
+        age, now = age_ns / 1e9, received_ns / 1e9
         sender = self._sources.identify(message.header.frame_id, info, now)
         self._reports.commands += 1
         refusal = sender.refusal
@@ -190,7 +198,12 @@ class ArmNode(DeviceNode):
             message.name, message.position, sender.commander, now - age, now,
             sender.source, sender.mark(made_ns), refusal,
         ).reason  # fmt: skip
-        if refusal:
+        if not refusal:
+            self._way = (
+                received_ns - age_ns,
+                {"receipt": received_ns, "filter": time.monotonic_ns()},
+            )
+        else:
             self._reports.refused(f"{sender.commander}: {refusal}", now)
             if self.is_active and self._refusals.happened(now):
                 self.get_logger().warning(refusal, throttle_duration_sec=1.0)
@@ -253,6 +266,7 @@ class ArmNode(DeviceNode):
     # --- state, in the streaming thread ------------------------------------------------------
 
     def _use(self, tick: Tick, now: float) -> None:
+        self._keep_times(tick)
         if tick.sample is not None:
             self._reports.publish_sample(tick.sample)
         self._follower.step(now, self._present(), tick.target)
@@ -260,10 +274,19 @@ class ArmNode(DeviceNode):
             "lifecycle": self.state_label,
             "inactive": self.inactive_reason,
             "trajectory": self._trajectories.told,
+            "latency_ms": self._latency,
         }
         self._reports.publish_status(tick.status, extra, now)
 
+    def _keep_times(self, tick: Tick) -> None:
+        """Keep when a target was sent after the newest accepted command."""
+        way, self._way = self._way, None
+        if way is not None and tick.target is not None:
+            begin_ns, done_ns = way
+            self._times.keep(begin_ns, {**done_ns, "wire": time.monotonic_ns()})
+
     def _diagnose(self) -> None:
+        self._latency = self._times.summary(time.monotonic_ns() - int(1e9 * WINDOW))
         stats = self._stream.stats()
         values = {
             "lifecycle": self.state_label,

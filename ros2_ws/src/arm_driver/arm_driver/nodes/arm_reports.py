@@ -43,7 +43,7 @@ class ArmReports:
         self._chain = tool_chain(self._arm)
         self._transform_base_to_world = pose_to_matrix(self._arm.base_pose)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
-        self._content: tuple[DriverStatus, dict[str, str], str] | None = None
+        self._content: tuple[DriverStatus, dict[str, object], str] | None = None
         self._document: dict[str, object] = {}
         self._document_at = 0.0
         self._refusal: tuple[str, float] = ("", -np.inf)
@@ -81,7 +81,9 @@ class ArmReports:
         transform = self._transform_base_to_world @ self._chain.fk(sample.position)
         self._poses.publish(messages.pose(matrix_to_pose(transform), stamp, "world"))
 
-    def publish_status(self, status: DriverStatus, extra: Mapping[str, str], now: float) -> None:
+    def publish_status(
+        self, status: DriverStatus, extra: Mapping[str, object], now: float
+    ) -> None:
         """Publish what has changed.
 
         Args:

@@ -7,6 +7,8 @@ const byId = (id) => document.getElementById(id);
 const figure = new Figure(byId("drawing"));
 const SILENCE = 1500;  // words older than this are not shown as the present [ms]
 const pads = new HandPads(lead, (words) => say(words, false));
+const STRIP = "median / 99th percentile of 5 s: from the pose to its command, from the command to the arm";
+const FULL = 20;  // a bar of this length [ms] fills its row
 let setup = null;
 let socket = null;
 let heard = 0;
@@ -84,6 +86,7 @@ function begin(given) {
     make("p", { className: "prompt" }),
     make("dl", {}),
     make("p", { className: "reason" }),
+    make("dl", { className: "latency", title: STRIP }),
     button(`${side}/enable`, "Enable"), button(`${side}/clear_errors`, "Clear errors"))));
   pads.clear();
   byId("pads").replaceChildren(...setup.sides.map((side) => {
@@ -227,9 +230,23 @@ function showSide(side, arm) {
     ["reach", operator.out_of_reach ? "out of reach" : "within",
       operator.out_of_reach ? "warn" : ""],
   ]);
+  fill(article.querySelector(".latency"), arm.latency, strip);
   write(article.querySelector(".prompt"), operator.prompt || "");
   write(article.querySelector(".reason"),
     [status.reason, status.guard, operator.reason, gripper.reason].filter(Boolean).join(" · "));
+}
+
+const COLOUR = { ok: "", warn: "warn", error: "bad" };
+
+function strip({ stage, median, p99, level }) {
+  const bars = [p99, median].map((time) => {
+    const bar = make("span", {});
+    bar.style.width = `${Math.min(100, 100 * Math.max(0, time) / FULL)}%`;
+    return bar;
+  });
+  return [make("dt", { textContent: stage }),
+    make("dd", { className: COLOUR[level] }, make("span", { className: "bar" }, ...bars),
+      `${median.toFixed(1)} / ${p99.toFixed(1)} ms`)];
 }
 
 function showHands(cell) {

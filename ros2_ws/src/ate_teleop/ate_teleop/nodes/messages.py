@@ -69,9 +69,9 @@ def ordered_positions(message: JointState, names: Sequence[str]) -> Array | None
 
 
 def status_message(
-    side: str, status: OperatorStatus, devices: Sequence[str], origin: Mapping[str, str]
+    side: str, status: OperatorStatus, devices: Sequence[str], more: Mapping[str, object]
 ) -> String:
-    """The operator's status as JSON; `devices` are lines for people, `origin` goes with it."""
+    """The operator's status as JSON; `devices` are lines for people, `more` goes with it."""
     return String(
         data=json.dumps(
             {
@@ -100,7 +100,7 @@ def status_message(
                 "guard": status.guard,
                 "headset_trouble": status.headset_trouble,
                 "devices": list(devices),
-                **origin,
+                **more,
             }
         )
     )

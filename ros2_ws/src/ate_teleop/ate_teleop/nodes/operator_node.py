@@ -19,6 +19,7 @@ from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
 from ate_core.priority import CONTROL
+from ate_core.stage_times import OPERATOR_STAGES, WINDOW, StageTimes, Summary
 from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.ik import ArmIK
 from ate_teleop.nodes.calibrations import Calibrations
@@ -39,9 +40,10 @@ from ate_teleop.nodes.telling import Telling
 from ate_teleop.nodes.wishes import WishServices
 from ate_teleop.operator import OperatorController, operator_settings
 from ate_teleop.prompts import button_names
+from operator_devices.hand_pose import HandSample
 
 LOGGED_TICKS = 20_000
-"""Periods kept for the sentence at the end; four minutes at 90 Hz."""
+"""Periods, and ways of poses, kept for the sentences at the end; four minutes at 90 Hz."""
 
 
 class OperatorNode(Node):
@@ -72,8 +74,12 @@ class OperatorNode(Node):
         self._recorder = make_recorder(cell, side, folder, self.get_clock().now().nanoseconds)
         self._hand = hand or make_hand_source(operator, self._recorder)
         self._joycon = joycon or make_button_source(operator, self._recorder)
+        self._times = StageTimes(OPERATOR_STAGES, LOGGED_TICKS)
+        self._done_ns: dict[str, int] = {}
+        self._used_ns = -1
+        self._latency: Summary = {}
         settings, rows = operator_settings(cell, side), DistanceRows(cell, operator.arm)
-        self._controller = OperatorController(settings, ArmIK(settings.ik, rows))
+        self._controller = OperatorController(settings, ArmIK(settings.ik, rows), self._mark)
         self._scale = ScaleParameter(self, self._controller)
         self._calibrations = Calibrations(self, self._controller, cell, side)
         self._feedback = ArmFeedback(
@@ -130,6 +136,7 @@ class OperatorNode(Node):
             self._recorder.stop()
         self._claim.release()
         self.get_logger().info(self._loop.stats().sentence())
+        self.get_logger().info(f"from pose to command, {self._times.sentence()}")
 
     def _take_episode(self, message: String) -> None:
         self._news.take_episode(message)
@@ -156,7 +163,11 @@ class OperatorNode(Node):
         except Exception as error:  # raised again by _diagnose, which ends the process
             self._failure = error
 
+    def _mark(self, stage: str) -> None:
+        self._done_ns[stage] = time.monotonic_ns()
+
     def _tick(self, now_ns: int) -> None:
+        self._done_ns = {"wake": now_ns}
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
         if self._recorder is not None and measured_q is not None:
@@ -169,16 +180,25 @@ class OperatorNode(Node):
         self._publish.send_stop(output.stop, now_ns)
         self._publish.send_home(output.go_home)
         stamp_ns = self.get_clock().now().nanoseconds
-        self._publish.send_commands(output, now_ns, stamp_ns)
+        self._publish.send_command(output, stamp_ns)
+        self._keep_times(hand)
+        self._publish.send_opening(output, now_ns, stamp_ns)
         self._publish.send_hand(hand, now_ns, stamp_ns)
         self._publish.send_joy(joy, now_ns, stamp_ns)
         self._calibrations.take(output.calibration)
         status = self._telling.tell(output.status, now_ns)
-        self._publish.send_status(status, self._devices(), now_ns)
+        self._publish.send_status(status, self._devices(), self._latency, now_ns)
         if output.stop or self._estop.reason:
             self._wishes.forget()
         for event in output.events:
             self._wishes.ask(event)
+
+    def _keep_times(self, hand: HandSample | None) -> None:
+        """Keep how long the way of a new pose took; one used before waited for other things."""
+        if hand is not None and hand.changed_ns != self._used_ns:
+            self._used_ns = hand.changed_ns
+            self._mark("publish")
+            self._times.keep(hand.changed_ns, self._done_ns)
 
     def _devices(self) -> tuple[str, str]:
         return self._hand.status, self._joycon.status
@@ -189,6 +209,7 @@ class OperatorNode(Node):
         self._news.look_for_other()
         self._scale.follow()
         self._warn_of_battery()
+        self._latency = self._times.summary(time.monotonic_ns() - int(1e9 * WINDOW))
         trouble = "" if self._recorder is None else self._recorder.trouble
         now_ns = self.get_clock().now().nanoseconds
         self._publish.send_diagnostics(self._devices(), trouble, now_ns)

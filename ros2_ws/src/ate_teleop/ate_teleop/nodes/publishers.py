@@ -12,6 +12,7 @@ from ate_core.contract import Cell
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
+from ate_core.stage_times import Summary
 from ate_teleop.nodes import messages
 from ate_teleop.operator import OperatorOutput, OperatorStatus
 from operator_devices.hand_pose import HandSample
@@ -52,6 +53,7 @@ class OperatorPublishers:
         self._last_joy: tuple[int, JoyConState | None] = (0, None)
         self._last_gripper: tuple[int, float | None] = (0, None)
         self._last_status: tuple[int, OperatorStatus | None] = (0, None)
+        self._last_latency: Summary = {}
 
     @property
     def status(self) -> OperatorStatus | None:
@@ -69,8 +71,8 @@ class OperatorPublishers:
         if wanted:
             self._home.publish(Empty())
 
-    def send_commands(self, output: OperatorOutput, now_ns: int, stamp_ns: int) -> None:
-        """Send joint target and opening; `now_ns` is monotonic, `stamp_ns` ROS time."""
+    def send_command(self, output: OperatorOutput, stamp_ns: int) -> None:
+        """Send the joint target, or that there will be none; `stamp_ns` is ROS time."""
         if output.joint_target is not None:
             target = output.joint_target.tolist()
             self._command.publish(
@@ -79,6 +81,9 @@ class OperatorPublishers:
         elif output.hold:
             stamp = messages.time_message(stamp_ns)
             self._hold.publish(Header(stamp=stamp, frame_id=self._commander))
+
+    def send_opening(self, output: OperatorOutput, now_ns: int, stamp_ns: int) -> None:
+        """Send the gripper's opening; `now_ns` is monotonic, `stamp_ns` ROS time."""
         sent_ns, sent = self._last_gripper
         due = output.gripper != sent or now_ns - sent_ns >= REFRESH_NS
         if output.gripper is not None and due:
@@ -108,17 +113,18 @@ class OperatorPublishers:
             seen_ns = stamp_ns - (now_ns - joy.received_ns)
             self._joy.publish(messages.joy_message(joy, self._frame, seen_ns))
 
-    def send_status(self, status: OperatorStatus, devices: Sequence[str], now_ns: int) -> None:
+    def send_status(
+        self, status: OperatorStatus, devices: Sequence[str], latency: Summary, now_ns: int
+    ) -> None:
         """Send the status when it changed; one that flickers, at most ten times per second."""
         sent_ns, sent = self._last_status
-        if status == sent:
+        if status == sent and latency == self._last_latency:
             return
         moved = sent is None or status.clutch is not sent.clutch
         if moved or now_ns - sent_ns >= STATUS_PERIOD_NS:
-            self._last_status = (now_ns, status)
-            self._status.publish(
-                messages.status_message(self._side, status, devices, self._origin)
-            )
+            self._last_status, self._last_latency = (now_ns, status), latency
+            more = {**self._origin, "latency_ms": latency}
+            self._status.publish(messages.status_message(self._side, status, devices, more))
 
     def send_diagnostics(self, devices: Sequence[str], not_recorded: str, stamp_ns: int) -> None:
         """Send one line each for hand, controller and clutch.
