@@ -18,6 +18,7 @@ import tyro
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import DeviceError, EpisodeError, UsageError
 from ate_core.operator_hands import REPLAY, joycon_folder, replayed_operator
+from ate_teleop.hands_bag import hands_of_bag, is_bag
 from ate_teleop.replay_checks import check_cell, check_posture, home_button
 from ate_teleop.stroke_comparison import LARGEST_GAP, JointPath, StrokeDifference, compare
 from operator_devices.hands_file import HandsRecording, read_session
@@ -50,7 +51,8 @@ class ReplayConfig:
     """
 
     file: tyro.conf.Positional[Path]
-    """Folder of a session, or one operator's file, as hands_record:=FOLDER writes them."""
+    """Folder of a session, or one operator's file, as hands_record:=FOLDER writes them; or the
+    folder of a recorded episode."""
     cell: str | None = None
     """cell.yaml, or the name of a packaged cell; None: the packaged one."""
     real: bool = False
@@ -82,7 +84,7 @@ def teleop_replay(config: ReplayConfig) -> int:
     """
     from ate_teleop.nodes.replay_watch import replay_watch
 
-    session = read_session(config.file)
+    session = hands_of_bag(config.file) if is_bag(config.file) else read_session(config.file)
     for note in (note for one in session.values() for note in one.notes):
         print(f"note: {note}", file=sys.stderr)
     cell = load_cell(config.cell, "real" if config.real else "sim")

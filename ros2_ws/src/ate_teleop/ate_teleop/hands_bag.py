@@ -1,0 +1,156 @@
+"""Hands taken out of a recorded episode: what its bag holds of each operator.
+
+A bag has the tracked wrists, buttons, stick and the measured joints, with the stamps of their
+receipt. It has no head and no battery: the head is played at rest, the battery as full.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from ate_core.contract import Cell, parse_cell_text
+from ate_core.errors import AteError, EpisodeError
+from ate_core.geometry import pose_to_matrix
+from ate_core.streams import INFO_TOPIC, StreamSpec, cell_streams, header_stamp_ns, read_value
+from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET, TRANSFORM_HEADSET_TO_ARKIT
+from operator_devices.hands_file import (
+    HandsHeader,
+    HandsRecording,
+    HeadsetMessage,
+    JoyConReport,
+    settings_of,
+)
+from operator_devices.joycon_report import BUTTONS
+
+Array = NDArray[np.float64]
+
+HEAD_TO_HEADSET = pose_to_matrix([0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 1.0])
+"""Where the head is played (4, 4): a person who stands and looks ahead."""
+REPORT_PERIOD = 0.015
+"""Spacing of a Joy-Con's reports, of which a bag keeps those that changed and every second [s]."""
+LONGEST_THINNING = 0.07
+"""Longest time between two messages of a Joy-Con that reports all the while [s]."""
+NOTE = "it holds no head and no battery: the head is played at rest, the Joy-Con as full"
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is the folder of a recorded episode."""
+    return (path / "metadata.yaml").is_file()
+
+
+def hands_of_bag(folder: Path) -> dict[str, HandsRecording]:
+    """Take the hands of each operator out of an episode: side -> recording.
+
+    Raises:
+        EpisodeError: the bag cannot be read, or holds too little of every operator.
+    """
+    try:
+        cell, messages = _read(folder)
+    except AteError:
+        raise
+    except Exception as error:  # the readers of bags raise anything on rotten bytes
+        raise EpisodeError(
+            f"{folder} cannot be read ({error}); run 'ate repair --bag {folder}'"
+        ) from error
+    found = {side: _hands(folder, cell, side, messages) for side in cell.operators}
+    whole = {side: one for side, one in found.items() if one.headset and one.joycon}
+    if not whole:
+        raise EpisodeError(
+            f"{folder} holds no wrist or no button of any operator: nobody teleoperated in it"
+        )
+    return whole
+
+
+def _read(folder: Path) -> tuple[Cell, dict[str, list[Any]]]:
+    """The cell of an episode and, by stream, the messages that are wanted of it."""
+    with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        infos = [one for one in reader.connections if one.topic == INFO_TOPIC]
+        first = next(iter(reader.messages(infos)), None) if infos else None
+        if first is None:
+            raise EpisodeError(f"{folder} has no {INFO_TOPIC}; record it with ate_recorder")
+        connection, _, data = first
+        text: Any = reader.deserialize(data, connection.msgtype)
+        info = json.loads(text.data)
+        cell = parse_cell_text(info["contract"], f"contract of {folder.name}")
+        wanted = {spec.topic: spec for spec in cell_streams(cell) if _is_wanted(spec)}
+        messages: dict[str, list[Any]] = {spec.name: [] for spec in wanted.values()}
+        connections = [one for one in reader.connections if one.topic in wanted]
+        for connection, _, data in reader.messages(connections) if connections else ():
+            message = reader.deserialize(data, connection.msgtype)
+            messages[wanted[connection.topic].name].append(message)
+    return cell, messages
+
+
+def _is_wanted(spec: StreamSpec) -> bool:
+    return spec.kind == "joints" or spec.name.endswith(("_wrist_pose", "_joy"))
+
+
+def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) -> HandsRecording:
+    arm = cell.operators[side].arm
+    wrists, joys = messages[f"{arm}_wrist_pose"], messages[f"{arm}_joy"]
+    joints = messages[f"{arm}_arm_state"]
+    stamps = [header_stamp_ns(one) for one in (*wrists, *joys, *joints)]
+    start_ns = min(stamps, default=0)
+    spec = next(one for one in cell_streams(cell) if one.name == f"{arm}_arm_state")
+
+    def seconds(message: Any) -> float:
+        return float((header_stamp_ns(message) - start_ns) * 1e-9)
+
+    times: list[float] = []
+    postures: list[Array] = []
+    for message in joints:
+        if not times or seconds(message) > times[-1]:
+            times.append(seconds(message))
+            values = np.asarray(read_value(spec, message), dtype=np.float64)
+            postures.append(values[: len(spec.joint_names)])
+    return HandsRecording(
+        header=HandsHeader(
+            start_ns=start_ns,
+            side=side,
+            cell=cell.name,
+            hardware=cell.hardware,
+            joint_names=spec.joint_names,
+            settings=settings_of(cell, side),
+            source="bag",
+        ),
+        headset=tuple(
+            _message(seconds(one), one, cell.operators[side].hand)
+            for one in sorted(wrists, key=seconds)
+        ),
+        joycon=tuple(_reports((seconds(one), one) for one in joys)),
+        joint_times=np.array(times, dtype=np.float64),
+        joints=np.array(postures).reshape(-1, len(spec.joint_names)),
+        notes=(f"{folder.name}, {side} operator: {NOTE}",),
+    )
+
+
+def _message(t: float, stamped: Any, hand: str) -> HeadsetMessage:
+    """A wrist in the headset's frame as the message that the headset may have sent."""
+    point, turn = stamped.pose.position, stamped.pose.orientation
+    wrist = pose_to_matrix([point.x, point.y, point.z, turn.x, turn.y, turn.z, turn.w])
+    arkit_head = TRANSFORM_HEADSET_TO_ARKIT @ HEAD_TO_HEADSET @ TRANSFORM_ARKIT_TO_HEADSET
+    matrices = {"head": arkit_head, "left": np.eye(4), "right": np.eye(4)}
+    return HeadsetMessage(t=t, matrices={**matrices, hand: TRANSFORM_HEADSET_TO_ARKIT @ wrist})
+
+
+def _reports(joys: Iterable[tuple[float, Any]]) -> list[JoyConReport]:
+    """Reports at their own rate: a bag leaves out what did not change."""
+    reports: list[JoyConReport] = []
+    for t, joy in sorted(joys, key=lambda one: one[0]):  # stamps of receipt may cross
+        if reports and t - reports[-1].t <= LONGEST_THINNING:
+            last = reports[-1]
+            reports += [
+                JoyConReport(t=between, buttons=last.buttons, stick=last.stick)
+                for between in np.arange(last.t + REPORT_PERIOD, t - 0.001, REPORT_PERIOD).tolist()
+            ]
+        pressed = (name for name, down in zip(BUTTONS, joy.buttons, strict=True) if down)
+        reports.append(
+            JoyConReport(t=t, buttons=frozenset(pressed), stick=(joy.axes[0], joy.axes[1]))
+        )
+    return reports
