@@ -272,6 +272,23 @@ def test_a_clutch_that_lets_go_is_squeezed_again() -> None:
     np.testing.assert_allclose(cell.tools["left"], wanted, atol=0.01)
 
 
+def test_an_arm_that_wants_silence_first_is_followed_again() -> None:
+    cell = FakeCell()
+    original, losses, silent = cell.teleoperate, 0, 0
+
+    def teleoperate() -> None:
+        nonlocal losses, silent
+        silent = 0 if cell.controllers["left"].held & {"l"} else silent + 1
+        if losses == 0 and cell.tools["left"][0, 3] > 0.2:
+            losses, cell.clutch_works = 1, False
+        cell.clutch_works = cell.clutch_works or silent >= 45  # half a second
+        original()
+
+    cell.teleoperate = teleoperate
+    result = cell.run(demonstrator_in(cell).run(seed=0))
+    assert result.kept and (losses, result.regrips) == (1, 1), result.reason
+
+
 def test_a_clutch_that_keeps_letting_go_ends_the_episode_and_discards_it() -> None:
     cell = FakeCell()
     original = cell.teleoperate

@@ -1,9 +1,8 @@
 """One demonstration as people do it: home, look, record, engage, perform, judge, keep."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import count
 from typing import Protocol, TypeVar
 
 from ate_core.contract import Side
@@ -16,7 +15,7 @@ from ate_sim.people.performance import (
     PerformanceConfig,
     PlannedMotion,
 )
-from ate_sim.people.person import Person
+from ate_sim.people.person import Person, squeezing
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
 
@@ -129,7 +128,7 @@ class Demonstrator:
         for side, person in self._people.items():
             yield from wait_for(
                 f"clutch lamp of the {side} operator; is the teleoperation running",
-                self._squeezing(side),
+                squeezing(person, CLUTCH[side], CLUTCH_LAMP),
                 self._config.ready_timeout,
             )
             person.release_all()
@@ -138,16 +137,6 @@ class Demonstrator:
             lambda: not any(person.lamp(CLUTCH_LAMP) for person in self._people.values()),
             self._config.lamp_timeout,
         )
-
-    def _squeezing(self, side: Side) -> Callable[[], bool]:
-        """Return a condition that squeezes again every second: too early counts for nothing."""
-        person, looks = self._people[side], count()
-
-        def lit() -> bool:
-            person.hold(CLUTCH[side], down=next(looks) % 90 > 10)
-            return person.lamp(CLUTCH_LAMP)
-
-        return lit
 
     def run(self, seed: int) -> Script[EpisodeOutcome]:
         """Do one episode, again where people spoil it; never ends with an exception."""

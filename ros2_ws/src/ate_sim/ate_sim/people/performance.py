@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from ate_core.contract import Side
 from ate_core.geometry import inverse
 from ate_core.hand_mapping import HandMapping, hand_pose_for_tool_motion
 from ate_sim.people.mistakes import Slip
-from ate_sim.people.person import Person
+from ate_sim.people.person import Person, squeezing
 from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
@@ -36,8 +35,8 @@ class PerformanceConfig:
     """For the clutch lamp to follow its button [s]."""
     regrips: int = 3
     """How often people squeeze a clutch again that let go on its own."""
-    regrip_pause: float = 0.15
-    """How long they release it before [s]."""
+    regrip_pause: float = 0.6
+    """How long they release it before [s]; after less an arm may ask for silence first."""
     timeout: float = 90.0
     """For the whole motion [s]."""
     clock: PlanClockConfig = field(default_factory=PlanClockConfig)
@@ -87,7 +86,7 @@ class Performance:
         for side, person in self._people.items():
             yield from wait_for(
                 f"clutch lamp of the {side} operator",
-                partial(person.lamp, CLUTCH_LAMP),
+                squeezing(person, CLUTCH[side], CLUTCH_LAMP),
                 self._config.lamp_timeout,
             )
             self._starts[side] = (person.hand.copy(), self._view.tool(side))

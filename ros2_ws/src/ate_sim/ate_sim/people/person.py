@@ -1,5 +1,7 @@
 """One scripted person: a hand in front of a headset and a Joy-Con in the other hand."""
 
+from collections.abc import Callable
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +22,11 @@ HAND_SPEED = 1.0
 """Fastest motion of a hand; quicker ones look like lost tracking [m/s]."""
 HAND_TURN = 4.0
 """Fastest turn of a hand [rad/s]."""
+
+
+HELD, LET_GO = 80, 60
+"""Looks, 90 a second, for which people squeeze a clutch whose lamp stays dark, and let it go
+before they try again: an arm that must not follow yet wants half a second of silence."""
 
 
 class HandStream(Protocol):
@@ -129,3 +136,20 @@ class Person:
     def lamp(self, number: int) -> bool:
         """Whether player lamp 1..4 is lit; none is while the Joy-Con sleeps."""
         return not self._asleep and bool(self._buttons.lamps >> (number - 1) & 1)
+
+
+def squeezing(person: Person, clutch: str, lamp: int) -> Callable[[], bool]:
+    """Return a condition that squeezes a clutch, again while its lamp is dark.
+
+    Args:
+        person: whose clutch.
+        clutch: its button.
+        lamp: that answers.
+    """
+    looks = count()
+
+    def lit() -> bool:
+        person.hold(clutch, down=next(looks) % (HELD + LET_GO) < HELD)
+        return person.lamp(lamp)
+
+    return lit
