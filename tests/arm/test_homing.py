@@ -140,7 +140,7 @@ def test_hold_to_home_ends_in_a_brake_when_the_button_is_released(away) -> None:
     assert states.index("holding") <= 11 and states[-1] in ("holding", "connected")
     assert away.run().reason == "the home button was released"
     steps = np.diff(away.backend.sent[sent - 1 :], axis=0)
-    assert np.abs(steps[16:]).max(initial=0.0) <= 1e-9, "at rest 160 ms after the last message"
+    assert np.abs(steps[9:]).max(initial=0.0) <= 1e-9, "at rest 140 ms after the last message"
     accelerations = np.abs(np.diff(steps, axis=0)) / 0.01**2
     assert accelerations.max() <= 15.0 + 1e-6
 

@@ -18,8 +18,9 @@ HOME = "home"
 """Commander name of the driver's own motion."""
 HOME_SPEED = 0.5
 """Largest joint speed on the way home [rad/s]."""
-HOLD_SILENCE = 0.1
-"""Silence of hold-to-home that ends the motion [s]: with the brake, at rest within 200 ms."""
+HOLD_SILENCE = 0.08
+"""Silence of hold-to-home that ends the motion [s]: with the silence of the buttons before and the
+brake after it, at rest within 200 ms."""
 RELEASE_SILENCE = 0.2
 """Silence after which a button that lost its meaning counts as released [s]."""
 AT_HOME = 0.01

@@ -28,9 +28,8 @@ class Commander(NamedTuple):
 
     def signs(self, frame_id: str) -> bool:
         """Whether it is who signs its messages with a ``frame_id``."""
-        return bool(self.name) and frame_id in (
-            self.source.rpartition("/")[0], self.source or self.name,
-        )  # fmt: skip
+        process = self.source.rpartition("/")[0]
+        return bool(self.name) and frame_id in (process, self.source or self.name)
 
     def __str__(self) -> str:
         """Name and source, for people."""
