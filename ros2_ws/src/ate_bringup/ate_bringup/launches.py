@@ -98,7 +98,6 @@ def _devices(cell: Cell, values: Values) -> list[ProcessSpec]:
 def _dual_operator(values: Values) -> list[ProcessSpec]:
     cell = _load(values)
     specs = _devices(cell, values)
-    _check_share("mistakes", values["mistakes"])
     if values["hands"] == REPLAY:
         return _replayed(cell, specs, values)
     if values["hardware"] == "sim":
@@ -109,20 +108,6 @@ def _dual_operator(values: Values) -> list[ProcessSpec]:
     words = led_words if is_led else TELEOP_WORDS
     words = f"{words}; episodes go to {Path(values['output']).resolve()}"
     return processes.within_simulation(cell, processes.monitored(specs, words))
-
-
-def _check_share(name: str, value: str) -> None:
-    """Refuse what is no share.
-
-    Raises:
-        UsageError: naming the argument and the value.
-    """
-    try:
-        is_share = not value or 0.0 <= float(value) <= 1.0
-    except ValueError:
-        is_share = False
-    if not is_share:
-        raise UsageError(f"{name}:={value} is not allowed; need a number from 0 to 1")
 
 
 def _replayed(cell: Cell, specs: list[ProcessSpec], values: Values) -> list[ProcessSpec]:
@@ -184,6 +169,7 @@ DUAL_OPERATOR = Launch(
             default="",
             description="sim: probability of each kind of mistake of the scripted people, 0.3; "
             "empty: none",
+            is_share=True,
         ),
         LaunchArgument(
             name="hands",

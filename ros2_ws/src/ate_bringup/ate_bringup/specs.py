@@ -24,6 +24,8 @@ class LaunchArgument:
     """Values allowed; empty: any."""
     is_count: bool = False
     """Whether the value is a whole number of 0 or more."""
+    is_share: bool = False
+    """Whether the value is a number from 0 to 1, or empty."""
 
     def check(self, value: str) -> None:
         """Refuse a value that is not allowed.
@@ -35,9 +37,18 @@ class LaunchArgument:
             allowed = f"one of {', '.join(self.choices)}"
         elif self.is_count and not value.isdecimal():
             allowed = "a whole number of 0 or more"
+        elif self.is_share and value and not _is_share(value):
+            allowed = "a number from 0 to 1"
         else:
             return
         raise UsageError(f"{self.name}:={value} is not allowed; need {allowed}")
+
+
+def _is_share(value: str) -> bool:
+    try:
+        return 0.0 <= float(value) <= 1.0
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
