@@ -1,8 +1,9 @@
 """A fixed-rate loop on the monotonic clock, with the statistics of its own punctuality."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,3 +100,21 @@ class FixedRateLoop:
             p99_ms=float(np.percentile(periods, 99)) if periods.size else float("nan"),
             misses=self._misses,
         )
+
+
+@contextlib.contextmanager
+def running_beside(run: Callable[[], object], stop: threading.Event, name: str) -> Iterator[None]:
+    """Run a loop in a thread while the context lasts.
+
+    Args:
+        run: the loop; it returns soon after ``stop`` is set.
+        stop: set when the context ends.
+        name: of the thread.
+    """
+    thread = threading.Thread(target=run, name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -17,6 +17,7 @@ import tyro
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import DeviceError, EpisodeError, UsageError
+from ate_core.loop import running_beside
 from ate_core.operator_hands import REPLAY, joycon_folder, replayed_operator
 from ate_teleop.hands_bag import hands_of_bag, is_bag
 from ate_teleop.replay_checks import check_cell, check_posture, home_button
@@ -27,6 +28,8 @@ from operator_devices.hands_player import REST_PERIOD, ReplayedOperator, play
 if TYPE_CHECKING:
     from ate_teleop.nodes.replay_watch import ReplayWatch
 
+THREAD = "replayed hands"
+"""Name of the thread that plays."""
 LOOK = 5.0
 """How long a running cell is looked for [s]."""
 FIND = 20.0
@@ -143,7 +146,7 @@ def _rest(
             for side, device in devices.items():
                 device.rest(buttons.get(side, frozenset()))
 
-    with _thread(rest, stop):
+    with running_beside(rest, stop, THREAD):
         deadline = time.monotonic() + timeout
         while not (is_done := done()) and time.monotonic() < deadline:
             watch.spin(0.05)
@@ -219,7 +222,8 @@ def _play(
     watch.forget()
     print(f"playing {seconds:.1f} s of {' and '.join(session)} hands", file=sys.stderr)
     stop, begin, begin_ns = threading.Event(), time.monotonic(), watch.now_ns
-    with _thread(partial(play, acts, begin, time.monotonic, stop), stop):
+    hands_play = partial(play, acts, begin, time.monotonic, stop)
+    with running_beside(hands_play, stop, THREAD):
         watch.spin(seconds + TAIL)
     differences = {}
     for side, recording in session.items():
@@ -227,18 +231,6 @@ def _play(
         first = JointPath(times=times, joints=recording.joints)
         differences[side] = compare(cell.arms[side], first, watch.path(side, begin_ns))
     return differences
-
-
-@contextmanager
-def _thread(run: Callable[[], object], stop: threading.Event) -> Iterator[None]:
-    """Run beside the caller; it ends with the context."""
-    thread = threading.Thread(target=run, name="replayed hands")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _judge(

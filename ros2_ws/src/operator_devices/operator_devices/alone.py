@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ate_core.contract import Cell
-from ate_core.loop import FixedRateLoop
+from ate_core.loop import FixedRateLoop, running_beside
 from operator_devices.emulator import RATE, CircleMotion
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
 from operator_devices.joycon_report import SHOULDER, TRIGGER
@@ -88,10 +88,5 @@ def _repeated(act: Callable[[float], None]) -> Iterator[None]:
         for now_ns in FixedRateLoop(RATE, stop):
             act(1e-9 * now_ns - begin)
 
-    thread = threading.Thread(target=run, name="emulated operator")
-    thread.start()
-    try:
+    with running_beside(run, stop, "emulated operator"):
         yield
-    finally:
-        stop.set()
-        thread.join()

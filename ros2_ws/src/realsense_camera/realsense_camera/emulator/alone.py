@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from ate_core.contract import Cell
-from ate_core.loop import FixedRateLoop
+from ate_core.loop import FixedRateLoop, running_beside
 from realsense_camera.camera import CameraSettings
 from realsense_camera.emulator.pattern import PatternCamera
 
@@ -33,15 +33,9 @@ def emulate(cell: Cell, role: str) -> Iterator[tuple[str, str]]:
         for shown, _ in enumerate(FixedRateLoop(settings.fps, stop), start=1):
             camera.show(shown)
 
-    thread = threading.Thread(target=show, name=f"camera {role}")
-    thread.start()
-    try:
+    with closing(camera), running_beside(show, stop, f"camera {role}"):
         yield (
             f"camera {role}, {settings.width}x{settings.height} at {settings.fps} Hz, in "
             f"{settings.frame_path}",
             EXAMPLE.format(folder=cell.runtime_dir, role=role, cell="{cell}"),
         )
-    finally:
-        stop.set()
-        thread.join()
-        camera.close()
