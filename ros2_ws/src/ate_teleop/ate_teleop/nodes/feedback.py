@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
@@ -18,6 +19,7 @@ from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.nodes.messages import ordered_positions
 
 Array = NDArray[np.float64]
+Value = TypeVar("Value")
 
 
 class PolledGroup(CallbackGroup):
@@ -74,41 +76,66 @@ class PolledTopic:
             self._use(newest, now_ns)
 
 
-class ArmFeedback:
-    """Newest measured joints with their age; `poll` belongs to one thread."""
+class FreshTopic(Generic[Value]):
+    """What the newest message of a topic says, with its age; `poll` belongs to one thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        kind: type[Any],
+        topic: str,
+        timeout: float,
+        read: Callable[[Any], Value | None],
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: that listens.
+            kind: of the messages, which have a header.
+            topic: their name.
+            timeout: age above which a value counts as unknown [s].
+            read: what a message says; None: nothing that can be used.
+        """
+        self._kind, self._read = kind, read
+        self._timeout_ns = int(timeout * 1e9)
+        self._topic = PolledTopic(node, kind, topic, self._use)
+        self._arrival_ns = 0
+        self._stamp: tuple[int, int] | None = None
+        self._value: Value | None = None
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest value [ns]."""
+        seconds, nanoseconds = self._stamp or (0, 0)
+        return seconds * 1_000_000_000 + nanoseconds
+
+    def poll(self, now_ns: int) -> Value | None:
+        """The value if it is fresh at `now_ns` [ns, monotonic], else None."""
+        self._topic.poll(now_ns)
+        return self._value if now_ns - self._arrival_ns <= self._timeout_ns else None
+
+    def _use(self, data: bytes, now_ns: int) -> None:
+        message = decoded(self._kind, data)
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        value = self._read(message)
+        if value is not None and stamp != self._stamp:  # a repeated one is no news
+            self._stamp, self._arrival_ns, self._value = stamp, now_ns, value
+
+
+class ArmFeedback(FreshTopic[Array]):
+    """Newest measured joints (n,) [rad]."""
 
     def __init__(
         self, node: Node, topic: str, joint_names: tuple[str, ...], timeout: float
     ) -> None:
         """Subscribe to `topic`; joints older than `timeout` [s] count as unknown."""
-        self._names = joint_names
-        self._timeout_ns = int(timeout * 1e9)
-        self._topic = PolledTopic(node, JointState, topic, self._use)
-        self._arrival_ns = 0
-        self._stamp: tuple[int, int] | None = None
-        self._positions: Array | None = None
-
-    @property
-    def stamp_ns(self) -> int:
-        """Stamp of the newest joints [ns]."""
-        seconds, nanoseconds = self._stamp or (0, 0)
-        return seconds * 1_000_000_000 + nanoseconds
-
-    def poll(self, now_ns: int) -> Array | None:
-        """Joints (n,) [rad] if they are fresh at `now_ns` [ns, monotonic], else None."""
-        self._topic.poll(now_ns)
-        return self._positions if now_ns - self._arrival_ns <= self._timeout_ns else None
-
-    def _use(self, data: bytes, now_ns: int) -> None:
-        message = decoded(JointState, data)
-        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        positions = ordered_positions(message, self._names)
-        if positions is not None and stamp != self._stamp:  # a repeated one is no news
-            self._stamp, self._arrival_ns, self._positions = stamp, now_ns, positions
+        super().__init__(
+            node, JointState, topic, timeout, partial(ordered_positions, names=joint_names)
+        )
 
 
-class ForceFeedback:
-    """Newest force at the tool with its age; `poll` belongs to one thread."""
+class ForceFeedback(FreshTopic[float]):
+    """Newest force at the tool, as a share of the one that is felt most."""
 
     def __init__(self, node: Node, topic: str, timeout: float, full: float) -> None:
         """Subscribe to `topic`; a force older than `timeout` [s] counts as unknown.
@@ -120,24 +147,12 @@ class ForceFeedback:
             full: the force that is felt most [N].
         """
         self._full = full
-        self._timeout_ns = int(timeout * 1e9)
-        self._topic = PolledTopic(node, WrenchStamped, topic, self._use)
-        self._arrival_ns = 0
-        self._stamp: tuple[int, int] | None = None
-        self._share = 0.0
+        super().__init__(node, WrenchStamped, topic, timeout, self._share)
 
-    def poll(self, now_ns: int) -> float | None:
-        """Share of the full force if it is fresh at `now_ns` [ns, monotonic], else None."""
-        self._topic.poll(now_ns)
-        return self._share if now_ns - self._arrival_ns <= self._timeout_ns else None
-
-    def _use(self, data: bytes, now_ns: int) -> None:
-        message = decoded(WrenchStamped, data)
-        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+    def _share(self, message: WrenchStamped) -> float | None:
         force = message.wrench.force
         length = math.hypot(force.x, force.y, force.z)
-        if math.isfinite(length) and stamp != self._stamp:  # a repeated one is no news
-            self._stamp, self._arrival_ns, self._share = stamp, now_ns, length / self._full
+        return length / self._full if math.isfinite(length) else None
 
 
 class OtherFeedback:
