@@ -33,7 +33,7 @@ class _Follower:
     def _take(self, message: String) -> None:
         try:
             self._status = dict(json.loads(message.data))
-        except (*UNREADABLE, TypeError, ValueError):
+        except UNREADABLE:
             return
 
     @property

@@ -31,7 +31,7 @@ def arm_news(message: String) -> ArmNews | None:
         status = json.loads(message.data)
         state, reason = str(status["state"]), str(status.get("reason", ""))
         guard = str(status.get("guard", ""))
-    except (*UNREADABLE, KeyError, AttributeError, TypeError):
+    except UNREADABLE:
         return None
     trouble = f"{state}: {reason}".rstrip(": ") if state in TROUBLE else ""
     return ArmNews(trouble=trouble, guard=guard)
@@ -43,7 +43,7 @@ def operator_news(message: String) -> str | None:
         status = json.loads(message.data)
         clutch, reason = str(status["clutch"]), str(status.get("reason", ""))
         frozen, joycon = bool(status.get("frozen")), bool(status.get("joycon", True))
-    except (*UNREADABLE, KeyError, AttributeError, TypeError):
+    except UNREADABLE:
         return None
     if not joycon:
         return "Joy-Con silent"
@@ -103,5 +103,5 @@ class News:
         try:
             status = json.loads(message.data)
             self.kept, self.discarded = int(status["kept"]), int(status["discarded"])
-        except (*UNREADABLE, KeyError, ValueError, TypeError):
+        except UNREADABLE:
             return
