@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,6 +15,7 @@ import psutil
 import yaml
 from numpy.typing import NDArray
 
+from ate_core.child import child_command, child_environment
 from ate_core.contract import load_cell, packaged_cell
 from ate_core.errors import DeviceError
 from ate_core.shared_state import SharedBlock, arm_target_dtype, world_dtype
@@ -86,13 +85,10 @@ class LaunchedCell:
         self.folder = folder
         self.cell = load_cell(cell_file, "sim")
         self._log = folder / "launch.log"
-        setpriv = shutil.which("setpriv")  # the launch must not outlive a program that is killed
+        words = ["launch", *words, f"cell:={cell_file}", "hardware:=sim"]
         self.process = subprocess.Popen(
-            [
-                *([setpriv, "--pdeathsig", "INT", "--"] if setpriv else []),
-                *(sys.executable, "-m", "ate_bringup.cli", "launch", *words),
-                *(f"cell:={cell_file}", "hardware:=sim"),
-            ],
+            child_command("ate_bringup.cli", words),
+            env={**os.environ, **child_environment()},
             stderr=self._log.open("wb"),
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
