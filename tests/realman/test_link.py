@@ -120,6 +120,17 @@ def test_ended_or_frozen_link_is_replaced_within_two_seconds(
     assert sum(n.startswith("links lost") for n in client.health()) == 1
 
 
+def test_trouble_that_is_over_is_not_told_of_the_next_end(
+    client: ArmClient, controller: RunningController
+) -> None:
+    controller.control.fault("restart", seconds=0.5)
+    assert wait_for(lambda: "127." in client.link_error), client.link_error
+    assert wait_for(lambda: not client.link_error)
+    link_of(os.getpid()).kill()
+    assert wait_for(lambda: bool(client.link_error))
+    assert "link process" in client.link_error
+
+
 def test_link_that_stood_still_stops_the_arm_instead_of_catching_up(
     client: ArmClient, controller: RunningController
 ) -> None:

@@ -295,7 +295,7 @@ class ArmClient:
             self._session = (self._session[0] + 1, self._process.first_epoch)
             self._links, self._foreign_stops = self._links + 1, 0
             self._linked = True
-            self.link_error = ""
+            self._problem = self.link_error = ""
             self._patience.well(f"connected to {self._name}")
             self._patience.end()
         elif isinstance(report, Problem):
