@@ -53,6 +53,12 @@ ENDED = 10.0
 AGAIN = 60.0
 """Longest wait until an arm moves again: people give up an episode and begin the next [s]."""
 
+BUSY = 0.03
+"""A controller whose set point was so far ahead of the limit was kept waiting by the machine [s]:
+it catches up as fast as its joints can, and brakes from there for longer than an arm may need."""
+TRIES = 3
+"""So often a case is tried that was late on a busy machine."""
+
 LEFT, BOTH, NONE = ("left",), ("left", "right"), ()
 
 
@@ -85,7 +91,8 @@ PROCESSES = {
         words=("ate_teleop.nodes.operator_node", "__ns:=/left"),
         arms=LEFT,
         waits=True,
-        stalled="left.arm_driver.*(no fresh command of teleop|the home button was released)",
+        stalled="left.arm_driver.*"
+        "(no fresh command of teleop|teleop lets it hold|the home button was released)",
     ),
     "arm driver": Expected(
         words=_LEFT_DRIVER,
@@ -112,9 +119,8 @@ PROCESSES = {
         killed=_ENDS,
         stalled="waiting for headset",
     ),
-    "world": Expected(
+    "world": Expected(  # the arms are in it: where it stands, so do they
         words=("ate_sim.realtime.world",),
-        arms=BOTH,
         ends=True,
         killed=_ENDS,
         stalled="measured joints older than 100 ms",
@@ -224,6 +230,8 @@ class Result:
     """Lines of the log that say something of it."""
     wrong: tuple[str, ...] = ()
     """What was not as expected."""
+    tries: int = 1
+    """How often it was tried: a rest that was late on a busy machine is no result."""
 
 
 def main(config: MatrixConfig) -> int:
@@ -254,6 +262,7 @@ def line(result: Result) -> str:
     rest = ", ".join(f"{side} {1e3 * time:.0f}" for side, time in result.rest.items())
     how = "SIGKILL" if result.stall == KILL else f"{1e3 * result.stall:.0f} ms"
     verdict = "; ".join(result.wrong) or "yes"
+    verdict += f" (try {result.tries})" if result.tries > 1 else ""
     ahead = f"{1e3 * result.lead:4.0f} {1e3 * result.world_lead:5.0f}"
     return (
         f"{result.process:24} {how:9} {rest:22} {ahead} "
@@ -282,7 +291,14 @@ class Matrix:
         self._close()
 
     def run(self, case: Case) -> Result:
-        """Run a case, also one that was run before."""
+        """Run a case, also one that was run before; again where the machine was late."""
+        for tries in range(1, TRIES + 1):
+            result = self._try(case)
+            if not (result.lead > BUSY and any("rests late" in wrong for wrong in result.wrong)):
+                break
+        return replace(result, tries=tries)
+
+    def _try(self, case: Case) -> Result:
         try:
             result = self._launch_for(case).run(case, self._bound)
         except AssertionError as error:
@@ -335,8 +351,12 @@ class _Launch:
         """Stop the processes of a case in motion, and look at what follows."""
         with WorldTrace(self.cell) as trace:
             watched = case.arms or LEFT
+
+            def moves() -> bool:
+                return any(self._is_led(side) and trace.is_moving(side) for side in watched)
+
             victims = [self._victim(PROCESSES[name]) for name in case.names]
-            self.cell.wait_for(lambda: any(map(trace.is_moving, watched)), "motion", AGAIN)
+            self.cell.wait_for(moves, "motion", AGAIN)
             said = len(self.cell.log())
             begin = time.monotonic()
             self._stop(victims, case.stall, begin)
@@ -346,7 +366,7 @@ class _Launch:
             if case.waits:
                 early = [side for side, after in result.goes_on.items() if after < REACTION]
                 wrong += [f"{side} goes on by itself" for side in early]
-            wrong += self._recovery(case, lambda: any(map(trace.is_moving, watched)))
+            wrong += self._recovery(case, moves)
             again = time.monotonic() - begin if self.is_alive else math.nan
         told = self.cell.log()[said:]
         for name in case.names:
@@ -354,6 +374,13 @@ class _Launch:
                 wrong.append(f"nothing is told of {name}")
         wrong += _jumps(result)
         return replace(result, again=again, told=tuple(told.splitlines()), wrong=tuple(wrong))
+
+    def _is_led(self, side: str) -> bool:
+        """Whether an arm follows commands: not homing, which needs none of a policy."""
+        states = re.findall(
+            rf"\[{side}\.arm_driver\]: (tracking|homing|holding|connected)\b", self.cell.log()
+        )
+        return states[-1:] == ["tracking"]
 
     def _victim(self, expected: Expected) -> psutil.Process:
         if not expected.is_child:
