@@ -68,6 +68,18 @@ def test_a_recentred_headset_begins_a_new_session_with_the_first_pose() -> None:
     assert not missed
 
 
+@pytest.mark.parametrize("kind", ["shifted", "turned", "moved"])
+def test_a_frame_that_moves_around_somebody_at_rest_begins_a_new_session(kind: str) -> None:
+    missed = []
+    for seed in range(SEEDS):
+        person, tracker = Person(seed, hurry=0.0), HandTracker()
+        before = feed(tracker, person, 0, 10)
+        after = feed(tracker, person, 10, 11, recentring(person.random, kind))
+        if after[0] == before[-1]:
+            missed.append(seed)
+    assert not missed
+
+
 def test_a_wrist_that_is_seen_again_in_a_moved_frame_begins_a_new_session() -> None:
     missed = []
     for seed in range(SEEDS // 4):

@@ -20,6 +20,8 @@ _REMEMBERED = 4
 """Jolts kept of each of the two; head and wrist may change in different messages."""
 _LONGEST_GAP = 10.0
 """Poses left out in a row that a forecast still spans; a longer silence ends the session."""
+_STILL = 3
+"""Messages with one and the same pose after which a body rests; fewer are repeated messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +79,21 @@ class _Forecast:
         self._pose: Array | None = None
         self._time = self._elapsed = 0.0
         self._step: Array | None = None  # (6,) metres, then a rotation vector
+        self._repeats = 0
 
     def update(self, pose: Array, now: float) -> _Jolt | None:
         """Take a pose (4, 4) seen at `now` [s]; None for a repeated one and for the first two."""
         last = self._pose
-        if last is None or np.array_equal(pose, last):
-            if last is None:
-                self._pose, self._time = pose, now
+        if last is None:
+            self._pose, self._time = pose, now
             return None
+        if np.array_equal(pose, last):
+            self._repeats += 1
+            if self._repeats >= _STILL:
+                self._step = np.zeros(6)
+                self._time, self._elapsed = now, self._config.period
+            return None
+        self._repeats = 0
         elapsed, before_that = now - self._time, self._elapsed
         step = np.concatenate(
             [pose[:3, 3] - last[:3, 3], rotation_log(pose[:3, :3] @ last[:3, :3].T)]
