@@ -40,10 +40,10 @@ CAUTION = 0.9
 """Share taken of the step that looks allowed: distances are curved."""
 LEAST = 0.01
 """Share of the wanted step below which the arm brakes."""
-TRACKING = 0.02
+TRACKING = 0.03
 """Distance kept for each metre per second of the tool [s]: joints lag behind their set points,
 each by its own time, so a fast tool runs beside its path."""
-PARTING = 0.1
+PARTING = 0.5
 """Share of the tool's motion that must widen the nearest gap to count as moving away."""
 CREEP = 0.03
 """Tool speed that is always near enough to the path [m/s]."""
