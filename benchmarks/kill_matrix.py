@@ -3,6 +3,7 @@
     python -m benchmarks.kill_matrix                            # all: about six minutes
     python -m benchmarks.kill_matrix --only operator scene      # some
     python -m benchmarks.kill_matrix --stalls 0.03 0.1 0.5 2.0  # how long a process stands still
+    python -m benchmarks.kill_matrix --stalls 12                # hangs: the monitor replaces it
 
 Per case: how long the arms took to rest; from the event on, by how much set points and true joints
 were ahead of the speed limit, and the fastest joint speed and acceleration of the world; and when
@@ -44,6 +45,8 @@ KILL = 0.0
 """Length of a stall that stands for SIGKILL [s]."""
 STALL = 1.2
 """Usual length of a stall [s]."""
+HANG = 4.0
+"""A process that stands still for longer is killed by the monitor and started again [s]."""
 REACTION = 0.15
 """No person has pressed anything anew so soon after a process goes on [s]."""
 AFTERWARDS = 3.0
@@ -189,8 +192,8 @@ class Case:
 
     @property
     def waits(self) -> bool:
-        """Whether somebody must act anew after it."""
-        return self.stall != KILL and any(PROCESSES[name].waits for name in self.names)
+        """Whether somebody must act anew after it; whoever hangs is replaced before."""
+        return KILL < self.stall < HANG and any(PROCESSES[name].waits for name in self.names)
 
     @property
     def is_long(self) -> bool:
@@ -201,7 +204,10 @@ class Case:
         """What is told of a process; empty: nothing, or it went with who would tell it."""
         if len(self.names) > 1 or not self.is_long:
             return ""
-        return PROCESSES[name].killed if self.stall == KILL else PROCESSES[name].stalled
+        expected = PROCESSES[name]
+        if self.stall < HANG:
+            return expected.killed if self.stall == KILL else expected.stalled
+        return f"{expected.stalled}|hangs|went silent" if expected.stalled else ""
 
 
 @dataclass(frozen=True, kw_only=True)
