@@ -6,8 +6,9 @@
 The operator's node runs as a process against the emulated headset (gRPC) and Joy-Con (HID) and an
 ideal arm. A person holds the clutch and moves; then one thing happens: the world's origin moves by
 1 to 200 mm or 1 to 180 degrees, the hands are swapped, the headset restarts or falls silent, the
-process is stalled, the Joy-Con is lost. Each command is held against the person's own way since the
-clutch took hold, as it was at any time in the last `LATEST`: what is left is motion of its own.
+process is stalled, the Joy-Con is lost. Each command is held against the person's own way since
+the clutch took hold, as it was at any time in the last `LATEST`: what is left is motion of its
+own.
 """
 
 import contextlib
@@ -151,7 +152,7 @@ class Person:
     def head(self, moment: float) -> Array:
         """Head to headset (4, 4) at a monotonic time [s]; every other person's rests."""
         lean = self._lean * (moment - self.begin)
-        return transform(rotation_exp(lean), lean + [0.0, 0.0, 1.5])
+        return transform(rotation_exp(lean), lean + np.array([0.0, 0.0, 1.5]))
 
     def hand(self, moment: float) -> Array:
         """Wrist to headset (4, 4) at a monotonic time [s]."""

@@ -299,10 +299,10 @@ class Matrix:
     def run(self, case: Case) -> Result:
         """Run a case, also one that was run before; again where the machine was late."""
         for tries in range(1, TRIES + 1):
-            result = self._try(case)
+            result = replace(self._try(case), tries=tries)
             if not (result.lead > BUSY and any("rests late" in wrong for wrong in result.wrong)):
                 break
-        return replace(result, tries=tries)
+        return result
 
     def _try(self, case: Case) -> Result:
         try:

@@ -1,8 +1,8 @@
-"""Let scripted operators do every task of the simulated cell through the whole live path, and count.
+"""Let scripted operators do every task of the simulated cell through the whole live path.
 
-    python -m benchmarks.teleop_tasks                                     # 100 episodes of each task
+    python -m benchmarks.teleop_tasks                                 # 100 episodes of each task
     python -m benchmarks.teleop_tasks --tasks cook_bun --episodes 20
-    python -m benchmarks.teleop_tasks --json tasks.jsonl                  # goes on where it stopped
+    python -m benchmarks.teleop_tasks --json tasks.jsonl              # goes on where it stopped
 
 Each episode goes from the emulated headsets and Joy-Cons through operator nodes, arm drivers and
 their clients to the world, and is recorded. It counts where the task succeeded and the episode was
