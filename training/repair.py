@@ -22,14 +22,8 @@ from rosbags.rosbag2.metadata import parse_qos
 from ate_core.episode_outcome import OUTCOME_FILE, PENDING, read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
-from training.data.bag_reader import (
-    DAMAGE,
-    TYPESTORE,
-    RawMessage,
-    bag_file,
-    decode,
-    read_messages,
-)
+from training.data.bag_reader import TYPESTORE, RawMessage, bag_file, decode, read_messages
+from training.data.mcap_chunks import DAMAGE
 
 TRUNCATED = ".truncated"
 """Suffix of the folder that holds the bag as it was found."""

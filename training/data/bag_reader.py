@@ -1,18 +1,21 @@
-"""Reads a recorded episode's bag without ROS."""
+"""Reads a recorded episode's bag without ROS.
+
+Numbers are read into memory, images stay in the file: a reader of the images of an hour needs no
+more memory than one of a minute.
+"""
 
 from __future__ import annotations
 
 import json
-import struct
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from mcap.exceptions import McapError
 from mcap.reader import make_reader
+from numpy.typing import NDArray
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
@@ -26,20 +29,19 @@ from ate_core.streams import (
     TEXT_TYPE,
     StreamSpec,
     cell_streams,
-    header_stamp_ns,
     read_value,
 )
+from training.data.bag_images import BagImages, ImagePlaces
+from training.data.mcap_chunks import DAMAGE, Block, McapChunks, Placed, is_complete
+from training.data.message_columns import MessageColumns, read_stamps
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
-MAGIC = b"\x89MCAP0\r\n"
-DAMAGE = (
-    McapError, ValueError, KeyError, IndexError, MemoryError, OverflowError, struct.error,
-)  # fmt: skip
-"""What the MCAP reader raises on rotten bytes: lengths and numbers are then anything."""
 SCENE_SETTLE_NS = 500_000_000
 """Time after the start in which the announcement of the scene may still come [ns]."""
 FORMAT = 1
 """Version of /episode/info that this reader understands."""
+PENDING = 2048
+"""Messages of one stream that are read together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,12 @@ class BagEpisode:
     """Last message: how it ended, what was lost; overridden by what was decided afterwards."""
     series: dict[str, Series]
     """Streams by name, ordered by header stamp."""
-    images: dict[str, list[bytes]] = field(default_factory=dict)
-    """JPEG bytes by camera key, in the order of the camera's series."""
+    received_ns: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Receive times at the recorder by stream, in the order of its series [ns]."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Messages in the bag, by topic."""
+    images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    """JPEG bytes by camera key, in the order of the camera's series; read when asked for."""
     scene: dict[str, Any] = field(default_factory=dict)
     """Scene at the start of the episode: task, object names, epoch; empty without one."""
 
@@ -84,14 +90,6 @@ def bag_file(folder: Path) -> Path:
     return file
 
 
-def is_complete(file: Path) -> bool:
-    """Whether the file ends as an MCAP file must; a recording that was cut off does not."""
-    with file.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - len(MAGIC)))
-        return size > 2 * len(MAGIC) and stream.read() == MAGIC
-
-
 def read_messages(file: Path) -> Iterator[RawMessage]:
     """Yield a bag's messages by receive time.
 
@@ -99,11 +97,7 @@ def read_messages(file: Path) -> Iterator[RawMessage]:
         EpisodeError: the bag is truncated or damaged.
     """
     folder = file.parent
-    if not is_complete(file):
-        raise EpisodeError(
-            f"truncated: no footer after {file.stat().st_size} bytes; "
-            f"run 'ate repair --bag {folder}'"
-        )
+    _require_complete(file)
     with file.open("rb") as stream:
         try:
             for schema, channel, message in make_reader(
@@ -128,64 +122,120 @@ def read_episode_bag(folder: Path) -> BagEpisode:
         EpisodeError: truncated, damaged, without info or outcome, a wrong type, a scene that
             changed.
     """
-    messages = read_messages(bag_file(folder))
-    first = next(messages, None)
-    if first is None or first.topic != INFO_TOPIC:
-        raise EpisodeError(f"the first message is not {INFO_TOPIC}; record it with ate_recorder")
-    info = _read_text(first)
-    if info.get("format") != FORMAT:
-        raise EpisodeError(
-            f"bag format {info.get('format')!r}, this version reads {FORMAT}; "
-            "convert it with the version that recorded it"
-        )
-    cell = parse_cell_text(info["contract"], f"contract of {folder.name}")
-    collector = _Collector(cell, int(info["start_ns"]))
-    for message in messages:
-        collector.add(message)
+    file = bag_file(folder)
+    _require_complete(file)
+    with file.open("rb") as stream:
+        try:
+            collector = _collect(stream, folder)
+        except DAMAGE as error:
+            raise EpisodeError(
+                f"damaged: {error or type(error).__name__}; run 'ate repair --bag {folder}'"
+            ) from None
     if collector.outcome is None:
         raise EpisodeError(
             f"no {OUTCOME_TOPIC}: it was never closed; run 'ate repair --bag {folder}'"
         )
     return BagEpisode(
-        cell=cell,
-        info=info,
+        cell=collector.cell,
+        info=collector.info,
         outcome=collector.outcome | read_outcome(folder),
         series=collector.series(),
-        images=collector.images(),
+        received_ns=collector.received_ns(),
+        counts=dict(collector.counts),
+        images=collector.images(file),
         scene=collector.scene,
+    )
+
+
+def _require_complete(file: Path) -> None:
+    if not is_complete(file):
+        raise EpisodeError(
+            f"truncated: no footer after {file.stat().st_size} bytes; "
+            f"run 'ate repair --bag {file.parent}'"
+        )
+
+
+def _collect(stream: IO[bytes], folder: Path) -> _Collector:
+    """Read a bag's messages, once and in the order written."""
+    chunks = McapChunks(stream)
+    collector: _Collector | None = None
+    for block in chunks:
+        for placed in block.messages:
+            if collector is None:
+                collector = _Collector(_read_info(chunks, block, placed), chunks, folder)
+            collector.add(block, placed)
+    if collector is None:
+        raise EpisodeError(f"no message at all, not even {INFO_TOPIC}; delete it")
+    return collector
+
+
+def _read_info(chunks: McapChunks, block: Block, placed: Placed) -> dict[str, Any]:
+    message = _raw(chunks, block, placed)
+    if message.topic != INFO_TOPIC:
+        raise EpisodeError(
+            f"the first message is on {message.topic}, not on {INFO_TOPIC}: ate_recorder did not "
+            "write this bag; record it with ate_recorder"
+        )
+    info = _read_text(message)
+    if info.get("format") != FORMAT:
+        raise EpisodeError(
+            f"bag format {info.get('format')!r}, this version reads {FORMAT}; "
+            "convert it with the version that recorded it"
+        )
+    return info
+
+
+def _raw(chunks: McapChunks, block: Block, placed: Placed) -> RawMessage:
+    return RawMessage(
+        topic=chunks.channels[placed.channel].topic,
+        msgtype=chunks.msgtype(placed.channel),
+        receive_ns=placed.log_ns,
+        data=block.data[placed.start : placed.end],
     )
 
 
 class _Collector:
     """Sorts a bag's messages into streams."""
 
-    def __init__(self, cell: Cell, start_ns: int) -> None:
+    def __init__(self, info: dict[str, Any], chunks: McapChunks, folder: Path) -> None:
+        self.info = info
+        self.cell = parse_cell_text(info["contract"], f"contract of {folder.name}")
         self.outcome: dict[str, Any] | None = None
         self.scene: dict[str, Any] = {}
-        self._start_ns = start_ns
-        self._specs = {spec.topic: spec for spec in cell_streams(cell)}
-        self._scene_topic = cell.topics.scene_info
-        self._stamps: dict[str, list[int]] = defaultdict(list)
-        self._values: dict[str, list[Any]] = defaultdict(list)
+        self.counts: Counter[str] = Counter()
+        self._start_ns = int(info["start_ns"])
+        self._chunks = chunks
+        self._specs = {spec.topic: spec for spec in cell_streams(self.cell)}
+        self._by_channel: dict[int, _Stream | None] = {}
+        self._streams: dict[str, _Stream] = {}
 
-    def add(self, message: RawMessage) -> None:
+    def add(self, block: Block, placed: Placed) -> None:
+        if placed.channel not in self._by_channel:
+            self._by_channel[placed.channel] = self._open(placed.channel)
+        stream = self._by_channel[placed.channel]
+        self.counts[self._chunks.channels[placed.channel].topic] += 1
+        if stream is not None:
+            stream.add(block, placed)
+            return
+        message = _raw(self._chunks, block, placed)
         if message.topic == OUTCOME_TOPIC:
             self.outcome = _read_text(message)
-            return
-        if message.topic == self._scene_topic:
+        elif message.topic == self.cell.topics.scene_info:
             self._add_scene(message)
-            return
-        spec = self._specs.get(message.topic)
+
+    def _open(self, channel: int) -> _Stream | None:
+        """Return the stream of a channel; None where its messages are texts, or unknown."""
+        spec = self._specs.get(self._chunks.channels[channel].topic)
         if spec is None:
-            return
-        if message.msgtype != spec.msgtype:
+            return None
+        msgtype = self._chunks.msgtype(channel)
+        if msgtype != spec.msgtype:
             raise EpisodeError(
-                f"{spec.topic} has type {message.msgtype}, the contract wants {spec.msgtype}"
+                f"{spec.topic} has type {msgtype}, the contract wants {spec.msgtype}"
             )
-        if spec.kind != "other":
-            decoded = decode(message)
-            self._stamps[spec.name].append(header_stamp_ns(decoded))
-            self._values[spec.name].append(_value(spec, decoded))
+        if not spec.stamped:
+            return None
+        return self._streams.setdefault(spec.name, _Stream(spec))
 
     def _add_scene(self, message: RawMessage) -> None:
         scene = _read_text(message)
@@ -198,24 +248,96 @@ class _Collector:
         self.scene = scene
 
     def series(self) -> dict[str, Series]:
-        collected = {}
-        for name, stamps in self._stamps.items():
-            values = self._values[name]
-            if isinstance(values[0], bytes):
-                collected[name] = make_series(stamps)
-                continue
-            shapes = {np.shape(value) for value in values}
-            if len(shapes) > 1:
-                raise EpisodeError(f"{name} changes its shape in mid-episode: {sorted(shapes)}")
-            collected[name] = make_series(stamps, values)
-        return collected
+        return {name: stream.series() for name, stream in self._streams.items()}
 
-    def images(self) -> dict[str, list[bytes]]:
+    def received_ns(self) -> dict[str, NDArray[np.int64]]:
+        return {name: stream.received_ns() for name, stream in self._streams.items()}
+
+    def images(self, file: Path) -> dict[str, BagImages]:
         return {
-            name: [values[i] for i in order_by_stamp(self._stamps[name])]
-            for name, values in self._values.items()
-            if isinstance(values[0], bytes)
+            name: BagImages(file, stream.places())
+            for name, stream in self._streams.items()
+            if stream.spec.kind == "image"
         }
+
+
+class _Stream:
+    """One stamped stream while it is read: its stamps, its numbers, where its images lie."""
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self.spec = spec
+        self._columns = MessageColumns(TYPESTORE, spec.msgtype, self._read)
+        self._pending: list[bytes] = []
+        self._received: list[int] = []
+        self._stamps: list[NDArray[np.int64]] = []
+        self._values: list[NDArray[np.float64]] = []
+        self._places: list[tuple[int, int, int, bool]] = []
+
+    def add(self, block: Block, placed: Placed) -> None:
+        start, end = placed.start, placed.end
+        self._received.append(placed.log_ns)
+        if self.spec.kind == "image":
+            self._places.append((block.origin, start, end, block.is_compressed))
+        is_read = self.spec.kind not in ("image", "other")
+        self._pending.append(block.data[start : end if is_read else min(end, start + 12)])
+        if len(self._pending) >= PENDING:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        if min(map(len, self._pending)) < 12:
+            raise self._broken("it is shorter than a header")
+        self._stamps.append(read_stamps(self._pending))
+        if self.spec.kind not in ("image", "other"):
+            self._values += self._columns.read(self._pending)
+            shapes = {values.shape[1:] for values in self._values}
+            if len(shapes) > 1:
+                raise EpisodeError(
+                    f"{self.spec.name} changes its shape in mid-episode: {sorted(shapes)}"
+                )
+        self._pending = []
+
+    def _order(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Order by stamp and, within one, by receive time; and the stamps in that order."""
+        self._flush()
+        arrival = order_by_stamp(self._received)
+        stamps = np.concatenate(self._stamps)[arrival]
+        order = order_by_stamp(stamps)
+        return arrival[order], stamps[order]
+
+    def series(self) -> Series:
+        order, stamps = self._order()
+        values = np.concatenate(self._values)[order] if self._values else None
+        return make_series(stamps, values)
+
+    def received_ns(self) -> NDArray[np.int64]:
+        return np.array(self._received, dtype=np.int64)[self._order()[0]]
+
+    def places(self) -> ImagePlaces:
+        order, _ = self._order()
+        places = np.array(self._places, dtype=np.int64)[order]
+        return ImagePlaces(
+            origin=places[:, 0],
+            start=places[:, 1],
+            end=places[:, 2],
+            is_compressed=places[:, 3].astype(bool),
+        )
+
+    def _read(self, data: bytes) -> NDArray[np.float64]:
+        message = RawMessage(
+            topic=self.spec.topic, msgtype=self.spec.msgtype, receive_ns=0, data=data
+        )
+        try:
+            return np.asarray(read_value(self.spec, decode(message)), dtype=np.float64)
+        except LayoutError as error:
+            raise EpisodeError(str(error)) from None
+
+    def _broken(self, reason: str) -> EpisodeError:
+        return EpisodeError(
+            f"a message on {self.spec.topic} does not decode as {self.spec.msgtype} ({reason}): "
+            "the bag is damaged; run 'ate repair --bag' with its folder"
+        )
 
 
 def decode(message: RawMessage) -> Any:
@@ -231,13 +353,6 @@ def decode(message: RawMessage) -> Any:
             f"a message on {message.topic} does not decode as {message.msgtype} "
             f"({type(error).__name__}): the bag is damaged; run 'ate repair --bag' with its folder"
         ) from None
-
-
-def _value(spec: StreamSpec, decoded: Any) -> Any:
-    try:
-        return read_value(spec, decoded)
-    except LayoutError as error:
-        raise EpisodeError(str(error)) from None
 
 
 def _read_text(message: RawMessage) -> dict[str, Any]:
