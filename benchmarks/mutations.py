@@ -421,12 +421,13 @@ MUTATIONS = (
         tests=("tests/camera/test_camera_stream.py::test_silent_camera_is_opened_again",),
     ),
     Mutation(
-        name="an episode is written beside its name",
-        file="training/data/episode_file.py",
-        old='    temporary = path.with_name(f".{path.name}.tmp")',
+        name="a file that is replaced is written beside its name",
+        file="ate_core/ate_core/files.py",
+        old="    temporary = path.with_name(_prefix(path) + own + _SUFFIX)",
         new="    temporary = path",
         tests=(
-            "tests/convert/test_damage.py::test_an_interrupted_conversion_leaves_no_half_file",
+            "tests/core/test_files.py::"
+            "test_an_interrupted_writer_leaves_the_old_file_and_no_litter",
         ),
     ),
     Mutation(

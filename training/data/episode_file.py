@@ -7,7 +7,6 @@ docs/episode_format.md describes every entry of ``DATASETS`` and ``ATTRIBUTES``.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import EpisodeError
+from ate_core.files import replacing
 from ate_core.layout import Layout
 
 FORMAT = 1
@@ -147,8 +147,10 @@ class Episode:
 def write_episode(path: Path, episode: Episode) -> None:
     """Write an episode so that the file is either whole or absent; equal episodes, equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+    with (
+        replacing(path) as temporary,
+        h5py.File(temporary, "w", libver=("v110", "v110")) as file,
+    ):
         _write_array(file, "/observations/qpos", episode.state)
         _write_array(file, "/observations/qvel", episode.velocity)
         _write_array(file, "/observations/wrench", episode.wrench)
@@ -161,14 +163,6 @@ def write_episode(path: Path, episode: Episode) -> None:
         attributes = _attributes(episode)
         for name in ATTRIBUTES:
             file.attrs[name] = attributes[name]
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_episode(path: Path, layout: Layout | None = None) -> Episode:

@@ -33,6 +33,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ate_core.errors import TrainingError, UsageError
+from ate_core.files import replace_text
 from ate_policy.checkpoint import (
     LATEST,
     Checkpoint,
@@ -166,9 +167,7 @@ class RunFolder:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")
-        whole = self._log.with_suffix(".tmp")
-        whole.write_text("".join(kept))
-        whole.replace(self._log)
+        replace_text(self._log, "".join(kept))
 
 
 def describe_environment() -> dict[str, object]:

@@ -11,7 +11,6 @@ rollouts/<task>/<arm>/seed_0/step_000500.json
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +21,7 @@ import simplejpeg
 from ate_core.contract import Cell, load_cell
 from ate_core.devices import POSE_SIZE
 from ate_core.errors import TrainingError, UsageError
+from ate_core.files import replace_text
 from ate_policy.checkpoint import LATEST
 from ate_policy.policy import load_policy
 from ate_sim.embodiments import FastEpisode, bodies_of, collect_fast
@@ -224,11 +224,9 @@ def roll_out_checkpoints(config: StudyConfig, task: str, arm: Arm, seed: int, ru
         starts = range(ROLLOUT_STARTS + seed * SEED_STRIDE + len(trials), _end(seed, count))
         trials += [*_roll_out(config, task, run / f"step_{step:06d}", starts)]
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(
-            json.dumps([dataclasses.asdict(trial) for trial in trials], indent=0) + "\n"
+        replace_text(
+            file, json.dumps([dataclasses.asdict(trial) for trial in trials], indent=0) + "\n"
         )
-        os.replace(temporary, file)
 
 
 def _end(seed: int, count: int) -> int:

@@ -7,11 +7,11 @@ a closed bag: it lies beside it, is replaced as a whole, and overrides the messa
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ate_core.errors import EpisodeError
+from ate_core.files import replace_text
 from ate_core.json_text import UNREADABLE
 
 OUTCOME_FILE = "outcome.json"
@@ -72,9 +72,4 @@ def write_outcome(folder: Path, outcome: str, reason: str, decided_ns: int) -> N
         decided_ns: When [ns].
     """
     fields = {"outcome": outcome, "reason": reason, "decided_ns": decided_ns}
-    temporary = folder / f".{OUTCOME_FILE}.{os.getpid()}"
-    with temporary.open("w") as stream:
-        stream.write(json.dumps(fields, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder / OUTCOME_FILE)
+    replace_text(folder / OUTCOME_FILE, json.dumps(fields, sort_keys=True) + "\n")

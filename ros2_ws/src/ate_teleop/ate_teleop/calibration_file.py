@@ -13,6 +13,7 @@ import yaml
 from ate_core.contract import Cell
 from ate_core.entry_checks import Quaternion, Range
 from ate_core.errors import ContractError
+from ate_core.files import replace_text
 from ate_core.geometry import matrix_to_quaternion, quaternion_to_matrix, rotation_log
 from ate_core.hand_mapping import operator_mapping
 from ate_core.strict import build_checked, require, shown
@@ -98,9 +99,7 @@ def save_calibration(
         "# Written by a calibration of this operator; delete it to go back to the cell's values.\n"
     )
     document = {**asdict(values), "hand_rotation": list(values.hand_rotation)}
-    new = path.with_suffix(".new")
-    new.write_text(text + yaml.safe_dump(document, sort_keys=False))
-    new.replace(path)
+    replace_text(path, text + yaml.safe_dump(document, sort_keys=False))
 
 
 def load_calibration(

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.errors import UsageError
+from ate_core.files import replace_text
 from ate_core.loop import FixedRateLoop, LoopStats
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.listening import listen
@@ -234,9 +234,7 @@ class PolicyNode(Node):
         summary = {"loop": vars(loop), "runtime": vars(stats)}
         path = Path(self._summary)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(summary, indent=2))
-        temporary.replace(path)
+        replace_text(path, json.dumps(summary, indent=2))
 
 
 def main(args: list[str] | None = None) -> int:
