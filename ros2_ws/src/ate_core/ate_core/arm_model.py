@@ -74,6 +74,9 @@ class Capsule:
             require(len(point) == 3, f"capsule: {name} is {list(point)}; need x, y, z")
 
 
+Wrench = Annotated[float, Range(0.1, 10000.0)]
+"""Largest force [N] or moment [N m] of a sensor."""
+
 BASE = "base"
 """Name of the link that stands still, among the joints that name the others."""
 
@@ -102,6 +105,8 @@ class ArmModel:
     """Joint -> bounds of commands, where the limits do not suffice."""
     payload: float | None
     """Largest mass at the flange, tool included; None: not known [kg]."""
+    wrench_range: tuple[float, float] | None
+    """Largest force [N] and moment [N m] that its sensor measures; None: not known."""
     capsules: Mapping[str, tuple[Capsule, ...]]
     """Joint, or ``base`` -> what the link behind it fills, in its frame; empty: not described."""
     simulation: Servos | None
@@ -159,6 +164,7 @@ def load_arm_model(name: str = DEFAULT_MODEL) -> ArmModel:
         home=values.home,
         guards=values.guards,
         payload=values.payload,
+        wrench_range=values.wrench_range,
         capsules=values.capsules,
         simulation=values.simulation,
         variants={
@@ -188,6 +194,7 @@ class _ModelFile:
     tip: str = FLANGE
     home: tuple[Angle, ...]
     payload: Annotated[float, Range(0.1, 20.0, "kg")] | None = None
+    wrench_range: tuple[Wrench, Wrench] | None = None
     guards: dict[str, Guard] = field(default_factory=dict)
     capsules: dict[str, tuple[Capsule, ...]] = field(default_factory=dict)
     simulation: Servos | None = None

@@ -1,0 +1,1 @@
+"""Judging recorded episodes: rules, measures, scores and the report."""

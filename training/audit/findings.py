@@ -1,0 +1,76 @@
+"""What a rule finds in an episode, and the rules by name.
+
+A rule is a function of a recorded episode that yields findings; its docstring says the rule in
+words and where its bound comes from. Rules of `REFUSALS` are cheap and run at every conversion:
+an episode with one of their findings is rejected. Rules of `FLAGS` run in ``ate audit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ate_core.registry import Registry
+from training.data.bag_reader import BagEpisode
+
+Severity = Literal["refuse", "flag"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing in an episode that is not as it must be."""
+
+    rule: str
+    """Name of the rule."""
+    severity: Severity
+    """refuse: the episode is not converted; flag: people decide."""
+    stream: str
+    """Stream at fault, for instance ``left_arm_state``; empty where it is the whole episode."""
+    message: str
+    """What is wrong, with value, bound and remedy."""
+    value: float
+    """What was measured, in the unit that the message names."""
+    bound: float
+    """What is allowed."""
+    start_s: float
+    """First moment at which it is so, from the start of the episode [s]."""
+    end_s: float
+    """Last such moment [s]."""
+
+    def __str__(self) -> str:
+        """One line that names the rule."""
+        return f"{self.rule}: {self.message}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+Rule = Callable[[BagEpisode], Iterator[Finding]]
+
+REFUSALS = Registry(
+    what="refusing audit rule",
+    group="ate.audit_refusals",
+    builtin={
+        "not_finite": "training.audit.rules.bounds:not_finite",
+        "joint_limits": "training.audit.rules.bounds:joint_limits",
+        "gripper_range": "training.audit.rules.bounds:gripper_range",
+        "wrench_range": "training.audit.rules.bounds:wrench_range",
+        "unit_quaternion": "training.audit.rules.bounds:unit_quaternion",
+        "no_command": "training.audit.rules.commands:no_command",
+        "frozen_joints": "training.audit.rules.commands:frozen_joints",
+        "swapped_arms": "training.audit.rules.commands:swapped_arms",
+    },
+)
+"""Rules whose findings keep an episode from being converted."""
+
+
+def refusals(episode: BagEpisode) -> list[Finding]:
+    """Return why an episode must not be converted; empty for a sound one."""
+    return run_rules(REFUSALS, episode)
+
+
+def run_rules(rules: Registry, episode: BagEpisode) -> list[Finding]:
+    """Return what the rules of a registry find, in their order."""
+    return [finding for name in rules.names() for finding in rules.load(name)(episode)]

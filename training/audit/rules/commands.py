@@ -1,0 +1,130 @@
+"""Whether commands and measured joints tell of the same motion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.arm_model import LARGEST_ANGLE
+from ate_core.resample import Series, sample
+from training.audit.findings import Finding
+from training.audit.rules.spans import finding, runs, seconds_of
+from training.data.bag_reader import BagEpisode
+
+FROZEN_TIME = 0.4
+"""How long all joints may stay the same to the last bit while their command moves [s]."""
+FROZEN_COMMAND = 0.15
+"""How far the command may move meanwhile; servos lag by less, as the arm driver has it [rad]."""
+LEAST_MOTION = 0.1
+"""Way of a command below which nothing is said of who follows it [rad]."""
+SWAP_SHARE = 0.33
+"""Share of the own arm's error below which the other arm is the one that follows."""
+
+
+def no_command(episode: BagEpisode) -> Iterator[Finding]:
+    """Somebody commands an arm.
+
+    Bound: one command; without any the action is the start posture at every tick.
+    """
+    names = [f"{side}_arm_command" for side in episode.cell.arms]
+    if not any(len(episode.series.get(name, ())) for name in names):
+        text = (
+            f"no message on {' or '.join(names)}: the action would be the start posture at every "
+            "tick; record the topics of the commands, or discard the episode"
+        )
+        yield finding("no_command", "refuse", "", text, value=0.0, bound=1.0, seconds=np.zeros(0))
+
+
+def frozen_joints(episode: BagEpisode) -> Iterator[Finding]:
+    """No arm stands still to the last bit, under fresh stamps, while its command moves.
+
+    Bound: 0.15 rad of command within at least 0.4 s; what the arm driver takes for frozen.
+    """
+    for side in episode.cell.arms:
+        state, command = _pair(episode, side)
+        if state is None or command is None:
+            continue
+        position, target = _positions(episode, side, state), sample(command, state.stamps_ns)
+        seconds = seconds_of(episode, state.stamps_ns)
+        same = np.concatenate([[False], np.all(np.diff(position, axis=0) == 0, axis=1)])
+        for run in runs(same):
+            length = seconds[run.stop - 1] - seconds[run.start]
+            known = target[run][np.isfinite(target[run]).all(axis=1)]
+            way = float(np.ptp(known, axis=0).max()) if len(known) else 0.0
+            if length >= FROZEN_TIME and way > FROZEN_COMMAND:
+                text = (
+                    f"{side} arm shows the same posture to the last bit for {length:.2f} s while "
+                    f"its command moves by {way:.2f} rad (bound {FROZEN_COMMAND} rad): its states "
+                    "were stale under fresh stamps, or it was held"
+                )
+                yield finding(
+                    "frozen_joints",
+                    "refuse",
+                    f"{side}_arm_state",
+                    text,
+                    value=way,
+                    bound=FROZEN_COMMAND,
+                    seconds=seconds[run],
+                )
+
+
+def swapped_arms(episode: BagEpisode) -> Iterator[Finding]:
+    """Each arm follows its own command, not the other arm's.
+
+    Bound: the error to the own command is at most three times that to the other's, where the
+    command moves by 0.1 rad at least. Errors that no arm can have are not judged: of those
+    another rule tells.
+    """
+    sides = tuple(episode.cell.arms)
+    for side, other in zip(sides, sides[::-1], strict=True):
+        own, command = _pair(episode, side)
+        else_ = episode.series.get(f"{other}_arm_state")
+        if side == other or own is None or command is None or else_ is None:
+            continue
+        mine, theirs = _positions(episode, side, own), _positions(episode, other, else_)
+        if mine.shape[1] != theirs.shape[1] or np.ptp(command.values, axis=0).max() < LEAST_MOTION:
+            continue
+        stamps = command.stamps_ns
+        right = _error(own, mine, stamps, command.values)
+        wrong = _error(else_, theirs, stamps, command.values)
+        if LEAST_MOTION < right < LARGEST_ANGLE and wrong < SWAP_SHARE * right:
+            text = (
+                f"the command of the {side} arm is {right:.2f} rad from that arm and "
+                f"{wrong:.2f} rad from the {other} one: their topics are exchanged; check the "
+                "namespaces and cables of the arms"
+            )
+            yield finding(
+                "swapped_arms",
+                "refuse",
+                f"{side}_arm_state",
+                text,
+                value=right,
+                bound=max(LEAST_MOTION, wrong / SWAP_SHARE),
+                seconds=seconds_of(episode, stamps),
+            )
+
+
+def _pair(episode: BagEpisode, side: str) -> tuple[Series | None, Series | None]:
+    """State and command of an arm; None where there is none."""
+    streams = [episode.series.get(f"{side}_arm_{part}") for part in ("state", "command")]
+    state, command = (series if series is not None and len(series) else None for series in streams)
+    return state, command
+
+
+def _positions(episode: BagEpisode, side: str, state: Series) -> NDArray[np.float64]:
+    return state.values[:, : len(episode.cell.arms[side].joint_names)]
+
+
+def _error(
+    state: Series,
+    position: NDArray[np.float64],
+    stamps_ns: NDArray[np.int64],
+    target: NDArray[np.float64],
+) -> float:
+    """Root mean square distance of an arm to a command in all joints [rad]."""
+    measured = sample(Series(stamps_ns=state.stamps_ns, values=position), stamps_ns)
+    difference = np.linalg.norm(measured - target, axis=1)
+    difference = difference[np.isfinite(difference)]
+    return float(np.sqrt(np.mean(difference**2))) if len(difference) else 0.0
