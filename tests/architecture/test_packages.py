@@ -40,6 +40,7 @@ OF_PIP = {
     "google": ("protobuf", "python3-protobuf"),
     "grpc": ("grpcio", "python3-grpcio"),
     "hid": ("hidapi", None),
+    "mcap": ("mcap", None),
     "mujoco": ("mujoco", "python3-mujoco-pip"),
     "numpy": ("numpy", "python3-numpy"),
     "peft": ("peft", None),

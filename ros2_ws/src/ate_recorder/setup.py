@@ -12,7 +12,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
-    install_requires=["numpy", "rosbags", "setuptools", "tyro"],
+    install_requires=["mcap", "numpy", "PyYAML", "rosbags", "setuptools", "tyro"],
     extras_require={"test": ["pytest"]},
     zip_safe=True,
     maintainer="ATE stack maintainers",

@@ -9,25 +9,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from rosbags.interfaces import (
-    Connection,
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.rosbag2.storage_mcap import McapWriter
+import yaml
 from rosbags.typesys import Stores, get_typestore
+
+from ate_recorder.mcap_file import McapFile
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 """Definitions and hashes of the standard messages."""
+DISTRIBUTION = "jazzy"
+"""ROS distribution whose definitions and hashes the bag carries."""
+VERSION = 9
+"""Version of rosbag2's metadata: that of Jazzy."""
 
-_FOREVER = QosTime(sec=2147483647, nsec=4294967295)
+_FOREVER = {"sec": 9223372036, "nsec": 854775807}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +39,20 @@ class BagTopic:
     latched: bool = False
     """Whether its publisher is transient local."""
 
-    def offered_qos(self) -> Qos:
+    def offered_qos(self) -> list[dict[str, Any]]:
         """Return what ``ros2 bag play`` should offer; history is unknown, as in real bags."""
-        return Qos(
-            history=QosHistory.UNKNOWN,
-            depth=0,
-            reliability=QosReliability.RELIABLE if self.reliable else QosReliability.BEST_EFFORT,
-            durability=QosDurability.TRANSIENT_LOCAL if self.latched else QosDurability.VOLATILE,
-            deadline=_FOREVER,
-            lifespan=_FOREVER,
-            liveliness=QosLiveliness.AUTOMATIC,
-            liveliness_lease_duration=_FOREVER,
-            avoid_ros_namespace_conventions=False,
-        )
+        profile = {
+            "history": "unknown",
+            "depth": 0,
+            "reliability": "reliable" if self.reliable else "best_effort",
+            "durability": "transient_local" if self.latched else "volatile",
+            "deadline": dict(_FOREVER),
+            "lifespan": dict(_FOREVER),
+            "liveliness": "automatic",
+            "liveliness_lease_duration": dict(_FOREVER),
+            "avoid_ros_namespace_conventions": False,
+        }
+        return [profile]
 
 
 class BagWriter:
@@ -68,49 +65,123 @@ class BagWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / f"{folder.name}_0.mcap"
-        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
-        storage = cast(McapWriter, self._writer.storage)
-        # The stream stays open across the rename; metadata.yaml takes the name from ``path``.
-        self._storage = storage
-        storage.path.rename(self.file)
-        storage.path = self.file
-        self._connections: dict[str, Connection] = {}
+        folder.mkdir(parents=True)
+        self._mcap = McapFile(self.file, "ate_recorder")
+        self._topics: dict[str, BagTopic] = {}
+        self._channels: dict[str, int] = {}
 
-    def write(self, topic: BagTopic, stamp_ns: int, data: bytes) -> None:
+    @property
+    def chunks(self) -> int:
+        """Chunks that a kill can no longer take; what was written after the last one it can."""
+        return self._mcap.chunks
+
+    def write(
+        self,
+        topic: BagTopic,
+        stamp_ns: int,
+        data: bytes,
+        *,
+        wall_ns: int | None = None,
+        number: int = 0,
+    ) -> None:
         """Append one message.
 
         Args:
             topic: Its topic, described at the first message.
-            stamp_ns: Receive time [ns].
+            stamp_ns: Receive time on the clock that never steps [ns]: the bag's log time.
             data: CDR bytes with their four-byte header.
+            wall_ns: Receive time on the wall clock [ns]: the bag's publish time.
+            number: Its publisher's own count, 0 where there is none.
         """
-        connection = self._connections.get(topic.name)
-        if connection is None:
-            connection = self._writer.add_connection(
-                topic.name,
-                topic.msgtype,
-                typestore=TYPESTORE,
-                offered_qos_profiles=[topic.offered_qos()],
-            )
-            self._connections[topic.name] = connection
-        self._writer.write(connection, stamp_ns, data)
+        channel = self._channels.get(topic.name)
+        if channel is None:
+            channel = self._channels[topic.name] = self._describe(topic)
+        self._mcap.write(channel, stamp_ns, data, stamp_ns if wall_ns is None else wall_ns, number)
 
     def checkpoint(self) -> None:
-        """End the present chunk, so that a kill from here on cannot cost what came before."""
-        if self._storage.chunk.msgs:
-            self._storage.close_chunk()
-        self._storage.bio.flush()
+        """End the present chunk and force it onto the disk: no power cut can take it now."""
+        self._mcap.end_chunk()
+        os.fdatasync(self._mcap.fileno())
 
     def close(self) -> None:
         """Write index, footer and metadata.yaml, and force all of it onto the disk."""
-        self._writer.close()
-        for path in (self.file, self.folder / "metadata.yaml", self.folder, self.folder.parent):
+        self._mcap.end_chunk()
+        metadata = self._metadata()
+        self._mcap.finish({"serialized_metadata": _yaml(metadata)})
+        self._mcap.close()
+        told = self.folder / "metadata.yaml"
+        unfinished = told.with_suffix(".yaml.tmp")
+        unfinished.write_text(_yaml({"rosbag2_bagfile_information": metadata}) + "\n")
+        sync_path(unfinished)
+        unfinished.replace(told)
+        for path in (self.file, self.folder, self.folder.parent):
             sync_path(path)
 
     def abort(self) -> None:
         """Close the file as it is, for instance on a full disk; ``ate repair`` completes it."""
-        self._writer.abort()
+        self._mcap.close()
+
+    def _describe(self, topic: BagTopic) -> int:
+        self._topics[topic.name] = topic
+        text, _ = TYPESTORE.generate_msgdef(topic.msgtype, ros_version=2)
+        metadata = {
+            "offered_qos_profiles": _yaml(topic.offered_qos()),
+            "topic_type_hash": TYPESTORE.hash_rihs01(topic.msgtype),
+        }
+        return self._mcap.add_channel(topic.name, (topic.msgtype, text), metadata)
+
+    def _metadata(self) -> dict[str, Any]:
+        """What ``ros2 bag`` reads before the file itself, in the order of Jazzy."""
+        counts, first_ns = self._mcap.counts, self._mcap.first_ns
+        begin = {"nanoseconds_since_epoch": first_ns}
+        length = {"nanoseconds": self._mcap.last_ns - first_ns}
+        topics = [
+            {
+                "topic_metadata": {
+                    "name": topic.name,
+                    "type": topic.msgtype,
+                    "serialization_format": "cdr",
+                    "offered_qos_profiles": topic.offered_qos(),
+                    "type_description_hash": TYPESTORE.hash_rihs01(topic.msgtype),
+                },
+                "message_count": counts[self._channels[topic.name]],
+            }
+            for topic in self._topics.values()
+        ]
+        file = {
+            "path": self.file.name,
+            "starting_time": dict(begin),
+            "duration": dict(length),
+            "message_count": sum(counts.values()),
+        }
+        return {
+            "version": VERSION,
+            "storage_identifier": "mcap",
+            "duration": length,
+            "starting_time": begin,
+            "message_count": sum(counts.values()),
+            "topics_with_message_count": topics,
+            "compression_format": "",
+            "compression_mode": "",
+            "relative_file_paths": [self.file.name],
+            "files": [file],
+            "custom_data": None,
+            "ros_distro": DISTRIBUTION,
+        }
+
+
+def _yaml(value: Any) -> str:
+    """Text in the order given, each part spelled out."""
+    text: str = yaml.dump(value, Dumper=_Spelled, sort_keys=False, width=4096)
+    return text.strip()
+
+
+class _Spelled(yaml.SafeDumper):
+    """No short names for parts that come twice: C++ readers of rosbag2 need none."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Spell everything out."""
+        return True
 
 
 def sync_path(path: Path) -> None:
