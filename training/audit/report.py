@@ -1,0 +1,216 @@
+"""What the audit says of episodes and of their set, as plain data; the page is drawn from it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from training.audit.findings import Finding
+
+LONGEST_PLOT = 600
+"""Most points of a line that a page draws."""
+Verdict = Literal["pass", "flag", "refuse", "not judged"]
+"""What a rule says of an episode; not judged: the data it needs is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Lines over time, at most ``LONGEST_PLOT`` points each."""
+
+    title: str
+    """What is shown, for instance ``left arm joints``."""
+    unit: str
+    """Unit of the lines, for instance ``rad``."""
+    times: tuple[float, ...]
+    """Time from the start of the episode [s]."""
+    lines: Mapping[str, tuple[float, ...]]
+    """Name -> values, one per time; NaN where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """One small picture of a camera."""
+
+    time_s: float
+    """When it was taken, from the start of the episode [s]."""
+    jpeg: bytes
+    """JPEG of about 160 pixels width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeAudit:
+    """One episode, judged."""
+
+    name: str
+    """Name of its folder or file, without an ending."""
+    seconds: float
+    """Duration [s]."""
+    score: float
+    """100 for an episode without findings, down to 0."""
+    verdicts: Mapping[str, Verdict]
+    """Rule -> what it says."""
+    findings: tuple[Finding, ...]
+    """What the rules found, in the rules' order."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Name with unit -> number, for instance ``idle_fraction``; NaN where it cannot be told."""
+    plots: tuple[Plot, ...] = ()
+    """Joints, forces, grippers and what else is worth a look."""
+    thumbnails: Mapping[str, tuple[Thumbnail, ...]] = field(default_factory=dict)
+    """Camera key -> a few pictures in order of time."""
+    task: str = ""
+    """Short name of the task."""
+    operator: str = ""
+    """Who demonstrated."""
+    outcome: str = ""
+    """How it ended; empty where nothing could be read."""
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the rules that flag or refuse it."""
+        return tuple(rule for rule, said in self.verdicts.items() if said in ("flag", "refuse"))
+
+    def as_dict(self, *, with_pictures: bool = True) -> dict[str, Any]:
+        """Plain values for JSON: NaN as null, pictures as base64.
+
+        Args:
+            with_pictures: Whether plots and thumbnails are kept.
+        """
+        shown = self.plots if with_pictures else ()
+        pictures = self.thumbnails if with_pictures else {}
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "score": self.score,
+            "task": self.task,
+            "operator": self.operator,
+            "outcome": self.outcome,
+            "verdicts": dict(self.verdicts),
+            "findings": [_plain(finding.as_dict()) for finding in self.findings],
+            "measures": _plain(self.measures),
+            "plots": [_plain(vars(plot)) for plot in shown],
+            "thumbnails": {
+                key: [
+                    {"time_s": entry.time_s, "jpeg": base64.b64encode(entry.jpeg).decode()}
+                    for entry in entries
+                ]
+                for key, entries in pictures.items()
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAudit:
+    """A folder of episodes, judged one by one and against each other."""
+
+    folder: str
+    """Folder that was looked at."""
+    episodes: tuple[EpisodeAudit, ...]
+    """In the order of their names."""
+    rules: Mapping[str, str]
+    """Rule -> what it asks for and where its bound comes from, in words."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Episode -> why nothing of it could be read."""
+
+    @property
+    def score(self) -> float:
+        """Mean of the episodes' scores; 0 without any."""
+        scores = [episode.score for episode in self.episodes]
+        return float(np.mean(scores)) if scores else 0.0
+
+    def as_dict(self, *, with_pictures: bool = True) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "folder": self.folder,
+            "score": self.score,
+            "rules": dict(self.rules),
+            "unreadable": dict(self.unreadable),
+            "episodes": [
+                episode.as_dict(with_pictures=with_pictures) for episode in self.episodes
+            ],
+        }
+
+
+def episode_from_dict(values: Mapping[str, Any]) -> EpisodeAudit:
+    """Return the audit whose `EpisodeAudit.as_dict` was stored."""
+    return EpisodeAudit(
+        name=values["name"],
+        seconds=values["seconds"],
+        score=values["score"],
+        task=values["task"],
+        operator=values["operator"],
+        outcome=values["outcome"],
+        verdicts=values["verdicts"],
+        findings=tuple(Finding(**_numbers(finding)) for finding in values["findings"]),
+        measures=_numbers(values["measures"]),
+        plots=tuple(
+            Plot(
+                title=plot["title"],
+                unit=plot["unit"],
+                times=tuple(plot["times"]),
+                lines={name: tuple(map(_number, line)) for name, line in plot["lines"].items()},
+            )
+            for plot in values["plots"]
+        ),
+        thumbnails={
+            key: tuple(
+                Thumbnail(time_s=entry["time_s"], jpeg=base64.b64decode(entry["jpeg"]))
+                for entry in entries
+            )
+            for key, entries in values["thumbnails"].items()
+        },
+    )
+
+
+def set_from_dict(values: Mapping[str, Any]) -> SetAudit:
+    """Return the audit whose `SetAudit.as_dict` was stored."""
+    return SetAudit(
+        folder=values["folder"],
+        rules=values["rules"],
+        unreadable=values["unreadable"],
+        episodes=tuple(episode_from_dict(episode) for episode in values["episodes"]),
+    )
+
+
+def make_plot(title: str, unit: str, times: ArrayLike, lines: Mapping[str, ArrayLike]) -> Plot:
+    """Return lines over time, thinned out to what a page draws.
+
+    Args:
+        title: What is shown.
+        unit: Unit of the lines.
+        times: Time from the start of the episode, shape (N,) [s].
+        lines: Name -> values, shape (N,).
+    """
+    moments = np.asarray(times, dtype=np.float64)
+    kept = np.unique(np.linspace(0, len(moments) - 1, LONGEST_PLOT).astype(int))
+    kept = kept if len(moments) else np.zeros(0, dtype=int)
+    return Plot(
+        title=title,
+        unit=unit,
+        times=tuple(np.round(moments[kept], 4).tolist()),
+        lines={
+            name: tuple(np.round(np.asarray(line, dtype=np.float64)[kept], 5).tolist())
+            for name, line in lines.items()
+        },
+    )
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _number(value) for key, value in values.items()}
