@@ -47,6 +47,9 @@ class CalibrationConfig:
     """Largest correction of the hand's axes: beyond, it is held otherwise, or the other [rad]."""
     patience: float = 30.0
     """Time without a stroke after which the calibration is given up [s]."""
+    afterwards: float = 2.0
+    """The arm follows nobody for so long after a refusal: who has not felt it yet may be pressing
+    for the next stroke [s]."""
     longest: float = 10.0
     """Time that a stroke may take [s]."""
 

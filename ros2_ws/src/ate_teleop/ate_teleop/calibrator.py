@@ -1,5 +1,6 @@
 """The gesture that calibrates an operator, step by step, and how long its result holds."""
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -84,6 +85,7 @@ class Calibrator:
         self._origin: int | None = None  # of the headset's frame in which the heading holds
         self._step = CalibrationStep.IDLE
         self._since = 0.0
+        self._quiet_until = -math.inf
         self._path: _Path | None = None
         self._forward: tuple[Stroke, int] | None = None
         self._refusal, self._holds = "", UNCALIBRATED
@@ -96,6 +98,10 @@ class Calibrator:
     def is_running(self) -> bool:
         """Whether a person is being led through the gesture."""
         return self._step is not CalibrationStep.IDLE
+
+    def holds_arm(self, now: float) -> bool:
+        """Whether a press of the clutch may be meant for a stroke, at a monotonic time [s]."""
+        return self.is_running or now < self._quiet_until
 
     @property
     def mapping(self) -> HandMapping:
@@ -146,6 +152,8 @@ class Calibrator:
             if asked and self.is_running:
                 raise UsageError("ended by its operator")
         except UsageError as error:
+            if self.is_running:
+                self._quiet_until = now + self._config.afterwards
             self._step, self._path, self._refusal = CalibrationStep.IDLE, None, f"refused: {error}"
             self.refusals += 1
             return CalibrationNews(sentence=f"calibration {self._refusal}", good=False)

@@ -345,7 +345,7 @@ class OperatorController:
         stopped = f"emergency stop: {estop}" if estop else ""
         calibrates = self.calibrator.is_running
         news = self._calibrate(pushed, view, stopped, stall or silent, now)
-        calibrates = calibrates or self.calibrator.is_running
+        calibrates = calibrates or self.calibrator.holds_arm(now)
         self._clutch.step(now, pushed, view, self._obstacle(measured_q, now))
         if why := stopped or self._why_blocked(calibrates) or stall:
             self._clutch.block(why)
