@@ -8,6 +8,10 @@ from ate_core.errors import UsageError
 CONTROL = -10
 """Drivers, emulated controllers, teleoperation, policy: lateness stops an arm."""
 
+SWITCH_INTERVAL = 0.0005
+"""How long a thread that computes may keep a loop from going on in the same process [s]; Python's
+own is 5 ms, half a tick of a driver."""
+
 FIFO_SETTING = "ATE_FIFO_PRIORITY"
 """Environment variable: SCHED_FIFO priority of what streams to arms on this machine; 0: off."""
 HIGHEST_FIFO = 20

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ate_core.errors import DeviceError
-from ate_core.priority import CONTROL, set_niceness
+from ate_core.priority import CONTROL, SWITCH_INTERVAL, set_niceness
 from realman_driver import records, sdk
 from realman_driver.connection import Connection, find_connection
 from realman_driver.orders import FAST_STOP, NodeChannel, Orders
@@ -265,7 +265,7 @@ def main() -> NoReturn:
     descriptor, config, epoch = sys.argv[1:]
     set_niceness(CONTROL)  # whatever the node has: this process must not be late
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's: it brings the arm to rest
-    sys.setswitchinterval(0.0005)  # a target must not wait 5 ms for a thread that computes
+    sys.setswitchinterval(SWITCH_INTERVAL)
     channel = socket.socket(fileno=int(descriptor))
     link = Link(LinkConfig(**json.loads(config)), channel, int(epoch))
     try:

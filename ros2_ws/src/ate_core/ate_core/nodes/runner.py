@@ -26,7 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from ate_core.child import STOPS, end_with_parent
 from ate_core.errors import AteError
 from ate_core.nodes.parameters import keep_own_time
-from ate_core.priority import set_niceness
+from ate_core.priority import SWITCH_INTERVAL, set_niceness
 
 END_BY_FORCE = 8.0
 """How long a process that has failed may take to stop its device [s]; less than the ten seconds
@@ -53,6 +53,7 @@ def run_node(
     )
     if niceness is not None:
         set_niceness(niceness)
+        sys.setswitchinterval(SWITCH_INTERVAL)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     failures = _watch_threads(stop)
     try:

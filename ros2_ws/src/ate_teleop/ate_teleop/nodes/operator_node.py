@@ -18,7 +18,7 @@ from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
-from ate_core.priority import CONTROL
+from ate_core.priority import CONTROL, set_fifo
 from ate_core.stage_times import OPERATOR_STAGES, WINDOW, StageTimes, Summary
 from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.ik import ArmIK
@@ -157,6 +157,7 @@ class OperatorNode(Node):
             self.get_logger().info("stop was reset: press the shoulder button to go on")
 
     def _run(self) -> None:
+        set_fifo()
         try:
             for now_ns in self._loop:
                 self._tick(now_ns)
