@@ -179,10 +179,10 @@ def test_states_that_stood_before_the_episode_are_in_it(cell, tmp_path):
 
 def test_what_came_before_the_start_is_left_out(cell, tmp_path):
     recorder = make_recorder(cell, tmp_path)
-    feed(recorder, START)
-    recorder.start(START)
-    recorder.receive("/left/arm/joint_states", stamped(START), START - 1)
-    recorder.discard(START + MS)
+    now = feed(recorder, START)
+    recorder.start(now)
+    recorder.receive("/left/arm/joint_states", stamped(now), now - 1)
+    recorder.discard(now + MS)
     assert len(read_bag(tmp_path / "episode_000000.discarded")) == 2
 
 

@@ -41,7 +41,7 @@ class FakeCell:
         )
         self.clients = {
             name: self.node.create_client(Trigger, f"/episode/{name}")
-            for name in ("start", "stop", "keep", "fail", "discard", "redo")
+            for name in ("start", "stop", "keep", "fail", "discard", "redo", "save_last")
         }
         self.request = Trigger.Request
         self.text = String
@@ -161,6 +161,8 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
         if spec.required:
             assert topics.count(spec.topic) >= 10, spec.topic
     assert (tmp_path / "bags" / "episode_000001.discarded").is_dir()
+    assert "episode_000002 waits to be kept" in fake_cell.call("save_last").message
+    assert len(topics_of(tmp_path / "bags" / "episode_000002")) > 2
 
     recorder.send_signal(signal.SIGINT)
     assert recorder.wait(10.0) == 0

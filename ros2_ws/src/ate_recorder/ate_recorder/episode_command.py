@@ -51,6 +51,14 @@ class Redo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaveLast:
+    """Make an episode of the last seconds (the recorder's ring_s); it waits to be judged."""
+
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Discard:
     """Set the episode aside that is recorded or waits, or one with a number."""
 
@@ -96,6 +104,7 @@ Action = (
     | Annotated[Keep, tyro.conf.subcommand("keep")]
     | Annotated[Discard, tyro.conf.subcommand("discard")]
     | Annotated[Redo, tyro.conf.subcommand("redo")]
+    | Annotated[SaveLast, tyro.conf.subcommand("save-last")]
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
@@ -114,7 +123,7 @@ def episode(config: Action) -> int:
     return _ask(config)
 
 
-def _ask(config: Start | Stop | Keep | Discard | Redo | Label) -> int:
+def _ask(config: Start | Stop | Keep | Discard | Redo | SaveLast | Label) -> int:
     """Let the running recorder do it."""
     from ate_recorder.nodes.episode_client import recorder
 
@@ -123,9 +132,14 @@ def _ask(config: Start | Stop | Keep | Discard | Redo | Label) -> int:
         if label and label != SUCCESS:
             done, message = client.label(label)
         else:
-            done, message = client.call("keep" if label else type(config).__name__.lower())
+            done, message = client.call("keep" if label else _verb(config))
     print(message if done else f"refused: {message}", file=sys.stdout if done else sys.stderr)
     return 0 if done else 1
+
+
+def _verb(config: object) -> str:
+    """Service of the recorder that an action asks for."""
+    return "save_last" if isinstance(config, SaveLast) else type(config).__name__.lower()
 
 
 def _judge_closed(config: Label | Discard, number: int) -> int:

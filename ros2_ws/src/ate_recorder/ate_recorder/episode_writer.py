@@ -26,6 +26,9 @@ from ate_recorder.counters import StreamCounter, StreamSummary
 CLOSE_TIMEOUT = 20.0
 """Time the disk gets to take the rest of the queue and the footer [s]."""
 
+MAX_QUEUE_BYTES = 256 * 2**20
+"""Bytes waiting for the disk above which messages are dropped and counted."""
+
 
 class EpisodeWriter:
     """Takes messages from any thread and writes them in its own.
@@ -51,7 +54,7 @@ class EpisodeWriter:
         latched: Iterable[tuple[StreamSpec, bytes]] = (),
         qos: Mapping[str, tuple[bool, bool]] | None = None,
         chunk_interval: float = 1.0,
-        max_queue_bytes: int = 256 * 2**20,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
         open_bag: Callable[[Path], BagWriter] = BagWriter,
     ) -> None:
         self.folder = folder

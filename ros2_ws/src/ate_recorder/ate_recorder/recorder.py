@@ -29,7 +29,8 @@ from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import BagWriter
 from ate_recorder.counters import StreamSummary
-from ate_recorder.episode_writer import EpisodeWriter
+from ate_recorder.episode_writer import MAX_QUEUE_BYTES, EpisodeWriter
+from ate_recorder.pre_roll import PreRollRing
 from ate_recorder.session import STEPS, Act, Event, State
 
 FORMAT = 1
@@ -57,8 +58,31 @@ class RecorderConfig:
     """Silence of a required stream after which no episode is started [s]."""
     min_free_gb: float = 1.0
     """Free disk below which no episode is started and an open one is closed [GB]."""
+    ring_s: float = 10.0
+    """How far back the last seconds can be saved [s]."""
+    ring_mb: float = 128.0
+    """Memory that these seconds may take [MB]."""
+    pre_roll_s: float = 0.0
+    """How long before it was asked for an episode begins [s]."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the software that records, written into the episode."""
+
+    def __post_init__(self) -> None:
+        """Check the ring.
+
+        Raises:
+            EpisodeError: it is larger than the queue to the disk, or shorter than the pre-roll.
+        """
+        largest = MAX_QUEUE_BYTES / 1e6
+        if not (1.0 <= self.ring_s <= 3600.0 and 1.0 <= self.ring_mb <= largest):
+            raise EpisodeError(
+                f"ring_s {self.ring_s:g} s and ring_mb {self.ring_mb:g} MB: need 1 to 3600 s and "
+                f"1 to {largest:.0f} MB, the queue to the disk"
+            )
+        if not 0.0 <= self.pre_roll_s <= self.ring_s:
+            raise EpisodeError(
+                f"pre_roll_s {self.pre_roll_s:g} s: need 0 to ring_s {self.ring_s:g} s"
+            )
 
 
 class EpisodeRecorder:
@@ -95,10 +119,12 @@ class EpisodeRecorder:
             Act.OPEN: self._open,
         }
         self._seen_ns: dict[str, int] = {}
-        self._latched: dict[str, bytes] = {}
+        self._feed = threading.Lock()  # between what comes in and what an episode begins with
+        self._ring = PreRollRing(config.ring_s, round(config.ring_mb * 1e6))
         self._qos: dict[str, tuple[bool, bool]] = {}
         self._publishers: dict[str, int] = {}
         self._kept = self._discarded = 0
+        self._past_s = 0.0
         self._trouble = self._folders.trouble()
         if self._trouble:
             _LOG.warning(self._trouble)
@@ -127,11 +153,10 @@ class EpisodeRecorder:
         """Take one message as CDR bytes with its receive time [ns]."""
         spec = self.streams[topic]
         self._seen_ns[topic] = receive_ns
-        if spec.latched:
-            self._latched[topic] = data
-        episode = self._episode
-        if episode is not None:
-            episode.put(spec, data, receive_ns)
+        with self._feed:
+            self._ring.add(spec, data, receive_ns)
+            if self._episode is not None:
+                self._episode.put(spec, data, receive_ns)
 
     def start(self, now_ns: int) -> str:
         """Open the next episode and return one line about it.
@@ -178,6 +203,14 @@ class EpisodeRecorder:
         """Set the episode aside that is open or waits, if any, and start the next one."""
         return self._take(Event.REDO, now_ns, "redone")
 
+    def save_last(self, now_ns: int) -> str:
+        """Make an episode of the last seconds; it waits to be kept or discarded.
+
+        Raises:
+            EpisodeError: one is open or waits to be judged, nothing came, or the disk is full.
+        """
+        return self._take(Event.SAVE, now_ns)
+
     def interrupt(self, now_ns: int, reason: str) -> str | None:
         """Close an open episode whose recording cannot go on; None when none is open."""
         with self._lock:
@@ -214,8 +247,7 @@ class EpisodeRecorder:
             if step.refusal:
                 raise EpisodeError(step.refusal.format(episode=self.present))
             if Act.OPEN in step.acts:
-                self._require_streams(now_ns)
-                self._require_space()
+                self._prepare(event, now_ns)
             for act in step.acts:
                 self._acts[act](now_ns, words)
             return self._message
@@ -253,6 +285,7 @@ class EpisodeRecorder:
                 "discarded": self._discarded,
                 "message": self._trouble or self._message,
                 "trouble": self._trouble,
+                "ring_s": round(self._ring.seconds),
             }
             if episode is not None:
                 status["seconds"] = round((now_ns - episode.start_ns) / NANOSECONDS, 1)
@@ -263,15 +296,34 @@ class EpisodeRecorder:
                 }
             return status
 
+    def _prepare(self, event: Event, now_ns: int) -> None:
+        """Refuse an episode that cannot begin, and settle how far back it reaches."""
+        self._past_s = self.config.pre_roll_s
+        if event is Event.SAVE:
+            self._past_s = self.config.ring_s
+            if not self._ring.seconds:
+                raise EpisodeError(
+                    f"nothing to save: no message in the last {self._past_s:g} s, or all of them "
+                    "are in an episode already; start the cell, or raise ring_s and ring_mb"
+                )
+        else:
+            self._require_streams(now_ns)
+        self._require_space()
+
     def _open(self, now_ns: int, _: str) -> None:
         folder = self._folders.next_folder()
+        with self._feed:
+            since_ns = now_ns - round(self._past_s * NANOSECONDS) + 1
+            past, standing = self._ring.since(since_ns), self._ring.standing(since_ns)
+            taken = self._ring.taken
+        start_ns = min([now_ns, *(sample.receive_ns for sample in past)])
         try:
-            self._episode = EpisodeWriter(
+            episode = EpisodeWriter(
                 folder,
-                self._info(now_ns),
+                self._info(start_ns),
                 self.streams.values(),
-                start_ns=now_ns,
-                latched=[(self.streams[t], d) for t, d in sorted(self._latched.items())],
+                start_ns=start_ns,
+                latched=standing,
                 qos=self._qos,
                 open_bag=self._open_bag,
             )
@@ -279,6 +331,12 @@ class EpisodeRecorder:
             raise EpisodeError(
                 f"{folder} cannot be created ({error.strerror}): choose another output folder"
             ) from None
+        with self._feed:
+            recent = self._ring.after(taken)  # came while the bag was made
+            episode.dropped += self._ring.taken - taken - len(recent)
+            for sample in (*past, *recent):
+                episode.put(*sample)
+            self._episode = episode
         self._message = f"recording {folder.name}"
 
     def _close(self, now_ns: int, _: str) -> None:
@@ -326,7 +384,9 @@ class EpisodeRecorder:
         episode = self._episode
         if episode is None:
             raise EpisodeError("no episode is being recorded: start one first")
-        self._episode = None
+        with self._feed:
+            self._episode = None
+            self._ring.forget()  # no two episodes hold the same message
         fields = episode.finish(outcome, reason, now_ns)
         summaries = episode.summaries(fields["end_ns"])
         shown = {spec.name for spec in self.required()}

@@ -7,6 +7,7 @@ is set aside by no request here.
 
     idle --start--> recording --stop--> pending --keep--> idle
     idle --redo---> recording           pending --discard--> idle
+    idle --save---> pending
                     recording --empty, discard, interrupt--> idle
                     recording --redo--> recording <--redo-- pending
 """
@@ -37,6 +38,8 @@ class Event(Enum):
     """Keep the pending episode with a label."""
     DISCARD = "discard"
     REDO = "redo"
+    SAVE = "save"
+    """Make an episode of what was before."""
     INTERRUPT = "interrupt"
     """Recording cannot go on."""
 
@@ -80,6 +83,7 @@ STEPS: dict[tuple[State, Event], Step] = {
     (State.IDLE, Event.KEEP): Step(State.IDLE, refusal=_NOTHING_WAITS),
     (State.IDLE, Event.DISCARD): Step(State.IDLE, refusal=_NOTHING_OPEN),
     (State.IDLE, Event.REDO): Step(State.RECORDING, (Act.OPEN,)),
+    (State.IDLE, Event.SAVE): Step(State.PENDING, (Act.OPEN, Act.CLOSE)),
     (State.IDLE, Event.INTERRUPT): Step(State.IDLE),
     (State.RECORDING, Event.START): Step(State.RECORDING, refusal=_OPEN),
     (State.RECORDING, Event.STOP): Step(State.PENDING, (Act.CLOSE,)),
@@ -87,6 +91,7 @@ STEPS: dict[tuple[State, Event], Step] = {
     (State.RECORDING, Event.KEEP): Step(State.RECORDING, refusal=_OPEN),
     (State.RECORDING, Event.DISCARD): Step(State.IDLE, (Act.SET_ASIDE,)),
     (State.RECORDING, Event.REDO): Step(State.RECORDING, (Act.SET_ASIDE, Act.OPEN)),
+    (State.RECORDING, Event.SAVE): Step(State.RECORDING, refusal=_OPEN),
     (State.RECORDING, Event.INTERRUPT): Step(State.IDLE, (Act.MARK,)),
     (State.PENDING, Event.START): Step(State.PENDING, refusal=_WAITS),
     (State.PENDING, Event.STOP): Step(State.PENDING, refusal=_WAITS),
@@ -94,6 +99,7 @@ STEPS: dict[tuple[State, Event], Step] = {
     (State.PENDING, Event.KEEP): Step(State.IDLE, (Act.LABEL,)),
     (State.PENDING, Event.DISCARD): Step(State.IDLE, (Act.SET_ASIDE,)),
     (State.PENDING, Event.REDO): Step(State.RECORDING, (Act.SET_ASIDE, Act.OPEN)),
+    (State.PENDING, Event.SAVE): Step(State.PENDING, refusal=_WAITS),
     (State.PENDING, Event.INTERRUPT): Step(State.PENDING),
 }
 """What each event does in each state; there is no other way from one state to another."""

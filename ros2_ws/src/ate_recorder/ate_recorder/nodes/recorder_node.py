@@ -48,6 +48,7 @@ class RecorderNode(Node):
             "fail": self._recorder.fail,
             "discard": self._recorder.discard,
             "redo": self._recorder.redo,
+            "save_last": self._recorder.save_last,
         }
         self._episode_services = [
             self.create_service(Trigger, f"{prefix}/{name}", self._answer(command))
@@ -89,6 +90,9 @@ class RecorderNode(Node):
         seed = self._declare("seed", -1, "seed of a scripted demonstration; -1 for people")
         images = self._declare("require_images", True, "refuse episodes without their cameras")
         free = self._declare("min_free_gb", 1.0, "free disk below which no episode starts [GB]")
+        ring = self._declare("ring_s", 10.0, "how far back the last seconds can be saved [s]")
+        memory = self._declare("ring_mb", 128.0, "memory that these seconds may take [MB]")
+        before = self._declare("pre_roll_s", 0.0, "how long before its start one begins [s]")
         return RecorderConfig(
             output=Path(text["output"]).expanduser(),
             task=text["task"],
@@ -97,6 +101,9 @@ class RecorderNode(Node):
             seed=int(seed),
             require_images=bool(images),
             min_free_gb=float(free),
+            ring_s=float(ring),
+            ring_mb=float(memory),
+            pre_roll_s=float(before),
             versions=_versions(),
         )
 
