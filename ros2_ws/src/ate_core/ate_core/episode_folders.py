@@ -1,6 +1,6 @@
 """The folders of the episodes: their numbers, which one waits to be judged, and setting aside.
 
-Nothing is ever deleted: a discarded episode's folder gets the suffix ``.discarded``.
+Nothing is deleted here: a discarded episode's folder gets the suffix ``.discarded``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from pathlib import Path
 
 from ate_core.episode_outcome import DISCARDED, PENDING, read_outcome, write_outcome
 from ate_core.errors import EpisodeError
+from ate_core.files import replace_text
 
 SUFFIX = ".discarded"
+NEXT_NUMBER = ".next_episode"
+"""File with the number of the next episode, where the newest ones were deleted."""
 _EPISODE = re.compile(r"episode_(\d{6})")
 _LOG = logging.getLogger(__name__)
 
@@ -41,8 +44,21 @@ class EpisodeFolders:
 
     def next_folder(self) -> Path:
         """Folder of an episode whose number was never used."""
-        numbers = [number_of(path) for path in self.output.glob("episode_*")]
-        return self.output / f"episode_{max(numbers, default=-1) + 1:06d}"
+        return self.output / f"episode_{self._next_number():06d}"
+
+    def remember_numbers(self) -> None:
+        """Write down which numbers were given, so that none is given again.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        replace_text(self.output / NEXT_NUMBER, f"{self._next_number()}\n")
+
+    def _next_number(self) -> int:
+        numbers = [number_of(path) + 1 for path in self.output.glob("episode_*")]
+        with suppress(OSError, ValueError):  # most folders have none
+            numbers.append(int((self.output / NEXT_NUMBER).read_text()))
+        return max(numbers, default=0)
 
     def find(self, number: int) -> Path:
         """Folder of the episode with a number, discarded ones left out.

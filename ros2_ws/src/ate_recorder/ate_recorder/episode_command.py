@@ -5,12 +5,13 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from ate_core.episode_folders import EpisodeFolders
 from ate_core.episode_outcome import SUCCESS, check_label
+from ate_core.episode_trash import empty_trash, list_trash
 from ate_core.errors import EpisodeError
 from ate_recorder.episode_summary import EpisodeSummary, read_summary
 
@@ -98,6 +99,20 @@ class List:
     """How long a recorder is looked for [s]."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trash:
+    """Show what discarded episodes take, or delete them for good."""
+
+    do: tyro.conf.Positional[Literal["list", "empty"]] = "list"
+    """list: show them; empty: delete all of them."""
+    yes: bool = False
+    """Delete without asking."""
+    bags: Path | None = None
+    """Folder of the episodes; None: that of the running recorder."""
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+
 Action = (
     Annotated[Start, tyro.conf.subcommand("start")]
     | Annotated[Stop, tyro.conf.subcommand("stop")]
@@ -107,6 +122,7 @@ Action = (
     | Annotated[SaveLast, tyro.conf.subcommand("save-last")]
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Trash, tyro.conf.subcommand("trash")]
 )
 
 
@@ -118,6 +134,8 @@ def episode(config: Action) -> int:
     """
     if isinstance(config, List):
         return _list(config)
+    if isinstance(config, Trash):
+        return _trash(config)
     if isinstance(config, Label | Discard) and config.episode is not None:
         return _judge_closed(config, config.episode)
     return _ask(config)
@@ -173,6 +191,33 @@ def _list(config: List) -> int:
     else:
         print(table(folder, episodes))
     return 0
+
+
+def _trash(config: Trash) -> int:
+    """List the discarded episodes, or delete those that were shown."""
+    folders = EpisodeFolders(_folder(config.bags, config.timeout))
+    trash = list_trash(folders)
+    total = sum(one.bytes for one in trash)
+    told = f"{len(trash)} discarded episodes in {folders.output.resolve()}: {_size(total)}"
+    print("\n".join([told, *(f"  {one.name}  {_size(one.bytes)}" for one in trash)]))
+    if config.do == "list" or not trash:
+        return 0
+    if not config.yes and not _agreed(f"delete these {len(trash)} for good"):
+        print("nothing deleted; --yes deletes without asking", file=sys.stderr)
+        return 1
+    troubles = empty_trash(folders, trash)
+    print(f"{len(trash) - len(troubles)} deleted")
+    print("\n".join(troubles), end="\n" if troubles else "", file=sys.stderr)
+    return 1 if troubles else 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether somebody at a terminal says yes; nobody at none does."""
+    return sys.stdin.isatty() and input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _size(count: int) -> str:
+    return f"{count:,} bytes ({count / 1e9:.2f} GB)"
 
 
 def table(folder: Path, episodes: list[EpisodeSummary]) -> str:
