@@ -15,19 +15,21 @@ from numpy.typing import NDArray
 from ate_core.errors import EpisodeError
 from training.data.mcap_chunks import DAMAGE, read_chunk_at
 
+_LITTLE, _BIG = struct.Struct("<I"), struct.Struct(">I")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePlaces:
-    """Where the messages of one camera lie in a bag, in the order of their stamps."""
+    """Where the images of one camera lie in a bag, in the order of their stamps."""
 
     origin: NDArray[np.int64]
     """Byte of the file from which ``start`` counts (compressed: of the chunk's record), (N,)."""
     start: NDArray[np.int64]
-    """First byte of the message's data, shape (N,)."""
+    """First byte of the encoded image, shape (N,)."""
     end: NDArray[np.int64]
     """Its end, shape (N,)."""
     is_compressed: NDArray[np.bool_]
-    """Whether the message lies in a compressed chunk, shape (N,)."""
+    """Whether the image lies in a compressed chunk, shape (N,)."""
 
 
 class BagImages(Sequence[bytes]):
@@ -35,7 +37,7 @@ class BagImages(Sequence[bytes]):
 
     Args:
         file: MCAP file.
-        places: Where its messages lie.
+        places: Where its images lie.
     """
 
     def __init__(self, file: Path, places: ImagePlaces) -> None:
@@ -45,6 +47,11 @@ class BagImages(Sequence[bytes]):
 
     def __len__(self) -> int:
         return len(self._places.start)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Length of every image, shape (N,) [bytes]; known without reading one."""
+        return self._places.end - self._places.start
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -58,7 +65,7 @@ class BagImages(Sequence[bytes]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         try:
-            return image_bytes(self._message(index))
+            return self._read(index)
         except (*DAMAGE, OSError) as error:
             raise EpisodeError(
                 f"image {index} of {self._file} cannot be read ({error}); "
@@ -68,7 +75,7 @@ class BagImages(Sequence[bytes]):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_stream": None, "_chunk": (-1, b"")}  # opened anew elsewhere
 
-    def _message(self, index: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         if self._stream is None:
             self._stream = self._file.open("rb", buffering=0)
         places = self._places
@@ -82,20 +89,60 @@ class BagImages(Sequence[bytes]):
         return self._chunk[1][start:end]
 
 
-def image_bytes(message: bytes) -> bytes:
-    """Return the encoded image within the CDR bytes of a ``sensor_msgs/msg/CompressedImage``.
+class ChosenImages(Sequence[bytes]):
+    """The images at the ticks of an episode.
+
+    Args:
+        images: All images of a camera.
+        index: Which of them is seen at each tick, shape (T,).
+    """
+
+    def __init__(self, images: Sequence[bytes], index: NDArray[np.int64]) -> None:
+        self._images, self._index = images, index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest [bytes]."""
+        if isinstance(self._images, BagImages):
+            return int(self._images.sizes[self._index].max(initial=0))
+        return max((len(image) for image in self), default=0)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self._images[i] for i in self._index[index].tolist()]
+        return self._images[int(self._index[index])]
+
+
+def find_image(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the encoded image of a ``sensor_msgs/msg/CompressedImage`` begins and ends.
+
+    Args:
+        data: Bytes that hold the CDR message.
+        start: Where it begins.
+        end: Where it ends.
 
     Raises:
         ValueError: the message is cut, or something else.
     """
-    order = "<I" if message[1] & 1 else ">I"
-    place = 12  # after the byte order and the stamp
+    if end - start < 16:
+        raise ValueError(f"{end - start} bytes are no image message")
+    order = _LITTLE if data[start + 1] & 1 else _BIG
+    place = start + 12  # after the byte order and the stamp
     for _ in ("frame_id", "format"):
-        (length,) = struct.unpack_from(order, message, place)
-        place += 4 + length
-        place += -place % 4
-    (length,) = struct.unpack_from(order, message, place)
-    image = message[place + 4 : place + 4 + length]
-    if len(image) != length:
-        raise ValueError(f"{len(image)} of {length} bytes")
-    return image
+        place += 4 + order.unpack_from(data, place)[0]
+        place += (start - place) % 4
+        if place + 4 > end:
+            raise ValueError("a text leaves the message")
+    (length,) = order.unpack_from(data, place)
+    if place + 4 + length > end:
+        raise ValueError(f"the image has {end - place - 4} of {length} bytes")
+    return place + 4, place + 4 + length

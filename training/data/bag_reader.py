@@ -31,7 +31,7 @@ from ate_core.streams import (
     cell_streams,
     read_value,
 )
-from training.data.bag_images import BagImages, ImagePlaces
+from training.data.bag_images import BagImages, ImagePlaces, find_image
 from training.data.mcap_chunks import DAMAGE, Block, McapChunks, Placed, is_complete
 from training.data.message_columns import MessageColumns, read_stamps
 
@@ -277,7 +277,11 @@ class _Stream:
         start, end = placed.start, placed.end
         self._received.append(placed.log_ns)
         if self.spec.kind == "image":
-            self._places.append((block.origin, start, end, block.is_compressed))
+            try:
+                image = find_image(block.data, start, end)
+            except ValueError as error:
+                raise self._broken(str(error)) from None
+            self._places.append((block.origin, *image, block.is_compressed))
         is_read = self.spec.kind not in ("image", "other")
         self._pending.append(block.data[start : end if is_read else min(end, start + 12)])
         if len(self._pending) >= PENDING:

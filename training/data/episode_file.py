@@ -20,6 +20,7 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import EpisodeError
 from ate_core.files import replacing
 from ate_core.layout import Layout
+from training.data.bag_images import ChosenImages
 
 FORMAT = 1
 """Version of this schema."""
@@ -52,6 +53,10 @@ ATTRIBUTES = (
     "tick_rate",
 )
 """Every attribute of the root, in the order written."""
+
+
+IMAGES_AT_ONCE = 32
+"""Images of one camera in memory while an episode is written."""
 
 
 class EpisodeImages(Sequence[bytes]):
@@ -288,14 +293,21 @@ def _write_array(file: h5py.File, key: str, values: NDArray[Any]) -> None:
 
 
 def _write_images(file: h5py.File, key: str, images: Sequence[bytes]) -> None:
-    longest = max(len(image) for image in images)
     dataset = file.create_dataset(
         key,
         shape=(len(images),),
-        dtype=f"S{longest}",
+        dtype=f"S{_longest(key, images)}",
         chunks=(1,),
         fletcher32=True,
         track_times=False,
     )
-    for index, image in enumerate(images):
-        dataset[index] = image
+    for first in range(0, len(images), IMAGES_AT_ONCE):
+        block = images[first : first + IMAGES_AT_ONCE]
+        dataset[first : first + len(block)] = np.array(block, dtype=dataset.dtype)
+
+
+def _longest(key: str, images: Sequence[bytes]) -> int:
+    longest = images.longest if isinstance(images, ChosenImages) else max(map(len, images))
+    if not longest:
+        raise EpisodeError(f"every image of {key.rsplit('/', 1)[1]} is empty; check its camera")
+    return longest

@@ -1,0 +1,126 @@
+"""One bad episode never ends a batch, and two converters never mix what they write."""
+
+import dataclasses
+import errno
+import fcntl
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from ate_core.errors import UsageError
+from ate_recorder.bag_writer import TYPESTORE
+from training import convert_bags
+from training.convert_bags import ConvertConfig, convert, convert_episode
+from training.data import episode_file
+from training.data.episode_file import list_episodes, read_episode, write_episode
+
+
+@pytest.fixture(scope="module")
+def bags(studio, tmp_path_factory):
+    """Two sound bags."""
+    folder = tmp_path_factory.mktemp("bags")
+    for seed in (1, 2):
+        studio.record(folder, studio.messages(seconds=1.3, seed=seed))
+    return folder
+
+
+@pytest.fixture
+def config(bags, tmp_path):
+    return ConvertConfig(bags=bags, output=tmp_path / "data")
+
+
+def fails(error):
+    """A writer that fails at the first episode."""
+
+    def write(path, episode):
+        if path.name == "episode_000000.hdf5":
+            raise error
+        write_episode(path, episode)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "free space there"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/d"), "refused /d (Permission"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "name another --output"),
+        (MemoryError(), "not enough memory"),
+        (ZeroDivisionError("by chance"), "ZeroDivisionError: by chance: unforeseen"),
+    ],
+)
+def test_any_failure_rejects_its_episode_by_name_and_the_table_is_printed(
+    config, monkeypatch, capsys, error, told
+):
+    monkeypatch.setattr(convert_bags, "write_episode", fails(error))
+    assert convert(config) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1 converted, 0 up to date, 1 rejected" in printed and "episode_000000" in printed
+    assert [path.name for path in list_episodes(config.output)] == ["episode_000001.hdf5"]
+    assert told in convert_episode(config.bags / "episode_000000", config).reason
+
+
+def kill_at_the_first(folder, config):
+    if folder.name == "episode_000000":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return convert_episode(folder, config)
+
+
+def test_a_killed_worker_rejects_the_episode_it_held(config, monkeypatch, capsys):
+    monkeypatch.setattr(convert_bags, "convert_episode", kill_at_the_first)
+    assert convert(dataclasses.replace(config, jobs=2)) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1 converted, 0 up to date, 1 rejected" in printed and "SIGKILL" in printed
+
+
+def test_a_camera_whose_images_are_all_empty_rejects_its_episode(studio, config, tmp_path, capsys):
+    bags = tmp_path / "bags"
+    messages = list(studio.messages(seconds=1.3))
+    spec = next(m.spec for m in messages if m.spec.name == "cam_high")
+    for place, message in enumerate(messages):
+        if message.spec is spec:
+            image = TYPESTORE.deserialize_cdr(message.data, spec.msgtype)
+            empty = dataclasses.replace(image, data=np.zeros(0, np.uint8))
+            data = bytes(TYPESTORE.serialize_cdr(empty, spec.msgtype))
+            messages[place] = dataclasses.replace(message, data=data)
+    studio.record(bags, messages)
+    shutil.copytree(config.bags / "episode_000001", bags / "episode_000001")
+    assert convert(dataclasses.replace(config, bags=bags)) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1 converted, 0 up to date, 1 rejected" in printed and "cam_high" in printed
+
+
+def test_a_second_converter_on_the_same_output_is_refused(config):
+    config.output.mkdir()
+    descriptor = os.open(config.output, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(UsageError, match="another `ate convert` writes to"):
+            convert(config)
+    finally:
+        os.close(descriptor)
+    assert convert(config) == 0
+
+
+def test_a_file_that_cannot_be_finished_leaves_nothing_behind(config, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(episode_file, "_write_images", refuse)
+    assert convert(config) == 1
+    assert list(config.output.iterdir()) == []
+
+
+def test_images_are_written_without_being_held(config):
+    """An episode in memory and one whose images lie in the bag give the same bytes."""
+    assert convert(config) == 0
+    path = config.output / "episode_000000.hdf5"
+    episode = read_episode(path)
+    held = {key: list(images) for key, images in episode.images.items()}
+    again = config.output / "held.hdf5"
+    write_episode(again, dataclasses.replace(episode, images=held))
+    assert again.read_bytes() == path.read_bytes()

@@ -1,0 +1,56 @@
+"""Settings of ``ate convert``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ate_core.errors import UsageError
+from ate_core.observation import StreamLimits
+from training.data.episode_file import FORMAT
+from training.tasks.engine import EngineName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Convert recorded bags to HDF5 episodes for training."""
+
+    bags: Path
+    """Folder with the recorder's episode_NNNNNN folders, or one such folder."""
+    output: Path
+    """Folder for the episode_NNNNNN.hdf5 files."""
+    jobs: int = 1
+    """Episodes converted at the same time."""
+    engine: EngineName = "local"
+    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
+    overwrite: bool = False
+    """Convert again what is already there and up to date."""
+    keep_failures: bool = False
+    """Convert episodes that ended as a failure or were interrupted, too."""
+    min_seconds: float = 1.0
+    """Shortest episode kept [s]."""
+    max_state_age: float = 0.2
+    """Largest age of an arm, gripper or wrench sample at a tick [s]."""
+    max_image_age: float = 0.5
+    """Largest age of an image at a tick [s]."""
+    max_object_age: float = 0.5
+    """Largest age of the object poses at a tick [s]."""
+    max_late_start: float = 2.0
+    """Longest wait for the last stream to begin, from the start of the episode [s]."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
+
+    def limits(self) -> StreamLimits:
+        """Return the ages as the sampler's limits."""
+        return StreamLimits(
+            joints=self.max_state_age, image=self.max_image_age, poses=self.max_object_age
+        )
+
+    def options_text(self) -> str:
+        """Return everything that decides the bytes of an episode, as text."""
+        return (
+            f"format {FORMAT}; {self.limits()}; keep_failures {self.keep_failures}; "
+            f"min {self.min_seconds}; late {self.max_late_start}"
+        )
