@@ -39,6 +39,7 @@ OF_PIP = {
     "diffusers": ("diffusers", None),
     "google": ("protobuf", "python3-protobuf"),
     "grpc": ("grpcio", "python3-grpcio"),
+    "h5py": ("h5py", "python3-h5py"),
     "hid": ("hidapi", None),
     "mcap": ("mcap", None),
     "mujoco": ("mujoco", "python3-mujoco-pip"),

@@ -15,7 +15,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
         ("share/" + package_name + "/launch", glob("launch/*.launch.py")),
     ],
-    install_requires=["daqp", "numpy", "pin", "PyYAML", "rosbags", "setuptools", "tyro"],
+    install_requires=["daqp", "h5py", "numpy", "pin", "PyYAML", "rosbags", "setuptools", "tyro"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="ATE stack maintainers",

@@ -28,6 +28,10 @@ VERBS = {
         "ate_teleop.replay_command:teleop_replay",
         "play recorded hands through the cell and compare the arms' ways",
     ),
+    "replay": (
+        "ate_teleop.episode_replay.command:replay",
+        "play a recorded episode on a running cell",
+    ),
     "teleop-calibrate": (
         "ate_teleop.calibrate_command:teleop_calibrate",
         "fit an operator's facing and hand by a gesture",

@@ -1,0 +1,1 @@
+"""`ate replay`: the commands of a recorded episode played on a running cell."""

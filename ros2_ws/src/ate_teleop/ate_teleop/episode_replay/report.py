@@ -1,0 +1,138 @@
+"""How a replay went, for people and as JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.contract import Cell
+from ate_teleop.episode_replay.deviation import Deviation, deviation
+from ate_teleop.episode_replay.play import Played
+from ate_teleop.episode_replay.recorded import RecordedEpisode
+from ate_teleop.episode_replay.watch import Device
+from ate_teleop.stroke_comparison import JointPath
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What passes."""
+
+    largest_mm: float
+    """Largest distance of a tool from its recorded way [mm]."""
+    rms_mm: float
+    """Largest root mean square of it [mm]."""
+
+    def problem(self, side: str, one: Deviation) -> str:
+        """Why an arm does not pass; empty when it does."""
+        if one.tool_max_mm <= self.largest_mm and one.tool_rms_mm <= self.rms_mm:
+            return ""
+        return (
+            f"the {side} arm went another way than recorded: allowed are "
+            f"{self.largest_mm:g} mm, RMS {self.rms_mm:g} mm"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a replay left behind."""
+
+    played: Played
+    """How far it came."""
+    measured: Mapping[str, Sequence[tuple[int, Array]]]
+    """By side, stamps [ns] and joints [rad] of the arms meanwhile."""
+    devices: Sequence[Device]
+    """Arms and grippers."""
+
+
+def report(
+    cell: Cell,
+    episode: RecordedEpisode,
+    outcome: Outcome,
+    bounds: Bounds,
+    *,
+    speed: float,
+    as_json: bool,
+) -> int:
+    """Print how it went and return the exit code.
+
+    Args:
+        cell: whose arms played.
+        episode: what was played.
+        outcome: what came of it.
+        bounds: what passes.
+        speed: seconds of the episode per second.
+        as_json: print it as JSON.
+    """
+    played = outcome.played
+    found: dict[str, Deviation] = {}
+    problems = [played.ended] if played.ended else []
+    for side, rows in outcome.measured.items():
+        path = over_episode(rows, played.clock)
+        if path is None:
+            problems.append(f"too little was played to compare the {side} arm")
+            continue
+        one = deviation(cell.arms[side], episode.sides[side].measured, path, speed)
+        found[side] = one
+        if problem := bounds.problem(side, one):
+            problems.append(problem)
+    if as_json:
+        _print_json(episode.name, played, found, outcome.devices, problems)
+    else:
+        _print(played, found, outcome.devices, problems)
+    return 1 if problems else 0
+
+
+def _print_json(
+    name: str,
+    played: Played,
+    found: Mapping[str, Deviation],
+    devices: Sequence[Device],
+    problems: Sequence[str],
+) -> None:
+    report = {
+        "episode": name,
+        "played_s": played.elapsed,
+        "waited_s": played.waited,
+        "problems": problems,
+        "arms": {side: asdict(one) for side, one in found.items()},
+        "devices": {one.name: {"holds": one.holds, "refusals": one.refusals} for one in devices},
+    }
+    print(json.dumps(report, indent=2))
+
+
+def _print(
+    played: Played,
+    found: Mapping[str, Deviation],
+    devices: Sequence[Device],
+    problems: Sequence[str],
+) -> None:
+    for side, one in found.items():
+        print(f"{side} arm: {one.sentence()}")
+    print(f"played {played.elapsed:.1f} s of the episode, waited {played.waited:.1f} s for arms")
+    for device in devices:
+        last = f", the last: {device.refusals[-1]}" if device.refusals else ""
+        print(f"{device.name}: {device.holds} holds, {len(device.refusals)} refusals{last}")
+    for problem in problems:
+        print(f"FAIL: {problem}")
+    if not problems:
+        print("PASS")
+
+
+def over_episode(
+    rows: Sequence[tuple[int, Array]], clock: Sequence[tuple[int, float]]
+) -> JointPath | None:
+    """Measured joints over the time of the episode; None when there are too few."""
+    if len(clock) < 2:
+        return None
+    stamps = np.array([stamp for stamp, _ in clock], dtype=np.int64)
+    elapsed = np.array([seconds for _, seconds in clock])
+    own = [(stamp, q) for stamp, q in rows if stamps[0] <= stamp <= stamps[-1]]
+    if len(own) < 10:
+        return None
+    since = np.array([stamp - stamps[0] for stamp, _ in own], dtype=np.float64)
+    times = np.interp(since, (stamps - stamps[0]).astype(np.float64), elapsed)
+    return JointPath(times=times, joints=np.stack([q for _, q in own]))
