@@ -30,6 +30,7 @@ from training.configs.output_folder import make_folder
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.build_episode import build_episode
 from training.data.episode_file import Episode, read_source_hash, write_episode
+from training.data.stream_counts import disagreements
 from training.tasks.choose import make_engine
 from training.tasks.engine import describe
 
@@ -96,7 +97,8 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
         digest = _source_hash(bag_file(folder), config)
         if not config.overwrite and target.exists() and read_source_hash(target) == digest:
             return EpisodeReport(name=folder.name, result="up to date")
-        episode = build_episode(read_episode_bag(folder), config, folder.name, digest)
+        bag = read_episode_bag(folder)
+        episode = build_episode(bag, config, folder.name, digest)
         write_episode(target, episode)
     except Exception as error:  # any: one bad episode never ends a batch
         return EpisodeReport(name=folder.name, result="rejected", reason=_reason(error))
@@ -105,7 +107,7 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
         result="converted",
         ticks=len(episode),
         seconds=len(episode) / episode.cell.tick_rate,
-        streams=_stream_line(episode),
+        streams=_stream_line(episode, disagreements(bag, episode.streams)),
     )
 
 
@@ -170,8 +172,10 @@ def _source_hash(file: Path, config: ConvertConfig) -> str:
     return digest.hexdigest()
 
 
-def _stream_line(episode: Episode) -> str:
-    """The worst gap; the file keeps rate and gaps of every stream."""
+def _stream_line(episode: Episode, disagreements: list[str]) -> str:
+    """What the recorder counted otherwise, and the worst gap; the file keeps those of all."""
+    if disagreements:
+        return f"recorder and bag disagree: {'; '.join(disagreements)}"
     gaps = {name: values["longest_gap_ms"] for name, values in episode.streams.items()}
     broken = [name for name, values in episode.streams.items() if values["gaps"]]
     if not broken:

@@ -80,7 +80,7 @@ def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
         point, turn = types["geometry_msgs/msg/Point"], types["geometry_msgs/msg/Quaternion"]
         pose = types["geometry_msgs/msg/Pose"]
         poses = [
-            pose(position=point(*rng.normal(size=3)), orientation=turn(*rng.normal(size=4)))
+            pose(position=point(*rng.normal(size=3)), orientation=turn(*_unit(rng)))
             for _ in OBJECTS
         ]
         message = types[spec.msgtype](header=header, poses=poses)
@@ -91,6 +91,11 @@ def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
             header=header, format="rgb8; jpeg compressed bgr8", data=jpeg
         )
     return bytes(TYPESTORE.serialize_cdr(message, spec.msgtype))
+
+
+def _unit(rng: np.random.Generator) -> np.ndarray:
+    turn = rng.normal(size=4)
+    return turn / np.linalg.norm(turn)
 
 
 def _scene(cell: Cell) -> Sent:

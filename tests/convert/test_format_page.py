@@ -43,8 +43,10 @@ def test_a_file_holds_what_the_page_lists(converted, studio):
         assert sorted(file.attrs) == sorted(ATTRIBUTES)
     listed = set()
     for dataset in DATASETS:
-        keys = studio.cell.layout.cameras if "<key>" in dataset else ("",)
-        listed |= {dataset.replace("<key>", key) for key in keys}
+        streams = [spec.name for spec in cell_streams(studio.cell) if spec.kind != "other"]
+        keys = {"<key>": studio.cell.layout.cameras, "<stream>": streams}
+        place = next((place for place in keys if place in dataset), "")
+        listed |= {dataset.replace(place, key) for key in keys.get(place, ("",))}
     assert names == listed
 
 

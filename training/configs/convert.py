@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ate_core.errors import UsageError
 from ate_core.observation import StreamLimits
+from ate_core.sampling import HOLD, SamplingRules
 from training.data.episode_file import FORMAT
 from training.tasks.engine import EngineName
 
@@ -38,6 +39,9 @@ class ConvertConfig:
     max_late_start: float = 2.0
     """Longest wait for the last stream to begin, from the start of the episode [s]."""
 
+    rules: SamplingRules = HOLD
+    """Which sample stands for a stream at a tick."""
+
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
@@ -52,5 +56,5 @@ class ConvertConfig:
         """Return everything that decides the bytes of an episode, as text."""
         return (
             f"format {FORMAT}; {self.limits()}; keep_failures {self.keep_failures}; "
-            f"min {self.min_seconds}; late {self.max_late_start}"
+            f"min {self.min_seconds}; late {self.max_late_start}; {self.rules}"
         )

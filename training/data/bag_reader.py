@@ -32,6 +32,8 @@ from ate_core.streams import (
     read_value,
 )
 from training.data.bag_images import BagImages, ImagePlaces, find_image
+from training.data.clock_steps import CLOCK_TOPIC, ClockSteps
+from training.data.contract_hashes import require_hashes
 from training.data.mcap_chunks import DAMAGE, Block, McapChunks, Placed, is_complete
 from training.data.message_columns import MessageColumns, read_stamps
 
@@ -200,6 +202,8 @@ class _Collector:
     def __init__(self, info: dict[str, Any], chunks: McapChunks, folder: Path) -> None:
         self.info = info
         self.cell = parse_cell_text(info["contract"], f"contract of {folder.name}")
+        stored = {name: str(info.get(f"{name}_sha256", "")) for name in ("contract", "layout")}
+        require_hashes(self.cell, str(info["contract"]), stored, folder.name)
         self.outcome: dict[str, Any] | None = None
         self.scene: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
@@ -208,6 +212,7 @@ class _Collector:
         self._specs = {spec.topic: spec for spec in cell_streams(self.cell)}
         self._by_channel: dict[int, _Stream | None] = {}
         self._streams: dict[str, _Stream] = {}
+        self._steps = ClockSteps()
 
     def add(self, block: Block, placed: Placed) -> None:
         if placed.channel not in self._by_channel:
@@ -220,6 +225,8 @@ class _Collector:
         message = _raw(self._chunks, block, placed)
         if message.topic == OUTCOME_TOPIC:
             self.outcome = _read_text(message)
+        elif message.topic == CLOCK_TOPIC:
+            self._steps.add(_read_text(message))
         elif message.topic == self.cell.topics.scene_info:
             self._add_scene(message)
 
@@ -248,6 +255,9 @@ class _Collector:
         self.scene = scene
 
     def series(self) -> dict[str, Series]:
+        """Every stream's series; called once all was read, so that all steps are known."""
+        for stream in self._streams.values():
+            stream.finish(self._steps)
         return {name: stream.series() for name, stream in self._streams.items()}
 
     def received_ns(self) -> dict[str, NDArray[np.int64]]:
@@ -302,25 +312,24 @@ class _Stream:
                 )
         self._pending = []
 
-    def _order(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """Order by stamp and, within one, by receive time; and the stamps in that order."""
+    def finish(self, steps: ClockSteps) -> None:
+        """Order by stamp and, within one, by receive time."""
         self._flush()
-        arrival = order_by_stamp(self._received)
-        stamps = np.concatenate(self._stamps)[arrival]
-        order = order_by_stamp(stamps)
-        return arrival[order], stamps[order]
+        received = np.array(self._received, dtype=np.int64)
+        stamps = steps.undo(np.concatenate(self._stamps), received)
+        arrival = order_by_stamp(received)
+        self._order = arrival[order_by_stamp(stamps[arrival])]
+        self._ordered_stamps = stamps[self._order]
 
     def series(self) -> Series:
-        order, stamps = self._order()
-        values = np.concatenate(self._values)[order] if self._values else None
-        return make_series(stamps, values)
+        values = np.concatenate(self._values)[self._order] if self._values else None
+        return make_series(self._ordered_stamps, values)
 
     def received_ns(self) -> NDArray[np.int64]:
-        return np.array(self._received, dtype=np.int64)[self._order()[0]]
+        return np.array(self._received, dtype=np.int64)[self._order]
 
     def places(self) -> ImagePlaces:
-        order, _ = self._order()
-        places = np.array(self._places, dtype=np.int64)[order]
+        places = np.array(self._places, dtype=np.int64)[self._order]
         return ImagePlaces(
             origin=places[:, 0],
             start=places[:, 1],

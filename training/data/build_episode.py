@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,10 +12,12 @@ from ate_core.errors import EpisodeError
 from ate_core.observation import ObservationBuilder, find_stale
 from ate_core.resample import NANOSECONDS, tick_grid, tick_period_ns
 from ate_core.streams import StreamSpec
+from training.audit.findings import refusals
 from training.configs.convert import ConvertConfig
 from training.data.bag_images import ChosenImages
 from training.data.bag_reader import BagEpisode
 from training.data.episode_file import Episode
+from training.data.stream_counts import count_streams, require_one_clock
 
 
 def build_episode(
@@ -25,10 +29,15 @@ def build_episode(
         EpisodeError: it ended badly, lacks a stream, has one too old at a tick, or is too short.
     """
     _require_outcome(bag, config)
-    builder = ObservationBuilder(bag.cell)
+    builder = ObservationBuilder(bag.cell, config.rules)
     needed = _needed_streams(builder, bag)
+    require_one_clock(bag, needed)
+    refused = refusals(bag)
+    if refused:
+        more = f" (and {len(refused) - 1} more: `ate audit`)" if len(refused) > 1 else ""
+        raise EpisodeError(f"{refused[0]}{more}")
     ticks = episode_ticks(bag, needed, config)
-    refusal = find_stale(bag.series, needed, ticks, config.limits())
+    refusal = find_stale(bag.series, needed, ticks, config.limits(), config.rules)
     if refusal is not None:
         raise EpisodeError(str(refusal))
     period_ns = tick_period_ns(bag.cell.tick_rate)
@@ -59,7 +68,10 @@ def build_episode(
         outcome=str(bag.outcome["outcome"]),
         source=source,
         source_sha256=source_sha256,
-        streams=bag.outcome.get("streams", {}),
+        streams=count_streams(bag),
+        ages=builder.ages(bag.series, ticks, period_ns),
+        rules=dataclasses.asdict(config.rules),
+        clock=bag.outcome.get("clock", {}),
     )
 
 

@@ -6,6 +6,7 @@ docs/episode_format.md describes every entry of ``DATASETS`` and ``ATTRIBUTES``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from ate_core.errors import EpisodeError
 from ate_core.files import replacing
 from ate_core.layout import Layout
 from training.data.bag_images import ChosenImages
+from training.data.contract_hashes import require_hashes
 
-FORMAT = 1
-"""Version of this schema."""
+FORMAT = 2
+"""Version of this schema; version 1 lacks `/ages` and the attributes of `SINCE_2`."""
 PATTERN = "episode_[0-9][0-9][0-9][0-9][0-9][0-9].hdf5"
 DATASETS = (
     "/observations/qpos",
@@ -33,17 +35,22 @@ DATASETS = (
     "/observations/images/<key>",
     "/action",
     "/timestamps_ns",
+    "/ages/<stream>",
 )
-"""Every dataset; environment and images are absent where the cell has none."""
+"""Every dataset; environment, images and ages are absent where nothing was recorded."""
 ATTRIBUTES = (
+    "audit",
+    "clock",
     "compress",
     "contract",
+    "contract_sha256",
     "format",
     "instruction",
     "layout_sha256",
     "object_names",
     "operator",
     "outcome",
+    "rules",
     "seed",
     "sim",
     "source",
@@ -53,6 +60,11 @@ ATTRIBUTES = (
     "tick_rate",
 )
 """Every attribute of the root, in the order written."""
+FORMATS = (1, 2)
+"""Versions that are read."""
+_JSON = ("audit", "clock", "rules", "streams")
+SINCE_2 = {"audit": "{}", "clock": "{}", "contract_sha256": "", "rules": "{}"}
+"""What a file of format 1 does not have, and what stands for it."""
 
 
 IMAGES_AT_ONCE = 32
@@ -121,6 +133,14 @@ class Episode:
     """Hash of the bag's bytes and of the options of the conversion."""
     streams: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Rate, gaps and skew per stream while it was recorded."""
+    ages: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Stream to the age of the sample used at each tick, shape (T,) [s]; NaN where none was."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Kind of stream to the rule by which its samples were chosen (`ate_core.sampling`)."""
+    clock: Mapping[str, Any] = field(default_factory=dict)
+    """Steps of the wall clock while it was recorded."""
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    """Score and findings, where it was audited."""
 
     def __len__(self) -> int:
         return len(self.timestamps_ns)
@@ -141,8 +161,9 @@ class Episode:
             if not np.all(np.isfinite(values)):
                 tick, entry = np.argwhere(~np.isfinite(values))[0]
                 raise EpisodeError(
-                    f"{name} is {values[tick, entry]} at tick {tick}, entry {entry}: convert its "
-                    "bag again, or remove it"
+                    f"{name} is {values[tick, entry]} at tick {tick}, entry {entry}: no number "
+                    "was sent, and no conversion mends it; leave this episode out, and look "
+                    "at the node that published it"
                 )
         for key, images in self.images.items():
             if len(images) != ticks:
@@ -165,6 +186,8 @@ def write_episode(path: Path, episode: Episode) -> None:
             _write_images(file, f"/observations/images/{key}", episode.images[key])
         _write_array(file, "/action", episode.action)
         _write_array(file, "/timestamps_ns", episode.timestamps_ns)
+        for name in sorted(episode.ages):
+            _write_array(file, f"/ages/{name}", episode.ages[name])
         attributes = _attributes(episode)
         for name in ATTRIBUTES:
             file.attrs[name] = attributes[name]
@@ -199,13 +222,13 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
             arrays["environment"] = None if environment is None else environment[()]
             images = file.get("/observations/images", {})
             lengths = {key: len(images[key]) for key in images}
+            ages = {name: values[()] for name, values in file.get("/ages", {}).items()}
         except (KeyError, OSError) as error:
             raise EpisodeError(
                 f"{path} is damaged ({' '.join(str(error).split())}); convert its bag again"
             ) from None
-    cell = parse_cell_text(attributes.pop("contract"), f"contract of {path.name}")
-    stored = attributes.pop("layout_sha256")
-    if layout is not None and stored != layout.sha256:
+    cell = _checked_cell(path, attributes)
+    if layout is not None:
         layout.require(cell.layout, str(path))
     del attributes["compress"], attributes["format"], attributes["sim"], attributes["tick_rate"]
     try:
@@ -214,12 +237,22 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
             images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
             cell=cell,
             object_names=tuple(json.loads(attributes.pop("object_names"))),
-            streams=json.loads(attributes.pop("streams")),
+            ages=ages,
+            **{name: json.loads(attributes.pop(name)) for name in _JSON},
             seed=int(attributes.pop("seed")),
             **attributes,
         )
     except EpisodeError as error:
         raise EpisodeError(f"{path}: {error}") from None
+
+
+def _checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:
+    """Take the contract out of the attributes, and compare it with the hashes beside it."""
+    text = str(attributes.pop("contract"))
+    cell = parse_cell_text(text, f"contract of {path.name}")
+    layout_sha256, sha256 = attributes.pop("layout_sha256"), attributes.pop("contract_sha256")
+    require_hashes(cell, text, {"contract": sha256, "layout": layout_sha256}, str(path))
+    return cell
 
 
 def read_source_hash(path: Path) -> str | None:
@@ -253,15 +286,20 @@ def read_cell(folder: Path) -> Cell:
 
 def _attributes(episode: Episode) -> dict[str, Any]:
     cell = episode.cell
+    contract = cell.canonical_text()
     return {
+        "audit": json.dumps(episode.audit, sort_keys=True),
+        "clock": json.dumps(episode.clock, sort_keys=True),
         "compress": True,
-        "contract": cell.canonical_text(),
+        "contract": contract,
+        "contract_sha256": hashlib.sha256(contract.encode()).hexdigest(),
         "format": FORMAT,
         "instruction": episode.instruction,
         "layout_sha256": cell.layout.sha256,
         "object_names": json.dumps(list(episode.object_names)),
         "operator": episode.operator,
         "outcome": episode.outcome,
+        "rules": json.dumps(episode.rules, sort_keys=True),
         "seed": episode.seed,
         "sim": cell.hardware == "sim",
         "source": episode.source,
@@ -281,10 +319,16 @@ def _open(path: Path) -> h5py.File:
 
 
 def _read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
-    missing = [name for name in ATTRIBUTES if name not in file.attrs]
+    version = file.attrs.get("format")
+    if version not in FORMATS:
+        raise EpisodeError(
+            f"{path} has format {version}, this version reads {FORMATS}; convert its bag again"
+        )
+    given = {**(SINCE_2 if version == 1 else {}), **file.attrs}
+    missing = [name for name in ATTRIBUTES if name not in given]
     if missing:
         raise EpisodeError(f"{path} lacks the attribute {missing[0]!r}; convert its bag again")
-    return {name: file.attrs[name] for name in ATTRIBUTES}
+    return {name: given[name] for name in ATTRIBUTES}
 
 
 def _write_array(file: h5py.File, key: str, values: NDArray[Any]) -> None:

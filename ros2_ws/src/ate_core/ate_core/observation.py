@@ -18,7 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from ate_core.contract import Cell
 from ate_core.errors import EpisodeError, LayoutError
 from ate_core.layout import VectorLayout
-from ate_core.resample import NANOSECONDS, Series, ages_ns, latest_at, make_series, sample
+from ate_core.resample import NANOSECONDS, Series, latest_at, make_series, sample
+from ate_core.sampling import (
+    GAP_PERIODS,
+    HOLD,
+    SamplingRules,
+    index_at,
+    sample_ages,
+    sample_by,
+    sample_poses,
+)
 from ate_core.streams import StreamSpec, cell_streams
 
 Value = NDArray[np.float64] | bytes
@@ -80,10 +89,16 @@ class StreamLimits:
 
 
 class ObservationBuilder:
-    """Puts the streams of a cell on ticks, as the vectors of its layout."""
+    """Puts the streams of a cell on ticks, as the vectors of its layout.
 
-    def __init__(self, cell: Cell) -> None:
+    Args:
+        cell: The cell.
+        rules: Which sample stands for a stream at a tick.
+    """
+
+    def __init__(self, cell: Cell, rules: SamplingRules = HOLD) -> None:
         self.cell = cell
+        self.rules = rules
         self.streams = {spec.name: spec for spec in cell_streams(cell)}
         self.sides = tuple(cell.arms)
         self.cameras = tuple(camera.key for camera in cell.cameras.values())
@@ -92,22 +107,22 @@ class ObservationBuilder:
         """Return the measured vectors, shape (T, 16); NaN before a stream's first sample."""
         blocks = {}
         for side in self.sides:
-            joints = sample(_need(series, f"{side}_arm_state"), ticks_ns)
+            joints = self._sample(series, f"{side}_arm_state", ticks_ns)
             blocks[f"{side}_arm"] = joints[:, : self._joints(side)]
-            blocks[f"{side}_gripper"] = sample(_need(series, f"{side}_gripper_state"), ticks_ns)
+            blocks[f"{side}_gripper"] = self._sample(series, f"{side}_gripper_state", ticks_ns)
         return self._pack(blocks, self.cell.layout.state)
 
     def velocity(self, series: Mapping[str, Series], ticks_ns: ArrayLike) -> NDArray[np.float32]:
         """Return the measured joint velocities, left then right, shape (T, 14) [rad/s]."""
         columns = [
-            sample(_need(series, f"{side}_arm_state"), ticks_ns)[:, self._joints(side) :]
+            self._sample(series, f"{side}_arm_state", ticks_ns)[:, self._joints(side) :]
             for side in self.sides
         ]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
     def wrench(self, series: Mapping[str, Series], ticks_ns: ArrayLike) -> NDArray[np.float32]:
         """Return the zeroed wrenches, left then right, shape (T, 12) [N, N m]."""
-        columns = [sample(_need(series, f"{side}_wrench"), ticks_ns) for side in self.sides]
+        columns = [self._sample(series, f"{side}_wrench", ticks_ns) for side in self.sides]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
     def action(
@@ -137,17 +152,40 @@ class ObservationBuilder:
         """Return the object poses, shape (T, n, 7); None when the cell has no such stream."""
         if "objects" not in series or not len(series["objects"]):
             return None
-        return sample(series["objects"], ticks_ns).astype(np.float32)
+        return sample_poses(series["objects"], ticks_ns, self.rules.objects).astype(np.float32)
 
     def image_index(
         self, series: Mapping[str, Series], ticks_ns: ArrayLike
     ) -> dict[str, NDArray[np.int64]]:
         """Return per camera key the index of the image at each tick, shape (T,), -1 for none."""
         return {
-            key: latest_at(series[key].stamps_ns, ticks_ns)
+            key: index_at(series[key].stamps_ns, ticks_ns, self.rules.images)
             for key in self.cameras
             if key in series
         }
+
+    def ages(
+        self, series: Mapping[str, Series], ticks_ns: NDArray[np.int64], period_ns: int
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return per stream how old the sample used at each tick is, shape (T,) [s].
+
+        Commands count from the next tick, where they are in force.
+        """
+        ages = {}
+        for name, spec in self.streams.items():
+            if spec.kind == "other" or name not in series:
+                continue
+            is_command = name.endswith("_command")
+            ticks = ticks_ns + period_ns if is_command else ticks_ns
+            rule = "hold" if is_command else self.rules.of(spec.kind)
+            ages[name] = sample_ages(series[name].stamps_ns, ticks, rule)
+        return ages
+
+    def _sample(
+        self, series: Mapping[str, Series], name: str, ticks_ns: ArrayLike
+    ) -> NDArray[np.float64]:
+        rule = self.rules.of(self.streams[name].kind)
+        return sample_by(_need(series, name), ticks_ns, rule)
 
     def _joints(self, side: str) -> int:
         return len(self.cell.arms[side].joint_names)
@@ -171,14 +209,18 @@ def find_stale(
     specs: Iterable[StreamSpec],
     ticks_ns: NDArray[np.int64],
     limits: StreamLimits,
+    rules: SamplingRules = HOLD,
 ) -> Refusal | None:
     """Return the first stream that is missing, too old at a tick, or not finite there."""
     for spec in specs:
-        bound = limits.of(spec)
+        rule, bound = rules.of(spec.kind), limits.of(spec)
+        if rule == "refuse" and spec.rate_hz > 0:
+            bound = min(bound, GAP_PERIODS / spec.rate_hz)
         stream = series.get(spec.name)
-        age = ages_ns(stream.stamps_ns if stream is not None else [], ticks_ns)
-        if stream is None or np.any(age < 0):
+        index = index_at(stream.stamps_ns if stream is not None else [], ticks_ns, rule)
+        if stream is None or np.any(index < 0):
             return Refusal(stream=spec.topic, reason="has no sample yet", bound=bound)
+        age = np.abs(ticks_ns - stream.stamps_ns[index])
         worst = int(np.argmax(age))
         oldest = float(age[worst]) / NANOSECONDS
         if oldest > bound:
@@ -186,7 +228,7 @@ def find_stale(
             if len(ticks_ns) > 1:
                 reason += f" at tick {worst} of {len(ticks_ns)}"
             return Refusal(stream=spec.topic, reason=reason, age=oldest, bound=bound)
-        if not np.all(np.isfinite(stream.values[latest_at(stream.stamps_ns, ticks_ns)])):
+        if not np.all(np.isfinite(stream.values[index])):
             return Refusal(stream=spec.topic, reason="holds a value that is not finite")
     return None
 

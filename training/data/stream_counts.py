@@ -1,0 +1,95 @@
+"""Rate, gaps and skew of every stream, counted from the bag and compared with the recorder's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ate_core.errors import EpisodeError
+from ate_core.resample import NANOSECONDS
+from ate_core.sampling import GAP_PERIODS
+from ate_core.streams import StreamSpec, cell_streams
+from training.data.bag_reader import BagEpisode
+
+MAX_CLOCK_ERROR = 1.0
+"""Mean difference of header stamp and receive time above which two clocks disagree [s]; a message
+is on its way for a few milliseconds."""
+
+Counts = dict[str, float]
+
+
+def count_streams(bag: BagEpisode) -> dict[str, Counts]:
+    """Return what the bag holds of each stream, by the names of the outcome's counts."""
+    required = set(bag.info.get("required", []))
+    return {
+        spec.name: _count(bag, spec)
+        for spec in cell_streams(bag.cell)
+        if bag.counts.get(spec.topic) or spec.name in required
+    }
+
+
+def disagreements(bag: BagEpisode, counted: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Say of which streams the recorder counted other messages than the bag holds.
+
+    A latched message from before the start is in the bag, and was not counted by every recorder.
+    """
+    told = []
+    latched = {spec.name for spec in cell_streams(bag.cell) if spec.latched}
+    for name, values in sorted(bag.outcome.get("streams", {}).items()):
+        recorded, found = int(values["count"]), int(counted.get(name, {}).get("count", 0))
+        if found != recorded and not (name in latched and found == recorded + 1):
+            told.append(f"{name} has {found} messages in the bag, {recorded} by the recorder")
+    return told
+
+
+def require_one_clock(bag: BagEpisode, specs: list[StreamSpec]) -> None:
+    """Refuse streams stamped by a clock that is far from the recorder's.
+
+    Raises:
+        EpisodeError: naming the stream, how far off it is and what helps.
+    """
+    for spec in specs:
+        received = bag.received_ns.get(spec.name)
+        if received is None or not len(received):
+            continue
+        behind = float(np.median(received - bag.series[spec.name].stamps_ns)) / NANOSECONDS
+        if abs(behind) > MAX_CLOCK_ERROR:
+            side = "before" if behind > 0 else "after"
+            raise EpisodeError(
+                f"{spec.topic} is stamped {abs(behind):.1f} s {side} its receipt (bound "
+                f"{MAX_CLOCK_ERROR:.1f} s): the clock of the host that stamps it differs from the "
+                "recorder's; set both by NTP or chrony (`chronyc tracking` tells) and record again"
+            )
+
+
+def _count(bag: BagEpisode, spec: StreamSpec) -> Counts:
+    count = bag.counts.get(spec.topic, 0)
+    counts: Counts = {
+        "count": count, "rate_hz": 0.0, "gaps": 0, "longest_gap_ms": 0.0, "skew_ms": 0.0,
+        "skew_max_ms": 0.0, "out_of_order": 0,
+    }  # fmt: skip
+    gap_ns = GAP_PERIODS * NANOSECONDS / spec.rate_hz if spec.rate_hz > 0 else 0.0
+    start_ns, end_ns = int(bag.info["start_ns"]), int(bag.outcome.get("end_ns", 0))
+    series = bag.series.get(spec.name)
+    if series is None or not len(series):
+        if gap_ns and end_ns - start_ns > gap_ns:
+            counts |= {"gaps": 1, "longest_gap_ms": round((end_ns - start_ns) / 1e6, 1)}
+        return counts
+    stamps = series.stamps_ns
+    pauses = np.diff(stamps)
+    if gap_ns:
+        edges = [stamps[0] - start_ns, end_ns - stamps[-1]]
+        pauses = np.concatenate([pauses, np.array(edges, dtype=np.int64)])
+    span = int(stamps[-1] - stamps[0])
+    received = bag.received_ns.get(spec.name, stamps)
+    skew = received - stamps
+    arrived = stamps[np.argsort(received, kind="stable")]
+    return counts | {
+        "rate_hz": round((count - 1) * NANOSECONDS / span, 2) if span else 0.0,
+        "gaps": int(np.sum(pauses > gap_ns)) if gap_ns else 0,
+        "longest_gap_ms": round(int(pauses.max(initial=0)) / 1e6, 1),
+        "skew_ms": round(float(skew.mean()) / 1e6, 2),
+        "skew_max_ms": round(int(skew.max()) / 1e6, 2),
+        "out_of_order": int(np.sum(arrived[1:] < np.maximum.accumulate(arrived)[:-1])),
+    }
