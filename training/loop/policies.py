@@ -2,6 +2,7 @@
 
 import dataclasses
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 
@@ -87,7 +88,7 @@ def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> C
     torch.manual_seed(config.seed)
     if config.init is None:
         return entry.build(made)
-    stored = load_checkpoint(config.init, parse_cell_text(contract), name)
+    stored = _load_start(config.init, parse_cell_text(contract), name)
     weights = placed_weights(stored.weights, torch.device("cpu"), torch.float32)
     with nullcontext() if made.adds_weights else without_weights():
         model = entry.build(made)
@@ -98,6 +99,16 @@ def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> C
         reason = "; ".join(differing) or " ".join(str(error).split())[:200]
         raise TrainingError(f"{config.init} has other sizes than this run: {reason}") from None
     return model
+
+
+def _load_start(init: Path, cell: Cell, name: str) -> Checkpoint:
+    """The pre-trained network; one of another body may have had fewer cameras than the cell."""
+    stored = load_checkpoint(init, kind=name)
+    if stored.cell.operators:
+        return load_checkpoint(init, cell, name)
+    theirs = stored.cell.layout
+    dataclasses.replace(cell.layout, cameras=theirs.cameras).require(theirs, str(init))
+    return stored
 
 
 def _differing_sizes(stored: Checkpoint, made: PolicyConfig) -> list[str]:

@@ -216,6 +216,11 @@ def load_policy(
     """
     place = find_device(device)
     checkpoint = load_checkpoint(path, cell)
+    if cell is not None and cell.operators and not checkpoint.cell.operators:
+        raise LayoutError(
+            f"{path} learned from {checkpoint.cell.name}, a robot that was only read from files; "
+            f"this cell is {cell.name}: fine-tune it on episodes of this cell first, with --init"
+        )
     return Policy(
         checkpoint.kind,
         restore_model(checkpoint, place, find_dtype(precision, checkpoint.kind, place)),

@@ -33,7 +33,13 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
             f"{line} (this cell against the checkpoint)",
             "use the cell that it was trained for, or train again",
         )
-    if not differing:
+    if patient.cell.operators and not contract.operators:
+        yield failed(
+            what,
+            f"learned from {contract.name}, a robot that was only read from files",
+            "fine-tune it on episodes of this cell, with --init",
+        )
+    elif not differing:
         yield _kind(what, json.loads((folder / "config.json").read_text()))
 
 
