@@ -54,7 +54,7 @@ def holds(folder: Path) -> bool:
 
 def has_states(folder: Path) -> bool:
     """Whether measured joints were recorded."""
-    return STATE in _read_json(folder).get("features", ())
+    return STATE in read_info_file(folder).get("features", ())
 
 
 def read_actions(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
@@ -110,14 +110,14 @@ def _episodes_v2(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         path = info.folder / info.data_path.format(
             episode_chunk=index // info.chunk_size, episode_index=index
         )
-        yield path.name, _rows(_read_table(path, [info.column]), path)
+        yield path.name, _rows(read_table(path, [info.column]), path)
 
 
 def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
     """Many episodes per file; meta/episodes says which, and how long each is."""
     wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     files = sorted((info.folder / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
-    tables = [_read_table(file, wanted).to_pydict() for file in files]
+    tables = [read_table(file, wanted).to_pydict() for file in files]
     entries = sorted(entry for t in tables for entry in zip(*(t[k] for k in wanted), strict=True))
     if [entry[0] for entry in entries] != list(range(info.episodes)):
         raise TrainingError(
@@ -129,7 +129,7 @@ def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         if opened != (chunk, file):
             opened = (chunk, file)
             path = info.folder / info.data_path.format(chunk_index=chunk, file_index=file)
-            table = _read_table(path, [info.column, "episode_index"])
+            table = read_table(path, [info.column, "episode_index"])
             rows, owner = _rows(table, path), table["episode_index"].to_numpy()
         episode = rows[owner == index]
         if len(episode) != length:
@@ -140,7 +140,8 @@ def _episodes_v3(info: _Info) -> Iterator[tuple[str, np.ndarray]]:
         yield f"episode {index}", episode
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def read_info_file(folder: Path) -> dict[str, Any]:
+    """Values of meta/info.json, of a version that is read."""
     file = folder / INFO
     try:
         info: dict[str, Any] = json.loads(file.read_text())
@@ -158,7 +159,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 
 def _read_info(folder: Path, column: str) -> _Info:
-    file, info = folder / INFO, _read_json(folder)
+    file, info = folder / INFO, read_info_file(folder)
     version = info["codebase_version"]
     try:
         feature = info["features"][column]
@@ -167,7 +168,7 @@ def _read_info(folder: Path, column: str) -> _Info:
             column=column,
             version=version,
             rate=float(info["fps"]),
-            names=_flat(feature["names"]),
+            names=flat_names(feature["names"]),
             width=int(feature["shape"][0]),
             data_path=str(info["data_path"]),
             chunk_size=int(info["chunks_size"]),
@@ -182,7 +183,8 @@ def _read_info(folder: Path, column: str) -> _Info:
     return found
 
 
-def _read_table(path: Path, columns: list[str]) -> pyarrow.Table:
+def read_table(path: Path, columns: list[str]) -> pyarrow.Table:
+    """These columns of a parquet file."""
     try:
         return pyarrow.parquet.read_table(path, columns=columns).select(columns)
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
@@ -209,7 +211,7 @@ def _checked(rows: np.ndarray, info: _Info, name: str) -> np.ndarray:
     return rows
 
 
-def _flat(names: object) -> list[str] | None:
+def flat_names(names: object) -> list[str] | None:
     """LeRobot writes names as a list, a list in a list, a list under one key, or null."""
     if isinstance(names, dict) and len(names) == 1:
         names = next(iter(names.values()))

@@ -38,6 +38,14 @@ VERBS = {
     ),
     "stop": ("cell_monitor.stop_command:stop", "emergency stop of the cell; --reset ends it"),
     "convert": ("training.convert_bags:convert", "bags -> HDF5 episodes on 20 Hz ticks"),
+    "mapping": (
+        "training.propose_mapping:propose_mapping",
+        "propose whose columns of other robots' recordings are which",
+    ),
+    "import": (
+        "training.import_recordings:import_recordings",
+        "LeRobot, ALOHA, RDT recordings -> HDF5 episodes",
+    ),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),

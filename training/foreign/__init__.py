@@ -1,0 +1,1 @@
+"""Recordings that others made: mapped by the names of their columns, imported as episodes."""

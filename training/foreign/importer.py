@@ -1,0 +1,198 @@
+"""One recorded episode of another robot -> one episode of ours."""
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from ate_core.contract import Cell
+from ate_core.errors import EpisodeError
+from ate_core.resample import tick_period_ns
+from ate_core.strict import nearest, require
+from training.data.episode_file import FORMAT, Episode, read_source_hash, write_episode
+from training.data.lerobot_tables import INFO
+from training.foreign import hdf5_set, lerobot_set
+from training.foreign.body import foreign_cell
+from training.foreign.mapping import ColumnMapping
+from training.foreign.recordings import RecordedEpisode, Recordings
+from training.foreign.spool import ImageSpool
+from training.foreign.ticks import Ticks, make_ticks
+from training.foreign.vectors import VectorMap, map_vectors, require_alike
+
+VERSION = 1
+"""Of this conversion: raised when the same recordings give other bytes."""
+
+
+def open_recordings(folder: Path) -> Recordings:
+    """The reader of a folder, whichever of the known kinds it is.
+
+    Raises:
+        EpisodeError: it holds nothing that is known.
+    """
+    if (folder / INFO).is_file():
+        return lerobot_set.LeRobotSet(folder)
+    if hdf5_set.find_files(folder):
+        return hdf5_set.Hdf5Set(folder)
+    raise EpisodeError(
+        f"{folder} holds neither {INFO} (LeRobot) nor *.hdf5 (ALOHA, RoboTwin, RDT): "
+        "give a folder of recordings"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importer:
+    """Everything that is the same for all episodes of a folder."""
+
+    folder: Path
+    """Of the recordings."""
+    recordings: Recordings
+    """They."""
+    mapping: ColumnMapping
+    """Whose columns are which."""
+    cell: Cell
+    """Whose layout they are brought into."""
+    state: VectorMap
+    """The measured vector."""
+    action: VectorMap | None
+    """The commanded vector; None: the next state."""
+
+    def write(self, index: int, path: Path, *, overwrite: bool) -> Episode | None:
+        """Import one episode; None: the file is there and up to date.
+
+        Raises:
+            EpisodeError: it is damaged, incomplete, or does not look like what the mapping says.
+        """
+        features = self.state.features | (self.action.features if self.action else set())
+        recorded = self.recordings.read(index, self.mapping, features)
+        digest = self._digest(recorded)
+        if not overwrite and path.exists() and read_source_hash(path) == digest:
+            return None
+        ticks = make_ticks(
+            len(next(iter(recorded.rows.values()))),
+            recorded.rate,
+            self.cell.tick_rate,
+            own_actions=self.action is not None,
+        )
+        states, actions = self._vectors(recorded.rows, ticks)
+        with ExitStack() as stack:
+            images = {
+                key: stack.enter_context(
+                    ImageSpool(
+                        recorded.frames[camera.feature].jpegs(
+                            ticks.shown(), swap=camera.colour == "bgr"
+                        ),
+                        path.parent,
+                    )
+                )
+                for key, camera in self.mapping.cameras.items()
+            }
+            episode = self._episode(recorded, ticks, states, actions, images, digest)
+            write_episode(path, episode)
+        return episode
+
+    def _vectors(
+        self, rows: Mapping[str, NDArray[np.float64]], ticks: Ticks
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """States (rows, D), and actions (T, D) in force one tick after each tick."""
+        states = self.state.apply(rows)
+        period_ns = tick_period_ns(self.cell.tick_rate)
+        if self.action is None:
+            return states, ticks.in_force(states[1:], period_ns)
+        changes = self.mapping.action_is == "change"
+        actions = self.action.apply(rows, changes=changes)
+        if changes:
+            turning = list(self.action.layout.columns("rad"))
+            actions[:, turning] += states[:, turning]
+        if self.action.layout == self.state.layout:
+            require_alike(states, actions, self.action.layout)
+        return states, ticks.in_force(actions, period_ns)
+
+    def _episode(
+        self,
+        recorded: RecordedEpisode,
+        ticks: Ticks,
+        states: NDArray[np.float64],
+        actions: NDArray[np.float64],
+        images: Mapping[str, Sequence[bytes]],
+        digest: str,
+    ) -> Episode:
+        layout, count = self.cell.layout, len(ticks.times_ns)
+        sizes = {key: simplejpeg.decode_jpeg_header(one[0])[:2] for key, one in images.items()}
+        instruction = self.mapping.instruction or recorded.instruction
+        turning = list(layout.state.columns("rad"))
+        return Episode(
+            state=ticks.measured(states).astype(np.float32),
+            velocity=ticks.velocity(states)[:, turning].astype(np.float32),
+            wrench=np.zeros((count, 6 * len(self.cell.arms)), np.float32),
+            action=actions.astype(np.float32),
+            timestamps_ns=ticks.times_ns,
+            images=images,
+            cell=foreign_cell(self.cell, self.mapping, sizes, recorded.rate),
+            task=self.mapping.task or instruction,
+            instruction=instruction,
+            source=f"{self.folder.name}/{recorded.name}",
+            source_sha256=digest,
+        )
+
+    def _digest(self, recorded: RecordedEpisode) -> str:
+        """Hash of all that decides the bytes of the episode."""
+        what = f"import {VERSION}, format {FORMAT}; {self.mapping}; {recorded.instruction}"
+        digest = hashlib.sha256(f"{what}\n{self.cell.canonical_text()}".encode())
+        for feature in sorted(recorded.rows):
+            digest.update(recorded.rows[feature].tobytes())
+        for path in recorded.files:
+            found = path.stat()
+            digest.update(_file_digest(path, found.st_size, found.st_mtime_ns))
+        return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _file_digest(path: Path, size: int, changed_ns: int) -> bytes:
+    """Hash of a file, kept while it is the same: version 3 puts many episodes into one video."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def make_importer(folder: Path, mapping: ColumnMapping, cell: Cell) -> Importer:
+    """Open recordings and hold a mapping against them.
+
+    Raises:
+        ContractError: the mapping names what is not there, or lacks what the cell needs.
+        EpisodeError: there are no recordings.
+        TrainingError: they cannot be read at all.
+    """
+    recordings = open_recordings(folder)
+    rates = {mapping.rate, recordings.rate} - {None}
+    require(
+        len(rates) == 1,
+        f"mapping: rate is {mapping.rate}, the recordings say {recordings.rate}: "
+        f"{'leave it out' if rates else 'add their rows per second'}",
+    )
+    known = cell.layout.cameras
+    for key, camera in mapping.cameras.items():
+        where = f"mapping: cameras.{key}"
+        require(
+            key in known,
+            f"{where} is no camera of the cell; it has {', '.join(known)}{nearest(key, known)}",
+        )
+        require(
+            camera.feature in recordings.cameras,
+            f"{where}: the recordings have no images {camera.feature!r}; they have "
+            f"{', '.join(recordings.cameras) or 'none'}"
+            f"{nearest(camera.feature, recordings.cameras)}",
+        )
+    state, action = map_vectors(mapping, recordings.vectors, cell.layout)
+    return Importer(
+        folder=folder,
+        recordings=recordings,
+        mapping=mapping,
+        cell=cell,
+        state=state,
+        action=action,
+    )
