@@ -5,20 +5,24 @@ go on; the exit code is then 1. The same recordings and mapping give the same by
 up to date is not made twice.
 """
 
+import functools
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from ate_core.contract import load_cell
-from ate_core.errors import AteError
+from ate_core.errors import AteError, UsageError
 from training.configs.output_folder import make_folder
 from training.foreign.importer import Importer, make_importer
 from training.foreign.mapping import read_mapping
+from training.tasks.choose import make_engine
+from training.tasks.engine import EngineName, describe
 
 SHOWN = 3
 """Episodes named of those that were rejected for one kind of reason."""
@@ -40,8 +44,18 @@ class ImportConfig:
     """Folder for the episode_NNNNNN.hdf5 files."""
     cell: Path | None = None
     """Cell whose layout the motion is brought into; None: the packaged one."""
+    jobs: int = 1
+    """Episodes imported at the same time; above 1, a video that kills the decoder costs only its
+    own episode."""
+    engine: EngineName = "local"
+    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
     overwrite: bool = False
     """Import again what is already there and up to date."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        if self.jobs < 1:
+            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +75,33 @@ class ImportReport:
 
 
 def import_recordings(config: ImportConfig) -> int:
-    """Import every episode, print a table, and return 1 when any was rejected."""
+    """Import every episode, print what was rejected, and return 1 when any was."""
     mapping = read_mapping(config.mapping)
     importer = make_importer(config.recordings.resolve(), mapping, load_cell(config.cell))
     make_folder(config.output)
     console = Console()
-    names = importer.recordings.names()
-    reports = [
-        import_episode(importer, index, config)
-        for index in track(range(len(names)), "importing", console=console, transient=True)
-    ]
-    _print_table(console, reports)
-    return 1 if any(report.result == "rejected" for report in reports) else 0
+    reports: dict[int, ImportReport] = {}
+    try:
+        with Progress(console=console, transient=True) as progress:
+            indices = range(len(importer.recordings.names()))
+            work = _run(importer, indices, config)
+            for index, report in progress.track(work, len(indices), description="importing"):
+                reports[index] = report
+    finally:
+        _print_table(console, [reports[index] for index in sorted(reports)])
+    return 1 if any(report.result == "rejected" for report in reports.values()) else 0
+
+
+def _run(
+    importer: Importer, indices: Sequence[int], config: ImportConfig
+) -> Iterator[tuple[int, ImportReport]]:
+    """Import episodes in processes; the death of one costs the episode it held."""
+    engine = make_engine(config.engine, config.jobs)
+    work = functools.partial(import_episode, importer, config=config)
+    for done in engine.run(work, indices):
+        name = importer.recordings.names()[done.item]
+        failed = ImportReport(name=name, file="", result="rejected", reason=done.failure)
+        yield done.item, done.result or failed
 
 
 def import_episode(importer: Importer, index: int, config: ImportConfig) -> ImportReport:
@@ -84,8 +113,7 @@ def import_episode(importer: Importer, index: int, config: ImportConfig) -> Impo
     except AteError as error:
         return ImportReport(name=name, file=path.name, result="rejected", reason=str(error))
     except Exception as error:  # foreign files break in ways nobody listed; the rest goes on
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return ImportReport(name=name, file=path.name, result="rejected", reason=reason)
+        return ImportReport(name=name, file=path.name, result="rejected", reason=describe(error))
     if episode is None:
         return ImportReport(name=name, file=path.name, result="up to date")
     seconds = len(episode) / episode.cell.tick_rate

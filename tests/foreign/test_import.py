@@ -74,6 +74,8 @@ def test_rows_at_another_rate_are_interpolated_and_images_held(tmp_path, bring, 
     shown = [others.seen(jpeg) for jpeg in episode.images["cam_high"]]
     wanted = [others.grey(int(tick * 1.5)) for tick in range(20)]
     np.testing.assert_allclose(shown, wanted, atol=2.5)
+    assert episode.rules == {"joints": "interpolate", "grippers": "interpolate", "images": "hold"}
+    np.testing.assert_allclose(episode.ages["cam_high"][:4], [0.0, 1 / 60, 0.0, 1 / 60], atol=1e-6)
 
 
 @pytest.mark.parametrize("form", ["raw", "padded", "bytes"])
@@ -206,6 +208,20 @@ def test_what_is_up_to_date_is_not_imported_again(tmp_path, bring, others):
     assert [path.read_bytes() for path in sorted(output.iterdir())] == before
     reports, _ = bring(folder, others.mapping.replace("Two Arms", "Other Arms"))
     assert {report.result for report in reports} == {"imported"}
+
+
+def test_two_processes_import_what_one_does(tmp_path, others, capsys):
+    folder = others.write_v3(tmp_path / "set")
+    (tmp_path / "mapping.yaml").write_text(others.mapping)
+    config = ImportConfig(
+        recordings=folder, mapping=tmp_path / "mapping.yaml", output=tmp_path / "one"
+    )
+    assert import_recordings(config) == 0
+    two = dataclasses.replace(config, output=tmp_path / "two", jobs=2)
+    assert import_recordings(two) == 0
+    assert "3 imported" in capsys.readouterr().out
+    for path in config.output.iterdir():
+        assert (two.output / path.name).read_bytes() == path.read_bytes()
 
 
 def test_the_command_says_how_many_and_why(tmp_path, others, capsys):

@@ -27,6 +27,8 @@ from training.foreign.vectors import VectorMap, map_vectors, require_alike
 
 VERSION = 1
 """Of this conversion: raised when the same recordings give other bytes."""
+RULES = {"joints": "interpolate", "grippers": "interpolate", "images": "hold"}
+"""How rows become ticks, in the words of `ate_core.sampling`; commands as the joints."""
 
 
 def open_recordings(folder: Path) -> Recordings:
@@ -138,7 +140,13 @@ class Importer:
             instruction=instruction,
             source=f"{self.folder.name}/{recorded.name}",
             source_sha256=digest,
+            ages=dict.fromkeys([*self._streams(), *images], ticks.ages()),
+            rules=RULES,
         )
+
+    def _streams(self) -> list[str]:
+        parts = ("arm_state", "gripper_state")
+        return [f"{side}_{part}" for side in self.cell.arms for part in parts]
 
     def _digest(self, recorded: RecordedEpisode) -> str:
         """Hash of all that decides the bytes of the episode."""

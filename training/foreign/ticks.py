@@ -42,6 +42,11 @@ class Ticks:
         """Row of the image at each tick."""
         return latest_at(self.rows_ns, self.times_ns)
 
+    def ages(self) -> NDArray[np.float32]:
+        """Age of the row shown at each tick, of two the older [s]."""
+        age_ns = self.times_ns - self.rows_ns[self.shown()]
+        return (age_ns / NANOSECONDS).astype(np.float32)
+
 
 def make_ticks(rows: int, rate: float, tick_rate: float, *, own_actions: bool) -> Ticks:
     """Ticks at which the state is known, and the action one tick later.
