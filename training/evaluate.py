@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
+from ate_policy.chunking import ChunkMode
 from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
 from ate_policy.untrained import untrained_copy
@@ -24,6 +25,8 @@ from training.reporting.video import write_video
 from training.studies.comparison import compare, success_rate
 from training.studies.rollout import Trial, roll_out
 
+LONGEST_DELAY_MS = 2000.0
+"""Longest delay of inference that can be tried [ms]."""
 UNTRAINED = "untrained"
 """Name of the control: the same network with random weights."""
 
@@ -48,6 +51,11 @@ class EvaluateConfig:
     """Longest rollout [s]."""
     execute: int | None = None
     """Actions executed of each chunk [ticks]; None: those of half a second."""
+    chunk_mode: ChunkMode = "synchronous"
+    """How chunks that overlap are used."""
+    delay_ms: float = 0.0
+    """Time from an observation to its chunk [ms], as a policy on a slow computer has; the arms go
+    on meanwhile. 0: the world waits for the policy."""
     untrained: bool = True
     """Roll out an untrained network too: the control that must fail."""
     video: Path | None = None
@@ -65,6 +73,11 @@ class EvaluateConfig:
             raise UsageError(f"episodes is {self.episodes}; need at least 1")
         if not self.limit > 0.0:
             raise UsageError(f"limit is {self.limit} s, must be above 0")
+        if not 0.0 <= self.delay_ms <= LONGEST_DELAY_MS:
+            raise UsageError(
+                f"delay_ms is {self.delay_ms:g} ms, must be 0 to {LONGEST_DELAY_MS:g}: "
+                "chunks cover about a second"
+            )
 
 
 def evaluate(config: EvaluateConfig) -> int:
@@ -90,6 +103,8 @@ def evaluate(config: EvaluateConfig) -> int:
                 limit=config.limit,
                 difficulty=config.difficulty,
                 execute=config.execute,
+                mode=config.chunk_mode,
+                delay=1e-3 * config.delay_ms,
                 frames=frames if config.video and name == last and seed == seeds[0] else None,
             )
             for seed in track(seeds, description=f"{name:16}", transient=True)
@@ -142,6 +157,8 @@ def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
         "task": config.task,
         "difficulty": config.difficulty,
         "first_seed": config.first_seed,
+        "chunk_mode": config.chunk_mode,
+        "delay_ms": config.delay_ms,
         "policies": {
             name: [dataclasses.asdict(trial) for trial in trials]
             for name, trials in outcomes.items()
@@ -152,21 +169,35 @@ def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
 
 def _print(outcomes: dict[str, list[Trial]]) -> None:
     table = Table(
-        "policy", "success", "score", "median duration [s]", "jerk [rad/s^3]", "refused chunks"
+        "policy",
+        "success",
+        "stuck",
+        "score",
+        "median duration [s]",
+        "jerk [rad/s^3]",
+        "seam mean / max [rad]",
+        "refused chunks",
     )
     for name, trials in outcomes.items():
         table.add_row(
             name,
             str(success_rate(sum(t.success for t in trials), len(trials))),
+            str(sum(t.outcome == "stuck" for t in trials)),
             f"{np.mean([t.score for t in trials]):.2f}",
             f"{np.median([t.duration for t in trials]):.1f}",
             f"{np.median([t.jerk for t in trials]):.0f}",
+            _seams(trials),
             str(sum(t.refused for t in trials)),
         )
     console = Console()
     console.print(table)
     for line in comparisons(outcomes):
         console.print(line)
+
+
+def _seams(trials: Sequence[Trial]) -> str:
+    seams = [seam for trial in trials for seam in trial.seams]
+    return f"{np.mean(seams):.3f} / {max(seams):.3f}" if seams else ""
 
 
 def comparisons(outcomes: Mapping[str, Sequence[Trial]]) -> list[str]:

@@ -2,6 +2,8 @@
 
 import html
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +105,12 @@ def _policies(result: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]
 
 
 def _rate(trials: Sequence[dict[str, Any]]) -> str:
-    return str(success_rate(sum(bool(t["success"]) for t in trials), len(trials)))
+    """Success of those that say something of the policy; what was stuck or aborted beside it."""
+    counts = Counter(trial.get("outcome", "") for trial in trials)
+    judged = [trial for trial in trials if trial.get("outcome") != "aborted"]
+    rate = success_rate(sum(bool(t["success"]) for t in judged), len(judged)) if judged else "-"
+    apart = [f"{counts[kind]} {kind}" for kind in ("stuck", "aborted") if counts[kind]]
+    return ", ".join([str(rate), *apart])
 
 
 def _success(run: Path) -> str:
@@ -120,7 +127,8 @@ def _success(run: Path) -> str:
         trials = _read_lines(file)
         if trials:
             name = file.stem.removeprefix("nodes_")
-            mean = sum(t["score"] for t in trials) / len(trials)
+            judged = [t["score"] for t in trials if t.get("outcome") != "aborted"]
+            mean = sum(judged) / len(judged) if judged else math.nan
             refused = _refused_by_node(run / f"timing_{name}.json")
             rows.append(("through the nodes", name, _rate(trials), f"{mean:.2f}", refused))
     head = ("path", "policy", "success", "mean score", "chunks refused")

@@ -47,6 +47,27 @@ def test_a_late_chunk_starts_with_the_action_that_is_due():
     assert actions.depth(15) == 15
 
 
+def test_a_chunk_that_was_waited_for_at_rest_begins_with_its_first_action():
+    actions = queue()
+    actions.mark_requested(0)
+    assert [actions.action(tick) for tick in range(1, 7)] == [None] * 6
+    actions.add(chunk(0), 0)
+    assert [float(actions.action(tick)[0]) for tick in range(7, 10)] == [1.0, 2.0, 3.0]
+    assert actions.depth(9) == 17
+
+
+def test_a_chunk_that_comes_after_the_last_one_ran_out_goes_on_where_that_ended():
+    actions = queue()
+    actions.mark_requested(0)
+    actions.add(chunk(0), 0)
+    for tick in range(1, 11):
+        actions.action(tick)
+    actions.mark_requested(10)
+    assert [actions.action(tick) is None for tick in range(11, 24)] == [False] * 10 + [True] * 3
+    actions.add(chunk(10), 10)
+    assert actions.action(24) == 21, "ten were executed since its observation, three held"
+
+
 def test_a_chunk_that_comes_after_its_end_is_never_executed():
     actions = queue()
     actions.add(chunk(0), 0)

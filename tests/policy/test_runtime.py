@@ -11,7 +11,7 @@ from ate_core.errors import SafetyError
 from ate_core.observation import Observation, Refusal
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
-from ate_policy.runtime import PolicyRuntime
+from ate_policy.runtime import MOST_VAIN, PolicyRuntime
 
 CELL = load_cell()
 LIMITS = ChunkLimits.of_cell(CELL)
@@ -44,8 +44,9 @@ def wait_for(condition, timeout=10.0):
 def make_runtime():
     made = []
 
-    def make(infer, execute=10):
-        made.append(PolicyRuntime(infer, LIMITS, ActionQueue(ChunkingConfig(execute=execute))))
+    def make(infer, execute=10, **settings):
+        queue = ActionQueue(ChunkingConfig(execute=execute))
+        made.append(PolicyRuntime(infer, LIMITS, queue, **settings))
         return made[-1]
 
     yield make
@@ -87,8 +88,8 @@ def test_the_loop_never_waits_for_inference(make_runtime):
     assert time.monotonic() - begin < 5.0
     release.set()
     wait_for(lambda: runtime.stats().chunks == 1)
-    # Observed at tick 0: at tick 5 the action of tick 6, which is row 5, is published.
-    np.testing.assert_allclose(runtime.tick(5, observation), chunk_from(HOME)[5])
+    # The arms held all the while, so nothing of the chunk has passed.
+    np.testing.assert_allclose(runtime.tick(5, observation), chunk_from(HOME)[0])
 
 
 def test_a_refused_chunk_means_hold_and_a_new_request(make_runtime):
@@ -96,10 +97,109 @@ def test_a_refused_chunk_means_hold_and_a_new_request(make_runtime):
     runtime = make_runtime(lambda _: chunks.pop(0))
     assert runtime.tick(0, observation) is None
     wait_for(lambda: runtime.stats().refused == 1)
-    assert "not finite" in runtime.stats().last_reason
+    assert "not finite" in runtime.stats().reason
     assert runtime.tick(1, observation) is None
     wait_for(lambda: runtime.stats().chunks == 1)
     assert runtime.tick(2, observation) is not None
+    assert runtime.stats().reason == "", "what is over is not told"
+    assert runtime.stats().refusals == {"not finite": 1}
+
+
+def test_what_is_checked_of_a_late_chunk_is_what_will_be_played(make_runtime):
+    release, chunks = threading.Event(), [chunk_from(HOME, 0.05)]
+
+    def late(_):
+        if chunks:
+            return chunks.pop()
+        release.wait(10)
+        second = chunk_from(HOME, 0.05)
+        second[:, 0] += 0.4  # fits the action before it, not the state that was observed
+        second[:8] = second[8]
+        return second
+
+    runtime = make_runtime(late)
+    runtime.tick(0, observation)
+    wait_for(lambda: runtime.stats().chunks == 1)
+    for tick in range(1, 18):
+        assert runtime.tick(tick, observation) is not None
+    release.set()
+    wait_for(lambda: not runtime.is_inferring)
+    assert runtime.stats().refused == 0, runtime.stats().reason
+
+
+def test_a_late_chunk_that_jumps_from_the_action_before_it_is_refused(make_runtime):
+    release, chunks = threading.Event(), [chunk_from(HOME, 0.05)]
+
+    def late(_):
+        if chunks:
+            return chunks.pop()
+        release.wait(10)
+        return chunk_from(HOME, -0.05)  # fits the state that was observed
+
+    runtime = make_runtime(late)
+    runtime.tick(0, observation)
+    wait_for(lambda: runtime.stats().chunks == 1)
+    for tick in range(1, 18):
+        assert runtime.tick(tick, observation) is not None
+    release.set()
+    wait_for(lambda: not runtime.is_inferring)
+    assert runtime.stats().refusals == {"jump": 1}
+
+
+def test_a_policy_that_is_refused_again_and_again_is_stuck(make_runtime):
+    far = chunk_from(HOME) + 0.5 * (np.arange(16) == 2)
+    runtime = make_runtime(lambda _: far)
+    for tick in range(MOST_VAIN):
+        assert not runtime.stats().stuck
+        assert runtime.tick(tick, observation) is None
+        wait_for(lambda: not runtime.is_inferring)
+    assert "10 chunks refused in a row: chunk refused: left_arm_3 jumps" in runtime.stats().stuck
+    runtime.reset()
+    assert not runtime.stats().stuck
+
+
+def test_an_inference_that_hangs_is_told_and_replaced(make_runtime):
+    hang, time_now, chunks = threading.Event(), [0.0], [chunk_from(HOME)]
+
+    def hangs_once(_):
+        if not begun.is_set():
+            begun.set()
+            hang.wait(20)
+        return chunks[0]
+
+    begun = threading.Event()
+    runtime = make_runtime(hangs_once, clock=lambda: time_now[0])
+    runtime.tick(0, observation)
+    assert begun.wait(10)
+    time_now[0] = 1.1
+    assert runtime.tick(22, observation) is None
+    assert "inference has taken more than 1 s" in runtime.stats().reason
+    time_now[0] = 5.1
+    assert runtime.tick(102, observation) is None
+    wait_for(lambda: runtime.stats().chunks == 1)
+    assert runtime.tick(103, observation) is not None
+    assert runtime.stats().reason == ""
+    hang.set()
+
+
+def test_a_reset_does_not_wait_for_an_inference_that_hangs(make_runtime):
+    hang, time_now, begun = threading.Event(), [0.0], threading.Event()
+
+    def hangs_once(_):
+        if not begun.is_set():
+            begun.set()
+            hang.wait(20)
+        return chunk_from(HOME)
+
+    runtime = make_runtime(hangs_once, clock=lambda: time_now[0])
+    runtime.tick(0, observation)
+    assert begun.wait(10)
+    time_now[0] = 1.1
+    runtime.reset()
+    runtime.tick(23, observation)
+    wait_for(lambda: runtime.stats().chunks == 1)
+    assert runtime.tick(24, observation) is not None
+    hang.set()
 
 
 def test_an_inference_that_breaks_is_named_and_asked_again(make_runtime):
@@ -113,7 +213,7 @@ def test_an_inference_that_breaks_is_named_and_asked_again(make_runtime):
     runtime = make_runtime(breaks_once)
     assert runtime.tick(0, observation) is None
     wait_for(lambda: runtime.stats().refused == 1)
-    assert "out of memory" in runtime.stats().last_reason
+    assert "out of memory" in runtime.stats().reason
     assert runtime.tick(1, observation) is None
     wait_for(lambda: runtime.stats().chunks == 1)
 
@@ -122,7 +222,7 @@ def test_a_stale_stream_means_hold(make_runtime):
     runtime = make_runtime(lambda _: chunk_from(HOME))
     refusal = Refusal(stream="/left/arm/joint_states", reason="is 900 ms old (bound 200 ms)")
     assert runtime.tick(0, lambda: refusal) is None
-    assert "/left/arm/joint_states" in runtime.stats().last_reason
+    assert "/left/arm/joint_states" in runtime.stats().reason
 
 
 def test_a_chunk_from_before_a_stop_never_runs_after_it(make_runtime):
@@ -137,7 +237,8 @@ def test_a_chunk_from_before_a_stop_never_runs_after_it(make_runtime):
     runtime.reset()
     release.set()
     runtime.tick(1, lambda: Refusal(stream="x", reason="y"))
-    wait_for(lambda: runtime.stats().refused == 1)
+    assert runtime.stats().unobserved == 1
+    assert runtime.stats().refused == 0
     assert runtime.tick(2, lambda: Refusal(stream="x", reason="y")) is None
 
 
@@ -147,7 +248,7 @@ def test_the_last_chunk_runs_out_into_a_hold(make_runtime):
     wait_for(lambda: runtime.stats().chunks == 1)
     gone = Refusal(stream="x", reason="gone")
     actions = [runtime.tick(tick, lambda: gone) for tick in range(1, 25)]
-    assert [action is not None for action in actions] == [True] * 19 + [False] * 5
+    assert [action is not None for action in actions] == [True] * 20 + [False] * 4
 
 
 def test_a_chunk_that_is_too_short_is_refused_by_name_and_inference_goes_on(make_runtime):
@@ -155,7 +256,7 @@ def test_a_chunk_that_is_too_short_is_refused_by_name_and_inference_goes_on(make
     runtime = make_runtime(lambda _: chunks.pop(0))
     assert runtime.tick(0, observation) is None
     wait_for(lambda: runtime.stats().refused == 1)
-    assert "holds 8 actions but execute is 10" in runtime.stats().last_reason
+    assert "holds 8 actions but execute is 10" in runtime.stats().reason
     assert runtime.tick(1, observation) is None
     wait_for(lambda: runtime.stats().chunks == 1)
     assert runtime.tick(2, observation) is not None
@@ -164,8 +265,9 @@ def test_a_chunk_that_is_too_short_is_refused_by_name_and_inference_goes_on(make
 @pytest.mark.parametrize(("tick_rate", "horizon"), [(60.0, 20), (20.0, 8)])
 def test_a_policy_of_short_chunks_moves_the_arms(make_runtime, tick_rate, horizon):
     runtime = make_runtime(lambda _: chunk_from(HOME)[:horizon], usual_execute(tick_rate, horizon))
-    for tick in range(0, 3 * horizon, horizon):
-        runtime.tick(tick, observation)
-        wait_for(lambda wanted=tick // horizon + 1: runtime.stats().chunks == wanted)
-        assert runtime.tick(tick + 1, observation) is not None
+    moved = 0
+    for tick in range(3 * horizon):
+        moved += runtime.tick(tick, observation) is not None
+        wait_for(lambda: not runtime.is_inferring)
+    assert moved >= 3 * horizon - 4, "a tick of rest before each chunk at most"
     assert runtime.stats().refused == 0

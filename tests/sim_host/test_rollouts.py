@@ -92,3 +92,22 @@ def test_an_arm_that_waits_for_a_person_is_not_asked_again(cell, state: str) -> 
     with pytest.raises(DeviceError, match=f"left arm does not go home: is {state} emergency"):
         cell.send_home()
     assert cell.now == pytest.approx(1.0, abs=0.1) and len(cell.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("news", "ended"),
+    [
+        (("running", "", 11.0), None),
+        (("running", "no observation: /scene/objects is 900 ms old", 19.0), None),
+        (("running", "no observation: /scene/objects is 4 s old", 14.0), "aborted"),
+        (("ready", "emergency stop: button", 19.9), "aborted"),
+        (("ready", "", 19.9), None),
+        (("stuck", "10 chunks refused in a row", 19.9), "stuck"),
+        (("stuck", "of the rollout before", 9.0), None),
+    ],
+)
+def test_what_keeps_a_policy_from_going_on_is_no_failure_of_it(news, ended) -> None:
+    from ate_sim.nodes.rollouts import PolicyNews, ended_by
+
+    outcome = ended_by(PolicyNews(*news), 10.0, 20.0)
+    assert outcome == (None if ended is None else (ended, news[1]))

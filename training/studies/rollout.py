@@ -1,7 +1,9 @@
 """One rollout of a policy in the simulated cell."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,9 @@ from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.observation import Observation
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
+from ate_policy.chunking import ActionQueue, ChunkingConfig, ChunkMode, usual_execute
 from ate_policy.policy import Policy
+from ate_policy.runtime import MOST_VAIN
 from ate_sim.env import CellEnv
 from ate_sim.world.sim_world import Difficulty
 from training.reporting.video import VIDEO_SIZE
@@ -33,6 +36,13 @@ class Trial:
     """Root mean square jerk of the measured joints [rad/s^3]."""
     refused: int
     """Chunks that the check refused, so that the arms held."""
+    outcome: Literal["", "success", "failure", "stuck"] = ""
+    """stuck: its chunks were refused again and again; empty in files of before."""
+    reason: str = ""
+    """Why it was stuck."""
+    seams: tuple[float, ...] = ()
+    """Largest change of a joint from the last action of each chunk to the first of the next one
+    [rad]."""
 
 
 def roll_out(
@@ -43,6 +53,8 @@ def roll_out(
     limit: float,
     difficulty: Difficulty = "normal",
     execute: int | None = None,
+    mode: ChunkMode = "synchronous",
+    delay: float = 0.0,
     frames: list[NDArray[np.uint8]] | None = None,
 ) -> Trial:
     """Let the policy play one episode.
@@ -55,13 +67,15 @@ def roll_out(
         difficulty: Spread of the starts.
         execute: Actions executed of each chunk [ticks]; None: those of half a second, at most
             all.
+        mode: How chunks that overlap are used.
+        delay: Time after the observation at which its chunk comes [s]; the arms go on meanwhile.
         frames: Images of the cell's first camera are appended to it.
     """
     observation = env.reset(seed, difficulty)
     # demonstrations may have been recorded with other words than the simulated task's
     known = policy.only_instruction
     instruction = env.instruction if known is None else known
-    player = _ChunkPlayer(policy, env.cell, execute, observation.state)
+    player = _ChunkPlayer(policy, env.cell, execute, mode, delay, observation.state)
     states, best, success = [observation.state], 0.0, False
     ticks = round(limit * env.cell.tick_rate)
     for tick in range(ticks):
@@ -71,8 +85,8 @@ def roll_out(
         if frames is not None:
             frames.append(env.overview(*VIDEO_SIZE))
         best = max(best, env.score())
-        if env.success():
-            success = True
+        success = env.success()
+        if success or player.stuck:
             break
     return Trial(
         seed=seed,
@@ -81,6 +95,9 @@ def roll_out(
         duration=(tick + 1) / env.cell.tick_rate,
         jerk=jerk(np.stack(states), env.cell.tick_rate),
         refused=player.refused,
+        outcome="success" if success else "stuck" if player.stuck else "failure",
+        reason="" if success else player.stuck,
+        seams=tuple(player.seams),
     )
 
 
@@ -88,40 +105,57 @@ class _ChunkPlayer:
     """What the policy node does at each tick: ask for a chunk when it is time, else go on."""
 
     def __init__(
-        self, policy: Policy, cell: Cell, execute: int | None, state: NDArray[np.float32]
+        self,
+        policy: Policy,
+        cell: Cell,
+        execute: int | None,
+        mode: ChunkMode,
+        delay: float,
+        state: NDArray[np.float32],
     ) -> None:
         if execute is None:
             execute = usual_execute(cell.tick_rate, policy.horizon)
         self.refused = 0
+        self.stuck = ""
+        self.seams: list[float] = []
         self._policy = policy
-        self._queue = ActionQueue(ChunkingConfig(execute=execute))
+        self._queue = ActionQueue(ChunkingConfig(mode=mode, execute=execute))
         self._limits = ChunkLimits.of_cell(cell)
+        self._delay = math.ceil(delay * cell.tick_rate - 1e-9)
+        self._coming: tuple[int, NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._vain, self._is_new = 0, False
         self._action: NDArray[np.float32] = state.copy()
 
     def action(self, tick: int, observation: Observation, seed: int) -> NDArray[np.float32]:
         """The action of the next tick; an empty queue means hold."""
-        if self._queue.wants_chunk(tick):
-            chunk = self._policy.infer(observation, seed)
-            if chunk_is_safe(self._limits, chunk, observation.state):
-                self._queue.mark_requested(tick)
-                self._queue.add(chunk, tick)
-            else:
-                self.refused += 1
-        wanted = self._queue.action(tick + 1)
+        if self._coming is None and self._queue.wants_chunk(tick):
+            self._queue.mark_requested(tick)
+            self._coming = tick, self._policy.infer(observation, seed), observation.state
+        if self._coming is not None and tick - self._coming[0] >= self._delay:
+            self._take(*self._coming)
+            self._coming = None
+        before, wanted = self._queue.last, self._queue.action(tick + 1)
         if wanted is not None:
-            self._action = wanted
+            if before is not None and self._is_new:
+                self.seams.append(float(self._limits.largest_step(before, wanted)))
+            self._action, self._vain, self._is_new = wanted, 0, False
         return self._action
 
-
-def chunk_is_safe(
-    limits: ChunkLimits, chunk: NDArray[np.floating], state: NDArray[np.floating]
-) -> bool:
-    """Whether the policy node would have let this chunk pass."""
-    try:
-        limits.check(chunk, state)
-    except SafetyError:
-        return False
-    return True
+    def _take(self, observed: int, chunk: NDArray[np.float32], state: NDArray[np.float32]) -> None:
+        before = self._queue.last
+        try:
+            self._limits.check(
+                chunk, state if before is None else before, self._queue.next_row(observed)
+            )
+        except SafetyError as refusal:
+            self._queue.abandon_request()
+            self.refused += 1
+            self._vain += 1
+            if self._vain >= MOST_VAIN:
+                self.stuck = str(refusal)
+            return
+        self._queue.add(chunk, observed)
+        self._is_new = True
 
 
 def jerk(states: NDArray[np.floating], rate: float) -> float:

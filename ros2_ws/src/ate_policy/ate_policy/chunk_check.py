@@ -1,6 +1,7 @@
 """A chunk is checked as a whole before its first action may reach an arm."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,17 @@ from numpy.typing import NDArray
 from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.guard import ChunkGuard
+
+Kind = Literal["not finite", "limit", "jump", "distance", "late", "short", "inference"]
+"""Why a chunk is refused."""
+
+
+class ChunkRefusal(SafetyError):
+    """A chunk that must not run; `kind` sorts the reasons."""
+
+    def __init__(self, kind: Kind, words: str) -> None:
+        super().__init__(f"chunk refused: {words}; arms hold")
+        self.kind: Kind = kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,38 +64,67 @@ class ChunkLimits:
             arms=tuple(layout.slice(f"{side}_arm") for side in cell.arms),
         )
 
-    def check(self, chunk: NDArray[np.floating], state: NDArray[np.floating]) -> None:
+    def check(
+        self, chunk: NDArray[np.floating], start: NDArray[np.floating], first: int = 0
+    ) -> None:
         """Refuse a chunk (H, D) that is not finite, breaks a limit, jumps or comes too near.
 
         Args:
             chunk: actions in robot units.
-            state: measured vector (D,) of the observation it was inferred from.
+            start: where the arms are when it begins (D,): the action before it, or the measured
+                vector where they hold.
+            first: row that is played first; those before it have passed.
 
         Raises:
-            SafetyError: naming the component or the pair, its value, the bound and what happens.
+            ChunkRefusal: naming the component or the pair, its value, the bound and what happens.
         """
         if not np.isfinite(chunk).all():
             row, column = (int(i) for i in np.argwhere(~np.isfinite(chunk))[0])
-            raise SafetyError(
-                f"chunk refused: {self.names[column]} of action {row} is not finite; arms hold"
-            )
+            raise ChunkRefusal("not finite", f"{self.names[column]} of action {row} is not finite")
         outside = (chunk < self.lower) | (chunk > self.upper)
         if outside.any():
             row, column = (int(i) for i in np.argwhere(outside)[0])
-            raise SafetyError(
-                f"chunk refused: {self.names[column]} of action {row} is "
-                f"{chunk[row, column]:.3f}, outside [{self.lower[column]:.3f}, "
-                f"{self.upper[column]:.3f}]; arms hold"
+            raise ChunkRefusal(
+                "limit",
+                f"{self.names[column]} of action {row} is {chunk[row, column]:.3f}, outside "
+                f"[{self.lower[column]:.3f}, {self.upper[column]:.3f}]",
             )
-        steps = np.abs(np.diff(np.vstack([state, chunk]), axis=0))
-        if (steps > self.step).any():
-            row, column = (int(i) for i in np.argwhere(steps > self.step)[0])
-            raise SafetyError(
-                f"chunk refused: {self.names[column]} jumps by {steps[row, column]:.3f} rad at "
-                f"action {row}, bound {self.step[column]:.3f}; arms hold"
+        if first >= len(chunk):
+            raise ChunkRefusal(
+                "late", f"it came after its {len(chunk)} actions: inference takes too long"
             )
+        self._refuse_jumps(chunk, start, first)
         if self.guard is not None:
-            rows = np.vstack([state, chunk]).astype(np.float64)
+            rows = np.vstack([start, chunk[first:]]).astype(np.float64)
             near = self.guard.problem(np.hstack([rows[:, arm] for arm in self.arms]))
             if near:
-                raise SafetyError(f"chunk refused: {near}; arms hold")
+                raise ChunkRefusal("distance", near)
+
+    def jump(self, before: NDArray[np.floating], after: NDArray[np.floating]) -> str:
+        """Which component jumps from one action (D,) to the next, by how much; empty: none."""
+        way = np.abs(np.asarray(after, np.float64) - before)
+        if not (way > self.step).any():
+            return ""
+        column = int(np.argmax(np.where(np.isfinite(self.step), way - self.step, -np.inf)))
+        return (
+            f"{self.names[column]} jumps by {way[column]:.3f} rad, bound {self.step[column]:.3f}"
+        )
+
+    def largest_step(self, before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
+        """Largest change of a joint between two actions (D,) [rad]; grippers are left out."""
+        way = np.abs(np.asarray(after, np.float64) - before)
+        return float(way[np.isfinite(self.step)].max())
+
+    def _refuse_jumps(
+        self, chunk: NDArray[np.floating], start: NDArray[np.floating], first: int
+    ) -> None:
+        steps = np.abs(np.diff(chunk, axis=0, prepend=chunk[:1]))
+        steps[first] = np.abs(chunk[first] - start)
+        steps[:first] = 0.0  # passed: whatever led there is not played
+        if (steps > self.step).any():
+            row, column = (int(i) for i in np.argwhere(steps > self.step)[0])
+            raise ChunkRefusal(
+                "jump",
+                f"{self.names[column]} jumps by {steps[row, column]:.3f} rad at action {row}, "
+                f"bound {self.step[column]:.3f}",
+            )

@@ -1,7 +1,9 @@
 """Which action is executed at which tick, out of chunks that arrive late and overlap.
 
 A chunk inferred from the observation of tick k holds the actions of ticks k+1 .. k+H. It may
-arrive some ticks later; the actions whose tick has passed are then skipped, never replayed.
+arrive some ticks later; the actions whose tick has passed under other actions are then skipped,
+never replayed. Ticks at which the arms held move nothing and are not counted: after them a chunk
+goes on where it was, and one that was waited for at rest begins with its first action.
 Ticks are integers and arguments: nothing here reads a clock.
 """
 
@@ -74,14 +76,10 @@ class ChunkingConfig:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Actions (H, D) of which row i belongs to tick `observed + 1 + i`."""
+    """Actions (H, D) of which row i is the action i + 1 after the observation."""
 
     observed: int
     actions: np.ndarray
-
-    def at(self, tick: int) -> np.ndarray | None:
-        index = tick - self.observed - 1
-        return self.actions[index] if 0 <= index < len(self.actions) else None
 
 
 class ActionQueue:
@@ -91,21 +89,29 @@ class ActionQueue:
         self.config = config
         self._chunks: list[_Chunk] = []
         self._requested: int | None = None
+        self._held: list[int] = []
+        self._asked: int | None = None
+        self.last: np.ndarray | None = None
+        """The action (D,) given at the last tick asked for; None: it was a hold."""
 
     def reset(self) -> None:
         """Forget all chunks, for instance after a stop or at the start of an episode."""
         self._chunks.clear()
-        self._requested = None
+        self._held.clear()
+        self._requested = self._asked = self.last = None
 
     def wants_chunk(self, tick: int) -> bool:
         """Whether inference should start with the observation of this tick.
 
-        True when nothing has been requested yet or when `execute` ticks have passed since the
-        observation of the last request. Call `mark_requested` when inference really starts.
+        True when nothing has been requested yet or when `execute` actions have been executed
+        since the observation of the last request. Call `mark_requested` when inference really
+        starts.
         """
         if self._requested is None:
             return True
-        return tick - self._requested >= self.config.execute
+        return tick - self._requested - self._held_between(self._requested, tick) >= (
+            self.config.execute
+        )
 
     def mark_requested(self, tick: int) -> None:
         """Note that a chunk is being inferred from the observation of this tick."""
@@ -138,24 +144,60 @@ class ActionQueue:
         else:
             self._chunks.append(chunk)
 
+    def next_row(self, observed_tick: int) -> int:
+        """Row with which a chunk of an observation would go on at the next tick asked for."""
+        tick = observed_tick + 1 if self._asked is None else self._asked + 1
+        return max(self._row(observed_tick, tick), 0)
+
     def action(self, tick: int) -> np.ndarray | None:
         """The action (D,) to command at this tick, or None: hold."""
+        if self.last is None and self._asked is not None:
+            self._held += range(self._asked + 1, tick)  # nobody asked: the hold went on
         self._drop_passed(tick)
-        rows = [row for chunk in self._chunks if (row := chunk.at(tick)) is not None]
+        self._asked = tick
+        rows = [
+            chunk.actions[row]
+            for chunk in self._chunks
+            if (row := self._row(chunk.observed, tick)) >= 0
+        ]
         if not rows:
+            self._held.append(tick)
+            self.last = None
             return None
         if self.config.mode == "synchronous":
-            return rows[-1].copy()
+            self.last = rows[-1].copy()
+            return self.last
         weights = np.exp(-self.config.ensemble_decay * np.arange(len(rows)))
         mean = np.average(np.stack(rows).astype(np.float64), axis=0, weights=weights)
-        return mean.astype(rows[-1].dtype)
+        self.last = mean.astype(rows[-1].dtype)
+        return self.last
+
+    def hold(self) -> None:
+        """Forget all chunks; the action that was given last is not executed."""
+        self._chunks.clear()
+        self._requested = self.last = None
+        if self._asked is not None:
+            self._held.append(self._asked)
 
     def depth(self, tick: int) -> int:
         """Number of ticks after this one for which an action is known."""
         if not self._chunks:
             return 0
         newest = self._chunks[-1]
-        return max(0, newest.observed + len(newest.actions) - max(tick, newest.observed))
+        executed = self._row(newest.observed, max(tick, newest.observed) + 1)
+        return max(0, len(newest.actions) - executed)
+
+    def _row(self, observed: int, tick: int) -> int:
+        """Row of a chunk that belongs to a tick: so many actions were executed before it."""
+        return tick - observed - 1 - self._held_between(observed, tick - 1)
+
+    def _held_between(self, first: int, last: int) -> int:
+        """Ticks after `first` and up to `last` at which the arms held."""
+        return sum(first < held <= last for held in self._held)
 
     def _drop_passed(self, tick: int) -> None:
-        self._chunks = [c for c in self._chunks if c.observed + len(c.actions) >= tick]
+        self._chunks = [c for c in self._chunks if self._row(c.observed, tick) < len(c.actions)]
+        oldest = min((chunk.observed for chunk in self._chunks), default=tick)
+        if self._requested is not None:
+            oldest = min(oldest, self._requested)
+        self._held = [held for held in self._held if held > oldest]

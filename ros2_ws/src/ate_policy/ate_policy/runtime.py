@@ -6,6 +6,7 @@ The loop asks `PolicyRuntime.tick` for the action of each tick and never waits f
 import logging
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,12 +15,23 @@ from numpy.typing import NDArray
 
 from ate_core.errors import AteError
 from ate_core.observation import Observation, Refusal
-from ate_policy.chunk_check import ChunkLimits
+from ate_policy.chunk_check import ChunkLimits, ChunkRefusal
 from ate_policy.chunking import ActionQueue
 
 logger = logging.getLogger(__name__)
 
 Infer = Callable[[Observation], NDArray[np.float32]]
+
+
+PATIENCE = 1.0
+"""An inference that takes longer is told [s]."""
+GIVE_UP = 5.0
+"""One that takes longer is left to itself, and the next begins in a thread of its own [s]."""
+MOST_LEFT = 3
+"""So many may be left to themselves; then the policy is stuck."""
+MOST_VAIN = 10
+"""Chunks refused in a row, without an action between them, after which the policy is stuck."""
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,45 +41,64 @@ class RuntimeStats:
     chunks: int
     """Chunks inferred and accepted."""
     refused: int
-    """Chunks or observations refused."""
+    """Chunks refused."""
+    refusals: dict[str, int]
+    """The same by kind (`ate_policy.chunk_check.Kind`)."""
+    unobserved: int
+    """Ticks at which a chunk was wanted but there was no observation."""
     held: int
     """Ticks at which no action was known, so the arms held."""
     inference_ms: float
     """Median duration of one inference [ms]; NaN before the first."""
+    inference_p99_ms: float
+    """Its 99th percentile [ms]."""
     queue_depth: int
     """Actions known beyond the present tick."""
     action_age_ticks: int
     """Ticks between the observation behind the last action and its execution; -1 before."""
-    last_reason: str
-    """Why the last refusal happened; empty without any."""
+    reason: str
+    """Why no chunk comes at present; empty where the last one was accepted."""
+    stuck: str
+    """Why the policy cannot go on by itself; empty: it can."""
 
 
 class PolicyRuntime:
     """Ticks in, actions out; one inference at a time in a thread of its own."""
 
-    def __init__(self, infer: Infer, limits: ChunkLimits, queue: ActionQueue) -> None:
+    def __init__(
+        self,
+        infer: Infer,
+        limits: ChunkLimits,
+        queue: ActionQueue,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start the inference thread.
 
         Args:
             infer: from an observation to a chunk (H, D) in robot units.
-            limits: checks every chunk before its first action.
+            limits: checks what will be played of every chunk, before its first action.
             queue: decides which action belongs to which tick.
+            clock: monotonic time [s].
         """
-        self._infer = infer
-        self._limits = limits
-        self._queue = queue
+        self._infer, self._limits, self._queue, self._clock = infer, limits, queue, clock
         self._lock = threading.Lock()
         self._work: tuple[int, int, Observation] | None = None
         self._generation = 0  # counts resets: a chunk of before a stop must not run after it
         self._wake = threading.Condition(self._lock)
         self._closed = False
-        self._chunks = self._refused = self._held = 0
-        self._age = -1
-        self._observed = -1
-        self._durations: list[float] = []
-        self._reason = ""
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
+        self._chunks = self._unobserved = self._held = self._vain = self._left = 0
+        self._refusals: Counter[str] = Counter()
+        self._age = self._observed = -1
+        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
+        self._reason = self._stuck = ""
+        self._busy_since: float | None = None
+        self._thread = self._begin_thread()
+
+    @property
+    def is_inferring(self) -> bool:
+        """Whether a chunk is asked for and not yet there."""
+        with self._lock:
+            return self._work is not None
 
     def reset(self) -> None:
         """Forget all chunks, also the one being inferred; the next tick asks for a new one."""
@@ -76,6 +107,9 @@ class PolicyRuntime:
             self._work = None
             self._generation += 1
             self._observed = -1
+            self._vain, self._stuck, self._reason = 0, "", ""
+            if self._busy_since is not None and self._clock() - self._busy_since > PATIENCE:
+                self._leave_inference()
 
     def tick(
         self, tick: int, observe: Callable[[], Observation | Refusal]
@@ -90,12 +124,19 @@ class PolicyRuntime:
             observe: gives the observation of this tick; called only when a chunk is wanted.
         """
         with self._lock:
+            before = self._queue.last
             action = self._queue.action(tick + 1)
-            wanted = self._queue.wants_chunk(tick) and self._work is None
+            jump = "" if before is None or action is None else self._limits.jump(before, action)
+            if jump:  # its chunk was checked for another row
+                action = None
+                self._queue.hold()
+                self._refuse("jump", f"chunk refused: {jump} between two chunks; arms hold")
             if action is None:
                 self._held += 1
             else:
-                self._age = tick + 1 - self._observed
+                self._age, self._vain = tick + 1 - self._observed, 0
+            self._watch_inference()
+            wanted = self._queue.wants_chunk(tick) and self._work is None
         if wanted:
             self._request(tick, observe())
         return action
@@ -103,75 +144,128 @@ class PolicyRuntime:
     def _request(self, tick: int, observation: Observation | Refusal) -> None:
         with self._lock:
             if isinstance(observation, Refusal):
-                self._refuse(f"no observation: {observation}")
+                self._unobserved += 1
+                self._tell(f"no observation: {observation}")
                 return
             self._queue.mark_requested(tick)
             self._work = (self._generation, tick, observation)
             self._wake.notify()
 
-    def _refuse(self, reason: str) -> None:
+    def _tell(self, reason: str) -> None:
         if reason != self._reason:
             logger.warning("%s", reason)
         self._reason = reason
-        self._refused += 1
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        self._tell(reason)
+        self._refusals[kind] += 1
+        self._vain += 1
+        if self._vain >= MOST_VAIN and not self._stuck:
+            self._stuck = f"{self._vain} chunks refused in a row: {reason}"
+
+    def _watch_inference(self) -> None:
+        """Tell of an inference that takes too long, and leave it to itself in the end."""
+        if self._work is None or self._busy_since is None:
+            return
+        busy = self._clock() - self._busy_since
+        if busy > PATIENCE:
+            self._tell(f"inference has taken more than {PATIENCE:g} s: the arms hold")
+        if busy > GIVE_UP:
+            self._leave_inference()
+
+    def _leave_inference(self) -> None:
+        """Go on in another thread; what the one that hangs may still bring is void."""
+        if self._left >= MOST_LEFT:
+            self._stuck = f"{self._left} inferences never ended: start the policy again"
+            return
+        self._left += 1
+        self._generation += 1
+        self._work, self._busy_since = None, None
+        self._queue.abandon_request()
+        self._refusals["inference"] += 1
+        self._thread = self._begin_thread()
+
+    def _begin_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread = thread
+        thread.start()
+        return thread
 
     def _run(self) -> None:
+        me = threading.current_thread()
         while True:
             with self._lock:
-                while self._work is None and not self._closed:
+                while self._work is None and not self._closed and self._thread is me:
                     self._wake.wait()
-                if self._closed or self._work is None:
+                if self._closed or self._work is None or self._thread is not me:
                     return
                 generation, tick, observation = self._work
-            begin = time.perf_counter()
-            try:
-                chunk = self._infer(observation)
-                self._limits.check(chunk, observation.state)
-                error = ""
-            except AteError as caught:
-                chunk, error = None, str(caught)
-            except Exception as caught:  # a dead thread would hold the arms and never say why
-                logger.exception("inference failed")
-                chunk, error = None, f"inference failed ({caught!r}): start the policy again"
-            duration = time.perf_counter() - begin
+                self._busy_since = begin = self._clock()
+            chunk, kind, error = self._try(tick, observation)
             with self._lock:
+                if self._thread is not me:
+                    return
+                self._busy_since = None
                 if generation != self._generation:
                     continue
                 self._work = None
-                self._durations.append(duration)
-                self._take(chunk, tick, error)
+                self._durations.append(self._clock() - begin)
+                self._take(chunk, tick, kind, error)
 
-    def _take(self, chunk: NDArray[np.float32] | None, tick: int, error: str) -> None:
+    def _try(
+        self, tick: int, observation: Observation
+    ) -> tuple[NDArray[np.float32] | None, str, str]:
+        """A chunk of which what comes next may be played, or of what kind it is not, and why."""
+        try:
+            chunk = self._infer(observation)
+            with self._lock:
+                first, before = self._queue.next_row(tick), self._queue.last
+            self._limits.check(chunk, observation.state if before is None else before, first)
+        except ChunkRefusal as caught:
+            return None, caught.kind, str(caught)
+        except AteError as caught:
+            return None, "inference", str(caught)
+        except Exception as caught:  # a dead thread would hold the arms and never say why
+            logger.exception("inference failed")
+            return None, "inference", f"inference failed ({caught!r}): start the policy again"
+        return chunk, "", ""
+
+    def _take(self, chunk: NDArray[np.float32] | None, tick: int, kind: str, error: str) -> None:
         """Queue a chunk, or ask again and say why there is none."""
         if chunk is not None:
             try:
                 self._queue.add(chunk, tick)
             except AteError as caught:
-                chunk, error = None, str(caught)
+                chunk, kind, error = None, "short", str(caught)
         if chunk is None:
             self._queue.abandon_request()
-            self._refuse(error)
+            self._refuse(kind, error)
         else:
             self._observed = tick
             self._chunks += 1
+            self._reason = ""
 
     def stats(self, tick: int = 0) -> RuntimeStats:
         """Counters so far; ``tick`` is the present one, for the queue's depth."""
         with self._lock:
-            durations = self._durations[-1000:]
+            durations = 1e3 * np.array(self._durations or [np.nan])
             return RuntimeStats(
                 chunks=self._chunks,
-                refused=self._refused,
+                refused=self._refusals.total(),
+                refusals=dict(self._refusals),
+                unobserved=self._unobserved,
                 held=self._held,
-                inference_ms=1e3 * float(np.median(durations)) if durations else float("nan"),
+                inference_ms=float(np.median(durations)),
+                inference_p99_ms=float(np.percentile(durations, 99)),
                 queue_depth=self._queue.depth(tick),
                 action_age_ticks=self._age,
-                last_reason=self._reason,
+                reason=self._reason,
+                stuck=self._stuck,
             )
 
     def close(self) -> None:
         """End the inference thread; an inference under way is waited for at most a second."""
         with self._lock:
             self._closed = True
-            self._wake.notify()
+            self._wake.notify_all()
         self._thread.join(timeout=1.0)

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -35,6 +36,8 @@ from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
 
+STATUS_PERIOD = 0.2
+"""How often what keeps the policy from going on is looked at [s]."""
 STALL_LIMIT = 0.5
 """Time between two ticks above which a policy does not go on by itself [s]."""
 MESSAGES = {
@@ -88,6 +91,7 @@ class PolicyNode(Node):
         self._running = threading.Event()
         self._stop = threading.Event()
         self._tick = 0
+        self._told = ("", "")
         self._commander = unique_commander(COMMANDER)
         self._make_interfaces()
         self._loop = FixedRateLoop(self.cell.tick_rate, self._stop)
@@ -117,6 +121,7 @@ class PolicyNode(Node):
         self.create_service(Trigger, "/policy/start", self._on_start)
         self.create_service(Trigger, "/policy/stop", self._on_stop)
         self.create_timer(1.0, self._publish_diagnostics)
+        self.create_timer(STATUS_PERIOD, self._look)
         self._watch = ArmWatch(self, self.cell, self._fall_silent)
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
@@ -184,7 +189,21 @@ class PolicyNode(Node):
             self._publish_status("ready", reason)
             logger.error("policy stopped: %s; call /policy/start to go on", reason)
 
+    def _look(self) -> None:
+        """Tell why no chunk comes, and end what cannot go on by itself."""
+        stats = self._runtime.stats(self._tick)
+        if not self._running.is_set():
+            return
+        if stats.stuck:
+            self._running.clear()
+            self._runtime.reset()
+            self._publish_status("stuck", stats.stuck)
+            logger.error("policy is stuck: %s; call /policy/start to try again", stats.stuck)
+        elif stats.reason != self._told[1]:
+            self._publish_status("running", stats.reason)
+
     def _publish_status(self, state: str, reason: str) -> None:
+        self._told = (state, reason)
         self._status.publish(String(data=json.dumps({"state": state, "reason": reason})))
 
     def _publish_diagnostics(self) -> None:
@@ -194,17 +213,19 @@ class PolicyNode(Node):
             "period_p99_ms": f"{loop.p99_ms:.2f}",
             "missed_ticks": str(loop.misses),
             "inference_ms": f"{stats.inference_ms:.1f}",
+            "inference_p99_ms": f"{stats.inference_p99_ms:.1f}",
             "queue_depth": str(stats.queue_depth),
             "action_age_ticks": str(stats.action_age_ticks),
             "chunks": str(stats.chunks),
-            "refused": str(stats.refused),
+            "refused": _by_kind(stats.refusals),
+            "ticks_without_observation": str(stats.unobserved),
             "held_ticks": str(stats.held),
         }
         status = DiagnosticStatus(
             name="policy: runtime",
             hardware_id=self.cell.name,
-            level=DiagnosticStatus.WARN if stats.last_reason else DiagnosticStatus.OK,
-            message=stats.last_reason or ("running" if self._running.is_set() else "ready"),
+            level=DiagnosticStatus.WARN if self._told[1] else DiagnosticStatus.OK,
+            message=": ".join(filter(None, self._told)),
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
         array = DiagnosticArray(status=[status])
@@ -219,12 +240,15 @@ class PolicyNode(Node):
         self._runtime.close()
         stats, loop = self._runtime.stats(self._tick), self._loop.stats()
         logger.info(
-            "%s; %d chunks in %.1f ms each, %d refused, %d ticks held",
+            "%s; %d chunks in %.1f ms each (p99 %.1f ms), refused: %s; %d ticks held, %d without "
+            "an observation",
             loop.sentence(),
             stats.chunks,
             stats.inference_ms,
-            stats.refused,
+            stats.inference_p99_ms,
+            _by_kind(stats.refusals),
             stats.held,
+            stats.unobserved,
         )
         if self._summary:
             self._write_summary(loop)
@@ -235,6 +259,11 @@ class PolicyNode(Node):
         path = Path(self._summary)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(summary, indent=2))
+
+
+def _by_kind(refusals: Mapping[str, int]) -> str:
+    """Counts for people."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(refusals.items())) or "0"
 
 
 def main(args: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import rclpy
@@ -48,6 +48,8 @@ OPEN_RATIO = 0.95
 """Gripper opening that counts as open."""
 NEEDS_A_PERSON = frozenset({"stopped", "fault"})
 """States of an arm that no asking ends."""
+LONGEST_WAIT = 3.0
+"""How long a policy may wait for chunks in a rollout; then it is aborted [s]."""
 POLL = 0.05
 """Period at which conditions are looked at [s]."""
 
@@ -66,6 +68,17 @@ class Rollout:
     """Best graded score seen, 0..1."""
     duration: float
     """Time from start to success or to the limit [s]."""
+    outcome: Literal["success", "failure", "stuck", "aborted"]
+    """stuck: its chunks were refused again and again; aborted: something but the policy kept it
+    from going on, so it says nothing of it."""
+    reason: str = ""
+    """Why it was stuck or aborted."""
+
+    def sentence(self) -> str:
+        """Outcome for people."""
+        words = {"failure": f"failure, score {self.score:.2f}", "success": "success"}
+        word = words.get(self.outcome, f"{self.outcome}: {self.reason}")
+        return f"seed {self.seed}: {word} after {self.duration:.1f} s"
 
 
 class ArmNews(NamedTuple):
@@ -75,6 +88,21 @@ class ArmNews(NamedTuple):
     """As in ``arm/status``."""
     reason: str = "its driver told nothing yet"
     """Likewise."""
+
+
+class PolicyNews(NamedTuple):
+    """What the policy's node told last."""
+
+    state: str = "unknown"
+    """As in ``/policy/status``."""
+    reason: str = ""
+    """Likewise."""
+    since: float = math.inf
+    """When it was told, on the monotonic clock [s]."""
+
+
+Ended = tuple[Literal["stuck", "aborted"], str]
+"""Outcome of a rollout that cannot go on, and the reason."""
 
 
 class RolloutNode(Node):
@@ -87,6 +115,8 @@ class RolloutNode(Node):
         self.joints: dict[str, np.ndarray] = {}
         self.openings: dict[str, float] = {}
         self.arms = {side: ArmNews() for side in cell.arms}
+        self.policy = PolicyNews()
+        listen(self, String, "/policy/status", self._take_policy, LATCHED_QOS)
         self._openers = {}
         self.triggers = {
             name: self.create_client(Trigger, name) for name in ("/policy/start", "/policy/stop")
@@ -158,6 +188,14 @@ class RolloutNode(Node):
         """Arms whose gripper is not open."""
         return [side for side in self.cell.arms if self.openings.get(side, 0.0) < OPEN_RATIO]
 
+    def _take_policy(self, message: String) -> None:
+        try:
+            status = json.loads(message.data)
+            state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
+        except UNREADABLE:
+            state, reason = "unknown", f"status is not readable: {message.data[:60]!r}"
+        self.policy = PolicyNews(state, reason, time.monotonic())
+
     def _home(self, side: str) -> str:
         return self.cell.topics.of_arm(self.cell.arms[side].namespace, "arm/home")
 
@@ -223,14 +261,24 @@ class Rollouts:
             raise DeviceError(f"the policy does not start: {response.message}")
         begin = time.monotonic()
         best, success = 0.0, False
-        while not success and time.monotonic() - begin < limit:
+        ended: Ended | None = None
+        while not (success or ended) and time.monotonic() - begin < limit:
             if self._stop.wait(POLL):
                 raise KeyboardInterrupt
             score, success = self._control.score()
             best = max(best, score)
+            ended = None if success else ended_by(node.policy, begin, time.monotonic())
         duration = time.monotonic() - begin
         node.call("/policy/stop")
-        return Rollout(seed=seed, success=success, score=best, duration=duration)
+        outcome, reason = ended or ("success" if success else "failure", "")
+        return Rollout(
+            seed=seed,
+            success=success,
+            score=best,
+            duration=duration,
+            outcome=outcome,
+            reason=reason,
+        )
 
     def go_home(self) -> None:
         """Send both arms home and open the grippers; what ends a way home is asked for again.
@@ -273,6 +321,24 @@ class Rollouts:
         )
 
 
+def ended_by(news: PolicyNews, begin: float, now: float) -> Ended | None:
+    """How a rollout ended by itself, and why; None: it goes on.
+
+    Args:
+        news: what the policy's node told last.
+        begin: start of the rollout on the monotonic clock [s].
+        now: present time [s].
+    """
+    if news.since < begin:
+        return None
+    if news.state == "stuck":
+        return "stuck", news.reason
+    waits = news.state == "running" and now - news.since > LONGEST_WAIT
+    if news.reason and (waits or news.state != "running"):
+        return "aborted", news.reason
+    return None
+
+
 def _told(node: RolloutNode, side: str) -> str:
     news = node.arms[side]
     return f"is {news.state} {news.reason}".rstrip()
@@ -296,8 +362,7 @@ def _run_all(rollouts: Rollouts, options: argparse.Namespace) -> int:
         options.report.write_text("")
     for seed in range(options.first_seed, options.first_seed + options.episodes):
         outcome = rollouts.run(options.task, seed, options.limit)
-        word = "success" if outcome.success else f"failure, score {outcome.score:.2f}"
-        logger.info("seed %d: %s after %.1f s", seed, word, outcome.duration)
+        logger.info("%s", outcome.sentence())
         if options.report:
             with options.report.open("a") as file:
                 file.write(json.dumps(asdict(outcome)) + "\n")
