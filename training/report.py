@@ -128,9 +128,9 @@ def _success(run: Path) -> str:
         if trials:
             name = file.stem.removeprefix("nodes_")
             judged = [t["score"] for t in trials if t.get("outcome") != "aborted"]
-            mean = sum(judged) / len(judged) if judged else math.nan
+            score = sum(judged) / len(judged) if judged else math.nan
             refused = _refused_by_node(run / f"timing_{name}.json")
-            rows.append(("through the nodes", name, _rate(trials), f"{mean:.2f}", refused))
+            rows.append(("through the nodes", name, _rate(trials), f"{score:.2f}", refused))
     head = ("path", "policy", "success", "mean score", "chunks refused")
     content = table(head, rows)
     if {"plain", "guided"} <= set(result["policies"]):
