@@ -377,8 +377,8 @@ MUTATIONS = (
     Mutation(
         name="a late chunk starts with the action that is due",
         file="ate_policy/ate_policy/chunking.py",
-        old="        index = tick - self.observed - 1",
-        new="        index = tick - self.observed - 2",
+        old="        return tick - observed - 1 - self",
+        new="        return tick - observed - 2 - self",
         tests=(
             "tests/policy/test_chunking.py::test_a_late_chunk_starts_with_the_action_that_is_due",
         ),
