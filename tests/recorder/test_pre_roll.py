@@ -79,17 +79,6 @@ def test_a_state_that_stood_before_the_ring_began_is_remembered():
     assert ring.standing(START) == [(SCENE, b"third")] and ring.since(0) == []
 
 
-def test_a_clock_that_was_set_back_empties_the_ring():
-    ring = PreRollRing(10.0, 10**6)
-    ring.add(JOINTS, b"x", START)
-    ring.add(JOINTS, b"x", START - 3600 * 1000 * MS)
-    ring.add(JOINTS, b"x", START - 3599 * 1000 * MS)
-    assert [sample.receive_ns for sample in ring.since(0)] == [
-        START - 3600 * 1000 * MS,
-        START - 3599 * 1000 * MS,
-    ]
-
-
 def test_an_episode_with_a_pre_roll_holds_the_earlier_samples_with_their_own_stamps(cell, config):
     recorder = EpisodeRecorder(cell, replace(config, pre_roll_s=1.0))
     recorder.receive("/scene/info", encode_text("{}"), START - 10**10)

@@ -81,7 +81,7 @@ def test_an_episode_begins_with_its_info_and_ends_with_its_outcome(cell, tmp_pat
     assert outcome["outcome"] == "pending" and outcome["dropped"] == 0
     assert outcome["streams"]["cam_high"]["count"] == 20
     assert outcome["streams"]["cam_high"]["skew_ms"] == pytest.approx(1.0)
-    assert len(messages) == 2 + 20 * (len(recorder.required()) + 1)
+    assert len(messages) == 3 + 20 * (len(recorder.required()) + 1)
 
 
 def test_a_bag_keeps_the_bytes_and_receive_times_as_they_came(cell, tmp_path):
@@ -92,7 +92,7 @@ def test_a_bag_keeps_the_bytes_and_receive_times_as_they_came(cell, tmp_path):
     for message in sent:
         recorder.receive(message[0], message[2], message[1])
     recorder.stop(START + 10 * MS)
-    assert read_bag(tmp_path / "episode_000000")[1:-1] == sent
+    assert read_bag(tmp_path / "episode_000000")[2:-1] == sent
 
 
 def test_the_file_is_named_as_ros2_bag_reindex_demands(cell, tmp_path):
@@ -170,11 +170,12 @@ def test_states_that_stood_before_the_episode_are_in_it(cell, tmp_path):
     messages = read_bag(tmp_path / "episode_000000.discarded")
     assert [topic for topic, _, _ in messages] == [
         "/episode/info",
+        "/episode/clock",
         "/scene/info",
         "/scene/info",
         "/episode/outcome",
     ]
-    assert messages[1][2] == scene and len({stamp for _, stamp, _ in messages[:3]}) == 1
+    assert messages[2][2] == scene and len({stamp for _, stamp, _ in messages[:4]}) == 1
 
 
 def test_what_came_before_the_start_is_left_out(cell, tmp_path):
@@ -183,7 +184,14 @@ def test_what_came_before_the_start_is_left_out(cell, tmp_path):
     recorder.start(now)
     recorder.receive("/left/arm/joint_states", stamped(now), now - 1)
     recorder.discard(now + MS)
-    assert len(read_bag(tmp_path / "episode_000000.discarded")) == 2
+    messages = read_bag(tmp_path / "episode_000000.discarded")
+    assert [topic for topic, _, _ in messages] == [
+        "/episode/info",
+        "/episode/clock",
+        "/episode/outcome",
+    ]
+    assert text_of(messages[-1][2])["not_written"] == {"left_arm_state": {"before the start": 1}}
+    assert text_of(messages[-1][2])["dropped"] == 0
 
 
 class FullDisk(BagWriter):
@@ -191,11 +199,11 @@ class FullDisk(BagWriter):
 
     left = 50
 
-    def write(self, topic, stamp_ns, data):
+    def write(self, topic, stamp_ns, data, **clocks):
         self.left -= 1
         if self.left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        super().write(topic, stamp_ns, data)
+        super().write(topic, stamp_ns, data, **clocks)
 
 
 def test_a_folder_that_takes_no_episode_is_told_at_the_start_and_until_it_does(
@@ -245,9 +253,9 @@ def test_what_a_slow_disk_cannot_take_is_dropped_and_counted(cell, tmp_path):
     may_write = threading.Event()
 
     class SlowDisk(BagWriter):
-        def write(self, topic, stamp_ns, data):
+        def write(self, topic, stamp_ns, data, **clocks):
             assert topic.name.startswith("/episode") or may_write.wait(20.0)
-            super().write(topic, stamp_ns, data)
+            super().write(topic, stamp_ns, data, **clocks)
 
     specs = cell_streams(cell)
     episode = EpisodeWriter(
@@ -263,7 +271,8 @@ def test_what_a_slow_disk_cannot_take_is_dropped_and_counted(cell, tmp_path):
     may_write.set()
     outcome = episode.finish("success", "", START + 10**9)
     assert outcome["dropped"] == 19 and outcome["streams"]["left_arm_state"]["count"] == 11
-    assert len(read_bag(tmp_path / "episode_000000")) == 11 + 2
+    assert outcome["not_written"] == {"left_arm_state": {"queue full": 19}}
+    assert len(read_bag(tmp_path / "episode_000000")) == 11 + 3
 
 
 def test_a_disk_about_to_run_full_closes_the_episode_while_it_can(cell, tmp_path):

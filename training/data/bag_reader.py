@@ -40,8 +40,8 @@ from training.data.message_columns import MessageColumns, read_stamps
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 SCENE_SETTLE_NS = 500_000_000
 """Time after the start in which the announcement of the scene may still come [ns]."""
-FORMAT = 1
-"""Version of /episode/info that this reader understands."""
+FORMATS = (1, 2)
+"""Versions of /episode/info that this reader understands."""
 PENDING = 2048
 """Messages of one stream that are read together."""
 
@@ -179,9 +179,9 @@ def _read_info(chunks: McapChunks, block: Block, placed: Placed) -> dict[str, An
             "write this bag; record it with ate_recorder"
         )
     info = _read_text(message)
-    if info.get("format") != FORMAT:
+    if info.get("format") not in FORMATS:
         raise EpisodeError(
-            f"bag format {info.get('format')!r}, this version reads {FORMAT}; "
+            f"bag format {info.get('format')!r}, this version reads {FORMATS}; "
             "convert it with the version that recorded it"
         )
     return info

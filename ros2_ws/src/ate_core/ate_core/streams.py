@@ -23,6 +23,8 @@ INFO_TOPIC = "/episode/info"
 """First message of a bag: contract, task, operator (JSON)."""
 OUTCOME_TOPIC = "/episode/outcome"
 """Last message of a bag: how it ended and what was lost (JSON)."""
+CLOCK_TOPIC = "/episode/clock"
+"""Wall clock and monotonic clock at one moment, once a second and at each step (JSON)."""
 TEXT_TYPE = "std_msgs/msg/String"
 
 Kind = Literal["joints", "joint_command", "ratio", "wrench", "image", "poses", "other"]

@@ -29,10 +29,17 @@ class StreamSummary:
     """Largest of it [ms]."""
     out_of_order: int
     """Stamps that fell."""
+    stamp_steps: int
+    """Times that the clock behind the header stamps was set by more than half a second."""
 
     def as_dict(self) -> dict[str, float]:
         """Return plain values."""
         return asdict(self)
+
+
+STAMP_STEP_NS = NANOSECONDS // 2
+"""How far stamps fall, or overtake their receipt, where the clock behind them was set [ns]. On
+its way a message is delayed, but none comes before it was sent, nor half a second out of turn."""
 
 
 class StreamCounter:
@@ -47,14 +54,23 @@ class StreamCounter:
         self._first_ns = self._last_ns = 0
         self._count = self._gaps = self._out_of_order = 0
         self._longest_ns = self._skew_sum_ns = self._skew_max_ns = 0
+        self._skew_least_ns = self._stamp_steps = self._shift_ns = 0
 
     def add(self, stamp_ns: int, receive_ns: int) -> None:
         """Count one message by its header stamp and receive time [ns]."""
+        stamp_ns += self._shift_ns
         skew = receive_ns - stamp_ns
-        self._skew_sum_ns += skew
         if self._count == 0:
             self._first_ns = self._last_ns = stamp_ns
-            self._skew_max_ns = skew
+            self._skew_max_ns = self._skew_least_ns = skew
+        fell = stamp_ns < self._last_ns - STAMP_STEP_NS
+        if fell or skew < min(0, self._skew_least_ns) - STAMP_STEP_NS:
+            self._stamp_steps += 1
+            back_ns = skew - self._skew_least_ns  # what follows is counted as if it had not been
+            self._shift_ns += back_ns
+            stamp_ns, skew = stamp_ns + back_ns, self._skew_least_ns
+        self._skew_sum_ns += skew
+        self._skew_least_ns = min(self._skew_least_ns, skew)
         self._count += 1
         self._skew_max_ns = max(self._skew_max_ns, skew)
         pause = stamp_ns - self._last_ns
@@ -91,4 +107,5 @@ class StreamCounter:
             skew_ms=round(self._skew_sum_ns / max(1, self._count) / 1e6, 2),
             skew_max_ms=round(self._skew_max_ns / 1e6, 2),
             out_of_order=self._out_of_order,
+            stamp_steps=self._stamp_steps,
         )

@@ -15,9 +15,6 @@ from ate_core.streams import StreamSpec
 
 OVERHEAD = 250
 """Memory of a message besides its bytes: objects, their place in the ring [byte]."""
-STEP_NS = NANOSECONDS
-"""A receive time that falls by more is that of a clock that was set: what is older is dropped,
-since nobody can say how long ago it was [ns]. Topics are emptied in turn and differ by less."""
 
 
 class Sample(NamedTuple):
@@ -28,7 +25,13 @@ class Sample(NamedTuple):
     data: bytes
     """CDR bytes."""
     receive_ns: int
-    """When it was received [ns]."""
+    """When it was received, monotonic [ns]."""
+    wall_ns: int | None = None
+    """What the wall clock said then [ns]; None: the same."""
+    number: int = 0
+    """Its publisher's own count."""
+    missed: int = 0
+    """Messages of this publisher that were lost just before it."""
 
 
 class PreRollRing:
@@ -50,12 +53,18 @@ class PreRollRing:
         self.taken = 0
         """Messages taken since the start, those that left included."""
 
-    def add(self, spec: StreamSpec, data: bytes, receive_ns: int) -> None:
-        """Take one message with its receive time [ns], and drop what is too old or too much."""
-        if receive_ns < self._newest_ns - STEP_NS:
-            self.forget()
+    def add(
+        self,
+        spec: StreamSpec,
+        data: bytes,
+        receive_ns: int,
+        wall_ns: int | None = None,
+        number: int = 0,
+        missed: int = 0,
+    ) -> None:
+        """Take one message (see `Sample`), and drop what is too old or too much."""
         self._newest_ns = max(self._newest_ns, receive_ns)
-        self._samples.append(Sample(spec, data, receive_ns))
+        self._samples.append(Sample(spec, data, receive_ns, wall_ns, number, missed))
         self.taken += 1
         self.bytes += len(data) + OVERHEAD
         oldest_ns = self._newest_ns - self._span_ns

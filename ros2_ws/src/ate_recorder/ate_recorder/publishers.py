@@ -49,26 +49,26 @@ class Senders:
         self._last: dict[int, tuple[int, int]] = {}  # line -> its last number, when heard [ns]
         self._lines = 0
 
-    def hear(self, number: int | None, now_ns: int) -> None:
-        """Note a message.
+    def hear(self, number: int | None, now_ns: int) -> int:
+        """Note a message; return how many of its publisher were lost just before it.
 
         Args:
             number: its publisher's own count; None where the middleware has none.
             now_ns: present monotonic time [ns].
         """
         if number is None:
-            return
+            return 0
         near = [
             (number - last, line)
             for line, (last, _) in self._last.items()
             if 0 < number - last <= LOST_AT_MOST
         ]
-        if near:
-            line = min(near)[1]
-        else:
+        step, line = min(near, default=(1, 0))
+        if not near:
             line = self._lines = self._lines + 1
             self._forget_silent(now_ns)
         self._last[line] = (number, now_ns)
+        return step - 1
 
     def count(self, now_ns: int) -> int:
         """How many send at present."""

@@ -1,6 +1,8 @@
 """Writes one bag per episode, and carries out what the session's state machine asks for.
 
-Time is an argument everywhere [ns]. ``receive`` may be called from another thread than the rest.
+Time is an argument everywhere [ns], that of a clock which never steps; what the wall clock says
+beside it comes by ``see_clock``. ``receive`` and ``see_clock`` may be called from another thread
+than the rest.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ from ate_core.errors import EpisodeError
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import BagWriter
+from ate_recorder.clocks import WallClock
 from ate_recorder.counters import StreamSummary
 from ate_recorder.episode_writer import MAX_QUEUE_BYTES, EpisodeWriter
+from ate_recorder.losses import QUEUE_FULL
 from ate_recorder.pre_roll import PreRollRing
 from ate_recorder.session import STEPS, Act, Event, State
 
-FORMAT = 1
+FORMAT = 2
 """Version of the bag's /episode/info and /episode/outcome."""
 _LOG = logging.getLogger(__name__)
 
@@ -123,6 +127,8 @@ class EpisodeRecorder:
         self._ring = PreRollRing(config.ring_s, round(config.ring_mb * 1e6))
         self._qos: dict[str, tuple[bool, bool]] = {}
         self._publishers: dict[str, int] = {}
+        self._not_recorded: dict[str, str] = {}
+        self._clock = WallClock()
         self._kept = self._discarded = 0
         self._past_s = 0.0
         self._trouble = self._folders.trouble()
@@ -149,14 +155,47 @@ class EpisodeRecorder:
         self._qos[topic] = (reliable, latched)
         self._publishers[topic] = publishers
 
-    def receive(self, topic: str, data: bytes, receive_ns: int) -> None:
-        """Take one message as CDR bytes with its receive time [ns]."""
+    def refuse(self, topic: str, reason: str) -> None:
+        """Note why a publisher of a topic is not recorded; empty text where all of them are."""
+        self._not_recorded.pop(topic, None)
+        if reason:
+            self._not_recorded[topic] = reason
+
+    def see_clock(self, now_ns: int, wall_ns: int) -> None:
+        """Take a look at both clocks [ns]; a step of the wall clock is marked in the episode."""
+        with self._feed:
+            step = self._clock.see(now_ns, wall_ns)
+            if self._episode is not None:
+                self._episode.see_clock(now_ns, wall_ns, step)
+        if step is not None:
+            _LOG.warning("the host's clock was set by %+.3f s", step.size_ns / NANOSECONDS)
+
+    def receive(
+        self,
+        topic: str,
+        data: bytes,
+        receive_ns: int,
+        *,
+        wall_ns: int | None = None,
+        number: int = 0,
+        missed: int = 0,
+    ) -> None:
+        """Take one message.
+
+        Args:
+            topic: Its topic.
+            data: CDR bytes.
+            receive_ns: Time of its receipt [ns].
+            wall_ns: What the wall clock said then [ns]; None: the same.
+            number: Its publisher's own count.
+            missed: Messages of this publisher that were lost just before it.
+        """
         spec = self.streams[topic]
         self._seen_ns[topic] = receive_ns
         with self._feed:
-            self._ring.add(spec, data, receive_ns)
+            self._ring.add(spec, data, receive_ns, wall_ns, number, missed)
             if self._episode is not None:
-                self._episode.put(spec, data, receive_ns)
+                self._episode.put(spec, data, receive_ns, wall_ns, number, missed)
 
     def start(self, now_ns: int) -> str:
         """Open the next episode and return one line about it.
@@ -285,16 +324,32 @@ class EpisodeRecorder:
                 "discarded": self._discarded,
                 "message": self._trouble or self._message,
                 "trouble": self._trouble,
+                "not_recorded": dict(self._not_recorded),
                 "ring_s": round(self._ring.seconds),
             }
             if episode is not None:
                 status["seconds"] = round((now_ns - episode.start_ns) / NANOSECONDS, 1)
                 status["dropped"] = episode.dropped
-                status["streams"] = {
-                    name: {"rate_hz": s.rate_hz, "gaps": s.gaps, "skew_ms": s.skew_ms}
-                    for name, s in episode.summaries(now_ns).items()
-                }
+                status["not_written"] = episode.losses.as_dict()
+                status["clock"] = episode.clock.as_dict()
+                status["streams"] = self._live(episode, now_ns)
             return status
+
+    def _live(self, episode: EpisodeWriter, now_ns: int) -> dict[str, Any]:
+        """Counters of each stream beside the rate that the contract promises."""
+        nominal = {spec.name: spec.rate_hz for spec in self.streams.values()}
+        return {
+            name: {
+                "rate_hz": s.rate_hz,
+                "nominal_hz": nominal[name],
+                "count": s.count,
+                "gaps": s.gaps,
+                "longest_gap_ms": s.longest_gap_ms,
+                "skew_ms": s.skew_ms,
+                "stamp_steps": s.stamp_steps,
+            }
+            for name, s in episode.summaries(now_ns).items()
+        }
 
     def _prepare(self, event: Event, now_ns: int) -> None:
         """Refuse an episode that cannot begin, and settle how far back it reaches."""
@@ -320,11 +375,12 @@ class EpisodeRecorder:
         try:
             episode = EpisodeWriter(
                 folder,
-                self._info(start_ns),
+                self._info(self._clock.wall_at(start_ns)),
                 self.streams.values(),
                 start_ns=start_ns,
                 latched=standing,
                 qos=self._qos,
+                clock=self._clock,
                 open_bag=self._open_bag,
             )
         except OSError as error:
@@ -333,7 +389,9 @@ class EpisodeRecorder:
             ) from None
         with self._feed:
             recent = self._ring.after(taken)  # came while the bag was made
-            episode.dropped += self._ring.taken - taken - len(recent)
+            fell_out = self._ring.taken - taken - len(recent)
+            if fell_out:
+                episode.losses.add("any stream", QUEUE_FULL, fell_out)
             for sample in (*past, *recent):
                 episode.put(*sample)
             self._episode = episode
@@ -343,19 +401,23 @@ class EpisodeRecorder:
         """Close the bag; from before its last message on, a crash leaves it pending."""
         if self._episode is None:
             return
-        folder = self._episode.folder
+        folder, lost = self._episode.folder, self._episode.losses.words
         with suppress(EpisodeError):  # a disk that refuses this is told by what follows
-            self._folders.mark(folder, PENDING, "", now_ns)
+            self._mark_as(folder, PENDING, "", now_ns)
         try:
             line = self._finish(now_ns, PENDING, "")[1]
         except EpisodeError:
             with suppress(EpisodeError):
-                self._folders.mark(folder, INTERRUPTED, "the disk refused it", now_ns)
+                self._mark_as(folder, INTERRUPTED, f"the disk refused it; {lost()}", now_ns)
             raise
         if not is_pending(folder):
-            self._folders.mark(folder, PENDING, "", now_ns)
+            self._mark_as(folder, PENDING, "", now_ns)
         self._pending = folder
         self._message = f"{folder.name} waits to be kept or discarded: {line}"
+
+    def _mark_as(self, folder: Path, outcome: str, reason: str, now_ns: int) -> None:
+        """Write down beside the bag what is decided, at the wall clock's time."""
+        self._folders.mark(folder, outcome, reason, self._clock.wall_at(now_ns))
 
     def _mark(self, now_ns: int, reason: str) -> None:
         folder, line = self._finish(now_ns, INTERRUPTED, reason)
@@ -364,7 +426,7 @@ class EpisodeRecorder:
 
     def _label(self, now_ns: int, label: str) -> None:
         if self._pending is not None:
-            self._folders.mark(self._pending, label, "", now_ns)
+            self._mark_as(self._pending, label, "", now_ns)
             self._message = f"{self._pending.name} kept ({label})"
             self._kept += 1
             self._pending = self._folders.pending()
@@ -375,7 +437,7 @@ class EpisodeRecorder:
             folder, line = self._finish(now_ns, DISCARDED, reason)
         if folder is None:
             return
-        self._folders.set_aside(folder, reason, now_ns)
+        self._folders.set_aside(folder, reason, self._clock.wall_at(now_ns))
         self._message = f"{folder.name} discarded: {line}"
         self._discarded += 1
         self._pending = self._folders.pending()
@@ -387,10 +449,15 @@ class EpisodeRecorder:
         with self._feed:
             self._episode = None
             self._ring.forget()  # no two episodes hold the same message
-        fields = episode.finish(outcome, reason, now_ns)
-        summaries = episode.summaries(fields["end_ns"])
+        fields = episode.finish(outcome, reason, now_ns, self._not_recorded)
         shown = {spec.name for spec in self.required()}
-        return episode.folder, _line(fields, {n: s for n, s in summaries.items() if n in shown})
+        streams = {n: s for n, s in episode.summaries(now_ns).items() if n in shown}
+        notes = [
+            episode.losses.words(),
+            episode.clock.words(),
+            *(f"{topic} was not recorded: {why}" for topic, why in self._not_recorded.items()),
+        ]
+        return episode.folder, "; ".join([_line(fields, streams), *filter(None, notes)])
 
     def _require_streams(self, now_ns: int) -> None:
         for spec in self.required():
@@ -420,7 +487,7 @@ class EpisodeRecorder:
                 f"(bound {self.config.min_free_gb:.2f} GB); free space or change the output folder"
             )
 
-    def _info(self, now_ns: int) -> dict[str, Any]:
+    def _info(self, start_ns: int) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "contract": self.cell.canonical_text(),
@@ -431,7 +498,7 @@ class EpisodeRecorder:
             "instruction": self.config.instruction,
             "operator": self.config.operator,
             "seed": self.config.seed,
-            "start_ns": now_ns,
+            "start_ns": start_ns,
             "required": [spec.name for spec in self.required()],
             "versions": dict(self.config.versions),
         }
@@ -444,5 +511,6 @@ def _line(fields: Mapping[str, Any], streams: Mapping[str, StreamSummary]) -> st
         for name, s in streams.items()
         if s.gaps
     ]
-    lost = f"; {fields['dropped']} messages dropped" if fields["dropped"] else ""
-    return f"{fields['duration_s']:.1f} s; {rates}; gaps: {', '.join(gaps) or 'none'}{lost}"
+    steps = [f"{name} {s.stamp_steps}" for name, s in streams.items() if s.stamp_steps]
+    stepped = f"; stamps that step: {', '.join(steps)}" if steps else ""
+    return f"{fields['duration_s']:.1f} s; {rates}; gaps: {', '.join(gaps) or 'none'}{stepped}"

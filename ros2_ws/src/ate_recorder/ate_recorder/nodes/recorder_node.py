@@ -24,6 +24,7 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
+from ate_recorder.clocks import read_clocks
 from ate_recorder.nodes.stream_taker import StreamTaker
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
 
@@ -63,15 +64,16 @@ class RecorderNode(Node):
         self._taker = StreamTaker(
             self._streams_node,
             self._recorder.streams.values(),
-            self._recorder.receive,
-            self._recorder.describe,
+            self._recorder,
         )
         self._publish_status()
 
     def halt(self) -> None:
         """Close an open episode as interrupted: what was demonstrated so far is kept."""
+        now_ns = self._now_ns()
+        self._taker.catch_up()
         try:
-            line = self._recorder.interrupt(self._now_ns(), "the recorder was stopped")
+            line = self._recorder.interrupt(now_ns, "the recorder was stopped")
             if line is not None:
                 self.get_logger().warning(line)
         except AteError as error:
@@ -116,8 +118,10 @@ class RecorderNode(Node):
         self, command: Callable[[int], str]
     ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            now_ns = self._now_ns()
+            self._taker.catch_up()  # what arrived before now belongs to what was before
             try:
-                response.message = command(self._now_ns())
+                response.message = command(now_ns)
                 response.success = True
                 self.get_logger().info(response.message)
             except AteError as error:
@@ -147,7 +151,8 @@ class RecorderNode(Node):
             self._status.publish(String(data=text))
 
     def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+        """Time on the clock that never steps [ns]."""
+        return read_clocks()[0]
 
 
 def _versions() -> dict[str, str]:

@@ -12,8 +12,9 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -22,18 +23,46 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ate_core.streams import StreamSpec
 from ate_recorder.bag_writer import TYPESTORE
+from ate_recorder.clocks import read_clocks, receipt_ns
 from ate_recorder.publishers import Senders, has_ended
 
 POLL_PERIOD = 0.02
 """Pause between two passes over all topics [s]."""
 MATCH_PERIOD = 0.5
 """Pause between two looks at the graph for publishers [s]."""
+CATCH_UP = 1.0
+"""Longest time that is waited for a pass over all topics [s]."""
 DEPTH = 200
 """Messages queued per topic: two seconds at 100 Hz."""
 IMAGE_DEPTH = 60
 """Images queued per camera: two seconds at 30 Hz."""
 
-Receiver = Callable[[str, bytes, int], None]
+
+class Recorder(Protocol):
+    """What takes the messages, in the polling thread."""
+
+    def receive(
+        self,
+        topic: str,
+        data: bytes,
+        receive_ns: int,
+        *,
+        wall_ns: int | None,
+        number: int,
+        missed: int,
+    ) -> None:
+        """Take one message with both times of its receipt [ns]."""
+
+    def see_clock(self, now_ns: int, wall_ns: int) -> None:
+        """Take a look at both clocks [ns], before the messages of each pass."""
+
+    def describe(self, topic: str, *, reliable: bool, latched: bool, publishers: int) -> None:
+        """Take what a topic's publishers offer, at each look at the graph."""
+
+    def refuse(self, topic: str, reason: str) -> None:
+        """Take why a topic's publisher is not recorded; empty text where all are."""
+
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,21 +82,18 @@ class StreamTaker:
     Args:
         node: Node of its own for the subscriptions.
         streams: What to subscribe to.
-        receive: Called with topic, CDR bytes and receive time [ns], in the polling thread.
-        describe: Called with topic, reliable, latched, publishers at each look at the graph.
+        recorder: Takes them.
     """
 
     def __init__(
         self,
         node: Node,
         streams: Iterable[StreamSpec],
-        receive: Receiver,
-        describe: Callable[..., None],
+        recorder: Recorder,
     ) -> None:
         self._node = node
         self._streams = list(streams)
-        self._receive = receive
-        self._describe = describe
+        self._recorder = recorder
         self._offers: dict[str, _Offer] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._refused: set[str] = set()
@@ -75,6 +101,8 @@ class StreamTaker:
         self._own = b""  # identifier of an endpoint of ours
         self._failure: Exception | None = None
         self._stop = threading.Event()
+        self._begun = self._ended = 0  # passes over all topics
+        self._pass_ended = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="stream_taker")
         self._thread.start()
 
@@ -88,6 +116,12 @@ class StreamTaker:
         if self._failure is not None:
             raise self._failure
 
+    def catch_up(self) -> None:
+        """Wait until all that has arrived by now is handed on."""
+        wanted = self._begun + 1
+        with self._pass_ended:
+            self._pass_ended.wait_for(lambda: self._ended >= wanted, timeout=CATCH_UP)
+
     def _run(self) -> None:
         try:
             self._poll()
@@ -96,26 +130,46 @@ class StreamTaker:
 
     def _poll(self) -> None:
         match_at = 0.0
+        previous_ns = read_clocks()[0]
         while not self._stop.wait(POLL_PERIOD):
+            self._begun += 1
+            now = read_clocks()
+            self._recorder.see_clock(*now)
             if time.monotonic() >= match_at:
                 for spec in self._streams:
                     self._match(spec)
                 match_at = time.monotonic() + MATCH_PERIOD
             for topic, subscription in self._subscriptions.items():
-                self._empty(topic, subscription)
+                self._empty(topic, subscription, previous_ns)
+            previous_ns = now[0]
+            with self._pass_ended:
+                self._ended = self._begun
+                self._pass_ended.notify_all()
 
-    def _empty(self, topic: str, subscription: Subscription) -> None:
+    def _empty(self, topic: str, subscription: Subscription, earliest_ns: int) -> None:
+        """Hand on what has arrived since the last pass, which began at a time [ns]."""
         handle, senders = subscription.handle, self._senders[topic]
         with handle:
             while (taken := handle.take_message(subscription.msg_type, True)) is not None:
                 data, info = taken
-                senders.hear(info["publication_sequence_number"], time.monotonic_ns())
-                self._receive(topic, data, info["received_timestamp"])
+                now = read_clocks()
+                number = info["publication_sequence_number"]
+                received_ns = info["received_timestamp"]
+                self._recorder.receive(
+                    topic,
+                    data,
+                    receipt_ns(now, received_ns, earliest_ns),
+                    wall_ns=received_ns,
+                    number=number or 0,
+                    missed=senders.hear(number, time.monotonic_ns()),
+                )
 
     def _match(self, spec: StreamSpec) -> None:
         """Subscribe as the publishers offer, anew when that changes."""
         publishers = self._node.get_publishers_info_by_topic(spec.topic)
-        sound = [info for info in publishers if self._has_type(spec, info)]
+        wrong = [reason for info in publishers if (reason := _wrong_type(spec, info))]
+        self._refuse(spec, wrong[0] if wrong else "")
+        sound = [info for info in publishers if not _wrong_type(spec, info)]
         if not sound:
             return
         profiles = [info.qos_profile for info in sound]
@@ -123,7 +177,7 @@ class StreamTaker:
             reliable=all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles),
             latched=all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles),
         )
-        self._describe(
+        self._recorder.describe(
             spec.topic,
             reliable=offer.reliable,
             latched=offer.latched,
@@ -168,23 +222,23 @@ class StreamTaker:
                     self._own = bytes(info.endpoint_gid)
         return self._own
 
-    def _has_type(self, spec: StreamSpec, info: TopicEndpointInfo) -> bool:
-        """Whether a publisher's type and its definition are the ones the bag would claim."""
-        offered = info.topic_type
-        digest = str(info.topic_type_hash)
-        if offered == spec.msgtype and digest in ("INVALID", TYPESTORE.hash_rihs01(offered)):
-            return True
-        if spec.topic not in self._refused:
+    def _refuse(self, spec: StreamSpec, reason: str) -> None:
+        """Tell why a publisher is not recorded; once in the log."""
+        self._recorder.refuse(spec.topic, reason)
+        if reason and spec.topic not in self._refused:
             self._refused.add(spec.topic)
-            _LOG.error(
-                "%s is published as %s (%s), the contract wants %s: it is not recorded; "
-                "correct the publisher",
-                spec.topic,
-                offered,
-                digest,
-                spec.msgtype,
-            )
-        return False
+            _LOG.error("%s is not recorded: %s", spec.topic, reason)
+
+
+def _wrong_type(spec: StreamSpec, info: TopicEndpointInfo) -> str:
+    """Why a publisher's type is not what the bag would claim; empty text where it is."""
+    offered, digest = info.topic_type, str(info.topic_type_hash)
+    if offered == spec.msgtype and digest in ("INVALID", TYPESTORE.hash_rihs01(offered)):
+        return ""
+    return (
+        f"published as {offered} ({digest}), the contract wants {spec.msgtype}; "
+        "correct the publisher"
+    )
 
 
 def _unused(data: bytes) -> None:
