@@ -7,6 +7,7 @@ bag that was cut short.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 from rosbags.typesys import Stores, get_typestore
 
+from ate_recorder.disk import WriteMeter
 from ate_recorder.mcap_file import McapFile
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
@@ -69,6 +71,9 @@ class BagWriter:
         self._mcap = McapFile(self.file, "ate_recorder")
         self._topics: dict[str, BagTopic] = {}
         self._channels: dict[str, int] = {}
+        self._forced = 0
+        self.meter = WriteMeter()
+        """How fast the disk takes it."""
 
     @property
     def chunks(self) -> int:
@@ -100,8 +105,12 @@ class BagWriter:
 
     def checkpoint(self) -> None:
         """End the present chunk and force it onto the disk: no power cut can take it now."""
+        began = time.monotonic()
         self._mcap.end_chunk()
         os.fdatasync(self._mcap.fileno())
+        now = time.monotonic()
+        self.meter.add(self._mcap.size - self._forced, now - began, now)
+        self._forced = self._mcap.size
 
     def close(self) -> None:
         """Write index, footer and metadata.yaml, and force all of it onto the disk."""

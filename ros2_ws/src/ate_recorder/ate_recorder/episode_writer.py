@@ -123,6 +123,11 @@ class EpisodeWriter:
         """Messages of the episode that are not in the bag."""
         return self.losses.total()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the disk."""
+        return self._queued_bytes - self._written_bytes
+
     def put(
         self,
         spec: StreamSpec,
@@ -152,7 +157,7 @@ class EpisodeWriter:
             receive_ns = self.start_ns  # a state set just before the start still stands
         elif missed:
             self.losses.add(spec.name, ON_THE_WAY, missed)
-        if self._queued_bytes - self._written_bytes > self._max_queue_bytes:
+        if self.waiting_bytes > self._max_queue_bytes:
             self.losses.add(spec.name, QUEUE_FULL)
             return
         self._queued_bytes += len(data)

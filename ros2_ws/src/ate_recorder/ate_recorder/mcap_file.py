@@ -65,6 +65,11 @@ class McapFile:
         """Chunks that are in the file."""
         return len(self._chunk_indexes)
 
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._at
+
     def fileno(self) -> int:
         """Descriptor of the file."""
         return self._file.fileno()

@@ -32,13 +32,17 @@ from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import BagWriter
 from ate_recorder.clocks import WallClock
 from ate_recorder.counters import StreamSummary
+from ate_recorder.disk import ROOMY, DiskGuard, probe_speed
 from ate_recorder.episode_writer import MAX_QUEUE_BYTES, EpisodeWriter
+from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.losses import QUEUE_FULL
 from ate_recorder.pre_roll import PreRollRing
 from ate_recorder.session import STEPS, Act, Event, State
 
 FORMAT = 2
 """Version of the bag's /episode/info and /episode/outcome."""
+LEAST_MINUTES = 2.0
+"""Room for less is told while an episode is recorded [min]."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -62,6 +66,8 @@ class RecorderConfig:
     """Silence of a required stream after which no episode is started [s]."""
     min_free_gb: float = 1.0
     """Free disk below which no episode is started and an open one is closed [GB]."""
+    may_be_slow: bool = False
+    """Whether an episode starts on a disk that is slower than the streams; it is told."""
     ring_s: float = 10.0
     """How far back the last seconds can be saved [s]."""
     ring_mb: float = 128.0
@@ -97,6 +103,8 @@ class EpisodeRecorder:
         config: Where to and what beside.
         open_bag: Opens a bag; replaced in tests.
         free_bytes: Free bytes on the disk of a folder; replaced in tests.
+        probe: Tries the speed of the disk of a folder [byte/s]; replaced in tests.
+        claim: Keeps other recorders out of the folder; None: nobody does.
     """
 
     def __init__(
@@ -106,12 +114,20 @@ class EpisodeRecorder:
         *,
         open_bag: Callable[[Path], BagWriter] = BagWriter,
         free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        probe: Callable[[Path], float] = probe_speed,
+        claim: FolderClaim | None = None,
     ) -> None:
         self.cell = cell
         self.config = config
         self.streams = {spec.topic: spec for spec in cell_streams(cell)}
         self._open_bag = open_bag
-        self._free_bytes = free_bytes
+        self._disk = DiskGuard(
+            config.output, config.min_free_gb, free_bytes=free_bytes, probe=probe
+        )
+        self._claim = claim
+        self._bag: BagWriter | None = None
+        self.devices: Callable[[], Mapping[str, Any]] = dict
+        """What the devices say of themselves, for the bag."""
         self._lock = threading.RLock()
         self._episode: EpisodeWriter | None = None
         self._folders = EpisodeFolders(config.output)
@@ -131,7 +147,7 @@ class EpisodeRecorder:
         self._clock = WallClock()
         self._kept = self._discarded = 0
         self._past_s = 0.0
-        self._trouble = self._folders.trouble()
+        self._trouble = self._folder_trouble()
         if self._trouble:
             _LOG.warning(self._trouble)
         self._pending = self._folders.pending()
@@ -299,15 +315,48 @@ class EpisodeRecorder:
         with self._lock:
             episode = self._episode
             if episode is None:
-                self._trouble = self._trouble and self._folders.trouble()
+                self._trouble = self._trouble and self._folder_trouble()
                 return
-            free_gb = self._free_bytes(self.config.output) / 1e9
+            self._trouble = self._disk_trouble(episode)
+            reason = self._end_of(episode)
             try:
-                if episode.error is not None or free_gb < self.config.min_free_gb / 2:
-                    self.interrupt(now_ns, f"disk full: {free_gb:.2f} GB free")
+                if reason:
+                    self._trouble = ""
+                    self.interrupt(now_ns, reason)
             except EpisodeError as error:
-                self._message = str(error)
+                self._message = f"{reason}; {error}"
                 _LOG.error(self._message)
+
+    def probe_disk(self) -> None:
+        """Try how fast the disk is, before a session; takes half a second."""
+        self._disk.probe()
+
+    def _end_of(self, episode: EpisodeWriter) -> str:
+        """Why the open episode cannot go on; empty while it can."""
+        state = self._disk.state(self._ring.bytes_per_second)
+        if episode.error is not None:
+            told = getattr(episode.error, "strerror", None) or episode.error
+            return f"the disk refused it ({told}): {state.free / 1e9:.2f} GB free"
+        if not episode.folder.is_dir():
+            return f"{episode.folder} was removed or moved while it was recorded"
+        if state.free < state.reserve / 2:
+            return f"disk full: {state.free / 1e9:.2f} GB free"
+        return ""
+
+    def _disk_trouble(self, episode: EpisodeWriter) -> str:
+        """What threatens the open episode, with the numbers; empty where nothing does."""
+        if self._bag is not None:
+            self._disk.note(self._bag.meter.bytes_per_second)
+        state = self._disk.state(self._ring.bytes_per_second)
+        if state.minutes is not None and state.minutes < LEAST_MINUTES:
+            return f"the disk is full in {state.minutes:.1f} min: stop soon, then free space"
+        if episode.waiting_bytes < MAX_QUEUE_BYTES / 4:
+            return ""
+        return (
+            f"{episode.waiting_bytes / 1e6:.0f} MB wait for the disk, which takes "
+            f"{state.takes / 1e6:.0f} MB/s of the {state.comes / 1e6:.0f} MB/s that come; some "
+            f"are lost from {MAX_QUEUE_BYTES / 1e6:.0f} MB on: stop soon, choose a faster disk"
+        )
 
     def status(self, now_ns: int) -> dict[str, Any]:
         """Return what /episode/status tells."""
@@ -326,6 +375,7 @@ class EpisodeRecorder:
                 "trouble": self._trouble,
                 "not_recorded": dict(self._not_recorded),
                 "ring_s": round(self._ring.seconds),
+                "disk": self._disk.state(self._ring.bytes_per_second).as_dict(),
             }
             if episode is not None:
                 status["seconds"] = round((now_ns - episode.start_ns) / NANOSECONDS, 1)
@@ -381,7 +431,7 @@ class EpisodeRecorder:
                 latched=standing,
                 qos=self._qos,
                 clock=self._clock,
-                open_bag=self._open_bag,
+                open_bag=self._make_bag,
             )
         except OSError as error:
             raise EpisodeError(
@@ -395,7 +445,8 @@ class EpisodeRecorder:
             for sample in (*past, *recent):
                 episode.put(*sample)
             self._episode = episode
-        self._message = f"recording {folder.name}"
+        slow = self._disk.state(self._ring.bytes_per_second).slowness(ROOMY)
+        self._message = f"recording {folder.name}" + (f"; {slow}" if slow else "")
 
     def _close(self, now_ns: int, _: str) -> None:
         """Close the bag; from before its last message on, a crash leaves it pending."""
@@ -420,7 +471,14 @@ class EpisodeRecorder:
         self._folders.mark(folder, outcome, reason, self._clock.wall_at(now_ns))
 
     def _mark(self, now_ns: int, reason: str) -> None:
-        folder, line = self._finish(now_ns, INTERRUPTED, reason)
+        folder = None if self._episode is None else self._episode.folder
+        try:
+            folder, line = self._finish(now_ns, INTERRUPTED, reason)
+        except EpisodeError:
+            if folder is not None:
+                with suppress(EpisodeError):  # a disk that refuses this too is told by the first
+                    self._mark_as(folder, INTERRUPTED, reason, now_ns)
+            raise
         self._kept += 1
         self._message = f"{folder.name} kept ({INTERRUPTED}): {line}"
 
@@ -477,15 +535,21 @@ class EpisodeRecorder:
                 )
 
     def _require_space(self) -> None:
-        self._trouble = self._folders.trouble()
+        self._trouble = self._folder_trouble()
         if self._trouble:
             raise EpisodeError(self._trouble)
-        free_gb = self._free_bytes(self.config.output) / 1e9
-        if free_gb < self.config.min_free_gb:
-            raise EpisodeError(
-                f"no episode started: {free_gb:.2f} GB free in {self.config.output} "
-                f"(bound {self.config.min_free_gb:.2f} GB); free space or change the output folder"
-            )
+        refusal = self._disk.refusal(self._ring.bytes_per_second, self.config.may_be_slow)
+        if refusal:
+            raise EpisodeError(f"no episode started in {self.config.output}: {refusal}")
+
+    def _folder_trouble(self) -> str:
+        """Why the folder takes no episode of this recorder; empty where it does."""
+        trouble = self._folders.trouble()
+        return trouble or ("" if self._claim is None else self._claim.trouble())
+
+    def _make_bag(self, folder: Path) -> BagWriter:
+        self._bag = self._open_bag(folder)
+        return self._bag
 
     def _info(self, start_ns: int) -> dict[str, Any]:
         return {
@@ -501,6 +565,7 @@ class EpisodeRecorder:
             "start_ns": start_ns,
             "required": [spec.name for spec in self.required()],
             "versions": dict(self.config.versions),
+            "devices": dict(self.devices()),
         }
 
 

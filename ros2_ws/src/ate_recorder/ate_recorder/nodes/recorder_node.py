@@ -5,14 +5,13 @@ Run: ``python -m ate_recorder.nodes.recorder_node --ros-args -p output:=episodes
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -25,8 +24,11 @@ from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
 from ate_recorder.clocks import read_clocks
+from ate_recorder.device_facts import DeviceFacts
+from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.nodes.stream_taker import StreamTaker
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.software import software_versions
 
 STATUS_PERIOD = 1.0
 """Period of /episode/status while recording [s]."""
@@ -38,7 +40,12 @@ class RecorderNode(Node):
     def __init__(self) -> None:
         super().__init__("recorder")
         cell = declare_cell(self)
-        self._recorder = EpisodeRecorder(cell, self._declare_config())
+        config = self._declare_config()
+        self._recorder = EpisodeRecorder(cell, config, claim=FolderClaim(config.output))
+        self._recorder.probe_disk()
+        facts = DeviceFacts()
+        self._recorder.devices = facts.as_dict
+        listen(self, DiagnosticArray, "/diagnostics", lambda m: _hear(facts, m), DEFAULT_QOS)
         prefix = cell.topics.episode
         self._status = self.create_publisher(String, f"{prefix}/status", LATCHED_QOS)
         self._published = ""
@@ -92,6 +99,7 @@ class RecorderNode(Node):
         seed = self._declare("seed", -1, "seed of a scripted demonstration; -1 for people")
         images = self._declare("require_images", True, "refuse episodes without their cameras")
         free = self._declare("min_free_gb", 1.0, "free disk below which no episode starts [GB]")
+        slow = self._declare("may_be_slow", False, "start on a disk slower than the streams")
         ring = self._declare("ring_s", 10.0, "how far back the last seconds can be saved [s]")
         memory = self._declare("ring_mb", 128.0, "memory that these seconds may take [MB]")
         before = self._declare("pre_roll_s", 0.0, "how long before its start one begins [s]")
@@ -103,10 +111,11 @@ class RecorderNode(Node):
             seed=int(seed),
             require_images=bool(images),
             min_free_gb=float(free),
+            may_be_slow=bool(slow),
             ring_s=float(ring),
             ring_mb=float(memory),
             pre_roll_s=float(before),
-            versions=_versions(),
+            versions=software_versions(),
         )
 
     def _declare(self, name: str, default: float | bool, description: str) -> float | bool:
@@ -155,15 +164,10 @@ class RecorderNode(Node):
         return read_clocks()[0]
 
 
-def _versions() -> dict[str, str]:
-    """Return the versions of what records: Python, the stack, the bag library, ROS."""
-    versions = {"python": platform.python_version()}
-    for package in ("ate-stack", "rosbags", "ros-rclpy", "rclpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+def _hear(facts: DeviceFacts, message: DiagnosticArray) -> None:
+    """Let facts take each line of a message."""
+    for line in message.status:
+        facts.hear(line.name, line.hardware_id, {v.key: v.value for v in line.values})
 
 
 def main(args: list[str] | None = None) -> int:

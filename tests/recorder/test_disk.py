@@ -1,0 +1,195 @@
+"""The disk of the episodes: room, speed, a folder that goes, and a second recorder."""
+
+import errno
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from rosbags.rosbag2 import Reader
+
+from ate_core.contract import load_cell
+from ate_core.episode_outcome import read_outcome
+from ate_core.errors import EpisodeError
+from ate_recorder.bag_writer import TYPESTORE, BagWriter
+from ate_recorder.device_facts import DeviceFacts
+from ate_recorder.disk import DiskState, WriteMeter, probe_speed
+from ate_recorder.folder_claim import FolderClaim
+from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.software import git_commit, software_versions
+
+MS = 1_000_000
+START = 1_700_000_000_000_000_000
+MB = 10**6
+
+
+@pytest.fixture
+def cell(runtime_dir):
+    return load_cell(None, "sim")
+
+
+@pytest.fixture
+def config(tmp_path):
+    return RecorderConfig(output=tmp_path / "bags", min_free_gb=0.0)
+
+
+def feed(recorder, start_ns, count=15, size=100_000):
+    """Give every required stream messages for 1.4 s; the time of the last [ns]."""
+    for index in range(count):
+        now = start_ns + index * 100 * MS
+        for spec in recorder.required():
+            recorder.receive(spec.topic, bytes(size), now)
+    return start_ns + (count - 1) * 100 * MS
+
+
+def test_a_probe_tells_bytes_per_second_and_leaves_nothing(tmp_path):
+    ticks = itertools.count()
+    speed = probe_speed(tmp_path, lambda: next(ticks) * 0.01)
+    assert MB < speed < 1000 * MB and list(tmp_path.iterdir()) == []
+    slow = itertools.count()
+    assert probe_speed(tmp_path, lambda: float(next(slow))) < 2 * MB, "a slow disk ends it early"
+
+
+def test_the_speed_of_writing_counts_the_time_that_writing_takes():
+    meter = WriteMeter()
+    assert meter.bytes_per_second == 0.0
+    for index in range(100):
+        meter.add(10 * MB, 0.1 if index < 50 else 0.2, float(index))
+    assert meter.bytes_per_second == pytest.approx(50 * MB)
+
+
+def test_the_room_of_a_disk_is_told_in_minutes():
+    state = DiskState(free=13 * 10**9, reserve=10**9, takes=200e6, comes=10e6)
+    assert state.minutes == pytest.approx(20.0)
+    assert state.as_dict() == {"free_gb": 13.0, "minutes": 20, "takes_mb_s": 200}
+    assert DiskState(free=0, reserve=0).as_dict() == {"free_gb": 0.0}
+    assert not state.slowness(2.0) and "10.0 MB/s (bound 30 times" in state.slowness(30.0)
+
+
+def test_a_disk_slower_than_the_streams_is_refused_with_both_numbers(cell, config):
+    tries = []
+    recorder = EpisodeRecorder(cell, config, probe=lambda _: tries.append(1) or 2e6)
+    recorder.probe_disk()
+    now = feed(recorder, START)
+    with pytest.raises(EpisodeError, match=r"takes 2\.0 MB/s and the streams bring \d+\.\d MB/s"):
+        recorder.start(now)
+    assert len(tries) == 2, "it was tried again before it was refused"
+    told = EpisodeRecorder(cell, replace(config, may_be_slow=True), probe=lambda _: 2e6)
+    told.probe_disk()
+    assert "the disk takes 2.0 MB/s" in told.start(feed(told, START))
+
+
+def test_a_disk_that_was_slow_for_a_moment_is_not_refused(cell, config):
+    speeds = [2e6, 500e6]
+    recorder = EpisodeRecorder(cell, config, probe=lambda _: speeds.pop(0))
+    recorder.probe_disk()
+    assert recorder.start(feed(recorder, START)) == "recording episode_000000"
+    assert recorder.status(START)["disk"]["takes_mb_s"] == 500
+
+
+def test_the_status_says_how_many_minutes_fit(cell, config):
+    free = [10**12]
+    recorder = EpisodeRecorder(cell, config, free_bytes=lambda _: free[0])
+    assert "minutes" not in recorder.status(START)["disk"]
+    now = feed(recorder, START)
+    assert recorder.status(now)["disk"]["minutes"] > 100
+    recorder.start(now)
+    free[0] = 200 * MB
+    recorder.supervise(now)
+    assert recorder.recording and "the disk is full in" in recorder.status(now)["trouble"]
+
+
+def test_an_episode_whose_folder_is_removed_ends_at_once_and_says_so(cell, config):
+    recorder = EpisodeRecorder(cell, config)
+    recorder.start(feed(recorder, START))
+    shutil.rmtree(config.output)
+    recorder.supervise(START + 2000 * MS)
+    status = recorder.status(START)
+    assert status["state"] == "idle" and "was removed or moved while" in status["message"]
+    assert recorder.start(feed(recorder, START + 2000 * MS)) == "recording episode_000000"
+
+
+def test_a_disk_that_turns_read_only_ends_the_episode_with_its_words(cell, config):
+    class ReadOnly(BagWriter):
+        def write(self, topic, stamp_ns, data, **stamps):
+            if not topic.name.startswith("/episode"):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            super().write(topic, stamp_ns, data, **stamps)
+
+    recorder = EpisodeRecorder(cell, config, open_bag=ReadOnly)
+    recorder.start(feed(recorder, START))
+    feed(recorder, START + 1500 * MS)
+    recorder._episode._drain()
+    recorder.supervise(START + 3000 * MS)
+    message = recorder.status(START)["message"]
+    assert "the disk refused it (Read-only file system)" in message and "ate repair" in message
+    outcome = read_outcome(config.output / "episode_000000")
+    assert outcome["outcome"] == "interrupted" and "Read-only" in outcome["reason"]
+
+
+def test_a_second_recorder_is_kept_out_of_the_folder_by_name(cell, config):
+    config.output.mkdir()
+    held = "import sys; from pathlib import Path\n"
+    held += "from ate_recorder.folder_claim import FolderClaim\n"
+    held += "claim = FolderClaim(Path(sys.argv[1])); print(repr(claim.trouble())); input()"
+    words = [sys.executable, "-c", held, str(config.output)]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "''\n"
+        recorder = EpisodeRecorder(cell, config, claim=FolderClaim(config.output))
+        with pytest.raises(EpisodeError, match=f"another recorder .process {other.pid} on "):
+            recorder.start(feed(recorder, START))
+        other.kill()
+    recorder.supervise(START)
+    assert recorder.status(START)["trouble"] == ""
+    assert recorder.start(feed(recorder, START)) == "recording episode_000000"
+
+
+def test_a_folder_that_was_removed_is_claimed_anew(tmp_path):
+    folder = tmp_path / "bags"
+    folder.mkdir()
+    first, second = FolderClaim(folder), FolderClaim(folder)
+    assert first.trouble() == "" and "another recorder" in second.trouble()
+    shutil.rmtree(folder)
+    assert first.trouble() == "", "what a folder lacks is told by others"
+    folder.mkdir()
+    assert first.trouble() == "" and "another recorder" in second.trouble()
+    first.release()
+    assert second.trouble() == ""
+
+
+def test_a_bag_says_what_recorded_it_and_which_devices(cell, config):
+    facts = DeviceFacts()
+    facts.hear("arm_node: left arm", "10.0.0.1", {"firmware": "1.7.2", "rate": "100 Hz"})
+    facts.hear("recorder: state", "", {"firmware": "none"})
+    recorder = EpisodeRecorder(cell, replace(config, versions=software_versions()))
+    recorder.devices = facts.as_dict
+    now = feed(recorder, START)
+    recorder.start(now)
+    recorder.discard(now)
+    with Reader(config.output / "episode_000000.discarded") as reader:
+        data = next(iter(reader.messages()))[2]
+    info = json.loads(TYPESTORE.deserialize_cdr(data, "std_msgs/msg/String").data)
+    assert info["devices"] == {
+        "arm_node: left arm": {"hardware_id": "10.0.0.1", "firmware": "1.7.2"}
+    }
+    assert {"python", "rosbags"} <= set(info["versions"])
+
+
+def test_the_commit_of_a_checkout_is_told_and_that_of_none_is_not(tmp_path):
+    assert git_commit(tmp_path) == ""
+    words = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    subprocess.run([*words, "init", "-q"], check=True)
+    (tmp_path / "file").write_text("one")
+    subprocess.run([*words, "add", "file"], check=True)
+    subprocess.run([*words, "commit", "-qm", "one"], check=True)
+    commit = git_commit(tmp_path)
+    assert len(commit) == 40 and set(commit) <= set("0123456789abcdef")
+    (tmp_path / "file").write_text("two")
+    assert git_commit(tmp_path) == f"{commit}-dirty"
+    assert git_commit(tmp_path / "nowhere") == ""
