@@ -134,6 +134,10 @@ def test_a_mapping_may_swap_buttons_and_take_some_away() -> None:
     assert mapping.events["plus"] is Event.DISCARD
     assert "y" not in mapping.events
     assert mapping.clutch >= {"r"}
+    assert Event.SAVE_LAST not in mapping.events.values(), (
+        "it has no button until a cell gives one"
+    )
+    assert button_map("left", {"save_last": "down", "fail": ""}).events["down"] is Event.SAVE_LAST
     assert set(HELD_ACTIONS) == {"clutch", "gripper", "home"}
 
 

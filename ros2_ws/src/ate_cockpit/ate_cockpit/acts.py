@@ -43,6 +43,9 @@ def acts_of(cell: Cell) -> dict[str, Act]:
         "fail": Act(service=f"{episode}/fail", words="keep the episode as a failure"),
         LABEL: Act(topic=f"{episode}/label", words="keep the episode with a label of your own"),
         "discard": Act(service=f"{episode}/discard", words="set the episode aside"),
+        "save_last": Act(
+            service=f"{episode}/save_last", words="make an episode of the last seconds"
+        ),
         "redo": Act(service=f"{episode}/redo", words="set the episode aside and begin anew"),
         "policy_start": Act(service="/policy/start", words="let the policy move the arms"),
         "policy_stop": Act(service="/policy/stop", words="let the policy fall silent"),

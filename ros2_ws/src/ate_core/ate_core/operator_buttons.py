@@ -47,6 +47,7 @@ DEFAULT_BUTTONS: dict[str, dict[str, str]] = {
         "fail": "down",
         "scale_up": "left_sr",
         "scale_down": "left_sl",
+        "save_last": "",
     },
     "right": {
         "clutch": "r",
@@ -59,9 +60,10 @@ DEFAULT_BUTTONS: dict[str, dict[str, str]] = {
         "fail": "b",
         "scale_up": "right_sr",
         "scale_down": "right_sl",
+        "save_last": "",
     },
 }
-"""Side of the Joy-Con -> action -> button."""
+"""Side of the Joy-Con -> action -> button; an empty text: none until a cell gives it one."""
 GripperInput = Literal["trigger", "toggle", "stick"]
 """How the gripper is worked: closed while held, switched by each press, or led by the stick."""
 

@@ -25,6 +25,8 @@ class Event(Enum):
     """Set the episode aside that is recorded or waits, if any, and begin anew."""
     FAIL = "fail"
     """Keep the episode that waits, as a failure."""
+    SAVE_LAST = "save_last"
+    """Make an episode of the last seconds."""
     FREEZE = "freeze"
     """Hold arm and gripper of this operator, or end that."""
     SCALE_UP = "scale_up"

@@ -102,7 +102,7 @@ function begin(given) {
   byId("episode-acts").replaceChildren(button("record", "Record (r)"),
     button("finish", "Finish (s)"), button("keep", "Keep: success (s)"),
     button("fail", "Keep: failure (f)"), button("discard", "Discard (d)"),
-    button("redo", "Redo (e)"));
+    button("redo", "Redo (e)"), button("save_last", "Save last seconds"));
   setup.cameras.forEach((role) => ask("picture", role));
 }
 
@@ -267,7 +267,7 @@ function shortList(entries) {
   return entries.slice(0, 4).join(", ") + (more > 0 ? ` and ${more} more` : "") || "none";
 }
 
-const SHOWN = { idle: ["record", "redo"], recording: ["finish", "discard", "redo"],
+const SHOWN = { idle: ["record", "redo", "save_last"], recording: ["finish", "discard", "redo"],
   pending: ["keep", "fail", "discard", "redo"] };
 
 function showEpisode(cell) {

@@ -8,7 +8,7 @@ from std_srvs.srv import Trigger
 
 from ate_teleop.buttons import Event
 
-VERBS = ("start", "stop", "keep", "fail", "discard", "redo")
+VERBS = ("start", "stop", "keep", "fail", "discard", "redo", "save_last")
 """Services of the recorder that operators use."""
 SETTLING = 0.3
 """Time after a change of the episode in which the record button does nothing: it meant the state
