@@ -77,6 +77,7 @@ def table(path: Path, episodes: dict[int, np.ndarray], rate: int = RATE, command
             }
         ),
         path,
+        write_page_checksum=True,
     )
 
 
@@ -216,16 +217,17 @@ def write_own(cell):
     """Write one episode of our own cell with images into a folder; returns the folder."""
 
     def write_own(folder: Path) -> Path:
-        jpeg = simplejpeg.encode_jpeg(picture(0), 90, "RGB")
+        jpegs = [simplejpeg.encode_jpeg(picture(row), 95, "RGB") for row in range(40)]
         states = motion(40).astype(np.float32)
         episode = Episode(
             state=states,
             velocity=np.zeros((40, 14), np.float32),
             wrench=np.zeros((40, 12), np.float32),
-            action=states,
+            action=states + np.float32(0.01),
             timestamps_ns=np.arange(40, dtype=np.int64) * tick_period_ns(cell.tick_rate),
-            images={key: [jpeg] * 40 for key in cell.layout.cameras},
+            images=dict.fromkeys(cell.layout.cameras, jpegs),
             cell=cell,
+            instruction="put it down",
         )
         write_episode(folder / "episode_000000.hdf5", episode)
         return folder

@@ -155,6 +155,25 @@ def test_one_bad_episode_never_ends_an_import(tmp_path, bring, others):
     assert [path.name for path in output.iterdir()] == ["episode_000008.hdf5"]
 
 
+def test_a_table_whose_bytes_changed_is_told_by_its_checksums(tmp_path, bring, others):
+    folder = others.write_v2(tmp_path / "set", lengths=(24,))
+    path = next(folder.glob("data/*/*.parquet"))
+    data = bytearray(path.read_bytes())
+    data[600:604] = b"\x00\x01\x02\x03"
+    path.write_bytes(data)
+    (report,), _ = bring(folder, others.mapping)
+    assert report.result == "rejected" and "CRC" in report.reason
+
+
+def test_a_shared_video_that_ends_early_costs_the_episodes_behind_its_end(tmp_path, bring, others):
+    folder = others.write_v3(tmp_path / "set", lengths=(24, 24, 24))
+    video = next(folder.glob("videos/*/*/*.mp4"))
+    others.encode(video, [others.picture(row % 24, row // 24) for row in range(60)])
+    reports, _ = bring(folder, others.mapping)
+    assert [report.result for report in reports] == ["imported", "imported", "rejected"]
+    assert "has no frame at 3.000 s (it ends before" in reports[2].reason
+
+
 @pytest.mark.parametrize("broken", [b"", HALF, b"\x89PNG\r\n\x1a\nhalf", bytes(range(99))])
 def test_bytes_that_are_no_whole_picture_reject_their_episode(tmp_path, bring, others, broken):
     path = others.write_aloha(tmp_path / "set", "bytes") / "episode_0.hdf5"

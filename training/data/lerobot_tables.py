@@ -184,9 +184,10 @@ def _read_info(folder: Path, column: str) -> _Info:
 
 
 def read_table(path: Path, columns: list[str]) -> pyarrow.Table:
-    """These columns of a parquet file."""
+    """These columns of a parquet file, held to their checksums where it has some."""
     try:
-        return pyarrow.parquet.read_table(path, columns=columns).select(columns)
+        table = pyarrow.parquet.read_table(path, columns=columns, page_checksum_verification=True)
+        return table.select(columns)
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())[:160]
         raise TrainingError(f"{path} cannot be read ({reason}): copy the data set again") from None

@@ -43,7 +43,7 @@ def count_frames(path: Path) -> int:
         EpisodeError: it cannot be read.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return sum(packet.size > 0 for packet in container.demux(_stream(container, path)))
     except (av.error.FFmpegError, OSError) as error:
         raise _broken(path, error) from None
@@ -63,7 +63,7 @@ def frames_at(path: Path, times: Sequence[float], tolerance: float) -> Iterator[
     if not times:
         return
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = _stream(container, path)
             stream.thread_type = "AUTO"
             yield from _matched(_decoded(container, stream, times[0]), path, times, tolerance)
