@@ -17,7 +17,7 @@ from ate_core.episode_outcome import read_outcome
 from ate_core.errors import EpisodeError
 from ate_recorder.bag_writer import TYPESTORE, BagWriter
 from ate_recorder.device_facts import DeviceFacts
-from ate_recorder.disk import DiskState, WriteMeter, probe_speed
+from ate_recorder.disk import RESERVE_BYTES, DiskState, WriteMeter, probe_speed
 from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
 from ate_recorder.software import git_commit, software_versions
@@ -193,3 +193,27 @@ def test_the_commit_of_a_checkout_is_told_and_that_of_none_is_not(tmp_path):
     (tmp_path / "file").write_text("two")
     assert git_commit(tmp_path) == f"{commit}-dirty"
     assert git_commit(tmp_path / "nowhere") == ""
+
+
+class FullDisk(BagWriter):
+    """Takes the first message of the recorder's own and no byte more."""
+
+    def write(self, topic, stamp_ns, data, **stamps):
+        if stamp_ns > 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_episode_that_finds_no_room_leaves_nothing_and_is_refused_with_the_number(cell, config):
+    recorder = EpisodeRecorder(cell, config, open_bag=FullDisk, free_bytes=lambda _: 3 * MB)
+    with pytest.raises(EpisodeError, match=r"cannot be created \(No space left.*; 0\.00 GB free"):
+        recorder.start(feed(recorder, START))
+    assert list(config.output.iterdir()) == []
+
+
+def test_room_is_kept_to_write_down_how_an_episode_ended(cell, config):
+    recorder = EpisodeRecorder(cell, config)
+    now = feed(recorder, START)
+    recorder.start(now)
+    assert (config.output / ".recorder.reserve").stat().st_size == RESERVE_BYTES
+    recorder.discard(now)
+    assert [path.name for path in config.output.iterdir()] == ["episode_000000.discarded"]

@@ -69,7 +69,7 @@ class Bench:
         return self.folder / name
 
     def names(self):
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.glob("episode_*"))
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ _BLOCK = 4 * 2**20
 """What is written and forced to the disk at once; a bag forces more, once a second [byte]."""
 ROOMY = 2.0
 """A disk that takes less than so many times what comes is told of: others may use it too."""
+RESERVE_BYTES = 64 * 1024
+"""Room for an outcome beside a bag and its folder's entry, with a wide margin [byte]."""
 WINDOW = 10.0
 """Time over which the speed of writing is measured [s]."""
 
@@ -46,6 +48,30 @@ def probe_speed(folder: Path, clock: Callable[[], float] = time.monotonic) -> fl
             written += file.write(block)
             os.fdatasync(file.fileno())
     return written / max(clock() - began, 1e-6)
+
+
+class Reserve:
+    """A little room that is kept while an episode is open, to write down how it ended.
+
+    Args:
+        folder: Of the episodes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / ".recorder.reserve"
+
+    def hold(self) -> None:
+        """Take the room.
+
+        Raises:
+            OSError: there is none.
+        """
+        self._file.write_bytes(bytes(RESERVE_BYTES))
+
+    def release(self) -> None:
+        """Give it back."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
 
 
 class WriteMeter:

@@ -32,7 +32,7 @@ from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import BagWriter
 from ate_recorder.clocks import WallClock
 from ate_recorder.counters import StreamSummary
-from ate_recorder.disk import ROOMY, DiskGuard, probe_speed
+from ate_recorder.disk import ROOMY, DiskGuard, Reserve, probe_speed
 from ate_recorder.episode_writer import MAX_QUEUE_BYTES, EpisodeWriter
 from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.losses import QUEUE_FULL
@@ -124,6 +124,7 @@ class EpisodeRecorder:
         self._disk = DiskGuard(
             config.output, config.min_free_gb, free_bytes=free_bytes, probe=probe
         )
+        self._reserve = Reserve(config.output)
         self._claim = claim
         self._bag: BagWriter | None = None
         self.devices: Callable[[], Mapping[str, Any]] = dict
@@ -422,7 +423,9 @@ class EpisodeRecorder:
             past, standing = self._ring.since(since_ns), self._ring.standing(since_ns)
             taken = self._ring.taken
         start_ns = min([now_ns, *(sample.receive_ns for sample in past)])
+        was_there = folder.exists()
         try:
+            self._reserve.hold()
             episode = EpisodeWriter(
                 folder,
                 self._info(self._clock.wall_at(start_ns)),
@@ -434,8 +437,13 @@ class EpisodeRecorder:
                 open_bag=self._make_bag,
             )
         except OSError as error:
+            self._reserve.release()
+            if not was_there:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing is in it yet
+            free = self._disk.state(0.0).free
             raise EpisodeError(
-                f"{folder} cannot be created ({error.strerror}): choose another output folder"
+                f"{folder} cannot be created ({error.strerror}; {free / 1e9:.2f} GB free): free "
+                "space, or choose another output folder"
             ) from None
         with self._feed:
             recent = self._ring.after(taken)  # came while the bag was made
@@ -504,6 +512,7 @@ class EpisodeRecorder:
         episode = self._episode
         if episode is None:
             raise EpisodeError("no episode is being recorded: start one first")
+        self._reserve.release()
         with self._feed:
             self._episode = None
             self._ring.forget()  # no two episodes hold the same message
