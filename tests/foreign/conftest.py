@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -56,6 +57,25 @@ def encode(path: Path, images, rate: int = RATE, codec: str = "libx264", gop: in
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def png(image: np.ndarray) -> bytes:
+    codec = av.CodecContext.create("png", "w")
+    codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, "rgb24"
+    codec.time_base = Fraction(1, RATE)
+    packets = codec.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+    return b"".join(map(bytes, [*packets, *codec.encode(None)]))
+
+
+def put_into_table(folder: Path) -> None:
+    """Move the images of version 2.1's only episode from its video into its table, as PNGs."""
+    file = folder / "meta" / "info.json"
+    text = file.read_text().replace('"dtype": "video"', '"dtype": "image"')
+    file.write_text(text)
+    (path,) = folder.glob("data/*/*.parquet")
+    rows = pyarrow.parquet.read_table(path)
+    images = [{"bytes": png(picture(row)), "path": f"{row}.png"} for row in range(len(rows))]
+    pyarrow.parquet.write_table(rows.append_column(CAMERA, pyarrow.array(images)), path)
 
 
 def table(path: Path, episodes: dict[int, np.ndarray], rate: int = RATE, commanded=None) -> None:
@@ -196,6 +216,7 @@ class Others:
     motion = staticmethod(motion)
     encode = staticmethod(encode)
     table = staticmethod(table)
+    put_into_table = staticmethod(put_into_table)
     write_v2 = staticmethod(write_v2)
     write_v3 = staticmethod(write_v3)
     write_aloha = staticmethod(write_aloha)

@@ -78,6 +78,16 @@ def test_rows_at_another_rate_are_interpolated_and_images_held(tmp_path, bring, 
     np.testing.assert_allclose(episode.ages["cam_high"][:4], [0.0, 1 / 60, 0.0, 1 / 60], atol=1e-6)
 
 
+def test_images_that_lie_in_a_table_are_read_from_there(tmp_path, bring, others):
+    folder = others.write_v2(tmp_path / "set", lengths=(24,))
+    others.put_into_table(folder)
+    (report,), output = bring(folder, others.mapping)
+    assert (report.result, report.reason) == ("imported", "")
+    images = read_episode(output / report.file).images["cam_high"]
+    wanted = [others.grey(row) for row in range(24)]
+    np.testing.assert_allclose([others.seen(jpeg) for jpeg in images], wanted, atol=1.0)
+
+
 @pytest.mark.parametrize("form", ["raw", "padded", "bytes"])
 def test_files_of_aloha_are_read_in_each_form_of_their_images(tmp_path, bring, others, form):
     folder = others.write_aloha(tmp_path / "set", form)
