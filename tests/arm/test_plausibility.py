@@ -220,6 +220,21 @@ def test_states_that_come_as_they_were_taken_some_time_ago_are_believed(look, se
         assert "jumps" not in look.doubt(sample(step, q, qd), None)
 
 
+@pytest.mark.parametrize("gap", [0.1, 0.15, 0.25])
+def test_a_state_that_ends_a_gap_may_be_as_old_as_the_gap_is_long(look, gap) -> None:
+    def state(received: float, taken: float) -> ArmSample:
+        q, qd = HOME + 0.4 * np.sin(4.5 * taken), np.full(7, 1.8 * np.cos(4.5 * taken))
+        return sample(0, q, qd, received=received, stamp_ns=round(received * 1e9))
+
+    for begin in np.arange(0.0, 1.4, 0.05):
+        look.forget()
+        for age in (3, 2, 1, 0):
+            assert look.doubt(state(begin - age * PERIOD, begin - age * PERIOD), HOME) == ""
+        assert look.doubt(state(begin + gap, begin + PERIOD), None) == ""
+        end = begin + gap + PERIOD
+        assert look.doubt(state(end, end), None) == ""
+
+
 def test_an_arm_that_brakes_while_states_are_missing_is_believed(look) -> None:
     speed, brake = 2.0, 15.0  # [rad/s], [rad/s2]; without states it brakes after 0.1 s
     assert look.doubt(sample(0, HOME - 0.4, np.full(7, speed)), HOME) == ""

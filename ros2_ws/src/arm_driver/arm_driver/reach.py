@@ -27,6 +27,8 @@ BUNCHED = 0.05
 LATE = 0.05
 """By how much later than the one before a state may have been taken than it came, as on a busy
 machine: what moves goes on meanwhile by what is told, what rests does not [s]."""
+LATEST = 0.25
+"""The same after a gap, of which a state that ended it may be as old as it was long [s]."""
 LONGEST = 1.0
 """Speeds explain the motion during a silence of the states of this length at most [s]."""
 
@@ -48,6 +50,7 @@ class Reach:
     def forget(self) -> None:
         """Believe the next state."""
         self._last: ArmSample | None = None
+        self._gap = 0.0
         self._jumped = ""
 
     def doubt(self, sample: ArmSample, set_point: Array | None) -> str:
@@ -64,12 +67,13 @@ class Reach:
             self._least, self._most = _told(sample)
             return ""
         dt = _time_between(last, sample)
+        gap, self._gap = self._gap, sample.received - last.received
         least, most = _told(sample)
         fresh = self._elapsed <= REMEMBERED
         self._least = np.where(fresh, np.minimum(self._least, least), self._least)
         self._most = np.where(fresh, np.maximum(self._most, most), self._most)
         self._elapsed = self._elapsed + dt
-        excess = self._excess(q, set_point)
+        excess = self._excess(q, set_point, min(max(gap, LATE), LATEST))
         joint = int(np.argmax(excess))
         if self._jumped:
             step = q - last.position
@@ -93,10 +97,16 @@ class Reach:
         self._most = np.where(renewed, most, self._most)
         return ""
 
-    def _excess(self, q: Array, set_point: Array | None) -> Array:
-        """How far each angle is out of what can be explained (n,) [rad]; above 0: it jumped."""
+    def _excess(self, q: Array, set_point: Array | None, late: float) -> Array:
+        """How far each angle is out of what can be explained (n,) [rad]; above 0: it jumped.
+
+        Args:
+            q: angles of the new state (n,) [rad].
+            set_point: where the device was told to be (n,) [rad]; None: not known.
+            late: how old the state before may have been when it came [s].
+        """
         lead = np.zeros_like(q) if set_point is None else set_point - self._origin
-        longest, late = self._fastest * self._elapsed, self._elapsed + LATE
+        longest, late = self._fastest * self._elapsed, self._elapsed + late
         forth = np.maximum(np.minimum(self._most, self._fastest) * late, np.minimum(lead, longest))
         back = np.minimum(
             np.maximum(self._least, -self._fastest) * late, np.maximum(lead, -longest)
