@@ -42,7 +42,8 @@ class TasksConfig:
     small: bool = False
     """Few and small pictures, for a busy machine."""
     json: Path | None = None
-    """File of the episodes, one line each; those that are there are not done again."""
+    """File of the episodes, one line each; those that are there are not done again. The log of a
+    launch with a failure is kept beside it."""
 
 
 def main(config: TasksConfig) -> int:
@@ -95,14 +96,17 @@ def _missing(
     first = 1 + max((row["seed"] for row in rows if row["task"] == task), default=-1)
     while first < config.episodes:
         count = min(config.at_once, config.episodes - first)
-        done = _launch(task, first, count, small=config.small)
+        done, told = _launch(task, first, count, small=config.small)
+        if config.json is not None and not all(map(_counts, done)):
+            config.json.with_name(f"{config.json.stem}_{task}_{first}.log").write_text(told)
         yield from done
         if len(done) < count:
             raise SystemExit(f"{task}: the launch ended at seed {first + len(done)}")
         first += count
 
 
-def _launch(task: str, first: int, count: int, *, small: bool) -> list[dict[str, Any]]:
+def _launch(task: str, first: int, count: int, *, small: bool) -> tuple[list[dict[str, Any]], str]:
+    """Episodes of one launch, and its log."""
     with own_surroundings() as folder:
         file, report = write_cell(folder, 0, small=small), folder / "report.jsonl"
         words = [*TELEOP, f"task:={task}", f"seed:={first}", f"episodes:={count}"]
@@ -114,7 +118,7 @@ def _launch(task: str, first: int, count: int, *, small: bool) -> list[dict[str,
             cell.kill()
         if not report.exists():
             raise SystemExit(f"{task}: no episode\n{cell.log()[-3000:]}")
-        return [json.loads(text) for text in report.read_text().splitlines()]
+        return [json.loads(text) for text in report.read_text().splitlines()], cell.log()
 
 
 if __name__ == "__main__":
