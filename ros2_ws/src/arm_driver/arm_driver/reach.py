@@ -106,10 +106,10 @@ class Reach:
             late: how old the state before may have been when it came [s].
         """
         lead = np.zeros_like(q) if set_point is None else set_point - self._origin
-        longest, late = self._fastest * self._elapsed, self._elapsed + late
-        forth = np.maximum(np.minimum(self._most, self._fastest) * late, np.minimum(lead, longest))
+        longest, span = self._fastest * self._elapsed, self._elapsed + late
+        forth = np.maximum(np.minimum(self._most, self._fastest) * span, np.minimum(lead, longest))
         back = np.minimum(
-            np.maximum(self._least, -self._fastest) * late, np.maximum(lead, -longest)
+            np.maximum(self._least, -self._fastest) * span, np.maximum(lead, -longest)
         )
         moved = q - self._origin
         excess: Array = np.maximum(moved - forth, back - moved) - JUMP
