@@ -1,5 +1,7 @@
 """The benchmark of the recorder's load: how losses are told, and a short run of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,9 @@ def test_a_message_that_was_sent_and_is_in_no_bag_is_lost_and_silent_unless_coun
     silent = compare("a", sent, found, span, 1)
     assert (silent.lost, silent.silent) == (3, 2) and not report(silent).is_sound
     assert "NOT AS PROMISED" in report(silent).text()
+    few = report(compare("a", sent, np.delete(sent, 200), span, 1))
+    assert not few.is_sound, "1 of 940 is more than one in a thousand"
+    assert replace(few, bound=1.0).is_sound, "raw pictures may be lost, but not silently"
 
 
 def test_messages_on_their_way_at_the_edges_are_not_judged():

@@ -346,17 +346,18 @@ class EpisodeRecorder:
 
     def _disk_trouble(self, episode: EpisodeWriter) -> str:
         """What threatens the open episode, with the numbers; empty where nothing does."""
-        if self._bag is not None:
-            self._disk.note(self._bag.meter.bytes_per_second)
+        takes = 0.0 if self._bag is None else self._bag.meter.bytes_per_second
+        self._disk.note(takes)
         state = self._disk.state(self._ring.bytes_per_second)
         if state.minutes is not None and state.minutes < LEAST_MINUTES:
             return f"the disk is full in {state.minutes:.1f} min: stop soon, then free space"
         if episode.waiting_bytes < MAX_QUEUE_BYTES / 4:
             return ""
+        takes = takes or state.takes
         return (
             f"{episode.waiting_bytes / 1e6:.0f} MB wait for the disk, which takes "
-            f"{state.takes / 1e6:.0f} MB/s of the {state.comes / 1e6:.0f} MB/s that come; some "
-            f"are lost from {MAX_QUEUE_BYTES / 1e6:.0f} MB on: stop soon, choose a faster disk"
+            f"{takes / 1e6:.0f} MB/s of the {state.comes / 1e6:.0f} MB/s that come; some are lost "
+            f"from {MAX_QUEUE_BYTES / 1e6:.0f} MB on: stop soon, choose a faster disk"
         )
 
     def status(self, now_ns: int) -> dict[str, Any]:
