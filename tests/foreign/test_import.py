@@ -11,6 +11,8 @@ import pyarrow.parquet
 import pytest
 import simplejpeg
 
+from ate_bringup.doctor.checkpoint import look_at_checkpoint
+from ate_bringup.doctor.finding import Patient
 from ate_core.errors import LayoutError
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.policy import load_policy
@@ -289,6 +291,8 @@ def test_a_policy_learns_from_imported_images_before_it_learns_our_cell(
     alike = dataclasses.replace(cell, cameras={"overhead": cell.cameras["overhead"]})
     with pytest.raises(LayoutError, match=r"learned from foreign_two_arms.*--init"):
         load_policy(config.output, alike)
+    found = list(look_at_checkpoint(Patient(hardware="sim", checkpoint=config.output)))
+    assert any("learned from foreign_two_arms" in str(finding) for finding in found)
 
     own = dataclasses.replace(
         config, episodes=write_own(tmp_path / "own"), output=tmp_path / "ours", init=config.output
