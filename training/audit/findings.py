@@ -58,12 +58,46 @@ REFUSALS = Registry(
         "gripper_range": "training.audit.rules.bounds:gripper_range",
         "wrench_range": "training.audit.rules.bounds:wrench_range",
         "unit_quaternion": "training.audit.rules.bounds:unit_quaternion",
+        "broken_image": "training.audit.rules.images:broken_image",
+        "frozen_camera": "training.audit.rules.images:frozen_camera",
         "no_command": "training.audit.rules.commands:no_command",
         "frozen_joints": "training.audit.rules.commands:frozen_joints",
         "swapped_arms": "training.audit.rules.commands:swapped_arms",
     },
 )
 """Rules whose findings keep an episode from being converted."""
+
+FLAGS = Registry(
+    what="audit rule",
+    group="ate.audit_rules",
+    builtin={
+        "gaps": "training.audit.rules.timing:gaps",
+        "rate": "training.audit.rules.timing:rate",
+        "skew": "training.audit.rules.timing:skew",
+        "repeated_stamps": "training.audit.rules.timing:repeated_stamps",
+        "out_of_order": "training.audit.rules.timing:out_of_order",
+        "idle": "training.audit.rules.motion:idle",
+        "jerk": "training.audit.rules.motion:jerk",
+        "jump": "training.audit.rules.motion:jump",
+        "told_speed": "training.audit.rules.motion:told_speed",
+        "near_limit": "training.audit.rules.motion:near_limit",
+        "command_lag": "training.audit.rules.motion:command_lag",
+        "gripper_chatter": "training.audit.rules.motion:gripper_chatter",
+        "frozen_gripper": "training.audit.rules.motion:frozen_gripper",
+        "frozen_wrench": "training.audit.rules.motion:frozen_wrench",
+        "force_peak": "training.audit.rules.motion:force_peak",
+        "clutch_losses": "training.audit.rules.teleoperation:clutch_losses",
+        "reach_edge": "training.audit.rules.teleoperation:reach_edge",
+        "guard_held": "training.audit.rules.teleoperation:guard_held",
+        "undecodable": "training.audit.rules.pictures:undecodable",
+        "blackout": "training.audit.rules.pictures:blackout",
+        "blur": "training.audit.rules.pictures:blur",
+        "repeated_frames": "training.audit.rules.pictures:repeated_frames",
+        "late_camera": "training.audit.rules.pictures:late_camera",
+        "swapped_cameras": "training.audit.rules.pictures:swapped_cameras",
+    },
+)
+"""Rules whose findings people judge."""
 
 
 def refusals(episode: BagEpisode) -> list[Finding]:

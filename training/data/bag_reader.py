@@ -7,7 +7,7 @@ more memory than one of a minute.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +80,8 @@ class BagEpisode:
     """Messages in the bag, by topic."""
     images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     """JPEG bytes by camera key, in the order of the camera's series; read when asked for."""
+    texts: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
+    """Statuses by stream, as they came: receive time [ns] and JSON."""
     scene: dict[str, Any] = field(default_factory=dict)
     """Scene at the start of the episode: task, object names, epoch; empty without one."""
 
@@ -145,6 +147,7 @@ def read_episode_bag(folder: Path) -> BagEpisode:
         received_ns=collector.received_ns(),
         counts=dict(collector.counts),
         images=collector.images(file),
+        texts=dict(collector.texts),
         scene=collector.scene,
     )
 
@@ -207,6 +210,7 @@ class _Collector:
         self.outcome: dict[str, Any] | None = None
         self.scene: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
+        self.texts: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self._start_ns = int(info["start_ns"])
         self._chunks = chunks
         self._specs = {spec.topic: spec for spec in cell_streams(self.cell)}
@@ -229,6 +233,9 @@ class _Collector:
             self._steps.add(_read_text(message))
         elif message.topic == self.cell.topics.scene_info:
             self._add_scene(message)
+        elif message.topic in self._specs:
+            text = str(decode(message).data)
+            self.texts[self._specs[message.topic].name].append((message.receive_ns, text))
 
     def _open(self, channel: int) -> _Stream | None:
         """Return the stream of a channel; None where its messages are texts, or unknown."""

@@ -13,9 +13,9 @@ from ate_core.contract import Cell
 from ate_core.devices import ArmConfig
 from ate_core.errors import AteError
 from ate_core.resample import Series
-from ate_core.streams import StreamSpec, cell_streams
+from ate_core.streams import StreamSpec
 from training.audit.findings import Finding
-from training.audit.rules.spans import finding, seconds_of
+from training.audit.rules.spans import finding, seconds_of, streams_of
 from training.data.bag_reader import BagEpisode
 
 LIMIT_SLACK = 0.2
@@ -53,7 +53,7 @@ def joint_limits(episode: BagEpisode) -> Iterator[Finding]:
     Bound: ``joint_lower`` and ``joint_upper`` of the contract, 0.2 rad beyond, as the driver
     allows for what is measured.
     """
-    for spec, series in _streams(episode, "joints", "joint_command"):
+    for spec, series in streams_of(episode, "joints", "joint_command"):
         arm = _arm(episode.cell, spec)
         joints = len(arm.joint_names)
         position = series.values[:, :joints]
@@ -84,7 +84,7 @@ def gripper_range(episode: BagEpisode) -> Iterator[Finding]:
 
     Bound: the unit ``ratio`` of the contract's layout; 0.05 beyond for what is measured.
     """
-    for spec, series in _streams(episode, "ratio"):
+    for spec, series in streams_of(episode, "ratio"):
         value = series.values[:, 0]
         beyond = _known(np.maximum(-value, value - 1.0)) - RATIO_SLACK
         if np.any(beyond > 0):
@@ -109,7 +109,7 @@ def wrench_range(episode: BagEpisode) -> Iterator[Finding]:
 
     Bound: ``wrench_range`` of the arm's model, a fifth beyond; a model without it has none.
     """
-    for spec, series in _streams(episode, "wrench"):
+    for spec, series in streams_of(episode, "wrench"):
         sensor = wrench_range_of(episode.cell, spec)
         if sensor is None:
             continue
@@ -140,7 +140,7 @@ def unit_quaternion(episode: BagEpisode) -> Iterator[Finding]:
 
     Bound: 0.01; the definition of a rotation, with room for rounding.
     """
-    for spec, series in _streams(episode, "poses"):
+    for spec, series in streams_of(episode, "poses"):
         if not series.values.size:
             continue
         off = np.abs(np.linalg.norm(series.values[..., 3:], axis=-1) - 1.0)
@@ -175,12 +175,6 @@ def _side(spec: StreamSpec) -> str:
 
 def _arm(cell: Cell, spec: StreamSpec) -> ArmConfig:
     return cell.arms[_side(spec)]
-
-
-def _streams(episode: BagEpisode, *kinds: str) -> Iterator[tuple[StreamSpec, Series]]:
-    for spec in cell_streams(episode.cell):
-        if spec.kind in kinds and spec.name in episode.series and len(episode.series[spec.name]):
-            yield spec, episode.series[spec.name]
 
 
 def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.resample import NANOSECONDS
+from ate_core.resample import NANOSECONDS, Series
+from ate_core.streams import StreamSpec, cell_streams
 from training.audit.findings import Finding, Severity
 from training.data.bag_reader import BagEpisode
 
@@ -46,3 +47,10 @@ def finding(
         start_s=float(seconds[0]) if len(seconds) else 0.0,
         end_s=float(seconds[-1]) if len(seconds) else 0.0,
     )
+
+
+def streams_of(episode: BagEpisode, *kinds: str) -> Iterator[tuple[StreamSpec, Series]]:
+    """Yield the recorded streams of some kinds that hold anything."""
+    for spec in cell_streams(episode.cell):
+        if spec.kind in kinds and spec.name in episode.series and len(episode.series[spec.name]):
+            yield spec, episode.series[spec.name]

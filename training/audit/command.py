@@ -1,0 +1,146 @@
+"""``ate audit``: every episode of a folder judged by rules, with a score and a report."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ate_core.errors import AteError, EpisodeError
+from training.audit.hdf5 import read_converted
+from training.audit.judge import audit_episode, compare, rule_words
+from training.audit.report import EpisodeAudit, SetAudit
+from training.data.bag_reader import BagEpisode, read_episode_bag
+from training.data.episode_file import PATTERN
+
+REPORT_FILE = "audit.json"
+"""Report beside the episodes, without pictures: what gates read."""
+BAG_PATTERN = "episode_[0-9][0-9][0-9][0-9][0-9][0-9]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Judge recorded or converted episodes by rules, without changing them."""
+
+    bags: Path
+    """Folder of recorded episodes (bags) or of converted ones (HDF5)."""
+    output: Path | None = None
+    """HTML report to write, with pictures and plots; nothing: only the table and audit.json."""
+    json: bool = False
+    """Print the report as JSON instead of a table."""
+    min_score: float = 0.0
+    """Score below which an episode makes the command fail, 0 to 100."""
+
+
+def audit(config: AuditConfig) -> int:
+    """Judge every episode, print a table, store audit.json; 1 when one is refused or too low."""
+    found = audit_folder(
+        config.bags, with_pictures=config.output is not None, quiet=config.json
+    )
+    write_report(config.bags, found)
+    if config.output is not None:
+        _write_page(config.output, found)
+    if config.json:
+        print(json.dumps(found.as_dict(with_pictures=False), allow_nan=False, indent=1))
+    else:
+        print_table(Console(), found)
+    bad = [
+        episode
+        for episode in found.episodes
+        if "refuse" in episode.verdicts.values() or episode.score < config.min_score
+    ]
+    return 1 if bad or found.unreadable else 0
+
+
+def audit_folder(folder: Path, *, with_pictures: bool = False, quiet: bool = True) -> SetAudit:
+    """Judge every episode of a folder, and each against the others.
+
+    Args:
+        folder: Of bags or of HDF5 episodes.
+        with_pictures: Whether plots and thumbnails are made.
+        quiet: Whether no progress is shown.
+
+    Raises:
+        EpisodeError: it holds neither.
+    """
+    episodes: list[EpisodeAudit] = []
+    unreadable: dict[str, str] = {}
+    readers = find_episodes(folder)
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        for name, read in progress.track(readers.items(), description="judging"):
+            try:
+                episodes.append(audit_episode(name, read(), with_pictures=with_pictures))
+            except (AteError, OSError) as error:
+                unreadable[name] = " ".join(str(error).split())
+    return SetAudit(
+        folder=str(folder), episodes=compare(episodes), rules=rule_words(), unreadable=unreadable
+    )
+
+
+def find_episodes(folder: Path) -> dict[str, Callable[[], BagEpisode]]:
+    """Return how each episode of a folder is read, by name; bags come before HDF5 files.
+
+    Raises:
+        EpisodeError: there is none.
+    """
+    folder = folder.resolve()
+    if list(folder.glob("episode_*_0.mcap")):
+        return {folder.name: lambda: read_episode_bag(folder)}
+    bags = [path for path in sorted(folder.glob(BAG_PATTERN)) if path.is_dir()]
+    found: dict[str, Callable[[], BagEpisode]] = {
+        path.name: (lambda path=path: read_episode_bag(path))  # type: ignore[misc]
+        for path in bags
+    }
+    for path in sorted(folder.glob(PATTERN)):
+        found.setdefault(path.stem, lambda path=path: read_converted(path))  # type: ignore[misc]
+    if not found:
+        raise EpisodeError(
+            f"{folder} holds neither episode_NNNNNN folders nor episode_NNNNNN.hdf5 files; name "
+            "the folder of a recording, or that of 'ate convert'"
+        )
+    return found
+
+
+def write_report(folder: Path, found: SetAudit) -> None:
+    """Store the report without pictures beside the episodes; a read-only folder is left alone."""
+    text = json.dumps(found.as_dict(with_pictures=False), allow_nan=False, indent=1)
+    folder = folder.resolve()
+    place = folder.parent if list(folder.glob("episode_*_0.mcap")) else folder
+    if place != folder:
+        return  # one episode alone is no report of its session
+    try:
+        replace_text(place / REPORT_FILE, text + "\n")
+    except OSError as error:
+        Console(stderr=True).print(f"{REPORT_FILE} not stored: {error.strerror}")
+
+
+def print_table(console: Console, found: SetAudit) -> None:
+    """Print one row per episode, and how often each rule spoke."""
+    table = Table("episode", "score", "seconds", "findings")
+    for episode in found.episodes:
+        refused = "refuse" in episode.verdicts.values()
+        colour = "red" if refused else "yellow" if episode.failed else "green"
+        table.add_row(
+            episode.name,
+            f"[{colour}]{episode.score:.0f}[/]",
+            f"{episode.seconds:.1f}",
+            "\n".join(map(str, episode.findings)),
+        )
+    for name, reason in found.unreadable.items():
+        table.add_row(name, "[red]unreadable[/]", "", reason)
+    console.print(table)
+    counts = Counter(rule for episode in found.episodes for rule in episode.failed)
+    said = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
+    console.print(f"{len(found.episodes)} judged, mean score {found.score:.0f}; {said or 'clean'}")
+
+
+def _write_page(output: Path, found: SetAudit) -> None:
+    from training.audit.page import write_page
+
+    write_page(output, found)

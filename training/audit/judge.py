@@ -1,0 +1,173 @@
+"""Judges one episode, and a set of them: all rules, a score, measures, plots and thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ate_core.registry import Registry
+from training.audit.findings import FLAGS, REFUSALS, Finding, Rule
+from training.audit.measures import measures_of
+from training.audit.report import EpisodeAudit, Verdict
+from training.audit.rules.needs import lacks
+from training.audit.views import plots_of, thumbnails_of
+from training.data.bag_reader import BagEpisode
+
+FLAG_COST = 15.0
+"""What a rule that flags an episode takes from its score."""
+REFUSE_COST = 60.0
+"""What a rule that refuses it takes."""
+LEAST_SET = 8
+"""Episodes from which on one can be said to be unlike the others."""
+OUTLIER = 6.0
+"""Distance from the median, in robust standard deviations, that makes an outlier."""
+SPREADS = {
+    "seconds": 0.5,
+    "idle_fraction": 0.05,
+    "start_rad": 0.05,
+    "path_rad": 0.5,
+    "speed_max_rad_s": 0.3,
+    "force_max_n": 5.0,
+    "brightness": 5.0,
+    "sharpness": 0.01,
+}
+"""Ending of a measure that is compared -> least standard deviation: a set may be more even than it
+matters."""
+OUTLIER_RULE = "outlier"
+OUTLIER_WORDS = (
+    "An episode is like the others of its task in length, way, speed, rest, forces, start posture "
+    "and pictures.\n\nBound: 6 robust standard deviations from the median of at least 8 episodes."
+)
+
+
+def audit_episode(name: str, episode: BagEpisode, *, with_pictures: bool = True) -> EpisodeAudit:
+    """Return one episode judged by every rule.
+
+    Args:
+        name: Name of its folder or file.
+        episode: As recorded, or as `training.audit.hdf5` makes it.
+        with_pictures: Whether plots and thumbnails are made.
+    """
+    verdicts: dict[str, Verdict] = {}
+    findings: list[Finding] = []
+    for registry in (REFUSALS, FLAGS):
+        for rule, found in _judge(registry, episode):
+            verdicts[rule] = found if isinstance(found, str) else _verdict(found)
+            findings += [] if isinstance(found, str) else found
+    measures = measures_of(episode)
+    return EpisodeAudit(
+        name=name,
+        seconds=measures["seconds"],
+        score=score_of(verdicts),
+        verdicts=verdicts,
+        findings=tuple(findings),
+        measures=measures,
+        plots=plots_of(episode) if with_pictures else (),
+        thumbnails=thumbnails_of(episode) if with_pictures else {},
+        task=str(episode.info.get("task") or episode.scene.get("task", "")),
+        operator=str(episode.info.get("operator", "")),
+        outcome=str(episode.outcome.get("outcome", "")),
+    )
+
+
+def score_of(verdicts: Mapping[str, Verdict]) -> float:
+    """Return 100, less 15 for each rule that flags and 60 for each that refuses, at least 0."""
+    said = list(verdicts.values())
+    return max(0.0, 100.0 - FLAG_COST * said.count("flag") - REFUSE_COST * said.count("refuse"))
+
+
+def compare(episodes: Sequence[EpisodeAudit]) -> tuple[EpisodeAudit, ...]:
+    """Return the episodes with the verdict of the rule ``outlier``, each against its task."""
+    tasks: dict[str, list[int]] = {}
+    for index, episode in enumerate(episodes):
+        tasks.setdefault(episode.task, []).append(index)
+    judged = list(episodes)
+    for rows in tasks.values():
+        names = {
+            name
+            for row in rows
+            for name in episodes[row].measures
+            if name.endswith(tuple(SPREADS))
+        }
+        unlike: dict[int, list[Finding]] = {row: [] for row in rows}
+        if len(rows) >= LEAST_SET:
+            for name in sorted(names):
+                values = [episodes[row].measures.get(name, np.nan) for row in rows]
+                for place, found in _outliers(name, values):
+                    unlike[rows[place]].append(found)
+        for row, found_here in unlike.items():
+            judged[row] = _with_outliers(episodes[row], found_here, len(rows) >= LEAST_SET)
+    return tuple(judged)
+
+
+def rule_words() -> dict[str, str]:
+    """Every rule with what it asks for and where its bound comes from."""
+    words = {
+        name: " ".join(str(registry.load(name).__doc__).split())
+        for registry in (REFUSALS, FLAGS)
+        for name in registry.names()
+    }
+    return words | {OUTLIER_RULE: " ".join(OUTLIER_WORDS.split())}
+
+
+def _judge(registry: Registry, episode: BagEpisode) -> list[tuple[str, list[Finding] | Verdict]]:
+    said: list[tuple[str, list[Finding] | Verdict]] = []
+    for name in registry.names():
+        rule: Rule = registry.load(name)
+        said.append((name, "not judged" if lacks(rule, episode) else list(rule(episode))))
+    return said
+
+
+def _verdict(findings: Sequence[Finding]) -> Verdict:
+    if not findings:
+        return "pass"
+    return "refuse" if any(found.severity == "refuse" for found in findings) else "flag"
+
+
+def _outliers(name: str, values: Sequence[float]) -> list[tuple[int, Finding]]:
+    numbers = np.array(values, dtype=np.float64)
+    known = numbers[np.isfinite(numbers)]
+    if len(known) < LEAST_SET:
+        return []
+    middle = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - middle)))
+    spread = max(spread, *(least for end, least in SPREADS.items() if name.endswith(end)))
+    found = []
+    for place, value in enumerate(numbers.tolist()):
+        away = abs(value - middle) / spread
+        if away > OUTLIER:
+            text = (
+                f"{name} is {value:.3g}, the set's median {middle:.3g}: {away:.1f} robust "
+                f"standard deviations away (bound {OUTLIER:g}); look at it before it is trained on"
+            )
+            found.append(
+                (
+                    place,
+                    Finding(
+                        rule=OUTLIER_RULE,
+                        severity="flag",
+                        stream=name,
+                        message=text,
+                        value=value,
+                        bound=middle + np.sign(value - middle) * OUTLIER * spread,
+                        start_s=0.0,
+                        end_s=0.0,
+                    ),
+                )
+            )
+    return found
+
+
+def _with_outliers(
+    episode: EpisodeAudit, found: Sequence[Finding], is_judged: bool
+) -> EpisodeAudit:
+    said: Verdict = _verdict(found) if is_judged else "not judged"
+    verdicts = {**episode.verdicts, OUTLIER_RULE: said}
+    return replace(
+        episode,
+        verdicts=verdicts,
+        findings=(*episode.findings, *found),
+        score=score_of(verdicts),
+    )

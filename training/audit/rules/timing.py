@@ -1,0 +1,170 @@
+"""When messages came, recomputed from the bag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ate_core.resample import NANOSECONDS
+from ate_core.streams import StreamSpec, cell_streams
+from training.audit.findings import Finding
+from training.audit.rules.needs import needs
+from training.audit.rules.spans import finding, seconds_of
+from training.data.bag_reader import BagEpisode
+
+GAP_PERIODS = 10.0
+"""Longest pause of a fast stream, in periods of its rate."""
+GAP_LEAST = 0.2
+"""Pause that is borne whatever the rate: the converter's bound of a state's age [s]."""
+GAP_IMAGE = 0.4
+"""The same for images, whose age may be 0.5 s at conversion [s]."""
+RATE_SHARE = 0.8
+"""Least share of the contract's rate at which a stream may come."""
+SKEW = 0.2
+"""Largest median age of a message at its receipt: the converter's bound of a state's age [s]."""
+AHEAD = 0.02
+"""How far a stamp may lie after its receipt: clocks of two computers [s]."""
+REPEATED_SHARE = 0.005
+"""Share of messages that may carry the stamp of the one before."""
+ORDER_SHARE = 0.01
+"""Share of messages that may arrive after a younger one."""
+
+
+@needs("receive times")
+def gaps(episode: BagEpisode) -> Iterator[Finding]:
+    """No stream pauses for long.
+
+    Bound: 10 periods of the contract's rate, 0.2 s at least; 0.4 s for images.
+    """
+    for spec in cell_streams(episode.cell):
+        series = episode.series.get(spec.name)
+        if _is_free(spec) or series is None or len(series) < 2:
+            continue
+        seconds = seconds_of(episode, series.stamps_ns)
+        pauses = np.diff(seconds)
+        bound = GAP_IMAGE
+        if spec.kind != "image":
+            bound = max(GAP_LEAST, GAP_PERIODS / spec.rate_hz)
+        worst = int(np.argmax(pauses))
+        if pauses[worst] > bound:
+            text = (
+                f"{spec.topic} pauses for {pauses[worst]:.2f} s (bound {bound:.2f} s), "
+                f"{int((pauses > bound).sum())} times in all; look at the load of the computer"
+            )
+            yield finding(
+                "gaps",
+                "flag",
+                spec.name,
+                text,
+                value=float(pauses[worst]),
+                bound=bound,
+                seconds=seconds[worst : worst + 2],
+            )
+
+
+@needs("receive times")
+def rate(episode: BagEpisode) -> Iterator[Finding]:
+    """Every stream comes at its rate.
+
+    Bound: 80 % of the rate in the contract.
+    """
+    for spec in cell_streams(episode.cell):
+        series = episode.series.get(spec.name)
+        if _is_free(spec) or series is None or len(series) < 3:
+            continue
+        seconds = seconds_of(episode, series.stamps_ns)
+        length = max(seconds[-1] - seconds[0], 1e-9)
+        measured = (len(seconds) - 1) / length
+        if measured < RATE_SHARE * spec.rate_hz:
+            text = (
+                f"{spec.topic} comes at {measured:.1f} Hz, the contract says {spec.rate_hz:g} Hz"
+            )
+            yield finding(
+                "rate",
+                "flag",
+                spec.name,
+                text,
+                value=measured,
+                bound=RATE_SHARE * spec.rate_hz,
+                seconds=seconds,
+            )
+
+
+@needs("receive times")
+def skew(episode: BagEpisode) -> Iterator[Finding]:
+    """Stamps and receipts of a stream agree.
+
+    Bound: a median age of 0.2 s at the receipt, and never 0.02 s in the future.
+    """
+    for spec in cell_streams(episode.cell):
+        series, received = episode.series.get(spec.name), episode.received_ns.get(spec.name)
+        if series is None or received is None or len(received) != len(series) or not len(series):
+            continue
+        if not spec.rate_hz:
+            continue  # the last of these before the start is repeated with its old stamp
+        age = (received - series.stamps_ns) / NANOSECONDS
+        late, early = float(np.median(age)), float(-age.min())
+        value, bound = (late, SKEW) if late > SKEW else (early, AHEAD)
+        if value > bound:
+            when = "before" if late > SKEW else "after"
+            text = (
+                f"stamps of {spec.topic} lie {value:.3f} s {when} their receipt (bound {bound} "
+                "s); check the clocks and the node that stamps"
+            )
+            seconds = seconds_of(episode, series.stamps_ns)
+            yield finding(
+                "skew", "flag", spec.name, text, value=value, bound=bound, seconds=seconds
+            )
+
+
+def repeated_stamps(episode: BagEpisode) -> Iterator[Finding]:
+    """Hardly two messages of a stream carry one stamp.
+
+    Bound: 0.5 % of them; each is a moment of its own.
+    """
+    for name, series in episode.series.items():
+        same = np.concatenate([[False], np.diff(series.stamps_ns) == 0])
+        if same.sum() > max(1, REPEATED_SHARE * len(same)):
+            text = (
+                f"{int(same.sum())} of {len(same)} messages of {name} repeat the stamp before "
+                "them; check the node that stamps, and that it runs once"
+            )
+            yield finding(
+                "repeated_stamps",
+                "flag",
+                name,
+                text,
+                value=float(same.mean()),
+                bound=REPEATED_SHARE,
+                seconds=seconds_of(episode, series.stamps_ns)[same],
+            )
+
+
+@needs("receive times")
+def out_of_order(episode: BagEpisode) -> Iterator[Finding]:
+    """Hardly a message arrives after a younger one.
+
+    Bound: 1 % of them.
+    """
+    for name, received in episode.received_ns.items():
+        series = episode.series.get(name)
+        if series is None or len(received) != len(series) or len(received) < 2:
+            continue
+        late = np.concatenate([[False], np.diff(received) < 0])
+        if late.sum() > max(1, ORDER_SHARE * len(late)):
+            text = f"{int(late.sum())} of {len(late)} messages of {name} come after a younger one"
+            yield finding(
+                "out_of_order",
+                "flag",
+                name,
+                text,
+                value=float(late.mean()),
+                bound=ORDER_SHARE,
+                seconds=seconds_of(episode, series.stamps_ns)[late],
+            )
+
+
+def _is_free(spec: StreamSpec) -> bool:
+    """Whether a stream has no rate, or is recorded only."""
+    return not spec.rate_hz or spec.kind == "other"
