@@ -7,7 +7,8 @@ import pytest
 
 from ate_core.contract import load_cell
 from ate_core.resample import make_series
-from training.audit.findings import REFUSALS, refusals
+from training.audit.findings import refusals
+from training.audit.judge import all_rules
 from training.data.bag_reader import BagEpisode
 
 CELL = load_cell(None, "sim")
@@ -121,5 +122,5 @@ def test_an_arm_at_rest_without_commands_is_not_frozen(sound):
 
 
 def test_every_rule_says_itself_and_its_bound():
-    for name in REFUSALS.names():
-        assert "Bound:" in REFUSALS.load(name).__doc__, name
+    for name, rule in all_rules().items():
+        assert "Bound:" in rule.__doc__, name

@@ -51,12 +51,12 @@ def messages_of(cell: Cell, seconds: float = 2.0, seed: int = 0) -> tuple[Sent, 
             stamps = stamps[len(stamps) // 3 :]  # the operator engages later
         for stamp in stamps.tolist():
             delay = int(rng.uniform(1e5, 5e6))
-            sent.append(Sent(spec, stamp, stamp + delay, encode(spec, stamp, rng)))
+            sent.append(Sent(spec, stamp, stamp + delay, encode(spec, stamp, rng, cell)))
     sent.append(_scene(cell))
     return tuple(sorted(sent, key=lambda message: message.receive_ns))
 
 
-def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
+def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator, cell: Cell = CELL) -> bytes:
     """One random message of a stream, as CDR bytes."""
     types = TYPESTORE.types
     stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
@@ -86,11 +86,20 @@ def encode(spec: StreamSpec, stamp_ns: int, rng: np.random.Generator) -> bytes:
         message = types[spec.msgtype](header=header, poses=poses)
     else:
         body = rng.integers(0, 256, int(rng.integers(10_000, 20_000)), dtype=np.uint8)
-        jpeg = np.concatenate([[0xFF, 0xD8], body, [0, 0, 0xFF, 0xD9]]).astype(np.uint8)
+        jpeg = np.concatenate([_jpeg_header(spec, cell), body, [0, 0, 0xFF, 0xD9]]).astype(
+            np.uint8
+        )
         message = types[spec.msgtype](
             header=header, format="rgb8; jpeg compressed bgr8", data=jpeg
         )
     return bytes(TYPESTORE.serialize_cdr(message, spec.msgtype))
+
+
+def _jpeg_header(spec: StreamSpec, cell: Cell) -> tuple[int, ...]:
+    """Start of a JPEG, its frame header with height and width, and the start of its scan."""
+    camera = next(camera for camera in cell.cameras.values() if camera.key == spec.name)
+    size = (*divmod(camera.height, 256), *divmod(camera.width, 256))
+    return (0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, *size, *[0] * 10, 0xFF, 0xDA, 0, 2)
 
 
 def _unit(rng: np.random.Generator) -> np.ndarray:

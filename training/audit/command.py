@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ate_core.errors import AteError, EpisodeError
+from ate_core.files import replace_text
 from training.audit.hdf5 import read_converted
 from training.audit.judge import audit_episode, compare, rule_words
 from training.audit.report import EpisodeAudit, SetAudit
@@ -40,9 +41,7 @@ class AuditConfig:
 
 def audit(config: AuditConfig) -> int:
     """Judge every episode, print a table, store audit.json; 1 when one is refused or too low."""
-    found = audit_folder(
-        config.bags, with_pictures=config.output is not None, quiet=config.json
-    )
+    found = audit_folder(config.bags, with_pictures=config.output is not None, quiet=config.json)
     write_report(config.bags, found)
     if config.output is not None:
         _write_page(config.output, found)
@@ -109,13 +108,11 @@ def find_episodes(folder: Path) -> dict[str, Callable[[], BagEpisode]]:
 
 def write_report(folder: Path, found: SetAudit) -> None:
     """Store the report without pictures beside the episodes; a read-only folder is left alone."""
-    text = json.dumps(found.as_dict(with_pictures=False), allow_nan=False, indent=1)
-    folder = folder.resolve()
-    place = folder.parent if list(folder.glob("episode_*_0.mcap")) else folder
-    if place != folder:
+    if list(folder.resolve().glob("episode_*_0.mcap")):
         return  # one episode alone is no report of its session
+    text = json.dumps(found.as_dict(with_pictures=False), allow_nan=False, indent=1)
     try:
-        replace_text(place / REPORT_FILE, text + "\n")
+        replace_text(folder / REPORT_FILE, text + "\n")
     except OSError as error:
         Console(stderr=True).print(f"{REPORT_FILE} not stored: {error.strerror}")
 

@@ -7,6 +7,7 @@ an episode with one of their findings is rejected. Rules of `FLAGS` run in ``ate
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -102,9 +103,16 @@ FLAGS = Registry(
 
 def refusals(episode: BagEpisode) -> list[Finding]:
     """Return why an episode must not be converted; empty for a sound one."""
-    return run_rules(REFUSALS, episode)
+    return [found for rule in refusing_rules().values() for found in rule(episode)]
 
 
-def run_rules(rules: Registry, episode: BagEpisode) -> list[Finding]:
-    """Return what the rules of a registry find, in their order."""
-    return [finding for name in rules.names() for finding in rules.load(name)(episode)]
+@functools.cache
+def refusing_rules() -> dict[str, Rule]:
+    """Rules of `REFUSALS` by name; looked up once, for that takes long."""
+    return REFUSALS.load_working(REFUSALS.load)
+
+
+@functools.cache
+def flagging_rules() -> dict[str, Rule]:
+    """Rules of `FLAGS` by name."""
+    return FLAGS.load_working(FLAGS.load)

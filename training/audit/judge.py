@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ate_core.registry import Registry
-from training.audit.findings import FLAGS, REFUSALS, Finding, Rule
+from training.audit.findings import Finding, Rule, flagging_rules, refusing_rules
 from training.audit.measures import measures_of
 from training.audit.report import EpisodeAudit, Verdict
 from training.audit.rules.needs import lacks
@@ -52,10 +51,13 @@ def audit_episode(name: str, episode: BagEpisode, *, with_pictures: bool = True)
     """
     verdicts: dict[str, Verdict] = {}
     findings: list[Finding] = []
-    for registry in (REFUSALS, FLAGS):
-        for rule, found in _judge(registry, episode):
-            verdicts[rule] = found if isinstance(found, str) else _verdict(found)
-            findings += [] if isinstance(found, str) else found
+    for rule_name, rule in all_rules().items():
+        if lacks(rule, episode):
+            verdicts[rule_name] = "not judged"
+            continue
+        found = list(rule(episode))
+        verdicts[rule_name] = _verdict(found)
+        findings += found
     measures = measures_of(episode)
     return EpisodeAudit(
         name=name,
@@ -102,22 +104,15 @@ def compare(episodes: Sequence[EpisodeAudit]) -> tuple[EpisodeAudit, ...]:
     return tuple(judged)
 
 
+def all_rules() -> dict[str, Rule]:
+    """Every rule of one episode by name, those that refuse first."""
+    return refusing_rules() | flagging_rules()
+
+
 def rule_words() -> dict[str, str]:
     """Every rule with what it asks for and where its bound comes from."""
-    words = {
-        name: " ".join(str(registry.load(name).__doc__).split())
-        for registry in (REFUSALS, FLAGS)
-        for name in registry.names()
-    }
+    words = {name: " ".join(str(rule.__doc__).split()) for name, rule in all_rules().items()}
     return words | {OUTLIER_RULE: " ".join(OUTLIER_WORDS.split())}
-
-
-def _judge(registry: Registry, episode: BagEpisode) -> list[tuple[str, list[Finding] | Verdict]]:
-    said: list[tuple[str, list[Finding] | Verdict]] = []
-    for name in registry.names():
-        rule: Rule = registry.load(name)
-        said.append((name, "not judged" if lacks(rule, episode) else list(rule(episode))))
-    return said
 
 
 def _verdict(findings: Sequence[Finding]) -> Verdict:

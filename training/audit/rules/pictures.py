@@ -111,7 +111,7 @@ def blur(episode: BagEpisode) -> Iterator[Finding]:
         )
 
 
-@needs("images")
+@needs("images", "receive times")  # on ticks, slow cameras repeat rightly
 def repeated_frames(episode: BagEpisode) -> Iterator[Finding]:
     """A camera that sees an arm move gives new pictures.
 

@@ -46,6 +46,7 @@ VERBS = {
         "training.import_recordings:import_recordings",
         "LeRobot, ALOHA, RDT recordings -> HDF5 episodes",
     ),
+    "audit": ("training.audit.command:audit", "judge recorded or converted episodes by rules"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
