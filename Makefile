@@ -6,9 +6,9 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 # Tests that only compute share the cores; the others run in real time and need them alone.
 COMPUTE := $(addprefix tests/,train policy sim convert core description benchmarks)
-COMPUTE += tests/foreign
+COMPUTE += tests/foreign tests/export
 
-.PHONY: demo test check format setup examples docs colcon clean
+.PHONY: demo test check format setup examples docs colcon readers clean
 
 $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 	@bash tools/setup.sh $(VENV) $(PYTHON)
@@ -50,6 +50,10 @@ docs: $(VENV)/.docs
 
 colcon: $(STAMP)
 	@bash tools/colcon_build.sh $(VENV)
+
+# The published readers of our exports; ATE_PUBLISHED_LOADERS names a folder with their checkouts.
+readers:
+	@bash tools/readers.sh .readers $(PYTHON)
 
 clean:
 	rm -rf $(VENV) site build install log

@@ -1,4 +1,4 @@
-"""``ate convert``: recorded bags to HDF5 episodes on fixed ticks.
+"""``ate convert``: recorded bags to episodes on fixed ticks, in HDF5 or as a LeRobot data set.
 
 Every ``episode_NNNNNN`` folder becomes ``episode_NNNNNN.hdf5``. A bag that cannot become a sound
 episode is rejected with its reason and the others go on; the exit code is then 1. The same bag
@@ -29,8 +29,9 @@ from training.configs.convert import ConvertConfig
 from training.configs.output_folder import make_folder
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.build_episode import build_episode
-from training.data.episode_file import Episode, read_source_hash, write_episode
+from training.data.episode_file import Episode
 from training.data.stream_counts import disagreements
+from training.export.output_formats import OutputFormat, output_of
 from training.tasks.choose import make_engine
 from training.tasks.engine import describe
 
@@ -61,13 +62,15 @@ def convert(config: ConvertConfig) -> int:
     make_folder(config.output)
     console = Console()
     reports: list[EpisodeReport] = []
-    with _only_writer(config.output):
+    target = output_of(config)
+    with _only_writer(config.output), target.held():
         try:
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("converting", total=len(folders))
                 for report in _run(folders, config):
                     reports.append(report)
                     progress.advance(task)
+            reports = _finished(reports, target)
         finally:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
@@ -92,14 +95,14 @@ def find_bags(folder: Path) -> list[Path]:
 
 def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
     """Convert one bag; whatever stands in the way is reported, not raised."""
-    target = config.output / f"{folder.name}.hdf5"
+    target = output_of(config)
     try:
         digest = _source_hash(bag_file(folder), config)
-        if not config.overwrite and target.exists() and read_source_hash(target) == digest:
+        if not config.overwrite and target.has(folder.name, digest):
             return EpisodeReport(name=folder.name, result="up to date")
         bag = read_episode_bag(folder)
         episode = build_episode(bag, config, folder.name, digest)
-        write_episode(target, episode)
+        target.write(folder.name, episode, digest)
     except Exception as error:  # any: one bad episode never ends a batch
         return EpisodeReport(name=folder.name, result="rejected", reason=_reason(error))
     return EpisodeReport(
@@ -109,6 +112,17 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
         seconds=len(episode) / episode.cell.tick_rate,
         streams=_stream_line(episode, disagreements(bag, episode.streams)),
     )
+
+
+def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[EpisodeReport]:
+    """Complete the output; what it could not take is rejected after all."""
+    refused = target.finish([r.name for r in reports if r.result != "rejected"])
+    return [
+        EpisodeReport(name=report.name, result="rejected", reason=refused[report.name])
+        if report.name in refused
+        else report
+        for report in reports
+    ]
 
 
 def _run(folders: list[Path], config: ConvertConfig) -> Iterator[EpisodeReport]:

@@ -200,7 +200,8 @@ def parse(verb: str, options: list[str]) -> int:
     if not options or "--help" in options or "--debug" in options:
         return 0
     function = cli._load(cli.VERBS[verb][0])
-    kind = next(kind for name, kind in typing.get_type_hints(function).items() if name != "return")
+    hints = typing.get_type_hints(function, include_extras=True)
+    kind = next(kind for name, kind in hints.items() if name != "return")
     try:
         tyro.cli(kind, args=options, config=(tyro.conf.CascadeSubcommandArgs,))
     except SystemExit as leaving:

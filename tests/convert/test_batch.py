@@ -16,6 +16,7 @@ from training import convert_bags
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data import episode_file
 from training.data.episode_file import list_episodes, read_episode, write_episode
+from training.export import output_formats
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def fails(error):
 def test_any_failure_rejects_its_episode_by_name_and_the_table_is_printed(
     config, monkeypatch, capsys, error, told
 ):
-    monkeypatch.setattr(convert_bags, "write_episode", fails(error))
+    monkeypatch.setattr(output_formats, "write_episode", fails(error))
     assert convert(config) == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "1 converted, 0 up to date, 1 rejected" in printed and "episode_000000" in printed

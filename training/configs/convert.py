@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ate_core.errors import UsageError
 from ate_core.observation import StreamLimits
 from ate_core.sampling import HOLD, SamplingRules
 from training.data.episode_file import FORMAT
+from training.export.camera_video import VideoConfig
 from training.tasks.engine import EngineName
 
 
@@ -19,7 +21,11 @@ class ConvertConfig:
     bags: Path
     """Folder with the recorder's episode_NNNNNN folders, or one such folder."""
     output: Path
-    """Folder for the episode_NNNNNN.hdf5 files."""
+    """Folder for the episode_NNNNNN.hdf5 files, or for the LeRobot data set."""
+    format: Literal["hdf5", "lerobot"] = "hdf5"
+    """Files that training reads, or a LeRobot v3.0 data set."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """How pictures are encoded where the format has videos."""
     jobs: int = 1
     """Episodes converted at the same time."""
     engine: EngineName = "local"
@@ -57,4 +63,5 @@ class ConvertConfig:
         return (
             f"format {FORMAT}; {self.limits()}; keep_failures {self.keep_failures}; "
             f"min {self.min_seconds}; late {self.max_late_start}; {self.rules}"
+            + (f"; {self.video.text()}" if self.format == "lerobot" else "")
         )

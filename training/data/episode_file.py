@@ -1,6 +1,6 @@
 """One converted episode: the HDF5 schema, its writer and its reader.
 
-Keys follow the field (ALOHA, RoboTwin): a loader of theirs opens these files unchanged.
+Keys follow the field (ALOHA, RoboTwin); `ate export` writes the copies that their loaders need.
 docs/episode_format.md describes every entry of ``DATASETS`` and ``ATTRIBUTES``.
 """
 

@@ -47,6 +47,7 @@ VERBS = {
         "LeRobot, ALOHA, RDT recordings -> HDF5 episodes",
     ),
     "audit": ("training.audit.command:audit", "judge recorded or converted episodes by rules"),
+    "export": ("training.export.command:export", "episodes -> LeRobot, ACT, RDT or RoboTwin"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
@@ -104,7 +105,7 @@ def _run(verb: str, words: list[str]) -> int:
     import tyro
 
     function = _load(VERBS[verb][0])
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     config_type = next(hint for name, hint in hints.items() if name != "return")
     config = tyro.cli(
         config_type,

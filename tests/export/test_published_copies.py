@@ -1,0 +1,226 @@
+"""What the published loaders of ACT, RDT and RoboTwin need, stated and held by our copies.
+
+`test_published_loaders.py` runs the loaders themselves where their sources are at hand.
+"""
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import simplejpeg
+
+from ate_core.errors import EpisodeError, UsageError
+from training.export.act import TASK_FILE, ActExport, export_act
+from training.export.rdt import (
+    ACTION_DIVISORS,
+    CAMERAS,
+    INSTRUCTIONS,
+    SHORTEST,
+    STATE_DIVISORS,
+    RdtExport,
+    export_rdt,
+)
+from training.export.robotwin import RobotwinExport, export_robotwin
+
+LENGTHS = (9, 12)
+
+
+@pytest.fixture(scope="module")
+def episodes(studio):
+    return [studio.episode(ticks, seed) for seed, ticks in enumerate(LENGTHS)]
+
+
+@pytest.fixture(scope="module")
+def data(studio, episodes, tmp_path_factory):
+    return studio.write(tmp_path_factory.mktemp("copies") / "data", *episodes)
+
+
+def opencv_hands_out(jpeg):
+    """What `cv2.imdecode` gives: channels blue, green, red."""
+    return simplejpeg.decode_jpeg(bytes(jpeg), "BGR")
+
+
+def act(data, folder, **options):
+    config = ActExport(episodes=data, output=folder / "act", **options)
+    return export_act(config), folder / "act"
+
+
+def rdt(data, folder, **options):
+    config = RdtExport(episodes=data, output=folder / "rdt", **options)
+    return export_rdt(config), folder / "rdt"
+
+
+def test_copies_for_act_have_one_length_and_hold_the_last_tick(data, episodes, tmp_path):
+    code, folder = act(data, tmp_path)
+    assert code == 0
+    for index, episode in enumerate(episodes):
+        with h5py.File(folder / f"episode_{index}.hdf5") as file:
+            action, qpos = file["/action"][()], file["/observations/qpos"][()]
+            assert file["/observations/qvel"].shape == (12, 14) and file.attrs["sim"]
+        assert action.shape == qpos.shape == (12, 16)
+        np.testing.assert_array_equal(action[: len(episode)], episode.action)
+        assert (action[len(episode) :] == episode.action[-1]).all()
+
+
+def test_copies_for_act_may_be_cut_instead(data, episodes, tmp_path):
+    for length, ticks in (("shortest", 9), (5, 5)):
+        _, folder = act(data, tmp_path, length=length, overwrite=True)
+        for index, episode in enumerate(episodes):
+            with h5py.File(folder / f"episode_{index}.hdf5") as file:
+                np.testing.assert_array_equal(file["/action"][()], episode.action[:ticks])
+                assert {len(images) for images in file["/observations/images"].values()} == {ticks}
+
+
+def test_pictures_for_act_are_raw_in_the_order_of_rgb(data, studio, tmp_path):
+    _, folder = act(data, tmp_path)
+    keys = [camera.key for camera in studio.cell.cameras.values()]
+    with h5py.File(folder / "episode_0.hdf5") as file:
+        for key, colour in zip(keys, studio.colours, strict=True):
+            images = file[f"/observations/images/{key}"]
+            assert images.shape == (12, *studio.size, 3) and images.dtype == np.uint8
+            assert np.abs(images[3, 32, 14].astype(int) - colour).max() < 40
+            np.testing.assert_array_equal(images[11], images[8])  # the last of nine is held
+
+
+def test_the_entry_for_acts_task_table_names_what_was_written(data, studio, tmp_path):
+    _, folder = act(data, tmp_path)
+    task = json.loads((folder / TASK_FILE).read_text())
+    assert task["num_episodes"] == len(list(folder.glob("episode_*.hdf5"))) == 2
+    assert task["episode_len"] == 12 and task["dataset_dir"] == str(folder)
+    assert set(task["camera_names"]) == {c.key for c in studio.cell.cameras.values()}
+
+
+def test_cameras_of_two_sizes_need_a_size_for_act(studio, tmp_path, capsys):
+    def uneven(seed):
+        episode = studio.episode(4, seed)
+        small = [simplejpeg.encode_jpeg(np.zeros((32, 48, 3), np.uint8), 90, "RGB")] * 4
+        return replace(episode, images={**episode.images, "cam_left_wrist": small})
+
+    data = studio.write(tmp_path / "data", uneven(0), uneven(1))
+    with pytest.raises(EpisodeError, match="0 episodes are left"):
+        act(data, tmp_path)
+    assert "--size HEIGHT WIDTH" in " ".join(capsys.readouterr().out.split())
+    assert act(data, tmp_path, size=(30, 40))[0] == 0
+    with h5py.File(tmp_path / "act" / "episode_1.hdf5") as file:
+        assert {i.shape for i in file["/observations/images"].values()} == {(4, 30, 40, 3)}
+
+
+def test_copies_for_rdt_are_14_wide_and_its_divisions_give_back_our_values(
+    data, episodes, studio, tmp_path
+):
+    code, folder = rdt(data, tmp_path, drop_joint=3)
+    assert code == 0
+    kept = [0, 1, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15]
+    files = sorted(folder.rglob("*.hdf5"))
+    assert [file.name for file in files] == ["episode_000000.hdf5", "episode_000001.hdf5"]
+    for path, episode in zip(files, episodes, strict=True):
+        with h5py.File(path) as file:
+            qpos, action = file["/observations/qpos"][()], file["/action"][()]
+        assert qpos.shape == action.shape == (SHORTEST, 14)
+        for values, own, divisors in (
+            (qpos, episode.state, STATE_DIVISORS),
+            (action, episode.action, ACTION_DIVISORS),
+        ):
+            scale = np.ones(14)
+            scale[[6, 13]] = divisors["left"], divisors["right"]
+            read = (values / scale)[: len(episode)]
+            np.testing.assert_allclose(read, own[:, kept], atol=1e-6)
+
+
+def test_opencv_hands_out_rgb_for_rdt_and_the_bytes_as_recorded_on_demand(
+    data, episodes, studio, tmp_path
+):
+    _, folder = rdt(data, tmp_path, drop_joint=7)
+    path = sorted(folder.rglob("*.hdf5"))[0]
+    with h5py.File(path) as file:
+        seen = opencv_hands_out(file["/observations/images/cam_high"][3])
+        assert {len(file[f"/observations/images/{key}"]) for key in CAMERAS} == {SHORTEST}
+    index = [camera.key for camera in studio.cell.cameras.values()].index("cam_high")
+    assert np.abs(seen[32, 14].astype(int) - studio.colours[index]).max() < 40
+    _, folder = rdt(data, tmp_path, drop_joint=7, channels="bgr", overwrite=True)
+    with h5py.File(path) as file:
+        assert bytes(file["/observations/images/cam_high"][3]) == episodes[0].images["cam_high"][3]
+
+
+def test_instructions_for_rdt_lie_in_the_folder_of_their_episodes(studio, tmp_path):
+    texts = ("put the bun on the plate", "tidy up")
+    made = [studio.episode(6, seed, instruction=text) for seed, text in enumerate(texts)]
+    _, folder = rdt(studio.write(tmp_path / "data", *made), tmp_path, drop_joint=1)
+    read = {}
+    for path in folder.rglob("*.hdf5"):
+        words = json.loads((path.parent / INSTRUCTIONS).read_text())
+        assert set(words) == {"instruction", "simplified_instruction", "expanded_instruction"}
+        read[path.name] = words["instruction"]
+    assert list(dict(sorted(read.items())).values()) == list(texts)
+
+
+def test_what_rdts_loader_would_drop_or_fail_on_is_rejected_by_name(studio, tmp_path, capsys):
+    still = studio.episode(6, 1)
+    still = replace(still, state=np.zeros_like(still.state))
+    data = studio.write(tmp_path / "data", studio.episode(SHORTEST, 0), still)
+    assert rdt(data, tmp_path, drop_joint=1)[0] == 1
+    assert "nothing moves by 0.01" in " ".join(capsys.readouterr().out.split())
+    data = studio.write(tmp_path / "more", studio.episode(SHORTEST, 0), studio.episode(6, 2))
+    assert rdt(data, tmp_path, drop_joint=1, hold_short=False, overwrite=True)[0] == 1
+    assert "6 ticks" in capsys.readouterr().out
+    with pytest.raises(EpisodeError, match="no episode is left"):
+        rdt(data, tmp_path, overwrite=True)
+    assert "--drop-joint" in capsys.readouterr().out
+    assert len(list((tmp_path / "rdt").rglob("*.hdf5"))) == 1  # the older copies stay
+
+
+def test_copies_for_robotwin_are_its_raw_layout(data, episodes, studio, tmp_path):
+    config = RobotwinExport(episodes=data, output=tmp_path / "data")
+    assert export_robotwin(config) == 0
+    folder = tmp_path / "data" / "pick_place" / "demo_clean"
+    keys = [camera.key for camera in studio.cell.cameras.values()]
+    colour = studio.colours[keys.index("cam_left_wrist")]
+    for index, episode in enumerate(episodes):
+        with h5py.File(folder / "data" / f"episode{index}.hdf5") as file:
+            joints = {key: values[()] for key, values in file["/joint_action"].items()}
+            seen = opencv_hands_out(file["/observation/left_camera/rgb"][2])
+            assert set(file["/observation"]) == {"head_camera", "left_camera", "right_camera"}
+        np.testing.assert_array_equal(joints["vector"], episode.state)
+        np.testing.assert_array_equal(joints["right_arm"], episode.state[:, 8:15])
+        np.testing.assert_array_equal(joints["left_gripper"], episode.state[:, 7])
+        assert np.abs(seen[32, 12].astype(int) - colour).max() < 40
+        words = json.loads((folder / "instructions" / f"episode{index}.json").read_text())
+        assert words["seen"] == ["put the bun on the plate"]
+
+
+def bad_episode(studio, kind):
+    episode = studio.episode(6, 7)
+    if kind == "a camera less":
+        rest = {k: v for k, v in episode.images.items() if k != "cam_right_wrist"}
+        return replace(episode, images=rest)
+    jpegs = list(episode.images["cam_high"])
+    jpegs[4] = jpegs[4][:200]
+    return replace(episode, images={**episode.images, "cam_high": jpegs})
+
+
+@pytest.mark.parametrize("kind", ["a camera less", "half a picture"])
+@pytest.mark.parametrize("format", ["act", "rdt", "robotwin"])
+def test_one_bad_episode_ends_no_export_and_leaves_no_file(studio, tmp_path, format, kind):
+    data = studio.write(
+        tmp_path / "data", studio.episode(6, 0), bad_episode(studio, kind), studio.episode(6, 2)
+    )
+    output = tmp_path / "out"
+    if format == "act":
+        code = export_act(ActExport(episodes=data, output=output))
+    elif format == "rdt":
+        code = export_rdt(RdtExport(episodes=data, output=output, drop_joint=4))
+    else:
+        code = export_robotwin(RobotwinExport(episodes=data, output=output))
+    assert code == 1
+    assert len(list(output.rglob("*.hdf5"))) == 2
+    if format != "rdt":  # RDT's loader takes any name, the others count
+        assert sorted(p.stem[-1] for p in output.rglob("*.hdf5")) == ["0", "1"]
+
+
+def test_copies_replace_nothing_unless_they_are_told_to(data, tmp_path):
+    act(data, tmp_path)
+    with pytest.raises(UsageError, match="--overwrite"):
+        act(data, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["act"]

@@ -1,0 +1,1 @@
+"""Episodes in the formats of others: LeRobot data sets, and copies for published loaders."""

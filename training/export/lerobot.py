@@ -1,0 +1,82 @@
+"""``ate export lerobot``: HDF5 episodes to a LeRobot data set.
+
+What was begun is finished, what is there is not made twice; the set holds what the folder holds.
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ate_core.errors import UsageError
+from training.data.episode_file import list_episodes, read_episode
+from training.export.camera_video import VideoConfig
+from training.export.lerobot_folder import LerobotFolder
+from training.export.report import FAILURES, ExportReport, one_line, print_reports
+from training.tasks.choose import make_engine
+from training.tasks.engine import EngineName
+
+
+@dataclass(frozen=True, kw_only=True)
+class LerobotExport:
+    """A LeRobot data set, version 3.0: tables in parquet, pictures as video."""
+
+    episodes: Path
+    """Folder with HDF5 episodes."""
+    output: Path
+    """Folder of the data set."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """How pictures are encoded."""
+    objects: bool = True
+    """Write poses of objects where recorded, as the feature `environment`."""
+    jobs: int = 1
+    """Episodes encoded at the same time."""
+    engine: EngineName = "local"
+    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
+
+    def folder(self) -> LerobotFolder:
+        """The set that is written."""
+        return LerobotFolder(output=self.output.resolve(), video=self.video, objects=self.objects)
+
+
+def export_lerobot(config: LerobotExport) -> int:
+    """Write the set; return 1 when an episode was rejected."""
+    paths, folder = list_episodes(config.episodes), config.folder()
+    engine = make_engine(config.engine, config.jobs)
+    reports: list[ExportReport] = []
+    with folder.held():
+        try:
+            for done in engine.run(functools.partial(export_episode, config=config), paths):
+                failed = ExportReport(name=done.item.stem, result="rejected", note=done.failure)
+                reports.append(done.result or failed)
+            reports.sort(key=lambda report: report.name)
+            refused = folder.finish([r.name for r in reports if r.result != "rejected"])
+            reports = [
+                replace(report, result="rejected", ticks=0, note=refused[report.name])
+                if report.name in refused
+                else report
+                for report in reports
+            ]
+        finally:
+            code = print_reports(reports, config.output)
+    return code
+
+
+def export_episode(path: Path, config: LerobotExport) -> ExportReport:
+    """Make the part of one episode, unless it is there; an unsound one is reported."""
+    folder, name = config.folder(), path.stem
+    try:
+        with path.open("rb") as file:
+            own = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(f"{own} {folder.options_text()}".encode()).hexdigest()
+        if folder.has(name, digest):
+            return ExportReport(name=name, result="up to date")
+        episode = read_episode(path)
+        folder.write(name, episode, digest)
+    except FAILURES as error:
+        return ExportReport(name=name, result="rejected", note=one_line(error))
+    return ExportReport(name=name, result="exported", ticks=len(episode))

@@ -1,0 +1,108 @@
+"""A LeRobot data set that is made, or made longer, episode by episode."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ate_core.errors import EpisodeError, UsageError
+from training.data.episode_file import Episode
+from training.export.camera_video import VideoConfig
+from training.export.lerobot_part import FORMAT, Part, read_part, write_part
+from training.export.lerobot_set import aside_of, check_output, differing, is_current, write_set
+
+
+@dataclass(frozen=True, kw_only=True)
+class LerobotFolder:
+    """A data set and, beside it, the parts that it is made of.
+
+    The parts may be deleted: the next export encodes again what it needs.
+    """
+
+    output: Path
+    """Folder of the data set."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """How pictures are encoded."""
+    objects: bool = True
+    """Whether poses of objects are written."""
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the parts."""
+        return self.output.with_name(f"{self.output.name}.parts")
+
+    @property
+    def working(self) -> Path:
+        """Where the set is built."""
+        return self.parts / ".set"
+
+    def options_text(self) -> str:
+        """Everything besides the episode that decides the bytes of a part."""
+        return f"lerobot {FORMAT} {self.video.text()} objects {self.objects}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the set for one process.
+
+        Raises:
+            UsageError: another process writes it, or it holds something else.
+        """
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"folder {self.parts} cannot be made ({error.strerror}): choose another output"
+            ) from None
+        with (self.parts / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another export writes {self.output}: wait for it, or name another output"
+                ) from None
+            check_output(self.output, aside_of(self.working))
+            yield
+
+    def has(self, name: str, digest: str) -> bool:
+        """Whether the part of an episode is there already."""
+        part = self.part(name)
+        return part is not None and part.digest == digest
+
+    def part(self, name: str) -> Part | None:
+        """The part of an episode, whatever it was made of."""
+        return read_part(self.parts / name)
+
+    def write(self, name: str, episode: Episode, digest: str) -> None:
+        """Make the part of an episode."""
+        write_part(self.parts, name, episode, digest, self.video, self.objects)
+
+    def finish(self, names: Sequence[str]) -> dict[str, str]:
+        """Write the set of these episodes; older parts of others are removed.
+
+        Returns:
+            Why an episode could not stand beside the first one, by its name.
+
+        Raises:
+            EpisodeError: no episode is left; the older set stays as it was.
+        """
+        parts: list[Part] = []
+        refused = {}
+        for name in sorted(names):
+            part = self.part(name)
+            if part is None:
+                refused[name] = f"its part in {self.parts} is gone; export again"
+            elif parts and (reason := differing(part, parts[0])) is not None:
+                refused[name] = f"{reason}; give it a set of its own"
+            else:
+                parts.append(part)
+        if not parts:
+            raise EpisodeError(f"no episode is left for {self.output}: see the reasons above")
+        if not is_current(self.output, parts):
+            write_set(self.output, parts, self.working)
+        kept = {part.name for part in parts}
+        for path in self.parts.iterdir():
+            if path.is_dir() and path.name not in kept:
+                shutil.rmtree(path)
+        return refused

@@ -1,0 +1,79 @@
+"""What ``ate convert`` can write: one entry per format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from training.configs.convert import ConvertConfig
+from training.data.episode_file import Episode, read_source_hash, write_episode
+from training.export.lerobot_folder import LerobotFolder
+
+
+class OutputFormat(Protocol):
+    """Where episodes go. It is made anew in every process that converts."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold the place for one command."""
+        ...
+
+    def has(self, name: str, digest: str) -> bool:
+        """Whether an episode is there, made of this source with these options."""
+        ...
+
+    def write(self, name: str, episode: Episode, digest: str) -> None:
+        """Write one episode as a whole, or raise."""
+        ...
+
+    def finish(self, names: Sequence[str]) -> dict[str, str]:
+        """Complete the output of these episodes; returns who could not be taken, and why."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Files:
+    """One HDF5 file per episode."""
+
+    output: Path
+    """Folder of the files."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing to hold besides the folder."""
+        yield
+
+    def has(self, name: str, digest: str) -> bool:
+        """Whether the file says that it was made of this."""
+        path = self._path(name)
+        return path.exists() and read_source_hash(path) == digest
+
+    def write(self, name: str, episode: Episode, digest: str) -> None:
+        """Write the file; the episode carries the digest itself."""
+        write_episode(self._path(name), episode)
+
+    def finish(self, names: Sequence[str]) -> dict[str, str]:
+        """Every file is complete by itself."""
+        return {}
+
+    def _path(self, name: str) -> Path:
+        return self.output / f"{name}.hdf5"
+
+
+def _hdf5(config: ConvertConfig) -> OutputFormat:
+    return Hdf5Files(output=config.output)
+
+
+def _lerobot(config: ConvertConfig) -> OutputFormat:
+    return LerobotFolder(output=config.output.resolve(), video=config.video)
+
+
+FORMATS: dict[str, Callable[[ConvertConfig], OutputFormat]] = {"hdf5": _hdf5, "lerobot": _lerobot}
+"""The word of `--format` -> where the episodes go."""
+
+
+def output_of(config: ConvertConfig) -> OutputFormat:
+    """Where the episodes of a conversion go."""
+    return FORMATS[config.format](config)

@@ -1,0 +1,52 @@
+"""What became of each episode of an export, as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from ate_core.errors import AteError
+
+FAILURES = (AteError, OSError, ValueError)
+"""What rejects an episode: errors of ours, of the disk, and of the video library."""
+
+Result = Literal["exported", "up to date", "rejected"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What became of one episode."""
+
+    name: str
+    """Of the episode."""
+    result: Result
+    """What was done."""
+    ticks: int = 0
+    """Ticks written."""
+    note: str = ""
+    """Why it was rejected, or what was changed."""
+
+
+def print_reports(reports: Sequence[ExportReport], target: object) -> int:
+    """Print the table; return 1 when an episode was rejected."""
+    console = Console()
+    table = Table("episode", "result", "ticks", "remark, or reason")
+    for report in reports:
+        colour = "red" if report.result == "rejected" else "green"
+        table.add_row(
+            report.name, f"[{colour}]{report.result}[/]", str(report.ticks or ""), report.note
+        )
+    console.print(table)
+    words: tuple[Result, ...] = ("exported", "up to date", "rejected")
+    counts = [f"{sum(r.result == word for r in reports)} {word}" for word in words]
+    console.print(f"{', '.join(counts)}: {target}")
+    return int(any(report.result == "rejected" for report in reports))
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, for a row of the table."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'disk'}: {error.strerror}"
+    return " ".join(str(error).split())
