@@ -38,6 +38,7 @@ from ate_core.contract import Cell, load_cell, packaged_cell
 from ate_core.geometry import rotation_exp, rotation_log, transform
 from ate_core.hand_mapping import operator_mapping, tool_pose_for_hand_motion
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
+from ate_core.streams import header_stamp_ns
 from ate_teleop.ik import ArmIK, arm_ik_config
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
 from operator_devices.vision_pro_emulator import HeadsetEmulator
@@ -99,7 +100,7 @@ class Session:
 
 
 class IdealArm(Node):
-    """Plays the arm: is where it is told to be; keeps commands with the time they came."""
+    """Plays the arm: is where it is told to be; keeps commands with the time they were given."""
 
     def __init__(self, cell: Cell, context: rclpy.Context) -> None:
         super().__init__("ideal_arm", context=context)
@@ -119,7 +120,8 @@ class IdealArm(Node):
 
     def _take_command(self, message: JointState) -> None:
         self.q = np.array(message.position)
-        self.commands.append((time.monotonic(), self.q))
+        age = time.time() - 1e-9 * header_stamp_ns(message)  # some come after a stall
+        self.commands.append((time.monotonic() - age, self.q))
 
     def _take_status(self, message: String) -> None:
         self.status = yaml.safe_load(message.data)
