@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import OUTCOME_FILE
 from ate_core.errors import AteError, EpisodeError, UsageError
 from training.configs.convert import ConvertConfig
@@ -44,7 +45,7 @@ class EpisodeReport:
 
     name: str
     """Folder name of the bag."""
-    result: Literal["converted", "up to date", "rejected"]
+    result: Literal["converted", "up to date", "set aside", "rejected"]
     """What was done."""
     reason: str = ""
     """Why it was rejected."""
@@ -95,6 +96,8 @@ def find_bags(folder: Path) -> list[Path]:
 
 def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
     """Convert one bag; whatever stands in the way is reported, not raised."""
+    if (config.output / f"{folder.name}.hdf5{SUFFIX}").exists():
+        return EpisodeReport(name=folder.name, result="set aside")
     target = output_of(config)
     try:
         digest = _source_hash(bag_file(folder), config)
@@ -212,6 +215,6 @@ def _print_table(console: Console, reports: list[EpisodeReport]) -> None:
     console.print(table)
     counts = {
         result: sum(report.result == result for report in reports)
-        for result in ("converted", "up to date", "rejected")
+        for result in ("converted", "up to date", "rejected", "set aside")
     }
     console.print(", ".join(f"{count} {result}" for result, count in counts.items()))

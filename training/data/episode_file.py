@@ -23,6 +23,7 @@ from ate_core.files import replacing
 from ate_core.layout import Layout
 from training.data.bag_images import ChosenImages
 from training.data.contract_hashes import require_hashes
+from training.data.set_files import read_label, refuse_half_edited
 
 FORMAT = 2
 """Version of this schema; version 1 lacks `/ages` and the attributes of `SINCE_2`."""
@@ -231,6 +232,9 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
     if layout is not None:
         layout.require(cell.layout, str(path))
     del attributes["compress"], attributes["format"], attributes["sim"], attributes["tick_rate"]
+    label = read_label(path)
+    if label is not None:
+        attributes["outcome"] = label
     try:
         return Episode(
             **arrays,
@@ -268,8 +272,9 @@ def list_episodes(folder: Path) -> list[Path]:
     """Return the episode files of a folder in order.
 
     Raises:
-        EpisodeError: there is no such folder, or nothing in it.
+        EpisodeError: there is no such folder, nothing in it, or an edit of it is half done.
     """
+    refuse_half_edited(Path(folder))
     paths = sorted(Path(folder).glob(PATTERN))
     if not paths:
         raise EpisodeError(f"{folder} holds no episode_*.hdf5; run 'ate convert' first")

@@ -49,6 +49,10 @@ VERBS = {
     "audit": ("training.audit.command:audit", "judge recorded or converted episodes by rules"),
     "export": ("training.export.command:export", "episodes -> LeRobot, ACT, RDT or RoboTwin"),
     "repair": ("training.repair:repair", "recover the whole part of a truncated bag"),
+    "episodes": (
+        "training.episodes.command:episodes",
+        "edit a folder of episodes; every change can be undone",
+    ),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),

@@ -1,0 +1,1 @@
+"""Looking after a set of episodes: edits that can be undone, statistics, drift, card."""

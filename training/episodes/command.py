@@ -1,0 +1,189 @@
+"""``ate episodes``: look after a folder of episodes; every change can be undone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ate_core.errors import AteError
+from training.episodes import operations
+from training.episodes.editor import Editor, editing
+from training.episodes.episode_set import EpisodeSet, Kind, open_set
+from training.episodes.journal import Edit, read_journal
+from training.episodes.overview import facts, summaries, table
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfASet:
+    """What every action on a set needs."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of the episodes."""
+    kind: Kind | None = None
+    """hdf5 or bags, where the folder holds both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfEpisodes(_OfASet):
+    episodes: tyro.conf.Positional[tuple[int, ...]]
+    """Numbers of the episodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(_OfASet):
+    """List the episodes, and those that are set aside."""
+
+    outcome: str | None = None
+    """Only those with this outcome."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show(_OfASet):
+    """Everything that is known of one episode."""
+
+    episode: tyro.conf.Positional[int]
+    """Number of the episode."""
+    json: bool = False
+    """Print JSON instead of lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete(_OfEpisodes):
+    """Set episodes aside; `restore` or `undo` brings them back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore(_OfEpisodes):
+    """Bring episodes back that were set aside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label(_OfEpisodes):
+    """Judge episodes anew."""
+
+    text: str
+    """success, failure, or a few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(_OfASet):
+    """Write the parts of an episode as new episodes, and set it aside."""
+
+    episode: tyro.conf.Positional[int]
+    """Number of the episode."""
+    at: tuple[int, ...]
+    """Ticks with which new parts begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(_OfEpisodes):
+    """Write episodes that follow each other as a new one, and set them aside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo(_OfASet):
+    """Take the newest edit back that is in force."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(_OfASet):
+    """List the edits of a set."""
+
+
+Action = (
+    Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Delete, tyro.conf.subcommand("delete")]
+    | Annotated[Restore, tyro.conf.subcommand("restore")]
+    | Annotated[Label, tyro.conf.subcommand("label")]
+    | Annotated[Split, tyro.conf.subcommand("split")]
+    | Annotated[Merge, tyro.conf.subcommand("merge")]
+    | Annotated[Undo, tyro.conf.subcommand("undo")]
+    | Annotated[Log, tyro.conf.subcommand("log")]
+)
+
+
+def episodes(config: Action) -> int:
+    """Do one thing; an edit that cannot be done leaves the set as it was."""
+    found = open_set(config.folder.resolve(), config.kind)
+    if isinstance(config, List):
+        return _list(found, config)
+    if isinstance(config, Show):
+        return _show(found, config)
+    if isinstance(config, Log):
+        return _log(found)
+    with editing(found) as editor:
+        edit = _edit(editor, config)
+    print(f"edit {edit.number}: {edit.words}")
+    print(f"take it back with: ate episodes undo {config.folder}")
+    return 0
+
+
+def _edit(editor: Editor, config: Action) -> Edit:
+    match config:
+        case Delete():
+            return operations.delete(editor, config.episodes)
+        case Restore():
+            return operations.restore(editor, config.episodes)
+        case Label():
+            return operations.label(editor, config.episodes, config.text)
+        case Split():
+            return operations.split(editor, config.episode, config.at)
+        case Merge():
+            return operations.merge(editor, config.episodes)
+        case _:
+            return editor.undo()
+
+
+def _list(found: EpisodeSet, config: List) -> int:
+    _take_back_what_was_cut(found)
+    rows = summaries(found)
+    if config.outcome is not None:
+        rows = [row for row in rows if row.outcome == config.outcome]
+    if config.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        print(table(found, rows))
+    return 0
+
+
+def _show(found: EpisodeSet, config: Show) -> int:
+    _take_back_what_was_cut(found)
+    known = facts(found, config.episode)
+    if config.json:
+        print(json.dumps(known, indent=2))
+    else:
+        width = max(map(len, known))
+        for name, value in known.items():
+            print(f"{name:{width}}  {value if isinstance(value, str) else json.dumps(value)}")
+    return 0
+
+
+def _log(found: EpisodeSet) -> int:
+    _take_back_what_was_cut(found)
+    journal = read_journal(found.folder)
+    ends = dict(journal.ends)
+    undone = {edit.undoes for edit in journal.done()}
+    for edit in journal.edits:
+        end = "undone" if edit.number in undone else ends.get(edit.number, "not finished")
+        print(f"{edit.number:4}  {edit.when}  {edit.who}  {edit.words}  ({end})")
+    print(f"{len(journal.edits)} edits of {found.folder}")
+    return 0
+
+
+def _take_back_what_was_cut(found: EpisodeSet) -> None:
+    """A killed edit is taken back where one may write; elsewhere it is told."""
+    left = read_journal(found.folder).unfinished()
+    if left is None:
+        return
+    try:
+        with editing(found):
+            print(f"edit {left.number} ({left.words}) was cut short and is taken back")
+    except AteError as error:
+        print(f"edit {left.number} ({left.words}) is not finished: {error}")
