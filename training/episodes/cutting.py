@@ -119,8 +119,7 @@ def _refuse_unlike(first: Episode, second: Episode, name: str, other: str) -> No
         raise EpisodeError(f"{name} and {other} have unlike layouts ({words}): keep them apart")
     if first.cell.canonical_text() != second.cell.canonical_text():
         raise EpisodeError(
-            f"{name} and {other} were recorded with unlike contracts of the cell: keep them "
-            "apart; whole sets are combined by `ate episodes export A B`, where layouts agree"
+            f"{name} and {other} were recorded with unlike contracts of the cell: keep them apart"
         )
     for field in SAME[1:]:
         one, two = getattr(first, field), getattr(second, field)
@@ -141,5 +140,5 @@ def _refuse_pause(first: Episode, second: Episode, name: str, other: str) -> Non
         raise EpisodeError(
             f"{other} begins {step / 1e9:.2f} s after the last tick of {name} (one tick is "
             f"{period / 1e9:.2f} s): only parts that follow each other can be merged, a pause "
-            "or a jump would be learnt. To combine sets, use `ate episodes export A B --output C`"
+            "or a jump would be learnt. To combine sets, copy their files into one folder"
         )
