@@ -1,29 +1,33 @@
 """``ate repair``: completes a bag that a kill, a power cut or a full disk left without its end.
 
 Every whole chunk is copied into a new bag, which is marked as interrupted and repaired; the cut
-bag is kept beside it with the suffix ``.truncated``.
+bag is kept beside it with the suffix ``.truncated``. What was lost is counted: by what the bag's
+metadata promised where it had been closed, else by what is seen of the chunk that was cut.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
+import yaml
+from mcap.opcode import Opcode
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from rich.console import Console
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.rosbag2.metadata import parse_qos
 
 from ate_core.episode_outcome import OUTCOME_FILE, PENDING, read_outcome
 from ate_core.errors import EpisodeError
-from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
+from ate_core.resample import NANOSECONDS
+from ate_core.streams import CLOCK_TOPIC, INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
+from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
 from training.data.bag_reader import TYPESTORE, RawMessage, bag_file, decode, read_messages
-from training.data.mcap_chunks import DAMAGE
+from training.data.mcap_chunks import DAMAGE, MAGIC
 
 TRUNCATED = ".truncated"
 """Suffix of the folder that holds the bag as it was found."""
@@ -48,10 +52,11 @@ def repair(config: RepairConfig) -> int:
         console.print(f"{folder.name} is whole: nothing to repair")
         return 0
     found = repair_bag(folder)
-    state = "nothing was lost" if found.has_outcome else "marked as interrupted"
+    state = "the outcome among them" if found.has_outcome else "marked as interrupted"
     console.print(
-        f"{folder.name}: {found.messages} messages over {found.seconds:.1f} s recovered, {state}; "
-        f"the cut bag is kept as {folder.name}{TRUNCATED}"
+        f"{folder.name}: {found.messages} messages over {found.seconds:.1f} s recovered, "
+        f"{found.losses()}; {state}; the cut bag is kept as {folder.name}{TRUNCATED}",
+        soft_wrap=True,
     )
     return 0
 
@@ -75,10 +80,23 @@ class Recovered:
 
     messages: int
     """Messages in whole chunks."""
+    lost: int
+    """Messages known to be lost: promised by the metadata, or seen in what was cut."""
+    is_exact: bool
+    """Whether no more than these can be lost, for the bag had been closed."""
     seconds: float
     """Time they span [s]."""
     has_outcome: bool
     """Whether the last message was among them."""
+
+    def losses(self) -> str:
+        """Return in words what was lost."""
+        if self.is_exact or self.has_outcome:
+            return f"{self.lost} lost" if self.lost else "nothing was lost"
+        return (
+            f"{self.lost} lost in the chunk that was cut, besides what had not reached the file "
+            "(a second at most)"
+        )
 
 
 def repair_bag(folder: Path) -> Recovered:
@@ -112,12 +130,11 @@ def _decision_holds(folder: Path, found: Recovered) -> bool:
 
 def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
     """Write the recoverable messages as a new bag."""
-    writer = Writer(target, version=9, storage_plugin=StoragePlugin.MCAP)
-    connections: dict[str, Connection] = {}
+    writer = BagWriter(target)
+    topics: dict[str, BagTopic] = {}
+    steps: list[dict[str, Any]] = []
     count = first_ns = last_ns = 0
     outcome_seen = False
-    writer.open()
-    _name_as_recorded(writer, target)
     for message in recover_messages(source):
         if count == 0:
             if message.topic != INFO_TOPIC:
@@ -125,14 +142,16 @@ def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
             first_ns = message.receive_ns
         if not _decodes(message):
             break  # rotten bytes that no sum gives away
-        if message.topic not in connections:
-            connections[message.topic] = writer.add_connection(
-                message.topic,
-                message.msgtype,
-                typestore=TYPESTORE,
-                offered_qos_profiles=parse_qos(message.qos),
-            )
-        writer.write(connections[message.topic], message.receive_ns, message.data)
+        topic = topics.get(message.topic) or topics.setdefault(message.topic, _topic(message))
+        writer.write(
+            topic,
+            message.receive_ns,
+            message.data,
+            wall_ns=message.wall_ns,
+            number=message.number,
+        )
+        if message.topic == CLOCK_TOPIC:
+            steps += _steps(message, first_ns)
         last_ns = max(last_ns, message.receive_ns)
         outcome_seen = outcome_seen or message.topic == OUTCOME_TOPIC
         count += 1
@@ -141,17 +160,97 @@ def _copy_whole_chunks(source: Path, target: Path) -> Recovered:
         raise EpisodeError(
             f"{source.parent.name} has no whole first chunk: nothing can be recovered; delete it"
         )
+    promised = _promised(source.parent)
+    found = Recovered(
+        messages=count,
+        lost=max(0, (messages_seen(source) if promised is None else promised) - count),
+        is_exact=promised is not None,
+        seconds=(last_ns - first_ns) / NANOSECONDS,
+        has_outcome=outcome_seen,
+    )
     if not outcome_seen:
-        connection = writer.add_connection(OUTCOME_TOPIC, TEXT_TYPE, typestore=TYPESTORE)
-        writer.write(connection, last_ns, _interrupted(first_ns, last_ns))
+        described = BagTopic(name=OUTCOME_TOPIC, msgtype=TEXT_TYPE, latched=True)
+        writer.write(described, last_ns, _interrupted(found, first_ns, last_ns, steps))
     writer.close()
-    return Recovered(messages=count, seconds=(last_ns - first_ns) / 1e9, has_outcome=outcome_seen)
+    return found
+
+
+def _topic(message: RawMessage) -> BagTopic:
+    """The topic of a message, with what its publisher offered."""
+    try:
+        offered = dict((yaml.safe_load(message.qos) or [{}])[0])
+    except (yaml.YAMLError, TypeError, ValueError, LookupError):
+        offered = {}
+    return BagTopic(
+        name=message.topic,
+        msgtype=message.msgtype,
+        reliable=offered.get("reliability", "reliable") in ("reliable", 1),
+        latched=offered.get("durability") in ("transient_local", 1),
+    )
+
+
+def _steps(message: RawMessage, start_ns: int) -> list[dict[str, Any]]:
+    """The step of the clock that a message tells of, as in an outcome."""
+    try:
+        told = json.loads(decode(message).data)
+        if not told["step_ns"]:
+            return []
+        at_s = round((message.receive_ns - start_ns) / NANOSECONDS, 3)
+        return [{"at_s": at_s, "step_s": round(told["step_ns"] / NANOSECONDS, 6)}]
+    except (EpisodeError, ValueError, LookupError, TypeError):
+        return []
+
+
+def _promised(folder: Path) -> int | None:
+    """How many messages the metadata promises; None where it was never written."""
+    try:
+        text = (folder / "metadata.yaml").read_text(encoding="utf-8")
+        return int(yaml.safe_load(text)["rosbag2_bagfile_information"]["message_count"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, LookupError, TypeError):
+        return None
+
+
+def messages_seen(file: Path) -> int:
+    """Count the messages whose beginning is in a file, those of the chunk that was cut included.
+
+    Only the lengths of the records are read; rotten ones end the count.
+    """
+    count = 0
+    with file.open("rb") as stream:
+        size = stream.seek(0, 2)
+        for opcode, start, end in _records(stream, len(MAGIC), size):
+            if opcode == Opcode.MESSAGE:
+                count += 1
+            elif opcode == Opcode.CHUNK:
+                stream.seek(start + _CHUNK_HEAD)
+                name = stream.read(4)
+                if name == bytes(4):  # not compressed
+                    inside = start + _CHUNK_HEAD + 4 + 8
+                    kinds = [kind for kind, *_ in _records(stream, inside, min(end, size))]
+                    count += kinds.count(Opcode.MESSAGE)
+    return count
+
+
+_RECORD = struct.Struct("<BQ")
+_CHUNK_HEAD = 28
+"""Bytes of a chunk before the name of its compression."""
+
+
+def _records(stream: IO[bytes], at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield opcode, begin and end of each record that begins before an end."""
+    while at + _RECORD.size <= end:
+        stream.seek(at)
+        opcode, length = _RECORD.unpack(stream.read(_RECORD.size))
+        if not 0 < opcode <= Opcode.DATA_END:
+            return
+        yield opcode, at + _RECORD.size, at + _RECORD.size + length
+        at += _RECORD.size + length
 
 
 def _decodes(message: RawMessage) -> bool:
-    """Whether a message decodes; one of a type that is not read here counts as whole."""
+    """Whether a message is of a known type and decodes."""
     try:
-        return message.msgtype not in TYPESTORE.types or decode(message) is not None
+        return message.msgtype in TYPESTORE.types and decode(message) is not None
     except EpisodeError:
         return False
 
@@ -175,6 +274,8 @@ def recover_messages(file: Path) -> Iterator[RawMessage]:
                         topic=channel.topic,
                         msgtype=schemas[channel.schema_id].name,
                         receive_ns=record.log_time,
+                        wall_ns=record.publish_time,
+                        number=record.sequence,
                         data=record.data,
                         qos=channel.metadata.get("offered_qos_profiles", ""),
                     )
@@ -182,26 +283,22 @@ def recover_messages(file: Path) -> Iterator[RawMessage]:
             return  # the end of what is whole
 
 
-def _name_as_recorded(writer: Writer, target: Path) -> None:
-    """Call the file ``<folder>_0.mcap``, as the recorder does and ``ros2 bag reindex`` wants."""
-    storage = writer.storage
-    if storage is None:
-        raise EpisodeError(f"{target} is not open for writing: open the writer first")
-    path = target / f"{target.name}_0.mcap"
-    storage.path.rename(path)
-    storage.path = path
-
-
-def _interrupted(start_ns: int, end_ns: int) -> bytes:
+def _interrupted(
+    found: Recovered, start_ns: int, end_ns: int, steps: list[dict[str, Any]]
+) -> bytes:
     fields = {
         "outcome": "interrupted",
         "reason": "cut short, recovered to its last whole chunk",
         "repaired": True,
+        "recovered": found.messages,
+        "lost": found.lost,
         "start_ns": start_ns,
         "end_ns": end_ns,
-        "duration_s": round((end_ns - start_ns) / 1e9, 3),
-        "dropped": 0,
+        "duration_s": round(found.seconds, 3),
+        "dropped": found.lost,
+        "not_written": {},
+        "not_recorded": {},
+        "clock": {"steps": steps, "slewed_ms": 0.0},
         "streams": {},
     }
-    message = TYPESTORE.types[TEXT_TYPE](data=json.dumps(fields, sort_keys=True))
-    return bytes(TYPESTORE.serialize_cdr(message, TEXT_TYPE))
+    return encode_text(json.dumps(fields, sort_keys=True))

@@ -14,7 +14,7 @@ from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.episode_file import list_episodes, read_episode
-from training.repair import RepairConfig, repair
+from training.repair import RepairConfig, recover_messages, repair
 
 
 def cut(bag, fraction):
@@ -55,6 +55,36 @@ def test_a_cut_bag_is_repaired_to_its_last_whole_chunk(studio, config, fraction)
     for name, series in repaired.series.items():
         stamps = whole.series[name].stamps_ns[: len(series)]
         assert len(series) and (series.stamps_ns == stamps).all()
+
+
+def test_a_repair_tells_how_many_messages_were_lost(studio, config, capsys):
+    bags = [studio.record(config.bags, studio.messages(seconds=2.0)) for _ in range(2)]
+    with Reader(bags[0]) as reader:
+        promised = reader.message_count
+    for bag in bags:
+        file = bag_file(bag)
+        os.truncate(file, int(file.stat().st_size * 0.8))
+    (bags[1] / "metadata.yaml").unlink()
+    told = []
+    for bag in bags:
+        repair(RepairConfig(bag=bag))
+        outcome = read_episode_bag(bag).outcome
+        told.append((outcome["recovered"], outcome["lost"]))
+        assert f"{told[-1][0]} messages over" in (printed := capsys.readouterr().out)
+        assert f"recovered, {told[-1][1]} lost" in printed
+    (kept, lost), (kept_too, seen) = told
+    assert kept == kept_too and kept + lost == promised, "its metadata had promised them"
+    assert 0 < seen < lost, "without it: those of the chunk that was cut"
+
+
+def test_a_repaired_bag_keeps_every_clock_and_number(studio, config):
+    bag = studio.record(config.bags, studio.messages(seconds=2.0))
+    whole = list(recover_messages(bag_file(bag)))
+    cut(bag, 0.8)
+    repair(RepairConfig(bag=bag))
+    repaired = list(recover_messages(bag_file(bag)))[:-1]
+    assert len(repaired) > 100 and repaired == whole[: len(repaired)]
+    assert "ros_distro: jazzy" in (bag / "metadata.yaml").read_text()
 
 
 def test_a_bag_that_lost_only_its_footer_keeps_its_outcome(studio, config, capsys):

@@ -58,6 +58,10 @@ class RawMessage:
     """Receive time at the recorder [ns]."""
     data: bytes
     """CDR bytes."""
+    wall_ns: int = 0
+    """What the wall clock of the recorder's host said then [ns]."""
+    number: int = 0
+    """Its publisher's own count."""
     qos: str = ""
     """Quality of service its publisher offered, as the bag has it (YAML)."""
 
