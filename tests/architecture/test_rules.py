@@ -22,7 +22,8 @@ ALLOWED = {
     "ate_teleop": SHARED | {"operator_devices"},
     # The launches name drivers, emulators and the simulated cell; they import none of them.
     "ate_bringup": {"ate_core"},
-    "training": SHARED | {"ate_policy", "ate_sim", "training"},
+    # A repaired bag is written as the recorder writes it.
+    "training": SHARED | {"ate_policy", "ate_recorder", "ate_sim", "training"},
 }
 
 
