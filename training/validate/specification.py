@@ -1,6 +1,6 @@
 """The rules of every format as data: docs/specification.md is written from them.
 
-Each check names its rule by number, and `tests/validate` plants a violation of each.
+Each check names its rule by number, and the tests plant a violation of each.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ _TABLE = (
     ("B13", "bag", "Joints, openings, wrenches and poses are finite numbers.", _ANEW),
     ("B14", "bag", "A header stamp lies within 2 s of its receive time, unless a step of the "
      "clock is marked.", "let the machines keep one time (chrony) and record anew"),
-    ("B15", "bag", "`metadata.yaml` names the file and its number of messages.", _REPAIR),
+    ("B15", "bag", "The metadata of rosbag2 name the file and its number of messages.", _REPAIR),
     ("B16", "bag", "Every image begins and ends as a JPEG.",
      "look at the camera and its cable, and record anew"),
     ("H1", "hdf5", "The file opens as HDF5.", _CONVERT),

@@ -53,6 +53,10 @@ VERBS = {
         "training.episodes.command:episodes",
         "edit a folder of episodes; every change can be undone",
     ),
+    "validate": (
+        "training.validate.command:validate",
+        "bags, HDF5 files and LeRobot sets against their specification",
+    ),
     "train-vae": ("training.train_vae:train_vae", "action VAE, stage 1 or stage 2"),
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),

@@ -117,7 +117,8 @@ def _series(
 def _of_file(path: Path) -> RecordedEpisode:
     with h5py.File(path) as file:
         text = str(file.attrs["contract"])
-        cell = recorded_cell(text, None, path.name)
+        stored = file.attrs.get("contract_sha256")  # not in the first format
+        cell = recorded_cell(text, None if stored is None else str(stored), path.name)
         layout = cell.layout.sha256
         if str(file.attrs["layout_sha256"]) != layout:
             raise EpisodeError(
