@@ -45,6 +45,8 @@ TRACKING = 0.03
 each by its own time, so a fast tool runs beside its path."""
 PARTING = 0.5
 """Share of the tool's motion that must widen the nearest gap to count as moving away."""
+PARTING_INSIDE = 0.1
+"""The same inside the stop distance, which an arm must always be able to leave."""
 CREEP = 0.03
 """Tool speed that is always near enough to the path [m/s]."""
 HOVER = 0.0005
@@ -377,7 +379,8 @@ def _speed_share(
     if gap == -math.inf:
         return 0.5, entry
     fastest = _fastest(gap)
-    parting = there.gaps[entry] - here.gaps[entry] > PARTING * speed * dt
+    least = PARTING if here.gaps[entry] > 0.0 else PARTING_INSIDE
+    parting = there.gaps[entry] - here.gaps[entry] > least * speed * dt
     if speed <= fastest or parting:
         return 1.0, entry
     return fastest / speed, entry
