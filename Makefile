@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 # Tests that only compute share the cores; the others run in real time and need them alone.
 COMPUTE := $(addprefix tests/,train policy sim convert core description benchmarks)
-COMPUTE += tests/foreign tests/export
+COMPUTE += $(addprefix tests/,foreign export audit episodes)
 
 .PHONY: demo test check format setup examples docs colcon readers clean
 
