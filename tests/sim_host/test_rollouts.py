@@ -1,5 +1,7 @@
 """Judged policies begin at home: arms are asked to go there until they are, or say why not."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from ate_core.errors import DeviceError
@@ -92,6 +94,25 @@ def test_an_arm_that_waits_for_a_person_is_not_asked_again(cell, state: str) -> 
     with pytest.raises(DeviceError, match=f"left arm does not go home: is {state} emergency"):
         cell.send_home()
     assert cell.now == pytest.approx(1.0, abs=0.1) and len(cell.asked) == 2
+
+
+@pytest.mark.parametrize(("ready_at", "starts"), [(0.0, True), (6.0, True), (1e9, False)])
+def test_a_policy_is_started_once_its_arms_are_ready(cell, ready_at, starts) -> None:
+    from ate_sim.nodes import rollouts
+
+    def call(name: str):
+        told = "" if cell.now >= ready_at else "not started: left arm is not_ready inactive"
+        return SimpleNamespace(success=not told, message=told)
+
+    cell.call = call
+    start = rollouts.Rollouts(cell, None, cell, lambda: cell.now)._start_policy
+    if starts:
+        start()
+        assert cell.now == pytest.approx(ready_at, abs=1.0)
+    else:
+        with pytest.raises(DeviceError, match="does not start: not started: left arm is not_r"):
+            start()
+        assert cell.now < 17.0
 
 
 @pytest.mark.parametrize(

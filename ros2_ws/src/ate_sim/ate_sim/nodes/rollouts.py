@@ -48,6 +48,8 @@ OPEN_RATIO = 0.95
 """Gripper opening that counts as open."""
 NEEDS_A_PERSON = frozenset({"stopped", "fault"})
 """States of an arm that no asking ends."""
+READY_TIMEOUT = 15.0
+"""Longest wait for arms that follow a policy [s]."""
 LONGEST_WAIT = 3.0
 """How long a policy may wait for chunks in a rollout; then it is aborted [s]."""
 POLL = 0.05
@@ -256,9 +258,7 @@ class Rollouts:
         self.go_home()
         self._control.reset(seed=seed, task=task)
         self._settle()
-        response = node.call("/policy/start")
-        if not response.success:
-            raise DeviceError(f"the policy does not start: {response.message}")
+        self._start_policy()
         begin = time.monotonic()
         best, success = 0.0, False
         ended: Ended | None = None
@@ -279,6 +279,19 @@ class Rollouts:
             outcome=outcome,
             reason=reason,
         )
+
+    def _start_policy(self) -> None:
+        """Start the policy; its arms may be getting ready.
+
+        Raises:
+            DeviceError: it was refused for too long.
+        """
+        deadline = self._clock() + READY_TIMEOUT
+        while not (response := self._node.call("/policy/start")).success:
+            if self._clock() > deadline:
+                raise DeviceError(f"the policy does not start: {response.message}")
+            if self._stop.wait(ASK_PERIOD):
+                raise KeyboardInterrupt
 
     def go_home(self) -> None:
         """Send both arms home and open the grippers; what ends a way home is asked for again.
