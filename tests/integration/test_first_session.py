@@ -91,4 +91,5 @@ def test_a_newcomer_moves_records_labels_discards_and_finds_with_keys_alone(
     ]
     cell.process.send_signal(signal.SIGINT)
     assert cell.process.wait(20) == 0, "a stop on purpose is no failure"
-    assert sorted(os.listdir(bags)) == ["episode_000000", "episode_000001.discarded"]
+    kept = sorted(path.name for path in bags.glob("episode_*"))
+    assert kept == ["episode_000000", "episode_000001.discarded"]
