@@ -22,6 +22,8 @@ class FakeBackend:
         self.q = np.array(arm.home)
         self.velocity = np.zeros_like(self.q)
         self.clock = clock
+        self.epoch_ns = 0
+        """Added to the clock in stamps: wall time of its zero."""
         self.session, self.link_error = 1, ""
         self.known = ArmIdentity(name="fake", joints=len(arm.joint_names))
         self.fault = ""
@@ -55,7 +57,7 @@ class FakeBackend:
         sample = ArmSample(
             sequence=1 + round(now / TICK),
             received=now,
-            stamp_ns=round(now * 1e9),
+            stamp_ns=self.epoch_ns + round(now * 1e9),
             position=self.q.copy(),
             velocity=self.velocity,
             effort=np.zeros_like(self.q),

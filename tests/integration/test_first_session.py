@@ -1,7 +1,6 @@
 """A newcomer's first session at the simulated cell, as docs/first_day.md tells it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys

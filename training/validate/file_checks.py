@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell, parse_cell_text
+from ate_core.devices import POSE_SIZE
 from ate_core.errors import AteError
 from ate_core.resample import tick_period_ns
 from training.data.episode_file import FORMATS
@@ -174,8 +175,8 @@ def _check_objects(path: Path, file: h5py.File, ticks: int) -> Iterator[Violatio
         return
     if not isinstance(poses, h5py.Dataset):
         return
-    if poses.ndim != 3 or poses.shape[0] != ticks or poses.shape[2] != 7:
+    if poses.ndim != 3 or poses.shape[0] != ticks or poses.shape[2] != POSE_SIZE:
         yield broken(path, "H6", f"/observations/environment has shape {poses.shape}",
-                     f"({ticks}, n, 7)")  # fmt: skip
+                     f"({ticks}, n, {POSE_SIZE})")  # fmt: skip
     elif poses.shape[1] != len(names):
         yield broken(path, "H14", f"{len(names)} names for {poses.shape[1]} objects", "one each")
