@@ -92,7 +92,7 @@ class PolicyRuntime:
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._reason = self._stuck = ""
         self._busy_since: float | None = None
-        self._thread = self._begin_thread()
+        self._begin_thread()
 
     @property
     def is_inferring(self) -> bool:
@@ -183,13 +183,11 @@ class PolicyRuntime:
         self._work, self._busy_since = None, None
         self._queue.abandon_request()
         self._refusals["inference"] += 1
-        self._thread = self._begin_thread()
+        self._begin_thread()
 
-    def _begin_thread(self) -> threading.Thread:
-        thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread = thread
-        thread.start()
-        return thread
+    def _begin_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         me = threading.current_thread()
