@@ -4,20 +4,18 @@ A bag has the tracked wrists, buttons, stick and the measured joints, with the s
 receipt. It has no head and no battery: the head is played at rest, the battery as full.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import AteError, EpisodeError
 from ate_core.geometry import pose_to_matrix
-from ate_core.streams import INFO_TOPIC, StreamSpec, cell_streams, header_stamp_ns, read_value
+from ate_core.streams import StreamSpec, cell_streams, header_stamp_ns, read_value
+from ate_teleop.bag_messages import read_bag_messages
 from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET, TRANSFORM_HEADSET_TO_ARKIT
 from operator_devices.hands_file import (
     HandsHeader,
@@ -69,22 +67,11 @@ def hands_of_bag(folder: Path) -> dict[str, HandsRecording]:
 
 def _read(folder: Path) -> tuple[Cell, dict[str, list[Any]]]:
     """The cell of an episode and, by stream, the messages that are wanted of it."""
-    with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        infos = [one for one in reader.connections if one.topic == INFO_TOPIC]
-        first = next(iter(reader.messages(infos)), None) if infos else None
-        if first is None:
-            raise EpisodeError(f"{folder} has no {INFO_TOPIC}; record it with ate_recorder")
-        connection, _, data = first
-        text: Any = reader.deserialize(data, connection.msgtype)
-        info = json.loads(text.data)
-        cell = parse_cell_text(info["contract"], f"contract of {folder.name}")
-        wanted = {spec.topic: spec for spec in cell_streams(cell) if _is_wanted(spec)}
-        messages: dict[str, list[Any]] = {spec.name: [] for spec in wanted.values()}
-        connections = [one for one in reader.connections if one.topic in wanted]
-        for connection, _, data in reader.messages(connections) if connections else ():
-            message = reader.deserialize(data, connection.msgtype)
-            messages[wanted[connection.topic].name].append(message)
-    return cell, messages
+
+    def cell_of(info: dict[str, Any]) -> Cell:
+        return parse_cell_text(info["contract"], f"contract of {folder.name}")
+
+    return read_bag_messages(folder, cell_of, _is_wanted)
 
 
 def _is_wanted(spec: StreamSpec) -> bool:

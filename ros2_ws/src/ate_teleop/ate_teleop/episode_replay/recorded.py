@@ -1,7 +1,6 @@
 """What arms and grippers did in a recorded episode, out of its bag or its HDF5 file."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import AteError, EpisodeError
 from ate_core.resample import tick_period_ns
-from ate_core.streams import INFO_TOPIC, StreamSpec, cell_streams, header_stamp_ns, read_value
+from ate_core.streams import StreamSpec, cell_streams, header_stamp_ns, read_value
+from ate_teleop.bag_messages import read_bag_messages
 from ate_teleop.stroke_comparison import JointPath
 
 Array = NDArray[np.float64]
@@ -68,25 +66,20 @@ def read_recorded(path: Path) -> RecordedEpisode:
 
 
 def _of_bag(folder: Path) -> RecordedEpisode:
-    with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        infos = [one for one in reader.connections if one.topic == INFO_TOPIC]
-        first = next(iter(reader.messages(infos)), None) if infos else None
-        if first is None:
-            raise EpisodeError(f"{folder} has no {INFO_TOPIC}: it is no bag of this recorder")
-        connection, _, data = first
-        text: Any = reader.deserialize(data, connection.msgtype)
-        info = json.loads(text.data)
-        cell = recorded_cell(info["contract"], info["contract_sha256"], folder.name)
-        wanted = {spec.topic: spec for spec in cell_streams(cell) if spec.name.endswith(PLAYED)}
-        rows: dict[str, list[tuple[int, Array]]] = {spec.name: [] for spec in wanted.values()}
-        connections = [one for one in reader.connections if one.topic in wanted]
-        for connection, _, data in reader.messages(connections) if connections else ():
-            spec = wanted[connection.topic]
-            message = reader.deserialize(data, connection.msgtype)
-            value = np.asarray(read_value(spec, message), dtype=np.float64)
-            rows[spec.name].append((header_stamp_ns(message), value[: _width(spec)]))
-    stamped = {name: _series(folder.name, name, found) for name, found in rows.items() if found}
+    def cell_of(info: dict[str, Any]) -> Cell:
+        return recorded_cell(info["contract"], info["contract_sha256"], folder.name)
+
+    cell, messages = read_bag_messages(folder, cell_of, lambda spec: spec.name.endswith(PLAYED))
+    stamped = {}
+    for spec in cell_streams(cell):
+        if messages.get(spec.name):
+            rows = [(header_stamp_ns(one), _value(spec, one)) for one in messages[spec.name]]
+            stamped[spec.name] = _series(folder.name, spec.name, rows)
     return _episode(folder.name, cell, stamped)
+
+
+def _value(spec: StreamSpec, message: Any) -> Array:
+    return np.asarray(read_value(spec, message), dtype=np.float64)[: _width(spec)]
 
 
 def _width(spec: StreamSpec) -> int:
