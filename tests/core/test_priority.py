@@ -1,4 +1,4 @@
-"""Real-time priority of what streams to arms: asked for by the machine, off by default."""
+"""Real-time priority of what streams to arms: where the machine permits it, and can be set off."""
 
 import os
 
@@ -20,14 +20,16 @@ def asked(monkeypatch) -> list[tuple[int, int, int]]:
     return calls
 
 
-@pytest.mark.parametrize("text", [None, "0"])
-def test_no_thread_is_a_real_time_one_by_default(asked, monkeypatch, text) -> None:
-    if text is None:
-        monkeypatch.delenv(priority.FIFO_SETTING, raising=False)
-    else:
-        monkeypatch.setenv(priority.FIFO_SETTING, text)
+def test_no_thread_is_a_real_time_one_where_the_setting_says_so(asked, monkeypatch) -> None:
+    monkeypatch.setenv(priority.FIFO_SETTING, "0")
     assert not priority.set_fifo()
     assert asked == []
+
+
+def test_the_usual_priority_is_taken_where_the_machine_permits_it(asked, monkeypatch) -> None:
+    monkeypatch.delenv(priority.FIFO_SETTING, raising=False)
+    assert priority.set_fifo()
+    assert asked == [(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, priority.USUAL_FIFO)]
 
 
 def test_calling_thread_alone_gets_the_priority_that_is_asked_for(asked, monkeypatch) -> None:
@@ -43,11 +45,19 @@ def test_priority_out_of_bounds_is_refused_with_value_bound_and_page(monkeypatch
         priority.wanted_fifo()
 
 
-def test_without_permission_the_thread_goes_on_and_it_is_said(monkeypatch, caplog) -> None:
+@pytest.mark.parametrize(("text", "level"), [("10", "WARNING"), (None, "INFO")])
+def test_without_permission_the_thread_goes_on_and_it_is_said(
+    monkeypatch, caplog, text, level
+) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(priority.os, "sched_setscheduler", refuse)
-    monkeypatch.setenv(priority.FIFO_SETTING, "10")
-    assert not priority.set_fifo()
+    if text is None:
+        monkeypatch.delenv(priority.FIFO_SETTING, raising=False)
+    else:
+        monkeypatch.setenv(priority.FIFO_SETTING, text)
+    with caplog.at_level("INFO"):
+        assert not priority.set_fifo()
     assert "ATE_FIFO_PRIORITY=10 is not permitted: grant rtprio" in caplog.text
+    assert [record.levelname for record in caplog.records] == [level]

@@ -13,7 +13,9 @@ SWITCH_INTERVAL = 0.0005
 own is 5 ms, half a tick of a driver."""
 
 FIFO_SETTING = "ATE_FIFO_PRIORITY"
-"""Environment variable: SCHED_FIFO priority of what streams to arms on this machine; 0: off."""
+"""Environment variable: SCHED_FIFO priority of what streams to arms; 0: off; unset:
+`USUAL_FIFO` where the machine permits it."""
+USUAL_FIFO = 10
 HIGHEST_FIFO = 20
 """Highest one: what the workstation grants, well below the kernel's interrupt threads at 50."""
 
@@ -42,7 +44,7 @@ def wanted_fifo() -> int:
     Raises:
         UsageError: it is no whole number from 0 to `HIGHEST_FIFO`.
     """
-    text = os.environ.get(FIFO_SETTING, "0")
+    text = os.environ.get(FIFO_SETTING, str(USUAL_FIFO))
     if text.isdecimal() and int(text) <= HIGHEST_FIFO:
         return int(text)
     raise UsageError(
@@ -53,7 +55,7 @@ def wanted_fifo() -> int:
 def set_fifo() -> bool:
     """Give the calling thread, and nothing it starts, the SCHED_FIFO priority of the setting.
 
-    Without permission the thread goes on as it is.
+    Without permission the thread goes on as it is; where the setting asked, that is said.
 
     Returns:
         Whether it has one.
@@ -65,8 +67,9 @@ def set_fifo() -> bool:
     try:
         os.sched_setscheduler(0, policy, os.sched_param(level))
     except PermissionError:
-        logger.warning(
-            "%s=%d is not permitted: grant rtprio (docs/workstation.md), or unset it",
+        logger.log(
+            logging.WARNING if FIFO_SETTING in os.environ else logging.INFO,
+            "%s=%d is not permitted: grant rtprio (docs/workstation.md), or set it to 0",
             FIFO_SETTING,
             level,
         )

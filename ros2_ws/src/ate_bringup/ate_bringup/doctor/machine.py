@@ -176,7 +176,7 @@ def _priorities() -> Iterator[Finding]:
 
 def _fifo() -> Iterator[Finding]:
     """Whether the arms' streams get the real-time priority that this machine asks for."""
-    name, remedy = "SCHED_FIFO", "grant rtprio in limits.conf (docs/workstation.md), or unset it"
+    name, remedy = "SCHED_FIFO", "grant rtprio (docs/workstation.md), or set it to 0"
     try:
         wanted = wanted_fifo()
     except UsageError as error:
