@@ -24,7 +24,8 @@ from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, transform
 from ate_core.stage_times import BOUND_MS, TOTAL, Summary
 from ate_teleop.nodes.pacing import PosePacedLoop
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from benchmarks.live_cell import TELEOP, LaunchedCell, own_surroundings, write_cell
 from operator_devices.joycon_report import BUTTONS, JoyConState
 from operator_devices.vision_pro import VisionProConfig, VisionProReader

@@ -10,7 +10,8 @@ import pytest
 from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, transform
 from ate_teleop.clutch import ClutchState
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from operator_devices.joycon_report import BUTTONS, JoyConState
 from operator_devices.vision_pro import VisionProConfig, VisionProReader
 from operator_devices.vision_pro_emulator import HeadsetEmulator, HeadsetEmulatorConfig

@@ -13,7 +13,8 @@ from ate_core.contract import load_cell
 from ate_core.errors import EpisodeError
 from ate_core.geometry import rotation_exp, transform
 from ate_core.operator_hands import joycon_folder, replayed_operator
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from ate_teleop.stroke_comparison import JointPath, compare
 from operator_devices import headset_protocol as protocol
 from operator_devices.hand_pose import (

@@ -16,7 +16,8 @@ from ate_core.operator_buttons import (
 from ate_teleop.buttons import OWN_EVENTS, Event, button_map
 from ate_teleop.clutch import ClutchState
 from ate_teleop.grip import GripControl
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from operator_devices.hand_pose import HandTracker
 from operator_devices.joycon_report import BUTTONS, JoyConState
 

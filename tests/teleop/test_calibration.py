@@ -13,7 +13,8 @@ from ate_core.hand_mapping import operator_mapping
 from ate_sim.people.person import REST_POSE
 from ate_teleop.clutch import ClutchState
 from ate_teleop.ik import ArmIK, arm_ik_config
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET, HandTracker
 from operator_devices.joycon_report import BUTTONS, JoyConState
 

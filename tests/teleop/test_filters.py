@@ -4,7 +4,7 @@ import pytest
 from ate_core.errors import UsageError
 from ate_core.geometry import rotation_exp, rotation_log, transform
 from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
-from ate_teleop.operator import POSITION_FILTER, ROTATION_FILTER
+from ate_teleop.operator_settings import POSITION_FILTER, ROTATION_FILTER
 
 DT = 1 / 90
 

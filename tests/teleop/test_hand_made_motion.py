@@ -6,7 +6,8 @@ from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, rotation_log, transform
 from ate_teleop.clutch import ClutchState
 from ate_teleop.ik import ArmIK
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from operator_devices.hand_pose import HandTracker
 from operator_devices.joycon_report import BUTTONS, JoyConState
 

@@ -12,7 +12,8 @@ from ate_core.safety import LEASE_SILENCE
 from ate_teleop.buttons import Event
 from ate_teleop.clutch import ClutchState
 from ate_teleop.ik import ArmIK, arm_ik_config
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from operator_devices.hand_pose import HandSample
 from operator_devices.joycon_report import BUTTONS, JoyConState
 

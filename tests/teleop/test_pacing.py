@@ -11,7 +11,8 @@ from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, transform
 from ate_teleop.clutch import ClutchState
 from ate_teleop.nodes.pacing import PosePacedLoop
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from ate_teleop.time_base import TimeBase
 from operator_devices.hand_pose import HandSample, HandTracker
 from operator_devices.joycon_report import BUTTONS, JoyConState

@@ -7,7 +7,7 @@ import pytest
 
 from ate_teleop.clutch import ClutchState
 from ate_teleop.lamps import lamps
-from ate_teleop.operator import OperatorStatus
+from ate_teleop.operator_status import OperatorStatus
 from ate_teleop.prompts import button_names, prompt
 
 BUTTONS = {side: button_names(side, {}) for side in ("left", "right")}

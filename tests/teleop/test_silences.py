@@ -10,7 +10,8 @@ from ate_core.geometry import rotation_exp, transform
 from ate_core.safety import JointCommand, SafetyFilter
 from ate_teleop.clutch import ClutchState
 from ate_teleop.ik import ArmIK
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from operator_devices.hand_pose import HandSample
 from operator_devices.joycon_report import BUTTONS, JoyConState
 

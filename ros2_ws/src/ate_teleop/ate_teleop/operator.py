@@ -5,23 +5,20 @@ The order is fixed: clutch, outlier gate, filter, retargeting, inverse kinematic
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import Cell
-from ate_core.hand_mapping import HandMapping, operator_mapping
-from ate_core.motion_profile import braking_time
-from ate_core.operator_buttons import GripperInput
-from ate_core.safety import LEASE_SILENCE
 from ate_teleop import buttons
-from ate_teleop.buttons import OWN_EVENTS, ButtonEdges, ButtonMap, Event, EventButtons, button_map
+from ate_teleop.buttons import OWN_EVENTS, ButtonEdges, Event, EventButtons
 from ate_teleop.calibrator import CalibrationNews, Calibrator
-from ate_teleop.clutch import Clutch, ClutchConfig, ClutchState, HandView
-from ate_teleop.filters import GateConfig, OneEuroConfig, OutlierGate, PoseFilter, Verdict
+from ate_teleop.clutch import Clutch, ClutchState, HandView
+from ate_teleop.filters import OutlierGate, PoseFilter, Verdict
 from ate_teleop.grip import GripControl
-from ate_teleop.ik import ArmIK, IkConfig, IkResult, arm_ik_config
+from ate_teleop.ik import ArmIK, IkResult
+from ate_teleop.operator_settings import OperatorSettings
+from ate_teleop.operator_status import OperatorOutput, OperatorStatus
 from ate_teleop.retarget import Retargeter
 from ate_teleop.time_base import TimeBase
 from operator_devices.hand_pose import HandSample
@@ -29,8 +26,6 @@ from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]
 
-LOW_BATTERY = 0.25
-"""Charge of a Joy-Con at which its person is told; a quarter is the last step before empty."""
 SCALE_STEP = 1.25
 """Factor of one press for a larger or smaller scale."""
 SCALES = (0.1, 3.0)
@@ -41,186 +36,6 @@ WAITING = 0.7
 
 STIRRED = 0.05
 """Motion within the lag's time with which an arm still follows [rad]."""
-
-# At 90 Hz, with 0.7 mm and 0.34 degrees of noise per frame: 0.2 mm of jitter at rest, and 16 ms
-# behind a hand at 0.38 m/s. A tremble of the rotation shakes the joints most, as the wrist of the
-# arm is 0.3 m from the tool; hence the lower cutoff.
-POSITION_FILTER = OneEuroConfig(min_cutoff=1.5, beta=40.0, speed_cutoff=1.0)
-ROTATION_FILTER = OneEuroConfig(min_cutoff=1.0, beta=5.0, speed_cutoff=1.0)
-
-
-REST_TIME = 0.2
-"""Time from the last word of a Joy-Con after which the arm is at rest [s]."""
-LATENESS = 0.023
-"""Of it for what is no braking: ticks of operator and driver, and the way between them [s]."""
-SHORTEST_LIMIT = 0.025
-"""Age of the buttons that slows no arm [s]; they come every 15 ms."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperatorSettings:
-    """Everything the controller of one operator is built from."""
-
-    mapping: HandMapping
-    """Constants of the retargeting."""
-    ik: IkConfig
-    """Limits and weights of the inverse kinematics."""
-    rate: float
-    """Ticks per second [Hz]."""
-    buttons: ButtonMap
-    """What the buttons mean."""
-    hand: str = "right"
-    """The hand that is followed."""
-    gripper_input: GripperInput = "trigger"
-    """How the gripper is worked."""
-    clutch: ClutchConfig = field(default_factory=ClutchConfig)
-    """When the clutch may engage."""
-    gate: GateConfig = field(default_factory=GateConfig)
-    """Which hand poses are glitches."""
-    position_filter: OneEuroConfig = POSITION_FILTER
-    """Smoothing of the hand's position; per m/s."""
-    rotation_filter: OneEuroConfig = ROTATION_FILTER
-    """Smoothing of the hand's rotation; per rad/s."""
-    reach_error: float = 0.02
-    """Distance between target and arm above which the operator is told "out of reach" [m]."""
-    reach_angle: float = 0.2
-    """The same for the rotation [rad]."""
-    arm_silence_limit: float = 0.2
-    """Time the measured joints may be unknown before the clutch lets go; until then the arm is
-    sent nothing, and goes on gently when they return [s]."""
-    home_delay: float
-    """Silence after the last joint target before the arm is asked to go home: until the lease has
-    ended, its driver counts this operator as its commander [s]."""
-    buttons_limit: float = 0.04
-    """Age of the buttons above which the arm is sent nothing, and so comes to rest long before
-    they count as released; they come every 15 ms [s]. A faster arm than brakes in time is told
-    earlier to hold."""
-    acceleration: float
-    """Largest joint acceleration, with which the arm brakes [rad/s2]."""
-    jerk: float
-    """Largest joint jerk [rad/s3]."""
-    longest_step: float = 0.05
-    """Time between two poses up to which the arm may go as far as its speed allows [s]."""
-    command_timeout: float
-    """Silence after which the arm's driver brakes; a stroke then goes on from where the arm was
-    measured [s]."""
-    stall_limit: float = 0.12
-    """Time between two ticks above which a stroke is over, and a home button must be pressed
-    anew: hand and buttons went on unseen [s]."""
-    lag_limit: float = 0.3
-    """Distance between commanded and measured joints above which the arm does not follow [rad]."""
-    lag_time: float = 0.3
-    """Time it may last before the clutch lets go [s]."""
-
-    def patience(self, speed: float) -> float:
-        """Age of the buttons at which an arm must brake to be at rest in time [s].
-
-        Args:
-            speed: of its fastest joint [rad/s].
-        """
-        braking = braking_time(speed, self.acceleration, self.jerk)
-        return max(REST_TIME - LATENESS - braking, SHORTEST_LIMIT)
-
-
-def operator_settings(cell: Cell, side: str) -> OperatorSettings:
-    """Settings of the operator who drives the arm `side` of a cell."""
-    operator = cell.operators[side]
-    arm = cell.arms[operator.arm]
-    return OperatorSettings(
-        mapping=operator_mapping(operator, arm),
-        ik=arm_ik_config(arm, cell.safety),
-        rate=cell.rates.teleop,
-        buttons=button_map(operator.joycon_side, operator.buttons),
-        hand=operator.hand,
-        gripper_input=operator.gripper_input,
-        home_delay=LEASE_SILENCE + 0.05,
-        command_timeout=cell.safety.command_timeout,
-        acceleration=cell.safety.max_joint_acceleration,
-        jerk=cell.safety.max_joint_jerk,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperatorStatus:
-    """What the operator and the diagnostics should know; changes seldom."""
-
-    clutch: ClutchState
-    """Where the clutch stands."""
-    reason: str
-    """Why it is not engaged although it is asked for."""
-    tracked: bool
-    """Whether the hand is seen."""
-    joycon: bool
-    """Whether the Joy-Con reports."""
-    arm: bool
-    """Whether the arm reports its joints."""
-    out_of_reach: bool
-    """Whether the target is where the arm cannot be."""
-    limits: tuple[int, ...]
-    """Joints (from 1) held by a position limit."""
-    beyond: float = 0.0
-    """How far the target is beyond the arm's reach, in steps of 10 mm; 0 within it [m]."""
-    arm_trouble: str = ""
-    """Why the own arm follows nobody."""
-    other_trouble: str = ""
-    """Why the arm of the other operator follows nobody."""
-    frozen: bool = False
-    """Whether the operator has frozen arm and gripper."""
-    scale: float = 1.0
-    """Tool metres per hand metre from the next engagement on."""
-    link_delay: float = 0.0
-    """How much later than at first the headset's poses arrive, in steps of 50 ms [s]."""
-    battery: float | None = None
-    """Charge of the Joy-Con, 0 empty .. 1 full, in steps of a quarter; None before it was told."""
-    charging: bool = False
-    """Whether it is being charged."""
-    other_operator: str = ""
-    """Where the other operator's clutch stands, and why; empty: nobody was heard."""
-    force_silent: bool = False
-    """Whether a force that is to be felt is not told by the arm."""
-    prompt: str = ""
-    """What the operator is to do next."""
-    calibrating: bool = False
-    """Whether a person is being led through the gesture."""
-    calibration: str = ""
-    """What a person who is being calibrated does next; otherwise what was fitted and holds."""
-    calibration_strokes: int = 0
-    """Good strokes of calibrations so far."""
-    calibrations_refused: int = 0
-    """Calibrations that were refused so far."""
-    guard: str = ""
-    """What slows the arm or is near it: workspace, tool speed, distances; empty when nothing."""
-    headset_trouble: str = ""
-    """Why no hand can be seen, whoever raises it, and a remedy; empty while poses arrive."""
-
-    @property
-    def battery_low(self) -> bool:
-        """Whether the Joy-Con should be charged."""
-        return self.battery is not None and self.battery <= LOW_BATTERY and not self.charging
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OperatorOutput:
-    """What one tick asks for."""
-
-    joint_target: Array | None
-    """(n,) [rad]; None: send nothing, the arm holds."""
-    hold: bool
-    """Whether the arm is to brake at once: what moved it ended, or may have."""
-    gripper: float | None
-    """Opening ratio; None: send nothing, the gripper holds."""
-    events: tuple[Event, ...]
-    """Wishes that came up in this tick."""
-    stop: bool
-    """Whether the operator asks for the emergency stop of the cell now."""
-    go_home: bool
-    """Whether the arm is to go home now; it stops when this ends."""
-    status: OperatorStatus
-    """State after this tick."""
-    calibration: CalibrationNews | None
-    """What has happened to the calibration in this tick."""
-    ik: IkResult | None
-    """The solver's report while engaged."""
 
 
 class _Stroke:

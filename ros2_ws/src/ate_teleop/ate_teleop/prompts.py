@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ate_core.operator_buttons import BUTTON_LABELS, operator_buttons
 from ate_teleop.clutch import ClutchState
-from ate_teleop.operator import OperatorStatus
+from ate_teleop.operator_status import OperatorStatus
 
 
 def button_names(side: str, changes: Mapping[str, str]) -> dict[str, str]:

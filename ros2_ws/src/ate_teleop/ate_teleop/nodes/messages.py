@@ -13,7 +13,7 @@ from std_msgs.msg import String
 
 from ate_core.geometry import matrix_to_quaternion
 from ate_core.json_text import UNREADABLE
-from ate_teleop.operator import OperatorStatus
+from ate_teleop.operator_status import OperatorStatus
 from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]

@@ -38,7 +38,8 @@ from ate_teleop.nodes.sources import (
 )
 from ate_teleop.nodes.telling import Telling
 from ate_teleop.nodes.wishes import WishServices
-from ate_teleop.operator import OperatorController, operator_settings
+from ate_teleop.operator import OperatorController
+from ate_teleop.operator_settings import operator_settings
 from ate_teleop.prompts import button_names
 from operator_devices.hand_pose import HandSample
 

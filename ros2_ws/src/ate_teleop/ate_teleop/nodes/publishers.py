@@ -14,7 +14,7 @@ from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
 from ate_core.stage_times import Summary
 from ate_teleop.nodes import messages
-from ate_teleop.operator import OperatorOutput, OperatorStatus
+from ate_teleop.operator_status import OperatorOutput, OperatorStatus
 from operator_devices.hand_pose import HandSample
 from operator_devices.joycon_report import JoyConState
 

@@ -11,7 +11,7 @@ from ate_teleop.nodes.feedback import ForceFeedback
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.sources import ButtonSource, HandSource
 from ate_teleop.nodes.wishes import WishServices
-from ate_teleop.operator import OperatorStatus
+from ate_teleop.operator_status import OperatorStatus
 from ate_teleop.prompts import prompt
 
 
