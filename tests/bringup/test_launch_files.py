@@ -14,7 +14,7 @@ import pytest
 from ate_bringup.launches import CELL_FILES, LAUNCHES, find_cell_launch
 from ate_bringup.restarts import Restarts
 from ate_core.child import child_command, child_environment
-from ate_core.errors import AteError, DeviceError
+from ate_core.errors import AteError, DeviceError, UsageError
 
 ROOT = Path(__file__).parents[2]
 GIVEN = {
@@ -61,7 +61,7 @@ def started(entities, given):
     from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-    context = LaunchContext()
+    context = LaunchContext([f"{name}:={value}" for name, value in given.items()])
     for entity in entities:
         if isinstance(entity, DeclareLaunchArgument):
             value = given.get(entity.name, entity.default_value)
@@ -116,6 +116,36 @@ def test_a_launch_file_refuses_what_the_doctor_fails(launch_double, tmp_path):
     given = {"checkpoint": str(tmp_path / "none")}
     with pytest.raises(DeviceError, match=r"none: lacks config\.json"):
         actions_of(ROOT / "launch" / "deploy.launch.py", given)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        (["launch", "{file}", "hardwre:=sim"], "'hardwre'.*did you mean hardware"),
+        (["launch", "package", "{name}", "celle:=x"], "'celle'.*did you mean cell"),
+        (["launch", "{file}", "cell:=a", "cell:=b"], "cell is given twice, as 'a' and 'b'"),
+        (["launch", "{file}", "hardware:=sim", "launch-prefix:=nice"], ""),
+        (["launch", "whole_lab.launch.py", "room:=4"], ""),
+    ],
+)
+def test_a_launch_file_refuses_words_that_ros_would_not_miss(
+    command, refusal, file, launch_double, monkeypatch
+):
+    from launch import LaunchContext
+    from launch.actions import OpaqueFunction
+
+    words = [word.format(file=file, name=file.name) for word in command]
+    monkeypatch.setattr(sys, "argv", ["/opt/ros/jazzy/bin/ros2", *words])
+    monkeypatch.setattr("ate_bringup.preflight.refuse_to_launch", lambda *_: None)
+    context = LaunchContext([word for word in words if ":=" in word])
+    context.launch_configurations = FILES[file].resolve(GIVEN[FILES[file].name][0])
+    (start,) = (e for e in described(file) if isinstance(e, OpaqueFunction))
+    if not refusal:
+        assert start.execute(context)
+        return
+    with pytest.raises(UsageError, match=refusal):
+        start.execute(context)
 
 
 def what_follows(action, code, stopping=False):

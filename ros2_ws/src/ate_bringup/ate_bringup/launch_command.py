@@ -1,6 +1,7 @@
 """`ate launch`: start a launch where ROS's launch tool is not installed."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ate_bringup.launches import find_cell_launch, find_launch, known_launches
@@ -30,7 +31,7 @@ def launch(words: list[str]) -> int:
     if unknown:
         raise UsageError(f"ate launch has no option {sorted(unknown)[0]}; see ate launch --help")
     chosen, rest = _find(plain)
-    given = _parse(rest)
+    given = parse_arguments(rest)
     if "--show-args" in flags:
         return _show(chosen)
     specs = chosen.processes(given)
@@ -53,7 +54,12 @@ def _find(words: list[str]) -> tuple[Launch, list[str]]:
     return find_launch(words[0], words[1]), words[2:]
 
 
-def _parse(words: list[str]) -> dict[str, str]:
+def parse_arguments(words: Sequence[str]) -> dict[str, str]:
+    """``name:=value`` of a command line, by name.
+
+    Raises:
+        UsageError: a word has another form, or a name is given twice.
+    """
     values: dict[str, str] = {}
     for word in words:
         name, sign, value = word.partition(":=")

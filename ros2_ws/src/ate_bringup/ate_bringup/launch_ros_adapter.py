@@ -1,6 +1,9 @@
 """From our process list to a ROS launch description; used by the ``.launch.py`` files."""
 
+import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -18,12 +21,16 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from ate_bringup.launches import LAUNCHES
+from ate_bringup.launch_command import parse_arguments
+from ate_bringup.launches import CELL_FILES, LAUNCHES
 from ate_bringup.preflight import refuse_to_launch
 from ate_bringup.restarts import Restarts
-from ate_bringup.specs import LaunchArgument, ProcessSpec
+from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec
 from ate_core.child import child_command, child_environment
 from ate_core.errors import AteError
+
+OF_THE_TOOL = ("launch-prefix", "launch-prefix-filter")
+"""Arguments that `ros2 launch` makes of options of its own."""
 
 
 class LaunchFailed(AteError):
@@ -52,6 +59,8 @@ def make_launch_description(name: str) -> LaunchDescription:
     launch = LAUNCHES[name]
 
     def start(context: LaunchContext) -> list[Any]:
+        if is_named(launch, sys.argv):
+            refuse_unknown_words(launch, context.argv)
         given = {
             argument.name: LaunchConfiguration(argument.name).perform(context)
             for argument in launch.arguments
@@ -64,6 +73,25 @@ def make_launch_description(name: str) -> LaunchDescription:
     at_end = RegisterEventHandler(OnShutdown(on_shutdown=failures.tell))
     declared = [_declare(argument) for argument in launch.arguments]
     return LaunchDescription([at_end, *declared, OpaqueFunction(function=start)])
+
+
+def is_named(launch: Launch, command_line: Sequence[str]) -> bool:
+    """Whether a command line names the file of a launch; else somebody's own file includes it."""
+    files = {
+        launch.file,
+        *(f"{name}.launch.py" for name, one in CELL_FILES.items() if one is launch),
+    }
+    return any(Path(word).name in files for word in command_line)
+
+
+def refuse_unknown_words(launch: Launch, words: Sequence[str]) -> None:
+    """Refuse ``name:=value`` that `ate launch` refuses and ROS's launch takes without a word.
+
+    Raises:
+        UsageError: a name is unknown, or given twice.
+    """
+    own = [word for word in words if word.partition(":=")[0] not in OF_THE_TOOL]
+    launch.refuse_unknown(parse_arguments(own))
 
 
 def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:

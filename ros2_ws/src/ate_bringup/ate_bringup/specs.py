@@ -1,9 +1,10 @@
 """What a launch consists of: arguments, and processes described without any launch library."""
 
+import difflib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -155,6 +156,21 @@ class Launch:
         """Name of the launch file."""
         return f"{self.name}.launch.py"
 
+    def refuse_unknown(self, names: Iterable[str]) -> None:
+        """Refuse a name that no argument has.
+
+        Raises:
+            UsageError: naming it, and what there is.
+        """
+        known = [argument.name for argument in self.arguments]
+        for name in names:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise UsageError(
+                    f"{self.file} has no argument {name!r}; it has {', '.join(known)}{hint}"
+                )
+
     def resolve(self, given: Mapping[str, str]) -> dict[str, str]:
         """Given values over defaults.
 
@@ -162,11 +178,7 @@ class Launch:
             UsageError: unknown name, value not allowed or required value missing.
         """
         known = {argument.name: argument for argument in self.arguments}
-        for name in given:
-            if name not in known:
-                raise UsageError(
-                    f"{self.file} has no argument {name!r}; it has {', '.join(known)}"
-                )
+        self.refuse_unknown(given)
         values = {}
         for name, argument in known.items():
             value = given.get(name, argument.default)

@@ -2,7 +2,8 @@
 
 
 class LaunchContext:
-    def __init__(self):
+    def __init__(self, argv=()):
+        self.argv = argv
         self.launch_configurations = {}
         self.is_shutdown = False
 
