@@ -222,9 +222,15 @@ def test_a_launch_file_ends_with_an_error_after_a_driver_was_given_up(deployment
         end()
 
 
-def test_a_launch_file_that_a_person_or_its_policy_ends_is_no_failure(deployment):
+def test_a_launch_file_ends_with_an_error_after_somebody_else_stopped_the_policy(deployment):
     actions, end = deployment
     assert what_follows(actions["policy"], 0)[3]
+    with pytest.raises(AteError, match="policy was told to stop, not by the launch"):
+        end()
+
+
+def test_a_launch_file_that_a_person_ends_is_no_failure(deployment):
+    actions, end = deployment
     what_follows(actions["monitor"], 1)  # started again
     what_follows(actions["estop"], -2, stopping=True)
     end()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ate_bringup.restarts import RestartConfig, Restarts, describe_exit
+from ate_bringup.restarts import RestartConfig, Restarts, describe_exit, kills_for_memory
 from ate_bringup.specs import ProcessSpec
 
 CHILD = """
@@ -97,7 +97,7 @@ def test_a_signal_that_comes_while_processes_start_is_not_forgotten(start):
 
 
 def test_the_launch_ends_with_the_process_that_ends_it(start):
-    process, output = start('spec("three", 1, ends_launch=True)')
+    process, output = start('spec("three", 1, ends_launch=True, finishes=True)')
     assert process.wait(30) == 0
     assert "three has finished" in output.read_text()
     assert "stopped one" in output.read_text()
@@ -186,3 +186,37 @@ def test_a_process_that_keeps_ending_is_started_ever_later_and_then_given_up():
 def test_how_a_process_ended_is_told_by_name(code, words):
     assert describe_exit(code) == words
     assert describe_exit(-200) == "was killed by signal 200"
+
+
+@pytest.mark.parametrize(
+    ("code", "finishes", "words", "failed"),
+    [
+        (0, True, "three has finished", False),
+        (0, False, "three was told to stop, not by the launch", True),
+        (2, True, "three has ended with code 2", True),
+        (-9, False, "three was killed by SIGKILL", True),
+        (-11, False, "three was killed by SIGSEGV", True),
+    ],
+)
+def test_a_launch_fails_unless_what_ends_it_had_done_its_work(code, finishes, words, failed):
+    spec = ProcessSpec(name="three", module="m", ends_launch=True, finishes=finishes)
+    verdict = Restarts(spec).ended(code, 5.0)
+    assert verdict.text == f"{words}: stopping the launch"
+    assert verdict.failed == failed and verdict.ends_launch
+
+
+def test_a_process_that_the_kernel_killed_for_want_of_memory_is_told_so():
+    kills = iter([4, 5, 5])
+    restarts = Restarts(
+        ProcessSpec(name="three", module="m", respawn=True), kills=lambda: next(kills)
+    )
+    assert "killed by the kernel: the machine is out of memory" in restarts.ended(-9, 1.0).text
+    assert "was killed by SIGKILL" in restarts.ended(-9, 1.0).text, "nothing more was counted"
+
+
+def test_the_kernels_counter_of_kills_is_read_where_there_is_one(tmp_path, monkeypatch):
+    counters = tmp_path / "vmstat"
+    monkeypatch.setattr("ate_bringup.restarts.KERNEL_COUNTERS", counters)
+    assert kills_for_memory() == 0
+    counters.write_text("nr_free_pages 17\noom_kill 3\noom_kill_disable 1\n")
+    assert kills_for_memory() == 3

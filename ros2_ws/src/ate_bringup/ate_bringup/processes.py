@@ -280,7 +280,8 @@ def scripted(module: str, name: str, values: Values) -> ProcessSpec:
         arguments += ["--report", str(Path(values["report"]).resolve())]
     ends = int(values["episodes"]) > 0
     loss = "headsets and Joy-Cons are off"
-    return _process(name, module, tuple(arguments), respawn=not ends, ends=ends, loss=loss)
+    spec = _process(name, module, tuple(arguments), respawn=not ends, ends=ends, loss=loss)
+    return dataclasses.replace(spec, finishes=ends)
 
 
 def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
@@ -369,6 +370,7 @@ def viewers(cell: Cell, values: Values) -> list[ProcessSpec]:
         is_installed=True,
         arguments=("-d", str(config)),
         ends_launch=True,
+        finishes=True,
     )
     return [description, rviz]
 

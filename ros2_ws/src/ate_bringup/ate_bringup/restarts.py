@@ -1,9 +1,14 @@
 """What follows when a process of a launch ends: a new start, going on without it, or the stop."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ate_bringup.specs import ProcessSpec
+
+KERNEL_COUNTERS = Path("/proc/vmstat")
+"""Where the kernel counts the processes that it has killed for want of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +41,35 @@ class Verdict:
     """Whether the launch counts as failed from now on."""
 
 
+def kills_for_memory() -> int:
+    """Processes that the kernel has killed for want of memory; 0 where it counts none."""
+    try:
+        lines = KERNEL_COUNTERS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 class Restarts:
     """Endings of one process of a launch."""
 
-    def __init__(self, spec: ProcessSpec, config: RestartConfig | None = None) -> None:
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        config: RestartConfig | None = None,
+        kills: Callable[[], int] = kills_for_memory,
+    ) -> None:
+        """Begin with a process that runs.
+
+        Args:
+            spec: of the process.
+            config: how patiently it is started again.
+            kills: counts what the kernel has killed for want of memory.
+        """
         self._spec = spec
         self._config = config or RestartConfig()
         self._short_lives = 0
+        self._kills, self._killed = kills, kills()
 
     def ended(self, code: int, lived: float) -> Verdict:
         """Decide.
@@ -52,9 +79,10 @@ class Restarts:
             lived: time since its start [s].
         """
         spec, config = self._spec, self._config
-        how = f"{spec.label} {describe_exit(code)}"
+        how = f"{spec.label} {self._describe(code)}"
+        failed = bool(code) or not spec.finishes
         if spec.ends_launch:
-            return Verdict(text=f"{how}: stopping the launch", ends_launch=True, failed=bool(code))
+            return Verdict(text=f"{how}: stopping the launch", ends_launch=True, failed=failed)
         loss = f" ({spec.loss})" if spec.loss else ""
         if not spec.respawn:
             return Verdict(text=f"{how}{loss}: see its messages above", failed=True)
@@ -70,6 +98,15 @@ class Restarts:
         return Verdict(
             text=f"{how}{loss}: starting it again in {delay:.1f} s", restart_after=delay
         )
+
+    def _describe(self, code: int) -> str:
+        """How the process has ended, with what its code alone does not tell."""
+        before, self._killed = self._killed, self._kills()
+        if code == -signal.SIGKILL and self._killed > before:
+            return "was killed by the kernel: the machine is out of memory"
+        if code == 0 and not self._spec.finishes:
+            return "was told to stop, not by the launch"
+        return describe_exit(code)
 
 
 def describe_exit(code: int) -> str:

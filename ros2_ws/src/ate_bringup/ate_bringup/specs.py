@@ -86,6 +86,8 @@ class ProcessSpec:
     """Silence of the heartbeat that its work may explain [s]; 0: that of any node."""
     ends_launch: bool = False
     """The launch stops when this process ends."""
+    finishes: bool = False
+    """Whether it ends by itself once its work is done; others end only when they are told to."""
 
     @property
     def label(self) -> str:
