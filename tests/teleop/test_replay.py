@@ -8,10 +8,20 @@ import pytest
 from ate_core.arm_model import tool_chain
 from ate_core.contract import load_cell
 from ate_core.errors import DeviceError, EpisodeError, UsageError
+from ate_core.geometry import rotation_exp, transform
+from ate_core.hand_mapping import operator_mapping, tool_pose_for_hand_motion
+from ate_teleop.calibration import HandCalibration, calibrated
+from ate_teleop.replay_calibration import as_if_uncalibrated, calibration_entry
 from ate_teleop.replay_checks import NEAR, check_cell, check_posture, home_button
 from ate_teleop.replay_command import ReplayConfig, _check_operators, _judge
 from ate_teleop.stroke_comparison import JointPath, compare
-from operator_devices.hands_file import HandsHeader, HandsRecording, settings_of
+from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET
+from operator_devices.hands_file import (
+    HandsHeader,
+    HandsRecording,
+    HeadsetMessage,
+    settings_of,
+)
 
 CELL = load_cell(hardware="sim")
 HOME = np.array(CELL.arms["left"].home)
@@ -137,3 +147,63 @@ def test_a_recording_of_other_settings_is_refused_by_name():
 
 def test_home_is_pressed_on_the_button_that_the_cell_gives_it():
     assert "capture" in home_button(CELL, "left") and "home" in home_button(CELL, "right")
+
+
+def hand_calibration(seed, void=""):
+    draw = np.random.default_rng(seed)
+    rotation = rotation_exp(draw.normal(0.0, 0.3, 3)) @ MAPPING.rotation_tool_to_wrist
+    return HandCalibration(
+        heading=float(draw.uniform(-3.0, 3.0)), correction=0.1, residual=0.0, curve=0.0, void=void,
+        rotation_tool_to_wrist=tuple(tuple(row) for row in rotation.tolist()),
+    )  # fmt: skip
+
+
+MAPPING = operator_mapping(CELL.operators["left"], CELL.arms["left"])
+HAND = CELL.operators["left"].hand
+
+
+@pytest.mark.parametrize("void", ["", "the frame was turned"])
+@pytest.mark.parametrize("seed", range(5))
+def test_hands_of_a_calibrated_person_move_the_arm_alike_without_the_calibration(seed, void):
+    draw = np.random.default_rng(100 + seed)
+    wrists = [
+        transform(rotation_exp(draw.normal(0.0, 1.0, 3)), draw.normal(0.0, 0.5, 3))
+        for _ in range(4)
+    ]
+    messages = tuple(
+        HeadsetMessage(t=0.01 * n, matrices={"head": np.eye(4), HAND: one, "left": None})
+        for n, one in enumerate(wrists)
+    )
+    calibration = hand_calibration(seed, void)
+    made = replace(recording(calibration=calibration_entry(calibration)), headset=messages)
+    played = [one.matrices[HAND] for one in as_if_uncalibrated(made, CELL).headset]
+
+    def way_of(mapping, hands):
+        start, *rest = (TRANSFORM_ARKIT_TO_HEADSET @ one for one in hands)
+        return [tool_pose_for_hand_motion(mapping, start, np.eye(4), one) for one in rest]
+
+    expected = way_of(calibrated(MAPPING, calibration), wrists)
+    np.testing.assert_allclose(way_of(MAPPING, played), expected, atol=1e-9)
+    assert not np.allclose(way_of(MAPPING, wrists), expected, atol=1e-2)
+
+
+def test_a_recording_without_a_calibration_is_played_as_it_is():
+    made = recording()
+    assert as_if_uncalibrated(made, CELL) is made
+    assert calibration_entry(None) == {}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"heading": 0.1},
+        {"heading": 57.0, "hand_rotation": [0.0, 0.0, 0.0, 1.0]},
+        {"heading": float("nan"), "hand_rotation": [0.0, 0.0, 0.0, 1.0]},
+        {"heading": 0.1, "hand_rotation": [0.0, 0.0, 0.0]},
+        {"heading": 0.1, "hand_rotation": [0.0, 0.0, 0.0, 2.0]},
+        {"heading": "left", "hand_rotation": [0.0, 0.0, 0.0, 1.0]},
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused_with_what_it_must_be(entry):
+    with pytest.raises(EpisodeError, match=r"need heading \[rad\], -pi to pi, and hand_rot"):
+        as_if_uncalibrated(recording(calibration=entry), CELL)

@@ -20,6 +20,7 @@ from ate_core.errors import DeviceError, EpisodeError, UsageError
 from ate_core.loop import running_beside
 from ate_core.operator_hands import REPLAY, joycon_folder, replayed_operator
 from ate_teleop.hands_bag import hands_of_bag, is_bag
+from ate_teleop.replay_calibration import as_if_uncalibrated
 from ate_teleop.replay_checks import check_cell, check_posture, home_button
 from ate_teleop.stroke_comparison import LARGEST_GAP, JointPath, StrokeDifference, compare
 from operator_devices.hands_file import HandsRecording, read_session
@@ -93,6 +94,7 @@ def teleop_replay(config: ReplayConfig) -> int:
     cell = load_cell(config.cell, "real" if config.real else "sim")
     for side, recording in session.items():
         check_cell(cell, side, recording)
+    session = {side: as_if_uncalibrated(one, cell) for side, one in session.items()}
     with replay_watch(cell, tuple(session)) as watch:
         _check_operators(watch.statuses(LOOK), config.real)
         with _devices(cell, session) as devices:

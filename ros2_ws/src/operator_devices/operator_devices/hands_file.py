@@ -48,6 +48,9 @@ class HandsHeader:
     """Joints of ``q``."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What makes the motion of the hand that of the arm: see `settings_of`."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """``heading`` [rad] and ``hand_rotation`` (x, y, z, w from tool to wrist) of the calibration
+    that held at the beginning; empty: the cell's own values did."""
     source: str = "session"
     """session, or bag where it was taken out of one."""
 
@@ -221,8 +224,10 @@ def _read_header(path: Path, line: str) -> HandsHeader:
     try:
         values["joint_names"] = tuple(str(name) for name in values["joint_names"])
         header = HandsHeader(**values)
-        if not isinstance(header.start_ns, int) or not isinstance(header.settings, dict):
-            raise TypeError("start_ns or settings")
+        if not isinstance(header.start_ns, int) or not all(
+            isinstance(one, dict) for one in (header.settings, header.calibration)
+        ):
+            raise TypeError("start_ns, settings or calibration")
     except UNREADABLE as error:
         raise EpisodeError(f"{path}: the header cannot be read: {error!r}") from None
     return header

@@ -21,8 +21,25 @@ STORING = 0.2
 class Calibrations:
     """Takes over what is stored at the start, and stores what comes."""
 
-    def __init__(self, node: Node, controller: OperatorController, cell: Cell, side: str) -> None:
-        """Load the file of the operator and offer the service."""
+    def __init__(
+        self,
+        node: Node,
+        controller: OperatorController,
+        cell: Cell,
+        side: str,
+        *,
+        are_kept: bool = True,
+    ) -> None:
+        """Load the file of the operator and offer the service.
+
+        Args:
+            node: to speak for.
+            controller: that is calibrated.
+            cell: the cell.
+            side: of the operator.
+            are_kept: False where recorded hands are followed: they bring their own calibration,
+                and a gesture of theirs is not the person's of today.
+        """
         folder = declare_text(
             node, "calibrations", "", "folder of the operators' calibrations; empty: the user's"
         )
@@ -34,7 +51,11 @@ class Calibrations:
         self._cell, self._side = cell, side
         self._path = calibration_path(folder, cell, side)
         self._results: SimpleQueue[HandCalibration] = SimpleQueue()
-        self._load()
+        self._are_kept = are_kept
+        self.at_start: HandCalibration | None = None
+        """What was taken over."""
+        if are_kept:
+            self._load()
         node.create_service(Trigger, cell.topics.calibrate, self._asked)
         node.create_timer(STORING, self._store)
 
@@ -63,6 +84,7 @@ class Calibrations:
         if found is None:
             return
         calibration, age = found
+        self.at_start = calibration
         said = f"{calibration.sentence()}; made {age / 60.0:.0f} min ago"
         self._controller.calibrator.take_over(calibration, said)
         if calibration.void:
@@ -86,6 +108,9 @@ class Calibrations:
         try:
             calibration = self._results.get_nowait()
         except Empty:
+            return
+        if not self._are_kept:
+            self._logger.info("calibration of replayed hands: not stored")
             return
         try:
             save_calibration(self._path, calibration, self._cell, self._side, self._now())

@@ -41,6 +41,7 @@ from ate_teleop.nodes.wishes import WishServices
 from ate_teleop.operator import OperatorController
 from ate_teleop.operator_settings import operator_settings
 from ate_teleop.prompts import button_names
+from ate_teleop.replay_calibration import calibration_entry
 from operator_devices.hand_pose import HandSample
 
 LOGGED_TICKS = 20_000
@@ -72,17 +73,21 @@ class OperatorNode(Node):
         self._claim = DeviceClaim(lambda: devices)
         if taken := self._claim.take():
             raise DeviceError(taken)
-        self._recorder = make_recorder(cell, side, folder, self.get_clock().now().nanoseconds)
+        settings, rows = operator_settings(cell, side), DistanceRows(cell, operator.arm)
+        self._controller = OperatorController(settings, ArmIK(settings.ik, rows), self._mark)
+        self._calibrations = Calibrations(
+            self, self._controller, cell, side, are_kept=hands != REPLAY
+        )
+        calibration = calibration_entry(self._calibrations.at_start)
+        now_ns = self.get_clock().now().nanoseconds
+        self._recorder = make_recorder(cell, side, folder, now_ns, calibration)
         self._hand = hand or make_hand_source(operator, self._recorder)
         self._joycon = joycon or make_button_source(operator, self._recorder)
         self._times = StageTimes(OPERATOR_STAGES, LOGGED_TICKS)
         self._done_ns: dict[str, int] = {}
         self._used_ns = -1
         self._latency: Summary = {}
-        settings, rows = operator_settings(cell, side), DistanceRows(cell, operator.arm)
-        self._controller = OperatorController(settings, ArmIK(settings.ik, rows), self._mark)
         self._scale = ScaleParameter(self, self._controller)
-        self._calibrations = Calibrations(self, self._controller, cell, side)
         self._feedback = ArmFeedback(
             self, topics.joint_states, arm.joint_names, cell.safety.feedback_timeout
         )

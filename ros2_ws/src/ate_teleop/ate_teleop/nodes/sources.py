@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ate_core.contract import Cell
 from ate_core.devices import OperatorConfig
@@ -78,7 +78,9 @@ def make_button_source(operator: OperatorConfig, recorder: HandsRecorder | None)
     )
 
 
-def make_recorder(cell: Cell, side: str, folder: str, start_ns: int) -> HandsRecorder | None:
+def make_recorder(
+    cell: Cell, side: str, folder: str, start_ns: int, calibration: dict[str, Any]
+) -> HandsRecorder | None:
     """What writes the hands of an operator into a folder; None where none is named.
 
     Args:
@@ -86,6 +88,7 @@ def make_recorder(cell: Cell, side: str, folder: str, start_ns: int) -> HandsRec
         side: of the operator.
         folder: of the session.
         start_ns: Unix time now [ns].
+        calibration: that holds now, see `HandsHeader.calibration`.
     """
     if not folder:
         return None
@@ -96,5 +99,6 @@ def make_recorder(cell: Cell, side: str, folder: str, start_ns: int) -> HandsRec
         hardware=cell.hardware,
         joint_names=tuple(cell.arms[cell.operators[side].arm].joint_names),
         settings=settings_of(cell, side),
+        calibration=calibration,
     )
     return HandsRecorder(Path(folder), header, time.monotonic_ns())
