@@ -31,6 +31,15 @@ def _ros_log_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def in_this_process(monkeypatch):
+    """Episodes are worked on here, where a test can plant failures."""
+    from training.tasks import choose
+    from training.tasks.in_process import InProcess
+
+    monkeypatch.setattr(choose, "LocalProcesses", lambda jobs: InProcess())
+
+
+@pytest.fixture
 def runtime_dir(tmp_path, monkeypatch):
     """An empty runtime folder of a simulated cell, short enough for unix sockets."""
     import tempfile

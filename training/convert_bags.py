@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +33,6 @@ from training.data.build_episode import build_episode
 from training.data.episode_file import Episode
 from training.data.stream_counts import disagreements
 from training.export.output_formats import OutputFormat, output_of
-from training.tasks.choose import make_engine
 from training.tasks.engine import describe
 
 _FOLDER = re.compile(r"episode_\d{6}$")
@@ -60,6 +59,7 @@ class EpisodeReport:
 def convert(config: ConvertConfig) -> int:
     """Convert every bag, print a table, and return 1 when any was rejected."""
     folders = find_bags(config.bags.resolve())
+    config = replace(config, output=config.output.resolve())  # workers may start elsewhere
     make_folder(config.output)
     console = Console()
     reports: list[EpisodeReport] = []
@@ -130,8 +130,7 @@ def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[Episod
 
 def _run(folders: list[Path], config: ConvertConfig) -> Iterator[EpisodeReport]:
     """Convert bags in processes; the death of one costs the episode it held."""
-    engine = make_engine(config.engine, config.jobs)
-    for done in engine.run(functools.partial(convert_episode, config=config), folders):
+    for done in config.work.run(functools.partial(convert_episode, config=config), folders):
         if done.result is not None:
             yield done.result
         else:

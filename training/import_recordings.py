@@ -8,21 +8,22 @@ up to date is not made twice.
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from ate_core.contract import load_cell
-from ate_core.errors import AteError, UsageError
+from ate_core.errors import AteError
 from training.configs.output_folder import make_folder
 from training.foreign.importer import Importer, make_importer
 from training.foreign.mapping import read_mapping
-from training.tasks.choose import make_engine
-from training.tasks.engine import EngineName, describe
+from training.tasks.choose import WorkConfig
+from training.tasks.engine import describe
 
 SHOWN = 3
 """Episodes named of those that were rejected for one kind of reason."""
@@ -44,18 +45,10 @@ class ImportConfig:
     """Folder for the episode_NNNNNN.hdf5 files."""
     cell: Path | None = None
     """Cell whose layout the motion is brought into; None: the packaged one."""
-    jobs: int = 1
-    """Episodes imported at the same time; above 1, a video that kills the decoder costs only its
-    own episode."""
-    engine: EngineName = "local"
-    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
     overwrite: bool = False
     """Import again what is already there and up to date."""
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that make no sense."""
-        if self.jobs < 1:
-            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +71,7 @@ def import_recordings(config: ImportConfig) -> int:
     """Import every episode, print what was rejected, and return 1 when any was."""
     mapping = read_mapping(config.mapping)
     importer = make_importer(config.recordings.resolve(), mapping, load_cell(config.cell))
+    config = replace(config, output=config.output.resolve())  # workers may start elsewhere
     make_folder(config.output)
     console = Console()
     reports: dict[int, ImportReport] = {}
@@ -96,9 +90,8 @@ def _run(
     importer: Importer, indices: Sequence[int], config: ImportConfig
 ) -> Iterator[tuple[int, ImportReport]]:
     """Import episodes in processes; the death of one costs the episode it held."""
-    engine = make_engine(config.engine, config.jobs)
     work = functools.partial(import_episode, importer, config=config)
-    for done in engine.run(work, indices):
+    for done in config.work.run(work, indices):
         name = importer.recordings.names()[done.item]
         failed = ImportReport(name=name, file="", result="rejected", reason=done.failure)
         yield done.item, done.result or failed

@@ -17,6 +17,7 @@ from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data import episode_file
 from training.data.episode_file import list_episodes, read_episode, write_episode
 from training.export import output_formats
+from training.tasks.choose import WorkConfig
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def fails(error):
     ],
 )
 def test_any_failure_rejects_its_episode_by_name_and_the_table_is_printed(
-    config, monkeypatch, capsys, error, told
+    config, monkeypatch, in_this_process, capsys, error, told
 ):
     monkeypatch.setattr(output_formats, "write_episode", fails(error))
     assert convert(config) == 1
@@ -73,7 +74,7 @@ def kill_at_the_first(folder, config):
 
 def test_a_killed_worker_rejects_the_episode_it_held(config, monkeypatch, capsys):
     monkeypatch.setattr(convert_bags, "convert_episode", kill_at_the_first)
-    assert convert(dataclasses.replace(config, jobs=2)) == 1
+    assert convert(dataclasses.replace(config, work=WorkConfig(jobs=2))) == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "1 converted, 0 up to date, 1 rejected" in printed and "SIGKILL" in printed
 
@@ -107,7 +108,9 @@ def test_a_second_converter_on_the_same_output_is_refused(config):
     assert convert(config) == 0
 
 
-def test_a_file_that_cannot_be_finished_leaves_nothing_behind(config, monkeypatch):
+def test_a_file_that_cannot_be_finished_leaves_nothing_behind(
+    config, monkeypatch, in_this_process
+):
     def refuse(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -15,6 +15,7 @@ from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data.bag_reader import bag_file, read_episode_bag, read_messages
 from training.data.episode_file import list_episodes, read_episode
+from training.tasks.choose import WorkConfig
 
 
 @pytest.fixture
@@ -39,7 +40,10 @@ def test_converting_twice_gives_the_same_bytes(studio, config, tmp_path):
         studio.record(config.bags, studio.messages(seed=seed))
     assert convert(config) == 0
     first = [digest(path) for path in list_episodes(config.output)]
-    assert convert(dataclasses.replace(config, output=tmp_path / "again", jobs=2)) == 0
+    assert (
+        convert(dataclasses.replace(config, output=tmp_path / "again", work=WorkConfig(jobs=2)))
+        == 0
+    )
     assert [digest(path) for path in list_episodes(tmp_path / "again")] == first
     assert first[0] != first[1]
 
@@ -225,4 +229,4 @@ def test_a_folder_without_bags_or_episodes_is_named(config, tmp_path):
     with pytest.raises(EpisodeError, match="ate convert"):
         list_episodes(tmp_path)
     with pytest.raises(UsageError, match="--jobs 0"):
-        dataclasses.replace(config, jobs=0)
+        dataclasses.replace(config, work=WorkConfig(jobs=0))

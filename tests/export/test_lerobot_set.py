@@ -16,6 +16,7 @@ from training.export.lerobot_folder import LerobotFolder
 from training.export.lerobot_part import read_part
 from training.export.lerobot_set import FileSizes, aside_of, write_set
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 LENGTHS = (11, 16, 7)
 SQUARE = 60.0
 """How far a colour may be off after encoding, in steps of 255."""

@@ -22,6 +22,7 @@ from training.finetune import finetune
 from training.foreign.importer import make_importer
 from training.foreign.mapping import read_mapping
 from training.import_recordings import ImportConfig, import_episode, import_recordings
+from training.tasks.choose import WorkConfig
 
 _WHOLE = simplejpeg.encode_jpeg(np.zeros((64, 96, 3), np.uint8), 95, "RGB")
 HALF = _WHOLE[: len(_WHOLE) // 2]
@@ -248,7 +249,7 @@ def test_two_processes_import_what_one_does(tmp_path, others, capsys):
         recordings=folder, mapping=tmp_path / "mapping.yaml", output=tmp_path / "one"
     )
     assert import_recordings(config) == 0
-    two = dataclasses.replace(config, output=tmp_path / "two", jobs=2)
+    two = dataclasses.replace(config, output=tmp_path / "two", work=WorkConfig(jobs=2))
     assert import_recordings(two) == 0
     assert "3 imported" in capsys.readouterr().out
     for path in config.output.iterdir():

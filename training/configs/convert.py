@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from ate_core.errors import UsageError
+import tyro
+
 from ate_core.observation import StreamLimits
 from ate_core.sampling import HOLD, SamplingRules
 from training.data.episode_file import FORMAT
 from training.export.camera_video import VideoConfig
-from training.tasks.engine import EngineName
+from training.tasks.choose import WorkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,8 @@ class ConvertConfig:
     """Files that training reads, or a LeRobot v3.0 data set."""
     video: VideoConfig = field(default_factory=VideoConfig)
     """How pictures are encoded where the format has videos."""
-    jobs: int = 1
-    """Episodes converted at the same time."""
-    engine: EngineName = "local"
-    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
     overwrite: bool = False
     """Convert again what is already there and up to date."""
     keep_failures: bool = False
@@ -47,10 +46,6 @@ class ConvertConfig:
 
     rules: SamplingRules = HOLD
     """Which sample stands for a stream at a tick."""
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
 
     def limits(self) -> StreamLimits:
         """Return the ages as the sampler's limits."""

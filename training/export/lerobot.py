@@ -7,14 +7,15 @@ import functools
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from ate_core.errors import UsageError
+import tyro
+
 from training.data.episode_file import list_episodes, read_episode
 from training.export.camera_video import VideoConfig
 from training.export.lerobot_folder import LerobotFolder
 from training.export.report import FAILURES, ExportReport, one_line, print_reports
-from training.tasks.choose import make_engine
-from training.tasks.engine import EngineName
+from training.tasks.choose import WorkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,28 +30,22 @@ class LerobotExport:
     """How pictures are encoded."""
     objects: bool = True
     """Write poses of objects where recorded, as the feature `environment`."""
-    jobs: int = 1
-    """Episodes encoded at the same time."""
-    engine: EngineName = "local"
-    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
-
-    def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
 
     def folder(self) -> LerobotFolder:
         """The set that is written."""
-        return LerobotFolder(output=self.output.resolve(), video=self.video, objects=self.objects)
+        return LerobotFolder(output=self.output, video=self.video, objects=self.objects)
 
 
 def export_lerobot(config: LerobotExport) -> int:
     """Write the set; return 1 when an episode was rejected."""
-    paths, folder = list_episodes(config.episodes), config.folder()
-    engine = make_engine(config.engine, config.jobs)
+    config = replace(config, output=config.output.resolve())  # workers may start elsewhere
+    paths, folder = list_episodes(config.episodes.resolve()), config.folder()
     reports: list[ExportReport] = []
     with folder.held():
         try:
-            for done in engine.run(functools.partial(export_episode, config=config), paths):
+            for done in config.work.run(functools.partial(export_episode, config=config), paths):
                 failed = ExportReport(name=done.item.stem, result="rejected", note=done.failure)
                 reports.append(done.result or failed)
             reports.sort(key=lambda report: report.name)

@@ -67,7 +67,7 @@ def _hdf5(config: ConvertConfig) -> OutputFormat:
 
 
 def _lerobot(config: ConvertConfig) -> OutputFormat:
-    return LerobotFolder(output=config.output.resolve(), video=config.video)
+    return LerobotFolder(output=config.output, video=config.video)
 
 
 FORMATS: dict[str, Callable[[ConvertConfig], OutputFormat]] = {"hdf5": _hdf5, "lerobot": _lerobot}

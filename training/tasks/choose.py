@@ -1,11 +1,37 @@
-"""Which engine runs the work."""
+"""Where work on many episodes runs: the options that every such command shares."""
 
 from __future__ import annotations
 
-from training.tasks.engine import Engine, EngineName
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ate_core.errors import UsageError
+from training.tasks.engine import Done, Engine, EngineName, Item, Result
 from training.tasks.in_process import InProcess
 from training.tasks.local_processes import LocalProcesses
 from training.tasks.ray_cluster import RayCluster
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkConfig:
+    """Where the work runs, and how much of it at the same time."""
+
+    jobs: int = 1
+    """Episodes worked on at the same time, each in a process of its own."""
+    engine: EngineName = "local"
+    """Where they run: processes of this machine, or the Ray cluster that RAY_ADDRESS names."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise UsageError(f"--jobs {self.jobs} is below 1; give the number of processes")
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[Done[Item, Result]]:
+        """Yield one `Done` per item, as they are done; see `training.tasks.engine.Engine`."""
+        alone = self.engine == "local" and len(items) == 1  # nothing else could be harmed
+        engine = InProcess() if alone else make_engine(self.engine, self.jobs)
+        return engine.run(function, items)
 
 
 def make_engine(name: EngineName, jobs: int) -> Engine:
@@ -13,10 +39,6 @@ def make_engine(name: EngineName, jobs: int) -> Engine:
 
     Args:
         name: Which one.
-        jobs: Items worked on at the same time; 1 on the local engine needs no further process.
+        jobs: Items worked on at the same time.
     """
-    if name == "ray":
-        return RayCluster(jobs)
-    if jobs == 1:
-        return InProcess()
-    return LocalProcesses(jobs)
+    return RayCluster(jobs) if name == "ray" else LocalProcesses(jobs)

@@ -1,6 +1,6 @@
 """What runs a function over many items; whatever one of them does, the others go on.
 
-The three engines take the same function. It must be importable (not a lambda), and its items and
+The engines take the same function. It must be importable (not a lambda), and its items and
 results must pickle.
 """
 
@@ -15,8 +15,6 @@ Result = TypeVar("Result")
 
 EngineName = Literal["local", "ray"]
 """Local processes, or an existing Ray cluster."""
-ATTEMPTS = 2
-"""Times an item is given to a worker before its death is laid to the item."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,10 @@ from training.tasks.engine import Done, Item, Result, describe
 
 
 class InProcess:
-    """Runs items here; a crash of the interpreter ends all of them, an exception only its own."""
+    """Runs items here; a crash of the interpreter ends all of them, an exception only its own.
+
+    For one item alone, and for tests that plant a failure.
+    """
 
     def run(
         self, function: Callable[[Item], Result], items: Sequence[Item]

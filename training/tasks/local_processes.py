@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic
+from typing import Any
 
-from training.tasks.engine import ATTEMPTS, Done, Item, Result, describe
+from training.tasks.attempts import Returned, Workers, run_with_attempts
+from training.tasks.engine import Done, Item, Result, describe
 
 _SPAWN = multiprocessing.get_context("spawn")
+GRACE = 5.0
+"""Time that a process has to end after it has closed its pipe [s]."""
 
 
 class LocalProcesses:
@@ -28,74 +30,82 @@ class LocalProcesses:
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[Done[Item, Result]]:
         """Yield one `Done` per item, as they are done."""
-        waiting = deque((item, 1) for item in items)
-        busy: dict[Any, _Worker[Item, Result]] = {}
-        try:
-            while waiting or busy:
-                while waiting and len(busy) < self._jobs:
-                    worker = _Worker(function)
-                    worker.give(*waiting.popleft())
-                    busy[worker.pipe] = worker
-                for pipe in wait(list(busy)):
-                    worker = busy[pipe]
-                    done = worker.take()
-                    if done is not None:
-                        yield done
-                    elif worker.attempt < ATTEMPTS:
-                        waiting.append((worker.item, worker.attempt + 1))
-                    else:
-                        yield Done(item=worker.item, failure=worker.death())
-                    if done is not None and waiting:
-                        worker.give(*waiting.popleft())
-                    else:
-                        busy.pop(pipe).stop()
-        finally:
-            for worker in busy.values():
-                worker.stop()
+        return run_with_attempts(_Processes(function), items, self._jobs)
 
 
-class _Worker(Generic[Item, Result]):
-    """One process, and the item it holds."""
-
-    item: Item
-    attempt: int
+class _Processes(Workers[Item, Result]):
+    """Processes that wait for an item, or hold one."""
 
     def __init__(self, function: Callable[[Item], Result]) -> None:
+        self._function = function
+        self._idle: list[_Process] = []
+        self._busy: dict[Any, tuple[int, _Process]] = {}
+        self._never_begun: list[Returned[Result]] = []
+
+    def give(self, number: int, item: Item) -> None:
+        """Hand an item to a process that waits, else to a new one."""
+        while self._idle:
+            if self._begin(self._idle.pop(), number, item):
+                return
+        try:
+            process = _Process(self._function)
+        except OSError as error:  # no memory or no number is left for a process
+            self._never_begun.append(Returned(number=number, death=describe(error)))
+            return
+        if not self._begin(process, number, item):
+            self._never_begun.append(Returned(number=number, death=process.death()))
+
+    def _begin(self, process: _Process, number: int, item: Item) -> bool:
+        """Hand over; False when the process is gone."""
+        try:
+            process.pipe.send(item)
+        except OSError:
+            return False
+        self._busy[process.pipe] = number, process
+        return True
+
+    def take(self) -> list[Returned[Result]]:
+        """Wait until at least one item is back."""
+        back, self._never_begun = self._never_begun, []
+        for pipe in wait(list(self._busy), timeout=0 if back else None):
+            number, process = self._busy.pop(pipe)
+            try:
+                result, failure = process.pipe.recv()
+            except (EOFError, OSError):
+                back.append(Returned(number=number, death=process.death()))
+                continue
+            except Exception as error:  # any: an answer that cannot be read here
+                result, failure = None, describe(error)
+            back.append(Returned(number=number, result=result, failure=failure))
+            self._idle.append(process)
+        return back
+
+    def stop(self) -> None:
+        """End all processes, whatever they do."""
+        for process in [*self._idle, *(process for _, process in self._busy.values())]:
+            process.stop()
+
+
+class _Process:
+    """One process and the pipe to it."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self.pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_work, args=(function, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
-    def give(self, item: Item, attempt: int) -> None:
-        """Hand over an item; a process that is gone by now is noticed by `take`."""
-        self.item, self.attempt = item, attempt
-        try:
-            self.pipe.send(item)
-        except OSError:
-            return
-
-    def take(self) -> Done[Item, Result] | None:
-        """Return what became of the item; None when the process died over it."""
-        try:
-            result, failure = self.pipe.recv()
-        except (EOFError, OSError):
-            return None
-        return Done(item=self.item, result=result, failure=failure)
-
     def death(self) -> str:
-        """Say what ended the process."""
-        self._process.join()
+        """Say what ended the process, which has closed its end of the pipe."""
+        self._process.join(timeout=GRACE)
+        self.stop()
         code = self._process.exitcode or 0
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return (
-            f"its worker process ended {how}, {self.attempt} times, perhaps for want of memory; "
-            "use fewer --jobs"
-        )
+        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
     def stop(self) -> None:
         """End the process, whatever it does."""
         self.pipe.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
 
 
@@ -111,4 +121,9 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
             answer = function(item), ""
         except Exception as error:  # any: the others go on
             answer = None, describe(error)
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:  # nobody is left who waits for it
+            return
+        except Exception as error:  # any: a result that cannot be sent
+            pipe.send((None, describe(error)))

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ate_core.errors import UsageError
-from training.tasks.engine import ATTEMPTS, Done, Item, Result, describe
+from training.tasks.attempts import Returned, Workers, run_with_attempts
+from training.tasks.engine import Done, Item, Result, describe
+
+STORE_BYTES = 100_000_000
+"""Object store of a cluster that is started here: paths go in and reports come out [B]."""
 
 
 class RayCluster:
-    """Runs items as Ray tasks; Ray gives those of a lost worker to another one.
+    """Runs items as Ray tasks of one core each.
 
     Args:
         jobs: Tasks submitted at the same time.
@@ -36,32 +40,72 @@ class RayCluster:
     def run(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[Done[Item, Result]]:
-        """Yield one `Done` per item, as they are done."""
-        if not self._ray.is_initialized():
-            self._ray.init(log_to_driver=False, include_dashboard=False)
-        task = self._ray.remote(max_retries=ATTEMPTS - 1)(_call)
-        waiting = deque(items)
-        held: dict[Any, Item] = {}
-        try:
-            while waiting or held:
-                while waiting and len(held) < self._jobs:
-                    item = waiting.popleft()
-                    held[task.remote(function, item)] = item
-                for reference in self._ray.wait(list(held))[0]:
-                    yield self._done(held.pop(reference), reference)
-        finally:
-            for reference in held:
-                self._ray.cancel(reference, force=True)
+        """Yield one `Done` per item, as they are done.
 
-    def _done(self, item: Item, reference: Any) -> Done[Item, Any]:
+        Raises:
+            UsageError: the cluster cannot be reached, or is gone.
+        """
+        if not self._ray.is_initialized():
+            self._join()
         try:
-            return Done(item=item, result=self._ray.get(reference))
-        except self._ray.exceptions.RayTaskError as error:
-            return Done(item=item, failure=describe(error.cause))
-        except self._ray.exceptions.RayError as error:
-            return Done(
-                item=item, failure=f"its worker was lost {ATTEMPTS} times ({describe(error)})"
+            yield from run_with_attempts(_Tasks(self._ray, function), items, self._jobs)
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise UsageError(
+                f"the Ray cluster is gone ({describe(error)}): start it, then the command again; "
+                "what is done is kept"
+            ) from None
+
+    def _join(self) -> None:
+        address = os.environ.get("RAY_ADDRESS")
+        started = {"num_cpus": self._jobs, "object_store_memory": STORE_BYTES}
+        try:
+            self._ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                include_dashboard=None if address else False,
+                **({} if address else started),
             )
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            where = f"RAY_ADDRESS={address}" if address else "Ray on this machine"
+            raise UsageError(
+                f"{where} cannot be joined ({describe(error)}): look at `ray status`, or use "
+                "--engine local"
+            ) from None
+
+
+class _Tasks(Workers[Item, Result]):
+    """Tasks of the cluster. Ray itself tries none again: attempts are counted in one place."""
+
+    def __init__(self, ray: Any, function: Callable[[Item], Result]) -> None:
+        self._ray = ray
+        self._function = ray.put(function)
+        self._task = ray.remote(num_cpus=1, max_retries=0)(_call)
+        self._out: dict[Any, int] = {}
+
+    def give(self, number: int, item: Item) -> None:
+        """Submit a task."""
+        self._out[self._task.remote(self._function, item)] = number
+
+    def take(self) -> list[Returned[Result]]:
+        """Wait until at least one task is over."""
+        return [
+            self._returned(self._out.pop(reference), reference)
+            for reference in self._ray.wait(list(self._out))[0]
+        ]
+
+    def _returned(self, number: int, reference: Any) -> Returned[Result]:
+        exceptions = self._ray.exceptions
+        try:
+            return Returned(number=number, result=self._ray.get(reference))
+        except exceptions.RayTaskError as error:
+            return Returned(number=number, failure=describe(error.cause or error))
+        except exceptions.RayError as error:
+            return Returned(number=number, death=describe(error)[:160])
+
+    def stop(self) -> None:
+        """Cancel what is still out."""
+        for reference in self._out:
+            self._ray.cancel(reference, force=True)
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> Any:

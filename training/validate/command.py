@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from ate_core.errors import UsageError
+from training.tasks.choose import WorkConfig
 from training.tasks.engine import Engine
-from training.tasks.local_processes import LocalProcesses
 from training.validate.bag_checks import check_bag
 from training.validate.file_checks import check_file
 from training.validate.lerobot_checks import INFO, check_lerobot
@@ -32,16 +33,14 @@ class ValidateConfig:
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Bags, HDF5 files, LeRobot sets, or folders of them."""
-    jobs: int = 1
-    """Processes; a file that crashes its reader ends only its own check."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
     json: bool = False
     """Print what was looked at and all violations as JSON."""
 
     def __post_init__(self) -> None:
         if not self.paths:
             raise UsageError("no path is given; name bags, HDF5 files or LeRobot sets")
-        if self.jobs < 1:
-            raise UsageError(f"--jobs is {self.jobs}; need 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Checked:
 
 def validate(config: ValidateConfig) -> int:
     """Check all, print, and return 1 where anything is wrong."""
-    checked = check_all(config.paths, LocalProcesses(config.jobs))
+    checked = check_all(config.paths, config.work)
     if config.json:
         print(json.dumps([asdict(one) for one in checked], indent=2))
     else:
