@@ -26,6 +26,8 @@ from rich.table import Table
 from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import OUTCOME_FILE
 from ate_core.errors import AteError, EpisodeError, UsageError
+from training.audit.judge import audit_episode
+from training.audit.stored import stored_audit
 from training.configs.convert import ConvertConfig
 from training.configs.output_folder import make_folder
 from training.data.bag_reader import bag_file, read_episode_bag
@@ -44,10 +46,10 @@ class EpisodeReport:
 
     name: str
     """Folder name of the bag."""
-    result: Literal["converted", "up to date", "set aside", "rejected"]
-    """What was done."""
+    result: Literal["converted", "up to date", "set aside", "excluded", "rejected"]
+    """What was done; excluded: by `--min-score` or `--exclude`."""
     reason: str = ""
-    """Why it was rejected."""
+    """Why it was rejected or excluded."""
     ticks: int = 0
     """Ticks written."""
     seconds: float = 0.0
@@ -60,6 +62,7 @@ def convert(config: ConvertConfig) -> int:
     """Convert every bag, print a table, and return 1 when any was rejected."""
     folders = find_bags(config.bags.resolve())
     config = replace(config, output=config.output.resolve())  # workers may start elsewhere
+    config.gate.require_known([folder.name for folder in folders], config.bags)
     make_folder(config.output)
     console = Console()
     reports: list[EpisodeReport] = []
@@ -98,28 +101,54 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
     """Convert one bag; whatever stands in the way is reported, not raised."""
     if (config.output / f"{folder.name}.hdf5{SUFFIX}").exists():
         return EpisodeReport(name=folder.name, result="set aside")
-    target = output_of(config)
     try:
-        digest = _source_hash(bag_file(folder), config)
-        if not config.overwrite and target.has(folder.name, digest):
-            return EpisodeReport(name=folder.name, result="up to date")
-        bag = read_episode_bag(folder)
-        episode = build_episode(bag, config, folder.name, digest)
-        target.write(folder.name, episode, digest)
+        return _convert(folder, config)
     except Exception as error:  # any: one bad episode never ends a batch
         return EpisodeReport(name=folder.name, result="rejected", reason=_reason(error))
+
+
+def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
+    target, gate, name = output_of(config), config.gate, folder.name
+    if reason := gate.names(name):
+        return _excluded(target, name, reason)
+    digest = _source_hash(bag_file(folder), config)
+    is_there = not config.overwrite and target.has(name, digest)
+    audit = target.audit(name) if is_there else None
+    if is_there and (audit is not None or not gate.needs_audit):
+        if audit is not None and (reason := gate.refusal(audit)):
+            return _excluded(target, name, reason)
+        return EpisodeReport(name=name, result="up to date")
+    bag = read_episode_bag(folder)
+    episode = build_episode(bag, config, name, digest)
+    if config.audits:
+        audit = stored_audit(audit_episode(name, bag, with_pictures=False))
+        if reason := gate.refusal(audit):
+            return _excluded(target, name, reason)
+        episode = replace(episode, audit=audit.as_dict())
+    if not is_there:
+        target.write(name, episode, digest)
+    unjudged = ", ".join(gate.unjudged(audit)) if audit is not None else ""
     return EpisodeReport(
-        name=folder.name,
-        result="converted",
+        name=name,
+        result="up to date" if is_there else "converted",
         ticks=len(episode),
         seconds=len(episode) / episode.cell.tick_rate,
-        streams=_stream_line(episode, disagreements(bag, episode.streams)),
+        streams=_stream_line(episode, disagreements(bag, episode.streams))
+        + (f"; not judged for lack of data: {unjudged}" if unjudged else ""),
     )
+
+
+def _excluded(target: OutputFormat, name: str, reason: str) -> EpisodeReport:
+    """Leave an episode out; what an earlier conversion made of it leaves the output, too."""
+    moved = target.put_away(name)
+    note = f" (its earlier file is now {moved})" if moved else ""
+    return EpisodeReport(name=name, result="excluded", reason=reason + note)
 
 
 def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[EpisodeReport]:
     """Complete the output; what it could not take is rejected after all."""
-    refused = target.finish([r.name for r in reports if r.result != "rejected"])
+    left_out = ("rejected", "excluded")
+    refused = target.finish([r.name for r in reports if r.result not in left_out])
     return [
         EpisodeReport(name=report.name, result="rejected", reason=refused[report.name])
         if report.name in refused
@@ -203,7 +232,7 @@ def _stream_line(episode: Episode, disagreements: list[str]) -> str:
 def _print_table(console: Console, reports: list[EpisodeReport]) -> None:
     table = Table("episode", "result", "ticks", "seconds", "streams, or reason")
     for report in reports:
-        colour = "red" if report.result == "rejected" else "green"
+        colour = {"rejected": "red", "excluded": "yellow"}.get(report.result, "green")
         table.add_row(
             report.name,
             f"[{colour}]{report.result}[/]",
@@ -214,6 +243,7 @@ def _print_table(console: Console, reports: list[EpisodeReport]) -> None:
     console.print(table)
     counts = {
         result: sum(report.result == result for report in reports)
-        for result in ("converted", "up to date", "rejected", "set aside")
+        for result in ("converted", "up to date", "rejected", "set aside", "excluded")
     }
-    console.print(", ".join(f"{count} {result}" for result, count in counts.items()))
+    said = [f"{n} {what}" for what, n in counts.items() if n or what != "excluded"]
+    console.print(", ".join(said))

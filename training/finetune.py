@@ -106,7 +106,7 @@ def prepare(config: FinetuneConfig) -> Run:
     )
     shares = micro_batches(accelerator, recipe.observations, config.optim.accumulate)
 
-    trajectories = read_trajectories(config.episodes, config.demonstrations)
+    trajectories = read_trajectories(config.episodes, config.demonstrations, config.gate)
     built_from = policy_config(config, trajectories[0])
     data = gather(trajectories, built_from, image_memory_gb=config.images.memory_gb)
     statistics = data.statistics(config.actions, normalise=config.normalise)
@@ -247,6 +247,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
     training |= {"data_sha256": data.sha256()}
     training |= {"instructions": sorted(set(data.instructions))}
     parameters = sum(p.numel() for p in run.model.parameters())
+    gate = f", {config.gate}" if str(config.gate) else ""
     card = f"""# {config.policy_name} policy: {data.task or "unnamed task"}
 
 | | |
@@ -255,7 +256,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
 | output | chunks of {reads.horizon} {config.actions} actions |
 | parameters | {parameters / 1e6:.2f} M, preset {config.policy.preset} |
 | started from | {config.init or "random weights"} |
-| demonstrations | {data.episodes} ({len(data)} ticks) |
+| demonstrations | {data.episodes} ({len(data)} ticks{gate}) |
 | steps | {step} of {config.steps}, seed {config.seed} |
 | guidance | {config.guidance_name}{steered} |
 

@@ -17,11 +17,10 @@ from ate_core.files import replace_text
 from training.audit.hdf5 import read_converted
 from training.audit.judge import audit_episode, compare, rule_words
 from training.audit.report import EpisodeAudit, SetAudit
+from training.audit.stored import REPORT_FILE
 from training.data.bag_reader import BagEpisode, read_episode_bag
 from training.data.episode_file import PATTERN
 
-REPORT_FILE = "audit.json"
-"""Report beside the episodes, without pictures: what gates read."""
 BAG_PATTERN = "episode_[0-9][0-9][0-9][0-9][0-9][0-9]"
 
 

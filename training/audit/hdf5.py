@@ -46,6 +46,7 @@ def as_recorded(episode: Episode) -> BagEpisode:
             "start_ns": int(ticks[0]) if len(ticks) else 0,
             "task": episode.task,
             "operator": episode.operator,
+            "sha256": episode.sha256(),
         },
         outcome={"outcome": episode.outcome},
         series=series,

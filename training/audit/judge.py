@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -71,6 +73,7 @@ def audit_episode(name: str, episode: BagEpisode, *, with_pictures: bool = True)
         task=str(episode.info.get("task") or episode.scene.get("task", "")),
         operator=str(episode.info.get("operator", "")),
         outcome=str(episode.outcome.get("outcome", "")),
+        sha256=str(episode.info.get("sha256", "")),
     )
 
 
@@ -113,6 +116,11 @@ def rule_words() -> dict[str, str]:
     """Every rule with what it asks for and where its bound comes from."""
     words = {name: " ".join(str(rule.__doc__).split()) for name, rule in all_rules().items()}
     return words | {OUTLIER_RULE: " ".join(OUTLIER_WORDS.split())}
+
+
+def rules_version(words: Mapping[str, str]) -> str:
+    """Return a short hash of what the rules ask for: audits with another one had other rules."""
+    return hashlib.sha256(json.dumps(dict(words), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _verdict(findings: Sequence[Finding]) -> Verdict:

@@ -68,6 +68,8 @@ class EpisodeAudit:
     """Who demonstrated."""
     outcome: str = ""
     """How it ended; empty where nothing could be read."""
+    sha256: str = ""
+    """`Episode.sha256` of a converted episode; empty for a bag."""
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -89,6 +91,7 @@ class EpisodeAudit:
             "task": self.task,
             "operator": self.operator,
             "outcome": self.outcome,
+            "sha256": self.sha256,
             "verdicts": dict(self.verdicts),
             "findings": [_plain(finding.as_dict()) for finding in self.findings],
             "measures": _plain(self.measures),
@@ -144,6 +147,7 @@ def episode_from_dict(values: Mapping[str, Any]) -> EpisodeAudit:
         task=values["task"],
         operator=values["operator"],
         outcome=values["outcome"],
+        sha256=values.get("sha256", ""),
         verdicts=values["verdicts"],
         findings=tuple(Finding(**_numbers(finding)) for finding in values["findings"]),
         measures=_numbers(values["measures"]),

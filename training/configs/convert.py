@@ -8,8 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ate_core.errors import UsageError
 from ate_core.observation import StreamLimits
 from ate_core.sampling import HOLD, SamplingRules
+from training.audit.gate import Gate
+from training.audit.judge import OUTLIER_RULE, rule_words, rules_version
 from training.data.episode_file import FORMAT
 from training.export.camera_video import VideoConfig
 from training.tasks.choose import WorkConfig
@@ -31,6 +34,13 @@ class ConvertConfig:
     """Where, and how many at the same time."""
     overwrite: bool = False
     """Convert again what is already there and up to date."""
+    audit: bool = False
+    """Judge each episode by all rules and keep score and findings in its file."""
+    min_score: float = 0.0
+    """Leave out episodes whose audit has a lower score, 0 to 100."""
+    exclude: tuple[str, ...] = ()
+    """Leave out these episodes (episode_000003), and those in which one of these rules of the
+    audit finds something (idle)."""
     keep_failures: bool = False
     """Convert episodes that ended as a failure or were interrupted, too."""
     min_seconds: float = 1.0
@@ -47,6 +57,23 @@ class ConvertConfig:
     rules: SamplingRules = HOLD
     """Which sample stands for a stream at a tick."""
 
+    def __post_init__(self) -> None:
+        if OUTLIER_RULE in self.gate.rules:
+            raise UsageError(
+                f"--exclude {OUTLIER_RULE} compares an episode with its set: convert, run "
+                "`ate audit --bags` on the output, and give it to `ate finetune`"
+            )
+
+    @property
+    def gate(self) -> Gate:
+        """What an episode must be like to be converted."""
+        return Gate(min_score=self.min_score, exclude=self.exclude)
+
+    @property
+    def audits(self) -> bool:
+        """Whether episodes are audited, as asked for or for the gate."""
+        return self.audit or self.gate.needs_audit
+
     def limits(self) -> StreamLimits:
         """Return the ages as the sampler's limits."""
         return StreamLimits(
@@ -59,4 +86,5 @@ class ConvertConfig:
             f"format {FORMAT}; {self.limits()}; keep_failures {self.keep_failures}; "
             f"min {self.min_seconds}; late {self.max_late_start}; {self.rules}"
             + (f"; {self.video.text()}" if self.format == "lerobot" else "")
+            + (f"; audited by {rules_version(rule_words())}" if self.audits else "")
         )

@@ -10,6 +10,7 @@ from ate_core.errors import UsageError, require_not_negative
 from ate_policy.models.entry import ImageAugmentation, PolicyPreset, Recipe
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
+from training.audit.gate import Gate
 from training.configs.choices import GuidanceChoice, PolicyChoice
 from training.configs.old_words import with_todays_words
 from training.configs.record import Record, complete, record_of
@@ -116,6 +117,11 @@ class FinetuneConfig:
     """state: reads object poses (simulated cell only); vision: reads the cameras."""
     demonstrations: int | None = None
     """Use only the first so many episodes; None: all."""
+    min_score: float = 0.0
+    """Leave out episodes whose audit has a lower score, 0 to 100."""
+    exclude: tuple[str, ...] = ()
+    """Leave out these episodes (episode_000003), and those in which one of these rules of the
+    audit finds something (idle)."""
     horizon: int | None = None
     """Actions per chunk [ticks]; None: those of `init`, else of one second of the episodes."""
     actions: ActionSpace = "absolute"
@@ -147,6 +153,11 @@ class FinetuneConfig:
     """The network."""
     guidance: GuidanceChoice = field(default_factory=NoGuidance)
     """How it is steered."""
+
+    @property
+    def gate(self) -> Gate:
+        """What an episode must be like to be trained on."""
+        return Gate(min_score=self.min_score, exclude=self.exclude)
 
     @property
     def policy_name(self) -> str:
@@ -192,7 +203,7 @@ class FinetuneConfig:
         require_not_negative(input_noise=self.input_noise)
         if self.demonstrations is not None and self.demonstrations < 1:
             raise UsageError(f"demonstrations is {self.demonstrations}, must be at least 1")
-        _ = self.recipe  # refuses numbers that do not fit
+        _ = self.gate, self.recipe  # refuse what do not fit
         self._check_inputs()
 
     def _check_inputs(self) -> None:

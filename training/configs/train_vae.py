@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError, require_not_negative
+from training.audit.gate import Gate
 from training.configs.run import Precision
 from training.data.dataset import ActionSpace
 
@@ -92,6 +93,11 @@ class TrainVaeConfig:
     """Generated episodes of other embodiments (stage 1); 0: none."""
     demonstrations: int | None = None
     """Use only the first so many episodes (stage 2); None: all."""
+    min_score: float = 0.0
+    """Leave out episodes whose audit has a lower score (stage 2), 0 to 100."""
+    exclude: tuple[str, ...] = ()
+    """Leave out these episodes (episode_000003), and those in which one of these rules of the
+    audit finds something (idle) (stage 2)."""
     actions: ActionSpace = "absolute"
     """Space of the chunks, one for both stages and the policy; see `ate finetune --actions`."""
     horizon: int | None = None
@@ -147,6 +153,7 @@ class TrainVaeConfig:
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
+        _ = self.gate  # refuses rules that are none
         if self.stage == 1:
             self._check_pretraining()
         else:
@@ -168,6 +175,11 @@ class TrainVaeConfig:
             raise UsageError(f"input_noise is {self.input_noise}, must lie in 0..1")
 
     @property
+    def gate(self) -> Gate:
+        """What an episode must be like to be trained on."""
+        return Gate(min_score=self.min_score, exclude=tuple(self.exclude))
+
+    @property
     def peak_rate(self) -> float:
         """AdamW's peak: as given, or the preset's."""
         usual = PRESETS[self.preset].learning_rate
@@ -184,7 +196,14 @@ class TrainVaeConfig:
             raise UsageError("stage 1 takes --recordings and --motions, not --episodes or --prior")
         if not self.recordings and self.motions == 0:
             raise UsageError("stage 1 has no data: give --recordings, or --motions above 0")
-        for name in ("kl", "single_stage", "start_from_prior", "demonstrations"):
+        for name in (
+            "kl",
+            "single_stage",
+            "start_from_prior",
+            "demonstrations",
+            "min_score",
+            "exclude",
+        ):
             if getattr(self, name):
                 raise UsageError(f"{name} is a choice of stage 2: leave it out")
 

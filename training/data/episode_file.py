@@ -146,6 +146,15 @@ class Episode:
     def __len__(self) -> int:
         return len(self.timestamps_ns)
 
+    def sha256(self) -> str:
+        """Hash of its numbers and of what it was made from, which stands for its pictures."""
+        digest = hashlib.sha256(f"{self.source} {self.source_sha256}".encode())
+        for values in (self.state, self.velocity, self.wrench, self.action, self.timestamps_ns):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        if self.environment is not None:
+            digest.update(np.ascontiguousarray(self.environment).tobytes())
+        return digest.hexdigest()
+
     def __post_init__(self) -> None:
         layout, ticks = self.cell.layout, len(self.timestamps_ns)
         joints = sum(len(arm.joint_names) for arm in self.cell.arms.values())

@@ -11,6 +11,8 @@ from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
 from ate_core.layout import Layout
 from ate_policy.models.interface import PolicyConfig
+from training.audit.gate import OPEN, Gate
+from training.audit.stored import Reports, StoredAudit, read_reports
 from training.data.episode_file import Episode, list_episodes, read_episode
 
 logger = logging.getLogger(__name__)
@@ -43,28 +45,75 @@ class Trajectory:
     """What was to be done, in words."""
 
 
-def read_trajectories(folder: Path, limit: int | None = None) -> list[Trajectory]:
-    """Read the successful HDF5 episodes of a folder, in the order of their names."""
+def read_trajectories(
+    folder: Path, limit: int | None = None, gate: Gate = OPEN
+) -> list[Trajectory]:
+    """Read the successful HDF5 episodes of a folder that pass a gate, in order of their names.
+
+    Args:
+        folder: Of the episodes.
+        limit: The first so many of them; None: all.
+        gate: What their audits must say.
+
+    Raises:
+        TrainingError: none is left, fewer than the limit, or one was never audited.
+    """
     trajectories: list[Trajectory] = []
-    failed = 0
-    for path in list_episodes(folder):
+    reports = read_reports(folder) if gate.needs_audit else None
+    audits: list[StoredAudit] = []
+    failed, excluded = 0, 0
+    paths = list_episodes(folder)
+    gate.require_known([path.stem for path in paths], folder)
+    for path in paths:
         if limit is not None and len(trajectories) == limit:
             break
         episode = read_episode(path)
-        if episode.outcome == "success":
-            trajectories.append(to_trajectory(episode, path.name))
-        else:
+        if episode.outcome != "success":
             failed += 1
+            continue
+        reason = gate.names(path.stem)
+        if reports is not None and not reason:
+            audits.append(_audit_of(episode, path, reports))
+            reason = gate.refusal(audits[-1])
+        if reason:
+            excluded += 1
+            logger.warning("left out %s: %s", path.stem, reason)
+        else:
+            trajectories.append(to_trajectory(episode, path.name))
+    for told in gate.require_judged(audits, str(folder)):
+        logger.warning("%s: %s", folder, told)
     if failed:
         logger.info("%s: left out %d episodes that are no success", folder, failed)
-    if not trajectories:
-        raise TrainingError(f"none of the {failed} episodes in {folder} is a success: record more")
-    if limit is not None and len(trajectories) < limit:
-        raise TrainingError(
-            f"demonstrations is {limit}, {folder} has {len(trajectories)} successful ones: record "
-            "more, or ask for fewer"
-        )
+    _require_enough(folder, limit, len(trajectories), failed, excluded)
     return trajectories
+
+
+def _audit_of(episode: Episode, path: Path, reports: Reports) -> StoredAudit:
+    audit = reports.of(episode)
+    if audit is None:
+        raise TrainingError(
+            f"{path} was never audited as it is now: run `ate audit --bags {path.parent}`, or "
+            "convert its bag with --audit"
+        )
+    return audit
+
+
+def _require_enough(
+    folder: Path, limit: int | None, left: int, failed: int, excluded: int
+) -> None:
+    if not left and excluded:
+        raise TrainingError(
+            f"the gate keeps all {excluded} successful episodes of {folder} out: lower "
+            "--min-score, or exclude less"
+        )
+    if not left:
+        raise TrainingError(f"none of the {failed} episodes in {folder} is a success: record more")
+    if limit is not None and left < limit:
+        gone = f" ({excluded} more are kept out by the gate)" if excluded else ""
+        raise TrainingError(
+            f"demonstrations is {limit}, {folder} has {left} successful ones{gone}: record more, "
+            "or ask for fewer"
+        )
 
 
 def to_trajectory(episode: Episode, name: str) -> Trajectory:

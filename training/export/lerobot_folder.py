@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ate_core.errors import EpisodeError, UsageError
+from training.audit.stored import StoredAudit
 from training.data.episode_file import Episode
 from training.export.camera_video import VideoConfig
 from training.export.lerobot_part import FORMAT, Part, read_part, write_part
@@ -73,6 +74,14 @@ class LerobotFolder:
     def part(self, name: str) -> Part | None:
         """The part of an episode, whatever it was made of."""
         return read_part(self.parts / name)
+
+    def audit(self, name: str) -> StoredAudit | None:
+        """No audit is kept in a part."""
+        return None
+
+    def put_away(self, name: str) -> str:
+        """The set is written of those that are left."""
+        return ""
 
     def write(self, name: str, episode: Episode, digest: str) -> None:
         """Make the part of an episode."""

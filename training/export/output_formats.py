@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from training.audit.stored import StoredAudit, parse_audit
 from training.configs.convert import ConvertConfig
-from training.data.episode_file import Episode, read_source_hash, write_episode
+from training.data.episode_file import Episode, read_episode, read_source_hash, write_episode
 from training.export.lerobot_folder import LerobotFolder
+
+EXCLUDED = ".excluded"
+"""Suffix of a file that an earlier conversion made of an episode that is now kept out."""
 
 
 class OutputFormat(Protocol):
@@ -24,8 +28,16 @@ class OutputFormat(Protocol):
         """Whether an episode is there, made of this source with these options."""
         ...
 
+    def audit(self, name: str) -> StoredAudit | None:
+        """The audit kept with an episode that is there; None where none is kept."""
+        ...
+
     def write(self, name: str, episode: Episode, digest: str) -> None:
         """Write one episode as a whole, or raise."""
+        ...
+
+    def put_away(self, name: str) -> str:
+        """Take an episode out of what readers see, if it is there; returns where it is then."""
         ...
 
     def finish(self, names: Sequence[str]) -> dict[str, str]:
@@ -50,9 +62,21 @@ class Hdf5Files:
         path = self._path(name)
         return path.exists() and read_source_hash(path) == digest
 
+    def audit(self, name: str) -> StoredAudit | None:
+        """The attribute of the file."""
+        values = read_episode(self._path(name)).audit
+        return parse_audit(values, name) if values else None
+
     def write(self, name: str, episode: Episode, digest: str) -> None:
         """Write the file; the episode carries the digest itself."""
         write_episode(self._path(name), episode)
+        self._away(name).unlink(missing_ok=True)
+
+    def put_away(self, name: str) -> str:
+        """Give the file a suffix that no reader takes; the next conversion may make it anew."""
+        if not self._path(name).exists():
+            return ""
+        return self._path(name).replace(self._away(name)).name
 
     def finish(self, names: Sequence[str]) -> dict[str, str]:
         """Every file is complete by itself."""
@@ -60,6 +84,9 @@ class Hdf5Files:
 
     def _path(self, name: str) -> Path:
         return self.output / f"{name}.hdf5"
+
+    def _away(self, name: str) -> Path:
+        return self.output / f"{name}.hdf5{EXCLUDED}"
 
 
 def _hdf5(config: ConvertConfig) -> OutputFormat:

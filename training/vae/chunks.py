@@ -114,7 +114,7 @@ def load_pretraining(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
 
 def load_demonstrations(config: TrainVaeConfig, episodes: Path, recipe: Recipe) -> VaeData:
     """Stage 2: the chunks on which the policy will be trained, in the same normalisation."""
-    trajectories = read_trajectories(episodes, config.demonstrations)
+    trajectories = read_trajectories(episodes, config.demonstrations, config.gate)
     data = gather(trajectories, PolicyConfig(horizon=horizon_of(config)))
     layout = parse_cell_text(data.contract).layout.action
     report_constant(data.actions.numpy(), layout, f"demonstrations in {episodes}")

@@ -1,0 +1,130 @@
+"""What `--min-score` and `--exclude` keep out of a conversion, and what is kept of an audit."""
+
+import dataclasses
+import json
+
+import pytest
+
+from ate_core.errors import UsageError
+from training.audit.gate import Gate
+from training.audit.judge import rule_words, rules_version
+from training.audit.stored import parse_audit
+from training.convert_bags import ConvertConfig, convert, convert_episode
+from training.data.episode_file import list_episodes, read_episode
+
+
+@pytest.fixture(scope="module")
+def bags(studio, tmp_path_factory):
+    """Two bags of noise: rules that flag speak, none refuses."""
+    folder = tmp_path_factory.mktemp("gated")
+    for seed in (1, 2):
+        studio.record(folder, studio.messages(seconds=1.3, seed=seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def audited(bags, tmp_path_factory):
+    """The options that made them, and their files, with audits."""
+    config = ConvertConfig(bags=bags, output=tmp_path_factory.mktemp("audited"), audit=True)
+    assert convert(config) == 0
+    return config
+
+
+@pytest.fixture
+def config(bags, tmp_path):
+    return ConvertConfig(bags=bags, output=tmp_path / "data")
+
+
+def printed(capsys):
+    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_audited_episode_keeps_score_findings_and_version_of_the_rules(audited):
+    path = list_episodes(audited.output)[0]
+    kept = json.loads(json.dumps(read_episode(path).audit, allow_nan=False))
+    audit = parse_audit(kept, path.name)
+    assert kept["score"] == audit.score < 100.0
+    assert kept["rules"] == rules_version(rule_words())
+    assert {finding.rule for finding in audit.findings} == {
+        rule for rule, said in audit.verdicts.items() if said in ("flag", "refuse")
+    }
+    assert audit.verdicts["gaps"] != "not judged"  # made from the bag, which has receive times
+
+
+def test_an_audit_does_not_change_from_run_to_run(audited, tmp_path):
+    again = dataclasses.replace(audited, output=tmp_path / "again")
+    convert(again)
+    for one, two in zip(list_episodes(audited.output), list_episodes(again.output), strict=True):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_score_below_the_bound_is_named_with_its_findings_and_the_episode_is_left_out(
+    config, audited, capsys
+):
+    scores = [read_episode(path).audit["score"] for path in list_episodes(audited.output)]
+    assert convert(dataclasses.replace(config, min_score=max(scores) + 0.5)) == 0
+    said = printed(capsys)
+    assert "2 excluded" in said and f"--min-score {max(scores) + 0.5:g}" in said
+    assert names(config.output) == []
+    assert convert(dataclasses.replace(config, min_score=min(scores))) == 0
+    assert len(list_episodes(config.output)) == 2
+
+
+def test_an_excluded_rule_is_named_with_value_and_bound(config, audited):
+    found = read_episode(list_episodes(audited.output)[0]).audit["findings"][0]
+    gated = dataclasses.replace(config, exclude=(found["rule"],))
+    report = convert_episode(config.bags / "episode_000000", gated)
+    assert report.result == "excluded"
+    assert report.reason.startswith(f"--exclude {found['rule']}: ")
+    assert found["message"] in report.reason
+
+
+def test_an_excluded_episode_is_never_read_and_the_others_are_converted(config, capsys):
+    gated = dataclasses.replace(config, exclude=("episode_000001",))
+    assert convert(gated) == 0
+    assert "1 converted, 0 up to date, 0 rejected, 0 set aside, 1 excluded" in printed(capsys)
+    assert [path.name for path in list_episodes(config.output)] == ["episode_000000.hdf5"]
+
+
+def test_what_an_earlier_conversion_made_leaves_the_set_and_comes_back(config):
+    assert convert(config) == 0
+    before = {path.name: path.read_bytes() for path in list_episodes(config.output)}
+    gated = dataclasses.replace(config, exclude=("episode_000001",))
+    report = convert_episode(config.bags / "episode_000001", gated)
+    assert "earlier file is now episode_000001.hdf5.excluded" in report.reason
+    assert [path.name for path in list_episodes(config.output)] == ["episode_000000.hdf5"]
+    away = config.output / "episode_000001.hdf5.excluded"
+    assert away.read_bytes() == before["episode_000001.hdf5"]
+    assert convert(config) == 0
+    assert {path.name: path.read_bytes() for path in config.output.iterdir()} == before
+
+
+def test_a_gate_looks_at_the_audit_that_is_there_already(audited, monkeypatch):
+    monkeypatch.setattr("training.convert_bags.read_episode_bag", None)  # would fail
+    report = convert_episode(audited.bags / "episode_000000", audited)
+    assert report.result == "up to date"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"min_score": 101.0}, "0..100"),
+        ({"min_score": float("nan")}, "0..100"),
+        ({"exclude": ("idel",)}, "did you mean idle"),
+        ({"exclude": ("episode_3",)}, "neither an episode"),
+        ({"exclude": ("outlier",)}, "compares an episode with its set"),
+        ({"exclude": ("episode_000007",)}, "no such episode"),
+    ],
+)
+def test_a_gate_that_cannot_be_meant_is_refused(config, options, told):
+    with pytest.raises(UsageError, match=told):
+        convert(dataclasses.replace(config, **options))
+
+
+def test_a_gate_says_itself_as_options():
+    assert str(Gate(min_score=70.0, exclude=("idle",))) == "--min-score 70 --exclude idle"
+    assert str(Gate()) == ""
