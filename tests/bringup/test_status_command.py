@@ -25,7 +25,8 @@ def healthy():
             "discarded": 1,
             "output": "/data/bags",
         },
-        rates={"left_arm": 100.2, "camera overhead": 0.0},
+        rates={"left_arm": 100.2, "camera overhead": 14.9},
+        devices=("left arm", "right arm", "left gripper"),
     )
 
 
@@ -36,7 +37,7 @@ def test_the_screen_shows_arms_stop_operators_recording_and_rates():
         "left arm        connected  100 Hz",
         "right arm       tracking  teleop",
         "left operator   clutch released",
-        "camera overhead silent  0 Hz",
+        "camera overhead alive  15 Hz",
         "recording       idle  ready  3 kept, 1 discarded",
         "in /data/bags",
         "all is well",
@@ -86,6 +87,17 @@ def test_what_needs_attention_is_told_with_the_remedy():
     assert not any("left arm" in sentence for sentence in state.attention()), "the stop says it"
 
 
+def test_a_part_of_the_cell_that_is_not_heard_is_no_green_light():
+    state = healthy()
+    del state.arms["left"]
+    state.rates = {"left_arm": 0.0, "camera left_wrist": 0.0, "camera overhead": 15.0}
+    assert state.attention() == [
+        "left arm: nothing is heard of it; does its driver run?",
+        "camera left wrist: nothing is heard of it; does its driver run?",
+    ]
+    assert "all is well" not in screen(state)
+
+
 def test_a_cell_of_which_nothing_is_heard_is_not_there():
     assert not CellState(rates={"left_arm": 0.0}).is_there
     assert CellState(rates={"left_arm": 100.0}).is_there
@@ -94,15 +106,16 @@ def test_a_cell_of_which_nothing_is_heard_is_not_there():
 
 
 @pytest.mark.ros
-def test_a_look_hears_states_and_measures_rates_by_their_stamps(empty_domain):
+def test_a_look_hears_states_and_measures_rates_by_their_stamps(empty_domain, monkeypatch):
     from sensor_msgs.msg import JointState
     from std_msgs.msg import String
 
-    from ate_bringup.nodes.cell_look import look
+    from ate_bringup.nodes import cell_look
     from ate_core.contract import load_cell
     from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
     from ate_core.nodes.visitor import visit
 
+    monkeypatch.setattr(cell_look, "LONGER", 0.0)  # the right arm is never heard
     with visit("cell") as cell:
         status = cell.node.create_publisher(String, "/left/arm/status", LATCHED_QOS)
         status.publish(String(data=json.dumps({"state": "connected"})))
@@ -126,7 +139,7 @@ def test_a_look_hears_states_and_measures_rates_by_their_stamps(empty_domain):
         try:
             state, looks = CellState(), 0
             while not (state.arms and state.rates["left_arm"]) and looks < 10:
-                state, looks = look(load_cell(None), 1.0), looks + 1
+                state, looks = cell_look.look(load_cell(None), 1.0), looks + 1
         finally:
             ended.set()
             thread.join()

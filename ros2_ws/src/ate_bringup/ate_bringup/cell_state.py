@@ -28,6 +28,8 @@ class CellState:
     """The policy's status."""
     rates: dict[str, float] = field(default_factory=dict)
     """Name of a stream -> its rate [Hz]; 0 where it is silent."""
+    devices: tuple[str, ...] = ()
+    """Arms and grippers of the cell, as "left arm"."""
     nodes: dict[str, str] = field(default_factory=dict)
     """Node of the launch that is not well -> what the monitor says of it."""
 
@@ -37,6 +39,14 @@ class CellState:
         heard = (self.estop, self.arms, self.grippers, self.operators, self.episode, self.policy)
         return any(heard) or any(self.rates.values())
 
+    @property
+    def unheard(self) -> list[str]:
+        """Arms and grippers that told no status, and streams of which nothing came."""
+        parts = (("arm", self.arms), ("gripper", self.grippers))
+        told = {f"{side} {kind}" for kind, sides in parts for side in sides}
+        streams = (name.replace("_", " ") for name, rate in self.rates.items() if not rate)
+        return list(dict.fromkeys([one for one in self.devices if one not in told] + [*streams]))
+
     def attention(self) -> list[str]:
         """What needs somebody's attention, one sentence each."""
         told = []
@@ -45,6 +55,7 @@ class CellState:
         for side, arm in self.arms.items():
             if arm.get("state") not in GOOD_ARMS and not self.estop.get("stopped"):
                 told.append(f"{side} arm {arm.get('state')}: {arm.get('reason')}")
+        told += [f"{name}: nothing is heard of it; does its driver run?" for name in self.unheard]
         for side, operator in self.operators.items():
             told += [f"{side} operator: {trouble}" for trouble in _device_troubles(operator)]
         if self.episode.get("trouble"):
