@@ -125,8 +125,8 @@ def test_wrong_chunks_and_settings_are_refused():
         queue(execute=10).add(np.zeros((8, 16)), 0)
     with pytest.raises(UsageError, match="execute is 0"):
         ChunkingConfig(execute=0)
-    with pytest.raises(UsageError, match="chunk mode is 'rtc'"):
-        ChunkingConfig(mode="rtc", execute=10)
+    with pytest.raises(UsageError, match="chunk mode is 'newest'"):
+        ChunkingConfig(mode="newest", execute=10)
 
 
 @pytest.mark.parametrize(

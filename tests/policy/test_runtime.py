@@ -44,8 +44,8 @@ def wait_for(condition, timeout=10.0):
 def make_runtime():
     made = []
 
-    def make(infer, execute=10, **settings):
-        queue = ActionQueue(ChunkingConfig(execute=execute))
+    def make(infer, execute=10, mode="synchronous", **settings):
+        queue = ActionQueue(ChunkingConfig(execute=execute, mode=mode))
         made.append(PolicyRuntime(infer, LIMITS, queue, **settings))
         return made[-1]
 
@@ -271,3 +271,22 @@ def test_a_policy_of_short_chunks_moves_the_arms(make_runtime, tick_rate, horizo
         wait_for(lambda: not runtime.is_inferring)
     assert moved >= 3 * horizon - 4, "a tick of rest before each chunk at most"
     assert runtime.stats().refused == 0
+
+
+def test_inference_is_given_the_rows_that_are_played_meanwhile(make_runtime):
+    given = []
+
+    def infer(_, **going_on):
+        given.append(going_on)
+        return chunk_from(HOME)
+
+    runtime = make_runtime(infer, mode="rtc")
+    runtime.tick(0, observation)
+    wait_for(lambda: runtime.stats().chunks == 1)
+    for tick in range(1, 12):
+        runtime.tick(tick, observation)
+    wait_for(lambda: runtime.stats().chunks == 2)
+    assert given[0] == {}, "nothing was played"
+    old = given[1]["continuation"]
+    np.testing.assert_allclose(old.actions, chunk_from(HOME)[10:])
+    assert old.delay == runtime.stats().delay_ticks == 1

@@ -130,7 +130,7 @@ class _ChunkPlayer:
         """The action of the next tick; an empty queue means hold."""
         if self._coming is None and self._queue.wants_chunk(tick):
             self._queue.mark_requested(tick)
-            self._coming = tick, self._policy.infer(observation, seed), observation.state
+            self._coming = tick, self._infer(tick, observation, seed), observation.state
         if self._coming is not None and tick - self._coming[0] >= self._delay:
             self._take(*self._coming)
             self._coming = None
@@ -140,6 +140,9 @@ class _ChunkPlayer:
                 self.seams.append(float(self._limits.largest_step(before, wanted)))
             self._action, self._vain, self._is_new = wanted, 0, False
         return self._action
+
+    def _infer(self, tick: int, observation: Observation, seed: int) -> NDArray[np.float32]:
+        return self._policy.infer(observation, seed, self._queue.continuation(tick))
 
     def _take(self, observed: int, chunk: NDArray[np.float32], state: NDArray[np.float32]) -> None:
         before = self._queue.last

@@ -8,13 +8,16 @@ Ticks are integers and arguments: nothing here reads a clock.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from ate_core.errors import LayoutError, UsageError
+from ate_policy.continuation import Continuation, DelayEstimate
 
-ChunkMode = Literal["synchronous", "temporal_ensemble"]
+ChunkMode = Literal["synchronous", "temporal_ensemble", "rtc"]
+"""synchronous: the newest chunk alone; temporal_ensemble: weighted mean of all chunks; rtc: the
+newest chunk, inferred so that it goes on with the one before it (real-time chunking)."""
 
 CHUNK_SECONDS = 1.0
 """Time that a chunk covers where no number of actions is given [s]."""
@@ -56,17 +59,19 @@ class ChunkingConfig:
     """How chunks become actions."""
 
     mode: ChunkMode = "synchronous"
-    """synchronous: the newest chunk alone; temporal_ensemble: weighted mean of all chunks."""
+    """Which of the chunks is played, see `ChunkMode`."""
     execute: int
     """Actions executed between the observations of two chunks [ticks]."""
     ensemble_decay: float = 0.01
     """Weight exp(-decay * i) of the i-th oldest chunk, as in ACT (temporal_ensemble only)."""
+    expected_delay: int = 1
+    """From an observation to its chunk, until it has been measured [ticks] (rtc only)."""
 
     def __post_init__(self) -> None:
         """Refuse values outside their bounds."""
-        if self.mode not in ("synchronous", "temporal_ensemble"):
+        if self.mode not in get_args(ChunkMode):
             raise UsageError(
-                f"chunk mode is '{self.mode}': use 'synchronous' or 'temporal_ensemble'"
+                f"chunk mode is '{self.mode}': use one of {', '.join(get_args(ChunkMode))}"
             )
         if self.execute < 1:
             raise UsageError(f"execute is {self.execute} ticks, must be at least 1")
@@ -87,6 +92,8 @@ class ActionQueue:
 
     def __init__(self, config: ChunkingConfig) -> None:
         self.config = config
+        self.delay = DelayEstimate(config.expected_delay)
+        """Ticks from an observation to its chunk, as measured; a reset keeps it."""
         self._chunks: list[_Chunk] = []
         self._requested: int | None = None
         self._held: list[int] = []
@@ -138,11 +145,26 @@ class ActionQueue:
             )
         if self._chunks and observed_tick <= self._chunks[-1].observed:
             return  # overtaken by a newer chunk
+        if self._asked is not None:
+            self.delay.measured(self._asked - observed_tick)
         chunk = _Chunk(observed_tick, actions.copy())
-        if self.config.mode == "synchronous":
-            self._chunks = [chunk]
-        else:
+        if self.config.mode == "temporal_ensemble":
             self._chunks.append(chunk)
+        else:
+            self._chunks = [chunk]
+
+    def continuation(self, tick: int) -> Continuation | None:
+        """What a chunk inferred from the observation of this tick has to go on with (rtc only).
+
+        None: nothing is being played, or the mode does not ask for it.
+        """
+        if self.config.mode != "rtc" or not self._chunks:
+            return None
+        newest = self._chunks[-1]
+        rows = newest.actions[max(self._row(newest.observed, tick + 1), 0) :]
+        if len(rows) == 0:
+            return None
+        return Continuation(actions=rows, delay=self.delay.ticks)
 
     def next_row(self, observed_tick: int) -> int:
         """Row with which a chunk of an observation would go on at the next tick asked for."""
@@ -164,7 +186,7 @@ class ActionQueue:
             self._held.append(tick)
             self.last = None
             return None
-        if self.config.mode == "synchronous":
+        if self.config.mode != "temporal_ensemble":
             self.last = rows[-1].copy()
             return self.last
         weights = np.exp(-self.config.ensemble_decay * np.arange(len(rows)))

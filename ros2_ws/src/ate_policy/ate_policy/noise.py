@@ -162,5 +162,21 @@ def clean_estimate(
     return s * noisy - n * output
 
 
+def output_of(
+    prediction: Prediction, clean: Tensor, noisy: Tensor, signal: Tensor, sigma: Tensor
+) -> Tensor:
+    """What a network must predict to stand for a clean chunk: the inverse of `clean_estimate`."""
+    s, n = _column(signal), _column(sigma).clamp(min=MIN_LEVEL)
+    if prediction == "velocity_paper":
+        return (clean - noisy) / n
+    if prediction == "velocity_pi0":
+        return (noisy - clean) / n
+    if prediction == "epsilon":
+        return (noisy - s * clean) / n
+    if prediction == "sample":
+        return clean
+    return (s * noisy - clean) / n
+
+
 def _column(values: Tensor) -> Tensor:
     return values[:, None, None]

@@ -14,9 +14,11 @@ from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.continuation import Continuation
 from ate_policy.graphed import GraphedSampler
 from ate_policy.images import decode_jpeg, fit_image, images_to_tensor
 from ate_policy.loading import find_device, find_dtype, restore_model
+from ate_policy.models.inpainting import Inpainting, soft_mask
 from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig, action_width
 from ate_policy.transforms import (
     ChunkTransform,
@@ -85,29 +87,69 @@ class Policy:
             )
         return self.only_instruction
 
-    @torch.inference_mode()
+    @property
+    def continues(self) -> bool:
+        """Whether `infer` takes a continuation (real-time chunking)."""
+        return self._model.continues
+
     def infer(
-        self, observation: Observation, generator: torch.Generator | int | None = None
+        self,
+        observation: Observation,
+        generator: torch.Generator | int | None = None,
+        continuation: Continuation | None = None,
     ) -> np.ndarray:
         """Infer the actions of the next H ticks.
 
         Args:
             observation: What was measured at tick k.
             generator: Source of the sampler's noise, or a seed. None: torch's global generator.
+            continuation: The chunk that is being played, with which the new one has to agree;
+                only where `continues`. None: nothing is, or it does not matter.
 
         Returns:
             (H, D) float32 in robot units (rad, ratio); row i belongs to tick k + 1 + i.
         """
         if isinstance(generator, int):
             generator = torch.Generator().manual_seed(generator)
-        inputs = self._inputs(observation)
-        noise = torch.randn(1, self.config.horizon, self._width, generator=generator)
-        chunk = self._sample(inputs, noise.to(self._device))
-        chunk = self._model.extract(chunk).float().cpu()
-        state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))
-        actions = self._transform.decode_chunk(chunk, state[None])[0]
-        actions[:, self._gripper] = actions[:, self._gripper].clamp(0.0, 1.0)
-        return actions.numpy().astype(np.float32)
+        # guidance differentiates, which tensors of the inference mode cannot
+        with torch.inference_mode(continuation is None), torch.no_grad():
+            inputs = self._inputs(observation)
+            noise = torch.randn(1, self.config.horizon, self._width, generator=generator)
+            noise = noise.to(self._device)
+            state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))[None]
+            if continuation is None:
+                chunk = self._sample(inputs, noise)
+            else:
+                chunk = self._model.sample(inputs, noise, self._inpainting(continuation, state))
+            chunk = self._model.extract(chunk).float().cpu()
+            actions = self._transform.decode_chunk(chunk, state)[0]
+            actions[:, self._gripper] = actions[:, self._gripper].clamp(0.0, 1.0)
+            return actions.numpy().astype(np.float32)
+
+    def _inpainting(self, continuation: Continuation, state: Tensor) -> Inpainting:
+        """The old rows in the network's units, as differences from the present state (1, S).
+
+        Rows behind the last old one repeat it; their weight is 0.
+        """
+        if not self.continues:
+            raise UsageError(
+                f"policy:{self.kind} cannot go on with a chunk: use another chunk mode"
+            )
+        horizon = self.config.horizon
+        old = torch.from_numpy(np.asarray(continuation.actions[:horizon], dtype=np.float32))
+        if old.shape[1] != self.config.action_size:
+            raise LayoutError(
+                f"an old chunk has {old.shape[1]} entries per action, the policy "
+                f"{self.config.action_size}: clear the queue when the policy changes"
+            )
+        rows = torch.cat([old, old[-1:].expand(horizon - len(old), -1)])
+        embed = self._model.embed
+        weights = soft_mask(horizon, continuation.delay, len(old))[:, None]
+        known = embed(torch.ones(self.config.action_size))
+        return Inpainting(
+            rows=embed(self._transform.encode_chunk(rows[None], state)).to(self._device),
+            weights=(weights * known).to(self._device),
+        )
 
     def decode(self, data: bytes) -> np.ndarray:
         """Decode a camera's JPEG as in training, no larger than the policy needs.
@@ -117,21 +159,23 @@ class Policy:
         """
         return decode_jpeg(data, self.config.image_height, self.config.image_width)
 
-    def warm_up(self, instruction: str = "", repeats: int = 3) -> float:
+    def warm_up(self, instruction: str = "", repeats: int = 3, continuing: bool = False) -> float:
         """Infer from a made-up observation, so that the first real chunk is not late.
 
         Args:
             instruction: The one that will be given.
             repeats: Inferences; the first ones take longer.
+            continuing: Whether chunks will have to go on with others.
 
         Returns:
             Duration of the last inference [s].
         """
-        duration = 0.0
+        duration, old = 0.0, None
         for _ in range(repeats):
             begin = time.perf_counter()
-            self.infer(self._blank_observation(instruction), 0)
+            chunk = self.infer(self._blank_observation(instruction), 0, old)
             duration = time.perf_counter() - begin
+            old = Continuation(actions=chunk, delay=1) if continuing else None
         return duration
 
     def _inputs(self, observation: Observation) -> Inputs:

@@ -17,11 +17,13 @@ from ate_core.errors import AteError
 from ate_core.observation import Observation, Refusal
 from ate_policy.chunk_check import ChunkLimits, ChunkRefusal
 from ate_policy.chunking import ActionQueue
+from ate_policy.continuation import Continuation
 
 logger = logging.getLogger(__name__)
 
-Infer = Callable[[Observation], NDArray[np.float32]]
-
+Infer = Callable[..., NDArray[np.float32]]
+"""From an observation to a chunk (H, D) in robot units. In chunk mode rtc it is also given
+`continuation=`, wherever there is an old chunk to go on with."""
 
 PATIENCE = 1.0
 """An inference that takes longer is told [s]."""
@@ -56,6 +58,8 @@ class RuntimeStats:
     """Actions known beyond the present tick."""
     action_age_ticks: int
     """Ticks between the observation behind the last action and its execution; -1 before."""
+    delay_ticks: int
+    """Ticks from an observation to its chunk, as expected of the next one from the latest ones."""
     reason: str
     """Why no chunk comes at present; empty where the last one was accepted."""
     stuck: str
@@ -75,14 +79,14 @@ class PolicyRuntime:
         """Start the inference thread.
 
         Args:
-            infer: from an observation to a chunk (H, D) in robot units.
+            infer: from an observation to a chunk.
             limits: checks what will be played of every chunk, before its first action.
             queue: decides which action belongs to which tick.
             clock: monotonic time [s].
         """
         self._infer, self._limits, self._queue, self._clock = infer, limits, queue, clock
         self._lock = threading.Lock()
-        self._work: tuple[int, int, Observation] | None = None
+        self._work: tuple[int, int, Observation, Continuation | None] | None = None
         self._generation = 0  # counts resets: a chunk of before a stop must not run after it
         self._wake = threading.Condition(self._lock)
         self._closed = False
@@ -148,7 +152,8 @@ class PolicyRuntime:
                 self._tell(f"no observation: {observation}")
                 return
             self._queue.mark_requested(tick)
-            self._work = (self._generation, tick, observation)
+            old = self._queue.continuation(tick)
+            self._work = (self._generation, tick, observation, old)
             self._wake.notify()
 
     def _tell(self, reason: str) -> None:
@@ -197,9 +202,9 @@ class PolicyRuntime:
                     self._wake.wait()
                 if self._closed or self._work is None or self._thread is not me:
                     return
-                generation, tick, observation = self._work
+                generation, tick, observation, old = self._work
                 self._busy_since = begin = self._clock()
-            chunk, kind, error = self._try(tick, observation)
+            chunk, kind, error = self._try(tick, observation, old)
             with self._lock:
                 if self._thread is not me:
                     return
@@ -211,11 +216,12 @@ class PolicyRuntime:
                 self._take(chunk, tick, kind, error)
 
     def _try(
-        self, tick: int, observation: Observation
+        self, tick: int, observation: Observation, old: Continuation | None
     ) -> tuple[NDArray[np.float32] | None, str, str]:
         """A chunk of which what comes next may be played, or of what kind it is not, and why."""
         try:
-            chunk = self._infer(observation)
+            going_on = {} if old is None else {"continuation": old}
+            chunk = self._infer(observation, **going_on)
             with self._lock:
                 first, before = self._queue.next_row(tick), self._queue.last
             self._limits.check(chunk, observation.state if before is None else before, first)
@@ -257,6 +263,7 @@ class PolicyRuntime:
                 inference_p99_ms=float(np.percentile(durations, 99)),
                 queue_depth=self._queue.depth(tick),
                 action_age_ticks=self._age,
+                delay_ticks=self._queue.delay.ticks,
                 reason=self._reason,
                 stuck=self._stuck,
             )

@@ -19,6 +19,7 @@ from torch import Tensor
 from ate_core.errors import CheckpointError
 from ate_policy.models.entry import PolicyEntry, PolicyOptions, PolicyPreset, Recipe
 from ate_policy.models.image_encoder import ImageEncoder
+from ate_policy.models.inpainting import Inpainting
 from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig
 from ate_policy.models.resnet import ResNetEncoder
 from ate_policy.models.schedules import DiffusionPrediction, diffusion_process, sample_ddim
@@ -130,6 +131,7 @@ class DiffusionPolicy(ChunkModel):
     """Chunk of normalised actions from a normalised state and objects or images."""
 
     config: DiffusionPolicyConfig
+    continues = True
 
     def __init__(self, config: DiffusionPolicyConfig) -> None:
         super().__init__()
@@ -161,7 +163,7 @@ class DiffusionPolicy(ChunkModel):
         repeats = len(noisy) // len(condition)
         return self.unet(noisy, level, condition.repeat_interleave(repeats, dim=0))
 
-    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
+    def sample(self, inputs: Inputs, noise: Tensor, old: Inpainting | None = None) -> Tensor:
         """Denoise (B, H, D) into a chunk with DDIM."""
         condition, config = self.condition(inputs), self.config
         return sample_ddim(
@@ -171,6 +173,7 @@ class DiffusionPolicy(ChunkModel):
             train_steps=config.train_steps,
             steps=config.steps,
             largest=config.largest,
+            old=old,
         )
 
 

@@ -9,12 +9,14 @@ flattened chunk (320 numbers) through its width (256) and learns nothing useful.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ate_policy.models.entry import SCRATCH, PolicyEntry, PolicyOptions, PolicyPreset
 from ate_policy.models.image_encoder import ImageEncoder
+from ate_policy.models.inpainting import Inpainting, guided_estimate
 from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig
 from ate_policy.noise import FlowProcess
 from ate_policy.transforms import FEATURES_PER_OBJECT
@@ -74,6 +76,7 @@ class FlowPolicy(ChunkModel):
     """Chunk of normalised actions from a normalised state and objects or images."""
 
     config: FlowPolicyConfig
+    continues = True
     frequencies: Tensor
 
     def __init__(self, config: FlowPolicyConfig) -> None:
@@ -118,13 +121,15 @@ class FlowPolicy(ChunkModel):
         repeats = len(noisy) // len(condition)
         return self._denoise(noisy, level, condition.repeat_interleave(repeats, dim=0))
 
-    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
+    def sample(self, inputs: Inputs, noise: Tensor, old: Inpainting | None = None) -> Tensor:
         """Integrate the velocity from noise (B, H, D) to a chunk with Euler steps."""
         condition = self.condition(inputs)
         x, steps = noise, self.config.steps
         for step in range(steps):
             tau = x.new_full((len(x),), step / steps)
-            x = x + velocity(self._denoise(x, tau, condition), x, tau) / steps
+            estimate = partial(self._denoise, tau=tau, condition=condition)
+            clean = guided_estimate(estimate, x, tau, 1.0 - tau, old)
+            x = x + velocity(clean, x, tau) / steps
         return x
 
     def _denoise(self, x: Tensor, tau: Tensor, condition: Tensor) -> Tensor:

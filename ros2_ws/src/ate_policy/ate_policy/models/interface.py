@@ -8,12 +8,13 @@ the robot see the D numbers only.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError, LayoutError
+from ate_policy.models.inpainting import Inpainting
 from ate_policy.noise import NoiseProcess
 
 ImageFit = Literal["stretch", "pad", "pad_grey"]
@@ -110,6 +111,9 @@ class ChunkModel(nn.Module, ABC):
     """What it was built from."""
     process: NoiseProcess
     """How its chunks are noised, and what it predicts."""
+    continues: ClassVar[bool] = False
+    """Whether `sample` takes an `Inpainting` as its third argument: chunks that go on with others
+    (real-time chunking)."""
 
     def embed(self, actions: Tensor) -> Tensor:
         """(..., D) normalised actions -> (..., M); what the layout lacks is zero. Here: M = D."""
@@ -133,8 +137,14 @@ class ChunkModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
-        """Denoise; (B, H, M) standard normal -> (B, H, M) normalised actions."""
+    def sample(self, inputs: Inputs, noise: Tensor, old: Inpainting | None = None) -> Tensor:
+        """Denoise; (B, H, M) standard normal -> (B, H, M) normalised actions.
+
+        Args:
+            inputs: B observations.
+            noise: Standard normal.
+            old: Rows that the chunk has to agree with; given only where `continues` is true.
+        """
 
 
 def action_width(model: ChunkModel) -> int:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ate_core.errors import CheckpointError, LayoutError
+from ate_policy.models.inpainting import Inpainting
 from ate_policy.models.interface import ChunkModel, Inputs
 from ate_policy.models.pi0_adapters import accept_merged
 from ate_policy.models.pi0_config import Pi0Config
@@ -42,6 +43,7 @@ class Pi0(ChunkModel):
     """Chunk of normalised actions from state, images and an instruction."""
 
     config: Pi0Config
+    continues = True
 
     def __init__(self, config: Pi0Config) -> None:
         super().__init__()
@@ -79,11 +81,11 @@ class Pi0(ChunkModel):
         return predict_velocity(self.network, prefix.repeat(repeats), suffix, checkpointing)
 
     @torch.no_grad()
-    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
+    def sample(self, inputs: Inputs, noise: Tensor, old: Inpainting | None = None) -> Tensor:
         """Integrate u from noise (B, H, 32) at t = 1 to a chunk with Euler steps."""
         if self._expert is None or self._expert.stale():
             self._expert = FoldedExpert(self.network, self.config.steps)
-        return self._expert.denoise(*self.encode(inputs), noise)
+        return self._expert.denoise(*self.encode(inputs), noise, old)
 
     def encode(self, inputs: Inputs) -> tuple[Prefix, Tensor]:
         """Everything the chunk depends on: the prefix and the state vector (B, 32)."""

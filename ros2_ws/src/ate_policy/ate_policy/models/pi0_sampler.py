@@ -10,6 +10,7 @@ step, and computes masks, rotary tables, the state token and the time embedding 
 - the chunk is integrated in fp32 whatever the network computes in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.nn import functional
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
 
+from ate_policy.models.inpainting import Inpainting, guided_estimate
 from ate_policy.models.pi0_adapters import effective_weight
 from ate_policy.models.pi0_layers import Prefix, suffix_mask
 
@@ -79,13 +81,16 @@ class FoldedExpert:
         return self._sources != _versions(self._network)
 
     @torch.no_grad()
-    def denoise(self, prefix: Prefix, state: Tensor, noise: Tensor) -> Tensor:
+    def denoise(
+        self, prefix: Prefix, state: Tensor, noise: Tensor, old: Inpainting | None = None
+    ) -> Tensor:
         """Integrate u from t = 1 to t = 0.
 
         Args:
             prefix: Of B observations.
             state: (B, 32), padded.
             noise: (B, H, 32), standard normal.
+            old: Rows that the chunk has to agree with.
 
         Returns:
             (B, H, 32) float32.
@@ -94,10 +99,14 @@ class FoldedExpert:
         first = self._network.embed_action_time.state_proj(state)[:, None]  # (B, 1, W)
         x = noise.float()
         for step in range(self._steps):
-            suffix = self._embed(x, step)
-            if step == 0:  # the state token's keys and values stay in the memory
-                suffix = torch.cat([first, suffix], dim=1)
-            x = x - self._velocity(suffix, memory)[:, -noise.shape[1] :] / self._steps
+            # the state token's keys and values stay in the memory
+            def velocity(x: Tensor, step: int = step) -> Tensor:
+                suffix = self._embed(x, step)
+                suffix = suffix if step else torch.cat([first, suffix], dim=1)
+                return self._velocity(suffix, memory)[:, -noise.shape[1] :]
+
+            t = 1.0 - step / self._steps
+            x = x - guided_velocity(velocity, x, t, old) / self._steps
         return x
 
     def _embed(self, x: Tensor, step: int) -> Tensor:
@@ -130,6 +139,24 @@ class FoldedExpert:
         y = functional.scaled_dot_product_attention(query, keys, values, attn_mask=memory.mask)
         y = y.unflatten(2, (tokens, -1)).transpose(1, 2)  # (B, T, g, heads / g, d)
         return y.reshape(batch, tokens, -1)
+
+
+def guided_velocity(
+    velocity: Callable[[Tensor], Tensor], x: Tensor, t: float, old: Inpainting | None
+) -> Tensor:
+    """Velocity u = eps - a of a noisy chunk, with its clean estimate drawn towards old rows.
+
+    Args:
+        velocity: From x (B, H, M) to u, through the network.
+        x: Noisy chunk.
+        t: 1 noise .. 0 clean; above 0.
+        old: What the chunk has to agree with; None: nothing.
+    """
+    if old is None:
+        return velocity(x)
+    n = x.new_full((len(x),), t)
+    clean = guided_estimate(lambda noisy: noisy - t * velocity(noisy), x, 1.0 - n, n, old)
+    return (x - clean) / t
 
 
 class _Memory:
@@ -172,6 +199,9 @@ class _Memory:
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Put the suffix's own keys and values (B, T, g, d) in their place; all (B, g, S, d)."""
+        if torch.is_grad_enabled():  # what an earlier step wrote is not looked at again
+            self._keys[layer] = self._keys[layer].detach()
+            self._values[layer] = self._values[layer].detach()
         keys, values = self._keys[layer], self._values[layer]
         keys[:, :, self._place] = key.transpose(1, 2)
         values[:, :, self._place] = value.transpose(1, 2)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ate_policy.models.inpainting import Inpainting
 from ate_policy.models.interface import ChunkModel, Inputs
 from ate_policy.models.rdt_blocks import NORMS, Block, Condition, initialise, mlp
 from ate_policy.models.rdt_config import RdtConfig
@@ -65,6 +66,7 @@ class Rdt(ChunkModel):
     """Chunk of normalised actions in RDT's unified vector."""
 
     config: RdtConfig
+    continues = True
     action_mask: Tensor
     state_mask: Tensor
     state_entries: Tensor
@@ -141,7 +143,7 @@ class Rdt(ChunkModel):
         conditions = self.conditions(inputs, len(noisy) // len(inputs.state))
         return self._denoise(noisy, level, conditions.state, self._by_block(conditions))
 
-    def sample(self, inputs: Inputs, noise: Tensor) -> Tensor:
+    def sample(self, inputs: Inputs, noise: Tensor, old: Inpainting | None = None) -> Tensor:
         """Denoise (B, H, 128) into a chunk with DPM-Solver++.
 
         Keys and values of the conditions are the same in every step and computed once: with
@@ -158,6 +160,7 @@ class Rdt(ChunkModel):
             prediction=PREDICTION,
             train_steps=self.config.train_steps,
             steps=self.config.steps,
+            old=old,
         )
         return chunk * self.action_mask
 

@@ -9,7 +9,8 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from ate_policy.noise import DiffusionProcess
+from ate_policy.models.inpainting import Inpainting, guided_estimate
+from ate_policy.noise import DiffusionProcess, clean_estimate, output_of
 
 DiffusionPrediction = Literal["epsilon", "sample", "v"]
 """What a diffusion network can predict."""
@@ -39,6 +40,7 @@ def sample_ddim(
     train_steps: int,
     steps: int,
     largest: float,
+    old: Inpainting | None = None,
 ) -> Tensor:
     """Deterministic DDIM (Song et al. 2021, eta = 0), (B, H, M) -> (B, H, M).
 
@@ -53,6 +55,7 @@ def sample_ddim(
         train_steps: Levels of the process it was trained with.
         steps: Denoising steps.
         largest: The clean estimate is clipped to +- this at every step.
+        old: Rows that the chunk has to agree with.
     """
     with torch.device("cpu"):
         scheduler = DDIMScheduler(
@@ -63,7 +66,7 @@ def sample_ddim(
             clip_sample_range=largest,
             timestep_spacing="leading" if prediction == "epsilon" else "trailing",
         )
-    return _denoise(scheduler, denoiser, noise, steps)
+    return _denoise(scheduler, _guided(denoiser, scheduler, prediction, old), noise, steps)
 
 
 def sample_dpm_solver(
@@ -73,6 +76,7 @@ def sample_dpm_solver(
     prediction: DiffusionPrediction,
     train_steps: int,
     steps: int,
+    old: Inpainting | None = None,
 ) -> Tensor:
     """DPM-Solver++ of second order (Lu et al. 2022), (B, H, M) -> (B, H, M)."""
     with torch.device("cpu"):
@@ -82,7 +86,31 @@ def sample_dpm_solver(
             prediction_type=NAME_IN_DIFFUSERS[prediction],
             algorithm_type="dpmsolver++",
         )
-    return _denoise(scheduler, denoiser, noise, steps)
+    return _denoise(scheduler, _guided(denoiser, scheduler, prediction, old), noise, steps)
+
+
+def _guided(
+    denoiser: Denoiser,
+    scheduler: DDIMScheduler | DPMSolverMultistepScheduler,
+    prediction: DiffusionPrediction,
+    old: Inpainting | None,
+) -> Denoiser:
+    """A denoiser whose clean estimate is drawn towards old rows."""
+    if old is None:
+        return denoiser
+    process = DiffusionProcess(scheduler.alphas_cumprod, prediction)
+
+    def guided(x: Tensor, level: Tensor) -> Tensor:
+        signal, sigma = process.coefficients(level)
+
+        def estimate(noisy: Tensor) -> Tensor:
+            output = denoiser(noisy, level).to(noisy.dtype)
+            return clean_estimate(prediction, output, noisy, signal, sigma)
+
+        clean = guided_estimate(estimate, x, signal, sigma, old)
+        return output_of(prediction, clean, x, signal, sigma)
+
+    return guided
 
 
 def _denoise(

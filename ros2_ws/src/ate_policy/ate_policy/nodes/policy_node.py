@@ -30,7 +30,7 @@ from ate_core.observation import LiveBuffer
 from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
+from ate_policy.chunking import ActionQueue, ChunkingConfig, ChunkMode, usual_execute
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.policy import load_policy
@@ -66,7 +66,7 @@ class PolicyNode(Node):
             "chunk_mode",
             "synchronous",
             "how overlapping chunks are used",
-            ("synchronous", "temporal_ensemble"),
+            get_args(ChunkMode),
         )
         device = declare_text(self, "device", "auto", "where the network runs: auto, cpu, cuda")
         precision = declare_text(
@@ -75,7 +75,9 @@ class PolicyNode(Node):
         torch.set_num_threads(1)
         policy = load_policy(checkpoint, self.cell, device, precision)
         self._instruction = policy.instruction_for(instruction)
-        warm = policy.warm_up(self._instruction)
+        if mode == "rtc" and not policy.continues:
+            raise UsageError(f"chunk_mode is rtc, but {policy.kind} cannot go on with a chunk")
+        warm = policy.warm_up(self._instruction, continuing=mode == "rtc")
         self._buffer = LiveBuffer(
             self.cell,
             cameras=policy.config.cameras,
