@@ -6,6 +6,7 @@ on where it was.
 
 import json
 import os
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def write_part(
     task = episode.instruction or episode.task.replace("_", " ")
     if not task:
         raise EpisodeError("it has neither instruction nor task, and LeRobot needs a text")
-    working = parts / f".{name}.{os.getpid()}"
+    working = parts / f".{name}.{platform.node()}.{os.getpid()}"  # the folder may be shared
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
     try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from training.tasks.engine import Done, Item, Result, describe
 
 STORE_BYTES = 100_000_000
 """Object store of a cluster that is started here: paths go in and reports come out [B]."""
+KNOCK_S = 5.0
+"""Time that a cluster has to answer at all [s]."""
 
 
 class RayCluster:
@@ -59,13 +62,14 @@ class RayCluster:
         address = os.environ.get("RAY_ADDRESS")
         started = {"num_cpus": self._jobs, "object_store_memory": STORE_BYTES}
         try:
+            _knock(address)
             self._ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 include_dashboard=None if address else False,
                 **({} if address else started),
             )
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except (self._ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
             where = f"RAY_ADDRESS={address}" if address else "Ray on this machine"
             raise UsageError(
                 f"{where} cannot be joined ({describe(error)}): look at `ray status`, or use "
@@ -106,6 +110,13 @@ class _Tasks(Workers[Item, Result]):
         """Cancel what is still out."""
         for reference in self._out:
             self._ray.cancel(reference, force=True)
+
+
+def _knock(address: str | None) -> None:
+    """Raise `OSError` where nothing answers; Ray itself tries for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> Any:
