@@ -178,6 +178,7 @@ def _info(cell: Cell) -> dict[str, Any]:
         "layout_sha256": cell.layout.sha256,
         "start_ns": START_NS,
         "required": [],
+        "task": "benchmark",
     }
 
 

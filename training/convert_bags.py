@@ -8,13 +8,10 @@ and options give the same bytes, and a finished file is not made twice.
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,11 +22,11 @@ from rich.table import Table
 
 from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import OUTCOME_FILE
-from ate_core.errors import AteError, EpisodeError, UsageError
+from ate_core.errors import AteError, EpisodeError
 from training.audit.judge import audit_episode
 from training.audit.stored import stored_audit
 from training.configs.convert import ConvertConfig
-from training.configs.output_folder import make_folder
+from training.configs.output_folder import make_folder, only_writer
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.build_episode import build_episode
 from training.data.episode_file import Episode
@@ -67,7 +64,8 @@ def convert(config: ConvertConfig) -> int:
     console = Console()
     reports: list[EpisodeReport] = []
     target = output_of(config)
-    with _only_writer(config.output), target.held():
+    told = f"another `ate convert` writes to {config.output}"
+    with only_writer(config.output, told), target.held():
         try:
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("converting", total=len(folders))
@@ -164,26 +162,6 @@ def _run(folders: list[Path], config: ConvertConfig) -> Iterator[EpisodeReport]:
             yield done.result
         else:
             yield EpisodeReport(name=done.item.name, result="rejected", reason=done.failure)
-
-
-@contextmanager
-def _only_writer(output: Path) -> Iterator[None]:
-    """Hold a folder of episodes for one converter.
-
-    Raises:
-        UsageError: another one holds it.
-    """
-    descriptor = os.open(output, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another `ate convert` writes to {output}: wait for it, or name another --output"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

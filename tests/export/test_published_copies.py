@@ -24,6 +24,7 @@ from training.export.rdt import (
 )
 from training.export.robotwin import RobotwinExport, export_robotwin
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 LENGTHS = (9, 12)
 
 

@@ -1,5 +1,9 @@
 """Folders that commands write to."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ate_core.errors import UsageError
@@ -17,3 +21,25 @@ def make_folder(path: Path) -> None:
         raise UsageError(
             f"folder {path} cannot be made ({error.strerror}): choose another output"
         ) from None
+
+
+@contextmanager
+def only_writer(folder: Path, told: str) -> Iterator[None]:
+    """Hold a folder for one process.
+
+    Args:
+        folder: That is there.
+        told: What is said where another one holds it.
+
+    Raises:
+        UsageError: another one holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{told}: wait for it, or name another --output") from None
+        yield
+    finally:
+        os.close(descriptor)

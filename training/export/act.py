@@ -5,22 +5,33 @@ as raw arrays, stacks those of all cameras, so that they must have one size; and
 ``episode_0.hdf5`` to ``episode_<n-1>.hdf5``.
 """
 
+import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import h5py
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
-from ate_core.errors import EpisodeError, UsageError
+from ate_core.errors import AteError, EpisodeError, UsageError
+from ate_core.layout import Layout
 from ate_policy.images import resize_image
-from training.data.episode_file import Episode
+from training.data.episode_file import Episode, list_episodes, read_episode
 from training.export.camera_video import decode_picture, in_blocks
-from training.export.copies import length_note, new_folder, readable, ticks_for
-from training.export.report import FAILURES, ExportReport, one_line, print_reports
+from training.export.copies import (
+    Copy,
+    length_note,
+    make_copies,
+    new_folder,
+    ticks_for,
+    write_copy,
+)
+from training.export.report import ExportReport, one_line, print_reports
+from training.tasks.choose import WorkConfig
 
 TASK_FILE = "task_config.json"
 """An entry for the task table of ACT's `constants.py`."""
@@ -42,6 +53,8 @@ class ActExport:
     """Height and width of the pictures [px]; None: as recorded."""
     overwrite: bool = False
     """Replace the output."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
 
     def __post_init__(self) -> None:
         if isinstance(self.length, int) and self.length < 1:
@@ -53,60 +66,108 @@ class ActExport:
 def export_act(config: ActExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
-    episodes = readable(config.episodes, reports)
-    ticks = [len(episode) for _, episode in episodes] or [0]
+    looks = _alike(config, reports)
+    ticks = [look.ticks for look in looks] or [0]
     lengths = {"longest": max(ticks), "shortest": min(ticks)}
     length = config.length if isinstance(config.length, int) else lengths[config.length]
-    with new_folder(config.output, config.overwrite) as folder:
-        done: list[Episode] = []
-        for name, episode in episodes:
-            target = folder / f"episode_{len(done)}.hdf5"
-            try:
-                _require_like(episode, done[0] if done else None)
-                _write(target, episode, length, config.size)
-            except FAILURES as error:
-                target.unlink(missing_ok=True)
-                reports.append(ExportReport(name=name, result="rejected", note=one_line(error)))
-                continue
-            note = f"{target.name} {length_note(length, len(episode))}".strip()
-            reports.append(ExportReport(name=name, result="exported", ticks=length, note=note))
-            done.append(episode)
-        if len(done) < FEWEST:
+    with new_folder(config.output.resolve(), config.overwrite) as folder:
+        make = functools.partial(_copy, folder=folder, length=length, size=config.size)
+        copies = make_copies([look.path for look in looks], make, config.work, reports)
+        copies = _of_one_size(copies, reports)
+        for index, copy in enumerate(copies):
+            target = folder / f"episode_{index}.hdf5"
+            copy.path.rename(target)
+            reports.append(copy.report(note=f"{target.name} {copy.note}".strip()))
+        if len(copies) < FEWEST:
             print_reports(reports, config.output)
-            raise EpisodeError(f"{len(done)} episodes are left; ACT's loader needs {FEWEST}")
+            raise EpisodeError(f"{len(copies)} episodes are left; ACT's loader needs {FEWEST}")
         task = {
             "dataset_dir": str(config.output.resolve()),
-            "num_episodes": len(done),
+            "num_episodes": len(copies),
             "episode_len": length,
-            "camera_names": sorted(done[0].images),
+            "camera_names": sorted(looks[0].cameras),
         }
         (folder / TASK_FILE).write_text(json.dumps(task, indent=2) + "\n")
     return print_reports(reports, config.output)
 
 
-def _require_like(episode: Episode, first: Episode | None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What decides whether an episode can stand beside others."""
+
+    path: Path
+    ticks: int
+    layout: Layout
+    cameras: tuple[str, ...]
+
+
+def _look(path: Path) -> _Look:
+    episode = read_episode(path)
     if not episode.images:
         raise EpisodeError("it has no pictures, and ACT's loader stacks those of all cameras")
-    if first is None:
-        return
-    first.cell.layout.require(episode.cell.layout, "it")
-    if sorted(episode.images) != sorted(first.images):
-        raise EpisodeError(f"its cameras are {sorted(episode.images)}, not {sorted(first.images)}")
+    layout, cameras = episode.cell.layout, tuple(sorted(episode.images))
+    return _Look(path=path, ticks=len(episode), layout=layout, cameras=cameras)
 
 
-def _write(target: Path, episode: Episode, length: int, size: tuple[int, int] | None) -> None:
+def _alike(config: ActExport, reports: list[ExportReport]) -> list[_Look]:
+    """The episodes that are like the first one; the others are reported."""
+    paths = list_episodes(config.episodes.resolve())
+    looks = make_copies(paths, _look, config.work, reports)
+    alike = []
+    for look in looks:
+        try:
+            looks[0].layout.require(look.layout, "it")
+            if look.cameras != looks[0].cameras:
+                raise EpisodeError(
+                    f"its cameras are {list(look.cameras)}, not {list(looks[0].cameras)}"
+                )
+        except AteError as error:
+            name = look.path.stem
+            reports.append(ExportReport(name=name, result="rejected", note=one_line(error)))
+        else:
+            alike.append(look)
+    return alike
+
+
+def _of_one_size(copies: list[Copy], reports: list[ExportReport]) -> list[Copy]:
+    """The copies whose pictures are as large as those of the first; the others are reported."""
+    alike = []
+    for copy in copies:
+        (height, width), (first_height, first_width) = copy.facts["size"], copies[0].facts["size"]
+        if (height, width) == (first_height, first_width):
+            alike.append(copy)
+            continue
+        note = (
+            f"its pictures are {width}x{height}, others {first_width}x{first_height}; ACT stacks "
+            "them: give --size HEIGHT WIDTH"
+        )
+        reports.append(copy.report(result="rejected", ticks=0, note=note))
+    return alike
+
+
+def _copy(path: Path, folder: Path, length: int, size: tuple[int, int] | None) -> Copy:
+    episode = read_episode(path)
+    write = functools.partial(_write, episode=episode, length=length, size=size)
+    target, facts = write_copy(folder, path, f"act 1 {length} {size}", write)
+    note = length_note(length, len(episode))
+    return Copy(name=path.stem, path=target, ticks=length, note=note, facts=facts)
+
+
+def _write(
+    file: h5py.File, episode: Episode, length: int, size: tuple[int, int] | None
+) -> dict[str, Any]:
     ticks = ticks_for(length, len(episode))
     wanted = size
-    with h5py.File(target, "w") as file:
-        # Here the word only decides whether the loader shifts actions back by one tick. Ours stand
-        # at their tick already.
-        file.attrs["sim"] = True
-        file.attrs["hardware"] = episode.cell.hardware
-        file["/observations/qpos"] = episode.state[ticks]
-        file["/observations/qvel"] = episode.velocity[ticks]
-        file["/action"] = episode.action[ticks]
-        for key in sorted(episode.images):
-            wanted = _write_raw(file, key, episode, length, wanted, fixed=size is not None)
+    # Here the word only decides whether the loader shifts actions back by one tick. Ours stand
+    # at their tick already.
+    file.attrs["sim"] = True
+    file.attrs["hardware"] = episode.cell.hardware
+    file["/observations/qpos"] = episode.state[ticks]
+    file["/observations/qvel"] = episode.velocity[ticks]
+    file["/action"] = episode.action[ticks]
+    for key in sorted(episode.images):
+        wanted = _write_raw(file, key, episode, length, wanted, fixed=size is not None)
+    return {"size": wanted}
 
 
 def _write_raw(

@@ -1,10 +1,15 @@
 """What the copies for published loaders share: a folder made as a whole, lengths, pictures."""
 
+import functools
+import hashlib
+import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -12,48 +17,138 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError, UsageError
-from training.data.episode_file import Episode, list_episodes, read_episode
+from ate_core.files import replacing
+from training.configs.output_folder import make_folder, only_writer
+from training.data.episode_file import Episode
 from training.export.camera_video import decode_picture, in_blocks
 from training.export.report import FAILURES, ExportReport, one_line
+from training.tasks.choose import WorkConfig
 
+Answer = TypeVar("Answer")
+PARTS = ".parts"
+"""Folder of the copies that have no place yet."""
+MADE_OF = "made_of"
+"""Attribute of a copy: the hash of its source and of the options."""
+FACTS = "facts"
+"""Attribute of a copy: what its place is decided by, as JSON."""
 RECODED_QUALITY = 95
 """JPEG quality of a picture whose colours are exchanged; OpenCV's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """One finished copy, before it has its place among the others."""
+
+    name: str
+    """Of the episode."""
+    path: Path
+    """Where it lies."""
+    ticks: int
+    """Of the copy."""
+    note: str = ""
+    """What was changed."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What decides its place."""
+
+    def report(self, **changes: Any) -> ExportReport:
+        """Its row of the table."""
+        about = ExportReport(name=self.name, result="exported", ticks=self.ticks, note=self.note)
+        return replace(about, **changes)
 
 
 @contextmanager
 def new_folder(output: Path, overwrite: bool) -> Iterator[Path]:
     """A folder beside the output, which takes its place when everything is written.
 
+    The copies of an export that was stopped are kept there, for the next one.
+
     Raises:
-        UsageError: the output is there and may not be replaced, or cannot be made.
+        UsageError: the output is there and may not be replaced, or cannot be made, or another
+            export writes it.
     """
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: name another --output, or replace it by --overwrite")
     working = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(working, ignore_errors=True)
-    try:
-        working.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"folder {working} cannot be made ({error.strerror}): choose another output"
-        ) from None
-    try:
-        yield working
-        shutil.rmtree(output, ignore_errors=True)
-        working.rename(output)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-
-
-def readable(folder: Path, reports: list[ExportReport]) -> list[tuple[str, Episode]]:
-    """The episodes of a folder, pictures still in their files; damaged ones are reported."""
-    episodes = []
-    for path in list_episodes(folder):
+    make_folder(working / PARTS)
+    with only_writer(working, f"another export writes {output}"):
+        for path in working.iterdir():
+            if path.name != PARTS:
+                _remove(path)
         try:
-            episodes.append((path.stem, read_episode(path)))
-        except FAILURES as error:
-            reports.append(ExportReport(name=path.stem, result="rejected", note=one_line(error)))
-    return episodes
+            yield working
+            _remove(working / PARTS)
+            _remove(output)
+            working.rename(output)
+        finally:
+            with suppress(OSError):  # copies are in it, or it is the output now
+                (working / PARTS).rmdir()
+                working.rmdir()
+
+
+def make_copies(
+    paths: Sequence[Path],
+    make: Callable[[Path], Answer],
+    work: WorkConfig,
+    reports: list[ExportReport],
+) -> list[Answer]:
+    """Return what workers make of episodes, in the order of their files.
+
+    Args:
+        paths: HDF5 episodes.
+        make: Makes one copy; runs in a worker.
+        work: Where, and how many at the same time.
+        reports: Completed by those of which nothing could be made.
+    """
+    made: dict[str, Answer] = {}
+    for done in work.run(functools.partial(_attempt, make=make), paths):
+        if done.result is not None and not isinstance(done.result, str):
+            made[done.item.stem] = done.result
+        else:
+            why = done.result or done.failure
+            reports.append(ExportReport(name=done.item.stem, result="rejected", note=why))
+    return [made[path.stem] for path in paths if path.stem in made]
+
+
+def _attempt(path: Path, make: Callable[[Path], Answer]) -> Answer | str:
+    """What becomes of one episode, or why nothing does."""
+    try:
+        return make(path)
+    except FAILURES as error:
+        return one_line(error)
+
+
+def write_copy(
+    folder: Path, path: Path, options: str, write: Callable[[h5py.File], Mapping[str, Any]]
+) -> tuple[Path, Mapping[str, Any]]:
+    """Write the copy of an episode, unless a stopped export left it; it is whole or absent.
+
+    Args:
+        folder: Of the export.
+        path: HDF5 episode.
+        options: Everything besides the episode that decides the bytes of the copy.
+        write: Fills the open file and returns facts of it, of plain values.
+
+    Returns:
+        Where it lies, and the facts.
+    """
+    with path.open("rb") as stream:
+        source = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256(f"{source} {options}".encode()).hexdigest()
+    target = folder / PARTS / path.name
+    with suppress(OSError, KeyError), h5py.File(target) as file:
+        if file.attrs[MADE_OF] == digest:
+            return target, json.loads(file.attrs[FACTS])
+    with replacing(target) as temporary, h5py.File(temporary, "w") as file:
+        facts = write(file)
+        file.attrs[MADE_OF], file.attrs[FACTS] = digest, json.dumps(facts)
+    return target, facts
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def require_cameras(episode: Episode, keys: Sequence[str]) -> None:

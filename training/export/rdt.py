@@ -5,29 +5,34 @@ and a gripper per arm, divides grippers by constants of its own robot, reads thr
 and a file of instructions from an episode's folder, and hands out pictures as OpenCV decodes them.
 """
 
+import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import h5py
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError, UsageError
 from ate_core.layout import VectorLayout
-from training.data.episode_file import Episode
+from training.data.episode_file import Episode, list_episodes, read_episode
 from training.export.copies import (
+    Copy,
     folder_name,
     length_note,
+    make_copies,
     new_folder,
-    readable,
     require_cameras,
     text_of,
     ticks_for,
+    write_copy,
     write_jpegs,
 )
-from training.export.report import FAILURES, ExportReport, one_line, print_reports
+from training.export.report import ExportReport, print_reports
+from training.tasks.choose import WorkConfig
 
 SHORTEST = 128
 """Ticks below which the loader drops an episode."""
@@ -60,6 +65,8 @@ class RdtExport:
     """Order of the channels that the loader hands out: rgb encodes anew, bgr leaves the bytes."""
     overwrite: bool = False
     """Replace the output."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
 
     def __post_init__(self) -> None:
         if self.drop_joint is not None and not 1 <= self.drop_joint <= JOINTS + 1:
@@ -69,27 +76,37 @@ class RdtExport:
 def export_rdt(config: RdtExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
-    done = 0
-    with new_folder(config.output, config.overwrite) as folder:
-        for name, episode in readable(config.episodes, reports):
-            try:
-                text = text_of(episode)
-                target = folder / folder_name(text) / f"{name}.hdf5"
-                length = _write(target, text, episode, config)
-            except FAILURES as error:
-                reports.append(ExportReport(name=name, result="rejected", note=one_line(error)))
-                continue
-            note = length_note(length, len(episode))
-            reports.append(ExportReport(name=name, result="exported", ticks=length, note=note))
-            done += 1
-        if not done:
+    paths = list_episodes(config.episodes.resolve())
+    with new_folder(config.output.resolve(), config.overwrite) as folder:
+        make = functools.partial(_copy, folder=folder, config=config)
+        copies = make_copies(paths, make, config.work, reports)
+        for copy in copies:
+            text = copy.facts["text"]
+            task = folder / folder_name(text)
+            task.mkdir(exist_ok=True)
+            copy.path.rename(task / copy.path.name)
+            words = ("instruction", "simplified_instruction", "expanded_instruction")
+            told = json.dumps(dict.fromkeys(words, text), indent=2)
+            (task / INSTRUCTIONS).write_text(told + "\n")
+            reports.append(copy.report())
+        if not copies:
             print_reports(reports, config.output)
             raise EpisodeError(f"no episode is left for {config.output}: see the reasons above")
     return print_reports(reports, config.output)
 
 
-def _write(target: Path, text: str, episode: Episode, config: RdtExport) -> int:
-    """Write one copy and the instructions beside it; returns its ticks."""
+def _copy(path: Path, folder: Path, config: RdtExport) -> Copy:
+    episode = read_episode(path)
+    options = f"rdt 1 {config.drop_joint} {config.hold_short} {config.channels}"
+    write = functools.partial(_write, episode=episode, config=config)
+    target, facts = write_copy(folder, path, options, write)
+    note = length_note(facts["ticks"], len(episode))
+    return Copy(name=path.stem, path=target, ticks=facts["ticks"], note=note, facts=facts)
+
+
+def _write(file: h5py.File, episode: Episode, config: RdtExport) -> dict[str, Any]:
+    """Fill one copy; returns its ticks, and the instruction that lies beside it."""
+    text = text_of(episode)
     require_cameras(episode, CAMERAS)
     if len(episode) < SHORTEST and not config.hold_short:
         raise EpisodeError(f"{len(episode)} ticks; RDT's loader drops what is below {SHORTEST}")
@@ -100,24 +117,16 @@ def _write(target: Path, text: str, episode: Episode, config: RdtExport) -> int:
     action = _narrow(episode.action, layout.action, config.drop_joint, ACTION_DIVISORS)
     if not np.any(np.abs(state - state[:1]) > MOVEMENT):
         raise EpisodeError(f"nothing moves by {MOVEMENT}; RDT's loader fails on such an episode")
-    target.parent.mkdir(exist_ok=True)
-    try:
-        with h5py.File(target, "w") as file:
-            file["/observations/qpos"], file["/action"] = state[ticks], action[ticks]
-            for key in CAMERAS:
-                write_jpegs(
-                    file,
-                    f"/observations/images/{key}",
-                    episode.images[key],
-                    length,
-                    exchange=config.channels == "rgb",
-                )
-    except FAILURES:
-        target.unlink(missing_ok=True)
-        raise
-    words = dict.fromkeys(("instruction", "simplified_instruction", "expanded_instruction"), text)
-    (target.parent / INSTRUCTIONS).write_text(json.dumps(words, indent=2) + "\n")
-    return length
+    file["/observations/qpos"], file["/action"] = state[ticks], action[ticks]
+    for key in CAMERAS:
+        write_jpegs(
+            file,
+            f"/observations/images/{key}",
+            episode.images[key],
+            length,
+            exchange=config.channels == "rgb",
+        )
+    return {"ticks": length, "text": text}
 
 
 def _narrow(

@@ -33,7 +33,7 @@ def print_reports(reports: Sequence[ExportReport], target: object) -> int:
     """Print the table; return 1 when an episode was rejected."""
     console = Console()
     table = Table("episode", "result", "ticks", "remark, or reason")
-    for report in reports:
+    for report in sorted(reports, key=lambda report: report.name):
         colour = "red" if report.result == "rejected" else "green"
         table.add_row(
             report.name, f"[{colour}]{report.result}[/]", str(report.ticks or ""), report.note

@@ -5,23 +5,30 @@ RoboTwin's scripts read ``/joint_action`` and ``/observation/<camera>/rgb`` of
 later. Pictures are JPEGs that OpenCV decodes to RGB, which takes exchanged colours in the file.
 """
 
+import functools
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
 import h5py
+import tyro
 
 from ate_core.errors import EpisodeError, UsageError
-from training.data.episode_file import Episode
+from training.data.episode_file import Episode, list_episodes, read_episode
 from training.export.copies import (
+    Copy,
     folder_name,
+    make_copies,
     new_folder,
-    readable,
     require_cameras,
     text_of,
+    write_copy,
     write_jpegs,
 )
-from training.export.report import FAILURES, ExportReport, one_line, print_reports
+from training.export.report import ExportReport, print_reports
+from training.tasks.choose import WorkConfig
 
 CAMERAS = {
     "head_camera": "cam_high",
@@ -44,6 +51,8 @@ class RobotwinExport:
     """RoboTwin's name of a task configuration, the folder below the task."""
     overwrite: bool = False
     """Replace the output."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
 
     def __post_init__(self) -> None:
         if not self.config or Path(self.config).name != self.config:
@@ -53,55 +62,48 @@ class RobotwinExport:
 def export_robotwin(config: RobotwinExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
-    counts: dict[str, int] = {}
-    with new_folder(config.output, config.overwrite) as folder:
-        for name, episode in readable(config.episodes, reports):
-            try:
-                text = text_of(episode)
-                task = folder_name(episode.task or text)
-                number = counts.get(task, 0)
-                _write(folder / task / config.config, number, text, episode)
-            except FAILURES as error:
-                reports.append(ExportReport(name=name, result="rejected", note=one_line(error)))
-                continue
-            counts[task] = number + 1
-            note = f"{task}/{config.config}/data/episode{number}.hdf5"
-            reports.append(
-                ExportReport(name=name, result="exported", ticks=len(episode), note=note)
-            )
+    counts: Counter[str] = Counter()
+    paths = list_episodes(config.episodes.resolve())
+    with new_folder(config.output.resolve(), config.overwrite) as folder:
+        make = functools.partial(_copy, folder=folder)
+        for copy in make_copies(paths, make, config.work, reports):
+            task, text = copy.facts["task"], copy.facts["text"]
+            place = f"{task}/{config.config}/data/episode{counts[task]}.hdf5"
+            target = folder / place
+            words = target.parents[1] / "instructions" / f"episode{counts[task]}.json"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            words.parent.mkdir(exist_ok=True)
+            copy.path.rename(target)
+            words.write_text(json.dumps({"seen": [text], "unseen": [text]}, indent=2) + "\n")
+            counts[task] += 1
+            reports.append(copy.report(note=place))
         if not counts:
             print_reports(reports, config.output)
             raise EpisodeError(f"no episode is left for {config.output}: see the reasons above")
     return print_reports(reports, config.output)
 
 
-def _write(folder: Path, number: int, text: str, episode: Episode) -> None:
+def _copy(path: Path, folder: Path) -> Copy:
+    episode = read_episode(path)
+    write = functools.partial(_write, episode=episode)
+    target, facts = write_copy(folder, path, "robotwin 1", write)
+    return Copy(name=path.stem, path=target, ticks=len(episode), facts=facts)
+
+
+def _write(file: h5py.File, episode: Episode) -> dict[str, Any]:
+    """Fill one copy; returns the folder of its task, and the instruction that lies beside it."""
+    text = text_of(episode)
     require_cameras(episode, list(CAMERAS.values()))
     layout = episode.cell.layout.state
     names = {field.name for field in layout.fields}
     for side in SIDES:
         if not {f"{side}_arm", f"{side}_gripper"} <= names:
             raise EpisodeError(f"it has no {side} arm and gripper; RoboTwin's scripts read both")
-    target = folder / "data" / f"episode{number}.hdf5"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with h5py.File(target, "w") as file:
-            for side in SIDES:
-                arm, grip = layout.slice(f"{side}_arm"), layout.slice(f"{side}_gripper")
-                file[f"/joint_action/{side}_arm"] = episode.state[:, arm]
-                file[f"/joint_action/{side}_gripper"] = episode.state[:, grip.start]
-            file["/joint_action/vector"] = episode.state
-            for camera, key in CAMERAS.items():
-                write_jpegs(
-                    file,
-                    f"/observation/{camera}/rgb",
-                    episode.images[key],
-                    len(episode),
-                    exchange=True,
-                )
-    except FAILURES:
-        target.unlink(missing_ok=True)
-        raise
-    words = folder / "instructions" / f"episode{number}.json"
-    words.parent.mkdir(exist_ok=True)
-    words.write_text(json.dumps({"seen": [text], "unseen": [text]}, indent=2) + "\n")
+        arm, grip = layout.slice(f"{side}_arm"), layout.slice(f"{side}_gripper")
+        file[f"/joint_action/{side}_arm"] = episode.state[:, arm]
+        file[f"/joint_action/{side}_gripper"] = episode.state[:, grip.start]
+    file["/joint_action/vector"] = episode.state
+    for camera, key in CAMERAS.items():
+        pictures = episode.images[key]
+        write_jpegs(file, f"/observation/{camera}/rgb", pictures, len(episode), exchange=True)
+    return {"task": folder_name(episode.task or text), "text": text}
