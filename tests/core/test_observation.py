@@ -148,3 +148,37 @@ def test_a_live_buffer_forgets_what_is_older_than_its_history(cell):
     for index in range(1000):
         fill(live, index * 10 * MS)
     assert all(len(history.samples) <= 12 for history in live._history.values())
+
+
+def fed_buffer(cell, *, camera_lead_ms: float = 0.0, step_s: float = 0.0):
+    """A buffer fed for three seconds; the camera's clock is ahead, or all clocks are set."""
+    buffer = LiveBuffer(
+        cell, cameras=["cam_high"], decoder=lambda _: np.zeros((2, 2, 3), np.uint8)
+    )
+    seen = None
+    for tick in range(60):
+        now = 10**15 + tick * 50_000_000 + round(1e9 * step_s * (tick >= 30))
+        for spec in buffer.needed:
+            value = np.ones(2 * len(spec.joint_names) or 1)
+            ahead = round(1e6 * camera_lead_ms) if spec.kind == "image" else 0
+            sample = b"jpeg" if spec.kind == "image" else value
+            buffer.add(spec.name, now - 5_000_000 + ahead, sample, now)
+        seen = buffer.observe(now)
+    return seen
+
+
+@pytest.mark.parametrize("lead_ms", [-150.0, 0.0, 40.0])
+def test_a_stream_stamped_by_a_clock_that_is_a_little_off_is_taken(cell, lead_ms):
+    assert isinstance(fed_buffer(cell, camera_lead_ms=lead_ms), Observation)
+
+
+@pytest.mark.parametrize("lead_ms", [100.0, 150.0, 500.0, 3.6e6])
+def test_a_stream_stamped_in_the_future_is_refused_by_name_with_its_lead(cell, lead_ms):
+    refusal = fed_buffer(cell, camera_lead_ms=lead_ms)
+    assert isinstance(refusal, Refusal) and refusal.stream.startswith("/cameras/overhead")
+    assert f"is stamped {lead_ms - 5:.0f} ms in the future (bound 50 ms)" in str(refusal)
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -1.0, 1.0, 3600.0])
+def test_a_clock_that_is_set_on_this_machine_ends_no_observation_for_long(cell, step_s):
+    assert isinstance(fed_buffer(cell, step_s=step_s), Observation)

@@ -74,6 +74,10 @@ class Refusal:
 class StreamLimits:
     """Largest age of a sample at a tick, per kind of stream."""
 
+    lead: float = 0.05
+    """How far beyond its arrival a sample may be stamped [s]: more, and the clock that stamps it
+    is not this machine's, so that what looks fresh is old."""
+
     joints: float = 0.2
     """Arm and gripper states and wrenches [s]."""
     image: float = 0.5
@@ -250,6 +254,8 @@ class _History:
         previous = self.samples[-1][1] if self.samples else value
         if not isinstance(value, bytes) and np.shape(value) != np.shape(previous):
             self.samples.clear()  # another number of objects: another scene
+        if self.samples and stamp_ns < self.samples[-1][0] - self._length_ns:
+            self.samples.clear()  # a clock was set back: what is there would outlive all others
         insort_right(self.samples, (stamp_ns, value), key=lambda entry: entry[0])
         oldest = self.samples[-1][0] - self._length_ns
         keep = bisect_left(self.samples, oldest, key=lambda entry: entry[0])
@@ -294,18 +300,40 @@ class LiveBuffer:
         self.needed: tuple[StreamSpec, ...] = tuple(self._builder.streams[name] for name in names)
         """The streams to subscribe to."""
         self._history = {name: _History(round(history * NANOSECONDS)) for name in names}
+        self._ahead: dict[str, Refusal] = {}
         self._lock = threading.Lock()
 
-    def add(self, stream: str, stamp_ns: int, value: ArrayLike | bytes) -> None:
-        """Add one sample, as ``ate_core.streams.read_value`` gives it; others are ignored."""
-        if stream in self._history:
-            kept = value if isinstance(value, bytes) else np.asarray(value, dtype=np.float64)
-            with self._lock:
-                self._history[stream].add(stamp_ns, kept)
+    def add(
+        self,
+        stream: str,
+        stamp_ns: int,
+        value: ArrayLike | bytes,
+        arrived_ns: int | None = None,
+    ) -> None:
+        """Add one sample of a needed stream; others are ignored.
+
+        Args:
+            stream: Its name.
+            stamp_ns: Of its header [ns].
+            value: As ``ate_core.streams.read_value`` gives it.
+            arrived_ns: When it came, on the clock of the ticks [ns]; None: its stamp is believed.
+        """
+        if stream not in self._history:
+            return
+        kept = value if isinstance(value, bytes) else np.asarray(value, dtype=np.float64)
+        lead = 0.0 if arrived_ns is None else (stamp_ns - arrived_ns) / NANOSECONDS
+        with self._lock:
+            if lead > self._limits.lead:
+                self._ahead[stream] = self._ahead_by(stream, lead)
+                return
+            self._ahead.pop(stream, None)
+            self._history[stream].add(stamp_ns, kept)
 
     def observe(self, tick_ns: int, instruction: str = "") -> Observation | Refusal:
         """Return what the policy sees at a tick, or the stream that forbids it."""
         with self._lock:
+            if self._ahead:
+                return next(iter(self._ahead.values()))
             samples = {name: list(history.samples) for name, history in self._history.items()}
         series = {}
         for name, entries in samples.items():
@@ -323,6 +351,18 @@ class LiveBuffer:
             environment=None if environment is None else environment[0],
             instruction=instruction,
             stamp_ns=tick_ns,
+        )
+
+    def _ahead_by(self, stream: str, lead: float) -> Refusal:
+        return Refusal(
+            stream=self._builder.streams[stream].topic,
+            reason=(
+                f"is stamped {lead * 1e3:.0f} ms in the future (bound "
+                f"{self._limits.lead * 1e3:.0f} ms): set the clock of the machine that stamps it "
+                "by this one's, for instance with chrony"
+            ),
+            age=-lead,
+            bound=self._limits.lead,
         )
 
     def _decode(self, data: Value) -> NDArray[np.uint8]:
