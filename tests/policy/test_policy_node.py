@@ -29,10 +29,10 @@ class Bench:
         from std_srvs.srv import Trigger
 
         from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
-        from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS
+        from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
         from ate_policy.nodes.policy_node import PolicyNode
 
-        self.text, self.trigger = String, Trigger
+        self.text, self.trigger, self.joint_state = String, Trigger, JointState
         rclpy.init(args=["--ros-args", "-p", f"checkpoint:={folder}", "-p", "hardware:=sim"])
         self.policy = PolicyNode()
         self.policy._runtime.tick = lambda *_: action
@@ -56,6 +56,14 @@ class Bench:
             side: node.create_publisher(String, f"/{side}/gripper/status", LATCHED_QOS)
             for side in SIDES
         }
+        self.states = {
+            f"{side} {part}": node.create_publisher(
+                JointState, f"/{side}/{part}/joint_states", SENSOR_QOS
+            )
+            for side in SIDES
+            for part in ("arm", "gripper")
+        }
+        self.silent = set(self.states)
         self.requests = node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
         self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
         self.executor = SingleThreadedExecutor()
@@ -69,6 +77,26 @@ class Bench:
     def tell_gripper(self, side, state, reason=""):
         text = json.dumps({"state": state, "reason": reason})
         self.grippers[side].publish(self.text(data=text))
+
+    def report(self, *silent):
+        """Let every device report its joints from now on, but for these."""
+        if not hasattr(self, "reporting"):
+            self.reporting = self.node.create_timer(0.02, self._report)
+        self.silent = set(silent)
+
+    def _report(self):
+        stamp = self.node.get_clock().now().to_msg()
+        for device, publisher in self.states.items():
+            if device not in self.silent:
+                side, part = device.split()
+                names = [f"{side}_gripper"]
+                if part == "arm":
+                    names = list(self.policy.cell.arms[side].joint_names)
+                message = self.joint_state(
+                    name=names, position=[0.0] * len(names), velocity=[0.0] * len(names)
+                )
+                message.header.stamp = stamp
+                publisher.publish(message)
 
     def reset_estop(self):
         for stopped, resets in ((True, 0), (False, 1)):
@@ -161,7 +189,7 @@ def test_an_emergency_stop_silences_the_policy_until_it_is_started_anew(bench):
 
 
 def test_a_policy_that_an_arm_does_not_follow_falls_silent_with_the_reason(bench, monkeypatch):
-    monkeypatch.setattr(unheard, "LONGEST_UNHEARD", 0.3)
+    monkeypatch.setattr(unheard, "LONGEST_LOST", 0.3)
     for side in SIDES:
         bench.tell(side, "tracking", commander="policy")
     bench.start_until_running()
@@ -216,3 +244,37 @@ def test_a_gripper_that_misses_a_few_reports_does_not_end_the_policy(bench):
     bench.tell_gripper("left", "tracking")
     bench.spin_for(0.8)
     assert bench.statuses[-1]["state"] == "running"
+
+
+@pytest.mark.parametrize("device", ["left arm", "right gripper"])
+def test_one_silent_device_makes_both_arms_hold_and_then_ends_the_policy(bench, device):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.report()
+    bench.start_until_running()
+    bench.report(device)
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert f"{device} has been silent" in bench.statuses[-1]["reason"] and bench.is_silent()
+    bench.report()
+    assert bench.is_silent(), "its return starts nothing"
+    bench.start_until_running()
+
+
+def test_both_arms_go_on_together_after_a_moment_of_silence(bench, monkeypatch):
+    monkeypatch.setattr("ate_policy.silence.END_AFTER", 1e9)
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.report()
+    bench.start_until_running()
+    resets = []
+    monkeypatch.setattr(bench.policy._runtime, "reset", lambda: resets.append(1))
+    bench.report("left arm")
+    bench.spin_until(lambda: bench.statuses[-1]["waits_for"])
+    assert bench.statuses[-1]["state"] == "running" and bench.is_silent()
+    assert "left arm is silent: all arms hold" in bench.statuses[-1]["reason"]
+    count = len(bench.commands)
+    bench.report()
+    bench.spin_until(lambda: len(bench.commands) > count + 4)
+    assert resets, "the chunks of before are forgotten"
+    sent = bench.commands[count : count + 4]
+    assert {message.name[0][:4] for message in sent} == {"left", "righ"}

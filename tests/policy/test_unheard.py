@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ate_policy.unheard import LONGEST_UNHEARD, Unheard
+from ate_policy.unheard import LONGEST_LOST, LONGEST_UNHEARD, Unheard
 
 
 def verdicts(holders, *, seconds: float, sends=lambda now: True) -> list[tuple[float, str]]:
@@ -26,11 +26,24 @@ def test_a_policy_that_is_followed_hears_no_complaint() -> None:
     assert not verdicts(lambda now: "policy" if now > 0.6 else "home", seconds=20.0)
 
 
-@pytest.mark.parametrize("holder", ["", "teleop"])
-def test_a_policy_that_is_followed_no_more_learns_it_with_the_reason(holder: str) -> None:
+@pytest.mark.parametrize(("holder", "patience"), [("", LONGEST_LOST), ("teleop", 0.0)])
+def test_a_policy_that_is_followed_no_more_learns_it_with_the_reason(holder, patience) -> None:
     found = verdicts(lambda now: holder if now > 5.0 else "policy", seconds=8.0)
-    assert found[0][0] == pytest.approx(5.0 + LONGEST_UNHEARD, abs=0.2)
+    assert found[0][0] == pytest.approx(5.0 + patience, abs=0.2)
     assert found[0][1].startswith("left arm follows ") and "through a loss" in found[0][1]
+
+
+@pytest.mark.parametrize("holder", ["", "home"])
+def test_a_policy_that_was_not_followed_yet_waits_for_a_lease_to_end(holder: str) -> None:
+    found = verdicts(lambda now: holder, seconds=8.0)
+    assert found[0][0] == pytest.approx(LONGEST_UNHEARD, abs=0.2)
+
+
+def test_a_lease_that_ended_in_a_pause_of_the_policy_is_waited_for_anew() -> None:
+    def holder(now: float) -> str:
+        return "" if 2.5 < now < 4.5 else "policy"
+
+    assert not verdicts(holder, seconds=8.0, sends=lambda now: not 2.0 < now < 3.0)
 
 
 def test_a_policy_that_commands_nothing_is_not_unheard() -> None:

@@ -1,5 +1,6 @@
 """Judged policies begin at home: arms are asked to go there until they are, or say why not."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -132,3 +133,64 @@ def test_what_keeps_a_policy_from_going_on_is_no_failure_of_it(news, ended) -> N
 
     outcome = ended_by(PolicyNews(*news), 10.0, 20.0)
     assert outcome == (None if ended is None else (ended, news[1]))
+
+
+def interrupted(waits: list[tuple[float, float, str]]) -> tuple[float, tuple[str, str] | None]:
+    """When and how a rollout of 20 s ends in which streams are missing for some time."""
+    from ate_sim.nodes.rollouts import Interruptions, PolicyNews
+
+    interruptions = Interruptions()
+    for tick in range(400):
+        now = 0.05 * tick
+        missing = next((name for begin, end, name in waits if begin <= now < end), "")
+        reason = f"no observation: {missing} is 520 ms old" if missing else ""
+        ended = interruptions.look(PolicyNews("running", reason, now, missing), now)
+        if ended is not None:
+            return now, ended
+    return 20.0, None
+
+
+@pytest.mark.parametrize(
+    ("waits", "when"),
+    [
+        ([], 20.0),
+        ([(3.0, 3.5, "/scene/objects")], 20.0),
+        ([(3.0, 9.0, "/scene/objects")], 4.0),
+        ([(3.0, 3.6, "/scene/objects"), (9.0, 15.0, "left arm")], 9.4),
+    ],
+)
+def test_a_rollout_in_which_streams_are_missing_for_a_second_in_all_is_aborted(waits, when):
+    now, ended = interrupted(waits)
+    assert now == pytest.approx(when, abs=0.11)
+    if ended is not None:
+        assert ended[0] == "aborted"
+        assert all(name in ended[1] for *_, name in waits)
+
+
+def test_chunks_that_are_refused_are_no_interruption():
+    from ate_sim.nodes.rollouts import Interruptions, PolicyNews
+
+    interruptions = Interruptions()
+    news = PolicyNews("running", "chunk refused: left_q1 jumps", 0.0)
+    assert not any(interruptions.look(news, 0.05 * tick) for tick in range(400))
+
+
+@pytest.mark.parametrize("error", [DeviceError("the policy is gone"), KeyboardInterrupt()])
+def test_a_rollout_that_is_cut_off_is_reported_as_aborted(tmp_path, error) -> None:
+    from ate_sim.nodes import rollouts
+
+    def run(task, seed, limit):
+        if seed == 8:
+            raise error
+        return rollouts.Rollout(
+            seed=seed, success=True, score=1.0, duration=3.0, outcome="success"
+        )
+
+    report = tmp_path / "report.jsonl"
+    options = rollouts._parse(["--first-seed", "7", "--episodes", "3", "--report", str(report)])
+    runner = SimpleNamespace(run=run, wait_for_nodes=lambda: None)
+    with pytest.raises(type(error)):
+        rollouts._run_all(runner, options)
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["success", "aborted"]
+    assert lines[1]["reason"] == (str(error) or "the rollouts were told to stop")

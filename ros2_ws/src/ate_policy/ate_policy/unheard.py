@@ -3,6 +3,9 @@
 LONGEST_UNHEARD = 2.0
 """How long a policy commands a device that follows somebody else, or nobody [s]; longer than any
 lease, and than a status that changed takes to come."""
+LONGEST_LOST = 0.6
+"""The same for a device that has followed it since its commands began [s]; longer than a lease.
+The other arm must not go on alone meanwhile."""
 LONGEST_LOOK = 0.1
 """A look that comes later counts as this long [s]: then reports wait to be taken, too."""
 LONGEST_PAUSE = 0.3
@@ -21,12 +24,13 @@ class Unheard:
         self._commander = commander
         self._holders: dict[str, tuple[str, str]] = {}
         self._unheard: dict[str, float] = {}
+        self._followed: set[str] = set()
         self._sent_at = self._looked_at = float("-inf")
 
     def send(self, now: float) -> None:
         """Note that all devices were commanded at ``now`` [s]."""
         if now - self._sent_at > LONGEST_PAUSE:
-            self._unheard = {}
+            self._begin_anew()
         self._sent_at = now
 
     def hear(self, device: str, holder: str, reason: str) -> None:
@@ -40,18 +44,31 @@ class Unheard:
         self._holders[device] = (holder, reason)
         if holder == self._commander:
             self._unheard.pop(device, None)
+            self._followed.add(device)
 
     def look(self, now: float) -> str:
         """What does not follow although it was commanded until ``now`` [s]; empty: all do."""
         passed, self._looked_at = min(now - self._looked_at, LONGEST_LOOK), now
         if now - self._sent_at > LONGEST_PAUSE:
-            self._unheard = {}
+            self._begin_anew()
             return ""
         for device, (holder, reason) in self._holders.items():
             if holder == self._commander:
                 continue
             unheard = self._unheard[device] = self._unheard.get(device, 0.0) + passed
-            if unheard > LONGEST_UNHEARD:
+            if unheard > self._patience(device, holder):
                 whom = f"follows {holder}" if holder else "follows nobody"
                 return f"{device} {whom}, not the policy: {reason or 'no reason is told'}"
         return ""
+
+    def _patience(self, device: str, holder: str) -> float:
+        """How long a device may follow somebody else [s]: one that was taken away, no time."""
+        if device not in self._followed:
+            return LONGEST_UNHEARD
+        return 0.0 if holder else LONGEST_LOST
+
+    def _begin_anew(self) -> None:
+        self._unheard = {}
+        self._followed = {
+            device for device, (holder, _) in self._holders.items() if holder == self._commander
+        }

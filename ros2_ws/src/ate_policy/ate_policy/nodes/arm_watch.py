@@ -14,6 +14,7 @@ from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
+from ate_policy.silence import END_AFTER, DeviceSilence
 from ate_policy.unheard import Unheard
 
 COMMANDER = "policy"
@@ -21,8 +22,7 @@ COMMANDER = "policy"
 UNFIT = frozenset({"stopped", "fault", "not_ready", "disconnected"})
 """States of a device in which a policy must not go on, nor begin; a person ends them."""
 NO_FEEDBACK = "no_feedback"
-LONGEST_SILENCE = 0.4
-"""How long a device may give no report while the policy goes on [s]; less than a lease's."""
+"""State of a device whose driver is heard and has nothing to report: all arms hold at once."""
 LOOK_PERIOD = 0.05
 """How often that is looked at [s]."""
 
@@ -47,6 +47,8 @@ class ArmWatch:
         self._troubles = {f"{side} arm": "does not report: start its driver" for side in cell.arms}
         self._silent_since: dict[str, tuple[float, str]] = {}
         self._unheard = Unheard(COMMANDER)
+        self._silence = DeviceSilence()
+        self._silent = ""
         self._lock = threading.Lock()
         topics = cell.topics
         watched = [
@@ -69,6 +71,20 @@ class ArmWatch:
         with self._lock:
             troubles = list(self._troubles.items())
         return next((f"{device} {text}" for device, text in troubles if text), "")
+
+    @property
+    def pause(self) -> str:
+        """Why all arms must hold just now; empty when they need not."""
+        with self._lock:
+            late = next(
+                (f"{device} {text}" for device, (_, text) in self._silent_since.items()), ""
+            )
+            return f"{late}: all arms hold" if late else self._silent
+
+    def heard(self, device: str) -> None:
+        """Note a measured state of an arm or a gripper."""
+        with self._lock:
+            self._silence.hear(device)
 
     def sent(self) -> None:
         """Note that all arms and grippers were commanded just now."""
@@ -107,9 +123,10 @@ class ArmWatch:
             late = {
                 device: text
                 for device, (since, text) in self._silent_since.items()
-                if now - since > LONGEST_SILENCE and not self._troubles.get(device)
+                if now - since > END_AFTER and not self._troubles.get(device)
             }
             self._troubles |= late
-            unheard = self._unheard.look(now)
-        if late or unheard:
-            self._on_trouble(self.trouble or unheard)
+            silences, unheard = self._silence.look(now), self._unheard.look(now)
+            self._silent = silences.pause
+        if late or silences.end or unheard:
+            self._on_trouble(self.trouble or silences.end or unheard)

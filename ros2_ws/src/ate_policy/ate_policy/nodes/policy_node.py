@@ -35,6 +35,7 @@ from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
+from ate_policy.stream_trouble import StreamTrouble
 
 STATUS_PERIOD = 0.2
 """How often what keeps the policy from going on is looked at [s]."""
@@ -92,8 +93,10 @@ class PolicyNode(Node):
         )
         self._running = threading.Event()
         self._stop = threading.Event()
-        self._tick = 0
-        self._told = ("", "")
+        self._tick = self._paused_ticks = 0
+        self._pause = ""
+        self._streams = StreamTrouble()
+        self._told = ("", "", "")
         self._commander = unique_commander(COMMANDER)
         self._make_interfaces()
         self._loop = FixedRateLoop(self.cell.tick_rate, self._stop)
@@ -106,6 +109,11 @@ class PolicyNode(Node):
         topics = self.cell.topics
         for spec in self._buffer.needed:
             listen(self, MESSAGES[spec.kind], spec.topic, partial(self._receive, spec), SENSOR_QOS)
+        self._devices = {
+            f"{side}_{part}_state": f"{side} {part}"
+            for side in self.cell.arms
+            for part in ("arm", "gripper")
+        }
         self._arm = {
             side: self.create_publisher(
                 JointState, topics.of_arm(arm.namespace, topics.joint_command), COMMAND_QOS
@@ -127,7 +135,10 @@ class PolicyNode(Node):
         self._watch = ArmWatch(self, self.cell, self._fall_silent)
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
-        self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message))
+        now_ns = time.time_ns()
+        self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message), now_ns)
+        if spec.name in self._devices:
+            self._watch.heard(self._devices[spec.name])
 
     def _control(self) -> None:
         """The cell's ticks on the monotonic clock; the tick index counts skipped ticks too."""
@@ -139,13 +150,24 @@ class PolicyNode(Node):
                 self._fall_silent(f"its process stood still for {stalled:.1f} s")
             start = due if start is None else start
             self._tick = round((due - start) * self.cell.tick_rate / 1e9)
-            if self._running.is_set():
+            if self._running.is_set() and not self._pauses():
                 action = self._runtime.tick(self._tick, self._observe)
                 if action is not None and self._running.is_set():
                     self._command(action)
 
+    def _pauses(self) -> bool:
+        """Whether all arms hold because of one; they go on together, from where they are then."""
+        before, self._pause = self._pause, self._watch.pause
+        if self._pause:
+            self._paused_ticks += 1
+            if not before:
+                self._runtime.reset()
+        if bool(before) != bool(self._pause):
+            logger.warning("%s", self._pause or "all arms and grippers are there again: going on")
+        return bool(self._pause)
+
     def _observe(self) -> Any:
-        return self._buffer.observe(time.time_ns(), self._instruction)
+        return self._streams.take(self._buffer.observe(time.time_ns(), self._instruction))
 
     def _command(self, action: Any) -> None:
         stamp = self.get_clock().now().to_msg()
@@ -171,6 +193,7 @@ class PolicyNode(Node):
             response.success, response.message = False, f"not started: {trouble}"
             return response
         self._runtime.reset()
+        self._streams.forget()
         self._running.set()
         self._publish_status("running", "")
         response.success, response.message = True, "running"
@@ -201,12 +224,15 @@ class PolicyNode(Node):
             self._runtime.reset()
             self._publish_status("stuck", stats.stuck)
             logger.error("policy is stuck: %s; call /policy/start to try again", stats.stuck)
-        elif stats.reason != self._told[1]:
-            self._publish_status("running", stats.reason)
+            return
+        reason, waits_for = self._pause or stats.reason, self._pause or self._streams.stream
+        if ("running", reason, waits_for) != self._told:
+            self._publish_status("running", reason, waits_for)
 
-    def _publish_status(self, state: str, reason: str) -> None:
-        self._told = (state, reason)
-        self._status.publish(String(data=json.dumps({"state": state, "reason": reason})))
+    def _publish_status(self, state: str, reason: str, waits_for: str = "") -> None:
+        self._told = (state, reason, waits_for)
+        status = {"state": state, "reason": reason, "waits_for": waits_for}
+        self._status.publish(String(data=json.dumps(status)))
 
     def _publish_diagnostics(self) -> None:
         stats, loop = self._runtime.stats(self._tick), self._loop.stats()
@@ -222,12 +248,13 @@ class PolicyNode(Node):
             "refused": _by_kind(stats.refusals),
             "ticks_without_observation": str(stats.unobserved),
             "held_ticks": str(stats.held),
+            "paused_ticks": str(self._paused_ticks),
         }
         status = DiagnosticStatus(
             name="policy: runtime",
             hardware_id=self.cell.name,
             level=DiagnosticStatus.WARN if self._told[1] else DiagnosticStatus.OK,
-            message=": ".join(filter(None, self._told)),
+            message=": ".join(filter(None, self._told[:2])),
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
         array = DiagnosticArray(status=[status])

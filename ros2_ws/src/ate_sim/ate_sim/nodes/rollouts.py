@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ READY_TIMEOUT = 15.0
 """Longest wait for arms that follow a policy [s]."""
 LONGEST_WAIT = 3.0
 """How long a policy may wait for chunks in a rollout; then it is aborted [s]."""
+LONGEST_INTERRUPTION = 1.0
+"""How long in all streams and devices may keep a policy waiting in a rollout [s]: what it would
+have done with more of its time, nobody knows."""
 POLL = 0.05
 """Period at which conditions are looked at [s]."""
 
@@ -101,6 +105,8 @@ class PolicyNews(NamedTuple):
     """Likewise."""
     since: float = math.inf
     """When it was told, on the monotonic clock [s]."""
+    waits_for: str = ""
+    """Stream or device that keeps it from going on; empty: none does."""
 
 
 Ended = tuple[Literal["stuck", "aborted"], str]
@@ -194,9 +200,11 @@ class RolloutNode(Node):
         try:
             status = json.loads(message.data)
             state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
+            waits_for = plain_text(status.get("waits_for", ""))
         except UNREADABLE:
+            waits_for = ""
             state, reason = "unknown", f"status is not readable: {message.data[:60]!r}"
-        self.policy = PolicyNews(state, reason, time.monotonic())
+        self.policy = PolicyNews(state, reason, time.monotonic(), waits_for)
 
     def _home(self, side: str) -> str:
         return self.cell.topics.of_arm(self.cell.arms[side].namespace, "arm/home")
@@ -262,12 +270,14 @@ class Rollouts:
         begin = time.monotonic()
         best, success = 0.0, False
         ended: Ended | None = None
+        interruptions = Interruptions()
         while not (success or ended) and time.monotonic() - begin < limit:
             if self._stop.wait(POLL):
                 raise KeyboardInterrupt
             score, success = self._control.score()
-            best = max(best, score)
-            ended = None if success else ended_by(node.policy, begin, time.monotonic())
+            best, now = max(best, score), time.monotonic()
+            interrupted = interruptions.look(node.policy, now)
+            ended = None if success else ended_by(node.policy, begin, now) or interrupted
         duration = time.monotonic() - begin
         node.call("/policy/stop")
         outcome, reason = ended or ("success" if success else "failure", "")
@@ -334,6 +344,30 @@ class Rollouts:
         )
 
 
+class Interruptions:
+    """How long streams and devices have kept a policy waiting in a rollout, one after another."""
+
+    def __init__(self) -> None:
+        self._looked_at = math.inf
+        self._waited: Counter[str] = Counter()
+
+    def look(self, news: PolicyNews, now: float) -> Ended | None:
+        """How they have ended the rollout, and why; None: they have not.
+
+        Args:
+            news: what the policy's node told last.
+            now: present time on the monotonic clock [s].
+        """
+        passed, self._looked_at = max(now - self._looked_at, 0.0), now
+        if news.state == "running" and news.waits_for:
+            self._waited[news.reason or news.waits_for] += passed
+        if sum(self._waited.values()) <= LONGEST_INTERRUPTION:
+            return None
+        return "aborted", "; ".join(
+            f"{reason}, for {waited:.1f} s" for reason, waited in self._waited.most_common(3)
+        )
+
+
 def ended_by(news: PolicyNews, begin: float, now: float) -> Ended | None:
     """How a rollout ended by itself, and why; None: it goes on.
 
@@ -374,12 +408,27 @@ def _run_all(rollouts: Rollouts, options: argparse.Namespace) -> int:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         options.report.write_text("")
     for seed in range(options.first_seed, options.first_seed + options.episodes):
-        outcome = rollouts.run(options.task, seed, options.limit)
-        logger.info("%s", outcome.sentence())
-        if options.report:
-            with options.report.open("a") as file:
-                file.write(json.dumps(asdict(outcome)) + "\n")
+        try:
+            outcome = rollouts.run(options.task, seed, options.limit)
+        except (AteError, KeyboardInterrupt) as error:
+            _tell(_cut_off(seed, str(error) or "the rollouts were told to stop"), options.report)
+            raise
+        _tell(outcome, options.report)
     return 0
+
+
+def _cut_off(seed: int, reason: str) -> Rollout:
+    """A rollout that could not be carried out; nobody knows how it would have ended."""
+    return Rollout(
+        seed=seed, success=False, score=0.0, duration=0.0, outcome="aborted", reason=reason
+    )
+
+
+def _tell(outcome: Rollout, report: Path | None) -> None:
+    logger.info("%s", outcome.sentence())
+    if report:
+        with report.open("a") as file:
+            file.write(json.dumps(asdict(outcome)) + "\n")
 
 
 def main(words: list[str] | None = None) -> int:
