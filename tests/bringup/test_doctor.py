@@ -147,10 +147,14 @@ def test_a_missing_and_an_untried_library_are_told(monkeypatch, capsys):
 def checkpoint(tmp_path):
     folder = tmp_path / "policy"
     folder.mkdir()
-    (folder / "contract.yaml").write_text(load_cell(hardware="sim").canonical_text())
-    (folder / "config.json").write_text('{"kind": "flow"}')
-    for name in ("statistics.json", "model.safetensors"):
-        (folder / name).write_text("{}")
+    cell = load_cell(hardware="sim")
+    (folder / "contract.yaml").write_text(cell.canonical_text())
+    config = {"kind": "flow", "model": {"cameras": ["cam_high"]}, "training": {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    rest = [*cell.arms["left"].home, 0.5, *cell.arms["right"].home, 0.5]
+    norms = {name: {"q01": rest, "q99": rest} for name in ("state", "actions")}
+    (folder / "statistics.json").write_text(json.dumps({"norm_stats": norms}))
+    (folder / "model.safetensors").write_text("{}")
     return folder
 
 
@@ -244,6 +248,27 @@ def test_a_launch_with_words_that_cannot_be_meant_starts_nothing(
     assert main(["launch", "launch/record.launch.py", *words]) == 1
     told = capsys.readouterr().err
     assert error in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "damage", "refusal"),
+    [
+        ("cameras:=false", {}, "cameras:=false, the policy looks through cam_high"),
+        ("cameras:=true", {"q99": [90.0] * 16}, "statistics of state: left_arm_1 spans"),
+        ("cameras:=true", {"q99": "far"}, "the checkpoint's statistics or settings are damaged"),
+    ],
+)
+def test_a_launch_refuses_what_a_policy_would_see_or_say_wrong(
+    argument, damage, refusal, checkpoint, runtime_dir, capsys
+):
+    file = checkpoint / "statistics.json"
+    statistics = json.loads(file.read_text())
+    statistics["norm_stats"]["state"] |= damage
+    file.write_text(json.dumps(statistics))
+    words = ["launch/deploy.launch.py", "hardware:=sim", argument, f"checkpoint:={checkpoint}"]
+    assert main(["launch", *words]) == 1
+    error = capsys.readouterr().err
+    assert refusal in error and error.count("\n") == 1
 
 
 def test_a_launch_without_its_checkpoint_starts_nothing(runtime_dir, capsys):

@@ -145,7 +145,8 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path, cell, node_environment):
     """Policy node and arms."""
-    one = VectorStatistics(mean=(0.0,) * 16, std=(1.0,) * 16, q01=(-1.0,) * 16, q99=(1.0,) * 16)
+    home = (*cell.arms["left"].home, 0.5, *cell.arms["right"].home, 0.5)
+    one = VectorStatistics(mean=home, std=(1.0,) * 16, q01=home, q99=home)
     torch.manual_seed(0)
     model = FlowPolicy(FlowPolicyConfig(objects=0))
     checkpoint = checkpoint_of(

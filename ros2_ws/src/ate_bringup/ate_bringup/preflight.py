@@ -42,6 +42,8 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
         cell_name=values["cell"] or None,
         hardware="sim" if values["hardware"] == "sim" else "real",
         checkpoint=Path(checkpoint) if checkpoint else None,
+        instruction=values.get("instruction") if checkpoint else None,
+        runs_cameras=values.get("cameras", "true") == "true",
         output=Path(output) if output else Path.cwd(),
         files={name: Path(values[name]) for name in FILES if values.get(name)},
         starts_devices=launch.has_devices,

@@ -57,6 +57,11 @@ class Policy:
         """How the policy was trained, as stored in its checkpoint."""
 
     @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._device
+
+    @property
     def horizon(self) -> int:
         """Actions per chunk H [ticks]."""
         return self._model.config.horizon

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ate_bringup.doctor.finding import Patient
-from ate_core.contract import parse_cell_text
+from ate_core.contract import Cell, parse_cell_text
+from ate_core.errors import CheckpointError
 from ate_core.findings import Finding, failed, passed
+from ate_core.trained_for import TrainedOn, findings
 
 FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
 """What a checkpoint folder holds."""
@@ -40,7 +43,30 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
             "fine-tune it on episodes of this cell, with --init",
         )
     elif not differing:
-        yield _kind(what, json.loads((folder / "config.json").read_text()))
+        config = json.loads((folder / "config.json").read_text())
+        yield _kind(what, config)
+        if isinstance(config, dict) and config.get("kind") != "action_vae":
+            yield from _training(patient, contract, config, folder)
+
+
+def _training(
+    patient: Patient, contract: Cell, config: dict[str, Any], folder: Path
+) -> Iterator[Finding]:
+    """What it was trained on, against what it shall see and do."""
+    statistics = json.loads((folder / "statistics.json").read_text())
+    parts = (config.get("model"), statistics, config.get("training"))
+    if not all(isinstance(part, dict) for part in parts):
+        raise CheckpointError(
+            f"{folder}: config.json or statistics.json is damaged: copy it again"
+        )
+    trained = TrainedOn.read(contract, *parts)
+    yield from findings(trained, patient.cell, patient.instruction)
+    if trained.cameras and not patient.runs_cameras:
+        yield failed(
+            "cameras",
+            f"cameras:=false, the policy looks through {', '.join(trained.cameras)}",
+            "start it with cameras:=true",
+        )
 
 
 def _kind(what: str, config: object) -> Finding:

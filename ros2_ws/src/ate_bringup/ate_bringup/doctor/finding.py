@@ -20,6 +20,10 @@ class Patient:
     """Which body of the cell is looked at."""
     checkpoint: Path | None = None
     """Checkpoint that shall drive the cell."""
+    instruction: str | None = None
+    """What the checkpoint is told to do; None: not known."""
+    runs_cameras: bool = True
+    """Whether the cameras run."""
     output: Path = field(default_factory=Path.cwd)
     """Folder that episodes are written to."""
     files: Mapping[str, Path] = field(default_factory=dict)

@@ -33,6 +33,7 @@ from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig, ChunkMode, usual_execute
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
+from ate_policy.nodes.first_look import compare_training, tell_pace, tell_picture
 from ate_policy.policy import load_policy
 from ate_policy.runtime import PolicyRuntime
 from ate_policy.stream_trouble import StreamTrouble
@@ -75,6 +76,8 @@ class PolicyNode(Node):
         )
         torch.set_num_threads(1)
         policy = load_policy(checkpoint, self.cell, device, precision)
+        self._trained = compare_training(policy, self.cell, instruction)
+        self._unseen = set(policy.config.cameras)
         self._instruction = policy.instruction_for(instruction)
         if mode == "rtc" and not policy.continues:
             raise UsageError(f"chunk_mode is rtc, but {policy.kind} cannot go on with a chunk")
@@ -86,6 +89,7 @@ class PolicyNode(Node):
             use_environment=policy.config.objects > 0,
         )
         execute = usual_execute(self.cell.tick_rate, policy.horizon)
+        tell_pace(policy, warm, execute, self.cell.tick_rate)
         self._runtime = PolicyRuntime(
             policy.infer,
             ChunkLimits.of_cell(self.cell),
@@ -137,6 +141,9 @@ class PolicyNode(Node):
     def _receive(self, spec: StreamSpec, message: Any) -> None:
         now_ns = time.time_ns()
         self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message), now_ns)
+        if spec.name in self._unseen:
+            self._unseen.discard(spec.name)
+            tell_picture(self._trained, spec.name, bytes(message.data))
         if spec.name in self._devices:
             self._watch.heard(self._devices[spec.name])
 

@@ -1,0 +1,272 @@
+"""What a checkpoint was trained on, against the cell that it shall drive.
+
+Equal layouts are not enough: cameras may be exchanged, vectors may be in degrees, the words may
+be new to the network. Nothing here opens a device or a network.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ate_core.contract import Cell
+from ate_core.errors import CheckpointError
+from ate_core.findings import Finding, failed, warned
+
+ANGLE_SLACK = 0.1
+"""How far beyond a joint's limits its statistics may reach [rad]: noise and overshoot."""
+RATIO_SLACK = 0.1
+"""How far beyond 0 and 1 those of a gripper may reach."""
+SAME_PLACE = 0.002
+"""Distance between two poses of a base that are the same [m, and of the quaternion]."""
+SAME_ASPECT = 0.02
+"""Largest relative difference of two aspects that are the same."""
+SHOWN = 5
+"""So many trained instructions are listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """What a checkpoint tells of its training."""
+
+    cell: Cell
+    """Contract of the recorded cell."""
+    cameras: tuple[str, ...] = ()
+    """Keys of the cameras that the network reads."""
+    norms: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """Statistics of `state` and `actions`, each with `q01` and `q99`."""
+    relative: tuple[int, ...] = ()
+    """Columns of the action that are differences from the state."""
+    language: bool = False
+    """Whether the network reads an instruction."""
+    instructions: tuple[str, ...] = ()
+    """Instructions of the demonstrations; empty: not recorded."""
+
+    @staticmethod
+    def read(
+        cell: Cell,
+        model: Mapping[str, Any],
+        statistics: Mapping[str, Any],
+        training: Mapping[str, Any],
+    ) -> "TrainedOn":
+        """From the parts of a checkpoint folder.
+
+        Args:
+            cell: of its contract.yaml.
+            model: that part of its config.json.
+            statistics: its statistics.json.
+            training: that part of its config.json.
+
+        Raises:
+            CheckpointError: a part is not what it should be.
+        """
+        try:
+            norms = {
+                name: {key: [float(v) for v in statistics["norm_stats"][name][key]]
+                       for key in ("q01", "q99")}
+                for name in ("state", "actions")
+            }  # fmt: skip
+            return TrainedOn(
+                cell=cell,
+                cameras=tuple(map(str, model.get("cameras", ()))),
+                norms=norms,
+                relative=tuple(map(int, statistics.get("relative", ()))),
+                language=bool(model.get("language", False)),
+                instructions=tuple(map(str, training.get("instructions", ()))),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"the checkpoint's statistics or settings are damaged ({error!r}): copy it again"
+            ) from None
+
+
+def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> list[Finding]:
+    """What would make a policy see, say or mean something else than in its training.
+
+    Args:
+        trained: what its checkpoint tells.
+        cell: that it shall drive, of the same layout.
+        instruction: that it is given; None: not known yet.
+    """
+    found = [*_rates(trained.cell, cell), *_cameras(trained, cell), *_devices(trained.cell, cell)]
+    found += [*_places(trained.cell, cell), *_ranges(trained, cell)]
+    return found if instruction is None else found + list(_words(trained, instruction))
+
+
+def _rates(trained: Cell, cell: Cell) -> Iterator[Finding]:
+    if trained.tick_rate != cell.tick_rate:
+        yield failed(
+            "tick_rate",
+            f"{cell.tick_rate:g} Hz, the policy learned at {trained.tick_rate:g} Hz",
+            "its motions would run at another speed: use the cell it was trained for",
+        )
+    if trained.hardware != cell.hardware:
+        yield warned(
+            "hardware",
+            f"{cell.hardware}, the policy learned on the {trained.hardware} cell",
+            "expect it to do worse; devices were not compared",
+        )
+
+
+def _exchanged(trained: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Roles whose device is now what another role's was, each pair once."""
+    for role, device in now.items():
+        former = [r for r, d in trained.items() if d == device and r != role]
+        if device and former and trained.get(role) != device and role < former[0]:
+            yield role, former[0]
+
+
+def _cameras(trained: TrainedOn, cell: Cell) -> Iterator[Finding]:
+    before = {camera.key: camera for camera in trained.cell.cameras.values()}
+    now = {camera.key: camera for camera in cell.cameras.values()}
+    for key in trained.cameras:
+        if key not in now:
+            known = ", ".join(now) or "none"
+            yield failed(
+                f"camera {key}",
+                f"the policy looks through it, the cell has {known}",
+                "add it to cameras: of the cell file, or train without it",
+            )
+    same_body = trained.cell.hardware == cell.hardware
+    serials = [{key: c.serial for key, c in cameras.items()} for cameras in (before, now)]
+    exchanged = set(_exchanged(*serials)) if same_body else set()
+    for one, other in sorted(exchanged):
+        yield failed(
+            f"cameras {one} and {other}",
+            f"have exchanged serials since the training ({now[one].serial!r} was {other})",
+            "exchange them in the cell file",
+        )
+    for key in trained.cameras:
+        if key in before and key in now:
+            size, was = (now[key].width, now[key].height), (before[key].width, before[key].height)
+            yield from _pictures(key, size, was, same_body)
+            swapped = any(key in pair for pair in exchanged)
+            if same_body and not swapped and now[key].serial != before[key].serial:
+                yield warned(
+                    f"camera {key}",
+                    f"is {now[key].serial!r}, the policy learned with {before[key].serial!r}",
+                    "see that it looks at what the other did",
+                )
+
+
+def _pictures(
+    key: str, size: tuple[int, int], was: tuple[int, int], same_body: bool
+) -> Iterator[Finding]:
+    if abs(size[0] * was[1] / (size[1] * was[0]) - 1.0) > SAME_ASPECT:
+        remedy = "another aspect shows things in another shape: set width and height as they were"
+    elif same_body and size != was:
+        remedy = "details differ from those it knows: set width and height as they were"
+    else:
+        return
+    value = f"pictures of {size[0]}x{size[1]}, the policy learned from {was[0]}x{was[1]}"
+    yield warned(f"camera {key}", value, remedy)
+
+
+def picture_finding(trained: TrainedOn, key: str, width: int, height: int) -> Finding | None:
+    """What is odd about the size of a picture that really came; None: nothing."""
+    for camera in trained.cell.cameras.values():
+        if camera.key == key:
+            was = (camera.width, camera.height)
+            return next(_pictures(key, (width, height), was, same_body=False), None)
+    return None
+
+
+def _devices(trained: Cell, cell: Cell) -> Iterator[Finding]:
+    if trained.hardware != cell.hardware:
+        return
+    kinds = {
+        "arms": [{side: arm.ip for side, arm in one.arms.items()} for one in (trained, cell)],
+        "grippers": [
+            {side: gripper.port for side, gripper in one.grippers.items()}
+            for one in (trained, cell)
+        ],
+    }
+    for kind, (before, now) in kinds.items():
+        for one, other in _exchanged(before, now):
+            yield failed(
+                f"{kind} {one} and {other}",
+                f"have exchanged addresses since the training ({now[one]} was {other})",
+                "exchange them in the cell file",
+            )
+
+
+def _places(trained: Cell, cell: Cell) -> Iterator[Finding]:
+    for side in trained.arms.keys() & cell.arms.keys():
+        was, now = np.array(trained.arms[side].base_pose), np.array(cell.arms[side].base_pose)
+        if was.shape == now.shape and np.abs(was - now).max() > SAME_PLACE:
+            yield warned(
+                f"{side} arm",
+                f"stands at {now.round(3).tolist()}, in the training at {was.round(3).tolist()}",
+                "put it back, or train on episodes of this place",
+            )
+
+
+def _ranges(trained: TrainedOn, cell: Cell) -> Iterator[Finding]:
+    layouts = {"state": cell.layout.state, "actions": cell.layout.action}
+    for name, layout in layouts.items():
+        norm = trained.norms.get(name)
+        if norm is None or len(norm["q01"]) < layout.size:
+            continue
+        lower, upper = _bounds(cell, name)
+        low, high = (np.asarray(norm[key], float)[: layout.size] for key in ("q01", "q99"))
+        outside = (low < lower) | (high > upper)
+        if name == "actions":
+            outside[[column for column in trained.relative if column < layout.size]] = False
+        if not outside.any():
+            continue
+        column = int(np.argmax(outside))
+        angles = np.array([unit == "rad" for unit in layout.units])
+        in_degrees = (outside & angles).sum() > 1 and bool(
+            ((np.radians(low) >= lower) & (np.radians(high) <= upper))[angles].all()
+        )
+        yield failed(
+            f"statistics of {name}",
+            f"{layout.names[column]} spans {low[column]:.3g} .. {high[column]:.3g}, the cell's "
+            f"bounds are {lower[column]:.3g} .. {upper[column]:.3g} {layout.units[column]}",
+            "they look like degrees: train on episodes in radians"
+            if in_degrees
+            else "they are not of this cell: train on its episodes, or copy the checkpoint again",
+        )
+
+
+def _bounds(cell: Cell, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper bound of each component that its statistics may reach."""
+    layout = cell.layout.state if name == "state" else cell.layout.action
+    lower, upper = np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
+    for column in layout.columns("ratio"):
+        lower[column], upper[column] = -RATIO_SLACK, 1.0 + RATIO_SLACK
+    for side, arm in cell.arms.items():
+        where = layout.slice(f"{side}_arm")
+        lower[where] = np.asarray(arm.joint_lower) - ANGLE_SLACK
+        upper[where] = np.asarray(arm.joint_upper) + ANGLE_SLACK
+    return lower, upper
+
+
+def _words(trained: TrainedOn, instruction: str) -> Iterator[Finding]:
+    known = trained.instructions
+    listed = ", ".join(repr(text) for text in known[:SHOWN])
+    if not trained.language:
+        if instruction:
+            yield warned(
+                f"instruction {instruction!r}",
+                "this network reads no instruction",
+                f"it does what it was shown{': ' + listed if listed else ''}",
+            )
+    elif instruction and known and instruction not in known:
+        close = difflib.get_close_matches(instruction, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+        yield warned(
+            f"instruction {instruction!r}",
+            "the policy was never trained on it",
+            f"{hint}it knows {listed}{more}",
+        )
+    elif not instruction and len(known) > 1:
+        yield failed(
+            "instruction",
+            f"none is given, the policy knows {len(known)}",
+            f"give one of {listed}",
+        )

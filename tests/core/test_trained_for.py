@@ -1,0 +1,190 @@
+"""What a checkpoint was trained on is compared with the cell before anything moves."""
+
+from dataclasses import replace
+
+import pytest
+
+from ate_core.contract import load_cell
+from ate_core.errors import CheckpointError
+from ate_core.trained_for import TrainedOn, findings, picture_finding
+
+CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
+
+
+@pytest.fixture(scope="module")
+def cell():
+    return load_cell(None, "sim")
+
+
+def spread(cell, low, high):
+    """Statistics that reach from one share of each range to another; grippers from 0 to 1."""
+    arms = [*cell.arms["left"].home, 0.5, *cell.arms["right"].home, 0.5]
+    return {"q01": [value + low for value in arms], "q99": [value + high for value in arms]}
+
+
+@pytest.fixture
+def trained(cell):
+    return TrainedOn(
+        cell=cell,
+        cameras=CAMERAS,
+        norms={name: spread(cell, -0.3, 0.3) for name in ("state", "actions")},
+        language=True,
+        instructions=("put the red cube into the blue bowl", "stack the cubes"),
+    )
+
+
+def with_cameras(cell, **changes):
+    """The cell, with fields of some cameras changed by role."""
+    cameras = {
+        role: replace(camera, **changes.get(role, {})) for role, camera in cell.cameras.items()
+    }
+    return replace(cell, cameras=cameras)
+
+
+def told(trained, cell, instruction="stack the cubes"):
+    return [(finding.status, finding.text) for finding in findings(trained, cell, instruction)]
+
+
+def test_the_cell_it_was_trained_for_is_taken_without_a_word(trained, cell):
+    assert told(trained, cell) == []
+
+
+def test_exchanged_serials_of_cameras_are_refused_by_name(trained, cell):
+    other = with_cameras(
+        cell, left_wrist={"serial": "right_wrist"}, right_wrist={"serial": "left_wrist"}
+    )
+    ((status, text),) = told(trained, other)
+    assert status == "fail"
+    assert "cam_left_wrist and cam_right_wrist" in text and "exchange them" in text
+
+
+def test_exchanged_names_of_cameras_are_refused_as_exchanged_serials_are(trained, cell):
+    other = with_cameras(cell, overhead={"key": "cam_left_wrist"}, left_wrist={"key": "cam_high"})
+    assert told(trained, other)[0][0] == "fail"
+
+
+def test_another_camera_in_the_place_of_one_is_told(trained, cell):
+    ((status, text),) = told(trained, with_cameras(cell, overhead={"serial": "new"}))
+    assert status == "warn" and "'new', the policy learned with 'overhead'" in text
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [(640, 480, "another aspect"), (480, 480, "another aspect"), (960, 540, "details differ")],
+)
+def test_another_aspect_or_resolution_is_told_with_both_sizes(width, height, words, trained, cell):
+    size = {"width": width, "height": height}
+    ((status, text),) = told(trained, with_cameras(cell, overhead=size))
+    assert status == "warn" and words in text
+    assert f"{width}x{height}" in text and "480x270" in text
+
+
+@pytest.mark.parametrize(("width", "height", "odd"), [(960, 540, False), (640, 480, True)])
+def test_the_aspect_of_the_pictures_that_really_come_is_told(width, height, odd, trained):
+    finding = picture_finding(trained, "cam_high", width, height)
+    assert (finding is not None) == odd
+    assert picture_finding(trained, "cam_elsewhere", width, height) is None
+
+
+def test_a_missing_camera_is_refused_with_those_there_are(trained, cell):
+    cameras = {role: camera for role, camera in cell.cameras.items() if role != "overhead"}
+    ((status, text),) = told(trained, replace(cell, cameras=cameras))
+    assert status == "fail" and "cam_high" in text and "cam_left_wrist, cam_right_wrist" in text
+
+
+def test_a_policy_without_cameras_minds_no_camera(trained, cell):
+    other = with_cameras(cell, overhead={"serial": "new", "width": 640, "height": 480})
+    assert told(replace(trained, cameras=()), other) == []
+
+
+@pytest.mark.parametrize("name", ["state", "actions"])
+def test_statistics_in_degrees_are_refused_as_such(name, trained, cell):
+    degrees = spread(cell, -0.3, 0.3)
+    for key, values in degrees.items():
+        arms = [57.29578 * value for value in values]
+        degrees[key] = [*arms[:7], values[7], *arms[8:15], values[15]]
+    ((status, text),) = told(replace(trained, norms={**trained.norms, name: degrees}), cell)
+    assert status == "fail" and f"statistics of {name}" in text and "look like degrees" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [(7, 120.0, "left_gripper spans"), (8, -9.0, "right_arm_1 spans"), (3, 1e6, "left_arm_4")],
+)
+def test_statistics_that_this_cell_cannot_have_are_refused(column, value, words, trained, cell):
+    state = spread(cell, -0.3, 0.3)
+    state["q99" if value > 0 else "q01"][column] = value
+    ((status, text),) = told(replace(trained, norms={"state": state}), cell)
+    assert status == "fail" and words in text and "not of this cell" in text
+
+
+def test_differences_from_the_state_are_not_judged_as_angles(trained, cell):
+    relative = {"q01": [-9.0] * 16, "q99": [9.0] * 16}
+    relative["q01"][7] = relative["q01"][15] = 0.0
+    relative["q99"][7] = relative["q99"][15] = 1.0
+    columns = tuple(column for column in range(16) if column not in (7, 15))
+    one = replace(trained, norms={**trained.norms, "actions": relative}, relative=columns)
+    assert told(one, cell) == []
+
+
+def test_another_tick_rate_is_refused_with_both(trained, cell):
+    ((status, text),) = told(trained, replace(cell, tick_rate=10.0))
+    assert status == "fail" and "10 Hz, the policy learned at 20 Hz" in text
+
+
+@pytest.mark.parametrize(("devices", "entry"), [("arms", "ip"), ("grippers", "port")])
+def test_exchanged_arms_or_grippers_are_refused(devices, entry, trained, cell):
+    one = dict(getattr(cell, devices))
+    left, right = getattr(one["left"], entry), getattr(one["right"], entry)
+    one = {
+        "left": replace(one["left"], **{entry: right}),
+        "right": replace(one["right"], **{entry: left}),
+    }
+    ((status, text),) = told(trained, replace(cell, **{devices: one}))
+    assert status == "fail" and f"{devices} left and right" in text
+
+
+def test_an_arm_that_stands_elsewhere_is_told(trained, cell):
+    arm = cell.arms["left"]
+    moved = replace(arm, base_pose=(arm.base_pose[0] + 0.05, *arm.base_pose[1:]))
+    ((status, text),) = told(trained, replace(cell, arms={**cell.arms, "left": moved}))
+    assert status == "warn" and "left arm: stands at [0.05" in text
+
+
+def test_a_real_cell_after_training_on_the_simulated_one_is_told_once(trained):
+    found = told(trained, load_cell(None, "real"))
+    assert [status for status, _ in found] == ["warn"]
+    assert "learned on the sim cell" in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("language", "known", "given", "status", "words"),
+    [
+        (True, ("a b", "c d"), "c d", None, ""),
+        (
+            True,
+            ("pick it up", "c d"),
+            "pick it upp",
+            "warn",
+            "did you mean 'pick it up'? it knows",
+        ),
+        (True, ("a b",), "", None, ""),
+        (True, ("a b", "c d"), "", "fail", "give one of 'a b', 'c d'"),
+        (True, (), "anything", None, ""),
+        (False, ("a b",), "x", "warn", "reads no instruction: it does what it was shown: 'a b'"),
+        (False, ("a b", "c d"), "", None, ""),
+        (True, tuple(map(str, range(9))), "x", "warn", "'4' and 4 more"),
+    ],
+)
+def test_an_instruction_that_is_new_or_not_used_is_told_with_the_known_ones(
+    language, known, given, status, words, trained, cell
+):
+    one = replace(trained, language=language, instructions=known)
+    found = told(one, cell, given)
+    assert [each for each, _ in found] == ([] if status is None else [status])
+    assert not found or words in found[0][1]
+
+
+def test_damaged_statistics_are_refused_in_one_line(cell):
+    with pytest.raises(CheckpointError, match=r"damaged .*copy it again"):
+        TrainedOn.read(cell, {}, {"norm_stats": {"state": {"q01": ["x"]}}}, {})
