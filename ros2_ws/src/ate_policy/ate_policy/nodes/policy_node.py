@@ -31,6 +31,7 @@ from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig, ChunkMode, usual_execute
+from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.nodes.first_look import compare_training, tell_pace, tell_picture
@@ -95,6 +96,8 @@ class PolicyNode(Node):
             ChunkLimits.of_cell(self.cell),
             ActionQueue(ChunkingConfig(mode=mode, execute=execute)),  # type: ignore[arg-type]
         )
+        action = self.cell.layout.action
+        self._dwell = GripperDwell(action.columns("ratio"), action.names, self.cell.tick_rate)
         self._running = threading.Event()
         self._stop = threading.Event()
         self._tick = self._paused_ticks = 0
@@ -160,7 +163,7 @@ class PolicyNode(Node):
             if self._running.is_set() and not self._pauses():
                 action = self._runtime.tick(self._tick, self._observe)
                 if action is not None and self._running.is_set():
-                    self._command(action)
+                    self._command(self._dwell.apply(action, self._tick))
 
     def _pauses(self) -> bool:
         """Whether all arms hold because of one; they go on together, from where they are then."""
@@ -201,6 +204,7 @@ class PolicyNode(Node):
             return response
         self._runtime.reset()
         self._streams.forget()
+        self._dwell.reset()
         self._running.set()
         self._publish_status("running", "")
         response.success, response.message = True, "running"
@@ -256,6 +260,7 @@ class PolicyNode(Node):
             "ticks_without_observation": str(stats.unobserved),
             "held_ticks": str(stats.held),
             "paused_ticks": str(self._paused_ticks),
+            "gripper_turns_held_back": str(self._dwell.held_back),
         }
         status = DiagnosticStatus(
             name="policy: runtime",
