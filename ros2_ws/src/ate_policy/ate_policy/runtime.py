@@ -104,6 +104,11 @@ class PolicyRuntime:
         with self._lock:
             return self._work is not None
 
+    @property
+    def observed(self) -> int:
+        """Tick of the observation behind the newest chunk; -1 before the first."""
+        return self._observed
+
     def reset(self) -> None:
         """Forget all chunks, also the one being inferred; the next tick asks for a new one."""
         with self._lock:

@@ -5,7 +5,6 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +19,7 @@ from std_srvs.srv import Trigger
 
 from ate_core.errors import UsageError
 from ate_core.files import replace_text
-from ate_core.loop import FixedRateLoop, LoopStats
+from ate_core.loop import FixedRateLoop
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
@@ -36,6 +35,7 @@ from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.nodes.first_look import compare_training, tell_pace, tell_picture
 from ate_policy.policy import load_policy
+from ate_policy.run_report import RunMeter, RunReport
 from ate_policy.runtime import PolicyRuntime
 from ate_policy.stream_trouble import StreamTrouble
 
@@ -91,9 +91,11 @@ class PolicyNode(Node):
         )
         execute = usual_execute(self.cell.tick_rate, policy.horizon)
         tell_pace(policy, warm, execute, self.cell.tick_rate)
+        limits = ChunkLimits.of_cell(self.cell)
+        self._meter = RunMeter(limits)
         self._runtime = PolicyRuntime(
             policy.infer,
-            ChunkLimits.of_cell(self.cell),
+            limits,
             ActionQueue(ChunkingConfig(mode=mode, execute=execute)),  # type: ignore[arg-type]
         )
         action = self.cell.layout.action
@@ -162,6 +164,7 @@ class PolicyNode(Node):
             self._tick = round((due - start) * self.cell.tick_rate / 1e9)
             if self._running.is_set() and not self._pauses():
                 action = self._runtime.tick(self._tick, self._observe)
+                self._meter.note(action, self._tick, self._runtime.observed)
                 if action is not None and self._running.is_set():
                     self._command(self._dwell.apply(action, self._tick))
 
@@ -246,32 +249,26 @@ class PolicyNode(Node):
         self._status.publish(String(data=json.dumps(status)))
 
     def _publish_diagnostics(self) -> None:
-        stats, loop = self._runtime.stats(self._tick), self._loop.stats()
-        values = {
-            "period_median_ms": f"{loop.median_ms:.2f}",
-            "period_p99_ms": f"{loop.p99_ms:.2f}",
-            "missed_ticks": str(loop.misses),
-            "inference_ms": f"{stats.inference_ms:.1f}",
-            "inference_p99_ms": f"{stats.inference_p99_ms:.1f}",
-            "queue_depth": str(stats.queue_depth),
-            "action_age_ticks": str(stats.action_age_ticks),
-            "chunks": str(stats.chunks),
-            "refused": _by_kind(stats.refusals),
-            "ticks_without_observation": str(stats.unobserved),
-            "held_ticks": str(stats.held),
-            "paused_ticks": str(self._paused_ticks),
-            "gripper_turns_held_back": str(self._dwell.held_back),
-        }
+        report = self._report()
         status = DiagnosticStatus(
             name="policy: runtime",
             hardware_id=self.cell.name,
             level=DiagnosticStatus.WARN if self._told[1] else DiagnosticStatus.OK,
             message=": ".join(filter(None, self._told[:2])),
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+            values=[KeyValue(key=key, value=text) for key, text in report.values().items()],
         )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _report(self) -> RunReport:
+        return RunReport(
+            loop=self._loop.stats(),
+            runtime=self._runtime.stats(self._tick),
+            measures=self._meter.measures(),
+            paused_ticks=self._paused_ticks,
+            turns_held_back=self._dwell.held_back,
+        )
 
     def halt(self) -> None:
         """Fall silent, so the drivers hold, then say in one sentence how it went."""
@@ -279,32 +276,12 @@ class PolicyNode(Node):
         self._stop.set()
         self._thread.join()
         self._runtime.close()
-        stats, loop = self._runtime.stats(self._tick), self._loop.stats()
-        logger.info(
-            "%s; %d chunks in %.1f ms each (p99 %.1f ms), refused: %s; %d ticks held, %d without "
-            "an observation",
-            loop.sentence(),
-            stats.chunks,
-            stats.inference_ms,
-            stats.inference_p99_ms,
-            _by_kind(stats.refusals),
-            stats.held,
-            stats.unobserved,
-        )
+        report = self._report()
+        logger.info("%s", report.sentence())
         if self._summary:
-            self._write_summary(loop)
-
-    def _write_summary(self, loop: LoopStats) -> None:
-        stats = self._runtime.stats(self._tick)
-        summary = {"loop": vars(loop), "runtime": vars(stats)}
-        path = Path(self._summary)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(summary, indent=2))
-
-
-def _by_kind(refusals: Mapping[str, int]) -> str:
-    """Counts for people."""
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(refusals.items())) or "0"
+            path = Path(self._summary)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(path, json.dumps(report.as_dict(), indent=2))
 
 
 def main(args: list[str] | None = None) -> int:

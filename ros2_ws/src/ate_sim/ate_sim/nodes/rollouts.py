@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -349,7 +348,7 @@ class Interruptions:
 
     def __init__(self) -> None:
         self._looked_at = math.inf
-        self._waited: Counter[str] = Counter()
+        self._waited: dict[str, float] = {}
 
     def look(self, news: PolicyNews, now: float) -> Ended | None:
         """How they have ended the rollout, and why; None: they have not.
@@ -360,11 +359,12 @@ class Interruptions:
         """
         passed, self._looked_at = max(now - self._looked_at, 0.0), now
         if news.state == "running" and news.waits_for:
-            self._waited[news.reason or news.waits_for] += passed
+            reason = news.reason or news.waits_for
+            self._waited[reason] = self._waited.get(reason, 0.0) + passed
         if sum(self._waited.values()) <= LONGEST_INTERRUPTION:
             return None
         return "aborted", "; ".join(
-            f"{reason}, for {waited:.1f} s" for reason, waited in self._waited.most_common(3)
+            f"{reason}, for {waited:.1f} s" for reason, waited in self._waited.items()
         )
 
 
