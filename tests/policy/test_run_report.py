@@ -47,8 +47,8 @@ def test_a_run_says_its_rate_misses_ages_inference_seams_refusals_and_holds():
         loop=LoopStats(ticks=990, period_ms=50.0, median_ms=50.0, p99_ms=50.7, misses=10),
         runtime=RuntimeStats(
             chunks=99, refused=3, refusals={"jump": 2, "limit": 1}, unobserved=4, held=21,
-            inference_ms=31.0, inference_p99_ms=44.0, queue_depth=7, action_age_ticks=3,
-            reason="", stuck="",
+            inference_ms=31.0, inference_p99_ms=44.0, queue_depth=7,
+            action_age_ticks=3, delay_ticks=1, reason="", stuck="",
         ),
         measures=metered([(0.0, 0), (0.1, 0), (0.3, 1)]),
         paused_ticks=6,

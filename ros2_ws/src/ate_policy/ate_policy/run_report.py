@@ -80,7 +80,8 @@ class RunReport:
         more = [f"{self.turns_held_back} gripper turns held back"] if self.turns_held_back else []
         more += [f"{self.takeovers} takeovers"] if self.takeovers else []
         return (
-            f"{loop.sentence()} ({self.rate:.2f} Hz), actions {measures['action_age_median_ticks']:.0f} ticks old "
+            f"{loop.sentence()} ({self.rate:.2f} Hz), actions "
+            f"{measures['action_age_median_ticks']:.0f} ticks old "
             f"(p99 {measures['action_age_p99_ticks']:.0f}), {runtime.chunks} chunks at "
             f"{runtime.inference_ms:.1f} ms each (p99 {runtime.inference_p99_ms:.1f} ms), seams "
             f"{measures['seam_median_rad']:.3f} rad (largest {measures['seam_max_rad']:.3f}), "

@@ -54,12 +54,12 @@ def _training(
 ) -> Iterator[Finding]:
     """What it was trained on, against what it shall see and do."""
     statistics = json.loads((folder / "statistics.json").read_text())
-    parts = (config.get("model"), statistics, config.get("training"))
-    if not all(isinstance(part, dict) for part in parts):
+    model, training = config.get("model"), config.get("training")
+    if not all(isinstance(part, dict) for part in (model, statistics, training)):
         raise CheckpointError(
             f"{folder}: config.json or statistics.json is damaged: copy it again"
         )
-    trained = TrainedOn.read(contract, *parts)
+    trained = TrainedOn.read(contract, model or {}, statistics, training or {})
     yield from findings(trained, patient.cell, patient.instruction)
     if trained.cameras and not patient.runs_cameras:
         yield failed(
