@@ -21,8 +21,8 @@ from ate_policy.untrained import untrained_copy
 from ate_sim.env import CellEnv
 from ate_sim.world.sim_world import Difficulty
 from training.configs.output_folder import make_folder
+from training.evaluation.comparison import compare, success_rate
 from training.reporting.video import write_video
-from training.studies.comparison import compare, success_rate
 from training.studies.rollout import Trial, roll_out
 
 LONGEST_DELAY_MS = 2000.0

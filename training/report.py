@@ -19,9 +19,9 @@ from ate_policy.transforms import ChunkTransform
 from training.data.dataset import gather
 from training.data.episode_file import list_episodes, read_episode
 from training.data.trajectory import read_trajectories
+from training.evaluation.comparison import compare, success_rate
 from training.reporting.figures import losses_figure, period_figure, plane_figure
 from training.reporting.html_page import image, note, page, section, table, video
-from training.studies.comparison import compare, success_rate
 from training.vae.storage import StoredVae, load_vae
 
 LATENT_POINTS = 600

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from training.studies.comparison import compare, success_rate
+from training.evaluation.comparison import compare, success_rate
 
 Trials = Sequence[Mapping[str, Any]]
 """What `play.roll_out` gives, in the order of the seeds."""

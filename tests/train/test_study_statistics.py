@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 
 from ate_core.errors import UsageError
@@ -27,25 +26,8 @@ def test_students_interval_over_three_runs_is_the_tables():
     assert found.over_runs == pytest.approx((0.2 - half, 0.2 + half), abs=1e-6)
 
 
-def test_a_single_run_says_nothing_about_other_runs():
-    assert paired_difference([[1.0, 0.0, 1.0]]).over_runs is None
-
-
-def test_the_bootstrap_of_one_run_is_the_usual_interval_of_a_mean():
-    values = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 400)
-    low, high = paired_difference([values]).bootstrap
-    half = 1.96 * values.std() / math.sqrt(400)
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
-
-
-def test_the_bootstrap_knows_that_runs_differ():
-    # pooled, 200 pairs would give an interval of +-0.07 around one half
-    assert paired_difference([[1.0] * 100, [0.0] * 100]).bootstrap == (0.0, 1.0)
-
-
-def test_one_seed_is_one_interval():
-    runs = np.random.default_rng(0).normal(size=(3, 20))
-    assert paired_difference(runs) == paired_difference(runs)
+def test_two_runs_say_nothing_about_other_runs():
+    assert paired_difference([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]).over_runs is None
 
 
 def test_an_arm_pools_its_runs():

@@ -77,10 +77,10 @@ def tables(outcomes: Outcomes) -> list[str]:
         lines.append(_outcome_row(task, step, name, arm_result(runs)))
     differences = [
         "",
-        "| task | steps | guidance | success − plain [points] | each seed | 95 % over seeds and "
-        "starts | 95 % over seeds | McNemar p | score − plain, 95 % over seeds | jerk / plain, "
+        "| task | steps | guidance | success − plain [points] | each seed | 95 % over seeds | "
+        "McNemar p | score − plain, 95 % over seeds | jerk / plain, "
         "95 % over seeds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for task, step, name, runs in _walk(outcomes):
         if name != PLAIN:
@@ -132,7 +132,7 @@ def _contrast_row(task: str, step: int, name: str, found: Contrast) -> str:
     each = ", ".join(f"{100 * value:+.0f}" for value in success.per_run)
     return (
         f"| {task} | {step} | {_label(name)} | {100 * success.mean:+.1f} | {each} "
-        f"| {_points(success.bootstrap)} | {_points(success.over_runs)} "
+        f"| {_points(success.over_runs)} "
         f"| {found.test.p_value:.2g} | {score.mean:+.2f} ({_interval(score.over_runs, '+.2f')}) "
         f"| {_ratio(jerk)} |"
     )

@@ -65,6 +65,7 @@ VERBS = {
     "import-rdt": ("training.import_rdt:import_rdt", "published weights of RDT-1B -> checkpoint"),
     "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
+    "trials": ("training.trials:trials", "how many rollouts a question needs"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),
 }
 """Verb -> (module:function, what it does). The function takes one config dataclass."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scipy.stats import binomtest
 
 from ate_core.errors import UsageError
+from training.evaluation.intervals import CONFIDENCE, Interval, difference_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +29,13 @@ class Rate:
         )
 
 
-def success_rate(successes: int, trials: int, confidence: float = 0.95) -> Rate:
+def success_rate(successes: int, trials: int) -> Rate:
     """Share of trials that succeeded, with its Wilson score interval (Wilson, 1927)."""
     if trials < 1 or not 0 <= successes <= trials:
         raise UsageError(
             f"{successes} successes of {trials} trials: need 0 <= successes <= trials"
         )
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return Rate(
         successes=successes, trials=trials, low=float(interval.low), high=float(interval.high)
     )
@@ -48,13 +49,27 @@ class PairedComparison:
     """Seeds on which only the first succeeded."""
     only_second: int
     """Seeds on which only the second succeeded."""
+    trials: int
+    """All seeds."""
     p_value: float
     """Exact McNemar test (two-sided sign test on the differing seeds)."""
 
+    @property
+    def difference(self) -> float:
+        """Success rate of the first minus that of the second."""
+        return (self.only_first - self.only_second) / self.trials
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the difference; holds if the number of seeds was fixed before."""
+        return difference_interval(self.only_first, self.only_second, self.trials)
+
     def __str__(self) -> str:
+        low, high = self.interval
         return (
-            f"{self.only_first} seeds only the first, {self.only_second} only the second "
-            f"(exact McNemar p = {self.p_value:.2f})"
+            f"{100 * self.difference:+.0f} points (95 % interval {100 * low:+.0f} to "
+            f"{100 * high:+.0f}), {self.only_first} seeds only the first, {self.only_second} only "
+            f"the second (exact McNemar p = {self.p_value:.2g})"
         )
 
 
@@ -62,8 +77,12 @@ def compare(first: Sequence[bool], second: Sequence[bool]) -> PairedComparison:
     """Compare outcomes on equal seeds, in equal order."""
     if len(first) != len(second):
         raise UsageError(f"{len(first)} trials against {len(second)}: pair them on equal seeds")
+    if not first:
+        raise UsageError("there are no pairs of trials: roll out both on the same seeds")
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
     differing = only_first + only_second
     p_value = float(binomtest(only_first, differing).pvalue) if differing else 1.0
-    return PairedComparison(only_first=only_first, only_second=only_second, p_value=p_value)
+    return PairedComparison(
+        only_first=only_first, only_second=only_second, trials=len(first), p_value=p_value
+    )

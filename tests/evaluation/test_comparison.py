@@ -3,7 +3,7 @@
 import pytest
 
 from ate_core.errors import UsageError
-from training.studies.comparison import compare, success_rate
+from training.evaluation.comparison import compare, success_rate
 
 
 def test_wilson_interval_agrees_with_published_values():

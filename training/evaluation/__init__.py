@@ -1,0 +1,1 @@
+"""What an evaluation is, and what can be concluded from its outcomes."""
