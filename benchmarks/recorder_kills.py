@@ -32,7 +32,9 @@ from ate_core.episode_outcome import read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.streams import StreamSpec
 from ate_recorder.bag_writer import TYPESTORE
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 from training.data.bag_reader import bag_file
 from training.repair import TRUNCATED, is_whole, recover_messages, repair_bag
 
@@ -122,7 +124,7 @@ def record(folder: Path, length: float, handed: Counter, closed: Counter) -> Non
     while True:
         start_ns = START_NS + episode * EPISODE_NS
         for spec in STREAMS:
-            recorder.receive(spec.topic, b"", start_ns - 1)
+            recorder.receive(Sample(spec, b"", start_ns - 1))
         handed.value = 0
         recorder.start(start_ns)
         begun = time.monotonic()
@@ -130,7 +132,8 @@ def record(folder: Path, length: float, handed: Counter, closed: Counter) -> Non
             time.sleep(max(0.0, begun + tick * TICK_NS / 1e9 - time.monotonic()))
             for place, spec in enumerate(STREAMS):
                 index = tick * len(STREAMS) + place
-                recorder.receive(spec.topic, message(episode, index), start_ns + tick * TICK_NS)
+                at_ns = start_ns + tick * TICK_NS
+                recorder.receive(Sample(spec, message(episode, index), at_ns))
                 handed.value = index + 1
         recorder.stop(start_ns + round(length * 1e9))
         recorder.keep(start_ns + round(length * 1e9))
@@ -258,11 +261,12 @@ def record_one(folder: Path, length: float) -> Path:
     """Record one closed episode."""
     recorder = EpisodeRecorder(CELL, RecorderConfig(output=folder, min_free_gb=0.0))
     for spec in STREAMS:
-        recorder.receive(spec.topic, b"", START_NS - 1)
+        recorder.receive(Sample(spec, b"", START_NS - 1))
     recorder.start(START_NS)
     for index in range(round(length * 1e9 / TICK_NS) * len(STREAMS)):
         at_ns = START_NS + index // len(STREAMS) * TICK_NS
-        recorder.receive(STREAMS[index % len(STREAMS)].topic, message(0, index), at_ns)
+        spec = STREAMS[index % len(STREAMS)]
+        recorder.receive(Sample(spec, message(0, index), at_ns))
     recorder.stop(START_NS + round(length * 1e9), "success")
     return folder / "episode_000000"
 

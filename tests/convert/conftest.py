@@ -11,7 +11,9 @@ import pytest
 from ate_core.contract import Cell, load_cell
 from ate_core.streams import StreamSpec, cell_streams
 from ate_recorder.bag_writer import TYPESTORE, encode_text
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 
 START_NS = 1_700_000_000_000_000_000
 OBJECTS = ("bun", "plate")
@@ -125,10 +127,10 @@ def record(
         cell, RecorderConfig(output=folder, min_free_gb=0.0, instruction="put it down", **config)
     )
     for spec in recorder.required():
-        recorder.receive(spec.topic, b"", START_NS - 10**6)
+        recorder.receive(Sample(spec, b"", START_NS - 10**6))
     name = recorder.start(START_NS).split()[-1]
     for message in messages:
-        recorder.receive(message.spec.topic, message.data, message.receive_ns)
+        recorder.receive(Sample(message.spec, message.data, message.receive_ns))
     recorder.stop(messages[-1].receive_ns + 10**7)
     recorder.keep(messages[-1].receive_ns + 2 * 10**7, outcome)
     return folder / name

@@ -10,7 +10,9 @@ import pytest
 from rosbags.rosbag2 import Reader
 
 from ate_core.errors import EpisodeError
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.episode_file import list_episodes, read_episode
@@ -141,10 +143,10 @@ def record_until_killed(studio, folder):
     recorder = EpisodeRecorder(studio.cell, config)
     messages = studio.messages(seconds=4.0)
     for spec in recorder.required():
-        recorder.receive(spec.topic, b"", studio.start_ns)
+        recorder.receive(Sample(spec, b"", studio.start_ns))
     recorder.start(studio.start_ns)
     for message in messages:
-        recorder.receive(message.spec.topic, message.data, message.receive_ns)
+        recorder.receive(Sample(message.spec, message.data, message.receive_ns))
     signal.pause()
 
 

@@ -8,7 +8,9 @@ import pytest
 from ate_core.episode_outcome import read_outcome
 from ate_core.streams import cell_streams
 from ate_recorder.bag_writer import TYPESTORE
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -36,13 +38,14 @@ def bags(tmp_path, cell):
     for index in range(2):
         now = START_NS + index * 10**9
         for spec in recorder.required():
-            recorder.receive(spec.topic, b"", now - 10**6)
+            recorder.receive(Sample(spec, b"", now - 10**6))
         recorder.start(now)
         for step in range(3):
             for spec in cell_streams(cell):
                 if spec.kind in ("joints", "joint_command"):
                     stamp_ns = now + 12 * 10**7 * (step + 1)
-                    recorder.receive(spec.topic, joints(spec, stamp_ns, 0.1 * step), stamp_ns)
+                    sample = Sample(spec, joints(spec, stamp_ns, 0.1 * step), stamp_ns)
+                    recorder.receive(sample)
         recorder.stop(now + 5 * 10**8)
         recorder.keep(now + 6 * 10**8, "success")
     return tmp_path / "bags"

@@ -17,7 +17,9 @@ from ate_recorder.clocks import WallClock, read_clocks, receipt_ns
 from ate_recorder.counters import StreamCounter
 from ate_recorder.episode_writer import EpisodeWriter
 from ate_recorder.publishers import Senders
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 from training.repair import recover_messages
 
 MS = 1_000_000
@@ -66,7 +68,9 @@ class Host:
             for topic in self.topics:
                 stamp = self.wall(now - latency_ns)
                 head = struct.pack("<BBBBiI", 0, 1, 0, 0, stamp // SECOND, stamp % SECOND)
-                self.recorder.receive(topic, head + bytes(64), now, wall_ns=self.wall(now))
+                spec = self.recorder.streams[topic]
+                sample = Sample(spec, head + bytes(64), now, wall_ns=self.wall(now))
+                self.recorder.receive(sample)
             self.sent += 1
         return BEGIN + round(end_s * SECOND)
 
@@ -255,7 +259,8 @@ def test_a_hole_in_a_publishers_count_is_what_was_lost_on_the_way(recorder, tmp_
     host = Host(recorder)
     recorder.start(host.run(-0.5, 0.0))
     host.run(0.0, 1.0)
-    recorder.receive(COMMAND, bytes(12), BEGIN + SECOND, number=9, missed=3)
+    spec = recorder.streams[COMMAND]
+    recorder.receive(Sample(spec, bytes(12), BEGIN + SECOND, number=9, missed=3))
     line = recorder.stop(host.run(1.0, 2.0))
     outcome = outcome_of(tmp_path / "episode_000000")
     assert outcome["not_written"] == {"left_arm_command": {"lost on the way": 3}}
@@ -279,7 +284,7 @@ def test_what_a_full_disk_takes_no_more_is_counted_message_by_message(cell, tmp_
     )
     for index in range(500):
         for spec in specs:
-            episode.put(spec, bytes(700), BEGIN + index * 10 * MS)
+            episode.put(Sample(spec, bytes(700), BEGIN + index * 10 * MS))
     with pytest.raises(EpisodeError, match=r"No space left on device; \d+ messages not written"):
         episode.finish("success", "", BEGIN + 6 * SECOND)
     kept = Counter(m.topic for m in recover_messages(episode.folder / "episode_000000_0.mcap"))

@@ -19,7 +19,9 @@ from ate_recorder.bag_writer import TYPESTORE, BagWriter
 from ate_recorder.device_facts import DeviceFacts
 from ate_recorder.disk import RESERVE_BYTES, DiskState, WriteMeter, probe_speed
 from ate_recorder.folder_claim import FolderClaim
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 from ate_recorder.software import git_commit, software_versions
 
 MS = 1_000_000
@@ -42,7 +44,7 @@ def feed(recorder, start_ns, count=15, size=100_000):
     for index in range(count):
         now = start_ns + index * 100 * MS
         for spec in recorder.required():
-            recorder.receive(spec.topic, bytes(size), now)
+            recorder.receive(Sample(spec, bytes(size), now))
     return start_ns + (count - 1) * 100 * MS
 
 

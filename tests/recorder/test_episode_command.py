@@ -7,7 +7,9 @@ import pytest
 from ate_bringup.cli import main
 from ate_core.contract import load_cell
 from ate_core.episode_outcome import read_outcome
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 
 START = 1_700_000_000_000_000_000
 
@@ -22,9 +24,9 @@ def bags(runtime_dir, tmp_path):
     for index, label in enumerate(("success", "spilled", None, "")):
         now = START + index * 10**10
         for spec in recorder.required():
-            recorder.receive(spec.topic, b"", now)
+            recorder.receive(Sample(spec, b"", now))
         recorder.start(now)
-        recorder.receive("/left/arm/joint_command", b"", now)
+        recorder.receive(Sample(recorder.streams["/left/arm/joint_command"], b"", now))
         if label is None:
             recorder.discard(now + 2 * 10**9)
         else:

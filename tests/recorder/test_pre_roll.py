@@ -12,7 +12,9 @@ from ate_core.errors import EpisodeError
 from ate_core.streams import cell_streams
 from ate_recorder.bag_writer import TYPESTORE, BagWriter, encode_text
 from ate_recorder.pre_roll import OVERHEAD, PreRollRing
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 
 MS = 1_000_000
 START = 1_700_000_000_000_000_000
@@ -35,7 +37,7 @@ def feed(recorder, start_ns, count, period_ns=100 * MS):
     for index in range(count):
         now = start_ns + index * period_ns
         for spec in recorder.required():
-            recorder.receive(spec.topic, encode_text(f"{spec.name} {now}"), now)
+            recorder.receive(Sample(spec, encode_text(f"{spec.name} {now}"), now))
     return start_ns + (count - 1) * period_ns
 
 
@@ -47,7 +49,7 @@ def stamps(folder, topic):
 def test_the_ring_keeps_the_last_seconds_and_no_more():
     ring = PreRollRing(1.0, 10**6)
     for index in range(100):
-        ring.add(JOINTS, b"x" * 10, START + index * 100 * MS)
+        ring.add(Sample(JOINTS, b"x" * 10, START + index * 100 * MS))
     kept = ring.since(0)
     assert [sample.receive_ns for sample in kept] == [
         START + index * 100 * MS for index in range(90, 100)
@@ -60,20 +62,20 @@ def test_the_ring_keeps_the_last_seconds_and_no_more():
 def test_the_ring_takes_no_more_memory_than_it_may():
     ring = PreRollRing(3600.0, 100_000)
     for index in range(1000):
-        ring.add(JOINTS, b"x" * 1000, START + index * MS)
+        ring.add(Sample(JOINTS, b"x" * 1000, START + index * MS))
         assert ring.bytes <= 100_000
     assert ring.since(0)[-1].receive_ns == START + 999 * MS
-    ring.add(JOINTS, b"x" * 200_000, START + 1000 * MS)
+    ring.add(Sample(JOINTS, b"x" * 200_000, START + 1000 * MS))
     assert ring.since(0) == [] and ring.bytes == 0
 
 
 def test_a_state_that_stood_before_the_ring_began_is_remembered():
     ring = PreRollRing(1.0, 10**6)
-    ring.add(SCENE, b"first", START)
-    ring.add(SCENE, b"second", START + 10 * MS)
-    ring.add(JOINTS, b"x", START + 5000 * MS)
+    ring.add(Sample(SCENE, b"first", START))
+    ring.add(Sample(SCENE, b"second", START + 10 * MS))
+    ring.add(Sample(JOINTS, b"x", START + 5000 * MS))
     assert ring.standing(START + 5000 * MS) == [(SCENE, b"second")]
-    ring.add(SCENE, b"third", START + 5500 * MS)
+    ring.add(Sample(SCENE, b"third", START + 5500 * MS))
     assert ring.standing(START + 5000 * MS) == [(SCENE, b"second")]
     ring.forget()
     assert ring.standing(START) == [(SCENE, b"third")] and ring.since(0) == []
@@ -81,7 +83,7 @@ def test_a_state_that_stood_before_the_ring_began_is_remembered():
 
 def test_an_episode_with_a_pre_roll_holds_the_earlier_samples_with_their_own_stamps(cell, config):
     recorder = EpisodeRecorder(cell, replace(config, pre_roll_s=1.0))
-    recorder.receive("/scene/info", encode_text("{}"), START - 10**10)
+    recorder.receive(Sample(SCENE, encode_text("{}"), START - 10**10))
     now = feed(recorder, START, 30)
     recorder.start(now)
     recorder.discard(feed(recorder, now + 100 * MS, 5))
@@ -114,7 +116,7 @@ def test_the_last_seconds_are_saved_also_when_a_stream_has_just_died(cell, confi
     now = feed(recorder, START, 10)
     for _ in range(12):
         now += 100 * MS
-        recorder.receive(JOINTS.topic, b"", now)
+        recorder.receive(Sample(JOINTS, b"", now))
     with pytest.raises(EpisodeError, match="is silent"):
         recorder.start(now)
     assert recorder.save_last(now).startswith("episode_000000 waits")

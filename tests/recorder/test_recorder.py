@@ -17,7 +17,9 @@ from ate_core.streams import cell_streams
 from ate_recorder.bag_writer import TYPESTORE, BagWriter, encode_text
 from ate_recorder.counters import StreamCounter
 from ate_recorder.episode_writer import EpisodeWriter
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 
 MS = 1_000_000
 START = 1_700_000_000_000_000_000
@@ -47,7 +49,7 @@ def feed(recorder, start_ns, count=20, period_ns=10 * MS):
     for index in range(count):
         now = start_ns + index * period_ns
         for topic in (*(spec.topic for spec in recorder.required()), COMMAND):
-            recorder.receive(topic, stamped(now - MS), now)
+            recorder.receive(Sample(recorder.streams[topic], stamped(now - MS), now))
     return start_ns + (count - 1) * period_ns
 
 
@@ -90,7 +92,7 @@ def test_a_bag_keeps_the_bytes_and_receive_times_as_they_came(cell, tmp_path):
     recorder.start(START)
     sent = [(COMMAND, START + i * MS, stamped(START + i, 10 * i)) for i in range(5)]
     for message in sent:
-        recorder.receive(message[0], message[2], message[1])
+        recorder.receive(Sample(recorder.streams[message[0]], message[2], message[1]))
     recorder.stop(START + 10 * MS)
     assert read_bag(tmp_path / "episode_000000")[2:-1] == sent
 
@@ -117,7 +119,7 @@ def test_no_episode_starts_while_a_required_stream_is_silent(cell, tmp_path):
     silent = cell.topics.camera_image("overhead")
     for spec in recorder.required():
         if spec.topic != silent:
-            recorder.receive(spec.topic, stamped(START), START + 3000 * MS)
+            recorder.receive(Sample(spec, stamped(START), START + 3000 * MS))
     with pytest.raises(EpisodeError, match=f"{silent} is silent for 3.0 s"):
         recorder.start(START + 3000 * MS)
     assert list(tmp_path.iterdir()) == []
@@ -162,10 +164,11 @@ def test_an_interrupted_episode_is_closed_and_marked(cell, tmp_path):
 def test_states_that_stood_before_the_episode_are_in_it(cell, tmp_path):
     recorder = make_recorder(cell, tmp_path)
     scene = encode_text('{"task": "pick_place"}')
-    recorder.receive("/scene/info", scene, START - 10**12)
+    info = recorder.streams["/scene/info"]
+    recorder.receive(Sample(info, scene, START - 10**12))
     recorder.start(feed(recorder, START))
     now = START + 10**9
-    recorder.receive("/scene/info", encode_text("{}"), START - 5 * MS)  # on its way at the start
+    recorder.receive(Sample(info, encode_text("{}"), START - 5 * MS))  # on its way at the start
     recorder.discard(now)
     messages = read_bag(tmp_path / "episode_000000.discarded")
     assert [topic for topic, _, _ in messages] == [
@@ -182,7 +185,8 @@ def test_what_came_before_the_start_is_left_out(cell, tmp_path):
     recorder = make_recorder(cell, tmp_path)
     now = feed(recorder, START)
     recorder.start(now)
-    recorder.receive("/left/arm/joint_states", stamped(now), now - 1)
+    spec = recorder.streams["/left/arm/joint_states"]
+    recorder.receive(Sample(spec, stamped(now), now - 1))
     recorder.discard(now + MS)
     messages = read_bag(tmp_path / "episode_000000.discarded")
     assert [topic for topic, _, _ in messages] == [
@@ -267,7 +271,8 @@ def test_what_a_slow_disk_cannot_take_is_dropped_and_counted(cell, tmp_path):
         open_bag=SlowDisk,
     )
     for index in range(30):
-        episode.put(specs[0], stamped(START + index * MS, 988), START + index * MS)
+        at_ns = START + index * MS
+        episode.put(Sample(specs[0], stamped(at_ns, 988), at_ns))
     may_write.set()
     outcome = episode.finish("success", "", START + 10**9)
     assert outcome["dropped"] == 19 and outcome["streams"]["left_arm_state"]["count"] == 11

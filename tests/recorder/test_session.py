@@ -15,7 +15,9 @@ from ate_core.errors import EpisodeError
 from ate_core.streams import cell_streams
 from ate_recorder.activity import Activity
 from ate_recorder.bag_writer import TYPESTORE
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 from ate_recorder.session import STEPS, Act, Event, State
 
 MS = 1_000_000
@@ -59,7 +61,7 @@ class Bench:
             for spec in cell_streams(self.cell):
                 if spec.required or (command and spec.kind == "joint_command"):
                     position = turn if spec.kind in ("joints", "joint_command") else 0.5
-                    self.recorder.receive(spec.topic, joints(position), self.now)
+                    self.recorder.receive(Sample(spec, joints(position), self.now))
 
     def record(self):
         """Record an episode in which something is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ate_core.resample import NANOSECONDS
@@ -35,6 +36,18 @@ class StreamSummary:
     def as_dict(self) -> dict[str, float]:
         """Return plain values."""
         return asdict(self)
+
+    def as_status(self, nominal_hz: float) -> dict[str, float]:
+        """Return what the live status tells, beside the rate that the contract promises [Hz]."""
+        return {
+            "rate_hz": self.rate_hz,
+            "nominal_hz": nominal_hz,
+            "count": self.count,
+            "gaps": self.gaps,
+            "longest_gap_ms": self.longest_gap_ms,
+            "skew_ms": self.skew_ms,
+            "stamp_steps": self.stamp_steps,
+        }
 
 
 STAMP_STEP_NS = NANOSECONDS // 2
@@ -109,3 +122,16 @@ class StreamCounter:
             out_of_order=self._out_of_order,
             stamp_steps=self._stamp_steps,
         )
+
+
+def summary_line(duration_s: float, streams: Mapping[str, StreamSummary]) -> str:
+    """Say in one line what was counted in an episode of some length [s]."""
+    rates = ", ".join(f"{name} {s.rate_hz:.1f} Hz" for name, s in streams.items())
+    gaps = [
+        f"{name} {s.gaps} (longest {s.longest_gap_ms:.0f} ms)"
+        for name, s in streams.items()
+        if s.gaps
+    ]
+    steps = [f"{name} {s.stamp_steps}" for name, s in streams.items() if s.stamp_steps]
+    stepped = f"; stamps that step: {', '.join(steps)}" if steps else ""
+    return f"{duration_s:.1f} s; {rates}; gaps: {', '.join(gaps) or 'none'}{stepped}"

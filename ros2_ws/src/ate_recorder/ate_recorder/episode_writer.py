@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import queue
 import threading
@@ -34,6 +35,7 @@ from ate_recorder.losses import (
     QUEUE_FULL,
     Losses,
 )
+from ate_recorder.sample import Sample
 
 CLOSE_TIMEOUT = 20.0
 """Time the disk gets to take the rest of the queue and the footer [s]."""
@@ -51,8 +53,8 @@ class _Waiting(NamedTuple):
     topic: BagTopic
     data: bytes
     wall_ns: int
-    number: int
-    spec: StreamSpec | None
+    number: int = 0
+    spec: StreamSpec | None = None
 
 
 class EpisodeWriter:
@@ -98,7 +100,7 @@ class EpisodeWriter:
         self._late: list[tuple[str, int]] = []
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._heap: list[_Waiting] = []
-        self._order = 0
+        self._order = itertools.count()
         self._queued_bytes = self._written_bytes = 0
         self._max_queue_bytes = max_queue_bytes
         self._chunk_interval = chunk_interval
@@ -128,25 +130,9 @@ class EpisodeWriter:
         """Bytes that wait for the disk."""
         return self._queued_bytes - self._written_bytes
 
-    def put(
-        self,
-        spec: StreamSpec,
-        data: bytes,
-        receive_ns: int,
-        wall_ns: int | None = None,
-        number: int = 0,
-        missed: int = 0,
-    ) -> None:
-        """Hand over one message; never blocks and never touches the disk.
-
-        Args:
-            spec: Its stream.
-            data: CDR bytes.
-            receive_ns: Monotonic time of its receipt [ns].
-            wall_ns: What the wall clock said then [ns].
-            number: Its publisher's own count.
-            missed: Messages of this publisher that were lost just before it.
-        """
+    def put(self, sample: Sample) -> None:
+        """Hand over one message; never blocks and never touches the disk."""
+        spec, receive_ns = sample.spec, sample.receive_ns
         if self._is_closing:
             self._late.append((spec.name, receive_ns))
             return
@@ -155,14 +141,19 @@ class EpisodeWriter:
                 self.losses.add(spec.name, BEFORE_START)
                 return
             receive_ns = self.start_ns  # a state set just before the start still stands
-        elif missed:
-            self.losses.add(spec.name, ON_THE_WAY, missed)
+        elif sample.missed:
+            self.losses.add(spec.name, ON_THE_WAY, sample.missed)
         if self.waiting_bytes > self._max_queue_bytes:
             self.losses.add(spec.name, QUEUE_FULL)
             return
-        self._queued_bytes += len(data)
-        wall_ns = receive_ns if wall_ns is None else wall_ns
-        self._enqueue(self._topics[spec.name], data, receive_ns, wall_ns, number, spec)
+        self._queued_bytes += len(sample.data)
+        wall_ns = receive_ns if sample.wall_ns is None else sample.wall_ns
+        topic = self._topics[spec.name]
+        self._queue.put(
+            _Waiting(
+                receive_ns, next(self._order), topic, sample.data, wall_ns, sample.number, spec
+            )
+        )
 
     def see_clock(self, now_ns: int, wall_ns: int, step: Step | None) -> None:
         """Take a look at both clocks [ns], with the step since the last look."""
@@ -171,7 +162,8 @@ class EpisodeWriter:
         for text in self.clock.see(now_ns, wall_ns, step):
             data = encode_text(text)
             self._queued_bytes += len(data)
-            self._enqueue(_text_topic(CLOCK_TOPIC), data, now_ns, wall_ns)
+            topic = _text_topic(CLOCK_TOPIC)
+            self._queue.put(_Waiting(now_ns, next(self._order), topic, data, wall_ns))
 
     def summaries(self, end_ns: int) -> dict[str, StreamSummary]:
         """Return the counters of all streams seen or required, at a time [ns]."""
@@ -250,18 +242,6 @@ class EpisodeWriter:
             topic = self._topics[spec.name]
             self._write(_Waiting(self.start_ns, 0, topic, data, wall_ns, 0, spec))
         self._bag.checkpoint()
-
-    def _enqueue(
-        self,
-        topic: BagTopic,
-        data: bytes,
-        receive_ns: int,
-        wall_ns: int,
-        number: int = 0,
-        spec: StreamSpec | None = None,
-    ) -> None:
-        self._order += 1
-        self._queue.put(_Waiting(receive_ns, self._order, topic, data, wall_ns, number, spec))
 
     def _drain(self) -> bool:
         """Write what waits; whether the disk took it in time."""

@@ -8,30 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import NamedTuple
 
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec
+from ate_recorder.sample import Sample
 
 OVERHEAD = 250
 """Memory of a message besides its bytes: objects, their place in the ring [byte]."""
-
-
-class Sample(NamedTuple):
-    """One message."""
-
-    spec: StreamSpec
-    """Its stream."""
-    data: bytes
-    """CDR bytes."""
-    receive_ns: int
-    """When it was received, monotonic [ns]."""
-    wall_ns: int | None = None
-    """What the wall clock said then [ns]; None: the same."""
-    number: int = 0
-    """Its publisher's own count."""
-    missed: int = 0
-    """Messages of this publisher that were lost just before it."""
 
 
 class PreRollRing:
@@ -53,20 +36,12 @@ class PreRollRing:
         self.taken = 0
         """Messages taken since the start, those that left included."""
 
-    def add(
-        self,
-        spec: StreamSpec,
-        data: bytes,
-        receive_ns: int,
-        wall_ns: int | None = None,
-        number: int = 0,
-        missed: int = 0,
-    ) -> None:
-        """Take one message (see `Sample`), and drop what is too old or too much."""
-        self._newest_ns = max(self._newest_ns, receive_ns)
-        self._samples.append(Sample(spec, data, receive_ns, wall_ns, number, missed))
+    def add(self, sample: Sample) -> None:
+        """Take one message, and drop what is too old or too much."""
+        self._newest_ns = max(self._newest_ns, sample.receive_ns)
+        self._samples.append(sample)
         self.taken += 1
-        self.bytes += len(data) + OVERHEAD
+        self.bytes += len(sample.data) + OVERHEAD
         oldest_ns = self._newest_ns - self._span_ns
         while self._samples and (
             self.bytes > self._max_bytes or self._samples[0].receive_ns <= oldest_ns

@@ -27,7 +27,8 @@ from ate_recorder.clocks import read_clocks
 from ate_recorder.device_facts import DeviceFacts
 from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.nodes.stream_taker import StreamTaker
-from ate_recorder.recorder import EpisodeRecorder, RecorderConfig
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
 from ate_recorder.software import software_versions
 
 STATUS_PERIOD = 1.0

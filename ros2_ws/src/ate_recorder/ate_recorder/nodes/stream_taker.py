@@ -25,6 +25,7 @@ from ate_core.streams import StreamSpec
 from ate_recorder.bag_writer import TYPESTORE
 from ate_recorder.clocks import read_clocks, receipt_ns
 from ate_recorder.publishers import Senders, has_ended
+from ate_recorder.sample import Sample
 
 POLL_PERIOD = 0.02
 """Pause between two passes over all topics [s]."""
@@ -41,17 +42,8 @@ IMAGE_DEPTH = 60
 class Recorder(Protocol):
     """What takes the messages, in the polling thread."""
 
-    def receive(
-        self,
-        topic: str,
-        data: bytes,
-        receive_ns: int,
-        *,
-        wall_ns: int | None,
-        number: int,
-        missed: int,
-    ) -> None:
-        """Take one message with both times of its receipt [ns]."""
+    def receive(self, sample: Sample) -> None:
+        """Take one message."""
 
     def see_clock(self, now_ns: int, wall_ns: int) -> None:
         """Take a look at both clocks [ns], before the messages of each pass."""
@@ -95,7 +87,7 @@ class StreamTaker:
         self._streams = list(streams)
         self._recorder = recorder
         self._offers: dict[str, _Offer] = {}
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscriptions: dict[StreamSpec, Subscription] = {}
         self._refused: set[str] = set()
         self._senders = {spec.topic: Senders() for spec in self._streams}
         self._own = b""  # identifier of an endpoint of ours
@@ -139,16 +131,16 @@ class StreamTaker:
                 for spec in self._streams:
                     self._match(spec)
                 match_at = time.monotonic() + MATCH_PERIOD
-            for topic, subscription in self._subscriptions.items():
-                self._empty(topic, subscription, previous_ns)
+            for spec, subscription in self._subscriptions.items():
+                self._empty(spec, subscription, previous_ns)
             previous_ns = now[0]
             with self._pass_ended:
                 self._ended = self._begun
                 self._pass_ended.notify_all()
 
-    def _empty(self, topic: str, subscription: Subscription, earliest_ns: int) -> None:
+    def _empty(self, spec: StreamSpec, subscription: Subscription, earliest_ns: int) -> None:
         """Hand on what has arrived since the last pass, which began at a time [ns]."""
-        handle, senders = subscription.handle, self._senders[topic]
+        handle, senders = subscription.handle, self._senders[spec.topic]
         with handle:
             while (taken := handle.take_message(subscription.msg_type, True)) is not None:
                 data, info = taken
@@ -156,12 +148,14 @@ class StreamTaker:
                 number = info["publication_sequence_number"]
                 received_ns = info["received_timestamp"]
                 self._recorder.receive(
-                    topic,
-                    data,
-                    receipt_ns(now, received_ns, earliest_ns),
-                    wall_ns=received_ns,
-                    number=number or 0,
-                    missed=senders.hear(number, time.monotonic_ns()),
+                    Sample(
+                        spec=spec,
+                        data=data,
+                        receive_ns=receipt_ns(now, received_ns, earliest_ns),
+                        wall_ns=received_ns,
+                        number=number or 0,
+                        missed=senders.hear(number, time.monotonic_ns()),
+                    )
                 )
 
     def _match(self, spec: StreamSpec) -> None:
@@ -185,11 +179,11 @@ class StreamTaker:
         )
         if self._offers.get(spec.topic) == offer:
             return
-        previous = self._subscriptions.pop(spec.topic, None)
+        previous = self._subscriptions.pop(spec, None)
         if previous is not None:
             self._node.destroy_subscription(previous)
         self._offers[spec.topic] = offer
-        self._subscriptions[spec.topic] = self._subscribe(spec, offer)
+        self._subscriptions[spec] = self._subscribe(spec, offer)
 
     def _subscribe(self, spec: StreamSpec, offer: _Offer) -> Subscription:
         package, _, name = spec.msgtype.split("/")
