@@ -84,6 +84,28 @@ def test_a_deployment_says_where_and_in_what_precision_its_network_runs(runtime_
     assert chosen == [("auto", "auto"), ("cuda:1", "bf16")]
 
 
+@pytest.mark.parametrize("hardware", ["real", "sim"])
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({}, set()),
+        ({"record": "true"}, {"recorder"}),
+        ({"operators": "true"}, {"operator", "people"}),
+        ({"operators": "true", "record": "true"}, {"operator", "people", "recorder"}),
+    ],
+)
+def test_operators_and_recorder_stand_by_a_policy_where_that_is_asked(
+    given, more, hardware, runtime_dir
+):
+    specs = LAUNCHES["deploy"].processes({"checkpoint": "x", "hardware": hardware, **given})
+    standing = {spec.name for spec in specs} & {"operator", "people", "recorder"}
+    assert standing == (more if hardware == "sim" else more - {"people"})
+    (monitor,) = [spec for spec in specs if spec.name == "monitor"]
+    following = str(monitor.parameters["following"])
+    assert ("the next one moves the arm" in following) == ("operators" in given)
+    assert ("episodes go to" in following) == ("record" in given)
+
+
 def test_a_taken_port_is_refused_before_anything_starts(runtime_dir, capsys):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

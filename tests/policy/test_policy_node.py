@@ -25,7 +25,7 @@ class Bench:
     def __init__(self, folder, action):
         from rclpy.executors import SingleThreadedExecutor
         from sensor_msgs.msg import JointState
-        from std_msgs.msg import String
+        from std_msgs.msg import Header, String
         from std_srvs.srv import Trigger
 
         from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
@@ -37,11 +37,16 @@ class Bench:
         self.policy = PolicyNode()
         self.policy._runtime.tick = lambda *_: action
         self.node = node = rclpy.create_node("bench")
-        self.commands, self.statuses = [], []
+        self.commands, self.statuses, self.holds = [], [], []
         for side in SIDES:
             node.create_subscription(
                 JointState, f"/{side}/arm/joint_command", self.commands.append, COMMAND_QOS
             )
+            node.create_subscription(Header, f"/{side}/arm/hold", self.holds.append, COMMAND_QOS)
+        self.clutches = {
+            side: node.create_publisher(String, f"/{side}/operator/status", LATCHED_QOS)
+            for side in SIDES
+        }
         node.create_subscription(
             String,
             "/policy/status",
@@ -73,6 +78,9 @@ class Bench:
     def tell(self, side, state, reason="", **more):
         text = json.dumps({"state": state, "reason": reason, **more})
         self.arms[side].publish(self.text(data=text))
+
+    def hold_clutch(self, side, state):
+        self.clutches[side].publish(self.text(data=json.dumps({"clutch": state})))
 
     def tell_gripper(self, side, state, reason=""):
         text = json.dumps({"state": state, "reason": reason})
@@ -279,3 +287,22 @@ def test_both_arms_go_on_together_after_a_moment_of_silence(bench, monkeypatch):
     assert resets, "the chunks of before are forgotten"
     sent = bench.commands[count : count + 4]
     assert {message.name[0][:4] for message in sent} == {"left", "righ"}
+
+
+def test_the_press_of_a_clutch_takes_over_from_the_policy_until_it_is_handed_back(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking", commander="policy")
+        bench.hold_clutch(side, "released")
+    bench.start_until_running()
+    bench.hold_clutch("left", "engaging")
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "taken_over")
+    assert "the left operator took over" in bench.statuses[-1]["reason"] and bench.is_silent()
+    assert {header.frame_id for header in bench.holds} == {bench.policy._commander}
+    assert len(bench.holds) == 2, "both arms brake"
+    assert "the left operator holds the clutch" in bench.start().message
+    bench.tell("left", "tracking", commander="teleop")
+    bench.hold_clutch("left", "released")
+    bench.spin_until(lambda: "left arm follows teleop" in bench.start().message)
+    bench.tell("left", "connected", commander="")
+    bench.start_until_running()
+    assert bench.policy._report().takeovers == 1

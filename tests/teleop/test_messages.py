@@ -1,6 +1,7 @@
 """The messages of an operator's node."""
 
 import ctypes
+import json
 
 import numpy as np
 import pytest
@@ -49,3 +50,20 @@ def test_poses_that_are_told_leave_no_memory_behind():
             pose_message(POSE, "headset_left", tick)
         grown.append(mallinfo2().uordblks - before)
     assert min(grown) < 2000 * 8, "bytes; what is left behind each time shows in every round"
+
+
+@pytest.mark.parametrize(
+    ("status", "held"),
+    [
+        ({"state": "tracking", "commander": "teleop"}, False),
+        ({"state": "tracking", "commander": "policy"}, True),
+        ({"state": "connected", "commander": ""}, False),
+        ({"state": "fault", "commander": ""}, True),
+    ],
+)
+def test_a_gripper_that_a_policy_holds_waits_for_a_press_of_the_trigger(status, held):
+    from std_msgs.msg import String
+
+    from ate_teleop.nodes.messages import is_held
+
+    assert is_held(String(data=json.dumps(status))) == held

@@ -40,7 +40,9 @@ class Rig:
         self.random = np.random.default_rng(7)
         self.noise = 5e-5
 
-    def step(self, *, live=True, joy=True, stale=False, arm=True, estop="", held=False):
+    def step(
+        self, *, live=True, joy=True, stale=False, arm=True, estop="", held=False, policy=False
+    ):
         self.now_ns += TICK_NS
         self.heard_ns = self.heard_ns if stale else self.now_ns
         pose = self.hand.copy()
@@ -64,7 +66,7 @@ class Rig:
         )
         output = self.controller.step(
             sample, state if joy else state.released(), self.q if arm else None,
-            self.now_ns, estop, held,
+            self.now_ns, estop, held, policy_drives=policy,
         )  # fmt: skip
         if output.joint_target is not None:
             self.q = output.joint_target
@@ -98,6 +100,20 @@ def test_engagement_moves_nothing_whatever_the_offset():
         assert np.abs(first[:3, 3] - before[:3, 3]).max() < 1e-5
         assert np.abs(targets[0] - q).max() < 0.006  # rad: the slow pull to rest
         assert np.abs(rig.tool()[:3, 3] - before[:3, 3]).max() < 5e-4
+
+
+def test_a_press_while_a_policy_drives_moves_nothing_until_the_next_one():
+    rig = Rig()
+    rig.step()
+    rig.held.add("l")
+    outputs = rig.run(80, policy=True)  # until its lease has ended
+    outputs += rig.run(20)
+    assert {output.status.clutch for output in outputs[60:]} == {ClutchState.BLOCKED}
+    assert "press again" in outputs[-1].status.reason
+    assert all(output.joint_target is None for output in outputs)
+    before = rig.tool()
+    rig.engage()
+    assert np.abs(rig.tool()[:3, 3] - before[:3, 3]).max() < 5e-4
 
 
 def test_a_hand_that_moves_while_engaging_does_not_make_the_tool_jump():
@@ -580,7 +596,7 @@ class Ticked:
             self.output = output
             self.stamps.append(stamp_ns)
 
-        well = SimpleNamespace(trouble="", guard="")
+        well = SimpleNamespace(trouble="", guard="", commander="")
         self.node = SimpleNamespace(
             _controller=controller,
             _publish=SimpleNamespace(
@@ -589,7 +605,7 @@ class Ticked:
             ),
             _calibrations=SimpleNamespace(take=nothing), _recorder=None,
             _wishes=SimpleNamespace(ask=nothing, forget=nothing),
-            _opening=None,
+            _opening=None, _grip_yields=False,
             _telling=SimpleNamespace(tell=lambda status, *_: status),
             _other=SimpleNamespace(poll=nothing),
             _news=SimpleNamespace(own=well, other=well),
@@ -597,7 +613,7 @@ class Ticked:
             get_clock=lambda: SimpleNamespace(now=wall),
         )  # fmt: skip
 
-    def step(self, hand, joy, measured, now_ns, estop, held):
+    def step(self, hand, joy, measured, now_ns, estop, held, **_):
         self.now_ns, node = now_ns, self.node
         node._hand = SimpleNamespace(latest=lambda: hand)
         node._joycon = SimpleNamespace(latest=lambda: joy)

@@ -74,6 +74,7 @@ DEPLOY_WORDS = (
     "`ros2 service call /policy/start std_srvs/srv/Trigger` lets the policy move the arms; "
     f"{STOP_WORDS}"
 )
+TAKEOVER_WORDS = "a press of the shoulder button stops the policy, the next one moves the arm"
 """What a person does once a launch is ready."""
 
 
@@ -128,8 +129,24 @@ def _deploy(values: Values) -> list[ProcessSpec]:
     specs = _devices(cell, values)
     if values["hardware"] == "sim" and int(values["episodes"]) > 0:
         specs.append(processes.scripted("ate_sim.nodes.rollouts", "rollouts", values))
+    words = DEPLOY_WORDS
+    if values["operators"] == "true":
+        specs += _standing_by(cell, values)
+        words = f"{TAKEOVER_WORDS}; {words}"
+    if values["record"] == "true":
+        specs.append(processes.recorder_node(values))
+        words = f"{words}; episodes go to {Path(values['output']).resolve()}"
     specs.append(processes.policy_node(values))
-    return processes.within_simulation(cell, processes.monitored(specs, DEPLOY_WORDS))
+    return processes.within_simulation(cell, processes.monitored(specs, words))
+
+
+def _standing_by(cell: Cell, values: Values) -> list[ProcessSpec]:
+    """Operators who may take over from a policy; simulated, their hands are led."""
+    hands = {**values, "hands": DEVICES, "hands_record": "", "episodes": "0", "report": ""}
+    specs = processes.operator_nodes(cell, hands)
+    if values["hardware"] == "sim":
+        specs.insert(0, processes.scripted("ate_sim.people.operators", "people", hands))
+    return specs
 
 
 def _view(values: Values) -> list[ProcessSpec]:
@@ -214,6 +231,25 @@ DEPLOY = Launch(
         ),
         LaunchArgument(
             name="summary", default="", description="JSON file for the timing at the end"
+        ),
+        LaunchArgument(
+            name="operators",
+            default="false",
+            description="run both operators' devices, so that they can take over",
+            choices=("true", "false"),
+        ),
+        LaunchArgument(
+            name="record",
+            default="false",
+            description="run the recorder, for episodes with takeovers",
+            choices=("true", "false"),
+        ),
+        LaunchArgument(name="output", default="runs/bags", description="folder for the bags"),
+        LaunchArgument(name="operator", default="", description="who operates, kept in the bags"),
+        LaunchArgument(
+            name="calibrations",
+            default="",
+            description="folder of the operators' calibrations; empty: the user's settings",
         ),
     ),
     make_processes=_deploy,

@@ -37,7 +37,8 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
         launch: what is started.
         values: its resolved arguments.
     """
-    checkpoint, output = values.get("checkpoint"), values.get("output")
+    checkpoint = values.get("checkpoint")
+    output = values.get("output") if values.get("record", "true") == "true" else None
     patient = Patient(
         cell_name=values["cell"] or None,
         hardware="sim" if values["hardware"] == "sim" else "real",
@@ -47,7 +48,7 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
         output=Path(output) if output else Path.cwd(),
         files={name: Path(values[name]) for name in FILES if values.get(name)},
         starts_devices=launch.has_devices,
-        plays_headsets="operator" in values,
+        plays_headsets=values.get("operators", str("hands" in values).lower()) == "true",
     )
     asked = [check for check in launch_checks() if output or not check.needs_output]
     results = visit(asked, patient)

@@ -46,6 +46,13 @@ class Unheard:
             self._unheard.pop(device, None)
             self._followed.add(device)
 
+    def held(self, kind: str) -> str:
+        """Which device whose name ends so follows somebody else at present; empty: none does."""
+        for device, (holder, _) in self._holders.items():
+            if device.endswith(kind) and holder not in ("", self._commander):
+                return f"{device} follows {holder}, which must be silent for half a second"
+        return ""
+
     def look(self, now: float) -> str:
         """What does not follow although it was commanded until ``now`` [s]; empty: all do."""
         passed, self._looked_at = min(now - self._looked_at, LONGEST_LOOK), now

@@ -127,6 +127,7 @@ class OperatorController:
         opening: float | None = None,
         trouble: tuple[str, str] = ("", ""),
         guard: str = "",
+        policy_drives: bool = False,
     ) -> OperatorOutput:
         """Advance by one tick.
 
@@ -140,6 +141,7 @@ class OperatorController:
             opening: that the gripper reports, where its stick leads on from it.
             trouble: why the own and the other operator's arm follow nobody; empty: they do.
             guard: what slows the own arm or is near it.
+            policy_drives: whether a policy holds the own arm; a press makes it let go.
         """
         now = now_ns * 1e-9
         down = buttons.held_buttons(joy)
@@ -161,7 +163,7 @@ class OperatorController:
         calibrates = self.calibrator.is_running
         news = self._calibrate(pushed, view, stopped, stall or silent, now)
         calibrates = calibrates or self.calibrator.holds_arm(now)
-        self._clutch.step(now, pushed, view, self._obstacle(measured_q, now))
+        self._clutch.step(now, pushed, view, self._obstacle(measured_q, now, policy_drives))
         if why := stopped or self._why_blocked(calibrates) or stall:
             self._clutch.block(why)
         result = self._follow(view, measured_q if certain else None, now)
@@ -222,8 +224,10 @@ class OperatorController:
             elif event in (Event.SCALE_UP, Event.SCALE_DOWN):
                 self.scale *= SCALE_STEP if event is Event.SCALE_UP else 1.0 / SCALE_STEP
 
-    def _obstacle(self, measured_q: Array | None, now: float) -> str:
+    def _obstacle(self, measured_q: Array | None, now: float, policy_drives: bool) -> str:
         """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
+        if policy_drives:
+            return "the policy lets the arm go: press again"
         if measured_q is not None:
             self._arm_seen = now
             return ""

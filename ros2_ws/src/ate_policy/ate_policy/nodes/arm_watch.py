@@ -81,6 +81,12 @@ class ArmWatch:
             )
             return f"{late}: all arms hold" if late else self._silent
 
+    @property
+    def taken(self) -> str:
+        """Which arm is still held by somebody else, so that it could not follow yet."""
+        with self._lock:
+            return self._unheard.held("arm")
+
     def heard(self, device: str) -> None:
         """Note a measured state of an arm or a gripper."""
         with self._lock:

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from ate_core.errors import UsageError
@@ -34,6 +34,7 @@ from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
 from ate_policy.nodes.first_look import compare_training, tell_pace, tell_picture
+from ate_policy.nodes.operator_watch import OperatorWatch
 from ate_policy.policy import load_policy
 from ate_policy.run_report import RunMeter, RunReport
 from ate_policy.runtime import PolicyRuntime
@@ -102,7 +103,7 @@ class PolicyNode(Node):
         self._dwell = GripperDwell(action.columns("ratio"), action.names, self.cell.tick_rate)
         self._running = threading.Event()
         self._stop = threading.Event()
-        self._tick = self._paused_ticks = 0
+        self._tick = self._paused_ticks = self._takeovers = 0
         self._pause = ""
         self._streams = StreamTrouble()
         self._told = ("", "", "")
@@ -141,7 +142,12 @@ class PolicyNode(Node):
         self.create_service(Trigger, "/policy/stop", self._on_stop)
         self.create_timer(1.0, self._publish_diagnostics)
         self.create_timer(STATUS_PERIOD, self._look)
+        self._hold = [
+            self.create_publisher(Header, topics.of_arm(arm.namespace, topics.hold), COMMAND_QOS)
+            for arm in self.cell.arms.values()
+        ]
         self._watch = ArmWatch(self, self.cell, self._fall_silent)
+        self._operators = OperatorWatch(self, self.cell, self._yield)
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
         now_ns = time.time_ns()
@@ -201,7 +207,7 @@ class PolicyNode(Node):
         self._watch.sent()
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        trouble = self._watch.trouble
+        trouble = self._watch.trouble or self._operators.pressed or self._watch.taken
         if trouble:
             response.success, response.message = False, f"not started: {trouble}"
             return response
@@ -220,13 +226,22 @@ class PolicyNode(Node):
         response.success, response.message = True, "stopped, the arms hold"
         return response
 
-    def _fall_silent(self, reason: str) -> None:
+    def _fall_silent(self, reason: str, state: str = "ready") -> None:
         """Stop commanding until /policy/start is called anew."""
         if self._running.is_set():
             self._running.clear()
             self._runtime.reset()
-            self._publish_status("ready", reason)
+            self._publish_status(state, reason)
             logger.error("policy stopped: %s; call /policy/start to go on", reason)
+
+    def _yield(self, reason: str) -> None:
+        """Let all arms brake at once for an operator, who drives with the next press."""
+        if self._running.is_set():
+            self._fall_silent(reason, "taken_over")
+            self._takeovers += 1
+            stamp = self.get_clock().now().to_msg()
+            for publisher in self._hold:
+                publisher.publish(Header(stamp=stamp, frame_id=self._commander))
 
     def _look(self) -> None:
         """Tell why no chunk comes, and end what cannot go on by itself."""
@@ -268,6 +283,7 @@ class PolicyNode(Node):
             measures=self._meter.measures(),
             paused_ticks=self._paused_ticks,
             turns_held_back=self._dwell.held_back,
+            takeovers=self._takeovers,
         )
 
     def halt(self) -> None:

@@ -18,6 +18,9 @@ from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]
 
+POLICY = "policy"
+"""Name of policies as commanders; an operator takes over from them."""
+
 
 def time_message(stamp_ns: int) -> Time:
     """ROS time [ns] as a message."""
@@ -107,17 +110,23 @@ def status_message(
 
 
 def is_held(message: String) -> bool:
-    """Whether a gripper's status says that it follows nobody, and will wait for a new press."""
-    return state_of(message) in ("stopped", "fault", "not_ready", "disconnected")
+    """Whether a gripper's status says that it follows nobody here, and waits for a new press."""
+    away = state_of(message) in ("stopped", "fault", "not_ready", "disconnected")
+    return away or entry_of(message, "commander") == POLICY
 
 
 def state_of(message: String) -> str:
     """What a status gives as its state; empty where it is not readable."""
+    return entry_of(message, "state")
+
+
+def entry_of(message: String, name: str) -> str:
+    """What a status gives as one of its entries; empty where it is not readable."""
     try:
         status = json.loads(message.data)
     except UNREADABLE:
         return ""
-    return str(status.get("state", "")) if isinstance(status, dict) else ""
+    return str(status.get(name, "")) if isinstance(status, dict) else ""
 
 
 def diagnostic(

@@ -23,6 +23,8 @@ class ArmNews:
     """State and reason while it follows nobody; empty while it is well."""
     guard: str = ""
     """What slows it or is near it: a wall of its workspace, the tool speed, a distance."""
+    commander: str = ""
+    """Who holds it; empty: nobody."""
 
 
 def arm_news(message: String) -> ArmNews | None:
@@ -30,11 +32,11 @@ def arm_news(message: String) -> ArmNews | None:
     try:
         status = json.loads(message.data)
         state, reason = str(status["state"]), str(status.get("reason", ""))
-        guard = str(status.get("guard", ""))
+        guard, commander = str(status.get("guard", "")), str(status.get("commander", ""))
     except UNREADABLE:
         return None
     trouble = f"{state}: {reason}".rstrip(": ") if state in TROUBLE else ""
-    return ArmNews(trouble=trouble, guard=guard)
+    return ArmNews(trouble=trouble, guard=guard, commander=commander)
 
 
 def operator_news(message: String) -> str | None:

@@ -17,6 +17,7 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.nodes.statuses import POLICY_STATUS
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY, replayed_operator
 from ate_core.priority import CONTROL, set_fifo
 from ate_core.stage_times import OPERATOR_STAGES, WINDOW, StageTimes, Summary
@@ -24,7 +25,7 @@ from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.ik import ArmIK
 from ate_teleop.nodes.calibrations import Calibrations
 from ate_teleop.nodes.feedback import ArmFeedback, ForceFeedback, OtherFeedback
-from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
+from ate_teleop.nodes.messages import POLICY, is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.nodes.publishers import OperatorPublishers
@@ -95,7 +96,7 @@ class OperatorNode(Node):
         self._publish = OperatorPublishers(self, cell, side, hands)
         self._wishes = WishServices(self, topics.episode)
         self._news = News(self, cell, side)
-        self._grip_held = self._battery_told = False
+        self._grip_held = self._battery_told = self._grip_yields = False
         self._estop = EstopListener(self, self._tell_stop)
         self._telling = self._make_telling(cell, side)
         self._opening: float | None = None
@@ -104,6 +105,7 @@ class OperatorNode(Node):
             listen(self, JointState, topics.gripper_states, self._take_opening, SENSOR_QOS)
         listen(self, String, topics.gripper_status, self._take_gripper, LATCHED_QOS)
         listen(self, String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS)
+        listen(self, String, POLICY_STATUS, self._take_policy, LATCHED_QOS)
         self.create_timer(1.0, self._diagnose)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -156,6 +158,10 @@ class OperatorNode(Node):
     def _take_gripper(self, message: String) -> None:
         self._grip_held = is_held(message)
 
+    def _take_policy(self, message: String) -> None:
+        """Leave the gripper to a policy that begins, until the trigger is pressed anew."""
+        self._grip_yields = self._grip_yields or state_of(message) == "running"
+
     def _tell_stop(self, reason: str) -> None:
         if reason:
             self.get_logger().error(f"EMERGENCY STOP: {reason}; this operator is silent")
@@ -180,9 +186,12 @@ class OperatorNode(Node):
         if self._recorder is not None and measured_q is not None:
             self._recorder.take_joints(self._feedback.stamp_ns, measured_q)
         self._other.poll(now_ns)
+        grip_held = self._grip_held or self._grip_yields
+        self._grip_yields = False
         output = self._controller.step(
-            hand, joy, measured_q, now_ns, self._estop.reason, self._grip_held, self._opening,
+            hand, joy, measured_q, now_ns, self._estop.reason, grip_held, self._opening,
             (self._news.own.trouble, self._news.other.trouble), self._news.own.guard,
+            policy_drives=self._news.own.commander == POLICY,
         )  # fmt: skip
         self._publish.send_stop(output.stop, now_ns)
         self._publish.send_home(output.go_home)
