@@ -40,7 +40,11 @@ def names(folder, **gate):
 
 def score(folder, index):
     episode = read_episode(folder / f"episode_{index:06d}.hdf5")
-    return read_reports(folder).of(episode).score
+    return stored(read_reports(folder), episode).score
+
+
+def stored(reports, episode):
+    return reports.of(episode.sha256(), episode.audit, "here")
 
 
 def test_training_leaves_out_what_the_gate_refuses_and_says_so(judged, caplog):
@@ -82,11 +86,13 @@ def test_an_audit_inside_an_episode_counts_and_the_one_beside_completes_it(judge
     path = judged / "episode_000000.hdf5"
     episode = read_episode(path)
     beside = read_reports(judged)
-    own = dataclasses.replace(beside.of(episode), verdicts={"gaps": "flag", "jerk": "not judged"})
+    own = dataclasses.replace(
+        stored(beside, episode), verdicts={"gaps": "flag", "jerk": "not judged"}
+    )
     write_episode(path, dataclasses.replace(episode, audit=own.as_dict()))
-    whole = beside.of(read_episode(path))
+    whole = stored(beside, read_episode(path))
     assert whole.verdicts["gaps"] == "flag"  # HDF5 alone cannot tell: not judged beside it
-    assert whole.verdicts["jerk"] == beside.of(episode).verdicts["jerk"] != "not judged"
+    assert whole.verdicts["jerk"] == stored(beside, episode).verdicts["jerk"] != "not judged"
     assert names(judged, exclude=("gaps",))[0] == "episode_000001.hdf5"
 
 

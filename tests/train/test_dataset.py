@@ -12,8 +12,9 @@ from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform
 from training.data.dataset import chunk_windows, gather
 from training.data.episode_file import read_episode, write_episode
+from training.data.first_motion import first_motion
 from training.data.statistics import STD_FLOOR, vector_statistics
-from training.data.trajectory import first_motion, read_trajectories, to_trajectory
+from training.data.trajectory import read_trajectories, to_trajectory
 
 
 def test_a_chunk_starts_with_its_own_row_and_repeats_the_last():

@@ -14,7 +14,6 @@ from ate_core.json_text import UNREADABLE, finite
 from training.audit.findings import Finding
 from training.audit.judge import rule_words, rules_version, score_of
 from training.audit.report import EpisodeAudit, Verdict, episode_from_dict
-from training.data.episode_file import Episode
 
 REPORT_FILE = "audit.json"
 """Report beside the episodes, without pictures: what gates read."""
@@ -69,12 +68,16 @@ class Reports:
     audits: Mapping[str, StoredAudit]
     """`Episode.sha256` -> audit: one of another file under the same name does not count."""
 
-    def of(self, episode: Episode) -> StoredAudit | None:
-        """The audit inside an episode, completed by the one beside it; None without any."""
-        beside = self.audits.get(episode.sha256()) if self.audits else None
-        if not episode.audit:
-            return beside
-        return parse_audit(episode.audit, episode.source).completed(beside)
+    def of(self, sha256: str, inside: Mapping[str, Any], where: str) -> StoredAudit | None:
+        """The audit of an episode; None without any.
+
+        Args:
+            sha256: `Episode.sha256`.
+            inside: Its attribute ``audit``, completed by what stands beside it.
+            where: Its file, for messages.
+        """
+        beside = self.audits.get(sha256)
+        return parse_audit(inside, where).completed(beside) if inside else beside
 
 
 def stored_audit(judged: EpisodeAudit) -> StoredAudit:

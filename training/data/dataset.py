@@ -7,7 +7,7 @@ VAE take their chunks from here, so both see the same padding.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from ate_core.errors import LayoutError, TrainingError
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics, environment_features
 from training.data.images import ImageStore
+from training.data.moments import Moments, join_moments, moments_of
 from training.data.statistics import relative_statistics, unit_statistics, vector_statistics
 from training.data.trajectory import Trajectory, check_trajectories
 
@@ -55,6 +56,8 @@ class Demonstrations:
     """What was to be done, by demonstration; the task's name where nothing was recorded."""
     first_ticks: Tensor
     """(E,) first tick of each demonstration."""
+    moments: Mapping[str, tuple[Moments, ...]]
+    """Those of the columns of ``state``, ``action`` and, with objects, ``environment``."""
 
     def __len__(self) -> int:
         """Number of ticks N."""
@@ -103,11 +106,13 @@ class Demonstrations:
     def _measured(self, space: ActionSpace) -> Statistics:
         environment = self.environment
         statistics = Statistics(
-            state=vector_statistics(self.states.numpy(), "state"),
-            action=vector_statistics(self.actions.numpy(), "action"),
+            state=vector_statistics(self.states.numpy(), "state", self.moments["state"]),
+            action=vector_statistics(self.actions.numpy(), "action", self.moments["action"]),
             environment=None
             if environment is None
-            else vector_statistics(environment.numpy(), "object features"),
+            else vector_statistics(
+                environment.numpy(), "object features", self.moments["environment"]
+            ),
         )
         if space == "absolute":
             return statistics
@@ -169,11 +174,30 @@ def gather(
         task=", ".join(sorted({t.task for t in trajectories} - {""})),
         instructions=tuple(t.instruction for t in trajectories),
         first_ticks=torch.tensor(first_ticks),
+        moments={
+            "state": _moments(trajectories, "state"),
+            "action": _moments(trajectories, "action"),
+            "environment": _moments(trajectories, "environment") if config.objects else (),
+        },
     )
 
 
 def _stack(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
+
+
+def _moments(trajectories: list[Trajectory], kind: str) -> tuple[Moments, ...]:
+    """Moments of the columns over all demonstrations: the same to the bit, known or not."""
+    parts = [one.moments.get(kind) or moments_of(_rows(one, kind)) for one in trajectories]
+    return tuple(join_moments(columns) for columns in zip(*parts, strict=True))
+
+
+def _rows(one: Trajectory, kind: str) -> np.ndarray:
+    """(T, D) float32, as they are trained on."""
+    if kind != "environment":
+        rows: np.ndarray = getattr(one, kind).astype(np.float32)
+        return rows
+    return environment_features(np.asarray(one.environment))
 
 
 def _environment(trajectories: list[Trajectory]) -> Tensor:

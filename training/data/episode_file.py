@@ -277,6 +277,15 @@ def read_source_hash(path: Path) -> str | None:
         return None
 
 
+def read_outcome_of(path: Path) -> str:
+    """How an episode ended: the label given later, or its own."""
+    label = read_label(path)
+    if label is not None:
+        return label
+    with _open(path) as file:
+        return str(_read_attributes(path, file)["outcome"])
+
+
 def list_episodes(folder: Path) -> list[Path]:
     """Return the episode files of a folder in order.
 

@@ -1,12 +1,14 @@
 """Statistics of the training data, from which the transforms are made."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
 from ate_core.errors import TrainingError
 from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
+from training.data.moments import Moments
 
 STD_FLOOR = 0.01
 """Smallest std [rad, ratio or m]: an idle arm must not turn its sensor noise into a signal."""
@@ -20,12 +22,15 @@ def unit_statistics(statistics: VectorStatistics) -> VectorStatistics:
     )
 
 
-def vector_statistics(values: np.ndarray, name: str) -> VectorStatistics:
+def vector_statistics(
+    values: np.ndarray, name: str, moments: Sequence[Moments] = ()
+) -> VectorStatistics:
     """Mean, floored std and quantiles over rows, in float64.
 
     Args:
         values: (N, D).
         name: What the vector is, for the error message.
+        moments: Of the columns, where they are known: mean and std are then exact.
     """
     if values.ndim != 2 or len(values) < 2:
         raise TrainingError(f"{name} has shape {values.shape}: statistics need at least 2 rows")
@@ -38,9 +43,11 @@ def vector_statistics(values: np.ndarray, name: str) -> VectorStatistics:
             f"({np.count_nonzero(~finite)} in all): drop that episode or convert it again"
         )
     q01, q99 = np.quantile(values, [0.01, 0.99], axis=0)
+    mean = [one.mean for one in moments] or values.mean(axis=0).tolist()
+    std = [one.std for one in moments] or values.std(axis=0).tolist()
     return VectorStatistics(
-        mean=tuple(values.mean(axis=0).tolist()),
-        std=tuple(np.maximum(values.std(axis=0), STD_FLOOR).tolist()),
+        mean=tuple(mean),
+        std=tuple(max(one, STD_FLOOR) for one in std),
         q01=tuple(q01.tolist()),
         q99=tuple(q99.tolist()),
     )

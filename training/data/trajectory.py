@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,11 @@ from ate_policy.models.interface import PolicyConfig
 from training.audit.gate import OPEN, Gate
 from training.audit.stored import Reports, StoredAudit, read_reports
 from training.data.episode_file import Episode, list_episodes, read_episode
+from training.data.first_motion import first_motion
+from training.data.moments import Moments
+from training.data.summaries import AXES, read_summary
 
 logger = logging.getLogger(__name__)
-
-STILL = 0.01
-"""Largest change of a command that counts as waiting [rad, ratio]; as in RDT's loader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Trajectory:
     """Name of the task."""
     instruction: str = ""
     """What was to be done, in words."""
+    moments: Mapping[str, tuple[Moments, ...]] = field(default_factory=dict)
+    """Those of ``state``, ``action`` and ``environment`` that are known already."""
 
 
 def read_trajectories(
@@ -79,7 +81,7 @@ def read_trajectories(
             excluded += 1
             logger.warning("left out %s: %s", path.stem, reason)
         else:
-            trajectories.append(to_trajectory(episode, path.name))
+            trajectories.append(_with_moments(to_trajectory(episode, path.name), episode, path))
     for told in gate.require_judged(audits, str(folder)):
         logger.warning("%s: %s", folder, told)
     if failed:
@@ -88,8 +90,23 @@ def read_trajectories(
     return trajectories
 
 
+def _with_moments(one: Trajectory, episode: Episode, path: Path) -> Trajectory:
+    """With the moments that are kept beside the episode, if they are of these very numbers."""
+    kept = read_summary(path)
+    if kept is None or kept.sha256 != episode.sha256():
+        return one
+    objects = 0 if one.environment is None else one.environment.shape[1]
+    widths = {
+        "state": one.state.shape[1],
+        "action": one.action.shape[1],
+        "environment": len(AXES) * objects,
+    }
+    found = {kind: kept.moments(kind) for kind in widths}
+    return replace(one, moments={k: v for k, v in found.items() if len(v) == widths[k]})
+
+
 def _audit_of(episode: Episode, path: Path, reports: Reports) -> StoredAudit:
-    audit = reports.of(episode)
+    audit = reports.of(episode.sha256(), episode.audit, path.name)
     if audit is None:
         raise TrainingError(
             f"{path} was never audited as it is now: run `ate audit --bags {path.parent}`, or "
@@ -131,16 +148,6 @@ def to_trajectory(episode: Episode, name: str) -> Trajectory:
         task=episode.task,
         instruction=episode.instruction or episode.task,
     )
-
-
-def first_motion(action: np.ndarray) -> int:
-    """Row before the first motion of an episode, 0 if nothing moves.
-
-    A person waits before moving; a policy without memory that learns the wait repeats it for
-    ever, because nothing it sees changes.
-    """
-    moved = (np.abs(action - action[0]) > STILL).any(axis=1)
-    return max(0, int(np.argmax(moved)) - 1)
 
 
 def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig) -> None:

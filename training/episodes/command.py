@@ -9,12 +9,19 @@ from typing import Annotated
 
 import tyro
 
-from ate_core.errors import AteError
+from ate_core.episode_outcome import SUCCESS
+from ate_core.errors import AteError, UsageError
+from training.audit.gate import Gate
 from training.episodes import operations
+from training.episodes.card import card_text, describe, list_set
+from training.episodes.copying import export_set
+from training.episodes.drift import compare_sets
+from training.episodes.drift import table as drift_table
 from training.episodes.editor import Editor, editing
 from training.episodes.episode_set import EpisodeSet, Kind, open_set
 from training.episodes.journal import Edit, read_journal
 from training.episodes.overview import facts, summaries, table
+from training.export.report import print_reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,54 @@ class Merge(_OfEpisodes):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Export(_OfASet):
+    """Copy episodes into a new folder, numbered from 0, with a card that says what is in it."""
+
+    output: Path
+    """Folder to make."""
+    outcome: str = SUCCESS
+    """Only those with this outcome; empty: all."""
+    min_score: float = 0.0
+    """Leave out episodes whose audit has a lower score, 0 to 100."""
+    exclude: tuple[str, ...] = ()
+    """Leave out these episodes (episode_000003), and those in which one of these rules of the
+    audit finds something (idle)."""
+    license: str = ""
+    """Under which the set is given away, for instance CC-BY-4.0; written into the card."""
+    overwrite: bool = False
+    """Replace a folder that is there."""
+
+    def __post_init__(self) -> None:
+        """Refuse a gate that cannot be meant."""
+        _ = self.gate
+
+    @property
+    def gate(self) -> Gate:
+        """What an episode must be like to be exported."""
+        return Gate(min_score=self.min_score, exclude=self.exclude)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(_OfASet):
+    """Say what is in a set: counts, hours, tasks, operators, cameras, statistics, audit, hash."""
+
+    license: str = ""
+    """Under which the set is given away."""
+    json: bool = False
+    """Print JSON instead of Markdown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift(_OfASet):
+    """Compare the successful episodes of two sets, number by number; 1 where they drifted."""
+
+    other: tyro.conf.Positional[Path]
+    """Folder of the other set."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Undo(_OfASet):
     """Take the newest edit back that is in force."""
 
@@ -104,6 +159,9 @@ Action = (
     | Annotated[Label, tyro.conf.subcommand("label")]
     | Annotated[Split, tyro.conf.subcommand("split")]
     | Annotated[Merge, tyro.conf.subcommand("merge")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Card, tyro.conf.subcommand("card")]
+    | Annotated[Drift, tyro.conf.subcommand("drift")]
     | Annotated[Undo, tyro.conf.subcommand("undo")]
     | Annotated[Log, tyro.conf.subcommand("log")]
 )
@@ -118,6 +176,8 @@ def episodes(config: Action) -> int:
         return _show(found, config)
     if isinstance(config, Log):
         return _log(found)
+    if isinstance(config, Export | Card | Drift):
+        return _on_converted(found, config)
     with editing(found) as editor:
         edit = _edit(editor, config)
     print(f"edit {edit.number}: {edit.words}")
@@ -175,6 +235,48 @@ def _log(found: EpisodeSet) -> int:
         print(f"{edit.number:4}  {edit.when}  {edit.who}  {edit.words}  ({end})")
     print(f"{len(journal.edits)} edits of {found.folder}")
     return 0
+
+
+def _on_converted(found: EpisodeSet, config: Export | Card | Drift) -> int:
+    if found.kind != "hdf5":
+        raise UsageError(
+            f"{found.folder} holds bags: convert them, then give the folder of the episodes"
+        )
+    match config:
+        case Export():
+            reports = export_set(
+                found.folder,
+                config.output,
+                gate=config.gate,
+                outcome=config.outcome,
+                license_=config.license,
+                overwrite=config.overwrite,
+            )
+            return print_reports(reports, config.output)
+        case Card():
+            card = describe(list_set(found.folder), found.folder.name, config.license)
+            print(json.dumps(card, indent=1) if config.json else card_text(card), end="")
+            return 0
+        case _:
+            return _drift(found, config)
+
+
+def _drift(found: EpisodeSet, config: Drift) -> int:
+    other = open_set(config.other.resolve(), "hdf5")
+    first, second = (
+        [one.summary for one in list_set(one_set.folder) if one.outcome == SUCCESS]
+        for one_set in (found, other)
+    )
+    drift = compare_sets(first, second)
+    if config.json:
+        columns = [{**asdict(one), "drifted": one.drifted} for one in drift.columns]
+        print(
+            json.dumps({**asdict(drift), "verdict": drift.verdict, "columns": columns}, indent=1)
+        )
+    else:
+        names = {"first": str(config.folder), "second": str(config.other)}
+        print(drift_table(drift, names))
+    return int(drift.verdict == "drift")
 
 
 def _take_back_what_was_cut(found: EpisodeSet) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import getpass
-import hashlib
 import os
 import platform
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from ate_core.episode_folders import SUFFIX
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_text
+from training.data.summaries import file_sha256
 from training.episodes.episode_set import EpisodeSet
 from training.episodes.journal import (
     DONE,
@@ -74,7 +74,7 @@ class Editor:
             EpisodeError: it cannot be done; nothing has changed.
         """
         made, texts = made or {}, texts or {}
-        _require_room(self.folder, sources)
+        require_room(self.folder, sources)
         number = read_journal(self.folder).next_number
         staged = {path: path.with_name(f".edit-{number}.{path.name}") for path in made}
         renames = [*moves, *((staged[path], path) for path in made)]
@@ -217,13 +217,7 @@ def recover(editor: Editor) -> Edit | None:
     return left
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _require_room(folder: Path, sources: Sequence[Path]) -> None:
+def require_room(folder: Path, sources: Sequence[Path]) -> None:
     """Refuse early what would fill the disk: HDF5 does not survive a full one.
 
     Raises:

@@ -11,8 +11,9 @@ from pathlib import Path
 from ate_core.episode_outcome import SUCCESS, check_label
 from ate_core.errors import EpisodeError, UsageError
 from training.data.episode_file import read_episode, write_episode
+from training.data.summaries import file_sha256
 from training.episodes.cutting import joint_sha256, merge_episodes, split_episode
-from training.episodes.editor import Editor, Writer, file_sha256
+from training.episodes.editor import Editor, Writer
 from training.episodes.journal import Edit
 
 __all__ = ["SUCCESS", "delete", "label", "merge", "restore", "split"]

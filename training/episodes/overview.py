@@ -18,7 +18,7 @@ from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
 from training.data.bag_reader import TYPESTORE
 from training.data.episode_file import Episode, read_episode
 from training.data.mcap_chunks import DAMAGE
-from training.episodes.editor import file_sha256
+from training.data.summaries import file_sha256
 from training.episodes.episode_set import EpisodeSet
 
 

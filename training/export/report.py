@@ -12,7 +12,7 @@ from ate_core.errors import AteError
 FAILURES = (AteError, OSError, ValueError)
 """What rejects an episode: errors of ours, of the disk, and of the video library."""
 
-Result = Literal["exported", "up to date", "rejected"]
+Result = Literal["exported", "up to date", "rejected", "left out"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ExportReport:
     ticks: int = 0
     """Ticks written."""
     note: str = ""
-    """Why it was rejected, or what was changed."""
+    """Why it was rejected or left out, or what was changed."""
 
 
 def print_reports(reports: Sequence[ExportReport], target: object) -> int:
@@ -41,6 +41,8 @@ def print_reports(reports: Sequence[ExportReport], target: object) -> int:
     console.print(table)
     words: tuple[Result, ...] = ("exported", "up to date", "rejected")
     counts = [f"{sum(r.result == word for r in reports)} {word}" for word in words]
+    left_out = sum(report.result == "left out" for report in reports)
+    counts += [f"{left_out} left out"] if left_out else []
     console.print(f"{', '.join(counts)}: {target}")
     return int(any(report.result == "rejected" for report in reports))
 
