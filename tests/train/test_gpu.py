@@ -61,7 +61,7 @@ def compare_on_both(output):
     """Chunks of the GPU, where the sampler is recorded, against those of the CPU."""
     policies = [load_policy(output, device="cuda", precision=p) for p in ("fp32", "bf16")]
     on_cpu = load_policy(output)
-    observation = on_cpu._blank_observation()
+    observation = on_cpu.blank_observation()
     for seed in range(3):
         exact = on_cpu.infer(observation, seed)
         assert np.abs(policies[0].infer(observation, seed) - exact).max() < 1e-2

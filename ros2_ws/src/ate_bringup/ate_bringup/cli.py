@@ -64,6 +64,10 @@ VERBS = {
     "export-pi0": ("training.import_pi0:export_pi0", "checkpoint -> weights with lerobot's names"),
     "import-rdt": ("training.import_rdt:import_rdt", "published weights of RDT-1B -> checkpoint"),
     "evaluate": ("training.evaluate:evaluate", "seeded rollouts, paired over checkpoints"),
+    "benchmark": (
+        "ate_policy.benchmark:benchmark",
+        "time a policy stage by stage, and the loop beside it",
+    ),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
     "trials": ("training.trials:trials", "how many rollouts a question needs"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),

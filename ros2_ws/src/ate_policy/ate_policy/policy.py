@@ -178,7 +178,7 @@ class Policy:
         duration, old = 0.0, None
         for _ in range(repeats):
             begin = time.perf_counter()
-            chunk = self.infer(self._blank_observation(instruction), 0, old)
+            chunk = self.infer(self.blank_observation(instruction), 0, old)
             duration = time.perf_counter() - begin
             old = Continuation(actions=chunk, delay=1) if continuing else None
         return duration
@@ -239,7 +239,13 @@ class Policy:
         """Network input as a batch of one, where the weights are and in their precision."""
         return values[None].to(self._device, self._dtype)
 
-    def _blank_observation(self, instruction: str = "") -> Observation:
+    def prepare(self, observation: Observation) -> Inputs:
+        """What the network is given, for whoever times that alone."""
+        with torch.inference_mode():
+            return self._inputs(observation)
+
+    def blank_observation(self, instruction: str = "") -> Observation:
+        """A made-up observation: the mean state, black pictures, objects at the origin."""
         height, width = self.config.image_height, self.config.image_width
         poses = np.zeros((self.config.objects, 7), np.float32)
         poses[:, 6] = 1.0
