@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -169,3 +170,30 @@ def test_an_output_that_is_there_is_replaced_only_on_purpose(folder, tmp_path, a
     ate("delete", folder, 0)
     assert ate("export", folder, "--output", output, "--overwrite")[0] == 0
     assert len(list_episodes(output)) == 3
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+def test_an_export_never_replaces_the_episodes_it_is_made_of(folder, ate, content, place):
+    before = content(folder)
+    (folder.parent / "card.json").write_text("{}")
+    (folder / "card.json").write_text("{}")
+    code, said = ate("export", folder, "--output", folder / place, "--overwrite")
+    assert code == 1 and "holds the episodes themselves" in said
+    (folder / "card.json").unlink()
+    assert {k: v for k, v in content(folder).items() if "/" not in k} == before
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(folder, tmp_path, ate):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("words")
+    code, said = ate("export", folder, "--output", tmp_path / "thesis", "--overwrite")
+    assert code == 1 and "is no export and is not replaced" in said
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "words"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null"])
+def test_an_episode_with_a_damaged_attribute_is_named_and_rejected(folder, tmp_path, ate, text):
+    with h5py.File(list_episodes(folder)[0], "a") as file:
+        file.attrs["audit"] = text
+    code, said = ate("export", folder, "--output", tmp_path / "given")
+    assert code == 1 and "attribute audit is damaged" in " ".join(said.split())

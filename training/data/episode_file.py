@@ -251,12 +251,24 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
             cell=cell,
             object_names=tuple(json.loads(attributes.pop("object_names"))),
             ages=ages,
-            **{name: json.loads(attributes.pop(name)) for name in _JSON},
+            **{name: _json(attributes.pop(name), name) for name in _JSON},
             seed=int(attributes.pop("seed")),
             **attributes,
         )
     except EpisodeError as error:
         raise EpisodeError(f"{path}: {error}") from None
+
+
+def _json(text: Any, name: str) -> Any:
+    try:
+        values = json.loads(text)
+        if isinstance(values, dict):
+            return values
+        raise ValueError("no object")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise EpisodeError(
+            f"attribute {name} is damaged ({error}); convert its bag again"
+        ) from None
 
 
 def _checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:

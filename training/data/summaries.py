@@ -174,15 +174,14 @@ def _facts(episode: Episode) -> dict[str, Any]:
 
 
 def _cameras(episode: Episode) -> dict[str, dict[str, int]]:
-    sizes = {one.key: (one.width, one.height) for one in episode.cell.cameras.values()}
-    return {
-        key: {
-            "pictures": len(images),
-            "width": sizes.get(key, (0, 0))[0],
-            "height": sizes.get(key, (0, 0))[1],
-        }
-        for key, images in sorted(episode.images.items())
-    }
+    """Pictures of each camera, and their size as the first one has it; 0 where it is none."""
+    found = {}
+    for key, images in sorted(episode.images.items()):
+        height = width = 0
+        with suppress(ValueError):
+            height, width, *_ = simplejpeg.decode_jpeg_header(images[0])
+        found[key] = {"pictures": len(images), "width": width, "height": height}
+    return found
 
 
 def _values(episode: Episode) -> dict[str, tuple[str, NDArray[Any]]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ate_core.errors import AteError, EpisodeError
+from ate_core.errors import AteError, EpisodeError, UsageError
 from ate_core.json_text import UNREADABLE
 from training.audit.gate import Gate
 from training.audit.stored import REPORT_FILE, StoredAudit, read_reports
@@ -60,7 +60,12 @@ def export_set(
         reasons = "; ".join(f"{one.name}: {one.note}" for one in reports[:3])
         raise EpisodeError(f"no episode of {folder} is left to export ({reasons})")
     require_room(output.absolute().parent, list(chosen))
-    with new_folder(output.resolve(), overwrite) as working:
+    if overwrite and output.exists() and not (output / CARD_FILES[1]).is_file():
+        raise UsageError(
+            f"{output} holds no {CARD_FILES[1]}, so it is no export and is not replaced: name "
+            "another --output"
+        )
+    with new_folder(output.resolve(), overwrite, folder) as working:
         try:
             _fill(working, folder, chosen, reports, output.name, license_)
         except BaseException:

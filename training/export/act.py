@@ -70,7 +70,7 @@ def export_act(config: ActExport) -> int:
     ticks = [look.ticks for look in looks] or [0]
     lengths = {"longest": max(ticks), "shortest": min(ticks)}
     length = config.length if isinstance(config.length, int) else lengths[config.length]
-    with new_folder(config.output.resolve(), config.overwrite) as folder:
+    with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         make = functools.partial(_copy, folder=folder, length=length, size=config.size)
         copies = make_copies([look.path for look in looks], make, config.work, reports)
         copies = _of_one_size(copies, reports)

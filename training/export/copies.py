@@ -57,15 +57,25 @@ class Copy:
 
 
 @contextmanager
-def new_folder(output: Path, overwrite: bool) -> Iterator[Path]:
+def new_folder(output: Path, overwrite: bool, source: Path) -> Iterator[Path]:
     """A folder beside the output, which takes its place when everything is written.
 
     The copies of an export that was stopped are kept there, for the next one.
 
+    Args:
+        output: What it becomes.
+        overwrite: Whether an output that is there is replaced.
+        source: Folder of the episodes, which must not be replaced.
+
     Raises:
-        UsageError: the output is there and may not be replaced, or cannot be made, or another
-            export writes it.
+        UsageError: the output is there and may not be replaced, holds the source, or cannot be
+            made, or another export writes it.
     """
+    if source.resolve().is_relative_to(output.resolve()):
+        raise UsageError(
+            f"{output} holds the episodes themselves, which would be replaced: name another "
+            "--output"
+        )
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: name another --output, or replace it by --overwrite")
     working = output.with_name(f".{output.name}.partial")

@@ -77,7 +77,7 @@ def export_rdt(config: RdtExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
     paths = list_episodes(config.episodes.resolve())
-    with new_folder(config.output.resolve(), config.overwrite) as folder:
+    with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         make = functools.partial(_copy, folder=folder, config=config)
         copies = make_copies(paths, make, config.work, reports)
         for copy in copies:

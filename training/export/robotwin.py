@@ -64,7 +64,7 @@ def export_robotwin(config: RobotwinExport) -> int:
     reports: list[ExportReport] = []
     counts: Counter[str] = Counter()
     paths = list_episodes(config.episodes.resolve())
-    with new_folder(config.output.resolve(), config.overwrite) as folder:
+    with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         make = functools.partial(_copy, folder=folder)
         for copy in make_copies(paths, make, config.work, reports):
             task, text = copy.facts["task"], copy.facts["text"]
