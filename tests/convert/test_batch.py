@@ -4,8 +4,10 @@ import dataclasses
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from ate_core.errors import UsageError
 from ate_recorder.bag_writer import TYPESTORE
 from training import convert_bags
 from training.convert_bags import ConvertConfig, convert, convert_episode
-from training.data import episode_file
+from training.data import episode_file, hdf5_file
 from training.data.episode_file import list_episodes, read_episode, write_episode
 from training.export import output_formats
 from training.tasks.choose import WorkConfig
@@ -128,3 +130,55 @@ def test_images_are_written_without_being_held(config):
     again = config.output / "held.hdf5"
     write_episode(again, dataclasses.replace(episode, images=held))
     assert again.read_bytes() == path.read_bytes()
+
+
+@contextmanager
+def largest_file(size):
+    """A limit on the size of files: at that byte the system refuses every write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_that_the_system_cuts_at_any_byte_is_refused_by_name(config):
+    """The HDF5 library itself ends the process at some of these bytes."""
+    assert convert(config) == 0
+    path = config.output / "episode_000000.hdf5"
+    episode = dataclasses.replace(read_episode(path), images={})
+    target = config.output / "again.hdf5"
+    write_episode(target, episode)
+    size = target.stat().st_size
+    target.unlink()
+    before = sorted(config.output.iterdir())
+    for limit in range(0, size, max(1, size // 40)):
+        with largest_file(limit), pytest.raises(OSError, match="File too large") as refused:
+            write_episode(target, episode)
+        assert refused.value.errno == errno.EFBIG and "again.hdf5" in refused.value.filename
+    assert sorted(config.output.iterdir()) == before
+
+
+def test_the_others_are_converted_where_one_file_would_be_too_large(studio, config, tmp_path):
+    bags = tmp_path / "bags"
+    for seconds in (1.3, 4.0):
+        studio.record(bags, studio.messages(seconds=seconds, seed=1))
+    config = dataclasses.replace(config, bags=bags)
+    assert convert(config) == 0
+    sizes = [path.stat().st_size for path in list_episodes(config.output)]
+    with largest_file(sum(sizes) // 2):
+        again = dataclasses.replace(config, overwrite=True)
+        assert convert(again) == 1
+        told = convert_episode(bags / "episode_000001", again).reason
+    assert "File too large" in told and "convert again" in told
+    assert [path.stat().st_size for path in list_episodes(config.output)] == sizes
+
+
+def test_a_disk_without_room_is_told_before_a_byte_is_written(config, monkeypatch):
+    usage = shutil.disk_usage(config.bags)._replace(free=1000)
+    monkeypatch.setattr(hdf5_file.shutil, "disk_usage", lambda _: usage)
+    config.output.mkdir()
+    told = convert_episode(config.bags / "episode_000000", config).reason
+    assert "0.0 MB free, it needs" in told and "free space there" in told
+    assert list(config.output.iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 
 from ate_core.errors import EpisodeError, UsageError
 from training.data.lerobot_tables import read_actions
-from training.export import lerobot_part
+from training.export import lerobot_part, lerobot_set
 from training.export.camera_video import VideoConfig
 from training.export.lerobot import LerobotExport, export_lerobot
 from training.export.lerobot_folder import LerobotFolder
@@ -248,6 +248,25 @@ def test_a_full_disk_rejects_each_episode_and_leaves_the_older_set(copy, monkeyp
         run(copy, objects=False)
     assert (copy / "set" / "meta" / "info.json").read_bytes() == older
     assert not list((copy / "set.parts").glob(".episode*"))
+
+
+def test_a_disk_with_room_for_the_parts_but_not_for_the_set_rejects_them_by_name(
+    copy, monkeypatch, capsys
+):
+    older = (copy / "set" / "meta" / "info.json").read_bytes()
+    with monkeypatch.context() as disk:
+
+        def full(*_):
+            raise OSError(28, "No space left on device", "file-000.mp4")
+
+        disk.setattr(lerobot_set, "join_videos", full)
+        assert run(copy, objects=False) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "0 exported" in printed and "the set cannot be written (No space left" in printed
+    assert (copy / "set" / "meta" / "info.json").read_bytes() == older
+    assert not (copy / "set.parts" / ".set").exists()
+    monkeypatch.setattr(lerobot_part, "encode_video", None)
+    assert run(copy, objects=False) == 0, "what was encoded is kept"
 
 
 def test_a_folder_of_something_else_is_not_replaced(copy):

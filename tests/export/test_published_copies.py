@@ -4,6 +4,7 @@
 """
 
 import json
+import resource
 from dataclasses import replace
 
 import h5py
@@ -225,3 +226,15 @@ def test_copies_replace_nothing_unless_they_are_told_to(data, tmp_path):
     with pytest.raises(UsageError, match="--overwrite"):
         act(data, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["act"]
+
+
+def test_a_copy_that_the_system_cuts_is_rejected_by_name(data, tmp_path, capsys):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(EpisodeError, match="0 episodes are left"):
+            act(data, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capsys.readouterr().out.count("rejected ") >= len(LENGTHS)
+    assert list(tmp_path.iterdir()) == []

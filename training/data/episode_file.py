@@ -23,6 +23,7 @@ from ate_core.files import replacing
 from ate_core.layout import Layout
 from training.data.bag_images import ChosenImages
 from training.data.contract_hashes import require_hashes
+from training.data.hdf5_file import new_hdf5
 from training.data.set_files import read_label, refuse_half_edited
 
 FORMAT = 2
@@ -185,7 +186,7 @@ def write_episode(path: Path, episode: Episode) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         replacing(path) as temporary,
-        h5py.File(temporary, "w", libver=("v110", "v110")) as file,
+        new_hdf5(temporary, _least_size(episode), libver=("v110", "v110")) as file,
     ):
         _write_array(file, "/observations/qpos", episode.state)
         _write_array(file, "/observations/qvel", episode.velocity)
@@ -201,6 +202,14 @@ def write_episode(path: Path, episode: Episode) -> None:
         attributes = _attributes(episode)
         for name in ATTRIBUTES:
             file.attrs[name] = attributes[name]
+
+
+def _least_size(episode: Episode) -> int:
+    """What its file takes at least, without reading a picture [byte]."""
+    arrays = (episode.state, episode.velocity, episode.wrench, episode.action)
+    chosen = [images for images in episode.images.values() if isinstance(images, ChosenImages)]
+    pictures = sum(len(images) * images.longest for images in chosen)
+    return sum(array.nbytes for array in arrays) + pictures
 
 
 def read_episode(path: Path, layout: Layout | None = None) -> Episode:

@@ -20,6 +20,7 @@ from ate_core.errors import EpisodeError, UsageError
 from ate_core.files import replacing
 from training.configs.output_folder import make_folder, only_writer
 from training.data.episode_file import Episode
+from training.data.hdf5_file import new_hdf5
 from training.export.camera_video import decode_picture, in_blocks
 from training.export.report import FAILURES, ExportReport, one_line
 from training.tasks.choose import WorkConfig
@@ -148,7 +149,7 @@ def write_copy(
     with suppress(OSError, KeyError), h5py.File(target) as file:
         if file.attrs[MADE_OF] == digest:
             return target, json.loads(file.attrs[FACTS])
-    with replacing(target) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(target) as temporary, new_hdf5(temporary) as file:
         facts = write(file)
         file.attrs[MADE_OF], file.attrs[FACTS] = digest, json.dumps(facts)
     return target, facts

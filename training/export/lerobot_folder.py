@@ -91,7 +91,8 @@ class LerobotFolder:
         """Write the set of these episodes; older parts of others are removed.
 
         Returns:
-            Why an episode could not stand beside the first one, by its name.
+            Why an episode could not stand beside the first one, by its name; the same for all
+            where the disk takes no set: the older one stays, and the parts are kept.
 
         Raises:
             EpisodeError: no episode is left; the older set stays as it was.
@@ -109,9 +110,20 @@ class LerobotFolder:
         if not parts:
             raise EpisodeError(f"no episode is left for {self.output}: see the reasons above")
         if not is_current(self.output, parts):
-            write_set(self.output, parts, self.working)
+            try:
+                write_set(self.output, parts, self.working)
+            except OSError as error:
+                shutil.rmtree(self.working, ignore_errors=True)
+                return dict.fromkeys(names, _no_set(error))
         kept = {part.name for part in parts}
         for path in self.parts.iterdir():
             if path.is_dir() and path.name not in kept:
                 shutil.rmtree(path)
         return refused
+
+
+def _no_set(error: OSError) -> str:
+    return (
+        f"it is encoded, but the set cannot be written ({error.strerror or error}): free space "
+        "there, then run this again; what is encoded is kept"
+    )
