@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ate_core.contract import parse_cell_text
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import ChunkModel
+from ate_policy.noise import target_of
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
@@ -190,13 +191,24 @@ def save(run: Run, step: int) -> None:
 def loss_of(
     model: ChunkModel, objective: Objective, output: Tensor, batch: Batch, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The objective's loss over the entries that the layout has."""
+    """The objective's loss over the entries that the layout has.
+
+    Rows that were given clean are no prediction: they stand as their target, and the loss is the
+    mean over the others.
+    """
     noised = dataclasses.replace(
         batch.noised,
         actions=model.extract(batch.noised.actions),
         noise=model.extract(batch.noised.noise),
     )
-    return objective.loss(model.process.prediction, model.extract(output), noised, batch.eps, step)
+    output, prediction = model.extract(output), model.process.prediction
+    clean = noised.clean
+    if clean is None:
+        return objective.loss(prediction, output, noised, batch.eps, step)
+    noised = dataclasses.replace(noised, clean=None)
+    output = torch.where(clean, target_of(prediction, noised), output)
+    loss, metrics = objective.loss(prediction, output, noised, batch.eps, step)
+    return loss * (clean.numel() / (~clean).sum()), metrics
 
 
 def make_sampler(

@@ -99,13 +99,15 @@ class Echo(FlowPolicy):
         return noise if old is None else old.rows
 
 
-def echo(relative):
+def echo(relative, **sizes):
     rng = np.random.default_rng(0)
     mean, std = rng.normal(size=16), rng.uniform(0.2, 2.0, 16)
     one = VectorStatistics(mean=tuple(mean), std=tuple(std), q01=(-1.0,) * 16, q99=(1.0,) * 16)
     statistics = Statistics(state=one, action=one, relative=relative)
     contract = load_cell(hardware="sim").canonical_text()
-    return Policy("flow", Echo(FlowPolicyConfig()), ChunkTransform(statistics), contract, {})
+    return Policy(
+        "flow", Echo(FlowPolicyConfig(**sizes)), ChunkTransform(statistics), contract, {}
+    )
 
 
 @pytest.mark.parametrize("relative", [(), (0, 1, 2, 8, 9)])
@@ -122,6 +124,15 @@ def test_an_old_chunk_is_seen_from_the_new_posture(relative):
         assert (weights[:4] == 1.0).all() and (weights[12:] == 0.0).all()
 
 
+@pytest.mark.parametrize(("delay", "prefix"), [(0, 0), (3, 3), (4, 4), (5, 0), (30, 0)])
+def test_a_network_is_given_no_more_rows_than_it_was_trained_to_be(delay, prefix):
+    """With more, or none, it is guided instead."""
+    policy = echo((), max_delay=4)
+    old = Continuation(actions=np.zeros((12, 16)), delay=delay)
+    policy.infer(Observation(state=np.zeros(16, np.float32), stamp_ns=0), 0, old)
+    assert policy._model.told.prefix == prefix
+
+
 def test_a_policy_that_cannot_go_on_or_has_another_layout_says_so(monkeypatch):
     observation = Observation(state=np.zeros(16, np.float32), stamp_ns=0)
     with pytest.raises(LayoutError, match="14 entries per action, the policy 16"):
@@ -129,3 +140,16 @@ def test_a_policy_that_cannot_go_on_or_has_another_layout_says_so(monkeypatch):
     monkeypatch.setattr(Echo, "continues", ChunkModel.continues)
     with pytest.raises(UsageError, match="cannot go on with a chunk"):
         echo(()).infer(observation, 0, Continuation(actions=np.zeros((3, 16)), delay=1))
+
+
+def test_an_instruction_given_on_the_way_is_checked():
+    with pytest.raises(UsageError, match="reads no instruction"):
+        echo(()).require_instruction("lift the lid")
+    policy = echo(())
+    policy.config = FlowPolicyConfig(language=True)
+    policy.require_instruction("lift the lid")  # it was not recorded what it was trained with
+    policy.training["instructions"] = ["lift the lid"]
+    policy.require_instruction("lift the lid")
+    for unknown in ("put the lid back", " "):
+        with pytest.raises(UsageError, match="never trained: give one of"):
+            policy.require_instruction(unknown)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from ate_core.errors import CheckpointError
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.models.inpainting import Inpainting, guidance_weight, guided_estimate, soft_mask
 from ate_policy.models.interface import Inputs
+from ate_policy.models.pi0_layers import embed_suffix
 from ate_policy.models.registry import policy_entry
 from ate_policy.models.schedules import diffusion_process, sample_ddim, sample_dpm_solver
 from ate_policy.noise import clean_estimate, output_of
@@ -158,10 +160,10 @@ def test_frozen_rows_are_the_old_ones_and_the_rest_follows_them(name):
     torch.testing.assert_close(SAMPLERS[name](noise, free), plain)
 
 
-def tiny(kind):
+def tiny(kind, **more):
     torch.manual_seed(0)
     entry = policy_entry(kind)
-    fields = {"horizon": HORIZON, "objects": 1, "state_size": 7, "action_size": 7}
+    fields = {"horizon": HORIZON, "objects": 1, "state_size": 7, "action_size": 7, **more}
     if kind == "rdt":
         names = tuple(f"left_arm_{i}" for i in range(1, 8))
         fields |= {"action_names": names, "state_names": names}
@@ -199,3 +201,55 @@ def test_every_sampler_takes_the_step_of_its_whole_jacobian(kind):
     expected = clean + n * 5.0 * pull.view_as(clean)
     assert pull.abs().max() > 1e-3
     torch.testing.assert_close(model.extract(chunk), model.extract(expected), atol=1e-4, rtol=1e-3)
+
+
+def given(model, prefix):
+    """An instruction to go on with `prefix` rows that are given clean."""
+    generator = torch.Generator().manual_seed(2)
+    rows = model.embed(torch.randn(1, HORIZON, 7, generator=generator))
+    return Inpainting(rows=rows, weights=torch.zeros_like(rows[0]), prefix=prefix)
+
+
+@pytest.mark.parametrize("kind", ["flow", "pi0"])
+def test_rows_that_are_given_clean_stay_and_the_network_is_told_of_them(kind):
+    """One step from noise is computed anew with the network as it is trained with delays."""
+    model = tiny(kind, max_delay=4)
+    model.config = dataclasses.replace(model.config, steps=1)
+    noise = model.embed(torch.randn(1, HORIZON, 7, generator=torch.Generator().manual_seed(1)))
+    level = torch.ones(1) if kind == "pi0" else torch.zeros(1)
+    s, n = model.process.coefficients(level)
+    chunks = []
+    for prefix in (0, 1, 3):
+        old = given(model, prefix)
+        inputs = Inputs(
+            state=torch.zeros(1, 7),
+            environment=torch.zeros(1, 6),
+            prefix=torch.tensor([prefix]) if prefix else None,
+        )
+        x = noise.clone()
+        x[:, :prefix] = old.rows[:, :prefix]
+        clean = clean_estimate(model.process.prediction, model(x, level, inputs), x, s, n)
+        clean[:, :prefix] = old.rows[:, :prefix]
+        inputs = dataclasses.replace(inputs, prefix=None)
+        chunk = model.sample(inputs, noise, old if prefix else None)
+        torch.testing.assert_close(chunk, clean, atol=1e-4, rtol=1e-3)
+        chunks.append(model.extract(chunk)[:, 3:])
+    assert (chunks[0] - chunks[1]).abs().max() > 1e-3 < (chunks[1] - chunks[2]).abs().max()
+
+
+def test_networks_that_cannot_be_told_which_rows_are_clean_refuse_delays():
+    for kind in ("diffusion", "rdt"):
+        with pytest.raises(CheckpointError, match="cannot be told which rows are clean"):
+            tiny(kind, max_delay=4)
+    with pytest.raises(CheckpointError, match="max_delay is 8 ticks, must be 0 to 7"):
+        tiny("flow", max_delay=8)
+
+
+def test_an_unused_prefix_of_pi0_is_what_transformers_embeds():
+    model = tiny("pi0")
+    state, noisy = torch.randn(2, 32), torch.randn(2, HORIZON, 32)
+    level, none = torch.tensor([0.3, 0.9]), torch.zeros(2, dtype=torch.long)
+    torch.testing.assert_close(
+        embed_suffix(model.network, state, noisy, level, none),
+        embed_suffix(model.network, state, noisy, level),
+    )

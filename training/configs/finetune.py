@@ -124,6 +124,10 @@ class FinetuneConfig:
     audit finds something (idle)."""
     horizon: int | None = None
     """Actions per chunk [ticks]; None: those of `init`, else of one second of the episodes."""
+    max_delay: int | None = None
+    """Train for real-time chunking: 0 to so many first actions of a chunk, at random, are given
+    clean, as those that are played while it is inferred [ticks] (flow and pi0); 0: plain training.
+    None: as `init`, else 0."""
     actions: ActionSpace = "absolute"
     """absolute: joint targets; relative: differences from the present joints (pi0's weights)."""
     normalise: bool = True

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ate_policy.images import images_to_tensor
+from ate_policy.models.inpainting import clean_rows
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.noise import Noised, mix
 from ate_policy.transforms import ChunkTransform
@@ -30,6 +31,8 @@ class Draw:
     """(R B,) times of the noise process."""
     noise: Tensor
     """(R B, H, M) eps."""
+    prefix: Tensor | None = None
+    """(B,) first rows of each chunk that are given clean; None: none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ class BatchSampler:
         self.generator = torch.Generator().manual_seed(seed)
         self.draws = draws
         self.observations = batch // draws
+        self._max_delay = model.config.max_delay
         self._process = model.process
         self._embed = model.embed
         self._width = action_width(model)
@@ -108,7 +112,11 @@ class BatchSampler:
         level = self._process.draw_levels(count * self.draws, generator)
         horizon = self._data.windows.shape[1]
         noise = torch.randn(count * self.draws, horizon, self._width, generator=generator)
+        prefix = None
+        if self._max_delay:
+            prefix = torch.randint(self._max_delay + 1, (count,), generator=generator)
         return Draw(
+            prefix=prefix,
             rows=rows,
             state_noise=state_noise,
             environment_noise=environment_noise,
@@ -134,12 +142,18 @@ class BatchSampler:
             environment=self._objects(draw, micro_batch, device),
             images=self._images(draw, micro_batch, device),
             instructions=self._data.instructions_of(rows),
+            prefix=None if draw.prefix is None else micro_batch.of(draw.prefix).to(device),
         )
         chunks = self._data.actions[self._data.windows[rows]]
         actions = self._transform.encode_chunk(chunks, self._data.states[rows])
         actions = self._embed(actions.repeat_interleave(self.draws, dim=0).to(device))
         noisy = micro_batch.times(self.draws)
         noised = mix(self._process, actions, noisy.of(draw.level), noisy.of(draw.noise))
+        if inputs.prefix is not None:
+            prefix = inputs.prefix.repeat_interleave(self.draws, dim=0)
+            noised = dataclasses.replace(
+                noised, clean=clean_rows(prefix, actions.shape[1], device)
+            )
         return Batch(inputs=inputs, noised=noised, eps=noisy.of(eps).to(device))
 
     def _objects(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:

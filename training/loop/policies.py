@@ -51,6 +51,7 @@ def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig
     vision = config.variant == "vision"
     fixed = {
         "horizon": horizon_of(config),
+        **({} if config.max_delay is None else {"max_delay": config.max_delay}),
         "action_size": cell.layout.action.size,
         "state_size": cell.layout.state.size,
         "objects": objects,

@@ -39,11 +39,14 @@ class Noised:
     """s."""
     sigma: Tensor
     """n."""
+    clean: Tensor | None = None
+    """(B, H, 1) rows that are given clean, whatever the level; None: none."""
 
     @property
     def noisy(self) -> Tensor:
         """The mixture x = s a + n eps (B, H, M)."""
-        return _column(self.signal) * self.actions + _column(self.sigma) * self.noise
+        mixture = _column(self.signal) * self.actions + _column(self.sigma) * self.noise
+        return mixture if self.clean is None else torch.where(self.clean, self.actions, mixture)
 
 
 class NoiseProcess(Protocol):

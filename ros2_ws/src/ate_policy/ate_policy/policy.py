@@ -92,6 +92,18 @@ class Policy:
             )
         return self.only_instruction
 
+    def require_instruction(self, text: str) -> None:
+        """Refuse an instruction given while the policy runs that it cannot follow.
+
+        Raises:
+            UsageError: it reads none, or never heard this one.
+        """
+        known = [str(one) for one in self.training.get("instructions", ())]
+        if not self.config.language:
+            raise UsageError("the policy reads no instruction: run another checkpoint")
+        if not text.strip() or (known and text not in known):
+            raise UsageError(f"instruction {text!r} was never trained: give one of {known[:5]}")
+
     @property
     def continues(self) -> bool:
         """Whether `infer` takes a continuation (real-time chunking)."""
@@ -151,7 +163,10 @@ class Policy:
         embed = self._model.embed
         weights = soft_mask(horizon, continuation.delay, len(old))[:, None]
         known = embed(torch.ones(self.config.action_size))
+        # as many rows as it was trained to be given; at more, or none, it is guided
+        trained = continuation.delay <= self.config.max_delay
         return Inpainting(
+            prefix=min(continuation.delay, len(old)) if trained else 0,
             rows=embed(self._transform.encode_chunk(rows[None], state)).to(self._device),
             weights=(weights * known).to(self._device),
         )

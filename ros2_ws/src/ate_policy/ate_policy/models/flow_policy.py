@@ -10,13 +10,14 @@ flattened chunk (320 numbers) through its width (256) and learns nothing useful.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ate_policy.models.entry import SCRATCH, PolicyEntry, PolicyOptions, PolicyPreset
 from ate_policy.models.image_encoder import ImageEncoder
-from ate_policy.models.inpainting import Inpainting, guided_estimate
+from ate_policy.models.inpainting import Inpainting, clean_rows, guided_estimate
 from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig
 from ate_policy.noise import FlowProcess
 from ate_policy.transforms import FEATURES_PER_OBJECT
@@ -32,6 +33,7 @@ TIME_FREQUENCIES = 16
 class FlowPolicyConfig(PolicyConfig):
     """Sizes of a flow policy; stored in its checkpoint."""
 
+    takes_prefix: ClassVar[bool] = True
     width: int = 256
     """Width of the residual blocks."""
     blocks: int = 3
@@ -96,7 +98,8 @@ class FlowPolicy(ChunkModel):
                 nn.SiLU(),
                 nn.Linear(config.width, config.width),
             )
-        self.enter = nn.Linear(flat + condition + 2 * TIME_FREQUENCIES, config.width)
+        told = config.horizon if config.max_delay else 0  # which rows are clean
+        self.enter = nn.Linear(flat + condition + 2 * TIME_FREQUENCIES + told, config.width)
         self.blocks = nn.ModuleList(ResidualBlock(config.width) for _ in range(config.blocks))
         self.leave = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, flat))
         frequencies = torch.pi * 2.0 ** torch.linspace(-1.0, 5.0, TIME_FREQUENCIES)
@@ -119,18 +122,35 @@ class FlowPolicy(ChunkModel):
         """
         condition = self.condition(inputs)
         repeats = len(noisy) // len(condition)
-        return self._denoise(noisy, level, condition.repeat_interleave(repeats, dim=0))
+        condition = condition.repeat_interleave(repeats, dim=0)
+        if not self.config.max_delay:
+            return self._denoise(noisy, level, condition)
+        prefix = inputs.prefix
+        if prefix is None:
+            prefix = torch.zeros(len(inputs.state), dtype=torch.long, device=noisy.device)
+        return self._denoise(
+            noisy, level, self._told(condition, prefix.repeat_interleave(repeats, dim=0))
+        )
+
+    def _told(self, condition: Tensor, prefix: Tensor) -> Tensor:
+        """A condition (B, C) that also says which rows are clean, of prefixes (B,)."""
+        rows = clean_rows(prefix, self.config.horizon, condition.device)[..., 0]
+        return torch.cat([condition, rows.to(condition.dtype)], dim=1)
 
     def sample(self, inputs: Inputs, noise: Tensor, old: Inpainting | None = None) -> Tensor:
         """Integrate the velocity from noise (B, H, D) to a chunk with Euler steps."""
         condition = self.condition(inputs)
+        if self.config.max_delay:
+            prefix = torch.full((len(noise),), old.prefix if old else 0, device=noise.device)
+            condition = self._told(condition, prefix)
         x, steps = noise, self.config.steps
         for step in range(steps):
+            x = old.give(x) if old else x
             tau = x.new_full((len(x),), step / steps)
             estimate = partial(self._denoise, tau=tau, condition=condition)
             clean = guided_estimate(estimate, x, tau, 1.0 - tau, old)
             x = x + velocity(clean, x, tau) / steps
-        return x
+        return old.give(x) if old else x
 
     def _denoise(self, x: Tensor, tau: Tensor, condition: Tensor) -> Tensor:
         angles = tau[:, None] * self.frequencies  # (B, F)

@@ -41,6 +41,20 @@ class Inpainting:
     largest: float = LARGEST_WEIGHT
     """beta."""
 
+    def give(self, x: Tensor) -> Tensor:
+        """A noisy chunk (B, H, M) with its first rows clean."""
+        if not self.prefix:
+            return x
+        return torch.where(clean_rows(self.prefix, x.shape[1], x.device), self.rows.to(x.dtype), x)
+
+
+def clean_rows(prefix: int | Tensor, horizon: int, device: torch.device) -> Tensor:
+    """Which rows are given clean, (H, 1) or, of prefixes (B,), (B, H, 1)."""
+    row = torch.arange(horizon, device=device)
+    if isinstance(prefix, int):
+        return (row < prefix)[:, None]
+    return (row < prefix.to(device)[:, None])[..., None]
+
 
 def soft_mask(horizon: int, delay: int, end: int) -> Tensor:
     """How much each row has to agree with the old chunk, (H,).
@@ -80,9 +94,10 @@ def guided_estimate(
         x: Noisy chunk.
         signal: s (B,).
         sigma: n (B,).
-        old: What it has to agree with; None: nothing, the estimate is left as it is.
+        old: What it has to agree with. The estimate is left as it is where that is None, and where
+            the rows are given clean.
     """
-    if old is None:
+    if old is None or old.prefix:
         return estimate(x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()

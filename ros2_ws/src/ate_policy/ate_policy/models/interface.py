@@ -34,6 +34,9 @@ class Inputs:
     """(B, K, 3, h, w) in [-0.5, 0.5], cameras in the order of the model's `cameras`."""
     instructions: tuple[str, ...] = ()
     """B texts, for a policy that reads language; empty otherwise."""
+    prefix: Tensor | None = None
+    """(B,) how many first rows of each noisy chunk are given clean, to a network that is trained
+    with delays; None: none."""
 
     def vector(self) -> Tensor:
         """State and object features side by side, (B, S + 6 n)."""
@@ -74,6 +77,11 @@ class PolicyConfig:
     """How an image is brought to that size."""
     language: bool = False
     """Whether the policy reads an instruction."""
+    max_delay: int = 0
+    """So many first rows of a chunk may be given clean, those that are played while it is inferred
+    [ticks] (arXiv 2512.05964); 0: the network is not trained with delays."""
+    takes_prefix: ClassVar[bool] = False
+    """Whether the network can be told which rows are clean."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""
@@ -81,6 +89,16 @@ class PolicyConfig:
             self.require_positive(name)
         if self.objects < 0:
             raise CheckpointError(f"objects is {self.objects}, must not be negative")
+        if not 0 <= self.max_delay < self.horizon:
+            raise CheckpointError(
+                f"max_delay is {self.max_delay} ticks, must be 0 to {self.horizon - 1}: less than "
+                "the chunk"
+            )
+        if self.max_delay and not self.takes_prefix:
+            raise CheckpointError(
+                f"max_delay is {self.max_delay}, but the network cannot be told which rows are "
+                "clean: use flow or pi0, or leave it out (rtc guides it instead)"
+            )
         object.__setattr__(self, "cameras", tuple(self.cameras))
 
     @property

@@ -31,7 +31,7 @@ from ate_policy.models.pi0_inputs import (
     pad_prompts,
     prompt_ids,
 )
-from ate_policy.models.pi0_layers import Prefix, encode_prefix, predict_velocity
+from ate_policy.models.pi0_layers import Prefix, embed_suffix, encode_prefix, predict_velocity
 from ate_policy.models.pi0_network import build_network
 from ate_policy.models.pi0_sampler import FoldedExpert
 from ate_policy.noise import FlowProcess
@@ -76,7 +76,10 @@ class Pi0(ChunkModel):
         prefix, state = self.encode(inputs)
         repeats = len(noisy) // len(state)
         state = state.repeat_interleave(repeats, dim=0)
-        suffix = self.network.embed_action_time(state, noisy.to(state.dtype), level)
+        known = inputs.prefix
+        if known is not None:
+            known = known.repeat_interleave(repeats, dim=0)
+        suffix = embed_suffix(self.network, state, noisy.to(state.dtype), level, known)
         checkpointing = self.config.gradient_checkpointing and self.training
         return predict_velocity(self.network, prefix.repeat(repeats), suffix, checkpointing)
 

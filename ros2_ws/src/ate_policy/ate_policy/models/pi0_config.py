@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ Train = Literal["all", "expert", "lora"]
 class Pi0Config(PolicyConfig):
     """Sizes of a pi0, by default the published ones; stored in its checkpoint."""
 
+    takes_prefix: ClassVar[bool] = True
     horizon: int = 50
     """Actions per chunk H [ticks]; the weights do not depend on it."""
     image_height: int = 224
@@ -98,7 +99,7 @@ class Pi0Config(PolicyConfig):
         """Refuse sizes that cannot be built."""
         super().__post_init__()
         counts = [f.name for f in dataclasses.fields(Pi0Config) if f.type is int]
-        self.require_positive(*[name for name in counts if name != "objects"])
+        self.require_positive(*[name for name in counts if name not in ("objects", "max_delay")])
         read = self.state_size + FEATURES_PER_OBJECT * self.objects
         for name, size, bound in (
             ("state and objects", read, self.max_state_size),

@@ -15,9 +15,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer, apply_rotary_pos_emb
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
+
+from ate_policy.models.inpainting import clean_rows
 
 T = TypeVar("T")
 
@@ -111,6 +114,34 @@ def encode_prefix(
     else:
         key, value = _keys_and_values(last, x, rotary)
     return Prefix(keys=(*keys, key), values=(*values, value), mask=mask)
+
+
+def embed_suffix(
+    network: PI0ForConditionalGeneration,
+    state: Tensor,
+    noisy: Tensor,
+    level: Tensor,
+    prefix: Tensor | None = None,
+) -> Tensor:
+    """State and noisy actions as tokens (B, 1 + H, W).
+
+    Args:
+        network: Of transformers.
+        state: (B, 32), padded.
+        noisy: (B, H, 32).
+        level: t (B,).
+        prefix: (B,) first rows that are clean: their own time is 0. None: transformers' embedding.
+    """
+    embed = network.embed_action_time
+    if prefix is None:
+        return embed(state, noisy, level)
+    actions = embed.action_in_proj(noisy)
+    clean = clean_rows(prefix, noisy.shape[1], noisy.device)
+    time = embed.sinusoid_embeds(level)[:, None]
+    time = torch.where(clean, embed.sinusoid_embeds(torch.zeros_like(level))[:, None], time)
+    mixed = torch.cat([actions, time.to(actions.dtype)], dim=2)
+    tokens = embed.action_time_mlp_out(functional.silu(embed.action_time_mlp_in(mixed)))
+    return torch.cat([embed.state_proj(state)[:, None], tokens], dim=1)
 
 
 def predict_velocity(

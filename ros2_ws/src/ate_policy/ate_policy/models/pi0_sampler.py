@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers.models.gemma.modeling_gemma import GemmaDecoderLayer
 from transformers.models.pi0.modeling_pi0 import PI0ForConditionalGeneration
 
-from ate_policy.models.inpainting import Inpainting, guided_estimate
+from ate_policy.models.inpainting import Inpainting, clean_rows, guided_estimate
 from ate_policy.models.pi0_adapters import effective_weight
 from ate_policy.models.pi0_layers import Prefix, suffix_mask
 
@@ -73,6 +73,10 @@ class FoldedExpert:
         self._enter_bias = embed.action_time_mlp_in(
             torch.cat([embed.action_in_proj.bias.expand_as(time), time], dim=1)
         )  # (steps, W)
+        still = embed.sinusoid_embeds(torch.zeros(1, device=t.device)).to(mix_actions.dtype)
+        self._clean_bias = embed.action_time_mlp_in(
+            torch.cat([embed.action_in_proj.bias[None], still], dim=1)
+        )  # (1, W), of rows that are given clean
         out = self._network.action_out_proj.weight
         self._out = out * _scale(expert.norm).to(out.dtype)
 
@@ -97,20 +101,27 @@ class FoldedExpert:
         """
         memory = _Memory(self._network, prefix, self._heads, noise.shape[1])
         first = self._network.embed_action_time.state_proj(state)[:, None]  # (B, 1, W)
-        x = noise.float()
+        x, prefix = noise.float(), old.prefix if old else 0
         for step in range(self._steps):
             # the state token's keys and values stay in the memory
             def velocity(x: Tensor, step: int = step) -> Tensor:
-                suffix = self._embed(x, step)
+                suffix = self._embed(x, step, prefix)
                 suffix = suffix if step else torch.cat([first, suffix], dim=1)
                 return self._velocity(suffix, memory)[:, -noise.shape[1] :]
 
+            x = old.give(x) if old else x
             t = 1.0 - step / self._steps
             x = x - guided_velocity(velocity, x, t, old) / self._steps
-        return x
+        return old.give(x) if old else x
 
-    def _embed(self, x: Tensor, step: int) -> Tensor:
-        hidden = functional.linear(x.to(self._enter.dtype), self._enter, self._enter_bias[step])
+    def _embed(self, x: Tensor, step: int, prefix: int) -> Tensor:
+        bias = self._enter_bias[step]
+        if prefix:
+            clean = clean_rows(prefix, x.shape[1], x.device)
+            bias = torch.where(clean, self._clean_bias, bias)
+            hidden = functional.linear(x.to(self._enter.dtype), self._enter) + bias
+        else:
+            hidden = functional.linear(x.to(self._enter.dtype), self._enter, bias)
         return self._network.embed_action_time.action_time_mlp_out(functional.silu(hidden))
 
     def _velocity(self, x: Tensor, memory: "_Memory") -> Tensor:
@@ -152,7 +163,7 @@ def guided_velocity(
         t: 1 noise .. 0 clean; above 0.
         old: What the chunk has to agree with; None: nothing.
     """
-    if old is None:
+    if old is None or old.prefix:
         return velocity(x)
     n = x.new_full((len(x),), t)
     clean = guided_estimate(lambda noisy: noisy - t * velocity(noisy), x, 1.0 - n, n, old)
