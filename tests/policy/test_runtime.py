@@ -11,7 +11,7 @@ from ate_core.errors import SafetyError
 from ate_core.observation import Observation, Refusal
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig, usual_execute
-from ate_policy.runtime import MOST_VAIN, PolicyRuntime
+from ate_policy.runtime import MOST_FAR, MOST_VAIN, PolicyRuntime
 
 CELL = load_cell()
 LIMITS = ChunkLimits.of_cell(CELL)
@@ -143,12 +143,13 @@ def test_a_late_chunk_that_jumps_from_the_action_before_it_is_refused(make_runti
         assert runtime.tick(tick, observation) is not None
     release.set()
     wait_for(lambda: not runtime.is_inferring)
-    assert runtime.stats().refusals == {"jump": 1}
+    assert runtime.stats().refusals == {"far": 1}
 
 
 def test_a_policy_that_is_refused_again_and_again_is_stuck(make_runtime):
-    far = chunk_from(HOME) + 0.5 * (np.arange(16) == 2)
-    runtime = make_runtime(lambda _: far)
+    leaping = chunk_from(HOME)
+    leaping[5:, 2] += 0.5
+    runtime = make_runtime(lambda _: leaping)
     for tick in range(MOST_VAIN):
         assert not runtime.stats().stuck
         assert runtime.tick(tick, observation) is None
@@ -156,6 +157,49 @@ def test_a_policy_that_is_refused_again_and_again_is_stuck(make_runtime):
     assert "10 chunks refused in a row: chunk refused: left_arm_3 jumps" in runtime.stats().stuck
     runtime.reset()
     assert not runtime.stats().stuck
+
+
+FAR = chunk_from(HOME) + 0.5 * (np.arange(16) == 2).astype(np.float32)
+"""Its first action is out of reach."""
+
+
+def test_a_policy_that_begins_out_of_reach_is_stuck_at_once(make_runtime):
+    runtime = make_runtime(lambda _: FAR)
+    for tick in range(MOST_FAR):
+        assert not runtime.stats().stuck
+        assert runtime.tick(tick, observation) is None
+        wait_for(lambda: not runtime.is_inferring)
+    assert "left_arm_3 jumps by 0.500 rad at action 0" in runtime.stats().stuck
+    assert "give approach:=true" in runtime.stats().stuck
+
+
+def test_where_it_is_allowed_the_arms_go_slowly_to_a_far_first_action(make_runtime):
+    """From the posture that is measured, in small steps, until a chunk can begin."""
+    runtime, measured = make_runtime(lambda _: FAR, approach_step=0.02), HOME
+    commands = []
+    for tick in range(40):
+        action = runtime.tick(
+            tick,
+            lambda: Observation(state=measured, stamp_ns=0),  # noqa: B023, called at once
+        )
+        wait_for(lambda: not runtime.is_inferring)
+        if action is not None:
+            commands.append(action)
+            measured = action
+    way = np.diff([HOME[2], *(action[2] for action in commands)])
+    assert way[:5] == pytest.approx(0.02, abs=1e-6), "slowly"
+    assert way.max() <= 0.35 and way.min() > -1e-6
+    assert measured[2] == FAR[0, 2], "and then as the chunks say"
+    assert runtime.stats().refused == 0 and not runtime.stats().stuck
+
+
+def test_a_way_that_is_not_free_is_not_taken(make_runtime):
+    into_itself = chunk_from(HOME)
+    into_itself[:, 1] += 2.5
+    runtime = make_runtime(lambda _: into_itself, approach_step=0.02)
+    assert runtime.tick(0, observation) is None
+    wait_for(lambda: not runtime.is_inferring)
+    assert runtime.stats().chunks == 0 and runtime.stats().refused == 1
 
 
 def test_an_inference_that_hangs_is_told_and_replaced(make_runtime):

@@ -10,8 +10,8 @@ from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.guard import ChunkGuard
 
-Kind = Literal["not finite", "limit", "jump", "distance", "late", "short", "inference"]
-"""Why a chunk is refused."""
+Kind = Literal["not finite", "limit", "far", "jump", "distance", "late", "short", "inference"]
+"""Why a chunk is refused; far: its first action jumps away from where the arms are."""
 
 
 class ChunkRefusal(SafetyError):
@@ -124,7 +124,7 @@ class ChunkLimits:
         if (steps > self.step).any():
             row, column = (int(i) for i in np.argwhere(steps > self.step)[0])
             raise ChunkRefusal(
-                "jump",
+                "far" if row == first else "jump",
                 f"{self.names[column]} jumps by {steps[row, column]:.3f} rad at action {row}, "
                 f"bound {self.step[column]:.3f}",
             )

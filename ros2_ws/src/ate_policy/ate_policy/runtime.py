@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ate_core.errors import AteError
 from ate_core.observation import Observation, Refusal
+from ate_policy.approach import approach
 from ate_policy.chunk_check import ChunkLimits, ChunkRefusal
 from ate_policy.chunking import ActionQueue
 from ate_policy.continuation import Continuation
@@ -33,6 +34,9 @@ MOST_LEFT = 3
 """So many may be left to themselves; then the policy is stuck."""
 MOST_VAIN = 10
 """Chunks refused in a row, without an action between them, after which the policy is stuck."""
+MOST_FAR = 3
+"""Likewise where nothing was played yet and each first action was too far from the arms: they
+stand still, so that the next one will be, too."""
 _REMEMBERED = 1000
 
 
@@ -75,6 +79,7 @@ class PolicyRuntime:
         limits: ChunkLimits,
         queue: ActionQueue,
         clock: Callable[[], float] = time.monotonic,
+        approach_step: float = 0.0,
     ) -> None:
         """Start the inference thread.
 
@@ -83,7 +88,11 @@ class PolicyRuntime:
             limits: checks what will be played of every chunk, before its first action.
             queue: decides which action belongs to which tick.
             clock: monotonic time [s].
+            approach_step: largest change of a joint per tick on the way to a first action that is
+                too far from arms at rest [rad]; 0: there is no such way, the policy is stuck.
         """
+        self._approach_step = approach_step
+        self._approaching = False
         self._infer, self._limits, self._queue, self._clock = infer, limits, queue, clock
         self._lock = threading.Lock()
         self._work: tuple[int, int, Observation, Continuation | None] | None = None
@@ -115,7 +124,7 @@ class PolicyRuntime:
             self._queue.reset()
             self._work = None
             self._generation += 1
-            self._observed = -1
+            self._observed, self._approaching = -1, False
             self._vain, self._stuck, self._reason = 0, "", ""
             if self._busy_since is not None and self._clock() - self._busy_since > PATIENCE:
                 self._leave_inference()
@@ -170,8 +179,11 @@ class PolicyRuntime:
         self._tell(reason)
         self._refusals[kind] += 1
         self._vain += 1
-        if self._vain >= MOST_VAIN and not self._stuck:
+        most = MOST_FAR if kind == "far" and self._observed < 0 else MOST_VAIN
+        if self._vain >= most and not self._stuck:
             self._stuck = f"{self._vain} chunks refused in a row: {reason}"
+            if kind == "far":
+                self._stuck += "; bring the arms nearer, or give approach:=true"
 
     def _watch_inference(self) -> None:
         """Tell of an inference that takes too long, and leave it to itself in the end."""
@@ -229,7 +241,15 @@ class PolicyRuntime:
             chunk = self._infer(observation, **going_on)
             with self._lock:
                 first, before = self._queue.next_row(tick), self._queue.last
-            self._limits.check(chunk, observation.state if before is None else before, first)
+                may_approach = self._approach_step > 0.0 and (before is None or self._approaching)
+            start = observation.state if before is None else before
+            try:
+                self._limits.check(chunk, start, first)
+                self._approaching = False
+            except ChunkRefusal as caught:
+                if caught.kind != "far" or not may_approach:
+                    raise
+                chunk = self._way_to(chunk[first], start, first)
         except ChunkRefusal as caught:
             return None, caught.kind, str(caught)
         except AteError as caught:
@@ -238,6 +258,21 @@ class PolicyRuntime:
             logger.exception("inference failed")
             return None, "inference", f"inference failed ({caught!r}): start the policy again"
         return chunk, "", ""
+
+    def _way_to(
+        self, target: NDArray[np.floating], start: NDArray[np.floating], first: int
+    ) -> NDArray[np.float32]:
+        """A slow way to a first action, as a chunk of which `first` rows have passed.
+
+        Raises:
+            ChunkRefusal: the way itself is not free.
+        """
+        least = self._queue.config.execute
+        way = approach(start, target, self._limits, self._approach_step, least)
+        self._limits.check(way, start)
+        self._approaching = True
+        logger.info("the first action is far from the arms: %d ticks to get there", len(way))
+        return np.concatenate([np.repeat(way[:1], first, axis=0), way])
 
     def _take(self, chunk: NDArray[np.float32] | None, tick: int, kind: str, error: str) -> None:
         """Queue a chunk, or ask again and say why there is none."""
