@@ -306,3 +306,14 @@ def test_the_press_of_a_clutch_takes_over_from_the_policy_until_it_is_handed_bac
     bench.tell("left", "connected", commander="")
     bench.start_until_running()
     assert bench.policy._report().takeovers == 1
+
+
+def test_an_instruction_that_the_policy_cannot_follow_changes_nothing(bench, caplog):
+    given = bench.node.create_publisher(bench.text, "/policy/instruction", 10)
+    bench.spin_until(lambda: given.get_subscription_count() > 0)
+    given.publish(bench.text(data="lift the lid"))
+    bench.spin_until(lambda: "reads no instruction" in caplog.text)
+    assert bench.policy._instruction == ""
+    bench.policy._policy.require_instruction = lambda _: None
+    given.publish(bench.text(data="lift the lid"))
+    bench.spin_until(lambda: bench.policy._instruction == "lift the lid")

@@ -63,6 +63,36 @@ EPISODE_ARGUMENTS = (
 )
 """What a launch with scripted episodes takes."""
 
+CHUNK_ARGUMENTS = (
+    LaunchArgument(
+        name="chunk_mode",
+        default="synchronous",
+        description="which of the chunks that overlap is played: the newest, the mean of all, or "
+        "the newest made to go on with the one before it (rtc)",
+        choices=("synchronous", "temporal_ensemble", "rtc"),
+    ),
+    LaunchArgument(
+        name="execute",
+        default="0",
+        description="actions executed of each chunk; 0: those of half a second",
+        is_count=True,
+    ),
+    LaunchArgument(
+        name="delay_ms",
+        default="0",
+        description="expected time from an observation to its chunk, until it has been measured; "
+        "0: as long as the warm-up took",
+        is_count=True,
+    ),
+    LaunchArgument(
+        name="approach",
+        default="false",
+        description="go slowly to a first action that is out of reach of one step",
+        choices=("true", "false"),
+    ),
+)
+"""How a policy's chunks are played."""
+
 STOP_WORDS = "`ate stop` stops everything"
 TELEOP_WORDS = (
     "hold the shoulder button to move an arm, press + to record; two thumb buttons at once or "
@@ -229,6 +259,7 @@ DEPLOY = Launch(
             description="what it computes in; auto: bf16 for pi0 and rdt on a GPU, else fp32",
             choices=("auto", "fp32", "bf16"),
         ),
+        *CHUNK_ARGUMENTS,
         LaunchArgument(
             name="summary", default="", description="JSON file for the timing at the end"
         ),

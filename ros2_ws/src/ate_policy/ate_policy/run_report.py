@@ -101,6 +101,7 @@ class RunReport:
             "inference_p99_ms": f"{runtime.inference_p99_ms:.1f}",
             "queue_depth": str(runtime.queue_depth),
             "action_age_ticks": str(runtime.action_age_ticks),
+            "delay_ticks": str(runtime.delay_ticks),
             "chunks": str(runtime.chunks),
             "refused": by_kind(runtime.refusals),
             "ticks_without_observation": str(runtime.unobserved),

@@ -29,10 +29,11 @@ from ate_core.observation import LiveBuffer
 from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue, ChunkingConfig, ChunkMode, usual_execute
+from ate_policy.chunking import ActionQueue
 from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
+from ate_policy.nodes.chunk_options import ChunkOptions
 from ate_policy.nodes.first_look import compare_training, tell_pace, tell_picture
 from ate_policy.nodes.operator_watch import OperatorWatch
 from ate_policy.policy import load_policy
@@ -65,13 +66,7 @@ class PolicyNode(Node):
             raise UsageError("parameter checkpoint is empty: give checkpoint:=FOLDER")
         instruction = declare_text(self, "instruction", "", "what to do, in words")
         self._summary = declare_text(self, "summary", "", "JSON file for the timing at the end")
-        mode = declare_text(
-            self,
-            "chunk_mode",
-            "synchronous",
-            "how overlapping chunks are used",
-            get_args(ChunkMode),
-        )
+        chunks = ChunkOptions.declare(self)
         device = declare_text(self, "device", "auto", "where the network runs: auto, cpu, cuda")
         precision = declare_text(
             self, "precision", "auto", "what the network computes in", get_args(Precision)
@@ -80,24 +75,26 @@ class PolicyNode(Node):
         policy = load_policy(checkpoint, self.cell, device, precision)
         self._trained = compare_training(policy, self.cell, instruction)
         self._unseen = set(policy.config.cameras)
+        chunks.check(policy)
+        self._policy = policy
         self._instruction = policy.instruction_for(instruction)
-        if mode == "rtc" and not policy.continues:
-            raise UsageError(f"chunk_mode is rtc, but {policy.kind} cannot go on with a chunk")
-        warm = policy.warm_up(self._instruction, continuing=mode == "rtc")
+        warm = policy.warm_up(self._instruction, continuing=chunks.mode == "rtc")
         self._buffer = LiveBuffer(
             self.cell,
             cameras=policy.config.cameras,
             decoder=policy.decode if policy.config.cameras else None,
             use_environment=policy.config.objects > 0,
         )
-        execute = usual_execute(self.cell.tick_rate, policy.horizon)
-        tell_pace(policy, warm, execute, self.cell.tick_rate)
+        rate = self.cell.tick_rate
+        chunking = chunks.chunking(policy, rate, warm)
+        tell_pace(policy, warm, chunking.execute, rate)
         limits = ChunkLimits.of_cell(self.cell)
         self._meter = RunMeter(limits)
         self._runtime = PolicyRuntime(
             policy.infer,
             limits,
-            ActionQueue(ChunkingConfig(mode=mode, execute=execute)),  # type: ignore[arg-type]
+            ActionQueue(chunking),
+            approach_step=chunks.approach_step(rate),
         )
         action = self.cell.layout.action
         self._dwell = GripperDwell(action.columns("ratio"), action.names, self.cell.tick_rate)
@@ -138,6 +135,7 @@ class PolicyNode(Node):
         }
         self._status = self.create_publisher(String, "/policy/status", LATCHED_QOS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DEFAULT_QOS)
+        listen(self, String, "/policy/instruction", self._on_instruction, DEFAULT_QOS)
         self.create_service(Trigger, "/policy/start", self._on_start)
         self.create_service(Trigger, "/policy/stop", self._on_stop)
         self.create_timer(1.0, self._publish_diagnostics)
@@ -206,6 +204,16 @@ class PolicyNode(Node):
             self._gripper[side].publish(opening)
         self._watch.sent()
 
+    def _on_instruction(self, message: String) -> None:
+        """Another instruction from the next chunk on, if the policy can follow one."""
+        try:
+            self._policy.require_instruction(message.data)
+        except UsageError as error:
+            logger.error("instruction refused, it stays %r: %s", self._instruction, error)
+            return
+        self._instruction = message.data
+        logger.info("instruction is now %r", self._instruction)
+
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         trouble = self._watch.trouble or self._operators.pressed or self._watch.taken
         if trouble:
@@ -264,13 +272,13 @@ class PolicyNode(Node):
         self._status.publish(String(data=json.dumps(status)))
 
     def _publish_diagnostics(self) -> None:
-        report = self._report()
+        values = {**self._report().values(), "instruction": self._instruction}
         status = DiagnosticStatus(
             name="policy: runtime",
             hardware_id=self.cell.name,
             level=DiagnosticStatus.WARN if self._told[1] else DiagnosticStatus.OK,
             message=": ".join(filter(None, self._told[:2])),
-            values=[KeyValue(key=key, value=text) for key, text in report.values().items()],
+            values=[KeyValue(key=key, value=text) for key, text in values.items()],
         )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
