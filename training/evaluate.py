@@ -56,6 +56,8 @@ class EvaluateConfig:
     delay_ms: float = 0.0
     """Time from an observation to its chunk [ms], as a policy on a slow computer has; the arms go
     on meanwhile. 0: the world waits for the policy."""
+    expected_delay_ms: float | None = None
+    """Delay that `rtc` reckons with until it has measured one [ms]; None: none."""
     untrained: bool = True
     """Roll out an untrained network too: the control that must fail."""
     video: Path | None = None
@@ -77,6 +79,11 @@ class EvaluateConfig:
             raise UsageError(
                 f"delay_ms is {self.delay_ms:g} ms, must be 0 to {LONGEST_DELAY_MS:g}: "
                 "chunks cover about a second"
+            )
+        expected = self.expected_delay_ms
+        if expected is not None and not 0.0 <= expected <= LONGEST_DELAY_MS:
+            raise UsageError(
+                f"expected_delay_ms is {expected:g} ms, must be 0 to {LONGEST_DELAY_MS:g}"
             )
 
 
@@ -105,6 +112,7 @@ def evaluate(config: EvaluateConfig) -> int:
                 execute=config.execute,
                 mode=config.chunk_mode,
                 delay=1e-3 * config.delay_ms,
+                expected_delay=1e-3 * (config.expected_delay_ms or 0.0),
                 frames=frames if config.video and name == last and seed == seeds[0] else None,
             )
             for seed in track(seeds, description=f"{name:16}", transient=True)
@@ -191,6 +199,9 @@ def _print(outcomes: dict[str, list[Trial]]) -> None:
         )
     console = Console()
     console.print(table)
+    for name, trials in outcomes.items():
+        if sentence := seam_sentence(trials):
+            console.print(f"{name}: {sentence}")
     for line in comparisons(outcomes):
         console.print(line)
 
@@ -198,6 +209,19 @@ def _print(outcomes: dict[str, list[Trial]]) -> None:
 def _seams(trials: Sequence[Trial]) -> str:
     seams = [seam for trial in trials for seam in trial.seams]
     return f"{np.mean(seams):.3f} / {max(seams):.3f}" if seams else ""
+
+
+def seam_sentence(trials: Sequence[Trial]) -> str:
+    """How well chunks go on with each other; empty where none took over from another."""
+    jumps = [jump for trial in trials for jump in trial.seam_jumps]
+    changes = [change for trial in trials for change in trial.seam_velocities]
+    if not jumps or not changes:
+        return ""
+    return (
+        f"{len(jumps)} seams; from the chunk before, a new one is off by {np.mean(jumps):.3f} rad "
+        f"in the mean, {max(jumps):.3f} at most; the velocity changes by {np.mean(changes):.2f} "
+        f"rad/s, {max(changes):.2f} at most"
+    )
 
 
 def comparisons(outcomes: Mapping[str, Sequence[Trial]]) -> list[str]:

@@ -74,7 +74,7 @@ def untyped(parameters):
     """Values of parameters; text must be marked as text, or launch_ros reads it as YAML."""
     for values in parameters:
         for value in values.values():
-            assert isinstance(value, bool) or value.value_type is str
+            assert isinstance(value, bool | int) or value.value_type is str
     return [
         {name: getattr(value, "value", value) for name, value in values.items()}
         for values in parameters

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
-from ate_core.errors import SafetyError
 from ate_core.observation import Observation
-from ate_policy.chunk_check import ChunkLimits
+from ate_policy.chunk_check import ChunkLimits, ChunkRefusal
 from ate_policy.chunking import ActionQueue, ChunkingConfig, ChunkMode, usual_execute
 from ate_policy.policy import Policy
-from ate_policy.runtime import MOST_VAIN
+from ate_policy.runtime import MOST_FAR, MOST_VAIN
 from ate_sim.env import CellEnv
 from ate_sim.world.sim_world import Difficulty
 from training.reporting.video import VIDEO_SIZE
@@ -42,7 +41,12 @@ class Trial:
     """Why it was stuck."""
     seams: tuple[float, ...] = ()
     """Largest change of a joint from the last action of each chunk to the first of the next one
-    [rad]."""
+    [rad]: the motion itself included."""
+    seam_jumps: tuple[float, ...] = ()
+    """How far the first action played of each chunk is from the one that the chunk before it had
+    for that tick, the largest of all joints [rad]; only where that had one."""
+    seam_velocities: tuple[float, ...] = ()
+    """Largest change of a joint's commanded velocity where a chunk takes over [rad/s]."""
 
 
 def roll_out(
@@ -55,6 +59,7 @@ def roll_out(
     execute: int | None = None,
     mode: ChunkMode = "synchronous",
     delay: float = 0.0,
+    expected_delay: float = 0.0,
     frames: list[NDArray[np.uint8]] | None = None,
 ) -> Trial:
     """Let the policy play one episode.
@@ -69,13 +74,20 @@ def roll_out(
             all.
         mode: How chunks that overlap are used.
         delay: Time after the observation at which its chunk comes [s]; the arms go on meanwhile.
+        expected_delay: What a chunk of mode rtc is made for until the delay is measured [s].
         frames: Images of the cell's first camera are appended to it.
     """
     observation = env.reset(seed, difficulty)
     # demonstrations may have been recorded with other words than the simulated task's
     known = policy.only_instruction
     instruction = env.instruction if known is None else known
-    player = _ChunkPlayer(policy, env.cell, execute, mode, delay, observation.state)
+    rate = env.cell.tick_rate
+    chunking = ChunkingConfig(
+        mode=mode,
+        execute=usual_execute(rate, policy.horizon) if execute is None else execute,
+        expected_delay=_ticks(expected_delay, rate),
+    )
+    player = _ChunkPlayer(policy, env.cell, chunking, _ticks(delay, rate), observation.state)
     states, best, success = [observation.state], 0.0, False
     ticks = round(limit * env.cell.tick_rate)
     for tick in range(ticks):
@@ -98,7 +110,14 @@ def roll_out(
         outcome="success" if success else "stuck" if player.stuck else "failure",
         reason="" if success else player.stuck,
         seams=tuple(player.seams),
+        seam_jumps=tuple(player.seam_jumps),
+        seam_velocities=tuple(player.seam_velocities),
     )
+
+
+def _ticks(seconds: float, rate: float) -> int:
+    """Ticks that a duration takes up [ticks]."""
+    return math.ceil(seconds * rate - 1e-9)
 
 
 class _ChunkPlayer:
@@ -108,22 +127,24 @@ class _ChunkPlayer:
         self,
         policy: Policy,
         cell: Cell,
-        execute: int | None,
-        mode: ChunkMode,
-        delay: float,
+        chunking: ChunkingConfig,
+        delay: int,
         state: NDArray[np.float32],
     ) -> None:
-        if execute is None:
-            execute = usual_execute(cell.tick_rate, policy.horizon)
         self.refused = 0
         self.stuck = ""
         self.seams: list[float] = []
+        self.seam_jumps: list[float] = []
+        self.seam_velocities: list[float] = []
+        self._rate = cell.tick_rate
         self._policy = policy
-        self._queue = ActionQueue(ChunkingConfig(mode=mode, execute=execute))
+        self._queue = ActionQueue(chunking)
         self._limits = ChunkLimits.of_cell(cell)
-        self._delay = math.ceil(delay * cell.tick_rate - 1e-9)
+        self._delay = delay
         self._coming: tuple[int, NDArray[np.float32], NDArray[np.float32]] | None = None
-        self._vain, self._is_new = 0, False
+        self._vain, self._is_new, self._has_moved = 0, False, False
+        self._expected: NDArray[np.floating] | None = None
+        self._played: list[NDArray[np.float32]] = []  # the latest two, without a hold between
         self._action: NDArray[np.float32] = state.copy()
 
     def action(self, tick: int, observation: Observation, seed: int) -> NDArray[np.float32]:
@@ -132,14 +153,30 @@ class _ChunkPlayer:
             self._queue.mark_requested(tick)
             self._coming = tick, self._infer(tick, observation, seed), observation.state
         if self._coming is not None and tick - self._coming[0] >= self._delay:
+            ahead = self._queue.ahead(tick)
+            self._expected = ahead[0] if len(ahead) else None
             self._take(*self._coming)
             self._coming = None
-        before, wanted = self._queue.last, self._queue.action(tick + 1)
-        if wanted is not None:
-            if before is not None and self._is_new:
-                self.seams.append(float(self._limits.largest_step(before, wanted)))
+        wanted = self._queue.action(tick + 1)
+        if wanted is None:
+            self._played.clear()
+        else:
+            if self._is_new:
+                self._note_seam(wanted)
+            self._played = [*self._played[-1:], wanted]
             self._action, self._vain, self._is_new = wanted, 0, False
         return self._action
+
+    def _note_seam(self, action: NDArray[np.float32]) -> None:
+        """Measure how a new chunk fits what was commanded before its first action."""
+        largest = self._limits.largest_step
+        if self._played:
+            self.seams.append(largest(self._played[-1], action))
+        if self._expected is not None:
+            self.seam_jumps.append(largest(self._expected, action))
+        if len(self._played) == 2:
+            before, last = self._played
+            self.seam_velocities.append(self._rate * largest(2.0 * last - before, action))
 
     def _infer(self, tick: int, observation: Observation, seed: int) -> NDArray[np.float32]:
         return self._policy.infer(observation, seed, self._queue.continuation(tick))
@@ -150,15 +187,16 @@ class _ChunkPlayer:
             self._limits.check(
                 chunk, state if before is None else before, self._queue.next_row(observed)
             )
-        except SafetyError as refusal:
+        except ChunkRefusal as refusal:
             self._queue.abandon_request()
             self.refused += 1
             self._vain += 1
-            if self._vain >= MOST_VAIN:
+            is_hopeless = refusal.kind == "far" and not self._has_moved
+            if self._vain >= (MOST_FAR if is_hopeless else MOST_VAIN):
                 self.stuck = str(refusal)
             return
         self._queue.add(chunk, observed)
-        self._is_new = True
+        self._is_new = self._has_moved = True
 
 
 def jerk(states: NDArray[np.floating], rate: float) -> float:

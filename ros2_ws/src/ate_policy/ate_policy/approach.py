@@ -35,4 +35,5 @@ def approach(
     count = max(1, math.ceil(float(np.abs(way).max()) / min(step, float(limits.step.min()))))
     share = np.minimum(np.arange(1, max(count, least) + 1) / count, 1.0)
     begin = np.where(joints, start, np.clip(start, 0.0, 1.0))
-    return (begin + share[:, None] * way).astype(np.float32)
+    rows: NDArray[np.float32] = (begin + share[:, None] * way).astype(np.float32)
+    return rows

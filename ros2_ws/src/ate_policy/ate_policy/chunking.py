@@ -158,13 +158,17 @@ class ActionQueue:
 
         None: nothing is being played, or the mode does not ask for it.
         """
-        if self.config.mode != "rtc" or not self._chunks:
-            return None
-        newest = self._chunks[-1]
-        rows = newest.actions[max(self._row(newest.observed, tick + 1), 0) :]
-        if len(rows) == 0:
+        rows = self.ahead(tick)
+        if self.config.mode != "rtc" or len(rows) == 0:
             return None
         return Continuation(actions=rows, delay=self.delay.ticks)
+
+    def ahead(self, tick: int) -> np.ndarray:
+        """Actions (n, D) of the newest chunk from tick + 1 on; none where there is no chunk."""
+        if not self._chunks:
+            return np.empty((0, 0))
+        newest = self._chunks[-1]
+        return newest.actions[max(self._row(newest.observed, tick + 1), 0) :]
 
     def next_row(self, observed_tick: int) -> int:
         """Row with which a chunk of an observation would go on at the next tick asked for."""

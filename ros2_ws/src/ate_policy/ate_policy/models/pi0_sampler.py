@@ -101,11 +101,11 @@ class FoldedExpert:
         """
         memory = _Memory(self._network, prefix, self._heads, noise.shape[1])
         first = self._network.embed_action_time.state_proj(state)[:, None]  # (B, 1, W)
-        x, prefix = noise.float(), old.prefix if old else 0
+        x, given = noise.float(), old.prefix if old else 0
         for step in range(self._steps):
             # the state token's keys and values stay in the memory
             def velocity(x: Tensor, step: int = step) -> Tensor:
-                suffix = self._embed(x, step, prefix)
+                suffix = self._embed(x, step, given)
                 suffix = suffix if step else torch.cat([first, suffix], dim=1)
                 return self._velocity(suffix, memory)[:, -noise.shape[1] :]
 
