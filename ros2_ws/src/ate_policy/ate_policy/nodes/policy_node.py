@@ -222,6 +222,7 @@ class PolicyNode(Node):
         self._runtime.reset()
         self._streams.forget()
         self._dwell.reset()
+        self._pause = ""
         self._running.set()
         self._publish_status("running", "")
         response.success, response.message = True, "running"
