@@ -20,6 +20,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from ate_core.contract import Cell, parse_cell_text
+from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import read_outcome
 from ate_core.errors import EpisodeError, LayoutError
 from ate_core.resample import Series, make_series, order_by_stamp
@@ -91,8 +92,8 @@ class BagEpisode:
 
 
 def bag_file(folder: Path) -> Path:
-    """Return the MCAP file of an episode's folder."""
-    file = folder / f"{folder.name}_0.mcap"
+    """Return the MCAP file of an episode's folder, which may have been set aside."""
+    file = folder / f"{folder.name.removesuffix(SUFFIX)}_0.mcap"
     if not file.is_file():
         raise EpisodeError(f"{folder.name} holds no {file.name}; it is not a recorded episode")
     return file

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from ate_core.contract import Cell, parse_cell_text
+from ate_core.episode_folders import SUFFIX
 from ate_core.errors import AteError, EpisodeError
 from ate_core.streams import (
     CLOCK_TOPIC,
@@ -57,7 +58,7 @@ class _Seen:
 
 def check_bag(folder: Path) -> Iterator[Violation]:
     """Yield every violation; what cannot be looked at after one is not."""
-    file = folder / f"{folder.name}_0.mcap"
+    file = folder / f"{folder.name.removesuffix(SUFFIX)}_0.mcap"
     found = sorted(path.name for path in folder.glob("*.mcap"))
     if found != [file.name]:
         yield broken(folder, "B1", f"it holds {', '.join(found) or 'none'}", file.name)
