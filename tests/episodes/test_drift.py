@@ -1,5 +1,6 @@
 """Whether two sets drifted: planted shifts are found, chance and few episodes raise no alarm."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from ate_core.errors import EpisodeError
 from training.data.episode_file import write_episode
 from training.data.summaries import LEVELS, Column, Summary, moments_of
-from training.episodes.drift import BOUNDS, compare_sets, least_chance
+from training.episodes.drift import BOUNDS, compare_sets, least_chance, table
 
 TICKS = 100
 
@@ -99,6 +100,15 @@ def test_columns_of_one_set_alone_are_named_and_sets_without_common_ones_refused
         compare_sets(episodes(5, 0), episodes(5, 1, names=("z",)))
     with pytest.raises(EpisodeError, match="without successful episodes"):
         compare_sets([], episodes(5, 1))
+
+
+def test_unlike_layouts_are_told():
+    first, second = episodes(5, 0), episodes(5, 1)
+    assert not compare_sets(first, second).unlike_layouts
+    moved = [dataclasses.replace(one, facts={"layout_sha256": "6"}) for one in second]
+    found = compare_sets(first, moved)
+    assert found.unlike_layouts
+    assert "the layouts differ" in table(found, {"first": "a", "second": "b"})
 
 
 @pytest.fixture

@@ -65,6 +65,8 @@ class Drift:
     """Every column that both have, those that drifted most first."""
     only_one: tuple[str, ...] = ()
     """Columns that only one of them has, or that not all its episodes have."""
+    unlike_layouts: bool = False
+    """Whether they were recorded with unlike layouts: equal names may mean other joints."""
 
     @property
     def verdict(self) -> Verdict:
@@ -105,6 +107,7 @@ def compare_sets(first: Sequence[Summary], second: Sequence[Summary], *, seed: i
         second=len(second),
         columns=tuple(found),
         only_one=tuple(name for name in every if name not in names),
+        unlike_layouts=len({one.facts.get("layout_sha256") for one in both}) > 1,
     )
 
 
@@ -191,6 +194,8 @@ def table(drift: Drift, names: Mapping[str, str], *, most: int = 12) -> str:
         )
     if drift.only_one:
         lines.append(f"not compared, not in all episodes: {', '.join(drift.only_one)}")
+    if drift.unlike_layouts:
+        lines.append("the layouts differ: another robot, or other units; equal names may mislead")
     return "\n".join([*lines, _sentence(drift, len(drifted))])
 
 
