@@ -25,7 +25,7 @@ import tyro
 
 from ate_core.contract import load_cell
 from ate_core.errors import AteError, UsageError
-from ate_policy.chunking import ChunkMode
+from ate_policy.chunking import GOING_ON, ChunkMode
 from ate_policy.policy import Policy, load_policy
 from ate_sim.env import CellEnv
 from training.evaluation.comparison import success_rate
@@ -35,7 +35,7 @@ NEEDED = {150.0: 0.95, 300.0: 0.9}
 """Delay [ms] -> needed share of the undelayed success, of rtc and synchronous."""
 SEAM_RATIO = 0.7
 """Largest seams of rtc beside those of synchronous."""
-BOUND_MODES = ("synchronous", "rtc")
+BOUND_MODES = ("synchronous", *GOING_ON)
 """Modes that must keep their success."""
 
 Key = tuple[str, str, float, int]
@@ -56,7 +56,7 @@ class DelaysConfig:
     """Seed of the first start; demonstrations use lower ones."""
     delays_ms: tuple[float, ...] = (0.0, 50.0, 150.0, 300.0)
     """Delays from an observation to its chunk [ms]."""
-    modes: tuple[ChunkMode, ...] = ("synchronous", "temporal_ensemble", "rtc")
+    modes: tuple[ChunkMode, ...] = ("synchronous", "temporal_ensemble", "rtc", "rtc_direct")
     """Chunk modes."""
     limit: float = 20.0
     """Longest rollout [s]."""
@@ -166,7 +166,7 @@ def report(trials: Mapping[Key, Trial]) -> tuple[list[str], bool]:
         name = f"{task}, {mode}, {delay:g} ms"
         if mode in BOUND_MODES and not share >= NEEDED.get(delay, 0.0):
             broken.append(f"{name}: {100 * share:.0f} % of the undelayed success, too few")
-        if mode == "rtc" and plain and not ratios[0] <= SEAM_RATIO:
+        if mode in GOING_ON and plain and not ratios[0] <= SEAM_RATIO:
             broken.append(f"{name}: jumps are {ratios[0]:.2f} of synchronous, bound {SEAM_RATIO}")
     return [*lines, "", *(broken or ["All bounds hold."])], not broken
 

@@ -47,6 +47,18 @@ def test_ticks_at_which_the_arms_held_do_not_shift_the_old_rows():
     assert queue.continuation(8).delay == 4, "from the observation to the chunk, holds included"
 
 
+@pytest.mark.parametrize(("mode", "is_direct"), [("rtc", False), ("rtc_direct", True)])
+def test_the_mode_says_how_the_old_rows_draw(mode, is_direct):
+    queue = ActionQueue(ChunkingConfig(mode=mode, execute=10))
+    queue.add(chunk(0), 0)
+    play(queue, range(1, 5))
+    assert queue.continuation(4).is_direct == is_direct
+    policy = echo(())
+    old = Continuation(actions=np.zeros((12, 16)), delay=3, is_direct=is_direct)
+    policy.infer(Observation(state=np.zeros(16, np.float32), stamp_ns=0), 0, old)
+    assert policy._model.told.is_direct == is_direct
+
+
 @pytest.mark.parametrize("mode", ["synchronous", "temporal_ensemble"])
 def test_other_modes_go_on_with_nothing(mode):
     queue = ActionQueue(ChunkingConfig(mode=mode, execute=10))

@@ -90,6 +90,19 @@ def test_the_gradient_goes_through_the_network():
     assert not torch.allclose(guided, clean + (rows - clean), atol=0.1), "not the error itself"
 
 
+def test_direct_guidance_takes_the_jacobian_for_the_identity():
+    generator = torch.Generator().manual_seed(1)
+    x, rows, stubborn = torch.randn(3, 1, 4, 3, generator=generator)
+    weights = soft_mask(4, 2, 3)[:, None].expand(-1, 3)
+    half = torch.full((1,), 0.5)
+    old = Inpainting(rows=rows, weights=weights, largest=10.0)
+    through = guided_estimate(lambda noisy: stubborn + 0.0 * noisy, x, half, half, old)
+    torch.testing.assert_close(through, stubborn)  # a network that knows better is not moved
+    old = dataclasses.replace(old, is_direct=True)
+    direct = guided_estimate(lambda noisy: stubborn, x, half, half, old)
+    torch.testing.assert_close(direct, stubborn + 0.5 * 2.0 * weights * (rows - stubborn))
+
+
 @pytest.mark.parametrize(
     "prediction", ["velocity_paper", "velocity_pi0", "epsilon", "sample", "v"]
 )

@@ -68,8 +68,8 @@ CHUNK_ARGUMENTS = (
         name="chunk_mode",
         default="synchronous",
         description="which of the chunks that overlap is played: the newest, the mean of all, or "
-        "the newest made to go on with the one before it (rtc)",
-        choices=("synchronous", "temporal_ensemble", "rtc"),
+        "the newest made to go on with the one before it (rtc, rtc_direct)",
+        choices=("synchronous", "temporal_ensemble", "rtc", "rtc_direct"),
     ),
     LaunchArgument(
         name="execute",

@@ -15,9 +15,12 @@ import numpy as np
 from ate_core.errors import LayoutError, UsageError
 from ate_policy.continuation import Continuation, DelayEstimate
 
-ChunkMode = Literal["synchronous", "temporal_ensemble", "rtc"]
+ChunkMode = Literal["synchronous", "temporal_ensemble", "rtc", "rtc_direct"]
 """synchronous: the newest chunk alone; temporal_ensemble: weighted mean of all chunks; rtc: the
-newest chunk, inferred so that it goes on with the one before it (real-time chunking)."""
+newest chunk, inferred so that it goes on with the one before it (real-time chunking); rtc_direct:
+the same, but the old actions draw the estimate itself instead of through the network."""
+GOING_ON = ("rtc", "rtc_direct")
+"""Modes whose chunks are inferred so that they go on with others."""
 
 CHUNK_SECONDS = 1.0
 """Time that a chunk covers where no number of actions is given [s]."""
@@ -159,9 +162,10 @@ class ActionQueue:
         None: nothing is being played, or the mode does not ask for it.
         """
         rows = self.ahead(tick)
-        if self.config.mode != "rtc" or len(rows) == 0:
+        mode = self.config.mode
+        if mode not in GOING_ON or len(rows) == 0:
             return None
-        return Continuation(actions=rows, delay=self.delay.ticks)
+        return Continuation(actions=rows, delay=self.delay.ticks, is_direct=mode == "rtc_direct")
 
     def ahead(self, tick: int) -> np.ndarray:
         """Actions (n, D) of the newest chunk from tick + 1 on; none where there is no chunk."""

@@ -13,6 +13,10 @@ nothing of diffusion; its analogue here is the same lines with its own s and n: 
 s^2 + n^2 = 1, so a_hat' moves by min(n beta, 1 / s) g, the pseudo-inverse guidance from which the
 published step was derived.
 
+Where the observation all but decides the chunk, a_hat hardly depends on x and g is weak. Direct
+guidance takes the Jacobian for the identity, g = w (Y - a_hat): it needs no backward pass, and
+draws the chunk to the old rows whatever the network thinks of them.
+
 A network trained with delays (Black et al. 2025, arXiv 2512.05964) is given the rows clean instead
 and needs no gradient: `Inpainting.prefix` says how many.
 """
@@ -25,6 +29,8 @@ from torch import Tensor
 
 LARGEST_WEIGHT = 5.0
 """beta: at pure noise k would be infinite (published)."""
+LARGEST_DIRECT_WEIGHT = 10.0
+"""The same of direct guidance: more than ten steps could overshoot with a larger one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,8 @@ class Inpainting:
     chunk is guided."""
     largest: float = LARGEST_WEIGHT
     """beta."""
+    is_direct: bool = False
+    """Whether g is w (Y - a_hat) itself, without the network's Jacobian."""
 
     def give(self, x: Tensor) -> Tensor:
         """A noisy chunk (B, H, M) with its first rows clean."""
@@ -99,10 +107,13 @@ def guided_estimate(
     """
     if old is None or old.prefix:
         return estimate(x)
+    strength = (sigma * guidance_weight(signal, sigma, old.largest))[:, None, None]
+    if old.is_direct:
+        clean = estimate(x)
+        return clean + strength * old.weights.to(clean.dtype) * (old.rows - clean)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         clean = estimate(x)
         error = old.weights.to(clean.dtype) * (old.rows - clean.detach())
         (pull,) = torch.autograd.grad(clean, x, error)
-    strength = sigma * guidance_weight(signal, sigma, old.largest)
-    return clean.detach() + strength[:, None, None] * pull
+    return clean.detach() + strength * pull

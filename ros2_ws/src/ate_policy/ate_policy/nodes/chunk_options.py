@@ -9,7 +9,7 @@ from rclpy.node import Node
 from ate_core.errors import UsageError
 from ate_core.nodes.parameters import declare_text
 from ate_policy.approach import SPEED
-from ate_policy.chunking import ChunkingConfig, ChunkMode, usual_execute
+from ate_policy.chunking import GOING_ON, ChunkingConfig, ChunkMode, usual_execute
 from ate_policy.policy import Policy
 
 
@@ -51,9 +51,9 @@ class ChunkOptions:
         Raises:
             UsageError: saying what to give instead.
         """
-        if self.mode == "rtc" and not policy.continues:
+        if self.mode in GOING_ON and not policy.continues:
             raise UsageError(
-                f"chunk_mode is rtc, but {policy.kind} cannot go on with a chunk: give "
+                f"chunk_mode is {self.mode}, but {policy.kind} cannot go on with a chunk: give "
                 "chunk_mode:=synchronous or temporal_ensemble"
             )
         if self.execute > policy.horizon:

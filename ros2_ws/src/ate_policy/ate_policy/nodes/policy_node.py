@@ -29,7 +29,7 @@ from ate_core.observation import LiveBuffer
 from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
-from ate_policy.chunking import ActionQueue
+from ate_policy.chunking import GOING_ON, ActionQueue
 from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import COMMANDER, ArmWatch
@@ -78,7 +78,7 @@ class PolicyNode(Node):
         chunks.check(policy)
         self._policy = policy
         self._instruction = policy.instruction_for(instruction)
-        warm = policy.warm_up(self._instruction, continuing=chunks.mode == "rtc")
+        warm = policy.warm_up(self._instruction, continuing=chunks.mode in GOING_ON)
         self._buffer = LiveBuffer(
             self.cell,
             cameras=policy.config.cameras,
