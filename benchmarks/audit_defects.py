@@ -351,7 +351,7 @@ def plant_and_judge(episode: BagEpisode, defect: str, rng: Rng) -> set[str]:
     plant = Plant(
         episode=episode, side=moving_side(episode), start=float(rng.uniform(0.3, 0.6)), rng=rng
     )
-    return set(audit_episode("planted", DEFECTS[defect][1](plant), with_pictures=False).failed)
+    return set(audit_episode("planted", DEFECTS[defect][1](plant)).failed)
 
 
 def main(config: DefectsConfig) -> int:
@@ -362,7 +362,7 @@ def main(config: DefectsConfig) -> int:
     count = 0
     for name, episode in clean_episodes(config):
         count += 1
-        clean = set(audit_episode(name, episode, with_pictures=False).failed)
+        clean = set(audit_episode(name, episode).failed)
         alarms += [f"{name}: {rule}" for rule in sorted(clean)]
         for number, defect in enumerate(config.only or DEFECTS):
             rng = np.random.default_rng((config.seed, count, number))

@@ -119,7 +119,7 @@ def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
     bag = read_episode_bag(folder)
     episode = build_episode(bag, config, name, digest)
     if config.audits:
-        audit = stored_audit(audit_episode(name, bag, with_pictures=False))
+        audit = stored_audit(audit_episode(name, bag))
         if reason := gate.refusal(audit):
             return _excluded(target, name, reason)
         episode = replace(episode, audit=audit.as_dict())

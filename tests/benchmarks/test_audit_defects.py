@@ -31,7 +31,7 @@ def clean():
 
 
 def test_a_clean_episode_raises_no_alarm(clean):
-    assert audit_episode("clean", clean, with_pictures=False).failed == ()
+    assert audit_episode("clean", clean).failed == ()
 
 
 @pytest.mark.parametrize("defect", SHORT)

@@ -21,6 +21,8 @@ from training.audit.stored import REPORT_FILE
 from training.data.bag_reader import BagEpisode, read_episode_bag
 from training.data.episode_file import PATTERN
 
+Look = Callable[[str, BagEpisode, EpisodeAudit], None]
+"""What is done with an episode and its verdict, for instance drawn."""
 BAG_PATTERN = "episode_[0-9][0-9][0-9][0-9][0-9][0-9]"
 
 
@@ -31,7 +33,7 @@ class AuditConfig:
     bags: Path
     """Folder of recorded episodes (bags) or of converted ones (HDF5)."""
     output: Path | None = None
-    """HTML report to write, with pictures and plots; nothing: only the table and audit.json."""
+    """Page to write, with pictures and plots; nothing: only the table and audit.json."""
     json: bool = False
     """Print the report as JSON instead of a table."""
     min_score: float = 0.0
@@ -40,14 +42,19 @@ class AuditConfig:
 
 def audit(config: AuditConfig) -> int:
     """Judge every episode, print a table, store audit.json; 1 when one is refused or too low."""
-    found = audit_folder(config.bags, with_pictures=config.output is not None, quiet=config.json)
-    write_report(config.bags, found)
+    page = None
     if config.output is not None:
-        _write_page(config.output, found)
+        from training.audit.page.writer import PageWriter
+
+        page = PageWriter(config.output)
+    found = audit_folder(config.bags, look=page.add if page else None, quiet=config.json)
+    write_report(config.bags, found)
     if config.json:
-        print(json.dumps(found.as_dict(with_pictures=False), allow_nan=False, indent=1))
+        print(json.dumps(found.as_dict(), allow_nan=False, indent=1))
     else:
         print_table(Console(), found)
+    if page is not None:
+        page.finish(found)
     bad = [
         episode
         for episode in found.episodes
@@ -56,12 +63,12 @@ def audit(config: AuditConfig) -> int:
     return 1 if bad or found.unreadable else 0
 
 
-def audit_folder(folder: Path, *, with_pictures: bool = False, quiet: bool = True) -> SetAudit:
+def audit_folder(folder: Path, *, look: Look | None = None, quiet: bool = True) -> SetAudit:
     """Judge every episode of a folder, and each against the others.
 
     Args:
         folder: Of bags or of HDF5 episodes.
-        with_pictures: Whether plots and thumbnails are made.
+        look: Called with every episode once it is judged, while its data is at hand.
         quiet: Whether no progress is shown.
 
     Raises:
@@ -73,12 +80,22 @@ def audit_folder(folder: Path, *, with_pictures: bool = False, quiet: bool = Tru
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
         for name, read in progress.track(readers.items(), description="judging"):
             try:
-                episodes.append(audit_episode(name, read(), with_pictures=with_pictures))
-            except (AteError, OSError) as error:
-                unreadable[name] = " ".join(str(error).split())
+                episode = read()
+                judged = audit_episode(name, episode)
+                if look is not None:
+                    look(name, episode, judged)
+                episodes.append(judged)
+            except Exception as error:  # any: one bad episode never ends an audit
+                unreadable[name] = _reason(error)
     return SetAudit(
         folder=str(folder), episodes=compare(episodes), rules=rule_words(), unreadable=unreadable
     )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in one line; errors that are not ours say what they are."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, AteError) else f"{type(error).__name__}: {words}"
 
 
 def find_episodes(folder: Path) -> dict[str, Callable[[], BagEpisode]]:
@@ -109,7 +126,7 @@ def write_report(folder: Path, found: SetAudit) -> None:
     """Store the report without pictures beside the episodes; a read-only folder is left alone."""
     if list(folder.resolve().glob("episode_*_0.mcap")):
         return  # one episode alone is no report of its session
-    text = json.dumps(found.as_dict(with_pictures=False), allow_nan=False, indent=1)
+    text = json.dumps(found.as_dict(), allow_nan=False, indent=1)
     try:
         replace_text(folder / REPORT_FILE, text + "\n")
     except OSError as error:
@@ -134,9 +151,3 @@ def print_table(console: Console, found: SetAudit) -> None:
     counts = Counter(rule for episode in found.episodes for rule in episode.failed)
     said = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
     console.print(f"{len(found.episodes)} judged, mean score {found.score:.0f}; {said or 'clean'}")
-
-
-def _write_page(output: Path, found: SetAudit) -> None:
-    from training.audit.page import write_page
-
-    write_page(output, found)

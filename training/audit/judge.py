@@ -1,4 +1,4 @@
-"""Judges one episode, and a set of them: all rules, a score, measures, plots and thumbnails."""
+"""Judges one episode, and a set of them: all rules, a score and measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from training.audit.findings import Finding, Rule, flagging_rules, refusing_rule
 from training.audit.measures import measures_of
 from training.audit.report import EpisodeAudit, Verdict
 from training.audit.rules.needs import lacks
-from training.audit.views import plots_of, thumbnails_of
 from training.data.bag_reader import BagEpisode
 
 FLAG_COST = 15.0
@@ -43,13 +42,12 @@ OUTLIER_WORDS = (
 )
 
 
-def audit_episode(name: str, episode: BagEpisode, *, with_pictures: bool = True) -> EpisodeAudit:
+def audit_episode(name: str, episode: BagEpisode) -> EpisodeAudit:
     """Return one episode judged by every rule.
 
     Args:
         name: Name of its folder or file.
         episode: As recorded, or as `training.audit.hdf5` makes it.
-        with_pictures: Whether plots and thumbnails are made.
     """
     verdicts: dict[str, Verdict] = {}
     findings: list[Finding] = []
@@ -68,8 +66,6 @@ def audit_episode(name: str, episode: BagEpisode, *, with_pictures: bool = True)
         verdicts=verdicts,
         findings=tuple(findings),
         measures=measures,
-        plots=plots_of(episode) if with_pictures else (),
-        thumbnails=thumbnails_of(episode) if with_pictures else {},
         task=str(episode.info.get("task") or episode.scene.get("task", "")),
         operator=str(episode.info.get("operator", "")),
         outcome=str(episode.outcome.get("outcome", "")),
@@ -114,8 +110,9 @@ def all_rules() -> dict[str, Rule]:
 
 def rule_words() -> dict[str, str]:
     """Every rule with what it asks for and where its bound comes from."""
-    words = {name: " ".join(str(rule.__doc__).split()) for name, rule in all_rules().items()}
-    return words | {OUTLIER_RULE: " ".join(OUTLIER_WORDS.split())}
+    said = {name: str(rule.__doc__) for name, rule in all_rules().items()}
+    said[OUTLIER_RULE] = OUTLIER_WORDS
+    return {name: " ".join(words.replace("``", "").split()) for name, words in said.items()}
 
 
 def rules_version(words: Mapping[str, str]) -> str:

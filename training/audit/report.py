@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from training.audit.findings import Finding
 
-LONGEST_PLOT = 600
-"""Most points of a line that a page draws."""
 Verdict = Literal["pass", "flag", "refuse", "not judged"]
 """What a rule says of an episode; not judged: the data it needs is not there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """Lines over time, at most ``LONGEST_PLOT`` points each."""
-
-    title: str
-    """What is shown, for instance ``left arm joints``."""
-    unit: str
-    """Unit of the lines, for instance ``rad``."""
-    times: tuple[float, ...]
-    """Time from the start of the episode [s]."""
-    lines: Mapping[str, tuple[float, ...]]
-    """Name -> values, one per time; NaN where there is none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thumbnail:
-    """One small picture of a camera."""
-
-    time_s: float
-    """When it was taken, from the start of the episode [s]."""
-    jpeg: bytes
-    """JPEG of about 160 pixels width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +30,6 @@ class EpisodeAudit:
     """What the rules found, in the rules' order."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Name with unit -> number, for instance ``idle_fraction``; NaN where it cannot be told."""
-    plots: tuple[Plot, ...] = ()
-    """Joints, forces, grippers and what else is worth a look."""
-    thumbnails: Mapping[str, tuple[Thumbnail, ...]] = field(default_factory=dict)
-    """Camera key -> a few pictures in order of time."""
     task: str = ""
     """Short name of the task."""
     operator: str = ""
@@ -76,14 +44,8 @@ class EpisodeAudit:
         """Names of the rules that flag or refuse it."""
         return tuple(rule for rule, said in self.verdicts.items() if said in ("flag", "refuse"))
 
-    def as_dict(self, *, with_pictures: bool = True) -> dict[str, Any]:
-        """Plain values for JSON: NaN as null, pictures as base64.
-
-        Args:
-            with_pictures: Whether plots and thumbnails are kept.
-        """
-        shown = self.plots if with_pictures else ()
-        pictures = self.thumbnails if with_pictures else {}
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: NaN as null."""
         return {
             "name": self.name,
             "seconds": self.seconds,
@@ -95,14 +57,6 @@ class EpisodeAudit:
             "verdicts": dict(self.verdicts),
             "findings": [_plain(finding.as_dict()) for finding in self.findings],
             "measures": _plain(self.measures),
-            "plots": [_plain(vars(plot)) for plot in shown],
-            "thumbnails": {
-                key: [
-                    {"time_s": entry.time_s, "jpeg": base64.b64encode(entry.jpeg).decode()}
-                    for entry in entries
-                ]
-                for key, entries in pictures.items()
-            },
         }
 
 
@@ -125,16 +79,14 @@ class SetAudit:
         scores = [episode.score for episode in self.episodes]
         return float(np.mean(scores)) if scores else 0.0
 
-    def as_dict(self, *, with_pictures: bool = True) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "folder": self.folder,
             "score": self.score,
             "rules": dict(self.rules),
             "unreadable": dict(self.unreadable),
-            "episodes": [
-                episode.as_dict(with_pictures=with_pictures) for episode in self.episodes
-            ],
+            "episodes": [episode.as_dict() for episode in self.episodes],
         }
 
 
@@ -151,22 +103,6 @@ def episode_from_dict(values: Mapping[str, Any]) -> EpisodeAudit:
         verdicts=values["verdicts"],
         findings=tuple(Finding(**_numbers(finding)) for finding in values["findings"]),
         measures=_numbers(values["measures"]),
-        plots=tuple(
-            Plot(
-                title=plot["title"],
-                unit=plot["unit"],
-                times=tuple(plot["times"]),
-                lines={name: tuple(map(_number, line)) for name, line in plot["lines"].items()},
-            )
-            for plot in values["plots"]
-        ),
-        thumbnails={
-            key: tuple(
-                Thumbnail(time_s=entry["time_s"], jpeg=base64.b64decode(entry["jpeg"]))
-                for entry in entries
-            )
-            for key, entries in values["thumbnails"].items()
-        },
     )
 
 
@@ -177,29 +113,6 @@ def set_from_dict(values: Mapping[str, Any]) -> SetAudit:
         rules=values["rules"],
         unreadable=values["unreadable"],
         episodes=tuple(episode_from_dict(episode) for episode in values["episodes"]),
-    )
-
-
-def make_plot(title: str, unit: str, times: ArrayLike, lines: Mapping[str, ArrayLike]) -> Plot:
-    """Return lines over time, thinned out to what a page draws.
-
-    Args:
-        title: What is shown.
-        unit: Unit of the lines.
-        times: Time from the start of the episode, shape (N,) [s].
-        lines: Name -> values, shape (N,).
-    """
-    moments = np.asarray(times, dtype=np.float64)
-    kept = np.unique(np.linspace(0, len(moments) - 1, LONGEST_PLOT).astype(int))
-    kept = kept if len(moments) else np.zeros(0, dtype=int)
-    return Plot(
-        title=title,
-        unit=unit,
-        times=tuple(np.round(moments[kept], 4).tolist()),
-        lines={
-            name: tuple(np.round(np.asarray(line, dtype=np.float64)[kept], 5).tolist())
-            for name, line in lines.items()
-        },
     )
 
 
