@@ -42,6 +42,7 @@ OF_PIP = {
     "h5py": ("h5py", "python3-h5py"),
     "hid": ("hidapi", None),
     "mcap": ("mcap", None),
+    "msgpack": ("msgpack", "python3-msgpack"),
     "mujoco": ("mujoco", "python3-mujoco-pip"),
     "numpy": ("numpy", "python3-numpy"),
     "peft": ("peft", None),
@@ -97,7 +98,8 @@ def started(package):
     for launch in LAUNCHES.values():
         if launch.package != package:
             continue
-        needed = {one.name: "x" for one in launch.arguments if one.default is None}
+        needed = {"checkpoint": "x"} if launch is LAUNCHES["deploy"] else {}
+        needed |= {one.name: "x" for one in launch.arguments if one.default is None}
         for given, cell in itertools.product(modes, CELLS):
             specs = launch.processes({**given, **needed, "cell": str(cell)})
             found |= {spec.package for spec in specs}

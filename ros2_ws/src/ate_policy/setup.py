@@ -14,7 +14,9 @@ setup(
         (f"share/{PACKAGE}/launch", ["launch/deploy.launch.py"]),
     ],
     install_requires=[
+        "aiohttp",
         "diffusers",
+        "msgpack",
         "numpy",
         "peft",
         "safetensors",
@@ -22,6 +24,7 @@ setup(
         "simplejpeg",
         "torch",
         "transformers",
+        "tyro",
     ],
     extras_require={"test": ["pytest"]},
     zip_safe=True,

@@ -68,6 +68,10 @@ VERBS = {
         "ate_policy.benchmark:benchmark",
         "time a policy stage by stage, and the loop beside it",
     ),
+    "serve": (
+        "ate_policy.remote.serve_command:serve",
+        "a policy for robots on other machines, over websocket",
+    ),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
     "trials": ("training.trials:trials", "how many rollouts a question needs"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),

@@ -155,6 +155,15 @@ def _replayed(cell: Cell, specs: list[ProcessSpec], values: Values) -> list[Proc
 
 
 def _deploy(values: Values) -> list[ProcessSpec]:
+    server = values["policy_server"]
+    if bool(values["checkpoint"]) == bool(server):
+        raise UsageError(
+            "deploy has both checkpoint:= and policy_server:=: give one of them"
+            if server
+            else "deploy needs checkpoint:=FOLDER or policy_server:=ws://HOST:PORT"
+        )
+    if server and not server.startswith(("ws://", "wss://")):
+        raise UsageError(f"policy_server:={server} is not allowed; need ws://HOST:PORT")
     cell = _load(values)
     specs = _devices(cell, values)
     if values["hardware"] == "sim" and int(values["episodes"]) > 0:
@@ -246,7 +255,15 @@ DEPLOY = Launch(
     arguments=(
         *DEVICE_ARGUMENTS,
         *EPISODE_ARGUMENTS,
-        LaunchArgument(name="checkpoint", default=None, description="checkpoint folder"),
+        LaunchArgument(name="checkpoint", default="", description="checkpoint folder"),
+        LaunchArgument(
+            name="policy_server",
+            default="",
+            description="ws://HOST:PORT of an `ate serve` that runs the policy instead",
+        ),
+        LaunchArgument(
+            name="policy_token", default="", description="file with the token of that server"
+        ),
         LaunchArgument(name="instruction", default="", description="instruction for the policy"),
         LaunchArgument(
             name="device",

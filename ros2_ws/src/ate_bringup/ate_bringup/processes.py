@@ -339,7 +339,9 @@ def policy_node(values: Values) -> ProcessSpec:
         module="ate_policy.nodes.policy_node",
         parameters={
             **cell_parameters(values),
-            "checkpoint": str(Path(values["checkpoint"]).resolve()),
+            "checkpoint": _whole_path(values["checkpoint"]),
+            "policy_server": values["policy_server"],
+            "policy_token": _whole_path(values["policy_token"]),
             "instruction": values["instruction"],
             "device": values["device"],
             "precision": values["precision"],
@@ -347,11 +349,15 @@ def policy_node(values: Values) -> ProcessSpec:
             "execute": int(values["execute"]),
             "delay_ms": int(values["delay_ms"]),
             "approach": values["approach"] == "true",
-            "summary": str(Path(values["summary"]).resolve()) if values["summary"] else "",
+            "summary": _whole_path(values["summary"]),
         },
         ends_launch=True,
         heartbeat="policy: runtime",
     )
+
+
+def _whole_path(path: str) -> str:
+    return str(Path(path).resolve()) if path else ""
 
 
 def viewers(cell: Cell, values: Values) -> list[ProcessSpec]:

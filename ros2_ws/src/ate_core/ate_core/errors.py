@@ -19,6 +19,10 @@ class DeviceError(AteError):
     """A device, its emulator or a system library is not usable."""
 
 
+class LinkError(AteError):
+    """Another machine is not there, or does not answer in time; asking again may help."""
+
+
 class SafetyError(AteError):
     """A command was refused before it could reach an arm."""
 

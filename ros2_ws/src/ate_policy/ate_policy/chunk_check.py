@@ -10,7 +10,9 @@ from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.guard import ChunkGuard
 
-Kind = Literal["not finite", "limit", "far", "jump", "distance", "late", "short", "inference"]
+Kind = Literal[
+    "not finite", "limit", "far", "jump", "distance", "late", "short", "inference", "link"
+]
 """Why a chunk is refused; far: its first action jumps away from where the arms are."""
 
 

@@ -79,8 +79,7 @@ class Policy:
     @property
     def only_instruction(self) -> str | None:
         """The text of all demonstrations; None if they had several, or it was not recorded."""
-        known = self.training.get("instructions", ())
-        return str(known[0]) if len(known) == 1 else None
+        return only_instruction(self.training)
 
     def instruction_for(self, given: str) -> str:
         """What to tell the policy: the given text, or else the only one it was trained with.
@@ -88,14 +87,7 @@ class Policy:
         Raises:
             UsageError: if it reads language, nothing is given and it knows several texts.
         """
-        if given or not self.config.language:
-            return given
-        if self.only_instruction is None:
-            known = list(self.training.get("instructions", ()))
-            raise UsageError(
-                f"the policy reads an instruction and knows {len(known)}: give one of {known[:5]}"
-            )
-        return self.only_instruction
+        return choose_instruction(given, self.config, self.training)
 
     def require_instruction(self, text: str) -> None:
         """Refuse an instruction given while the policy runs that it cannot follow.
@@ -103,11 +95,7 @@ class Policy:
         Raises:
             UsageError: it reads none, or never heard this one.
         """
-        known = [str(one) for one in self.training.get("instructions", ())]
-        if not self.config.language:
-            raise UsageError("the policy reads no instruction: run another checkpoint")
-        if not text.strip() or (known and text not in known):
-            raise UsageError(f"instruction {text!r} was never trained: give one of {known[:5]}")
+        refuse_instruction(text, self.config, self.training)
 
     @property
     def continues(self) -> bool:
@@ -197,10 +185,11 @@ class Policy:
         Returns:
             Duration of the last inference [s].
         """
+        seen = blank_observation(self.config, self.statistics, instruction)
         duration, old = 0.0, None
         for _ in range(repeats):
             begin = time.perf_counter()
-            chunk = self.infer(self.blank_observation(instruction), 0, old)
+            chunk = self.infer(seen, 0, old)
             duration = time.perf_counter() - begin
             old = Continuation(actions=chunk, delay=1) if continuing else None
         return duration
@@ -268,16 +257,58 @@ class Policy:
 
     def blank_observation(self, instruction: str = "") -> Observation:
         """A made-up observation: the mean state, black pictures, objects at the origin."""
-        height, width = self.config.image_height, self.config.image_width
-        poses = np.zeros((self.config.objects, 7), np.float32)
-        poses[:, 6] = 1.0
-        return Observation(
-            state=np.asarray(self._transform.statistics.state.mean, dtype=np.float32),
-            images={key: np.zeros((height, width, 3), np.uint8) for key in self.config.cameras},
-            environment=poses if self.config.objects else None,
-            instruction=instruction,
-            stamp_ns=0,
+        return blank_observation(self.config, self.statistics, instruction)
+
+
+def only_instruction(training: Mapping[str, Any]) -> str | None:
+    """The text of all demonstrations; None if they had several, or it was not recorded."""
+    known = training.get("instructions", ())
+    return str(known[0]) if len(known) == 1 else None
+
+
+def choose_instruction(given: str, config: PolicyConfig, training: Mapping[str, Any]) -> str:
+    """What to tell a policy: the given text, or else the only one it was trained with.
+
+    Raises:
+        UsageError: if it reads language, nothing is given and it knows several texts.
+    """
+    if given or not config.language:
+        return given
+    if (only := only_instruction(training)) is None:
+        known = list(training.get("instructions", ()))
+        raise UsageError(
+            f"the policy reads an instruction and knows {len(known)}: give one of {known[:5]}"
         )
+    return only
+
+
+def refuse_instruction(text: str, config: PolicyConfig, training: Mapping[str, Any]) -> None:
+    """Refuse an instruction given while a policy runs that it cannot follow.
+
+    Raises:
+        UsageError: it reads none, or never heard this one.
+    """
+    known = [str(one) for one in training.get("instructions", ())]
+    if not config.language:
+        raise UsageError("the policy reads no instruction: run another checkpoint")
+    if not text.strip() or (known and text not in known):
+        raise UsageError(f"instruction {text!r} was never trained: give one of {known[:5]}")
+
+
+def blank_observation(
+    config: PolicyConfig, statistics: Statistics, instruction: str = ""
+) -> Observation:
+    """An observation of nothing that a policy can read: its mean posture, black pictures."""
+    poses = np.zeros((config.objects, 7), np.float32)
+    poses[:, 6] = 1.0
+    size = (config.image_height, config.image_width, 3)
+    return Observation(
+        state=np.asarray(statistics.state.mean, dtype=np.float32),
+        images={key: np.zeros(size, np.uint8) for key in config.cameras},
+        environment=poses if config.objects else None,
+        instruction=instruction,
+        stamp_ns=0,
+    )
 
 
 def load_policy(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.errors import AteError
+from ate_core.errors import AteError, LinkError
 from ate_core.observation import Observation, Refusal
 from ate_policy.approach import approach
 from ate_policy.chunk_check import ChunkLimits, ChunkRefusal
@@ -178,6 +178,8 @@ class PolicyRuntime:
     def _refuse(self, kind: str, reason: str) -> None:
         self._tell(reason)
         self._refusals[kind] += 1
+        if kind == "link":  # it comes back by itself, however long it takes
+            return
         self._vain += 1
         most = MOST_FAR if kind == "far" and self._observed < 0 else MOST_VAIN
         if self._vain >= most and not self._stuck:
@@ -252,6 +254,8 @@ class PolicyRuntime:
                 chunk = self._way_to(chunk[first], start, first)
         except ChunkRefusal as caught:
             return None, caught.kind, str(caught)
+        except LinkError as caught:
+            return None, "link", str(caught)
         except AteError as caught:
             return None, "inference", str(caught)
         except Exception as caught:  # a dead thread would hold the arms and never say why

@@ -1,0 +1,213 @@
+"""The server of a policy: websocket and msgpack, as openpi's client speaks them.
+
+A client is told who the policy is, then sends observations and is sent a chunk for each. The
+network is asked by one client at a time, in turn. An error is one line of text; the link stays.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import numpy as np
+from aiohttp import WSMsgType, web
+
+from ate_core.errors import AteError, DeviceError, UsageError
+from ate_policy.remote.messages import Driver, Request, ServedPolicy
+from ate_policy.remote.turns import Turns
+from ate_policy.remote.wire import LARGEST, pack, unpack
+
+MOST_CLIENTS = 16
+"""Clients at once."""
+HEARTBEAT = 20.0
+"""Clients are asked this often whether they are there [s]."""
+STALLED = 5.0
+"""A client that takes no answer for so long is dropped [s]."""
+_REMEMBERED = 1000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """Where a policy is served, and to whom."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any but a loopback one needs a token."""
+    port: int = 8000
+    """TCP port; 0: any that is free."""
+    token: str = ""
+    """Word that a client must know; empty: only this machine is answered."""
+
+    def __post_init__(self) -> None:
+        """Refuse to serve everybody."""
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"port is {self.port}, must be 0 to 65535")
+        is_local = self.host == "localhost"
+        with contextlib.suppress(ValueError):
+            is_local = ip_address(self.host).is_loopback
+        if not is_local and not self.token:
+            raise UsageError(
+                f"host {self.host} is reached from other machines: give --token-file FILE"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    data: bytes
+    arrived: float
+
+
+class PolicyServer:
+    """Serves one policy until `serve` is cancelled."""
+
+    def __init__(self, policy: Driver, config: ServerConfig) -> None:
+        """Prepare.
+
+        Args:
+            policy: asked in a thread of its own, one request at a time.
+            config: where and to whom.
+        """
+        self._policy, self._config = policy, config
+        self._hello = pack(ServedPolicy.of(policy).metadata())
+        self._turns: Turns[web.WebSocketResponse, _Job] = Turns()
+        self._clients: set[web.WebSocketResponse] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._counts = {"answered": 0, "refused": 0, "superseded": 0}
+        self._spans: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
+
+    async def serve(self, ready: Callable[[str], None]) -> None:
+        """Serve for ever.
+
+        Args:
+            ready: called with the address once clients are answered.
+
+        Raises:
+            DeviceError: the address cannot be listened on.
+        """
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/", self._converse)
+        app.router.add_get("/healthz", _healthy)
+        app.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        host, port = self._config.host, self._config.port
+        try:
+            try:
+                await web.TCPSite(runner, host, port).start()
+            except OSError as error:
+                raise DeviceError(
+                    f"the policy server cannot listen on {host}:{port}: {error.strerror}; is "
+                    "another one running? Give another --port"
+                ) from error
+            ready(f"ws://{host}:{runner.addresses[0][1]}")
+            await self._work()
+        finally:
+            await runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Refuse who does not know the token, and pages of a browser."""
+        given = request.headers.get("Authorization", "").removeprefix("Api-Key ")
+        known = hmac.compare_digest(given.encode(), self._config.token.encode())
+        if request.path != "/healthz" and self._config.token and not known:
+            raise web.HTTPUnauthorized(text="wrong or missing token\n")
+        if "Origin" in request.headers:
+            raise web.HTTPForbidden(text="browsers are not served\n")
+        return await handler(request)
+
+    async def _converse(self, request: web.Request) -> web.StreamResponse:
+        if len(self._clients) >= MOST_CLIENTS:
+            raise web.HTTPServiceUnavailable(text=f"{MOST_CLIENTS} clients are served already\n")
+        socket = web.WebSocketResponse(
+            max_msg_size=LARGEST, compress=False, heartbeat=HEARTBEAT, timeout=0.2
+        )
+        self._clients.add(socket)
+        try:
+            await socket.prepare(request)
+            await self._send(socket, self._hello)
+            async for message in socket:
+                if message.type != WSMsgType.BINARY:
+                    await socket.close(code=1003, message=b"binary messages only")
+                    break
+                job = _Job(data=message.data, arrived=time.monotonic())
+                if self._turns.put(socket, job) is not None:
+                    self._counts["superseded"] += 1
+                    await self._send(socket, "UsageError: superseded by a newer observation")
+        finally:
+            self._clients.discard(socket)
+            self._turns.drop(socket)
+        return socket
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "inference") as thread:
+            while True:
+                socket, job = await self._turns.take()
+                answer = await loop.run_in_executor(thread, self._answer, job)
+                task = loop.create_task(self._send(socket, answer))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+
+    async def _send(self, socket: web.WebSocketResponse, answer: bytes | str) -> None:
+        """Send, unless the client has gone; one that takes nothing is dropped."""
+        try:
+            async with asyncio.timeout(STALLED):
+                if isinstance(answer, str):
+                    await socket.send_str(answer)
+                else:
+                    await socket.send_bytes(answer)
+        except TimeoutError:
+            logger.warning("a client took no answer for %g s: dropped", STALLED)
+            await socket.close(code=1008)
+        except (ConnectionError, RuntimeError):  # it has gone; its own task cleans up
+            logger.info("a client left before its answer")
+
+    def _answer(self, job: _Job) -> bytes | str:
+        """The chunk for a request, or in one line why there is none."""
+        begin = time.monotonic()
+        try:
+            request = Request.read(unpack(job.data), self._policy.config)
+            chunk = self._policy.infer(request.observation, request.seed, request.continuation)
+            end = time.monotonic()
+            queued, taken = 1e3 * (begin - job.arrived), 1e3 * (end - begin)
+            answer = pack(
+                {
+                    "actions": chunk,
+                    **({} if request.tick is None else {"tick": request.tick}),
+                    "policy_timing": {"infer_ms": taken},
+                    "server_timing": {"infer_ms": taken, "queue_ms": queued},
+                }
+            )
+        except AteError as error:
+            self._counts["refused"] += 1
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        except Exception as error:  # one request must not end the service of all
+            self._counts["refused"] += 1
+            logger.exception("inference failed")
+            return f"inference failed on the server ({type(error).__name__}): see its log"
+        self._counts["answered"] += 1
+        self._spans.append((queued, taken))
+        return answer
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        lines = [f"policy_clients {len(self._clients)}"]
+        lines += [f"policy_requests_{name}_total {n}" for name, n in self._counts.items()]
+        spans = np.array(self._spans).reshape(-1, 2)
+        for column, name in enumerate(("queue", "inference")):
+            for quantile in (0.5, 0.99) if len(spans) else ():
+                value = np.quantile(spans[:, column], quantile)
+                lines.append(f'policy_{name}_ms{{quantile="{quantile}"}} {value:.3f}')
+        return web.Response(text="\n".join(lines) + "\n")
+
+
+async def _healthy(_: web.Request) -> web.Response:
+    return web.Response(text="OK\n")
