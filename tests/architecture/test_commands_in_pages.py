@@ -228,7 +228,7 @@ def run(words: tuple[str, ...]) -> None:
         need(set(rest) <= IN_CI, f".ci/run has no `{' '.join(words)}`: mark it with the reason")
     elif program == "python" and rest[0].startswith("examples/"):
         need("examples" in IN_CI, ".ci/run runs no examples")
-    elif program == "ate" and (CHEAP & set(rest) or rest[0] in ("doctor", "trials")):
+    elif program == "ate" and (CHEAP & set(rest) or rest[0] in ("doctor", "rollouts")):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
             need(cli.main(rest) == 0, " ".join(words))
     elif program == "python" and rest[0] == "-c":

@@ -73,7 +73,7 @@ VERBS = {
         "a policy for robots on other machines, over websocket",
     ),
     "study": ("training.study:study", "plain against guided, over tasks and seeds"),
-    "trials": ("training.trials:trials", "how many rollouts a question needs"),
+    "rollouts": ("training.rollouts:rollouts", "how many rollouts a question needs"),
     "report": ("training.report:report", "one self-contained HTML report of a run"),
 }
 """Verb -> (module:function, what it does). The function takes one config dataclass."""

@@ -1,4 +1,4 @@
-"""`ate trials`: how many rollouts a question needs, before anything is rolled out."""
+"""`ate rollouts`: how many rollouts a question needs, before anything is rolled out."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from training.evaluation.sequential import StoppingRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialsConfig:
+class RolloutsConfig:
     """Say how many rollouts tell two policies apart, and how narrow the intervals become."""
 
     first: float
@@ -31,11 +31,11 @@ class TrialsConfig:
     alpha: float = 0.05
     """Probability, at most, that two equal policies are told apart."""
     correlation: float = 0.0
-    """Of their outcomes on the same start, from 0 on: 0 asks for most trials."""
+    """Of their outcomes on the same start, from 0 on: 0 asks for most rollouts."""
     half_width: float = 0.1
     """Wanted half length of the interval of one success rate."""
-    trials: int | None = None
-    """Trials that you can afford: what they can show."""
+    rollouts: int | None = None
+    """Rollouts that you can afford: what they can show."""
 
     def __post_init__(self) -> None:
         """Refuse arguments that cannot work."""
@@ -44,11 +44,11 @@ class TrialsConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}, must lie between 0 and 1")
         if self.first == self.second:
             raise UsageError(
-                f"first and second are both {self.first:g}: no number of trials shows a "
+                f"first and second are both {self.first:g}: no number of rollouts shows a "
                 "difference that is none; give the smallest one that you care for"
             )
-        if self.trials is not None and not 1 <= self.trials <= MOST_TRIALS:
-            raise UsageError(f"trials is {self.trials}, must be 1 to {MOST_TRIALS}")
+        if self.rollouts is not None and not 1 <= self.rollouts <= MOST_TRIALS:
+            raise UsageError(f"rollouts is {self.rollouts}, must be 1 to {MOST_TRIALS}")
         _ = self.pair
 
     @property
@@ -57,9 +57,9 @@ class TrialsConfig:
         return Pair(first=self.first, second=self.second, correlation=self.correlation)
 
 
-def trials(config: TrialsConfig) -> int:
+def rollouts(config: RolloutsConfig) -> int:
     """Print the numbers."""
-    table = Table("question", "trials of each policy")
+    table = Table("question", "rollouts of each policy")
     pair, percent = config.pair, f"{100 * config.power:.0f} %"
     fixed = trials_for_difference(pair, config.power, config.alpha)
     question = f"{100 * config.first:g} against {100 * config.second:g} %"
@@ -76,9 +76,11 @@ def trials(config: TrialsConfig) -> int:
             f"{100 * rate:g} % to +-{100 * config.half_width:g} points",
             _number(trials_for_half_width(rate, config.half_width)),
         )
-    if config.trials is not None:
-        found = 100 * power(pair, config.trials, config.alpha)
-        table.add_row(f"{question}: exact McNemar finds it with {found:.0f} %", f"{config.trials}")
+    if config.rollouts is not None:
+        found = 100 * power(pair, config.rollouts, config.alpha)
+        table.add_row(
+            f"{question}: exact McNemar finds it with {found:.0f} %", f"{config.rollouts}"
+        )
     Console().print(table)
     return 0
 
