@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
+from ate_core.trained_for import free_start, known_starts
 from ate_policy.chunking import ChunkMode
 from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
@@ -44,7 +45,7 @@ class EvaluateConfig:
     episodes: int = 20
     """Rollouts per policy."""
     first_seed: int = 1000
-    """Seed of the first start; demonstrations use lower ones."""
+    """Seed of the first start; starts that were demonstrated in training are refused."""
     difficulty: Difficulty = "normal"
     """Spread of the starts."""
     limit: float = 20.0
@@ -138,6 +139,12 @@ def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
             raise UsageError(
                 f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
                 f"give --execute {policy.horizon} or less"
+            )
+        starts = range(config.first_seed, config.first_seed + config.episodes)
+        if known := known_starts(policy.training, starts):
+            raise UsageError(
+                f"{name}: {known}: success there may be memory; give --first-seed "
+                f"{free_start(policy.training)}"
             )
         trained_on = policy.training.get("task")
         if trained_on and trained_on != config.task:

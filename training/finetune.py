@@ -258,6 +258,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     training |= {"data_sha256": data.sha256()}
     training |= {"instructions": sorted(set(data.instructions))}
+    training |= {"seeds": sorted({seed for seed in data.seeds if seed >= 0})}
     parameters = sum(p.numel() for p in run.model.parameters())
     gate = f", {config.gate}" if str(config.gate) else ""
     card = f"""# {config.policy_name} policy: {data.task or "unnamed task"}

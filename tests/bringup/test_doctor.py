@@ -221,6 +221,22 @@ def test_a_launch_refuses_what_the_doctor_fails(wrong_cell, checkpoint, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("given", [{"seed": "0"}, {"seed": "7", "episodes": "1"}])
+def test_rollouts_from_demonstrated_starts_are_refused(checkpoint, given, runtime_dir):
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["training"] = {"seeds": [*range(20)]}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+
+    def told(**given):
+        values = {"checkpoint": str(checkpoint), "hardware": "sim", "episodes": "25", **given}
+        found = checks_before_launch(LAUNCHES["deploy"], LAUNCHES["deploy"].resolve(values))
+        return [finding.text for finding in found if finding.status == "fail"]
+
+    (text,) = told(**given)
+    assert "starts were demonstrated in training (seeds " in text and "seed:=1000" in text
+    assert told() == []
+
+
 def test_a_launch_refuses_a_push_port_that_another_driver_has(capsys):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", 8090))

@@ -6,7 +6,13 @@ import pytest
 
 from ate_core.contract import load_cell
 from ate_core.errors import CheckpointError
-from ate_core.trained_for import TrainedOn, findings, picture_finding
+from ate_core.trained_for import (
+    TrainedOn,
+    findings,
+    free_start,
+    known_starts,
+    picture_finding,
+)
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 
@@ -43,6 +49,17 @@ def with_cameras(cell, **changes):
 
 def told(trained, cell, instruction="stack the cubes"):
     return [(finding.status, finding.text) for finding in findings(trained, cell, instruction)]
+
+
+def test_starts_that_were_demonstrated_are_named_with_one_that_was_not():
+    training = {"seeds": [0, 1, 2, 3, 4, 5, 1002]}
+    assert known_starts(training, range(6, 1002)) == ""
+    assert known_starts(training, range(4, 8)) == (
+        "2 of 4 starts were demonstrated in training (seeds 4, 5)"
+    )
+    assert "(seeds 0, 1, 2, 3, 4, ...)" in known_starts(training, range(100))
+    assert free_start(training) == 2000 and free_start({}) == 1000
+    assert known_starts({}, range(100)) == ""
 
 
 def test_the_cell_it_was_trained_for_is_taken_without_a_word(trained, cell):

@@ -150,15 +150,19 @@ def test_numbers_that_cannot_steer_are_refused(name, value) -> None:
         PaperGuidance(vae=Path("vae"), **{name: value})
 
 
-def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, episodes) -> None:
+def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, write_demonstrations) -> None:
+    episodes = write_demonstrations(tmp_path / "episodes", change={"seed": 1005})
     run = tmp_path / "run"
     policy, optim = FlowOptions(preset="tiny"), OptimOptions(batch=2)
     finetune(FinetuneConfig(episodes=episodes, output=run, policy=policy, steps=1, optim=optim))
-    settings = EvaluateConfig(checkpoints=(run,), output=tmp_path / "e.json", task="reach")
+    settings = EvaluateConfig(
+        checkpoints=(run,), output=tmp_path / "e.json", task="reach", first_seed=0
+    )
     for field, value, words in (
         ("limit", 0.0, "limit is 0.0 s, must be above 0"),
         ("execute", 21, "execute is 21 ticks, chunks of run have 20"),
         ("task", "pick_place", "run was trained on reach, not on pick_place"),
+        ("first_seed", 1000, r"run: 1 of 20 starts .* \(seeds 1005\).* give --first-seed 2000"),
     ):
         with pytest.raises(UsageError, match=words):
             evaluate(dataclasses.replace(settings, **{field: value}))

@@ -54,6 +54,8 @@ class Demonstrations:
     """Tasks shown, comma-separated."""
     instructions: tuple[str, ...]
     """What was to be done, by demonstration; the task's name where nothing was recorded."""
+    seeds: tuple[int, ...]
+    """Of the simulated starts, by demonstration; -1: none."""
     first_ticks: Tensor
     """(E,) first tick of each demonstration."""
     moments: Mapping[str, tuple[Moments, ...]]
@@ -173,6 +175,7 @@ def gather(
         contract=trajectories[0].contract,
         task=", ".join(sorted({t.task for t in trajectories} - {""})),
         instructions=tuple(t.instruction for t in trajectories),
+        seeds=tuple(t.seed for t in trajectories),
         first_ticks=torch.tensor(first_ticks),
         moments={
             "state": _moments(trajectories, "state"),

@@ -43,6 +43,8 @@ class Trajectory:
     """Name of the task."""
     instruction: str = ""
     """What was to be done, in words."""
+    seed: int = -1
+    """Seed of its start in the simulated cell; -1: none."""
     moments: Mapping[str, tuple[Moments, ...]] = field(default_factory=dict)
     """Those of ``state``, ``action`` and ``environment`` that are known already."""
 
@@ -147,6 +149,7 @@ def to_trajectory(episode: Episode, name: str) -> Trajectory:
         contract=episode.cell.canonical_text(),
         task=episode.task,
         instruction=episode.instruction or episode.task,
+        seed=episode.seed,
     )
 
 

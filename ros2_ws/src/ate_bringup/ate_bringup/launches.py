@@ -1,6 +1,7 @@
 """The launches of the cell. Both `ros2 launch` and `ate launch` are fed from here."""
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from ate_bringup import processes
@@ -50,6 +51,12 @@ DEVICE_ARGUMENTS = (
     *COCKPIT,
 )
 """What every launch with drivers takes."""
+ROLLOUT_SEED = replace(
+    next(one for one in DEVICE_ARGUMENTS if one.name == "seed"),
+    default="1000",
+    description="sim: seed of the first start; what was demonstrated is refused",
+)
+"""Seed of a deployment; demonstrations are recorded from 0 on."""
 EPISODE_ARGUMENTS = (
     LaunchArgument(
         name="episodes",
@@ -253,7 +260,7 @@ DEPLOY = Launch(
     package="ate_policy",
     description="a policy drives the cell at the tick rate",
     arguments=(
-        *DEVICE_ARGUMENTS,
+        *(ROLLOUT_SEED if one.name == "seed" else one for one in DEVICE_ARGUMENTS),
         *EPISODE_ARGUMENTS,
         LaunchArgument(name="checkpoint", default="", description="checkpoint folder"),
         LaunchArgument(

@@ -44,6 +44,7 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
         hardware="sim" if values["hardware"] == "sim" else "real",
         checkpoint=Path(checkpoint) if checkpoint else None,
         instruction=values.get("instruction") if checkpoint else None,
+        starts=_starts(values) if checkpoint else range(0),
         runs_cameras=values.get("cameras", "true") == "true",
         output=Path(output) if output else Path.cwd(),
         files={name: Path(values[name]) for name in FILES if values.get(name)},
@@ -53,6 +54,14 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
     asked = [check for check in launch_checks() if output or not check.needs_output]
     results = visit(asked, patient)
     return [finding for result in results for finding in result.findings]
+
+
+def _starts(values: Mapping[str, str]) -> range:
+    """Seeds of the rollouts that a launch counts; none where it runs for ever."""
+    if values["hardware"] != "sim":
+        return range(0)
+    first = int(values["seed"])
+    return range(first, first + int(values["episodes"]))
 
 
 def refuse_to_launch(launch: Launch, values: Mapping[str, str]) -> None:

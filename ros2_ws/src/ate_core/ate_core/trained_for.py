@@ -83,6 +83,27 @@ class TrainedOn:
             ) from None
 
 
+def known_starts(training: Mapping[str, Any], starts: range) -> str:
+    """Why rollouts from these starts would prove nothing; empty where none was demonstrated.
+
+    Args:
+        training: that part of a checkpoint's config.json.
+        starts: seeds of the rollouts, of the task that was demonstrated.
+    """
+    seeds = {seed for seed in training.get("seeds", ()) if isinstance(seed, int)}
+    known = [seed for seed in starts if seed in seeds]
+    if not known:
+        return ""
+    shown = ", ".join(map(str, known[:SHOWN])) + (", ..." if len(known) > SHOWN else "")
+    return f"{len(known)} of {len(starts)} starts were demonstrated in training (seeds {shown})"
+
+
+def free_start(training: Mapping[str, Any]) -> int:
+    """The first seed beyond all that were demonstrated, a round number."""
+    seeds = [seed for seed in training.get("seeds", ()) if isinstance(seed, int)]
+    return 1000 * (1 + max(seeds, default=0) // 1000)
+
+
 def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> list[Finding]:
     """What would make a policy see, say or mean something else than in its training.
 

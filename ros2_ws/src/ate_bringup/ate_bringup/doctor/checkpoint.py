@@ -9,7 +9,7 @@ from ate_bringup.doctor.finding import Patient
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError
 from ate_core.findings import Finding, failed, passed
-from ate_core.trained_for import TrainedOn, findings
+from ate_core.trained_for import TrainedOn, findings, free_start, known_starts
 
 FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
 """What a checkpoint folder holds."""
@@ -61,6 +61,9 @@ def _training(
         )
     trained = TrainedOn.read(contract, model or {}, statistics, training or {})
     yield from findings(trained, patient.cell, patient.instruction)
+    if known := known_starts(training or {}, patient.starts):
+        remedy = f"success there may be memory: start with seed:={free_start(training or {})}"
+        yield failed("starts", known, remedy)
     if trained.cameras and not patient.runs_cameras:
         yield failed(
             "cameras",

@@ -22,6 +22,8 @@ class Patient:
     """Checkpoint that shall drive the cell."""
     instruction: str | None = None
     """What the checkpoint is told to do; None: not known."""
+    starts: range = range(0)
+    """Seeds of the rollouts in which the checkpoint is judged."""
     runs_cameras: bool = True
     """Whether the cameras run."""
     output: Path = field(default_factory=Path.cwd)
