@@ -23,6 +23,7 @@ from ate_sim.env import CellEnv
 from ate_sim.world.sim_world import Difficulty
 from training.configs.output_folder import make_folder
 from training.evaluation.comparison import compare, success_rate
+from training.evaluation.sequential import StoppingRule, anytime_p_value
 from training.reporting.video import write_video
 from training.studies.rollout import Trial, roll_out
 
@@ -59,6 +60,9 @@ class EvaluateConfig:
     on meanwhile. 0: the world waits for the policy."""
     expected_delay_ms: float | None = None
     """Delay that `rtc` reckons with until it has measured one [ms]; None: none."""
+    stop_early: bool = False
+    """With two checkpoints: end as soon as one is better, or could no longer be shown to be; equal
+    ones are called unequal in 5 % of the evaluations at most."""
     untrained: bool = True
     """Roll out an untrained network too: the control that must fail."""
     video: Path | None = None
@@ -81,6 +85,11 @@ class EvaluateConfig:
                 f"delay_ms is {self.delay_ms:g} ms, must be 0 to {LONGEST_DELAY_MS:g}: "
                 "chunks cover about a second"
             )
+        if self.stop_early and len(self.checkpoints) != 2:
+            raise UsageError(
+                f"stop_early compares 2 checkpoints, {len(self.checkpoints)} are given: "
+                "leave it out, or give two"
+            )
         expected = self.expected_delay_ms
         if expected is not None and not 0.0 <= expected <= LONGEST_DELAY_MS:
             raise UsageError(
@@ -101,10 +110,10 @@ def evaluate(config: EvaluateConfig) -> int:
     env = _environment(config.task, cell, policies[last])
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     frames: list[NDArray[np.uint8]] = []
-    outcomes: dict[str, list[Trial]] = {}
-    for name, policy in policies.items():
-        outcomes[name] = [
-            roll_out(
+    outcomes: dict[str, list[Trial]] = {name: [] for name in policies}
+    for seed in track(seeds, description=f"{config.task:16}", transient=True):
+        for name, policy in policies.items():
+            trial = roll_out(
                 env,
                 policy,
                 seed,
@@ -116,13 +125,14 @@ def evaluate(config: EvaluateConfig) -> int:
                 expected_delay=1e-3 * (config.expected_delay_ms or 0.0),
                 frames=frames if config.video and name == last and seed == seeds[0] else None,
             )
-            for seed in track(seeds, description=f"{name:16}", transient=True)
-        ]
+            outcomes[name].append(trial)
+        if config.stop_early and is_decided(outcomes, len(seeds)):
+            break
     env.close()
     if config.video:
         write_video(config.video, frames, cell.tick_rate)  # one frame per tick
     _write(config, outcomes)
-    _print(outcomes)
+    _print(outcomes, config.stop_early)
     return 0
 
 
@@ -173,6 +183,7 @@ def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
         "difficulty": config.difficulty,
         "first_seed": config.first_seed,
         "chunk_mode": config.chunk_mode,
+        "stop_early": config.stop_early,
         "delay_ms": config.delay_ms,
         "policies": {
             name: [dataclasses.asdict(trial) for trial in trials]
@@ -182,7 +193,7 @@ def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
     config.output.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _print(outcomes: dict[str, list[Trial]]) -> None:
+def _print(outcomes: dict[str, list[Trial]], stopped: bool) -> None:
     table = Table(
         "policy",
         "success",
@@ -209,7 +220,7 @@ def _print(outcomes: dict[str, list[Trial]]) -> None:
     for name, trials in outcomes.items():
         if sentence := seam_sentence(trials):
             console.print(f"{name}: {sentence}")
-    for line in comparisons(outcomes):
+    for line in [verdict(outcomes)] if stopped else comparisons(outcomes):
         console.print(line)
 
 
@@ -240,3 +251,40 @@ def comparisons(outcomes: Mapping[str, Sequence[Trial]]) -> list[str]:
         second = [trial.success for trial in outcomes[other]]
         lines.append(f"{names[0]} against {other}, same starts: {compare(first, second)}")
     return lines
+
+
+def _differing(outcomes: Mapping[str, Sequence[Trial]]) -> tuple[str, str, int, int]:
+    """The two trained policies, and on how many starts only the one or the other succeeded."""
+    first, second = (name for name in outcomes if name != UNTRAINED)
+    pairs = [
+        (a.success, b.success) for a, b in zip(outcomes[first], outcomes[second], strict=True)
+    ]
+    return first, second, pairs.count((True, False)), pairs.count((False, True))
+
+
+def is_decided(outcomes: Mapping[str, Sequence[Trial]], most: int) -> bool:
+    """Whether more rollouts could change nothing: one is better, or it could not be shown.
+
+    Args:
+        outcomes: so far, as many of each policy.
+        most: rollouts of each that there may be.
+    """
+    first, _, only_first, only_second = _differing(outcomes)
+    rule = StoppingRule()
+    left = most - len(outcomes[first])
+    return bool(rule.better(only_first, only_second)) or not rule.is_open(
+        only_first, only_second, left
+    )
+
+
+def verdict(outcomes: Mapping[str, Sequence[Trial]]) -> str:
+    """What the stopping rule says; no interval holds for a difference that ended its own trial."""
+    first, second, only_first, only_second = _differing(outcomes)
+    count = len(outcomes[first])
+    better = StoppingRule().better(only_first, only_second)
+    told = f"{first if better == 'first' else second} is better" if better else "none is better"
+    return (
+        f"{first} against {second}, same starts, stopped after {count}: {told} as far as can be "
+        f"shown; only {first} succeeded in {only_first}, only {second} in {only_second}, "
+        f"p = {anytime_p_value(only_first, only_second):.2g} at any time of looking"
+    )
