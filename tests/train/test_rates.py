@@ -73,7 +73,8 @@ def test_a_rollout_ends_in_time_at_any_rate(
         checkpoints=(tmp_path / "run",), output=tmp_path / "out.json", cell=cell_file, limit=2.0
     )
     config = dataclasses.replace(config, episodes=1, untrained=False)
-    monkeypatch.setattr(rollout, "MOST_VAIN", math.inf)
+    for rule in ("MOST_VAIN", "MOST_FAR"):
+        monkeypatch.setattr(rollout, rule, math.inf)
     assert evaluate(config) == 0
     [[trial]] = json.loads(config.output.read_text())["policies"].values()
     assert trial["duration"] == pytest.approx(2.0) and not trial["success"]
