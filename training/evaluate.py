@@ -15,6 +15,7 @@ from rich.table import Table
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 from ate_core.trained_for import free_start, known_starts
+from ate_policy.checkpoint import resolve_checkpoint
 from ate_policy.chunking import ChunkMode
 from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
@@ -178,6 +179,7 @@ def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
 
 
 def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
+    folders = {_name(path): resolve_checkpoint(path) for path in config.checkpoints}
     document = {
         "task": config.task,
         "difficulty": config.difficulty,
@@ -185,6 +187,7 @@ def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
         "chunk_mode": config.chunk_mode,
         "stop_early": config.stop_early,
         "delay_ms": config.delay_ms,
+        "checkpoints": {name: str(folder) for name, folder in folders.items()},
         "policies": {
             name: [dataclasses.asdict(trial) for trial in trials]
             for name, trials in outcomes.items()

@@ -32,10 +32,10 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ate_core.checkpoint_folders import LATEST
 from ate_core.errors import TrainingError, UsageError
 from ate_core.files import replace_text
 from ate_policy.checkpoint import (
-    LATEST,
     Checkpoint,
     point_latest,
     read_tensors,

@@ -18,11 +18,11 @@ from typing import TypeVar
 import numpy as np
 import simplejpeg
 
+from ate_core.checkpoint_folders import LATEST
 from ate_core.contract import Cell, load_cell
 from ate_core.devices import POSE_SIZE
 from ate_core.errors import TrainingError, UsageError
 from ate_core.files import replace_text
-from ate_policy.checkpoint import LATEST
 from ate_policy.policy import load_policy
 from ate_sim.embodiments import FastEpisode, bodies_of, collect_fast
 from ate_sim.env import CellEnv

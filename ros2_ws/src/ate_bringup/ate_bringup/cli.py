@@ -68,6 +68,7 @@ VERBS = {
         "ate_policy.benchmark:benchmark",
         "time a policy stage by stage, and the loop beside it",
     ),
+    "models": ("training.models:models", "the checkpoints there are, and how they did"),
     "serve": (
         "ate_policy.remote.serve_command:serve",
         "a policy for robots on other machines, over websocket",

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ate_bringup.specs import ProcessSpec, find_executable
+from ate_core.checkpoint_folders import named_checkpoint
 from ate_core.contract import RUNTIME_VARIABLE, Cell
 from ate_core.devices import ArmConfig
 from ate_core.drivers import ARM_DRIVERS
@@ -339,7 +340,7 @@ def policy_node(values: Values) -> ProcessSpec:
         module="ate_policy.nodes.policy_node",
         parameters={
             **cell_parameters(values),
-            "checkpoint": _whole_path(values["checkpoint"]),
+            "checkpoint": _checkpoint_path(values["checkpoint"]),
             "policy_server": values["policy_server"],
             "policy_token": _whole_path(values["policy_token"]),
             "instruction": values["instruction"],
@@ -354,6 +355,11 @@ def policy_node(values: Values) -> ProcessSpec:
         ends_launch=True,
         heartbeat="policy: runtime",
     )
+
+
+def _checkpoint_path(given: str) -> str:
+    """Path of a checkpoint that is given by path or by name."""
+    return str(named_checkpoint(given).resolve()) if given else ""
 
 
 def _whole_path(path: str) -> str:

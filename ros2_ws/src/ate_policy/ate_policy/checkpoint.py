@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ate_core.checkpoint_folders import LATEST, known_runs, named_checkpoint
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError
 from ate_policy.models.registry import RENAMED
@@ -34,9 +35,6 @@ FORMAT = 1
 TRAVELLING = ("tokenizer",)
 """Fields of a model that may name a folder of files: the folder is copied into the checkpoint, and
 the field names the copy after loading."""
-
-LATEST = "last"
-"""Link in a run folder that points to its newest checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +148,15 @@ def read_model(folder: Path, kind: str = "") -> Mapping[str, Any]:
 
 
 def resolve_checkpoint(folder: Path) -> Path:
-    """The checkpoint folder meant by a checkpoint folder or a run folder."""
+    """The checkpoint folder meant by a checkpoint folder, a run folder or a run's name."""
+    folder = named_checkpoint(folder)
     for candidate in (folder, folder / LATEST):
         if (candidate / "config.json").is_file():
             break
     else:
         raise CheckpointError(
             f"{folder} is no checkpoint: it holds no config.json and no '{LATEST}'. Give the "
-            "folder that `ate finetune` or `ate train-vae` wrote"
+            f"folder that `ate finetune` or `ate train-vae` wrote, or its name.{known_runs()}"
         )
     for name in ("model.safetensors", "contract.yaml", "statistics.json"):
         if not (candidate / name).is_file():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ate_bringup.doctor.finding import Patient
+from ate_core.checkpoint_folders import LATEST, named_checkpoint
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError
 from ate_core.findings import Finding, failed, passed
@@ -13,8 +14,6 @@ from ate_core.trained_for import TrainedOn, findings, free_start, known_starts
 
 FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
 """What a checkpoint folder holds."""
-LATEST = "last"
-"""Newest checkpoint of a run folder."""
 
 
 def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
@@ -82,5 +81,6 @@ def _kind(what: str, config: object) -> Finding:
 
 
 def _resolve(folder: Path) -> Path:
+    folder = named_checkpoint(folder)
     has_config = (folder / "config.json").is_file()
     return folder if has_config or not (folder / LATEST).is_dir() else folder / LATEST
