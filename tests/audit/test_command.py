@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,12 +12,23 @@ import pytest
 from ate_core.contract import load_cell
 from ate_core.errors import EpisodeError
 from ate_core.resample import tick_period_ns
-from training.audit.command import REPORT_FILE, AuditConfig, audit
+from training.audit import command
+from training.audit.command import REPORT_FILE, AuditConfig, audit, judge_one
 from training.audit.judge import compare, score_of
 from training.audit.report import EpisodeAudit, set_from_dict
 from training.data.episode_file import Episode, write_episode
+from training.tasks.choose import WorkConfig
 
 CELL = load_cell(None, "sim")
+
+
+in_this_process = pytest.mark.usefixtures("in_this_process")
+
+
+def kill_at_the_second(item, with_page):
+    if item[0] == "episode_000001":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judge_one(item, with_page)
 
 
 @pytest.fixture
@@ -42,6 +55,7 @@ def converted(tmp_path):
     return tmp_path
 
 
+@in_this_process
 def test_a_folder_is_judged_and_its_report_stands_beside_it(converted, capsys):
     (converted / "episode_000003.hdf5").write_bytes(b"no HDF5")
     assert audit(AuditConfig(bags=converted)) == 1
@@ -58,6 +72,24 @@ def test_a_folder_is_judged_and_its_report_stands_beside_it(converted, capsys):
     assert "joint_limits" in capsys.readouterr().out
 
 
+def test_two_workers_judge_as_one_does_and_draw_the_same_page(converted, tmp_path):
+    pages = []
+    for jobs in (1, 2):
+        page = tmp_path / "page" / "audit.html"
+        assert audit(AuditConfig(bags=converted, output=page, work=WorkConfig(jobs=jobs))) == 1
+        pages.append((page.read_bytes(), (converted / REPORT_FILE).read_bytes()))
+    assert pages[0] == pages[1]
+
+
+def test_an_episode_that_kills_whoever_reads_it_is_named(converted, monkeypatch):
+    monkeypatch.setattr(command, "judge_one", kill_at_the_second)
+    assert audit(AuditConfig(bags=converted)) == 1
+    found = set_from_dict(json.loads((converted / REPORT_FILE).read_text()))
+    assert [episode.name for episode in found.episodes] == ["episode_000000", "episode_000002"]
+    assert "ended by SIGKILL" in found.unreadable["episode_000001"]
+
+
+@in_this_process
 def test_json_goes_to_the_output_alone_and_the_page_stands_alone(converted, tmp_path, capsys):
     page = tmp_path / "pages" / "audit.html"
     audit(AuditConfig(bags=converted, json=True, output=page))
@@ -65,6 +97,7 @@ def test_json_goes_to_the_output_alone_and_the_page_stands_alone(converted, tmp_
     assert "joint_limits" in page.read_text() and "http" not in page.read_text()
 
 
+@in_this_process
 def test_a_low_score_fails_the_command(converted):
     (converted / "episode_000002.hdf5").unlink()
     assert audit(AuditConfig(bags=converted)) == 0

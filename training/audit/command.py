@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -20,9 +23,13 @@ from training.audit.report import EpisodeAudit, SetAudit
 from training.audit.stored import REPORT_FILE
 from training.data.bag_reader import BagEpisode, read_episode_bag
 from training.data.episode_file import PATTERN
+from training.tasks.choose import WorkConfig
 
-Look = Callable[[str, BagEpisode, EpisodeAudit], None]
-"""What is done with an episode and its verdict, for instance drawn."""
+if TYPE_CHECKING:  # what draws is loaded only where a page is asked for
+    from training.audit.page.writer import Drawn, PageWriter
+
+Read = Callable[[], BagEpisode]
+"""How an episode is read; it can be sent to a worker."""
 BAG_PATTERN = "episode_[0-9][0-9][0-9][0-9][0-9][0-9]"
 
 
@@ -38,6 +45,8 @@ class AuditConfig:
     """Print the report as JSON instead of a table."""
     min_score: float = 0.0
     """Score below which an episode makes the command fail, 0 to 100."""
+    work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
+    """Where, and how many at the same time."""
 
 
 def audit(config: AuditConfig) -> int:
@@ -47,7 +56,7 @@ def audit(config: AuditConfig) -> int:
         from training.audit.page.writer import PageWriter
 
         page = PageWriter(config.output)
-    found = audit_folder(config.bags, look=page.add if page else None, quiet=config.json)
+    found = audit_folder(config.bags, config.work, page=page, quiet=config.json)
     write_report(config.bags, found)
     if config.json:
         print(json.dumps(found.as_dict(), allow_nan=False, indent=1))
@@ -63,33 +72,55 @@ def audit(config: AuditConfig) -> int:
     return 1 if bad or found.unreadable else 0
 
 
-def audit_folder(folder: Path, *, look: Look | None = None, quiet: bool = True) -> SetAudit:
+def audit_folder(
+    folder: Path, work: WorkConfig, *, page: PageWriter | None = None, quiet: bool = True
+) -> SetAudit:
     """Judge every episode of a folder, and each against the others.
 
     Args:
         folder: Of bags or of HDF5 episodes.
-        look: Called with every episode once it is judged, while its data is at hand.
+        work: Where episodes are judged, and how many at the same time.
+        page: Takes what is shown of each.
         quiet: Whether no progress is shown.
 
     Raises:
         EpisodeError: it holds neither.
     """
-    episodes: list[EpisodeAudit] = []
+    episodes: dict[str, EpisodeAudit] = {}
     unreadable: dict[str, str] = {}
-    readers = find_episodes(folder)
+    items = list(find_episodes(folder).items())
+    judge = functools.partial(judge_one, with_page=page is not None)
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
-        for name, read in progress.track(readers.items(), description="judging"):
-            try:
-                episode = read()
-                judged = audit_episode(name, episode)
-                if look is not None:
-                    look(name, episode, judged)
-                episodes.append(judged)
-            except Exception as error:  # any: one bad episode never ends an audit
-                unreadable[name] = _reason(error)
+        for done in progress.track(work.run(judge, items), len(items), description="judging"):
+            name = done.item[0]
+            if done.result is None or isinstance(done.result, str):
+                unreadable[name] = done.result or done.failure
+                continue
+            episodes[name], drawn = done.result
+            if page is not None and drawn is not None:
+                page.take(name, drawn)
+    judged = [episodes[name] for name, _ in items if name in episodes]
     return SetAudit(
-        folder=str(folder), episodes=compare(episodes), rules=rule_words(), unreadable=unreadable
+        folder=str(folder),
+        episodes=compare(judged),
+        rules=rule_words(),
+        unreadable=dict(sorted(unreadable.items())),
     )
+
+
+def judge_one(item: tuple[str, Read], with_page: bool) -> tuple[EpisodeAudit, Drawn | None] | str:
+    """Judge one episode and draw it for the page; or say why it cannot be read."""
+    name, read = item
+    try:
+        episode = read()
+        audited = audit_episode(name, episode)
+    except Exception as error:  # any: one bad episode never ends an audit
+        return _reason(error)
+    if not with_page:
+        return audited, None
+    from training.audit.page.writer import draw
+
+    return audited, draw(episode, audited)
 
 
 def _reason(error: Exception) -> str:
@@ -98,7 +129,7 @@ def _reason(error: Exception) -> str:
     return words if isinstance(error, AteError) else f"{type(error).__name__}: {words}"
 
 
-def find_episodes(folder: Path) -> dict[str, Callable[[], BagEpisode]]:
+def find_episodes(folder: Path) -> dict[str, Read]:
     """Return how each episode of a folder is read, by name; bags come before HDF5 files.
 
     Raises:
@@ -106,14 +137,13 @@ def find_episodes(folder: Path) -> dict[str, Callable[[], BagEpisode]]:
     """
     folder = folder.resolve()
     if list(folder.glob("episode_*_0.mcap")):
-        return {folder.name: lambda: read_episode_bag(folder)}
+        return {folder.name: functools.partial(read_episode_bag, folder)}
     bags = [path for path in sorted(folder.glob(BAG_PATTERN)) if path.is_dir()]
-    found: dict[str, Callable[[], BagEpisode]] = {
-        path.name: (lambda path=path: read_episode_bag(path))  # type: ignore[misc]
-        for path in bags
+    found: dict[str, Read] = {
+        path.name: functools.partial(read_episode_bag, path) for path in bags
     }
     for path in sorted(folder.glob(PATTERN)):
-        found.setdefault(path.stem, lambda path=path: read_converted(path))  # type: ignore[misc]
+        found.setdefault(path.stem, functools.partial(read_converted, path))
     if not found:
         raise EpisodeError(
             f"{folder} holds neither episode_NNNNNN folders nor episode_NNNNNN.hdf5 files; name "

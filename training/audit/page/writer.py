@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +37,34 @@ MEASURED = {
 """Rule -> how the measures begin and end that it judges: shown where it has nothing to say."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What is shown of one episode."""
+
+    text: str = ""
+    """Plots and films as JSON."""
+    thumbnails: Mapping[str, str] = field(default_factory=dict)
+    """Camera key -> a picture as base64."""
+    problem: str = ""
+    """Why nothing could be drawn."""
+
+
+def draw(episode: BagEpisode, audit: EpisodeAudit) -> Drawn:
+    """Draw an episode; what cannot be drawn was judged nevertheless."""
+    try:
+        films = films_of(episode)
+        text = _json(
+            {
+                "plots": [plot.as_dict() for plot in plots_of(episode, audit.seconds)],
+                "films": {key: film.as_dict() for key, film in films.items()},
+            }
+        )
+        thumbnails = {key: film.thumbnail() for key, film in films.items()}
+    except Exception as error:  # any
+        return Drawn(problem=f"nothing is drawn of it: {type(error).__name__}: {error}")
+    return Drawn(text=text, thumbnails=thumbnails)
+
+
 class PageWriter:
     """Takes episodes one by one, so that their pictures never lie in memory together.
 
@@ -46,6 +75,7 @@ class PageWriter:
     def __init__(self, output: Path) -> None:
         self._output = output
         self._shown: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, Path] = {}
         self._problems: dict[str, str] = {}
         self._size = 0
         self._error: OSError | None = None
@@ -54,28 +84,24 @@ class PageWriter:
 
     def add(self, name: str, episode: BagEpisode, audit: EpisodeAudit) -> None:
         """Write down what is shown of an episode; a full disk is told of at the end."""
+        self.take(name, draw(episode, audit))
+
+    def take(self, name: str, drawn: Drawn) -> None:
+        """Write down what is shown of an episode; in whatever order, the page is the same."""
         if self._error is not None:
             return
-        try:
-            films = films_of(episode)
-            text = _json(
-                {
-                    "plots": [plot.as_dict() for plot in plots_of(episode, audit.seconds)],
-                    "films": {key: film.as_dict() for key, film in films.items()},
-                }
-            )
-        except Exception as error:  # any: what cannot be drawn was judged nevertheless
-            self._problems[name] = f"nothing is drawn of it: {type(error).__name__}: {error}"
+        if drawn.problem:
+            self._problems[name] = drawn.problem
             return
+        self._files[name] = Path(self._spool.name) / f"{len(self._files)}.json"
         try:
-            self._file(len(self._shown)).write_text(text, encoding="utf-8")
+            self._files[name].write_text(drawn.text, encoding="utf-8")
         except OSError as error:
             self._error = error
-        self._size += len(text)
+        self._size += len(drawn.text)
         self._shown[name] = {
-            "number": len(self._shown),
-            "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
-            "thumbnails": {key: film.thumbnail() for key, film in films.items()},
+            "digest": hashlib.sha256(drawn.text.encode()).hexdigest()[:16],
+            "thumbnails": drawn.thumbnails,
         }
 
     def finish(self, found: SetAudit) -> None:
@@ -88,6 +114,8 @@ class PageWriter:
             with self._spool:
                 if self._error is not None:
                     raise self._error
+                for number, name in enumerate(sorted(self._shown)):
+                    self._shown[name]["number"] = number
                 folder = self._output.with_name(f"{self._output.stem}_files")
                 is_beside = self._size > LARGEST
                 if is_beside:
@@ -115,22 +143,20 @@ class PageWriter:
             episodes.append({**episode, **shown})
         return {**found.as_dict(), "episodes": episodes, "files": folder, "measured": MEASURED}
 
-    def _file(self, number: int) -> Path:
-        return Path(self._spool.name) / f"{number}.json"
+    def _texts(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """What is shown of each episode, by name, with its plots and films."""
+        for name in sorted(self._shown):
+            yield self._shown[name], self._files[name].read_text(encoding="utf-8")
 
     def _lay_beside(self, folder: Path) -> None:
         """As scripts, for a page opened from a disk may read nothing else."""
         folder.mkdir(exist_ok=True)
-        for shown in self._shown.values():
-            number, text = shown["number"], self._file(shown["number"]).read_text(encoding="utf-8")
-            script = f"takeEpisode({number}, {shown['digest']!r}, {_safe(text)});\n"
-            replace_text(folder / f"{number}.js", script)
+        for shown, text in self._texts():
+            script = f"takeEpisode({shown['number']}, {shown['digest']!r}, {_safe(text)});\n"
+            replace_text(folder / f"{shown['number']}.js", script)
 
     def _inside(self) -> list[str]:
-        return [
-            _script(f"episode-{number}", self._file(number).read_text(encoding="utf-8"))
-            for number in range(len(self._shown))
-        ]
+        return [_script(f"episode-{shown['number']}", text) for shown, text in self._texts()]
 
 
 def _clear(folder: Path, kept: int) -> None:
