@@ -10,8 +10,6 @@ converted by one worker and by two, in turns: the gain by the clock, and by the 
 busiest worker, which other work on the machine does not change.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os
@@ -202,7 +200,7 @@ def _convert_all(folder: Path, jobs: int) -> tuple[float, float]:
 
     work = WorkConfig(jobs=jobs)
     config = ConvertConfig(bags=folder / "bags", output=folder / "gain", overwrite=True)
-    bags = sorted((folder / "bags").iterdir())
+    bags = sorted((folder / "bags").glob("episode_*"))
     start = time.perf_counter()
     workers: dict[int, float] = {}
     for done in work.run(functools.partial(convert_and_tell, config=config), bags):

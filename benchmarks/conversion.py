@@ -11,8 +11,6 @@ In one run, on made bags of the simulated and of the real cell (three cameras, t
 - Peak memory of a process that converts a long episode of the real cell, and a short one.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import struct

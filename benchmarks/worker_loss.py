@@ -9,8 +9,6 @@ done; on Ray also the raylet of one of two nodes with all its workers, once the 
 code is 1 where an episode is missing or one byte differs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import os
