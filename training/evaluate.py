@@ -15,6 +15,7 @@ from rich.table import Table
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 from ate_core.trained_for import free_start, known_starts
+from ate_policy.blind import BlindPolicy
 from ate_policy.checkpoint import resolve_checkpoint
 from ate_policy.chunking import ChunkMode
 from ate_policy.loading import Precision
@@ -31,7 +32,12 @@ from training.studies.rollout import Trial, roll_out
 LONGEST_DELAY_MS = 2000.0
 """Longest delay of inference that can be tried [ms]."""
 UNTRAINED = "untrained"
-"""Name of the control: the same network with random weights."""
+"""Name of a control: the same network with random weights. Most of its chunks are refused, so that
+it hardly moves."""
+BLIND = "blind"
+"""Name of the control that moves: the last checkpoint, with the scene of another start before its
+eyes. What it achieves needs no eyes."""
+CONTROLS = (UNTRAINED, BLIND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +71,10 @@ class EvaluateConfig:
     """With two checkpoints: end as soon as one is better, or could no longer be shown to be; equal
     ones are called unequal in 5 % of the evaluations at most."""
     untrained: bool = True
-    """Roll out an untrained network too: the control that must fail."""
+    """Roll out an untrained network too: a control that must fail."""
+    blind: bool = True
+    """Roll out the last checkpoint also with the scene of another start before its eyes: a control
+    that moves, and shows what is achieved without looking."""
     video: Path | None = None
     """MP4 file for the first rollout of the last checkpoint; needs the EGL packages."""
     cell: Path | None = None
@@ -110,6 +119,8 @@ def evaluate(config: EvaluateConfig) -> int:
         policies[UNTRAINED] = untrained_copy(policies[last])
     env = _environment(config.task, cell, policies[last])
     seeds = range(config.first_seed, config.first_seed + config.episodes)
+    if config.blind:
+        policies[BLIND] = BlindPolicy(policies[last], env.reset(seeds.stop, config.difficulty))
     frames: list[NDArray[np.uint8]] = []
     outcomes: dict[str, list[Trial]] = {name: [] for name in policies}
     for seed in track(seeds, description=f"{config.task:16}", transient=True):
@@ -146,6 +157,8 @@ def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
     if len(policies) != len(config.checkpoints):
         raise UsageError("two checkpoints have the same name: rename one of the folders")
     for name, policy in policies.items():
+        if name in CONTROLS:
+            raise UsageError(f"a checkpoint is named {name}, as a control is: rename its folder")
         if config.execute is not None and config.execute > policy.horizon:
             raise UsageError(
                 f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
@@ -247,7 +260,7 @@ def seam_sentence(trials: Sequence[Trial]) -> str:
 
 def comparisons(outcomes: Mapping[str, Sequence[Trial]]) -> list[str]:
     """One sentence for the first policy against every other trained one."""
-    names = [name for name in outcomes if name != UNTRAINED]
+    names = [name for name in outcomes if name not in CONTROLS]
     lines = []
     for other in names[1:]:
         first = [trial.success for trial in outcomes[names[0]]]
@@ -258,7 +271,7 @@ def comparisons(outcomes: Mapping[str, Sequence[Trial]]) -> list[str]:
 
 def _differing(outcomes: Mapping[str, Sequence[Trial]]) -> tuple[str, str, int, int]:
     """The two trained policies, and on how many starts only the one or the other succeeded."""
-    first, second = (name for name in outcomes if name != UNTRAINED)
+    first, second = (name for name in outcomes if name not in CONTROLS)
     pairs = [
         (a.success, b.success) for a, b in zip(outcomes[first], outcomes[second], strict=True)
     ]

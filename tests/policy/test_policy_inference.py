@@ -7,6 +7,7 @@ import torch
 
 from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
+from ate_policy.blind import BlindPolicy
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.loading import find_device, restore_model
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
@@ -63,6 +64,18 @@ def test_a_chunk_is_in_robot_units(saved, cell):
     assert chunk.dtype == np.float32
     # an untrained network predicts about the mean, here 0.7 with a spread of 0.1
     assert np.abs(chunk - 0.7).max() < 0.3
+
+
+def test_a_blind_policy_moves_without_looking(saved, cell):
+    policy, scene = load_policy(saved, cell), observe(cell)
+    blind = BlindPolicy(policy, scene)
+    poses = np.array(scene.environment)
+    poses[:, :3] += 0.5
+    elsewhere = dataclasses.replace(scene, environment=poses)
+    np.testing.assert_array_equal(blind.infer(elsewhere, 5), policy.infer(scene, 5))
+    assert not np.array_equal(policy.infer(elsewhere, 5), policy.infer(scene, 5))
+    moved = dataclasses.replace(scene, state=scene.state + np.float32(0.1))
+    np.testing.assert_array_equal(blind.infer(moved, 5), policy.infer(moved, 5))
 
 
 def test_a_seed_decides_the_chunk(saved, cell):

@@ -39,6 +39,7 @@ def test_a_policy_learns_from_and_is_evaluated_with_seven_cameras(
         episodes=1,
         limit=0.2,
         untrained=False,
+        blind=False,
         video=tmp_path / "first_camera.mp4",
     )
     assert evaluate(config) == 0

@@ -72,7 +72,7 @@ def test_a_rollout_ends_in_time_at_any_rate(
     config = EvaluateConfig(
         checkpoints=(tmp_path / "run",), output=tmp_path / "out.json", cell=cell_file, limit=2.0
     )
-    config = dataclasses.replace(config, episodes=1, untrained=False)
+    config = dataclasses.replace(config, episodes=1, untrained=False, blind=False)
     for rule in ("MOST_VAIN", "MOST_FAR"):
         monkeypatch.setattr(rollout, rule, math.inf)
     assert evaluate(config) == 0
@@ -86,7 +86,7 @@ def test_a_policy_of_short_chunks_is_rolled_out_whole(tmp_path, write_demonstrat
     config = EvaluateConfig(
         checkpoints=(tmp_path / "run",), output=tmp_path / "out.json", limit=1.0, episodes=1
     )
-    assert evaluate(dataclasses.replace(config, untrained=False)) == 0
+    assert evaluate(dataclasses.replace(config, untrained=False, blind=False)) == 0
 
 
 def test_a_prior_of_another_rate_is_refused(tmp_path, cell_file, episodes):
