@@ -23,6 +23,7 @@ from ate_core.contract import load_cell  # noqa: E402
 from ate_core.nodes.estop import EstopListener  # noqa: E402
 from ate_core.nodes.listening import guarded  # noqa: E402
 from ate_core.observation import LiveBuffer  # noqa: E402
+from ate_core.trained_for import TrainedOn  # noqa: E402
 
 CELL = load_cell("six_axis", "sim")
 ARM = CELL.arms["left"]
@@ -203,10 +204,16 @@ def test_no_message_ends_a_policy_or_an_operator(domain) -> None:
     domain.extend([node, RolloutNode(CELL)])
     EstopListener(node, lambda reason: reason.encode())  # as every text must be that is told
     watch = ArmWatch(node, CELL, str.encode)
-    receiver = SimpleNamespace(_buffer=LiveBuffer(CELL, use_environment=False))
+    receiver = SimpleNamespace(
+        _buffer=LiveBuffer(CELL, use_environment=False),
+        _trained=TrainedOn(cell=CELL),
+        _devices={"left_arm_state": "left arm"},
+        _watch=watch,
+    )
     sender, streams = Sender(5), receiver._buffer.needed
     assert streams
     for _ in range(MESSAGES):
+        receiver._unseen = {spec.name for spec in streams if spec.kind == "image"}
         for spec in streams:
             take = partial(PolicyNode._receive, receiver, spec)
             guarded(node, spec.topic, take)(sender.message(KINDS[spec.kind]))

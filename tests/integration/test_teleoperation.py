@@ -131,7 +131,7 @@ def check_page_against_graph():
     """docs/topics.md lists what runs: every topic with its type and every service."""
     topics, services = page_names()
     elsewhere = (
-        "/policy/status",
+        "/policy/instruction",
         "robot_description",
         "/tf",
         "/tf_static",
