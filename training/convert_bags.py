@@ -101,8 +101,20 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
         return EpisodeReport(name=folder.name, result="set aside")
     try:
         return _convert(folder, config)
+    except AteError as error:  # the episode is to blame, not the disk
+        return _refused(folder.name, str(error), config)
     except Exception as error:  # any: one bad episode never ends a batch
         return EpisodeReport(name=folder.name, result="rejected", reason=_reason(error))
+
+
+def _refused(name: str, reason: str, config: ConvertConfig) -> EpisodeReport:
+    """Reject an episode; nobody trains on what an earlier conversion made of it, either."""
+    try:
+        moved = output_of(config).put_away(name)
+    except OSError as error:
+        moved, reason = "", f"{reason} (its earlier file could not be moved: {error.strerror})"
+    note = f" (its earlier file is now {moved})" if moved else ""
+    return EpisodeReport(name=name, result="rejected", reason=reason + note)
 
 
 def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
@@ -166,8 +178,6 @@ def _run(folders: list[Path], config: ConvertConfig) -> Iterator[EpisodeReport]:
 
 def _reason(error: Exception) -> str:
     """Say in one line why an episode is rejected, with what helps."""
-    if isinstance(error, AteError):
-        return str(error)
     if isinstance(error, MemoryError):
         return "not enough memory: use fewer --jobs"
     if isinstance(error, OSError):

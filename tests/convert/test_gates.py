@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from ate_core.errors import UsageError
+from ate_core.episode_outcome import OUTCOME_FILE
+from ate_core.errors import EpisodeError, UsageError
 from training.audit.gate import Gate
 from training.audit.judge import rule_words, rules_version
 from training.audit.stored import parse_audit
@@ -128,3 +129,20 @@ def test_a_gate_that_cannot_be_meant_is_refused(config, options, told):
 def test_a_gate_says_itself_as_options():
     assert str(Gate(min_score=70.0, exclude=("idle",))) == "--min-score 70 --exclude idle"
     assert str(Gate()) == ""
+
+
+def test_an_episode_that_is_rejected_by_now_leaves_no_earlier_file_behind(studio, tmp_path):
+    folder = studio.record(tmp_path / "bags", studio.messages(seconds=1.3, seed=1))
+    config = ConvertConfig(bags=folder, output=tmp_path / "data")
+    assert convert(config) == 0
+    outcome = folder / OUTCOME_FILE
+    before = outcome.read_text()
+    outcome.write_text(json.dumps({**json.loads(before), "outcome": "failure"}))
+    report = convert_episode(folder, config)
+    assert report.result == "rejected" and report.reason.startswith("outcome is failure")
+    assert "its earlier file is now episode_000000.hdf5.excluded" in report.reason
+    with pytest.raises(EpisodeError, match=r"holds no episode_\*.hdf5"):
+        list_episodes(config.output)
+    outcome.write_text(before)
+    assert convert_episode(folder, config).result == "converted"
+    assert [path.name for path in config.output.glob("episode*")] == ["episode_000000.hdf5"]
