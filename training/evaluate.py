@@ -113,7 +113,8 @@ def evaluate(config: EvaluateConfig) -> int:
         raise UsageError(f"output {config.output} is a folder: name a JSON file")
     make_folder(config.output.parent)
     cell = load_cell(config.cell, "sim")
-    policies = _load_policies(config, cell)
+    folders = _checkpoints(config)
+    policies = _load_policies(folders, config, cell)
     last = list(policies)[-1]
     if config.untrained:
         policies[UNTRAINED] = untrained_copy(policies[last])
@@ -143,19 +144,27 @@ def evaluate(config: EvaluateConfig) -> int:
     env.close()
     if config.video:
         write_video(config.video, frames, cell.tick_rate)  # one frame per tick
-    _write(config, outcomes)
+    _write(config, folders, outcomes)
     _print(outcomes, config.stop_early)
     return 0
 
 
-def _load_policies(config: EvaluateConfig, cell: Cell) -> dict[str, Policy]:
+def _checkpoints(config: EvaluateConfig) -> dict[str, Path]:
+    """Folders by name; a run that trains on meanwhile may point to a newer one later."""
+    folders = {_name(path): resolve_checkpoint(path) for path in config.checkpoints}
+    if len(folders) != len(config.checkpoints):
+        raise UsageError("two checkpoints have the same name: rename one of the folders")
+    return folders
+
+
+def _load_policies(
+    folders: Mapping[str, Path], config: EvaluateConfig, cell: Cell
+) -> dict[str, Policy]:
     """Policies by name, each fit for the task and the chunks asked for."""
     policies = {
-        _name(path): load_policy(path, cell, config.device, config.precision)
-        for path in config.checkpoints
+        name: load_policy(folder, cell, config.device, config.precision)
+        for name, folder in folders.items()
     }
-    if len(policies) != len(config.checkpoints):
-        raise UsageError("two checkpoints have the same name: rename one of the folders")
     for name, policy in policies.items():
         if name in CONTROLS:
             raise UsageError(f"a checkpoint is named {name}, as a control is: rename its folder")
@@ -191,8 +200,9 @@ def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
     return CellEnv(task, cell, cameras=reads.cameras, image_size=None)
 
 
-def _write(config: EvaluateConfig, outcomes: dict[str, list[Trial]]) -> None:
-    folders = {_name(path): resolve_checkpoint(path) for path in config.checkpoints}
+def _write(
+    config: EvaluateConfig, folders: Mapping[str, Path], outcomes: dict[str, list[Trial]]
+) -> None:
     document = {
         "task": config.task,
         "difficulty": config.difficulty,
