@@ -113,34 +113,48 @@ def test_kernel_without_groups_or_rights_leaves_the_plain_niceness(monkeypatch, 
 
 
 @pytest.fixture
-def tasks(tmp_path, monkeypatch):
-    """Threads as the kernel lists them, of Fast DDS, of Cyclone DDS, and of others."""
-    names = ["python", "dds.udp.7411", "dds.ev.0", "recvUC", "dq.user", "grpc_worker"]
-    for number, name in enumerate(names, 100):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "comm").write_text(f"{name}\n")
+def threads(tmp_path, monkeypatch) -> None:
+    """Threads as the kernel lists them: usual, real-time ones, one that has ended."""
+    reset = os.SCHED_RESET_ON_FORK
+    classes = {
+        100: os.SCHED_OTHER,
+        101: os.SCHED_FIFO,
+        102: os.SCHED_FIFO | reset,
+        103: os.SCHED_RR,
+        104: os.SCHED_BATCH | reset,
+        105: os.SCHED_IDLE,
+    }
+    for thread in (*classes, 106):
+        (tmp_path / str(thread)).mkdir()
+
+    def class_of(thread: int) -> int:
+        if thread not in classes:
+            raise ProcessLookupError
+        return classes[thread]
+
     monkeypatch.setattr(priority, "TASKS", tmp_path)
+    monkeypatch.setattr(priority.os, "sched_getscheduler", class_of)
 
 
-def test_middleware_streams_too_but_below_the_loops(asked, tasks, monkeypatch) -> None:
+def test_threads_beside_the_loops_stream_too_but_below_them(asked, threads, monkeypatch) -> None:
     monkeypatch.setenv(priority.FIFO_SETTING, "10")
-    assert priority.set_fifo_of_middleware() == 4
+    assert priority.set_fifo_of_process() == 3
     policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-    assert sorted(asked) == [(thread, policy, 9) for thread in (101, 102, 103, 104)]
+    assert sorted(asked) == [(thread, policy, 9) for thread in (100, 104, 105)]
 
 
-def test_middleware_stays_as_it_is_where_the_setting_says_so(asked, tasks, monkeypatch) -> None:
+def test_threads_stay_as_they_are_where_the_setting_says_so(asked, threads, monkeypatch) -> None:
     monkeypatch.setenv(priority.FIFO_SETTING, "0")
-    assert priority.set_fifo_of_middleware() == 0
+    assert priority.set_fifo_of_process() == 0
     assert asked == []
 
 
-def test_missing_permission_is_not_said_for_each_thread(tasks, monkeypatch, caplog) -> None:
+def test_missing_permission_is_not_said_for_each_thread(threads, monkeypatch, caplog) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(priority.os, "sched_setscheduler", refuse)
     monkeypatch.delenv(priority.FIFO_SETTING, raising=False)
     with caplog.at_level("INFO"):
-        assert priority.set_fifo_of_middleware() == 0
+        assert priority.set_fifo_of_process() == 0
     assert caplog.text == ""

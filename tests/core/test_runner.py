@@ -174,3 +174,34 @@ def test_a_node_shares_no_locks_with_others_and_is_heard_by_those_who_do(
         finally:
             streaming.send_signal(signal.SIGINT)
     assert streaming.returncode == 0
+
+
+LATE_THREAD = """
+import sys, threading
+from rclpy.node import Node
+from ate_core.nodes import runner
+
+runner.NEW_THREADS, runner.set_fifo = 0.01, lambda: None
+swept = threading.Event()
+runner.set_fifo_of_process = swept.set
+
+class Hands(Node):
+    def __init__(self):
+        super().__init__("hands")
+        threading.Thread(target=self.wait, daemon=True).start()
+
+    def wait(self):
+        for _ in range(3):
+            assert swept.wait(10.0)
+            swept.clear()
+        raise ValueError("looked for again and again")
+
+sys.exit(runner.run_node(Hands, [], realtime=True))
+"""
+
+
+def test_threads_that_come_later_are_looked_for(node_environment) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", LATE_THREAD], capture_output=True, text=True, timeout=30
+    )
+    assert "looked for again and again" in result.stderr

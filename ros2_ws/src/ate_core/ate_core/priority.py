@@ -35,9 +35,8 @@ OWN = 0
 """The calling thread, as the kernel names it."""
 TASKS = Path("/proc/self/task")
 """Threads of this process."""
-MIDDLEWARE_THREADS = ("dds.", "recv", "tev", "dq.", "xmit.")
-"""How the names of threads begin in which Fast DDS (the first) and Cyclone DDS (the others)
-receive, send and keep time."""
+REALTIME = (os.SCHED_FIFO, os.SCHED_RR)
+"""Classes of threads that go before all others."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,25 +100,26 @@ def set_fifo() -> bool:
     return _set_fifo(OWN, wanted_fifo())
 
 
-def set_fifo_of_middleware() -> int:
-    """Give the threads of the middleware SCHED_FIFO too, one below the setting's priority.
+def set_fifo_of_process() -> int:
+    """Give every other thread of this process SCHED_FIFO too, one below the setting's priority.
 
-    They carry what the loops wait for; below them, so that a flood of messages from elsewhere
-    keeps nobody from streaming. Call it when the nodes of the process are there. A missing
-    permission is said by `set_fifo` alone.
+    Those of middleware and devices carry what the loops wait for, and any that is put aside for
+    another program while it holds Python's lock keeps them waiting as long. Below the loops, so
+    that a flood of messages keeps nobody from streaming. A thread that is made later has it after
+    the next call. A missing permission is said by `set_fifo` alone.
 
     Returns:
-        How many have it.
+        How many were given it.
     """
     level = wanted_fifo()
-    return sum(_set_fifo(thread, max(level - 1, 1)) for thread in _middleware_threads() if level)
+    return sum(_set_fifo(thread, max(level - 1, 1)) for thread in _usual_threads() if level)
 
 
-def _middleware_threads() -> Iterator[int]:
-    for task in TASKS.iterdir():
-        with contextlib.suppress(OSError):  # it has just ended
-            if (task / "comm").read_text().startswith(MIDDLEWARE_THREADS):
-                yield int(task.name)
+def _usual_threads() -> Iterator[int]:
+    for thread in map(int, os.listdir(TASKS)):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK not in REALTIME:
+                yield thread
 
 
 def _set_fifo(thread: int, level: int) -> bool:

@@ -30,10 +30,12 @@ from ate_core.nodes.transport import use_sockets
 from ate_core.priority import (
     SWITCH_INTERVAL,
     set_fifo,
-    set_fifo_of_middleware,
+    set_fifo_of_process,
     set_niceness,
 )
 
+NEW_THREADS = 1.0
+"""How often threads that were made since are looked for, as after a device came back [s]."""
 END_BY_FORCE = 8.0
 """How long a process that has failed may take to stop its device [s]; less than the ten seconds
 after which a launch kills it without a word."""
@@ -77,7 +79,8 @@ def run_node(
         rclpy.try_shutdown()
         return 1
     if realtime:
-        set_fifo_of_middleware()
+        set_fifo_of_process()
+        node.create_timer(NEW_THREADS, set_fifo_of_process)
     _keep_from_collection()
     return _spin_until(stop, node, failures, realtime=realtime)
 
