@@ -79,10 +79,15 @@ class TokenData:
 
     def normalised(self) -> Tensor:
         """(N, A, H, D) in model units."""
-        flat = self.chunks.transpose(1, 2).flatten(2)  # (N, H, A D)
-        scaled = Normalise(self.statistics.action).apply(flat)
-        arms: Tensor = scaled.unflatten(2, (self.chunks.shape[1], -1)).transpose(1, 2)
-        return arms.contiguous()
+        return normalise_arms(self.chunks, self.statistics)
+
+
+def normalise_arms(chunks: Tensor, statistics: Statistics) -> Tensor:
+    """Chunks of all arms (N, A, H, D) in model units."""
+    flat = chunks.transpose(1, 2).flatten(2)  # (N, H, A D)
+    scaled = Normalise(statistics.action).apply(flat)
+    arms: Tensor = scaled.unflatten(2, (chunks.shape[1], -1)).transpose(1, 2)
+    return arms.contiguous()
 
 
 def horizon_of(config: TrainTokensConfig) -> int:
@@ -128,7 +133,7 @@ def make_token_data(
         split: Which episodes of each body are held out.
     """
     first = bodies[0].cell
-    layout = _token_layout(first, space)
+    layout = token_layout(first, space)
     chunks, starts, episodes, held, counts, offset = [], [], [], [], {}, 0
     for one in bodies:
         _require_same_layout(one, first, space)
@@ -193,7 +198,8 @@ def _body_of(source: MotionSource, cell: Cell) -> Embodiment | None:
     return bodies_of(cell)[source.name.removeprefix("generated ")]
 
 
-def _token_layout(cell: Cell, space: TokenSpace) -> VectorLayout:
+def token_layout(cell: Cell, space: TokenSpace) -> VectorLayout:
+    """Names and units of a tick of all arms, in the order of their codes."""
     sides = tuple(cell.arms)
     if space == "tool":
         return tool_layout(sides)
@@ -214,7 +220,7 @@ def _require_same_layout(one: BodyMotion, first: Cell, space: TokenSpace) -> Non
             f"{one.source.name} has {own.tick_rate:g} ticks per second, the first source "
             f"{theirs.tick_rate:g}: give episodes of one rate"
         )
-    if _token_layout(own, space) != _token_layout(theirs, space):
+    if token_layout(own, space) != token_layout(theirs, space):
         raise TrainingError(
             f"{one.source.name} has other joints than the first source "
             f"({'; '.join(own.layout.differences(theirs.layout))}): give --space tool"
@@ -239,18 +245,40 @@ def _chunks_of(
         )
     if not (np.isfinite(action).all() and np.isfinite(state).all()):
         raise TrainingError(f"{where} holds NaN or infinity: remove it")
-    windows = chunk_windows(len(action), horizon)
-    if space == "tool":
-        arms = tool_arms(one.cell, one.body).values()
-        made = [
-            to_tool_chunks(
-                tool_poses(arm, action), action[:, arm.gripper], tool_poses(arm, state), windows
-            )
-            for arm in arms
-        ]
-        chunks = np.stack(made, axis=1)
-        return chunks, np.zeros((len(chunks), chunks.shape[1], chunks.shape[3]), np.float32)
-    return _joint_chunks(one.cell, action, state, windows, relative=space == "relative")
+    return arm_chunks(
+        one.cell, action, state, chunk_windows(len(action), horizon), space, one.body
+    )
+
+
+def arm_chunks(
+    cell: Cell,
+    action: NDArray[np.float32],
+    state: NDArray[np.float32],
+    windows: NDArray[np.int64],
+    space: TokenSpace,
+    body: Embodiment | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Chunks (N, A, H, D) of each arm, in their units, and the vectors (N, A, D) they start from.
+
+    Args:
+        cell: Whose layout the rows have.
+        action: (T, ...) commanded.
+        state: (T, ...) measured; the chunk of a row starts from it.
+        windows: (N, H) rows of each chunk, N = T.
+        space: Of the chunks.
+        body: Whose arms moved; None: the cell's.
+    """
+    if space != "tool":
+        return _joint_chunks(cell, action, state, windows, relative=space == "relative")
+    arms = tool_arms(cell, body).values()
+    made = [
+        to_tool_chunks(
+            tool_poses(arm, action), action[:, arm.gripper], tool_poses(arm, state), windows
+        )
+        for arm in arms
+    ]
+    chunks = np.stack(made, axis=1)
+    return chunks, np.zeros((len(chunks), chunks.shape[1], chunks.shape[3]), np.float32)
 
 
 def _joint_chunks(

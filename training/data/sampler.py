@@ -73,6 +73,7 @@ class BatchSampler:
         input_noise: float = 0.0,
         augmentation: Augmentation | None = None,
         latents: Tensor | None = None,
+        codes: Tensor | None = None,
         seed: int = 0,
     ) -> None:
         """Normalise the data.
@@ -86,6 +87,7 @@ class BatchSampler:
             input_noise: Noise on state and object features, in units of their std.
             augmentation: Changes images at random; None: they stay.
             latents: (N, 2 L) of each tick's chunk, see `Noised.latent`; None: none are kept.
+            codes: (N, L) of each tick's chunk, see `Inputs.codes`; None: none are scored.
             seed: Of the generator.
         """
         self.generator = torch.Generator().manual_seed(seed)
@@ -98,6 +100,7 @@ class BatchSampler:
         self._noise = input_noise
         self._augmentation = augmentation
         self._latents = latents
+        self._codes = codes
         self._data = data
         self._transform = transform
         self._states = transform.state.apply(data.states)
@@ -153,6 +156,7 @@ class BatchSampler:
             images=self._images(draw, micro_batch, device),
             instructions=self._data.instructions_of(rows),
             prefix=None if draw.prefix is None else micro_batch.of(draw.prefix).to(device),
+            codes=None if self._codes is None else self._codes[rows].to(device),
         )
         chunks = self._data.actions[self._data.windows[rows]]
         actions = self._transform.encode_chunk(chunks, self._data.states[rows])
