@@ -88,7 +88,7 @@ def into_the_table(chunk, before, rng):
 
 
 def swapped_arms(chunk, before, rng):
-    """As far as a chunk can tell: where both arms stand alike, exchanged ones are no jump."""
+    """As far as one chunk can tell; of arms that stand alike: `test_exchanged.py`."""
     left, right = (CELL.layout.action.slice(f"{side}_arm") for side in SIDES)
     chunk[:, left], chunk[:, right] = chunk[:, right].copy(), chunk[:, left].copy()
 
@@ -103,7 +103,7 @@ FAULTS = {
     beyond_a_limit: {"limit"},
     jumping: {"far", "jump"},
     into_the_table: {"distance"},
-    swapped_arms: {"far", "limit"},
+    swapped_arms: {"exchanged", "far", "limit"},
     in_degrees: {"limit", "far"},
 }
 

@@ -343,6 +343,35 @@ def test_a_policy_that_is_handed_back_to_begins_at_the_measured_posture(bench):
         assert away < 0.05, f"{side} is sent {away} rad away"
 
 
+def test_an_arm_that_does_what_the_other_is_told_ends_the_policy_and_brakes_both(bench):
+    cell = bench.policy.cell
+    bench.posture = {side: list(cell.arms[side].home) for side in SIDES}  # both stand alike
+    home = np.array([*cell.arms["left"].home, 0.5, *cell.arms["right"].home, 0.5])
+
+    def turn_the_left_one(tick, _):
+        begin.append(tick)
+        return home + 0.03 * (tick - begin[0]) * (np.arange(16) == 6)
+
+    begin = []
+    bench.policy._runtime.tick = turn_the_left_one
+    for side in SIDES:
+        bench.tell(side, "tracking", commander="policy")
+        bench.tell_gripper(side, "tracking")
+    bench.report()
+    bench.start_until_running()
+
+    def is_told():
+        newest = {message.name[0][:4]: list(message.position) for message in bench.commands[-4:]}
+        bench.posture = {"left": newest["righ"], "right": newest["left"]}
+        return "exchanged" in bench.statuses[-1]["reason"]
+
+    bench.spin_until(is_told)
+    reason = bench.statuses[-1]["reason"]
+    assert reason.startswith("the right arm does what the left one is told"), reason
+    assert bench.is_silent()
+    assert len(bench.holds) == 2, "both arms brake"
+
+
 def test_an_instruction_that_the_policy_cannot_follow_changes_nothing(bench, caplog):
     given = bench.node.create_publisher(bench.text, "/policy/instruction", 10)
     bench.spin_until(lambda: given.get_subscription_count() > 0)

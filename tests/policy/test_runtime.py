@@ -146,6 +146,26 @@ def test_a_late_chunk_that_jumps_from_the_action_before_it_is_refused(make_runti
     assert runtime.stats().refusals == {"far": 1}
 
 
+@pytest.mark.parametrize("approach_step", [0.0, 0.025])
+def test_a_chunk_whose_arms_are_exchanged_ends_the_old_one_and_nothing_leads_them_there(
+    make_runtime, approach_step
+):
+    moved = chunk_from(HOME, 0.05)[9]  # the left arm went 0.5 rad, the right one stands
+    exchanged = np.concatenate([moved[8:], moved[:8]])
+    chunks = [chunk_from(HOME, 0.05), np.repeat(exchanged[None], 20, axis=0)]
+    runtime = make_runtime(lambda _: chunks.pop(0), execute=10, approach_step=approach_step)
+    runtime.tick(0, observation)
+    wait_for(lambda: runtime.stats().chunks == 1)
+    for tick in range(1, 12):
+        action = runtime.tick(tick, lambda: Observation(state=moved, stamp_ns=0))
+        assert action is not None
+    wait_for(lambda: runtime.stats().refused == 1)
+    assert runtime.tick(12, observation) is None, "the rest of the old chunk goes astray, too"
+    assert runtime.stats().refusals == {"exchanged": 1}
+    assert "left and right are exchanged" in runtime.stats().stuck
+    assert not runtime.is_inferring
+
+
 def test_a_policy_that_is_refused_again_and_again_is_stuck(make_runtime):
     leaping = chunk_from(HOME)
     leaping[5:, 2] += 0.5

@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from ate_core.contract import Cell
 from ate_core.errors import SafetyError
 from ate_core.guard import ChunkGuard
+from ate_policy.exchanged import exchanged_start
 
 Kind = Literal[
-    "not finite", "limit", "far", "jump", "distance", "late", "short", "inference", "link"
-]
-"""Why a chunk is refused; far: its first action jumps away from where the arms are."""
+    "not finite", "limit", "exchanged", "far", "jump", "distance", "late", "short", "inference",
+    "link",
+]  # fmt: skip
+"""Why a chunk is refused; exchanged: each arm would begin where the other one is; far: its first
+action jumps away from where the arms are."""
 
 
 class ChunkRefusal(SafetyError):
@@ -67,7 +70,11 @@ class ChunkLimits:
         )
 
     def check(
-        self, chunk: NDArray[np.floating], start: NDArray[np.floating], first: int = 0
+        self,
+        chunk: NDArray[np.floating],
+        start: NDArray[np.floating],
+        first: int = 0,
+        measured: NDArray[np.floating] | None = None,
     ) -> None:
         """Refuse a chunk (H, D) that is not finite, breaks a limit, jumps or comes too near.
 
@@ -76,6 +83,7 @@ class ChunkLimits:
             start: where the arms are when it begins (D,): the action before it, or the measured
                 vector where they hold.
             first: row that is played first; those before it have passed.
+            measured: where the arms were when it was inferred (D,); None: not known.
 
         Raises:
             ChunkRefusal: naming the component or the pair, its value, the bound and what happens.
@@ -95,6 +103,9 @@ class ChunkLimits:
             raise ChunkRefusal(
                 "late", f"it came after its {len(chunk)} actions: inference takes too long"
             )
+        seen = start if measured is None else measured
+        if exchanged := exchanged_start(chunk[first], seen, self.arms):
+            raise ChunkRefusal("exchanged", exchanged)
         self._refuse_jumps(chunk, start, first)
         if self.guard is not None:
             rows = np.vstack([start, chunk[first:]]).astype(np.float64)

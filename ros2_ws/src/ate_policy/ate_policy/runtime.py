@@ -154,7 +154,7 @@ class PolicyRuntime:
             else:
                 self._age, self._vain = tick + 1 - self._observed, 0
             self._watch_inference()
-            wanted = self._queue.wants_chunk(tick) and self._work is None
+            wanted = self._queue.wants_chunk(tick) and self._work is None and not self._stuck
         if wanted:
             self._request(tick, observe())
         return action
@@ -181,6 +181,9 @@ class PolicyRuntime:
         if kind == "link":  # it comes back by itself, however long it takes
             return
         self._vain += 1
+        if kind == "exchanged":  # the rest of the old chunk goes to the wrong arms, too
+            self._queue.hold()
+            self._stuck = reason
         most = MOST_FAR if kind == "far" and self._observed < 0 else MOST_VAIN
         if self._vain >= most and not self._stuck:
             self._stuck = f"{self._vain} chunks refused in a row: {reason}"
@@ -249,7 +252,7 @@ class PolicyRuntime:
                 may_approach = self._approach_step > 0.0 and (before is None or self._approaching)
             start = observation.state if before is None else before
             try:
-                self._limits.check(chunk, start, first)
+                self._limits.check(chunk, start, first, observation.state)
                 self._approaching = False
             except ChunkRefusal as caught:
                 if caught.kind != "far" or not may_approach:

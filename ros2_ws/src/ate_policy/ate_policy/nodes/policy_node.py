@@ -32,6 +32,7 @@ from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import GOING_ON, ActionQueue
+from ate_policy.exchanged import Answers
 from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import ArmWatch
@@ -103,6 +104,8 @@ class PolicyNode(Node):
         )
         action = self.cell.layout.action
         self._dwell = GripperDwell(action.columns("ratio"), action.names, self.cell.tick_rate)
+        self._answers = Answers()
+        self._newest: dict[str, Any] = {}
         self._running = threading.Event()
         self._stop = threading.Event()
         self._tick = self._paused_ticks = self._takeovers = 0
@@ -154,8 +157,9 @@ class PolicyNode(Node):
         self._operators = OperatorWatch(self, self.cell, self._yield)
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
-        now_ns = time.time_ns()
-        self._buffer.add(spec.name, header_stamp_ns(message), read_value(spec, message), now_ns)
+        now_ns, value = time.time_ns(), read_value(spec, message)
+        self._buffer.add(spec.name, header_stamp_ns(message), value, now_ns)
+        self._newest[spec.name] = value
         if spec.name in self._unseen:
             self._unseen.discard(spec.name)
             tell_picture(self._trained, spec.name, bytes(message.data))
@@ -186,6 +190,7 @@ class PolicyNode(Node):
             self._paused_ticks += 1
             if not before:
                 self._runtime.reset()
+                self._answers.reset()
         if bool(before) != bool(self._pause):
             logger.warning("%s", self._pause or "all arms and grippers are there again: going on")
         return bool(self._pause)
@@ -210,6 +215,17 @@ class PolicyNode(Node):
             opening.position = [float(blocks[f"{side}_gripper"][0])]
             self._gripper[side].publish(opening)
         self._watch.sent()
+        self._compare_answers({side: blocks[f"{side}_arm"] for side in self.cell.arms})
+
+    def _compare_answers(self, told: dict[str, Any]) -> None:
+        """Brake where one arm does what the other one is told."""
+        did = {
+            side: state[: len(joints)]
+            for side, joints in told.items()
+            if (state := self._newest.get(f"{side}_arm_state")) is not None
+        }
+        if exchanged := self._answers.note(self._tick, told, did):
+            self._brake(exchanged)
 
     def _on_instruction(self, message: String) -> None:
         """Another instruction from the next chunk on, if the policy can follow one."""
@@ -229,6 +245,7 @@ class PolicyNode(Node):
         self._runtime.reset()
         self._streams.forget()
         self._dwell.reset()
+        self._answers.reset()
         self._pause = ""
         self._running.set()
         self._publish_status("running", "")
@@ -253,11 +270,15 @@ class PolicyNode(Node):
     def _yield(self, reason: str) -> None:
         """Let all arms brake at once for an operator, who drives with the next press."""
         if self._running.is_set():
-            self._fall_silent(reason, TAKEN_OVER)
             self._takeovers += 1
-            stamp = self.get_clock().now().to_msg()
-            for publisher in self._hold:
-                publisher.publish(Header(stamp=stamp, frame_id=self._commander))
+            self._brake(reason, TAKEN_OVER)
+
+    def _brake(self, reason: str, state: str = "ready") -> None:
+        """Fall silent, and let all arms brake at once instead of after the silence."""
+        self._fall_silent(reason, state)
+        stamp = self.get_clock().now().to_msg()
+        for publisher in self._hold:
+            publisher.publish(Header(stamp=stamp, frame_id=self._commander))
 
     def _look(self) -> None:
         """Tell why no chunk comes, and end what cannot go on by itself."""
