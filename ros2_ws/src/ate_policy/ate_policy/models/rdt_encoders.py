@@ -120,7 +120,7 @@ class T5Text:
         return _beside(self._model, like)(ids.to(like.device)).last_hidden_state[0].to(like)
 
     def _load(self) -> None:
-        folder = _local(self._folder, "text_encoder", T5)
+        folder = local_folder(self._folder, "text_encoder", T5)
         from transformers import AutoTokenizer, T5EncoderModel
 
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -153,7 +153,7 @@ class SiglipTokens:
         return hidden.to(images).unflatten(0, images.shape[:2]).flatten(1, 2)
 
     def _load(self) -> None:
-        folder = _local(self._folder, "image_encoder", SIGLIP)
+        folder = local_folder(self._folder, "image_encoder", SIGLIP)
         from transformers import SiglipVisionModel
 
         model: Any = SiglipVisionModel.from_pretrained(folder, local_files_only=True)
@@ -177,18 +177,19 @@ def require_encoders(config: RdtConfig) -> None:
     """Refuse a configuration whose frozen encoders are not on this machine."""
     if config.encoders == "published":
         if config.language:
-            _local(config.text_encoder, "text_encoder", T5)
+            local_folder(config.text_encoder, "text_encoder", T5)
         if config.cameras:
-            _local(config.image_encoder, "image_encoder", SIGLIP)
+            local_folder(config.image_encoder, "image_encoder", SIGLIP)
 
 
-def _local(folder: str, option: str, name: str) -> Path:
+def local_folder(folder: str, option: str, name: str, licence: str = "Apache-2.0") -> Path:
     """The folder of a published encoder: the given one, or its namesake in $ATE_MODELS.
 
     Args:
         folder: As given in training, perhaps on another machine; may be empty.
         option: Field of the configuration that holds it.
         name: Of the published encoder.
+        licence: It comes under.
     """
     models = os.environ.get(MODELS_VARIABLE, "")
     namesake = Path(models) / Path(folder or name).name
@@ -198,7 +199,7 @@ def _local(folder: str, option: str, name: str) -> Path:
     raise CheckpointError(
         f"{option} is '{folder}' and {MODELS_VARIABLE} is '{models}': neither that folder nor "
         f"{namesake.name} in {MODELS_VARIABLE} holds a config.json; set {MODELS_VARIABLE} to the "
-        f"folder that holds {namesake.name}, or download {name} (Apache-2.0) once with "
+        f"folder that holds {namesake.name}, or download {name} ({licence}) once with "
         f"`hf download {name} --local-dir <folder>` and give that folder in training"
     )
 

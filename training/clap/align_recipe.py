@@ -1,0 +1,134 @@
+"""The choices in which CLAP's video alignment, its released code and this stack differ, by name.
+
+As `training.clap.recipe` for the tokens: `--match`, the record of a run and its card use it.
+"""
+
+from dataclasses import asdict, dataclass, replace
+
+from training.configs.align_video import (
+    AlignVideoConfig,
+    Augmentation,
+    ContrastOf,
+    Negatives,
+    Origin,
+    Predicts,
+    Target,
+    VideoPositive,
+)
+from training.configs.train_tokens import BetaOn, Norms, Restart
+
+PAPER_SAYS: dict[str, object] = {
+    "norms": "sum",
+    "weight_contrast": 0.1,
+    "weight_sparse": 0.5,
+    "beta": 1.0,
+    "beta_on": "commitment",
+    "contrast_of": "continuous",
+    "origin": "zero",
+    "negatives": "all",
+    "sparse_of": "continuous",
+    "target": "clean",
+    "predicts": "frame",
+    "video_positive": "teacher",
+}
+"""Choices that the paper (arXiv 2601.04061) fixes; no word on others."""
+
+SIZES_SAID: dict[str, object] = {
+    "env_codes": 2,
+    "steps": "100 k (released: 50 k)",
+    "batch": "256 (released: 32 per device)",
+    "learning_rate": "2e-4 (released: 1e-4)",
+    "encoder_layers": "released: 12 of width 768",
+    "decoder_layers": "released: 12 of width 768",
+}
+"""Sizes of the paper, for the card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignRecipe:
+    """How video is aligned; the defaults are ours."""
+
+    norms: Norms = "mean"
+    """Norms of Eq. 4 as means over their elements (released), or summed: then reconstruction, a
+    sum over thousands of numbers, outweighs the contrast."""
+    weight_vq: float = 1.0
+    """lambda_vq; the paper gives no number."""
+    weight_contrast: float = 0.1
+    """lambda_con."""
+    weight_sparse: float = 0.5
+    """lambda_reg."""
+    beta: float = 1.0
+    """Of the commitment, for both codebooks."""
+    beta_on: BetaOn = "commitment"
+    """The term that beta multiplies; released: that of the codes."""
+    contrast_of: ContrastOf = "continuous"
+    """Latents before their codebook; released: after, on both sides, straight through."""
+    origin: Origin = "mean"
+    """Cosines about the mean latent of the robot's chunks: what all share tells nothing apart."""
+    negatives: Negatives = "distinct"
+    """Not those of one episode, of equal codes, or of two arms at rest."""
+    sparse_of: ContrastOf = "continuous"
+    """z_i before its codebook; released: after."""
+    augmentation: Augmentation = "colours"
+    """Released: brightness, contrast, grey, noise; colours: these and mixed channels."""
+    target: Target = "clean"
+    """Released: the decoder reads and predicts augmented frames."""
+    predicts: Predicts = "change"
+    """Paper and released: the later frame itself."""
+    video_positive: VideoPositive = "teacher"
+    """What video is pulled to."""
+    teacher_rate: float = 0.999
+    """mu (released)."""
+    teacher_warmup: bool = True
+    """mu grows from 0.1: thousand steps would not forget the random start."""
+    restart: Restart = "encodings"
+    """Of unused codes of z_i; those of the tokens never move (released: they would)."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values by name."""
+        return asdict(self)
+
+    def deviations(self) -> dict[str, str]:
+        """Choices that are not the paper's: name -> this run's and the paper's."""
+        return {
+            name: f"{value} (paper: {PAPER_SAYS[name]})"
+            for name, value in asdict(self).items()
+            if name in PAPER_SAYS and value != PAPER_SAYS[name]
+        }
+
+
+PAPER = AlignRecipe(
+    norms="sum",
+    origin="zero",
+    negatives="all",
+    augmentation="released",
+    predicts="frame",
+    teacher_warmup=False,
+    restart="none",
+)
+"""As the paper, without what it does not mention; of augmentation it says only that there is."""
+
+REFERENCE = AlignRecipe(
+    beta_on="book",
+    contrast_of="codes",
+    origin="zero",
+    negatives="all",
+    sparse_of="codes",
+    augmentation="released",
+    target="augmented",
+    predicts="frame",
+    teacher_warmup=False,
+    restart="copies",
+)
+"""As the released code; its sizes and steps are options of the command."""
+
+BASES = {"ours": AlignRecipe(), "paper": PAPER, "reference": REFERENCE}
+"""By `--match`."""
+
+
+def align_recipe_of(config: AlignVideoConfig) -> AlignRecipe:
+    """The choices of a run: those of `--match`, with what the options say instead."""
+    given = {name: getattr(config, name) for name in asdict(PAPER)}
+    return replace(
+        BASES[config.match], **{name: value for name, value in given.items() if value is not None}
+    )
