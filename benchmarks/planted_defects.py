@@ -50,6 +50,11 @@ class Plant:
         """The camera that the arm carries."""
         return f"cam_{self.side}_wrist"
 
+    def pictures_in(self, seconds: float) -> int:
+        """Pictures that the arm's camera takes in some time [s], two at least."""
+        period = float(np.median(np.diff(self.episode.series[self.camera].stamps_ns)))
+        return max(2, round(seconds * 1e9 / period))
+
     def values(self, stream: str, change: Callable[[Any, int, int], None], seconds: float = 0.0):
         """The episode with values of a stream changed, from ``start`` on for some time [s]."""
         series = self.episode.series[stream]
@@ -63,7 +68,8 @@ class Plant:
     def series(self, new: dict[str, Series | None]) -> BagEpisode:
         """The episode with other series; None takes one away."""
         merged = {k: v for k, v in (self.episode.series | new).items() if v is not None}
-        return dataclasses.replace(self.episode, series=merged)
+        signed = {k: v for k, v in self.episode.commanders.items() if k in merged}
+        return dataclasses.replace(self.episode, series=merged, commanders=signed)
 
     def pictures(self, change: Callable[[list[bytes], int], None]) -> BagEpisode:
         """The episode with the moving arm's pictures changed from ``start`` on."""
@@ -127,8 +133,13 @@ def _shift(plant: Plant, stream: str, seconds: float) -> BagEpisode:
     return plant.series({stream: make_series(moved, series.values)})
 
 
-def _late_pictures(images: list[bytes], first: int) -> None:
-    images[:] = [images[max(0, i - 5)] for i in range(len(images))]  # 0.33 s at 15 Hz
+def _late_pictures(plant: Plant) -> BagEpisode:
+    late = plant.pictures_in(0.33)
+
+    def change(images: list[bytes], first: int) -> None:
+        images[:] = [images[max(0, i - late)] for i in range(len(images))]
+
+    return plant.pictures(change)
 
 
 def _pictures_of(change: Callable[[Any, Any], Any]) -> Callable[[Plant], BagEpisode]:
@@ -136,7 +147,7 @@ def _pictures_of(change: Callable[[Any, Any], Any]) -> Callable[[Plant], BagEpis
 
     def plant_in(plant: Plant) -> BagEpisode:
         def inner(images: list[bytes], first: int) -> None:
-            for index in range(first, min(first + 15, len(images))):
+            for index in range(first, min(first + plant.pictures_in(1.0), len(images))):
                 picture = simplejpeg.decode_jpeg(images[index], "RGB")
                 images[index] = simplejpeg.encode_jpeg(change(picture, plant.rng), 90, "RGB")
 
@@ -169,8 +180,12 @@ def _rotten(data: bytes, rng: Rng) -> bytes:
     return data[:middle] + b"\xff\xc4\xff\xda" * 8 + data[middle + 32 :]
 
 
-def _freeze(images: list[bytes], first: int) -> None:
-    images[first : first + 20] = [images[first]] * len(images[first : first + 20])
+def _freeze(plant: Plant) -> BagEpisode:
+    def change(images: list[bytes], first: int) -> None:
+        last = min(first + plant.pictures_in(1.3), len(images))
+        images[first:last] = [images[first]] * (last - first)
+
+    return plant.pictures(change)
 
 
 def _double(images: list[bytes], first: int) -> None:
@@ -390,9 +405,9 @@ DEFECTS: dict[str, tuple[str, Callable[[Plant], BagEpisode]]] = {
     "rotten scan": ("undecodable", _one(_rotten)),
     "black for 1 s": ("blackout", _pictures_of(lambda picture, r: 0 * picture)),
     "blurred for 1 s": ("blur", _pictures_of(_blurred)),
-    "camera frozen for 1.3 s": ("frozen_camera", lambda p: p.pictures(_freeze)),
+    "camera frozen for 1.3 s": ("frozen_camera", _freeze),
     "every picture twice": ("repeated_frames", lambda p: p.pictures(_double)),
-    "pictures 0.33 s late": ("late_camera", lambda p: p.pictures(_late_pictures)),
+    "pictures 0.33 s late": ("late_camera", _late_pictures),
     "camera's stamps 0.3 s early": ("skew", lambda p: _shift(p, p.camera, -0.3)),
     "wrist cameras exchanged": ("swapped_cameras", _swap_cameras),
     "states missing for 0.5 s": ("gaps", lambda p: p.without(p.arm, _rows(p, 0.5, p.arm))),

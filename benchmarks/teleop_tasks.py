@@ -44,6 +44,8 @@ class TasksConfig:
     json: Path | None = None
     """File of the episodes, one line each; those that are there are not done again. The log of a
     launch with a failure is kept beside it."""
+    bags: Path | None = None
+    """Folder that keeps the bags of each launch, in one of their own; None: none is kept."""
 
 
 def main(config: TasksConfig) -> int:
@@ -96,7 +98,8 @@ def _missing(
     first = 1 + max((row["seed"] for row in rows if row["task"] == task), default=-1)
     while first < config.episodes:
         count = min(config.at_once, config.episodes - first)
-        done, told = _launch(task, first, count, small=config.small)
+        kept = None if config.bags is None else config.bags / f"{task}_{first}"
+        done, told = _launch(task, first, count, small=config.small, bags=kept)
         if config.json is not None and not all(map(_counts, done)):
             config.json.with_name(f"{config.json.stem}_{task}_{first}.log").write_text(told)
         yield from done
@@ -105,12 +108,15 @@ def _missing(
         first += count
 
 
-def _launch(task: str, first: int, count: int, *, small: bool) -> tuple[list[dict[str, Any]], str]:
-    """Episodes of one launch, and its log."""
+def _launch(
+    task: str, first: int, count: int, *, small: bool, bags: Path | None
+) -> tuple[list[dict[str, Any]], str]:
+    """Episodes of one launch, and its log; bags go to a folder or nowhere."""
     with own_surroundings() as folder:
         file, report = write_cell(folder, 0, small=small), folder / "report.jsonl"
         words = [*TELEOP, f"task:={task}", f"seed:={first}", f"episodes:={count}"]
-        words += [f"output:={folder / 'bags'}", f"report:={report}"]
+        output = folder / "bags" if bags is None else bags.absolute()
+        words += [f"output:={output}", f"report:={report}"]
         cell = LaunchedCell(folder, file, words)
         try:
             cell.process.wait(60.0 + PATIENCE * count)

@@ -40,17 +40,17 @@ def way(side, times):
     return total
 
 
-def film(side, late=0.0):
+def film(side, late=0.0, frames=FRAMES):
     """What a camera shows that an arm carries along a wall, some time late."""
     pictures = []
-    for turn in way(side, FRAMES - late):
+    for turn in way(side, frames - late):
         first = round(turn * 200)
         grey = np.repeat(SCENE[:, first : first + WIDTH, None], 3, axis=2)
         pictures.append(simplejpeg.encode_jpeg(np.ascontiguousarray(grey), 90, "RGB"))
     return pictures
 
 
-def episode(images, moving=("left", "right")):
+def episode(images, moving=("left", "right"), frames=FRAMES):
     series = {}
     for side in ("left", "right"):
         turn = way(side, TIMES)[:, None] if side in moving else np.zeros((len(TIMES), 1))
@@ -60,7 +60,7 @@ def episode(images, moving=("left", "right")):
         series[f"{side}_arm_state"] = make_series(stamps, state)
         series[f"{side}_arm_command"] = make_series(stamps, joints)
     for key in images:
-        series[key] = make_series(START_NS + np.round(FRAMES * 1e9).astype(np.int64))
+        series[key] = make_series(START_NS + np.round(frames * 1e9).astype(np.int64))
     return BagEpisode(
         cell=CELL, info={"start_ns": START_NS}, outcome={}, series=series, images=images
     )
@@ -79,6 +79,14 @@ def test_pictures_in_time_on_their_own_arms_are_sound():
 def test_a_late_or_early_camera_is_told_by_starts_and_stops(late):
     (found,) = late_camera(episode(wrists(film("left"), film("right", late))))
     assert found.stream == "cam_right_wrist" and found.value == pytest.approx(late, abs=0.05)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3])
+def test_of_pictures_that_come_too_slowly_nobody_can_tell_the_time(late):
+    slow = np.arange(0.0, 12.0, 0.3)
+    films = [film(side, late, slow) for side in ("left", "right")]
+    for said in late_camera(episode(wrists(*films), frames=slow)):
+        assert isinstance(said, Untold) and "every 0.30 s" in said.reason
 
 
 def test_exchanged_cameras_are_told_whichever_arm_moves_more():

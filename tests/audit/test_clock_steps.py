@@ -5,6 +5,7 @@ import pytest
 
 from ate_core.contract import load_cell
 from ate_core.resample import make_series
+from training.audit.findings import Finding, Untold
 from training.audit.rules.timing import clock_step
 from training.data.bag_reader import BagEpisode
 
@@ -52,3 +53,30 @@ def test_messages_that_wait_in_a_queue_are_no_step_of_a_clock(queue):
 
 def test_clocks_that_drift_apart_are_not_set():
     assert list(clock_step(episode(0.01 * TIMES, 0.0))) == []
+
+
+def camera(ages, stamp_shift=0.0):
+    """Pictures at 2.5 Hz, received so much later [s]."""
+    times = np.arange(len(ages)) * 0.4
+    stamps = np.round((times + stamp_shift) * 1e9).astype(np.int64)
+    return BagEpisode(
+        cell=CELL,
+        info={"start_ns": 0},
+        outcome={},
+        series={"cam_high": make_series(stamps)},
+        received_ns={"cam_high": np.round((times + ages) * 1e9).astype(np.int64)},
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_a_stream_of_which_all_is_held_up_nobody_can_tell_its_clock(seed):
+    """A computer that hardly gets to its cameras: no picture is in time."""
+    rng = np.random.default_rng(seed)
+    (said,) = clock_step(camera(rng.uniform(0.0, 0.3, 40) + rng.exponential(0.2, 40)))
+    assert isinstance(said, Untold) and said.stream == "cam_high"
+
+
+def test_a_slow_stream_whose_messages_are_in_time_tells_its_clock():
+    ages = np.random.default_rng(0).uniform(0.0, 0.01, 40)
+    (found,) = clock_step(camera(ages, np.where(np.arange(40) >= 20, 0.1, 0.0)))
+    assert isinstance(found, Finding) and found.start_s == pytest.approx(8.0, abs=0.3)

@@ -145,6 +145,23 @@ def test_of_an_arm_that_rests_nobody_can_tell_whether_it_follows():
     assert isinstance(said, Untold)
 
 
+def pressed(first, last, offset=0.0):
+    """An arm that is held 0.1 rad beside its command by 60 N for a while."""
+    state, wrench = (
+        recorded().series[f"left_{part}"].values.copy() for part in ("arm_state", "wrench")
+    )
+    state[first:last, 3] += 0.1
+    state[:, 2] += offset
+    wrench[first:last, 2] += 60.0
+    return recorded(left_arm_state=stream(state), left_wrench=stream(wrench))
+
+
+def test_an_arm_that_something_holds_back_is_not_beside_its_command():
+    assert list(off_command(pressed(200, 700))) == []
+    (found,) = off_command(pressed(200, 700, offset=0.1))
+    assert "left_joint3" in found.message and "look at its zero" in found.message
+
+
 def test_commands_that_come_after_their_motion_are_flagged():
     late = stream(way(TIMES - LAG - 0.1, "left"))
     (found,) = command_lag(recorded(left_arm_command=late))

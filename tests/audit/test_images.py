@@ -91,3 +91,13 @@ def test_a_camera_before_which_nothing_moves_may_show_one_picture(sound):
     series = rest | {"left_arm_state": still, "left_arm_command": held}
     quiet = with_images(sound, "cam_high", [GOOD] * 30)
     assert refusals(dataclasses.replace(quiet, series=series)) == []
+
+
+def test_a_pause_of_pictures_is_no_frozen_camera(sound):
+    """Two equal pictures and then none for a second: of the second nothing is known."""
+    kept = [0, 1, *range(16, 30)]
+    paused = make_series(STAMPS[kept])
+    images = [picture(0), picture(0), *(picture(i) for i in kept[2:])]
+    episode = with_images(sound, "cam_high", images)
+    series = episode.series | {"cam_high": paused}
+    assert refusals(dataclasses.replace(episode, series=series)) == []

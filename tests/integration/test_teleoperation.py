@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from training.audit.judge import audit_episode
 from training.convert_bags import ConvertConfig, convert
 from training.data.bag_reader import read_episode_bag
 
@@ -17,6 +18,9 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 
 TELEOP = ("ate_teleop", "dual_operator.launch.py")
 RECORDING = "recording episode_000000"
+OF_LOAD = {"gaps", "rate", "skew", "out_of_order", "command_lag", "idle", "force_peak", "jerk"}
+"""Rules that may truly speak of an episode on a busy machine: of when messages came, and of how
+hard a late arm pressed."""
 BUSY = 2.0
 """Longest time for which a busy machine may starve a process [s]."""
 
@@ -59,6 +63,10 @@ def test_demonstrations_become_hdf5_episodes(launch_cell, tmp_path):
     assert cell.process.wait(180) == 0, cell.log()[-4000:]
     attempts = [json.loads(line) for line in report.read_text().splitlines()]
     assert [attempt["success"] for attempt in attempts] == [True, True], attempts
+
+    for bag in sorted(bags.glob("episode_??????")):
+        said = audit_episode(bag.name, read_episode_bag(bag))
+        assert set(said.failed) <= OF_LOAD, [str(one) for one in said.findings]
 
     episodes = tmp_path / "episodes"
     # How old a sample gets is the machine's matter here: a busy one starves a driver.

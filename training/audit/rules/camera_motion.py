@@ -62,14 +62,16 @@ def late_camera(episode: BagEpisode) -> Iterator[Finding | Untold]:
 
     Bound: 0.15 s, told by the shift at which starts and stops in its pictures fit those of the
     arms before it best. It cannot be told where no shift fits clearly better than those 0.24 s
-    away.
+    away, nor of pictures that come more rarely than every 0.24 s.
     """
     for camera, _, seconds in cameras(episode):
-        lag = camera_lag(episode, camera)
+        lag, period = camera_lag(episode, camera), _period(seconds)
         if np.isnan(lag.seconds):
             reason = (
                 "its pictures and the joints before it have too few starts and stops in common"
             )
+            if period > AROUND:
+                reason = f"its pictures come every {period:.2f} s"
             yield Untold(rule="late_camera", stream=camera.key, reason=reason)
         elif abs(lag.seconds) > LARGEST_LAG:
             text = (
@@ -92,9 +94,10 @@ def camera_lag(episode: BagEpisode, camera: CameraConfig) -> CameraLag:
     """Return by how much a camera is behind the joints of the arms before it."""
     seconds, change = picture_changes(episode, camera)
     ways = _ways(episode, sides_before(episode, camera))
-    if len(change) < LEAST_PICTURES:
+    period = _period(seconds)
+    if len(change) < LEAST_PICTURES or period > AROUND:
         return CameraLag(seconds=np.nan, correlation=0.0)
-    width = 2 * round(0.5 * SLOW / max(float(np.median(np.diff(seconds))), 1e-3)) + 1
+    width = 2 * round(0.5 * SLOW / max(period, 1e-3)) + 1
     shown = _quick(change, width)
     found = np.array(
         [correlation(_quick(_log_way(ways, seconds - lag), width), shown) for lag in LAGS]
@@ -176,6 +179,11 @@ def picture_changes(episode: BagEpisode, camera: CameraConfig) -> tuple[Array, A
 def frame_motion(episode: BagEpisode, seconds: Array, sides: tuple[str, ...]) -> Array:
     """Return the way of some arms between neighbouring moments (N,), shape (N - 1,) [rad]."""
     return _between(_ways(episode, sides), seconds)
+
+
+def _period(seconds: Array) -> float:
+    """Median time between pictures [s]."""
+    return float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
 
 
 def _moves(episode: BagEpisode, side: str) -> bool:

@@ -34,6 +34,9 @@ EXPLAINS = 0.2
 """Share of the joint's error that is left where another reading of its command explains it."""
 LARGEST_LAG = 0.4
 """Lag that is looked for [s]."""
+PRESSED, REST = 30.0, 10
+"""Force above that at rest with which an arm presses on something [N], and the percentile of the
+forces that is rest [%]."""
 LEAST_ROWS = 20
 """Moments with a command from which on it is looked at."""
 INVERTED_SHARE, INVERTED = 0.33, 0.3
@@ -125,17 +128,17 @@ def uncommanded_motion(episode: BagEpisode) -> Iterator[Finding]:
 def off_command(episode: BagEpisode) -> Iterator[Finding | Untold]:
     """Every joint is where it is commanded to be, once the lag is taken out.
 
-    Bound: 0.04 rad in the median. A wrong zero, sign, unit or order of joints on one side shows
-    here; the same error in commands and states does not.
+    Bound: 0.04 rad in the median, without moments at which the arm's sensor tells 30 N more than
+    at rest: an arm that presses is held back. A wrong zero, sign, unit or order of joints on one
+    side shows here; the same error in commands and states does not.
     """
     for side, motion in _motions(episode):
-        stream = f"{side}_arm_state"
-        pair = _in_time(motion)
-        if pair is None:
-            reason = "its command hardly moves"
-            yield Untold(rule="off_command", stream=stream, reason=reason)
+        stream, free = f"{side}_arm_state", ~_is_pressed(episode, side, motion.times)
+        said = _why_untold(motion, free)
+        if said or motion.command is None:
+            yield Untold(rule="off_command", stream=stream, reason=said)
             continue
-        measured, command = pair
+        measured, command = _in_time(motion.position, motion.command, free)
         error = np.median(np.abs(measured - command), axis=0)
         joint = int(np.argmax(error))
         if error[joint] > BESIDE:
@@ -144,26 +147,46 @@ def off_command(episode: BagEpisode) -> Iterator[Finding | Untold]:
             text = f"{name} is {error[joint]:.2f} rad beside its command (bound {BESIDE} rad){why}"
             yield finding(
                 "off_command", "flag", stream, text,
-                value=float(error[joint]), bound=BESIDE, seconds=motion.times,
+                value=float(error[joint]), bound=BESIDE, seconds=motion.times[free],
             )  # fmt: skip
 
 
-def _in_time(motion: ArmMotion) -> tuple[Array, Array] | None:
+def _why_untold(motion: ArmMotion, free: NDArray[np.bool_]) -> str:
+    """Why nobody can tell whether an arm follows; empty where it can be told."""
+    if motion.command is None:
+        return "it has no command"
+    known = np.isfinite(motion.command).all(axis=1)
+    if known.sum() < LEAST_ROWS or np.ptp(motion.command[known], axis=0).max() < LEAST_MOTION:
+        return "its command hardly moves"
+    return "" if (known & free).sum() >= LEAST_ROWS else "it presses all the while"
+
+
+def _is_pressed(episode: BagEpisode, side: str, times: Array) -> NDArray[np.bool_]:
+    """Whether an arm's sensor tells of a force, at some times (T,) [s]."""
+    wrench = episode.series.get(f"{side}_wrench")
+    if wrench is None or not len(wrench):
+        return np.zeros(len(times), dtype=np.bool_)
+    force = np.nan_to_num(np.linalg.norm(wrench.values[:, :3], axis=1))
+    there = np.interp(times, seconds_of(episode, wrench.stamps_ns), force)
+    pressed: NDArray[np.bool_] = there - np.percentile(force, REST) > PRESSED
+    return pressed
+
+
+def _in_time(position: Array, command: Array, free: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Measured and commanded positions (N, n) with the lag taken out that fits most joints best.
 
-    None where the command hardly moves.
+    Args:
+        position: Measured, shape (T, n) [rad].
+        command: Shape (T, n) [rad]; NaN outside its first and last.
+        free: Moments that count, shape (T,).
     """
-    if motion.command is None:
-        return None
-    known: NDArray[np.bool_] = np.asarray(np.isfinite(motion.command).all(axis=1))
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(command).all(axis=1))
     first, last = int(np.argmax(known)), len(known) - int(np.argmax(known[::-1]))
-    steps = range(min(round(LARGEST_LAG / GRID), (last - first) // 2) + 1)
-    if known.sum() < LEAST_ROWS or np.ptp(motion.command[known], axis=0).max() < LEAST_MOTION:
-        return None
-    pairs = [
-        (motion.position[first + step : last], motion.command[first : last - step])
-        for step in steps
-    ]
+    pairs = []
+    for step in range(min(round(LARGEST_LAG / GRID), (last - first) // 2) + 1):
+        rows = free[first + step : last]
+        if rows.any():
+            pairs.append((position[first + step : last][rows], command[first : last - step][rows]))
     return min(pairs, key=lambda pair: float(np.median(np.abs(pair[0] - pair[1]), axis=0).sum()))
 
 

@@ -100,8 +100,9 @@ def frozen_camera(episode: BagEpisode) -> Iterator[Finding]:
     """
     for camera, images, seconds in cameras(episode):
         for run in runs(image_facts(images, camera).is_repeated):
-            # The picture stands from its first showing until the next picture.
-            first, last = seconds[run.start - 1], seconds[min(run.stop, len(seconds) - 1)]
+            # A picture stands from its first showing until the next one is due: of a pause behind
+            # it nothing is known, and other rules tell.
+            first, last = seconds[run.start - 1], seconds[run.stop - 1] + 1.0 / camera.fps
             moved = motion_before(episode, camera, first, last)
             if last - first >= FROZEN_TIME and moved > FROZEN_MOTION:
                 text = (

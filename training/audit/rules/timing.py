@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec, cell_streams
-from training.audit.findings import Finding
+from training.audit.findings import Finding, Untold
 from training.audit.rules.needs import needs
 from training.audit.rules.spans import finding, seconds_of
 from training.data.bag_reader import BagEpisode
@@ -35,6 +35,9 @@ SUDDEN, NEIGHBOURS = 0.5, 5
 a moment: queues are worked off in many."""
 STEP_TIME, STEP_LEAST = 0.4, 8
 """Time [s] and messages before and after a step, of which the quickest is looked at."""
+QUICK_SHARE, AGREE = 0.2, 0.015
+"""Share of the messages on a side of a moment, the quickest, that must agree, and to within what
+[s]: where all are held up, the least age is chance and no clock."""
 REPEATED_SHARE = 0.005
 """Share of messages that may carry the stamp of the one before."""
 ORDER_SHARE = 0.01
@@ -120,7 +123,7 @@ def skew(episode: BagEpisode) -> Iterator[Finding]:
             when = "before" if late > SKEW else "after"
             text = (
                 f"stamps of {spec.topic} lie {value:.3f} s {when} their receipt (bound {bound} "
-                "s); check the clocks and the node that stamps"
+                "s); check the clocks, the node that stamps, and the load of the computer"
             )
             seconds = seconds_of(episode, series.stamps_ns)
             yield finding(
@@ -129,12 +132,13 @@ def skew(episode: BagEpisode) -> Iterator[Finding]:
 
 
 @needs("receive times")
-def clock_step(episode: BagEpisode) -> Iterator[Finding]:
+def clock_step(episode: BagEpisode) -> Iterator[Finding | Untold]:
     """The clock behind the stamps of a stream is not set in mid-episode.
 
     Bound: 0.03 s between the least ages at the receipt before and after any moment, half of it
     at once. Messages are held up now and then, but the quickest of many show
-    the clock; a queue that is worked off makes ages fall bit by bit.
+    the clock; a queue that is worked off makes ages fall bit by bit. It cannot be told where the
+    quickest fifth before or after differ by 0.015 s: all are held up.
     """
     for spec in cell_streams(episode.cell):
         series, received = episode.series.get(spec.name), episode.received_ns.get(spec.name)
@@ -144,19 +148,16 @@ def clock_step(episode: BagEpisode) -> Iterator[Finding]:
         age = (received - series.stamps_ns)[order] / NANOSECONDS
         side = max(STEP_LEAST, round(STEP_TIME * spec.rate_hz))
         if len(age) < 2 * side:
+            reason = f"it has {len(age)} messages (at least {2 * side})"
+            yield Untold(rule="clock_step", stream=spec.name, reason=reason)
             continue
-        before = np.minimum.accumulate(age)[side - 1 : len(age) - side]
-        after = np.minimum.accumulate(age[::-1])[::-1][side : len(age) - side + 1]
-        step = after - before
-        worst = float(step[np.argmax(np.abs(step))])
-        # Before it each split is as good as the next: the clock was set where one message tells.
-        least = sliding_window_view(age, NEIGHBOURS).min(axis=1)
-        jumps = (least[NEIGHBOURS:] - least[:-NEIGHBOURS])[side - NEIGHBOURS :][: len(step)]
-        jumps = jumps * np.sign(worst)
-        sudden = np.where(np.abs(step) > 0.9 * abs(worst), jumps, 0.0)
-        row = int(np.argmax(sudden))
-        if abs(worst) > STEP and sudden[row] > SUDDEN * abs(worst):
-            at = seconds_of(episode, received[order][side + row : side + row + 1])
+        row, worst, sudden = _largest_step(age, side)
+        scatter = max(_quick_scatter(age[:row]), _quick_scatter(age[row:]))
+        if scatter > AGREE:
+            reason = f"all its messages are held up, the quickest fifth by up to {scatter:.3f} s"
+            yield Untold(rule="clock_step", stream=spec.name, reason=reason)
+        elif abs(worst) > STEP and sudden > SUDDEN * abs(worst):
+            at = seconds_of(episode, received[order][row : row + 1])
             way = "back" if worst > 0 else "forth"
             text = (
                 f"the clock that stamps {spec.topic} was set {way} by {abs(worst):.3f} s at "
@@ -166,6 +167,35 @@ def clock_step(episode: BagEpisode) -> Iterator[Finding]:
             yield finding(
                 "clock_step", "flag", spec.name, text, value=worst, bound=STEP, seconds=at
             )
+
+
+def _largest_step(age: NDArray[np.float64], side: int) -> tuple[int, float, float]:
+    """Where the least ages before and after differ most.
+
+    Args:
+        age: At the receipt, in order of receipt, shape (N,) [s].
+        side: Messages that must lie before and after.
+
+    Returns:
+        First message after the step, the step, and what of it is made at once [s].
+    """
+    before = np.minimum.accumulate(age)[side - 1 : len(age) - side]
+    after = np.minimum.accumulate(age[::-1])[::-1][side : len(age) - side + 1]
+    step = after - before
+    worst = float(step[np.argmax(np.abs(step))])
+    # Before it each split is as good as the next: the clock was set where one message tells. Of
+    # neighbours that hold one young message, the last is before it; of old ones, the first.
+    least = sliding_window_view(age, NEIGHBOURS).min(axis=1)
+    jumps = (least[NEIGHBOURS:] - least[:-NEIGHBOURS])[side - NEIGHBOURS :][: len(step)]
+    sudden = np.where(np.abs(step) > 0.9 * abs(worst), jumps * np.sign(worst), 0.0)
+    rows = np.flatnonzero(sudden >= 0.9 * sudden.max())
+    row = int(rows[0] if worst > 0 else rows[-1])
+    return side + row, worst, float(sudden[row])
+
+
+def _quick_scatter(age: NDArray[np.float64]) -> float:
+    """By how much the ages of the quickest messages differ [s]."""
+    return float(np.quantile(age, QUICK_SHARE) - age.min())
 
 
 def repeated_stamps(episode: BagEpisode) -> Iterator[Finding]:
