@@ -9,6 +9,7 @@ other rules say besides is counted too. Rules that speak of a clean episode are 
 Intervals are Wilson's, 95 %.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ def clean_episodes(config: DefectsConfig) -> Iterator[tuple[str, BagEpisode]]:
     """Yield the clean episodes by name, without what cannot be planted in."""
     if config.bags is not None:
         for name, read in find_episodes(config.bags).items():
-            yield name, read()
+            # Who signed a command is of no rule, and would have to be moved with it.
+            yield name, dataclasses.replace(read(), commanders={})
         return
     makers = [EpisodeMaker(task) for task in config.tasks]
     for number in range(config.episodes):

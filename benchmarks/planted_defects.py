@@ -68,8 +68,7 @@ class Plant:
     def series(self, new: dict[str, Series | None]) -> BagEpisode:
         """The episode with other series; None takes one away."""
         merged = {k: v for k, v in (self.episode.series | new).items() if v is not None}
-        signed = {k: v for k, v in self.episode.commanders.items() if k in merged}
-        return dataclasses.replace(self.episode, series=merged, commanders=signed)
+        return dataclasses.replace(self.episode, series=merged)
 
     def pictures(self, change: Callable[[list[bytes], int], None]) -> BagEpisode:
         """The episode with the moving arm's pictures changed from ``start`` on."""

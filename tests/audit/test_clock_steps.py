@@ -80,3 +80,13 @@ def test_a_slow_stream_whose_messages_are_in_time_tells_its_clock():
     ages = np.random.default_rng(0).uniform(0.0, 0.01, 40)
     (found,) = clock_step(camera(ages, np.where(np.arange(40) >= 20, 0.1, 0.0)))
     assert isinstance(found, Finding) and found.start_s == pytest.approx(8.0, abs=0.3)
+
+
+@pytest.mark.parametrize("count", [0, 15, 16, 17])
+def test_a_short_stream_in_time_is_no_trouble(count):
+    for seed in range(20):
+        ages = np.random.default_rng(seed).uniform(0.0, 0.008, count)
+        said = list(clock_step(camera(ages)))
+        assert [one.reason for one in said] == [f"it has {count} messages (at least 16)"] * (
+            count < 16
+        )

@@ -18,9 +18,12 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 
 TELEOP = ("ate_teleop", "dual_operator.launch.py")
 RECORDING = "recording episode_000000"
-OF_LOAD = {"gaps", "rate", "skew", "out_of_order", "command_lag", "idle", "force_peak", "jerk"}
-"""Rules that may truly speak of an episode on a busy machine: of when messages came, and of how
-hard a late arm pressed."""
+LIES = {
+    "stale_command", "frozen_joints", "frozen_camera", "swapped_arms", "swapped_cameras",
+    "clock_step", "told_speed", "off_command", "uncommanded_motion", "copied_stream",
+    "copied_command", "repeated_states", "gripper_follows", "late_camera", "nothing_done",
+}  # fmt: skip
+"""Rules of data that lies; a busy machine makes data late, but no lie."""
 BUSY = 2.0
 """Longest time for which a busy machine may starve a process [s]."""
 
@@ -66,7 +69,7 @@ def test_demonstrations_become_hdf5_episodes(launch_cell, tmp_path):
 
     for bag in sorted(bags.glob("episode_??????")):
         said = audit_episode(bag.name, read_episode_bag(bag))
-        assert set(said.failed) <= OF_LOAD, [str(one) for one in said.findings]
+        assert not LIES & set(said.failed), [str(one) for one in said.findings]
 
     episodes = tmp_path / "episodes"
     # How old a sample gets is the machine's matter here: a busy one starves a driver.

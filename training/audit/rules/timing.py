@@ -188,7 +188,7 @@ def _largest_step(age: NDArray[np.float64], side: int) -> tuple[int, float, floa
     least = sliding_window_view(age, NEIGHBOURS).min(axis=1)
     jumps = (least[NEIGHBOURS:] - least[:-NEIGHBOURS])[side - NEIGHBOURS :][: len(step)]
     sudden = np.where(np.abs(step) > 0.9 * abs(worst), jumps * np.sign(worst), 0.0)
-    rows = np.flatnonzero(sudden >= 0.9 * sudden.max())
+    rows = np.flatnonzero(sudden >= sudden.max() - 0.1 * abs(sudden.max()))
     row = int(rows[0] if worst > 0 else rows[-1])
     return side + row, worst, float(sudden[row])
 
