@@ -52,7 +52,17 @@ def test_an_unchanged_wrist_is_lost_after_a_tenth_of_a_second(tracker: HandTrack
 
 
 @pytest.mark.parametrize(
-    "bad", [np.full((4, 4), np.nan), np.zeros((4, 4)), np.diag([1.0, 1.0, -1.0, 1.0])]
+    "bad",
+    [
+        np.full((4, 4), np.nan),
+        np.vstack([pose(0.002)[:2], np.full((2, 4), np.nan)]),
+        np.zeros((4, 4)),
+        np.diag([1.0, 1.0, -1.0, 1.0]),
+        pose(0.002).T,
+        np.vstack([1e3 * pose(0.002)[:3], [0.0, 0.0, 0.0, 1.0]]),
+        pose(0.002) + np.outer([1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 400.0]),
+    ],
+    ids=["NaN", "half NaN", "zeros", "mirrored", "transposed", "scaled", "millimetres"],
 )
 def test_an_unsound_pose_is_refused_and_counts_as_no_change(
     tracker: HandTracker, bad: np.ndarray
@@ -64,6 +74,13 @@ def test_an_unsound_pose_is_refused_and_counts_as_no_change(
     )
     assert after.changed_ns == before.changed_ns
     assert tracker.rejected == 1
+
+
+def test_a_hand_that_is_remembered_while_its_person_walks_away_is_only_lost(tracker) -> None:
+    wrist = tracker.sample.transform_wrist_to_headset
+    for index in range(3, 500):
+        sample = tracker.update(wrist, pose(-0.01 * index), index * STEP_NS)
+    assert (sample.tracked, sample.flaw) == (False, "")
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,64 @@ def test_a_wrist_that_is_seen_again_in_a_moved_frame_begins_a_new_session() -> N
     assert not missed
 
 
+MISSING = (0.045, 0.07, 0.1, 0.14)
+"""Times without poses that a clutch outlives [s]."""
+
+
+@pytest.mark.parametrize(
+    ("hurry", "distance", "angle"), [(0.05, 4e-3, 0.0), (0.05, 0.0, 3.0), (0.5, 0.03, 0.0)]
+)
+def test_a_frame_that_moved_while_poses_were_missing_begins_a_session(hurry, distance, angle):
+    missed = []
+    for seed in range(20):
+        tracker, person, gap = HandTracker(), Person(seed, hurry), MISSING[seed % 4]
+        tracker.begin_session()
+        before = feed(tracker, person, 0, 20)
+        way = person.random.normal(size=3)
+        way *= distance / np.linalg.norm(way)
+        move = transform(rotation_exp([0.0, 0.0, np.radians(angle)]), way)
+        first = 20 + round(gap / PERIOD)
+        if feed(tracker, person, first, first + 1, move)[0] == before[-1]:
+            missed.append((seed, gap))
+    assert len(missed) <= 1, "a body in motion may hide one"
+
+
+def test_missing_poses_alone_seldom_begin_a_session():
+    begun = 0
+    for seed in range(20):
+        tracker, person = HandTracker(), Person(seed)
+        tracker.begin_session()
+        for number in range(4):
+            first = 30 * number + round(MISSING[number] / PERIOD)
+            begun += len({*feed(tracker, person, first, 30 * number + 30, late=1e-3)}) - 1
+    assert begun <= 6, "of 80"
+
+
+def test_a_slow_headset_notices_a_moved_frame_as_well():
+    missed = []
+    for seed in range(20):
+        tracker, person = HandTracker(), Person(seed, hurry=0.5)
+        tracker.begin_session()
+        sessions = [feed(tracker, person, 3 * k, 3 * k + 1)[0] for k in range(15)]  # 30 Hz
+        move = transform(np.eye(3), [0.0, 0.02, 0.0])
+        if set(sessions) != {1} or feed(tracker, person, 45, 46, move) != [2]:
+            missed.append(seed)
+    assert not missed
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5])
+def test_a_frame_that_glides_around_somebody_at_rest_begins_a_session_on_its_way(seconds):
+    for seed in range(5):
+        tracker, person, poses = HandTracker(), Person(seed, hurry=0.0), seconds / PERIOD
+        before = feed(tracker, person, 0, 20)
+        for index in range(round(poses)):
+            share = (index / poses) ** 2 * (3.0 - 2.0 * index / poses)  # slow at both ends
+            move = transform(np.eye(3), [0.045 * share, 0.0, 0.0])
+            if feed(tracker, person, 20 + index, 21 + index, move)[0] > before[-1]:
+                break
+        assert 0.045 * share < 0.015
+
+
 @pytest.mark.parametrize(
     "stream", [{}, {"left_out": 0.1}, {"late": 2e-3}], ids=["even", "some left out", "late"]
 )

@@ -17,6 +17,7 @@ from ate_teleop.hand_words import (
 )
 
 WELL = Senses(clutch=ClutchState.ENGAGED)
+RELEASED = {"clutch": ClutchState.RELEASED}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,8 @@ WELL = Senses(clutch=ClutchState.ENGAGED)
         ({"clutch": ClutchState.ENGAGING}, {}, Word.ENGAGED),
         ({}, {"clutch": ClutchState.BLOCKED}, Word.LOST),
         ({}, {"other_stopped": True}, Word.OTHER_STOPPED),
+        (RELEASED, {**RELEASED, "own_stopped": True}, Word.ERROR),
+        ({}, {"clutch": ClutchState.BLOCKED, "own_stopped": True}, Word.LOST),
         ({"kept": 3}, {"kept": 4}, Word.KEPT),
         ({"discarded": 1}, {"discarded": 2}, Word.DISCARDED),
         ({}, {"refused": 1}, Word.ERROR),

@@ -41,8 +41,9 @@ class Rig:
         self.noise = 5e-5
 
     def step(
-        self, *, live=True, joy=True, stale=False, arm=True, estop="", held=False, policy=False
-    ):
+        self, *, live=True, joy=True, stale=False, arm=True, estop="", held=False, policy=False,
+        trouble="",
+    ):  # fmt: skip
         self.now_ns += TICK_NS
         self.heard_ns = self.heard_ns if stale else self.now_ns
         pose = self.hand.copy()
@@ -66,7 +67,7 @@ class Rig:
         )
         output = self.controller.step(
             sample, state if joy else state.released(), self.q if arm else None,
-            self.now_ns, estop, held, policy_drives=policy,
+            self.now_ns, estop, held, trouble=(trouble, ""), policy_drives=policy,
         )  # fmt: skip
         if output.joint_target is not None:
             self.q = output.joint_target
@@ -222,6 +223,45 @@ def test_an_arm_that_does_not_follow_ends_the_stroke():
         rig.q = stuck
     assert outputs[-1].joint_target is None
     assert "does not follow" in outputs[-1].status.reason
+
+
+def test_an_arm_that_says_that_it_follows_nobody_opens_the_clutch_of_a_hand_at_rest():
+    rig, fault = Rig(), "fault: joint 3 reports over-current: arm/clear_errors"
+    rig.engage()
+    ends = [output.status for output in rig.run(30, trouble=fault)]
+    assert ends[5].clutch is ClutchState.ENGAGED, "a hiccup opens nothing"
+    assert (ends[-1].clutch, ends[-1].reason) == (
+        ClutchState.BLOCKED,
+        f"arm follows nobody ({fault})",
+    )
+    rig.hand[0, 3] += 0.05
+    assert all(output.joint_target is None for output in rig.run(30)), "well again: a new press"
+
+
+def test_a_press_on_an_arm_that_follows_nobody_never_engages():
+    rig = Rig()
+    rig.step()
+    rig.held.add("l")
+    statuses = [output.status for output in rig.run(60, trouble="stopped: call arm/enable")]
+    assert all(status.clutch is not ClutchState.ENGAGED for status in statuses)
+    assert statuses[-1].reason == "arm follows nobody (stopped: call arm/enable)"
+
+
+def test_why_a_clutch_let_go_is_kept_for_the_log_once():
+    from ate_teleop.nodes.telling import Telling
+
+    rig = Rig()
+    rig.engage()
+    news = mock.Mock(own=mock.Mock(trouble=""), other=mock.Mock(trouble=""), kept=0, discarded=0)
+    joycon, wishes = mock.Mock(), mock.Mock(episode="idle", refused=0, policy="")
+    telling = Telling(
+        mock.Mock(trouble=""), joycon, news, wishes, mock.Mock(reason=""), number=1,
+        buttons={"clutch": "L"},
+    )  # fmt: skip
+    for output in rig.run(60, live=False):
+        telling.tell(output.status, rig.now_ns)
+    assert "silent" in telling.openings.get_nowait()
+    assert telling.openings.empty()
 
 
 def test_commands_wait_for_an_arm_that_something_slows_and_the_stroke_goes_on():

@@ -28,7 +28,8 @@ class Word(Enum):
     OTHER_STOPPED = "other stopped"
     """The arm of the other operator stopped or is faulty."""
     ERROR = "error"
-    """What was asked for was refused, or the clutch was pressed and cannot engage."""
+    """What was asked for was refused, the clutch was pressed and cannot engage, or the own arm
+    stopped while it was led by nobody."""
     DISCARDED = "discarded"
     KEPT = "kept"
     """An episode was kept, or a stroke of a calibration taken."""
@@ -100,6 +101,8 @@ class Senses:
     """Whether the guard slows this arm or has something near it."""
     force: float = 0.0
     """Force at the tool as a share of that which is felt most."""
+    own_stopped: bool = False
+    """Whether the own arm is stopped or faulty."""
     other_stopped: bool = False
     """Whether the other operator's arm is stopped or faulty."""
     kept: int = 0
@@ -159,7 +162,9 @@ class HandWords:
         return {
             Word.LOST: last.clutch is engaged and now.clutch is blocked,
             Word.OTHER_STOPPED: now.other_stopped and not last.other_stopped,
-            Word.ERROR: now.refused > last.refused or (is_void and not now.calibrating),
+            Word.ERROR: now.refused > last.refused
+            or (is_void and not now.calibrating)
+            or (now.own_stopped and not last.own_stopped and now.clutch is not engaged),
             Word.DISCARDED: now.discarded > last.discarded,
             Word.KEPT: now.kept > last.kept,
             Word.ENGAGED: now.clutch is engaged and last.clutch is not engaged,

@@ -94,7 +94,7 @@ class OperatorController:
         self._time_base = TimeBase(1.0 / settings.rate)
         self._timed = (0, 0)
         self._unused = 0.0
-        self._arm_seen = float("-inf")
+        self._arm_well = float("-inf")
         self._last_target = float("-inf")
         self._moves = False
         self._patience = math.inf
@@ -225,14 +225,17 @@ class OperatorController:
                 self.scale *= SCALE_STEP if event is Event.SCALE_UP else 1.0 / SCALE_STEP
 
     def _obstacle(self, measured_q: Array | None, now: float, policy_drives: bool) -> str:
-        """Why the arm cannot be driven; a stroke outlives a short silence, an engagement none."""
+        """Why the arm cannot be driven; a stroke outlives its hiccup, an engagement none."""
         if policy_drives:
             return "the policy lets the arm go: press again"
-        if measured_q is not None:
-            self._arm_seen = now
+        trouble = self._trouble[0]
+        if measured_q is not None and not trouble:
+            self._arm_well = now
             return ""
         allowed = 0.0 if self._stroke is None else self._settings.arm_silence_limit
-        return "arm does not report its joints" if now - self._arm_seen > allowed else ""
+        if now - self._arm_well <= allowed:
+            return ""
+        return f"arm follows nobody ({trouble})" if trouble else "arm does not report its joints"
 
     def _follow(
         self, view: HandView | None, measured_q: Array | None, now: float

@@ -55,8 +55,8 @@ class OperatorSettings:
     reach_angle: float = 0.2
     """The same for the rotation [rad]."""
     arm_silence_limit: float = 0.2
-    """Time the measured joints may be unknown before the clutch lets go; until then the arm is
-    sent nothing, and goes on gently when they return [s]."""
+    """Time for which the arm may say that it follows nobody, or not report its joints, before the
+    clutch lets go; without joints it is sent nothing, and goes on gently when they return [s]."""
     home_delay: float
     """Silence after the last joint target before the arm is asked to go home: until the lease has
     ended, its driver counts this operator as its commander [s]."""

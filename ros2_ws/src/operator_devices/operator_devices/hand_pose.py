@@ -24,8 +24,10 @@ TRANSFORM_HEADSET_TO_ARKIT: Matrix = TRANSFORM_ARKIT_TO_HEADSET.T.copy()
 
 _IDENTITY = np.eye(3)
 UNSOUND = "the headset sends poses that are no numbers or no rotations: restart its app"
+TOO_FAR = "the hand is further from the head than an arm is long: the headset must send metres"
 NEVER_SEEN = "the hand has not been seen yet: raise it into the headset's view"
 """What is known of a hand that is not tracked."""
+_LAST_ROW = np.array([0.0, 0.0, 0.0, 1.0])
 _ROTATION_TOLERANCE = 1e-3
 """Largest entry of R R^T - 1 in a proper rotation; float32 on the wire leaves about 1e-6."""
 
@@ -85,11 +87,12 @@ class HandPoseSource(Protocol):
 
 
 def is_rigid(transform: Matrix) -> bool:
-    """Whether a (4, 4) matrix is finite and its rotation part is a proper rotation."""
+    """Whether a (4, 4) matrix is finite, and a proper rotation with a translation beside it."""
     if not np.isfinite(transform).all():
         return False
     rotation = transform[:3, :3]
     error = np.abs(rotation @ rotation.T - _IDENTITY).max()
+    error = max(error, np.abs(transform[3] - _LAST_ROW).max())  # not so in a transposed one
     return bool(error < _ROTATION_TOLERANCE and np.linalg.det(rotation) > 0.0)
 
 
@@ -105,6 +108,8 @@ class TrackingConfig:
 
     unchanged_limit: float = 0.1
     """A live hand is noisy: a wrist bit-identical for longer than this is a remembered one [s]."""
+    arm_length: float = 3.0
+    """Distance between wrist and head that no person has [m]."""
     jump_distance: float = 0.10
     """Step between two poses above which the frame or the hand was exchanged [m]."""
     jump_angle: float = 0.8
@@ -140,7 +145,7 @@ class HandTracker:
         self._recentring = RecentringWatch()
         self._link = LinkDelay()
         self.rejected = 0
-        """Poses refused because they were not finite or not a proper rotation."""
+        """Poses refused because they were not finite, no proper rotation or no arm's."""
 
     @property
     def sample(self) -> HandSample | None:
@@ -166,16 +171,14 @@ class HandTracker:
         An unsound pose counts as a message that brought no change.
         """
         self._sequence += 1
-        flaw = ""
-        if not (is_rigid(wrist) and is_rigid(head)):
+        flaw = self._flaw_of(wrist, head)
+        if flaw in (UNSOUND, TOO_FAR):
             self.rejected += 1
-            flaw = UNSOUND
             wrist, head = self._previous or (TRANSFORM_ARKIT_TO_HEADSET, np.eye(4))
         else:
             self._see(wrist, head, now_ns)
-        if np.array_equal(wrist, TRANSFORM_ARKIT_TO_HEADSET):  # exact identity on the wire
-            flaw = flaw or NEVER_SEEN
-        tracked = flaw != NEVER_SEEN and self._is_live(now_ns)
+        never_seen = np.array_equal(wrist, TRANSFORM_ARKIT_TO_HEADSET)
+        tracked = not never_seen and self._is_live(now_ns)
         self._sample = HandSample(
             transform_wrist_to_headset=wrist,
             transform_head_to_headset=head,
@@ -189,6 +192,18 @@ class HandTracker:
             flaw="" if tracked else flaw,
         )
         return self._sample
+
+    def _flaw_of(self, wrist: Matrix, head: Matrix) -> str:
+        """What is wrong with the poses of a message; empty where nothing is."""
+        if not (is_rigid(wrist) and is_rigid(head)):
+            return UNSOUND
+        if np.array_equal(wrist, TRANSFORM_ARKIT_TO_HEADSET):  # exact identity on the wire
+            return NEVER_SEEN
+        is_new = self._previous is None or not np.array_equal(wrist, self._previous[0])
+        # One that is not new is remembered while its person walks away.
+        if is_new and math.dist(wrist[:3, 3], head[:3, 3]) > self._config.arm_length:
+            return TOO_FAR
+        return ""
 
     def _see(self, wrist: Matrix, head: Matrix, now_ns: int) -> None:
         """Take a sound pose: whether it goes on from the one before, and in which frame."""

@@ -4,8 +4,12 @@ A re-centring moves head and wrist by one and the same rigid transform, from one
 No person does: what head and hand share, a lean or a step, they share smoothly, and what comes
 suddenly, they do not share. So each of the two is foretold from its last step; where the head
 leaves that forecast and the wrist leaves its own in the same way, the frame has moved.
+
+A frame that glides to its new place departs from no forecast. It carries head and wrist like one
+stiff body, though, and necks and arms are not stiff: over a centimetre of way they always give.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -18,8 +22,8 @@ Array = NDArray[np.float64]
 
 _REMEMBERED = 4
 """Jolts kept of each of the two; head and wrist may change in different messages."""
-_LONGEST_GAP = 10.0
-"""Poses left out in a row that a forecast still spans; a longer silence ends the session."""
+_LONGEST_GAP = 15.0
+"""Poses left out in a row that a forecast still spans; a longer silence opens the clutch."""
 _STILL = 3
 """Messages with one and the same pose after which a body rests; fewer are repeated messages."""
 
@@ -53,6 +57,24 @@ class RecentringConfig:
     """Departure looked at after any gap in the poses [m]."""
     largest_angle: float = 0.03
     """The same for the rotation [rad]."""
+    late: float = 3.5
+    """Usual times between poses after which some count as missing; they may come by threes."""
+    doubt: float = 1e-3
+    """Departure that is doubted after missing poses: forecasts are worth little then [m]."""
+    doubtful: float = 0.65
+    """Part of a wrist's departure that the head's need not explain then."""
+    lever: float = 0.3
+    """What a departure of the rotation counts beside that [m/rad]."""
+    restlessness: float = 4.0
+    """Acceleration with which a wrist turns by itself [rad/s^2]."""
+    glide_time: float = 0.6
+    """Time over which a frame may glide to its new place [s]."""
+    glide_distance: float = 0.01
+    """Way of the head from which on it is asked whether head and wrist are one stiff body [m]."""
+    glide_angle: float = 0.035
+    """The same for its rotation [rad]."""
+    glide_give: float = 0.03
+    """Part of the way by which no neck and arm stay as stiff; noise comes on top."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +91,8 @@ class _Jolt:
     """(3,) rotation vector from the orientation foretold to the one seen [rad]."""
     gap: float
     """Nominal periods since the pose before; at least 1."""
+    is_late: bool
+    """Whether poses are missing before it."""
 
 
 class _Forecast:
@@ -78,6 +102,7 @@ class _Forecast:
         self._config = config
         self._pose: Array | None = None
         self._time = self._elapsed = 0.0
+        self._usual = config.period
         self._step: Array | None = None  # (6,) metres, then a rotation vector
         self._repeats = 0
 
@@ -98,6 +123,9 @@ class _Forecast:
         step = np.concatenate(
             [pose[:3, 3] - last[:3, 3], rotation_log(pose[:3, :3] @ last[:3, :3].T)]
         )
+        is_late = elapsed > self._config.late * self._usual
+        self._usual += 0.1 * (min(elapsed, 2.0 * self._usual) - self._usual)
+        self._usual = max(self._usual, self._config.period)
         before, self._step = self._step, step
         self._pose, self._time, self._elapsed = pose, now, elapsed
         if before is None:
@@ -114,6 +142,48 @@ class _Forecast:
             seen=pose[:3, 3],
             turn=rotation_log(pose[:3, :3] @ rotation.T),
             gap=min(max(elapsed / self._config.period, 1.0), _LONGEST_GAP),
+            is_late=is_late,
+        )
+
+
+class _Glide:
+    """Sees head and wrist being carried like one stiff body."""
+
+    LOOKS = 6
+    """Poses of the past that are compared with the present one."""
+
+    def __init__(self, config: RecentringConfig) -> None:
+        self._config = config
+        self._cosine = 1.0 + 2.0 * math.cos(config.glide_angle)  # trace of that rotation
+        self._past: deque[tuple[float, Array, Array]] = deque(maxlen=self.LOOKS)
+
+    def update(self, wrist: Array, head: Array, now: float) -> bool:
+        """Take both poses (4, 4) seen at `now` [s]; whether one thing has carried them here."""
+        config, past = self._config, self._past
+        while past and now - past[0][0] > config.glide_time:
+            past.popleft()
+        is_carried = any(
+            self._is_one_body(was_wrist, was_head, wrist, head) for _, was_wrist, was_head in past
+        )
+        if not past or now - past[-1][0] >= config.glide_time / self.LOOKS:
+            past.append((now, wrist, head))
+        return is_carried
+
+    def _is_one_body(self, was_wrist: Array, was_head: Array, wrist: Array, head: Array) -> bool:
+        """Whether the head went some way, and the wrist stayed where it was to the head."""
+        config, was_turn, turn = self._config, was_head[:3, :3], head[:3, :3]
+        way = math.dist(head[:3, 3], was_head[:3, 3])
+        if way < config.glide_distance and float(np.vdot(was_turn, turn)) > self._cosine:
+            return False
+        way = max(way, math.dist(wrist[:3, 3], was_wrist[:3, 3]))
+        stayed = was_turn.T @ (was_wrist[:3, 3] - was_head[:3, 3])
+        given = math.dist(turn.T @ (wrist[:3, 3] - head[:3, 3]), stayed)
+        if given > config.noise_distance + config.glide_give * way:
+            return False
+        angle = float(np.linalg.norm(rotation_log(was_turn.T @ turn)))
+        twist = (was_turn.T @ was_wrist[:3, :3]).T @ turn.T @ wrist[:3, :3]
+        return float(np.linalg.norm(rotation_log(twist))) <= (
+            config.noise_angle + config.glide_give * angle
         )
 
 
@@ -129,6 +199,7 @@ class RecentringWatch:
         self._head, self._wrist = _Forecast(self._config), _Forecast(self._config)
         self._heads: deque[_Jolt] = deque(maxlen=_REMEMBERED)
         self._wrists: deque[_Jolt] = deque(maxlen=_REMEMBERED)
+        self._glide = _Glide(self._config)
 
     def moved(self, wrist: Array, head: Array, now: float) -> bool:
         """Take both poses (4, 4) of a message of `now` [s]; whether the frame has moved."""
@@ -136,8 +207,10 @@ class RecentringWatch:
         if of_wrist is not None:
             self._wrists.append(of_wrist)
         size = 0.0 if of_head is None else self._size(of_head)
-        if size >= self._config.violence:
+        if self._glide.update(wrist, head, now) or size >= self._config.violence:
             return True
+        if of_head is not None and of_wrist is not None and of_head.is_late and of_wrist.is_late:
+            return self._is_doubtful(of_head, of_wrist)
         pairs = [] if of_wrist is None else [(jolt, of_wrist) for jolt in self._heads]
         if of_head is not None and size >= 1.0:
             self._heads.append(of_head)
@@ -157,6 +230,26 @@ class RecentringWatch:
             return 1.0
         return ratio
 
+    def _is_doubtful(self, head: _Jolt, wrist: _Jolt) -> bool:
+        """Whether a motion of the frame, while poses were missing, explains most of what is seen.
+
+        The head may have turned by itself meanwhile, so the frame is also taken not to.
+        """
+        config = self._config
+
+        def size(distance: Array, turn: Array) -> float:
+            return float(np.linalg.norm(distance) + config.lever * np.linalg.norm(turn))
+
+        shift = head.seen - head.expected
+        if size(shift, head.turn) < config.doubt:
+            return False
+        arm = rotation_exp(head.turn) @ (wrist.expected - head.expected)
+        left = min(
+            size(wrist.seen - head.seen - arm, wrist.turn - head.turn),
+            size(wrist.seen - wrist.expected - shift, wrist.turn),
+        )
+        return left <= config.doubtful * size(wrist.seen - wrist.expected, wrist.turn)
+
     def _alike(self, head: _Jolt, wrist: _Jolt) -> bool:
         """Whether the head's departure, as a motion of the frame, explains that of the wrist."""
         config = self._config
@@ -171,6 +264,7 @@ class RecentringWatch:
         distance = float(np.linalg.norm(wrist.seen - explained))
         angle = float(np.linalg.norm(wrist.turn - head.turn))
         turned = float(np.linalg.norm(head.turn))
+        own = config.restlessness * (wrist.gap * config.period) ** 2
         return distance <= max(config.likeness * moved, config.noise_distance) and angle <= max(
-            config.likeness * turned, config.noise_angle
+            config.likeness * turned, config.noise_angle + own
         )

@@ -227,6 +227,8 @@ class OperatorNode(Node):
         self._news.look_for_other()
         self._scale.follow()
         self._warn_of_battery()
+        while not self._telling.openings.empty():
+            self.get_logger().warning(f"clutch open: {self._telling.openings.get()}")
         self._latency = self._times.summary(time.monotonic_ns() - int(1e9 * WINDOW))
         trouble = "" if self._recorder is None else self._recorder.trouble
         now_ns = self.get_clock().now().nanoseconds

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from queue import SimpleQueue
 
 from ate_core.nodes.estop import EstopListener
 from ate_teleop.clutch import ClutchState
@@ -46,11 +47,17 @@ class Telling:
         self._joycon, self._news, self._wishes, self._estop = joycon, news, wishes, estop
         self._number, self._buttons, self._force = number, buttons, force
         self._words = HandWords()
+        self._clutch = ClutchState.RELEASED
+        self.openings: SimpleQueue[str] = SimpleQueue()
+        """Why the clutch let go or did not engage, for a log that this loop does not wait for."""
 
     def tell(self, status: OperatorStatus, now_ns: int) -> OperatorStatus:
         """Light the lamps, let the hand feel what happens at `now_ns`, and add the words."""
         news, stop = self._news, self._estop.reason
         engaged = status.clutch is ClutchState.ENGAGED
+        if status.clutch is ClutchState.BLOCKED and self._clutch is not ClutchState.BLOCKED:
+            self.openings.put(status.reason)
+        self._clutch = status.clutch
         episode = self._wishes.episode
         on, flashing = lamps(
             self._number,
@@ -67,6 +74,7 @@ class Telling:
             beyond=status.beyond,
             near=bool(status.guard),
             force=force or 0.0,
+            own_stopped=bool(news.own.trouble),
             other_stopped=bool(news.other.trouble),
             kept=news.kept + status.calibration_strokes,
             discarded=news.discarded,
