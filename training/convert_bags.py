@@ -70,6 +70,7 @@ def convert(config: ConvertConfig) -> int:
     target = output_of(config)
     told = f"another `ate convert` writes to {config.output}"
     with only_writer(config.output, told), target.held():
+        target.require_room({folder.name: _bag_path(folder) for folder in folders})
         try:
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("converting", total=len(folders))
@@ -98,6 +99,14 @@ def find_bags(folder: Path) -> list[Path]:
             f"{folder} holds no episode_NNNNNN folders; record some, or name their folder"
         )
     return found
+
+
+def _bag_path(folder: Path) -> Path:
+    """Where the bag of an episode lies; its folder where nobody can tell, which is told later."""
+    try:
+        return bag_file(folder)
+    except (EpisodeError, OSError):
+        return folder
 
 
 def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:

@@ -20,7 +20,7 @@ from rich.table import Table
 from ate_core.contract import load_cell
 from ate_core.errors import AteError
 from training.configs.output_folder import make_folder
-from training.data.disk_room import refusal
+from training.data.disk_room import refusal, require_room
 from training.foreign.importer import Importer, make_importer
 from training.foreign.mapping import read_mapping
 from training.reporting.terminal import terminal
@@ -75,17 +75,23 @@ def import_recordings(config: ImportConfig) -> int:
     importer = make_importer(config.recordings.resolve(), mapping, load_cell(config.cell))
     config = replace(config, output=config.output.resolve())  # workers may start elsewhere
     make_folder(config.output)
+    indices = range(len(importer.recordings.names()))
+    missing = [index for index in indices if not _file(config, index).exists()]
+    require_room(config.output, importer.least_size(missing), "the pictures")
     console = terminal()
     reports: dict[int, ImportReport] = {}
     try:
         with Progress(console=console, transient=True) as progress:
-            indices = range(len(importer.recordings.names()))
             work = _run(importer, indices, config)
             for index, report in progress.track(work, len(indices), description="importing"):
                 reports[index] = report
     finally:
         _print_table(console, [reports[index] for index in sorted(reports)])
     return 1 if any(report.result == "rejected" for report in reports.values()) else 0
+
+
+def _file(config: ImportConfig, index: int) -> Path:
+    return config.output / f"episode_{index:06d}.hdf5"
 
 
 def _run(
@@ -102,7 +108,7 @@ def _run(
 def import_episode(importer: Importer, index: int, config: ImportConfig) -> ImportReport:
     """Import one episode; one that is not sound is reported, not raised."""
     name = importer.recordings.names()[index]
-    path = config.output / f"episode_{index:06d}.hdf5"
+    path = _file(config, index)
     try:
         episode = importer.write(index, path, overwrite=config.overwrite)
     except AteError as error:

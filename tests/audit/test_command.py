@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ate_core.contract import load_cell
-from ate_core.errors import EpisodeError
+from ate_core.errors import EpisodeError, UsageError
 from ate_core.resample import tick_period_ns
 from training.audit import command
 from training.audit.command import REPORT_FILE, AuditConfig, audit, judge_one
@@ -133,3 +133,15 @@ def test_an_episode_unlike_the_set_is_flagged_and_a_small_set_is_not_judged():
     assert {entry.verdicts["outlier"] for entry in compare(many[-3:])} == {"not judged"}
     apart = [dataclasses.replace(entry, task=entry.name) for entry in many]
     assert {entry.verdicts["outlier"] for entry in compare(apart)} == {"not judged"}
+
+
+@pytest.mark.parametrize("output", ["", "page", "file/audit.html"])
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_judged(
+    converted, tmp_path, monkeypatch, output
+):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(command, "audit_folder", None)
+    with pytest.raises(UsageError, match=r"--output .*name a(nother)? file"):
+        audit(AuditConfig(bags=converted, output=tmp_path / output))
+    assert (tmp_path / "file").read_text() == "mine"

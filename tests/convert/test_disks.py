@@ -235,3 +235,46 @@ def test_a_repair_on_a_full_disk_leaves_the_bag_as_it_was(cut_bag, monkeypatch):
         "episode_000000", "episode_000001",
     ]  # fmt: skip
     assert ate("repair", "--bag", cut_bag)[0] == 0
+
+
+def test_a_lerobot_set_that_cannot_fit_is_refused_before_a_byte_is_written(place, monkeypatch):
+    monkeypatch.setattr(disk_room, "free_room", lambda _: 1_000)
+    words = ("convert", "--bags", place / "bags", "--output", place / "set", "--format", "lerobot")
+    code, told = ate(*words)
+    assert code == 1 and "the videos need about" in told and "free space there" in told
+    for folder in (place / "set.parts", place / "set"):
+        assert not list(folder.glob("[!.]*"))
+
+
+def test_on_a_file_system_that_is_mounted_read_only_each_is_told(place):
+    output, before = place / "data", content(place)
+    output.mkdir()
+    (output / "kept").write_text("mine")
+    bind = ["mount", "--bind", str(output), str(output)]
+    if subprocess.run(bind, capture_output=True).returncode:
+        pytest.skip("no right to mount a disk")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(output)], check=True)
+        code, told = ate("convert", "--bags", place / "bags", "--output", output)
+        report = ate("audit", "--bags", place / "bags", "--output", output / "audit.html")
+    finally:
+        subprocess.run(["umount", str(output)], capture_output=True)
+    for said in (told, report[1]):
+        assert "Read-only file system" in said and "name another" in said
+    assert code == 1 and report[0] == 1
+    (output / "kept").unlink()
+    output.rmdir()
+    assert content(place) == before
+
+
+def test_a_disk_that_fails_in_reading_costs_the_episode_that_lies_there(place):
+    """The first page of a process cannot be read: the system says what a broken disk says."""
+    file = bag_file(place / "bags" / "episode_000000")
+    file.unlink()
+    file.symlink_to("/proc/self/mem")
+    code, told = ate("convert", "--bags", place / "bags", "--output", place / "data")
+    assert code == 1 and "1 converted" in told and "1 rejected" in told
+    assert os.strerror(errno.EIO) in told and "check the disk" in told
+    said = judged(ate("audit", "--json", "--bags", place / "bags")[1])
+    assert [episode["name"] for episode in said["episodes"]] == ["episode_000001"]
+    assert "episode_000000" in said["unreadable"]

@@ -3,6 +3,8 @@
 import errno
 import functools
 import os
+import resource
+import shutil
 import subprocess
 
 import pytest
@@ -143,3 +145,26 @@ def test_on_a_disk_that_is_really_full_a_set_is_whole_or_absent(
     reader = studio.reader(output)
     assert len(reader.episodes) == len(list_episodes(data))
     assert all(len(reader.frames(index, key)) == 6 for index in range(3) for key in reader.cameras)
+
+
+def test_a_set_whose_file_would_be_too_large_is_told_that_and_not_of_free_space(
+    data, tmp_path, in_this_process, capsys
+):
+    """A joined video outgrows what `ulimit -f` lets, each part does not."""
+    config = LerobotExport(episodes=data, output=tmp_path / "set")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    sizes = [path.stat().st_size for path in _parts_of(config)]
+    shutil.rmtree(tmp_path / "set")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) + 200, hard))
+    try:
+        assert export_lerobot(config) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "no set is written" in said and "ulimit -f" in said and "free space" not in said
+
+
+def _parts_of(config):
+    """Files of the parts, made once."""
+    assert export_lerobot(config) == 0
+    return [path for path in config.output.with_name("set.parts").rglob("*") if path.is_file()]

@@ -13,14 +13,16 @@ import simplejpeg
 
 from ate_bringup.doctor.checkpoint import look_at_checkpoint
 from ate_bringup.doctor.finding import Patient
-from ate_core.errors import LayoutError
+from ate_core.errors import DiskError, LayoutError
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.policy import load_policy
+from training.data import disk_room
 from training.data.episode_file import read_episode
 from training.data.pretraining import read_recordings
 from training.finetune import finetune
+from training.foreign.hdf5_set import Hdf5Set
 from training.foreign.importer import make_importer
-from training.foreign.mapping import read_mapping
+from training.foreign.mapping import CameraSource, read_mapping
 from training.import_recordings import ImportConfig, import_episode, import_recordings
 from training.tasks.choose import WorkConfig
 
@@ -327,3 +329,26 @@ def test_the_real_recordings_are_imported_with_the_one_video_they_have(tmp_path,
         image = simplejpeg.decode_jpeg(episode.images["cam_high"][tick], "RGB")
         wanted = frames[int(tick * 1.5)]
         assert np.abs(image.astype(int) - wanted).mean() < 1.0
+
+
+def test_an_import_that_cannot_fit_is_refused_before_a_byte_is_written(
+    tmp_path, others, monkeypatch
+):
+    file = tmp_path / "mapping.yaml"
+    file.write_text(others.mapping)
+    sets = {"lerobot": others.write_v3(tmp_path / "set"), "hdf5": tmp_path / "files"}
+    rows = 80  # at another rate: 40 ticks
+    sets["hdf5"].mkdir()
+    for name in ("raw", "jpegs"):
+        with h5py.File(sets["hdf5"] / f"{name}_0.hdf5", "w") as target:
+            target["top"] = np.zeros((rows, 64, 96, 3), np.uint8)
+            target["side"] = np.full((rows, 2000), 7, np.uint8)
+    cameras = {"cam_high": CameraSource(feature="top"), "cam_low": CameraSource(feature="side")}
+    mapping = dataclasses.replace(read_mapping(file), cameras=cameras, rate=40.0)
+    least = Hdf5Set(sets["hdf5"]).least_jpegs(0, mapping, 20.0)
+    assert least == round(40 * (0.05 * 64 * 96 + 0.3 * 2000))
+    config = ImportConfig(recordings=sets["lerobot"], mapping=file, output=tmp_path / "out")
+    monkeypatch.setattr(disk_room, "free_room", lambda _: 1_000)
+    with pytest.raises(DiskError, match=r"pictures need about \d.*has 0.0 MB free: free space"):
+        import_recordings(config)
+    assert not list(config.output.iterdir())

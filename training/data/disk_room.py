@@ -14,6 +14,8 @@ from ate_core.errors import DiskError
 
 SPARE = 2**20
 """Free room wanted beyond an estimate [byte]."""
+MAKE_ROOM = "free space there, then run this again"
+"""What helps where a disk is full."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -75,7 +77,7 @@ def refusal(error: OSError, output: Path | None = None) -> str:
 
 def _remedy(error: OSError, output: Path | None) -> str:
     if is_full(error):
-        return "free space there, then run this again: what is done is kept"
+        return f"{MAKE_ROOM}: what is done is kept"
     if error.errno == errno.EFBIG:
         return "its file system, or `ulimit -f`, takes no file so large: name another --output"
     if error.errno in _NO_RIGHT:

@@ -45,7 +45,7 @@ def export_lerobot(config: LerobotExport) -> int:
     paths, folder = list_episodes(config.episodes.resolve()), config.folder()
     reports: list[ExportReport] = []
     with folder.held():
-        folder.require_room(paths)
+        folder.require_room({path.stem: path for path in paths})
         try:
             for done in config.work.run(functools.partial(export_episode, config=config), paths):
                 failed = ExportReport(name=done.item.stem, result="rejected", note=done.failure)

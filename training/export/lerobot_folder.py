@@ -2,14 +2,14 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ate_core.errors import EpisodeError, UsageError
 from training.audit.stored import StoredAudit
-from training.data.disk_room import file_size, require_room, shortage
+from training.data.disk_room import MAKE_ROOM, file_size, refusal, require_room, shortage
 from training.data.episode_file import Episode
 from training.export.camera_video import VideoConfig
 from training.export.lerobot_part import FORMAT, Part, read_part, write_part
@@ -70,16 +70,16 @@ class LerobotFolder:
             check_output(self.output, aside_of(self.working))
             yield
 
-    def require_room(self, paths: Sequence[Path]) -> None:
+    def require_room(self, sources: Mapping[str, Path]) -> None:
         """Refuse early what cannot fit: what is encoded, and the set beside it.
 
         Args:
-            paths: HDF5 episodes.
+            sources: Episode -> its HDF5 file or bag.
 
         Raises:
             DiskError: the disk has not even room for strongly compressed pictures.
         """
-        missing = [path for path in paths if not (self.parts / path.stem).exists()]
+        missing = [path for name, path in sources.items() if not (self.parts / name).exists()]
         least = 2 * LEAST_SHARE * sum(file_size(path) for path in missing)
         require_room(self.output.parent, round(least), "the videos")
 
@@ -119,7 +119,7 @@ class LerobotFolder:
             EpisodeError: no episode is left; the older set stays as it was.
         """
         if disk_is_full:
-            return dict.fromkeys(names, _no_set("others found no room on the disk"))
+            return dict.fromkeys(names, _no_set(f"others found no room on the disk: {MAKE_ROOM}"))
         parts: list[Part] = []
         refused = {}
         for name in sorted(names):
@@ -134,12 +134,12 @@ class LerobotFolder:
             raise EpisodeError(f"no episode is left for {self.output}: see the reasons above")
         if not is_current(self.output, parts):
             if lacks := shortage(self.parts, sum(part.size for part in parts), "its files"):
-                return dict.fromkeys(names, _no_set(lacks))
+                return dict.fromkeys(names, _no_set(f"{lacks}: {MAKE_ROOM}"))
             try:
                 write_set(self.output, parts, self.working)
             except OSError as error:
                 shutil.rmtree(self.working, ignore_errors=True)
-                return dict.fromkeys(names, _no_set(error.strerror or str(error)))
+                return dict.fromkeys(names, _no_set(refusal(error, self.output.parent)))
         kept = {part.name for part in parts}
         for path in self.parts.iterdir():
             if path.is_dir() and path.name not in kept:
@@ -148,7 +148,5 @@ class LerobotFolder:
 
 
 def _no_set(why: str) -> str:
-    return (
-        f"it is encoded, but the set cannot be written ({why}): free space there, then run this "
-        "again; what is encoded is kept, an older set too"
-    )
+    """Why no set is written, with what helps."""
+    return f"it is encoded and kept, but no set is written, an older one stays: {why}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,10 @@ class OutputFormat(Protocol):
 
     def held(self) -> AbstractContextManager[None]:
         """Hold the place for one command."""
+        ...
+
+    def require_room(self, sources: Mapping[str, Path]) -> None:
+        """Refuse early what is only good as a whole and cannot fit: episode -> its bag."""
         ...
 
     def has(self, name: str, digest: str) -> bool:
@@ -61,6 +65,9 @@ class Hdf5Files:
     def held(self) -> Iterator[None]:
         """Nothing to hold besides the folder."""
         yield
+
+    def require_room(self, sources: Mapping[str, Path]) -> None:
+        """Each file asks for its own room: those that fit are good without the others."""
 
     def has(self, name: str, digest: str) -> bool:
         """Whether the file says that it was made of this."""

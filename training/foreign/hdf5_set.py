@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError, TrainingError
 from training.foreign.mapping import ColumnMapping, feature_names
-from training.foreign.pictures import as_jpeg, to_jpeg
+from training.foreign.pictures import as_jpeg, least_jpeg, to_jpeg
 from training.foreign.recordings import RecordedEpisode
 
 PICTURE = 64
 """Smallest row of bytes that may be a picture: shorter ones are numbers."""
+JPEG_SHARE = 0.3
+"""Bytes of a picture to those of its row, low: rows are padded to the longest of all cameras."""
 
 
 class Hdf5Set:
@@ -50,6 +52,18 @@ class Hdf5Set:
         """One for each file."""
         return [path.name for path in self._files]
 
+    def least_jpegs(self, index: int, mapping: ColumnMapping, rate: float) -> int:
+        """See `training.foreign.recordings.Recordings`."""
+        if mapping.rate is None:
+            return 0
+        keys = [camera.feature for camera in mapping.cameras.values()]
+        try:
+            with h5py.File(self._files[index], "r") as file:
+                sizes = [_least_jpegs(file, key, 1.0 / mapping.rate, rate) for key in keys]
+        except (OSError, EpisodeError):
+            return 0
+        return round(sum(sizes))
+
     def read(self, index: int, mapping: ColumnMapping, features: set[str]) -> RecordedEpisode:
         """See `training.foreign.recordings.Recordings`."""
         path = self._files[index]
@@ -79,6 +93,15 @@ class Hdf5Set:
             frames={key: Hdf5Images(path=path, key=key) for key in images},
             files=[path],
         )
+
+
+def _least_jpegs(file: Any, key: str, seconds_per_row: float, rate: float) -> float:
+    images = _dataset(file, key, Path(file.filename))
+    if not len(images):
+        return 0.0
+    pictures = len(images) * seconds_per_row * rate
+    is_raw = images.ndim == 4
+    return pictures * (least_jpeg(images.shape[1:]) if is_raw else JPEG_SHARE * len(images[0]))
 
 
 def find_files(folder: Path) -> list[Path]:

@@ -66,6 +66,11 @@ class Importer:
     action: VectorMap | None
     """The commanded vector; None: the next state."""
 
+    def least_size(self, indices: Sequence[int]) -> int:
+        """What the files of some episodes take at least, without reading a picture [byte]."""
+        rate = self.cell.tick_rate
+        return sum(self.recordings.least_jpegs(one, self.mapping, rate) for one in indices)
+
     def write(self, index: int, path: Path, *, overwrite: bool) -> Episode | None:
         """Import one episode; None: the file is there and up to date.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ate_core.errors import EpisodeError
 from training.data.lerobot_index import EpisodePlace, flat_names, read_index, read_tasks
 from training.foreign.mapping import ColumnMapping, feature_names
-from training.foreign.pictures import as_jpeg
+from training.foreign.pictures import as_jpeg, least_jpeg
 from training.foreign.recordings import Frames, RecordedEpisode
 from training.foreign.video import VideoFrames, count_frames
 
@@ -66,6 +66,12 @@ class LeRobotSet:
             frames=frames,
             files=[f.path for f in frames.values() if isinstance(f, VideoFrames | TableImages)],
         )
+
+    def least_jpegs(self, index: int, mapping: ColumnMapping, rate: float) -> int:
+        """See `training.foreign.recordings.Recordings`."""
+        pictures = self._index.places[index].length / self._index.rate * rate
+        shapes = [self._index.features[one.feature]["shape"] for one in mapping.cameras.values()]
+        return round(pictures * sum(least_jpeg(shape) for shape in shapes))
 
     def _frames(self, place: EpisodePlace, key: str, times: NDArray[np.float64]) -> Frames:
         rate = self._index.rate

@@ -66,6 +66,15 @@ class Recordings(Protocol):
     def names(self) -> Sequence[str]:
         """One for each episode, in order."""
 
+    def least_jpegs(self, index: int, mapping: ColumnMapping, rate: float) -> int:
+        """Least that the pictures of an episode take as JPEGs [byte].
+
+        Args:
+            index: Of the episode; 0 for one that cannot be read, which is told later.
+            mapping: Whose cameras are wanted.
+            rate: Of the pictures [Hz].
+        """
+
     def read(self, index: int, mapping: ColumnMapping, features: set[str]) -> RecordedEpisode:
         """One episode: these features, and the cameras of the mapping.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ate_core.errors import EpisodeError
+from ate_core.errors import EpisodeError, UsageError
 from ate_core.files import replace_text
 from training.audit.page.views import films_of, plots_of
 from training.audit.report import EpisodeAudit, SetAudit
@@ -70,6 +70,9 @@ class PageWriter:
 
     Args:
         output: HTML file to write.
+
+    Raises:
+        UsageError: no file can be written there; told before anything is judged.
     """
 
     def __init__(self, output: Path) -> None:
@@ -79,8 +82,17 @@ class PageWriter:
         self._problems: dict[str, str] = {}
         self._size = 0
         self._error: OSError | None = None
-        output.parent.mkdir(parents=True, exist_ok=True)
-        self._spool = TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent)
+        if output.is_dir():
+            raise UsageError(
+                f"--output {output} is a folder: name a file in it, {output / 'audit.html'}"
+            )
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            self._spool = TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent)
+        except OSError as error:
+            raise UsageError(
+                f"--output {output} cannot be written ({error.strerror}): name another file"
+            ) from None
 
     def add(self, name: str, episode: BagEpisode, audit: EpisodeAudit) -> None:
         """Write down what is shown of an episode; a full disk is told of at the end."""
