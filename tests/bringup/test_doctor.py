@@ -5,8 +5,10 @@ import socket
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from ate_bringup.cli import main
 from ate_bringup.doctor.cell_file import look_at_cell_file
@@ -149,13 +151,69 @@ def checkpoint(tmp_path):
     folder.mkdir()
     cell = load_cell(hardware="sim")
     (folder / "contract.yaml").write_text(cell.canonical_text())
-    config = {"kind": "flow", "model": {"cameras": ["cam_high"]}, "training": {}}
+    config = {
+        "format": 1,
+        "kind": "flow",
+        "layout_sha256": cell.layout.sha256,
+        "model": {"cameras": ["cam_high"], "horizon": 20},
+        "training": {},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     rest = [*cell.arms["left"].home, 0.5, *cell.arms["right"].home, 0.5]
     norms = {name: {"q01": rest, "q99": rest} for name in ("state", "actions")}
     (folder / "statistics.json").write_text(json.dumps({"norm_stats": norms}))
-    (folder / "model.safetensors").write_text("{}")
+    save_file({"weight": np.zeros((4, 4), np.float32)}, folder / "model.safetensors")
     return folder
+
+
+def cut_weights(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def empty_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def cut_config(folder):
+    file = folder / "config.json"
+    file.write_text(file.read_text()[:-9])
+
+
+def edited(**entries):
+    def edit(folder):
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "words", "refusal"),
+    [
+        (cut_weights, {}, "its header says"),
+        (empty_weights, {}, "model.safetensors cannot be read"),
+        (cut_config, {}, "config.json cannot be read"),
+        (edited(format=2), {}, "has format 2, this version reads 1: update"),
+        (edited(kind="flwo"), {}, "did you mean flow?"),
+        (edited(layout_sha256="0"), {}, "the folder was edited"),
+        (edited(), {"execute": "21"}, "21 actions of each chunk, the policy's have 20"),
+        (edited(), {"delay_ms": "1000"}, "delay_ms: 1000 ms"),
+        (edited(), {"delay_ms": "900", "execute": "20"}, ""),
+    ],
+)
+def test_a_launch_refuses_a_damaged_checkpoint_and_what_its_chunks_cannot_do(
+    damage, words, refusal, checkpoint, runtime_dir
+):
+    damage(checkpoint)
+    given = {"hardware": "sim", "checkpoint": str(checkpoint), **words}
+    values = LAUNCHES["deploy"].resolve(given)
+    try:
+        refuse_to_launch(LAUNCHES["deploy"], values)
+        told = ""
+    except DeviceError as error:
+        told = str(error)
+    assert refusal in told and bool(refusal) == bool(told)
 
 
 def test_a_checkpoint_is_compared_with_the_cell(checkpoint, capsys):

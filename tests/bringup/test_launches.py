@@ -22,6 +22,8 @@ GIVEN = {
     "view": {"hardware": "sim"},
 }
 SERVED = ["ate_policy", "deploy.launch.py", "policy_server:=ws://x:1"]
+PLAYED = ["ate_policy", "deploy.launch.py", "checkpoint:=x"]
+NO_SERVER = ("http://x:1", "x:1", "ws://x", "ws://:1", "ws://x:port", "ws://x:99999", "ws://[x:1")
 
 
 @pytest.mark.parametrize("name", LAUNCHES)
@@ -167,6 +169,19 @@ def test_a_cell_without_cameras_starts_no_renderer(runtime_dir):
         ([*SERVED, "policy_deadline_ms:=0"], "policy_deadline_ms:=0 is not allowed; need 1 to"),
         ([*SERVED, "chunk_mode:=rtc_direct"], "chunk_mode:=rtc_direct is not allowed; need rtc"),
         ([*SERVED, "policy_deadline_ms:=4001"], "need 1 to 4000"),
+        ([*SERVED, "device:=cpu"], "device:=cpu is of a network that runs here"),
+        ([*SERVED, "precision:=bf16"], "give it to `ate serve`"),
+        *(
+            ([*SERVED[:2], f"policy_server:={wrong}"], "need ws://HOST:PORT")
+            for wrong in NO_SERVER
+        ),
+        ([*PLAYED, "device:=gpu"], "device:=gpu is not allowed; need auto, cpu, cuda or cuda:1"),
+        ([*PLAYED, "output:=bags"], "output:=bags says nothing without record:=true"),
+        ([*PLAYED, "operator:=Ada"], "operator:=Ada says nothing without record:=true"),
+        ([*PLAYED, "calibrations:=c"], "says nothing without operators:=true"),
+        ([*PLAYED, "report:=r.jsonl"], "is of the simulated cell"),
+        ([*PLAYED, "episodes:=5"], "episodes:=5 is of the simulated cell"),
+        ([*PLAYED, "hardware:=sim", "report:=r.jsonl"], "episodes is 0: give episodes:=20"),
         ([*SERVED, "checkpoint:=x"], "give one of them"),
         (["ate_policy", "deploy.launch.py", "checkpoint:=x", "policy_keys:=y"], "give it"),
         (["ate_teleop", "dual_operator.launch.py", "hardware:=moon"], "need one of real, sim"),

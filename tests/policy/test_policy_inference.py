@@ -158,8 +158,9 @@ def test_an_untrained_policy_does_not_disturb_the_random_stream(cell):
 
 def test_a_device_that_is_not_there_is_refused(saved, cell):
     assert find_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(UsageError, match="device 'warp' is unknown"):
-        load_policy(saved, cell, "warp")
+    for name in ("warp", "meta", "mps", "cuda:x"):
+        with pytest.raises(UsageError, match=f"device '{name}' is unknown"):
+            load_policy(saved, cell, name)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="device 'cuda' is not there"):
             load_policy(saved, cell, "cuda")

@@ -18,6 +18,8 @@ import pytest
 import torch
 import yaml
 
+from ate_bringup.launches import LAUNCHES
+from ate_bringup.preflight import checks_before_launch
 from ate_core.contract import load_cell
 from ate_core.errors import AteError, LayoutError, LinkError, UsageError
 from ate_core.observation import Observation
@@ -257,6 +259,23 @@ def test_a_file_of_keys_that_does_not_fit_the_cell_is_refused_before_anything_mo
         foreign(address, **changed),
     ):
         pass
+
+
+def test_a_launch_looks_at_the_file_of_keys_before_it_starts_anything(tmp_path, runtime_dir):
+    file = tmp_path / "keys.yaml"
+
+    def told(address, changed, **given):
+        file.write_text(yaml.safe_dump({**KEYS, **changed}))
+        values = {"policy_server": address, "policy_keys": str(file), "hardware": "sim", **given}
+        found = checks_before_launch(LAUNCHES["deploy"], LAUNCHES["deploy"].resolve(values))
+        return "; ".join(finding.text for finding in found if finding.status == "fail")
+
+    with openpi_server(lambda _: np.zeros((5, 17))) as address:
+        assert told(address, {}) == ""
+        assert "50.0 rows per second" in told(address, {"rate_hz": 50.0})
+        assert "scale" in told(address, {"scale": 2})
+        assert "6 actions of each chunk, the policy's have 5" in told(address, {}, execute="6")
+        assert "cannot go on with a chunk" in told(address, {}, chunk_mode="rtc")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def test_a_launch_asks_the_server_what_its_policy_learned_before_it_starts_anyth
         assert "20 of 25 starts were demonstrated in training" in told(address, seed="0")
         assert "starts" not in told(address, seed="20")
         assert "x 6 against left_arm" in told(address, cell="six_axis")
+        assert "21 actions of each chunk" in told(address, execute="21")
+        assert "leave out policy_keys:=" in told(address, policy_keys="keys.yaml")
+        assert "cannot go on" not in told(address, chunk_mode="rtc")
+        other.continues = False
+    with served(other) as address:
+        assert "cannot go on with a chunk" in told(address, chunk_mode="rtc")
     assert "start `ate serve` there" in told(address)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ate_bringup import processes
+from ate_bringup.deploy_words import refuse_contradictions
 from ate_bringup.processes import Values
 from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec, flag, is_on
 from ate_core.contract import Cell, load_cell, require_both_arms
@@ -68,8 +69,6 @@ EPISODE_ARGUMENTS = (
 )
 """What a launch with scripted episodes takes."""
 
-LONGEST_DEADLINE = 4000
-"""A chunk of a server may be waited for so long [ms]; the policy's node would give it up."""
 CHUNK_ARGUMENTS = (
     LaunchArgument(
         name="chunk_mode",
@@ -159,28 +158,8 @@ def _replayed(cell: Cell, specs: list[ProcessSpec], values: Values) -> list[Proc
 
 
 def _deploy(values: Values) -> list[ProcessSpec]:
-    server = values["policy_server"]
-    if bool(values["checkpoint"]) == bool(server):
-        raise UsageError(
-            "deploy has both checkpoint:= and policy_server:=: give one of them"
-            if server
-            else "deploy needs checkpoint:=FOLDER or policy_server:=ws://HOST:PORT"
-        )
-    if server and not server.startswith(("ws://", "wss://")):
-        raise UsageError(f"policy_server:={server} is not allowed; need ws://HOST:PORT")
-    if not 0 < int(values["policy_deadline_ms"]) <= LONGEST_DEADLINE:
-        given = values["policy_deadline_ms"]
-        raise UsageError(
-            f"policy_deadline_ms:={given} is not allowed; need 1 to {LONGEST_DEADLINE}"
-        )
-    if not server and (values["policy_keys"] or values["policy_token"]):
-        raise UsageError("policy_keys:= and policy_token:= belong to a policy_server:=: give it")
+    refuse_contradictions(values)
     cell = _load(values)
-    if values["hardware"] == "real" and values["perturbation"] != "none":
-        raise UsageError(
-            f"perturbation:={values['perturbation']} is of the simulated cell: on the real one, "
-            "change light and objects by hand and leave it out"
-        )
     specs = _devices(cell, values)
     if values["hardware"] == "sim" and int(values["episodes"]) > 0:
         specs.append(processes.scripted("ate_sim.nodes.rollouts", "rollouts", values))

@@ -99,7 +99,7 @@ def require_guidance(name: str) -> None:
 
 def require_policy(name: str) -> None:
     """Refuse a network that nobody offers."""
-    importlib.import_module("ate_policy.models.registry").POLICIES.require(name)
+    importlib.import_module("ate_policy.models.names").POLICIES.require(name)
 
 
 def driver_package(arm: ArmConfig) -> str:

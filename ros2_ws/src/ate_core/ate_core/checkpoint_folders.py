@@ -1,8 +1,10 @@
-"""Where checkpoints lie: run folders, found by path or by name. Opens no network."""
+"""Where checkpoints lie, found by path or by name, and whether one is whole. Opens no network."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ate_core.errors import CheckpointError
 
@@ -10,6 +12,12 @@ RUNS = "ATE_RUNS"
 """Environment variable: folder in which runs are looked for by name; unset: ``runs``."""
 LATEST = "last"
 """Link of a run folder to its newest checkpoint."""
+FORMAT = 1
+"""Version of the layout of a checkpoint's folder."""
+SETTINGS = ("format", "kind", "layout_sha256", "model", "training")
+"""What its config.json holds at least."""
+LONGEST_HEADER = 100_000_000
+"""Of a safetensors file, as the format has it [bytes]."""
 DEEPEST = 6
 """Folders below the runs' folder that are looked into."""
 SHOWN = 8
@@ -77,3 +85,63 @@ def _listed(runs: list[Path], root: Path) -> str:
 
 def _ends_with(run: Path, name: Path) -> bool:
     return run.parts[-len(name.parts) :] == name.parts
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The config.json of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, is of another format, or lacks something.
+    """
+    config = read_object(folder / "config.json")
+    missing = set(SETTINGS) - set(config)
+    if missing:
+        raise CheckpointError(f"{folder}/config.json lacks {sorted(missing)}: not ours, or cut")
+    if config["format"] != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {config['format']}, this version reads {FORMAT}: update"
+        )
+    return config
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds something else than an object.
+    """
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy or train again") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file} holds a {type(value).__name__}, must hold an object")
+    return value
+
+
+def require_whole_tensors(file: Path) -> None:
+    """Refuse a safetensors file that was cut, without reading its numbers.
+
+    It begins with the length of its header (8 bytes, little-endian), then the header in JSON,
+    which says where each tensor ends behind it.
+
+    Raises:
+        CheckpointError: it is shorter or longer than its header says, or has none.
+    """
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, LONGEST_HEADER)))
+        ends = [
+            int(entry["data_offsets"][1])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        ]
+        size = file.stat().st_size
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise CheckpointError(
+            f"{file} has {size} bytes, its header says {expected}: it was cut; copy it again"
+        )

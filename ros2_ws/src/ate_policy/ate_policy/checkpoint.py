@@ -23,15 +23,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ate_core.checkpoint_folders import LATEST, known_runs, named_checkpoint
+from ate_core.checkpoint_folders import (
+    FORMAT,
+    LATEST,
+    known_runs,
+    named_checkpoint,
+    read_object,
+    read_settings,
+)
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.trained_for import require_layout
-from ate_policy.models.registry import RENAMED
+from ate_policy.models.names import RENAMED
 from ate_policy.transforms import Statistics
-
-FORMAT = 1
-"""Version of the folder's layout."""
 
 TRAVELLING = ("tokenizer",)
 """Fields of a model that may name a folder of files: the folder is copied into the checkpoint, and
@@ -139,7 +143,7 @@ def describe_checkpoint(folder: Path, kind: str = "") -> Checkpoint:
         weights={},
         model=model,
         contract=contract,
-        statistics=Statistics.from_dict(_read_json(folder / "statistics.json")),
+        statistics=Statistics.from_dict(read_object(folder / "statistics.json")),
         training=config["training"],
         card=(folder / "README.md").read_text() if (folder / "README.md").is_file() else "",
     )
@@ -190,30 +194,13 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def _read_config(folder: Path, kind: str) -> dict[str, Any]:
-    config = _read_json(folder / "config.json")
-    missing = {"format", "kind", "layout_sha256", "model", "training"} - set(config)
-    if missing:
-        raise CheckpointError(f"{folder}/config.json lacks {sorted(missing)}: not ours, or cut")
-    if config["format"] != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {config['format']}, this version reads {FORMAT}: update"
-        )
+    config = read_settings(folder)
     config["kind"] = RENAMED.get(config["kind"], config["kind"])
     if kind and config["kind"] != kind:
         raise CheckpointError(
             f"{folder} is of kind {config['kind']}, must be {kind}: give a folder of that kind"
         )
     return config
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}): copy or train again") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{file} holds a {type(value).__name__}, must hold an object")
-    return value
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ class RobotPolicy(ABC):
     """From an observation to a chunk of actions; `Policy` here, `RemotePolicy` elsewhere."""
 
     kind: str
-    """Kind of the network, see `ate_policy.models.registry`."""
+    """Kind of the network, see `ate_policy.models.names`."""
     config: PolicyConfig
     """Of the network, with what it reads: objects, cameras and their size, language."""
     contract: str

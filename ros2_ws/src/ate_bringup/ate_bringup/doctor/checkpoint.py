@@ -1,12 +1,19 @@
 """A checkpoint against the cell that it shall drive, without loading its network."""
 
-import json
+import importlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ate_bringup.doctor.finding import Patient
-from ate_core.checkpoint_folders import LATEST, named_checkpoint
+from ate_core.checkpoint_folders import (
+    LATEST,
+    named_checkpoint,
+    read_object,
+    read_settings,
+    require_whole_tensors,
+)
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError
 from ate_core.findings import Finding, failed, passed
@@ -27,7 +34,17 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
         remedy = "give the folder that `ate finetune` wrote, or copy it again"
         yield failed(what, f"lacks {', '.join(missing)}", remedy)
         return
+    config = read_settings(folder)
+    require_whole_tensors(folder / "model.safetensors")
     contract = parse_cell_text((folder / "contract.yaml").read_text(), f"{folder}/contract.yaml")
+    if contract.layout.sha256 != config["layout_sha256"]:
+        yield failed(
+            what,
+            f"its contract.yaml has layout {contract.layout.sha256[:12]}, its config.json says "
+            f"{str(config['layout_sha256'])[:12]}",
+            "the folder was edited: train or copy it again",
+        )
+        return
     differing = layout_findings(contract, patient.cell, what)
     yield from differing
     if patient.cell.operators and not contract.operators:
@@ -37,11 +54,10 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
             "fine-tune it on episodes of this cell, with --init",
         )
     elif not differing:
-        config = json.loads((folder / "config.json").read_text())
-        yield _kind(what, config)
-        if isinstance(config, dict) and config.get("kind") != "action_vae":
-            statistics = json.loads((folder / "statistics.json").read_text())
-            parts = (config.get("model"), statistics, config.get("training"))
+        yield _kind(what, str(config["kind"]))
+        if config["kind"] != "action_vae":
+            statistics = read_object(folder / "statistics.json")
+            parts = (config["model"], statistics, config["training"])
             yield from compare_training(patient, contract, str(folder), *parts)
 
 
@@ -68,6 +84,7 @@ def compare_training(
     if known := known_starts(training, patient.starts):
         remedy = f"success there may be memory: start with seed:={free_start(training)}"
         yield failed("starts", known, remedy)
+    yield from chunk_findings(patient, model.get("horizon"))
     if trained.cameras and not patient.runs_cameras:
         yield failed(
             "cameras",
@@ -76,13 +93,37 @@ def compare_training(
         )
 
 
-def _kind(what: str, config: object) -> Finding:
-    kind = config.get("kind") if isinstance(config, dict) else None
-    if kind is None:
-        return failed(what, "its config.json names no kind", "copy the folder again")
-    if str(kind) == "action_vae":
+def _kind(what: str, kind: str) -> Finding:
+    if kind == "action_vae":
         return failed(what, f"is a {kind}", "only a policy drives: give one of `ate finetune`")
+    if importlib.util.find_spec("ate_policy") is not None:
+        names = importlib.import_module("ate_policy.models.names")
+        names.POLICIES.require(names.RENAMED.get(kind, kind))
     return passed(what, f"{kind}, trained for this layout")
+
+
+def chunk_findings(patient: Patient, horizon: object) -> Iterator[Finding]:
+    """What is asked of chunks that are too short for it.
+
+    Args:
+        patient: what is asked.
+        horizon: actions of a chunk [ticks], as it was read.
+    """
+    if not isinstance(horizon, int):
+        return
+    if patient.execute > horizon:
+        yield failed(
+            "execute",
+            f"{patient.execute} actions of each chunk, the policy's have {horizon}",
+            f"give execute:={horizon} or less",
+        )
+    seconds = horizon / patient.cell.tick_rate
+    if patient.delay_ms >= 1e3 * seconds:
+        yield failed(
+            "delay_ms",
+            f"{patient.delay_ms} ms from an observation to its chunk, which covers {seconds:g} s",
+            "every chunk would be over when it comes: use a faster device or a longer horizon",
+        )
 
 
 def _resolve(folder: Path) -> Path:

@@ -28,6 +28,12 @@ class Patient:
     """File that says what a server of openpi reads and gives; empty: it is one of ours."""
     instruction: str | None = None
     """What the checkpoint is told to do; None: not known."""
+    execute: int = 0
+    """Actions that are to be executed of each chunk [ticks]; 0: the usual number."""
+    delay_ms: int = 0
+    """Expected time from an observation to its chunk [ms]; 0: not known."""
+    chunk_mode: str = ""
+    """How its chunks are to be played; empty: not known."""
     starts: range = range(0)
     """Seeds of the rollouts in which the checkpoint is judged."""
     runs_cameras: bool = True

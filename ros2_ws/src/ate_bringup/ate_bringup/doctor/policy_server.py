@@ -3,9 +3,10 @@
 import importlib
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from ate_bringup.doctor.checkpoint import compare_training
+from ate_bringup.doctor.checkpoint import chunk_findings, compare_training
 from ate_bringup.doctor.finding import Patient
 from ate_core.contract import parse_cell_text
 from ate_core.errors import LinkError
@@ -27,9 +28,14 @@ def look_at_policy_server(patient: Patient) -> Iterator[Finding]:
     except LinkError as error:
         yield failed("policy_server", str(error), "start `ate serve` there, or mend the address")
         return
-    if "format" in hello:
+    if "format" in hello and patient.policy_keys:
+        remedy = "leave out policy_keys:="
+        yield failed(what, "tells itself what it reads and gives", remedy)
+    elif "format" in hello:
         yield from _compare(patient, what, hello)
     elif patient.policy_keys:
+        yield from _modes(patient, what, continues=False)
+        yield from _keys(patient, what, hello)
         remedy = "look at its first motions with a hand on the stop"
         yield warned(what, "does not say what it was trained on: nothing is compared", remedy)
     else:
@@ -48,3 +54,25 @@ def _compare(patient: Patient, what: str, hello: dict[str, Any]) -> Iterator[Fin
     yield passed(what, f"{hello.get('kind')}, trained for this layout")
     parts = (hello.get("config"), hello.get("statistics"), hello.get("training"))
     yield from compare_training(patient, contract, what, *parts)
+    yield from _modes(patient, what, continues=bool(hello.get("continues")))
+
+
+def _modes(patient: Patient, what: str, *, continues: bool) -> Iterator[Finding]:
+    """What is asked of a policy that cannot go on with the chunk before."""
+    if patient.chunk_mode.startswith("rtc") and not continues:
+        remedy = "give chunk_mode:=synchronous or temporal_ensemble"
+        value = f"{patient.chunk_mode}, {what} cannot go on with a chunk"
+        yield failed("chunk_mode", value, remedy)
+
+
+def _keys(patient: Patient, what: str, hello: dict[str, Any]) -> Iterator[Finding]:
+    """What a file says that the server reads and gives, against the cell.
+
+    Raises:
+        UsageError: it cannot be read.
+        LayoutError: something of it does not fit.
+    """
+    foreign = importlib.import_module("ate_policy.remote.foreign")
+    keys = foreign.ForeignKeys.read(Path(patient.policy_keys))
+    foreign.ForeignDialect(keys, hello, what, patient.cell)
+    yield from chunk_findings(patient, keys.horizon)

@@ -2,7 +2,7 @@
 
 The entry names its configuration, its sizes and how each of them is usually trained, what it may
 be conditioned on, and its options on the command line. A new network is one file with an entry,
-and one line of `ate_policy.models.registry` (or an entry point of another package).
+and one line of `ate_policy.models.names` (or an entry point of another package).
 """
 
 from collections.abc import Callable, Mapping

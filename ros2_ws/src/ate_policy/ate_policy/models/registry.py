@@ -1,27 +1,9 @@
 """Kinds of policies by name; a network is imported when it is first asked for."""
 
 from ate_core.errors import CheckpointError
-from ate_core.registry import Registry
 from ate_policy.models.entry import PolicyEntry, PolicyOptions
 from ate_policy.models.interface import ChunkModel, PolicyConfig
-
-POLICIES = Registry(
-    what="policy",
-    group="ate.policies",
-    builtin={
-        "flow": "ate_policy.models.flow_policy:ENTRY",
-        "diffusion": "ate_policy.models.diffusion_policy:ENTRY",
-        "pi0": "ate_policy.models.pi0_entry:ENTRY",
-        "pi05": "ate_policy.models.pi05_entry:ENTRY",
-        "rdt": "ate_policy.models.rdt_entry:ENTRY",
-        "clap_rf": "ate_policy.models.clap_rf:ENTRY",
-    },
-    error=CheckpointError,
-)
-"""Name on the command line and in checkpoints -> `PolicyEntry`."""
-
-RENAMED = {"flow_policy": "flow", "diffusion_policy": "diffusion"}
-"""Kinds of older checkpoints -> name."""
+from ate_policy.models.names import POLICIES
 
 
 def policy_entry(name: str) -> PolicyEntry:

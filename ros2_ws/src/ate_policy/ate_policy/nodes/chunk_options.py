@@ -48,8 +48,12 @@ class ChunkOptions:
                 raise UsageError(f"parameter {name} is {getattr(options, name)}; need 0 or more")
         return options
 
-    def check(self, policy: RobotPolicy) -> None:
+    def check(self, policy: RobotPolicy, tick_rate: float) -> None:
         """Refuse what a policy cannot do, before it is warmed up.
+
+        Args:
+            policy: That is to be played.
+            tick_rate: Of the cell [Hz].
 
         Raises:
             UsageError: saying what to give instead.
@@ -63,6 +67,12 @@ class ChunkOptions:
             raise UsageError(
                 f"execute is {self.execute} ticks, chunks have {policy.horizon}: give "
                 f"execute:={policy.horizon} or less"
+            )
+        seconds = policy.horizon / tick_rate
+        if self.delay_ms >= 1e3 * seconds:
+            raise UsageError(
+                f"delay_ms is {self.delay_ms} ms, a chunk covers {seconds:g} s and would be over "
+                "when it comes: use a faster device or a longer horizon"
             )
 
     def chunking(self, policy: RobotPolicy, tick_rate: float, warm: float) -> ChunkingConfig:

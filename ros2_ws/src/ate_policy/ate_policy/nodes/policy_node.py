@@ -81,7 +81,7 @@ class PolicyNode(Node):
         policy = self._remote or load_policy(checkpoint, self.cell, device, precision)
         self._trained = compare_training(policy, self.cell, instruction)
         self._unseen = set(policy.config.cameras)
-        chunks.check(policy)
+        chunks.check(policy, self.cell.tick_rate)
         self._policy = policy
         self._instruction = policy.instruction_for(instruction)
         warm = policy.warm_up(self._instruction, continuing=chunks.mode in GOING_ON)
