@@ -10,6 +10,7 @@ from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_core.observation import Observation
 from ate_policy.blind import BlindPolicy
 from ate_policy.checkpoint import save_checkpoint
+from ate_policy.continuation import Continuation
 from ate_policy.loading import find_device, restore_model
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
 from ate_policy.policy import Policy, checkpoint_of, load_policy
@@ -181,6 +182,23 @@ def test_a_policy_that_reads_language_is_told_what_it_was_trained_with(saved, ce
 def test_a_policy_without_training_plans_a_second_at_any_rate(cell):
     assert untrained_policy(cell, objects=1).horizon == 20
     assert untrained_policy(dataclasses.replace(cell, tick_rate=50.0), objects=1).horizon == 50
+
+
+def test_a_chunk_that_goes_on_with_another_is_sampled_without_a_graph_and_that_is_said_once(
+    saved, cell, caplog
+):
+    def replay(inputs, noise):
+        raise AssertionError("the graph knows nothing of the chunk before")
+
+    caplog.set_level("INFO", logger="ate_policy.policy")
+    plain, graphed = load_policy(saved, cell), load_policy(saved, cell)
+    graphed._sample, graphed._told_plain = replay, False  # as on a GPU
+    seen = observe(cell)
+    old = Continuation(actions=plain.infer(seen, 1), delay=3)
+    for _ in range(2):
+        np.testing.assert_array_equal(graphed.infer(seen, 2, old), plain.infer(seen, 2, old))
+    told = [record.message for record in caplog.records]
+    assert len(told) == 1 and "without a CUDA graph" in told[0]
 
 
 def test_an_inference_that_was_given_up_never_runs_beside_the_next_one(saved, cell, monkeypatch):

@@ -1,6 +1,7 @@
 """From a checkpoint folder and an observation to a chunk of actions in robot units."""
 
 import dataclasses
+import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ from ate_policy.transforms import (
     environment_features,
 )
 
+logger = logging.getLogger(__name__)
+
 
 class Policy(RobotPolicy):
     """A trained network with its transforms, in this process."""
@@ -46,6 +49,7 @@ class Policy(RobotPolicy):
         self.device, self._dtype = weight.device, weight.dtype
         graphed = self.device.type == "cuda" and model.graphable
         self._sample = GraphedSampler(model.sample) if graphed else model.sample
+        self._told_plain = not graphed
         self._turn = threading.Lock()  # one that was given up goes on, with the same memory
         self._width = action_width(model)
         self._transform = transform
@@ -72,11 +76,21 @@ class Policy(RobotPolicy):
             if continuation is None:
                 chunk = self._sample(inputs, noise)
             else:
+                self._tell_plain()
                 chunk = self._model.sample(inputs, noise, self._inpainting(continuation, state))
             chunk = self._model.extract(chunk).float().cpu()
             actions = self._transform.decode_chunk(chunk, state)[0]
             actions[:, self._gripper] = actions[:, self._gripper].clamp(0.0, 1.0)
             return actions.numpy().astype(np.float32)
+
+    def _tell_plain(self) -> None:
+        """Say once that a chunk that goes on with another has no CUDA graph."""
+        if not self._told_plain:
+            logger.info(
+                "policy:%s samples chunks that go on with the one before without a CUDA graph: "
+                "they take longer than the first", self.kind,
+            )  # fmt: skip
+        self._told_plain = True
 
     def _inpainting(self, continuation: Continuation, state: Tensor) -> Inpainting:
         """The old rows in the network's units, as differences from the present state (1, S).
