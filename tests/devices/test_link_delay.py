@@ -9,15 +9,19 @@ from operator_devices.link_delay import LinkDelay
 PERIOD = 1.0 / 90.36
 
 
-def delays(lateness, seconds=30.0, kept=1.0, seed=0):
-    """Estimate after each message that comes `lateness(sent)` after it was sent [s]."""
+def delays(lateness, seconds=30.0, kept=1.0, seed=0, speed=0.0, noise=0.0):
+    """Estimate after each message that comes `lateness(sent)` after it was sent [s].
+
+    The hand goes to and fro with a speed [m/s] and noise [m].
+    """
     random, link, results = np.random.default_rng(seed), LinkDelay(), []
     arrived = 0.0
     for sent in np.arange(0.0, seconds, PERIOD):
         if random.random() > kept:
             continue
         arrived = max(arrived, sent + lateness(sent, random))
-        results.append((sent, link.update(arrived)))
+        place = random.normal(0.0, noise, 3) + np.array([speed, 0.0, 0.0]) * np.sin(sent)
+        results.append((sent, link.update(arrived, place.tolist())))
     return np.array(results)
 
 
@@ -43,6 +47,26 @@ def test_a_delay_that_grows_is_told_before_it_is_half_a_second(grow):
 )
 def test_an_uneven_link_is_not_taken_for_a_late_one(lateness, kept):
     assert delays(lateness, 120.0, kept)[:, 1].max() < 0.1
+
+
+@pytest.mark.parametrize(("jump", "every"), [(0.24, 3.0), (0.1, 2.0), (0.06, 1.0), (0.06, 3.0)])
+def test_a_delay_that_jumps_again_and_again_is_told_where_the_hand_moves(jump, every):
+    result = delays(
+        lambda sent, _: jump * (sent // every), 1.5 + 0.75 / jump * every, speed=0.3, noise=2e-4
+    )
+    told = result[result[:, 1] > 0.25]
+    assert jump * (told[0, 0] // every) < 0.65, "a hand that turns back tells nothing"
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.02, 0.15, 0.3])
+def test_messages_that_are_missing_now_and_then_are_no_delay_whatever_the_hand_does(speed):
+    random, link, largest = np.random.default_rng(2), LinkDelay(), 0.0
+    for sent in np.arange(0.0, 60.0, PERIOD):
+        if sent % 1.0 < 0.12:
+            continue
+        place = np.array([speed * np.sin(2.0 * sent), 0.0, 0.0]) + random.normal(0.0, 7e-4, 3)
+        largest = max(largest, link.update(sent + random.exponential(1e-3), place.tolist()))
+    assert largest < 0.25
 
 
 def test_a_queue_that_empties_is_a_delay_no_longer():

@@ -207,6 +207,11 @@ def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
     wishes.changed = float("-inf")
     wishes.ask(Event.START_OR_STOP)
     assert calls == ["discard", "stop"]
+    wishes._number = "3"
+    for number in "45":  # what waits next must not be kept unseen by the second press
+        wishes.take_episode("pending", number, time.monotonic() + 60.0)
+        wishes.ask(Event.START_OR_STOP)
+    assert calls == ["discard", "stop"]
 
 
 def grip(control: GripControl, trigger, stick=0.0, measured=0.4, **flaws):

@@ -187,7 +187,7 @@ class HandTracker:
             sequence=self._sequence,
             session=self._session,
             tracked=tracked,
-            delay=self._link.update(now_ns * 1e-9),
+            delay=self._link.update(now_ns * 1e-9, wrist[:3, 3].tolist()),
             origin=self._origin,
             flaw="" if tracked else flaw,
         )

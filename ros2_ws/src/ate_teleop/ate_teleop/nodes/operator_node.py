@@ -26,7 +26,7 @@ from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.ik import ArmIK
 from ate_teleop.nodes.calibrations import Calibrations
 from ate_teleop.nodes.feedback import ArmFeedback, ForceFeedback, OtherFeedback
-from ate_teleop.nodes.messages import is_held, ordered_positions, state_of
+from ate_teleop.nodes.messages import entry_of, is_held, ordered_positions, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.nodes.publishers import OperatorPublishers
@@ -149,7 +149,8 @@ class OperatorNode(Node):
 
     def _take_episode(self, message: String) -> None:
         self._news.take_episode(message)
-        self._wishes.take_episode(state_of(message), time.monotonic())
+        number = entry_of(message, "episode")
+        self._wishes.take_episode(state_of(message), number, time.monotonic())
 
     def _take_opening(self, message: JointState) -> None:
         positions = ordered_positions(message, self._gripper_joint)

@@ -30,6 +30,7 @@ class WishServices:
         self._clients = {verb: node.create_client(Trigger, name) for verb, name in names.items()}
         self.episode = ""
         """``idle``, ``recording`` or ``pending``; empty: no recorder was heard."""
+        self._number = ""
         self.policy = ""
         """State of the policy as it was told last; empty: none was heard."""
         self.refused = 0
@@ -39,11 +40,14 @@ class WishServices:
         self._waiting: dict[str, float] = {}
         node.create_timer(0.1, self._call_found)
 
-    def take_episode(self, state: str, now: float) -> None:
-        """Take the state of the episode at a monotonic time [s]."""
-        if state != self.episode:
+    def take_episode(self, state: str, number: str, now: float) -> None:
+        """Take the state of the episode with a number at a monotonic time [s].
+
+        Where several wait to be judged, another number is a change as well.
+        """
+        if (state, number) != (self.episode, self._number):
             self.changed = now
-        self.episode = state
+        self.episode, self._number = state, number
 
     def ask(self, event: Event) -> None:
         """Send the request that an event stands for; returns at once."""
