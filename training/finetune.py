@@ -17,11 +17,12 @@ from ate_policy.noise import target_of
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.configs.finetune import FinetuneConfig
-from training.data.augmentation import make_augmentation
+from training.data.augmentation import Augmentation, make_augmentation
 from training.data.dataset import Demonstrations, gather
 from training.data.micro_batch import MicroBatch
 from training.data.sampler import Batch, BatchSampler
 from training.data.trajectory import read_trajectories
+from training.loop.codes import CodesOfRun, Recall, codes_of_run, make_recall
 from training.loop.initial_policy import keep_initial
 from training.loop.memory import explain_memory, memory_estimate
 from training.loop.optimisation import (
@@ -65,6 +66,8 @@ class Run:
     """The model, as the processes of the run share it."""
     initial: ChunkModel | None
     """The model before the first step, frozen, for a loss that compares with it."""
+    recall: Recall | None
+    """Brings observations of other episodes beside the batches; None: there are none."""
     optimizer: torch.optim.Optimizer
     averaged: dict[str, Tensor]
     """Averaged weights; empty: there are none."""
@@ -75,7 +78,12 @@ class Run:
     @property
     def generators(self) -> dict[str, torch.Generator]:
         """Everything that draws, by name."""
-        return {"data": self.sampler.generator, "guidance": self.objective.generator}
+        recall = {} if self.recall is None else {"recall": self.recall.generator}
+        return {
+            "data": self.sampler.generator,
+            "guidance": self.objective.generator,
+            **recall,
+        }
 
 
 @explain_memory(
@@ -129,26 +137,38 @@ def prepare(config: FinetuneConfig) -> Run:
     source, statistics = choose_statistics(config, data, accelerator.print)
     config = dataclasses.replace(config, statistics=source)
     objective = make_objective(config, statistics, built_from.horizon, device)
+    codes = codes_of_run(config, built_from, data, statistics, folder, device)
 
     model = build_policy(config, built_from, data.contract).to(device)
+    if codes is None:
+        model.keep_codes()
     initial = keep_initial(config, model, folder)
-    kept = initial is not None
+    kept = initial is not None or (codes is not None and codes.reference is not None)
     accelerator.print(memory_estimate(model, recipe.ema_decay > 0.0, kept))
     optimizer = make_optimizer(model, recipe.learning_rate, recipe.weight_decay, recipe.betas)
     network, _ = accelerator.prepare(model, optimizer)
+    augmentation = make_augmentation(
+        config.augmentation,
+        parse_cell_text(data.contract),
+        model.config.cameras,
+        config.images.shift,
+    )
     return Run(
         config=config,
         accelerator=accelerator,
         folder=folder,
         data=data,
         statistics=statistics,
-        objective=objective,
+        objective=objective if codes is None else codes.around(objective),
         model=model,
         network=network,
         initial=initial,
+        recall=make_recall(config, codes, statistics, model, augmentation),
         optimizer=optimizer,
         averaged=copy_weights(model) if recipe.ema_decay else {},
-        sampler=make_sampler(config, data, statistics, model, objective, device),
+        sampler=make_sampler(
+            config, data, statistics, model, objective, augmentation, codes, device
+        ),
         shares=shares,
     )
 
@@ -182,10 +202,13 @@ def add_gradients(run: Run, step: int) -> list[dict[str, Tensor]]:
     """Forward and backward passes of one optimiser step; returns the metrics of each."""
     config, device = run.config, run.accelerator.device
     draw = run.sampler.draw()
+    old = None if run.recall is None else run.recall.draw()
     eps = run.objective.draw(len(draw.level))
     collected = []
     for micro_batch in run.shares:
         batch = run.sampler.load(draw, micro_batch, eps, device)
+        if run.recall is not None and old is not None:
+            batch = run.recall.beside(batch, old, micro_batch, device)
         with no_sync(run.accelerator, run.network, micro_batch):
             with autocast(config.precision, device):
                 output = run.network(batch.noised.noisy, batch.noised.level, batch.inputs)
@@ -254,7 +277,8 @@ def heard(output: Tensor | Scored, batch: Batch) -> tuple[Tensor, Spoken | None]
     """A network's chunks, and what the objective is told besides, by argument."""
     if not isinstance(output, Scored):
         return output, None
-    spoken = Spoken(logits=output.logits, codes=output.codes, inputs=batch.inputs)
+    asked = batch.inputs if batch.inputs.recalled is None else batch.inputs.recalled
+    spoken = Spoken(logits=output.logits, codes=output.codes, inputs=asked)
     return output.chunk, spoken
 
 
@@ -264,16 +288,12 @@ def make_sampler(
     statistics: Statistics,
     model: ChunkModel,
     objective: Objective,
+    augmentation: Augmentation | None,
+    codes: CodesOfRun | None,
     device: torch.device,
 ) -> BatchSampler:
     """Batches in the units of the policy, with the latents of their chunks where some are kept."""
     transform, recipe = ChunkTransform(statistics), config.recipe
-    augmentation = make_augmentation(
-        config.augmentation,
-        parse_cell_text(data.contract),
-        model.config.cameras,
-        config.images.shift,
-    )
     return BatchSampler(
         data,
         transform,
@@ -285,6 +305,7 @@ def make_sampler(
         latents=clean_latents(
             objective, data, transform, uses=config.steps * recipe.batch, device=device
         ),
+        codes=None if codes is None else codes.of_chunks,
         seed=config.seed,
     )
 
@@ -319,6 +340,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
     gate = f", {config.gate}" if str(config.gate) else ""
     told = f"{data.imitation}, weight {config.correction_weight:g}" if data.imitation.own else ""
     corrections = f"| corrections | {told} |\n" if told else ""
+    held = f"| knowledge | {config.matching} |\n" if config.matching.holds else ""
     card = f"""# {config.policy_name} policy: {data.task or "unnamed task"}
 
 | | |
@@ -329,7 +351,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
 | started from | {config.init or "random weights"} |
 | statistics | {"as there" if config.statistics == "init" else "of the demonstrations"} |
 | demonstrations | {data.episodes} ({len(data)} ticks{gate}) |
-{corrections}| steps | {step} of {config.steps}, seed {config.seed} |
+{corrections}{held}| steps | {step} of {config.steps}, seed {config.seed} |
 | guidance | {config.guidance_name}{steered} |
 
 Trained for the cell in `contract.yaml`; a cell with another layout is refused. The weights are

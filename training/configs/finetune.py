@@ -12,6 +12,7 @@ from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
 from training.audit.gate import Gate
 from training.configs.choices import GuidanceChoice, PolicyChoice
+from training.configs.knowledge import Knowledge, KnowledgeContexts, KnowledgeDirection
 from training.configs.old_words import with_todays_words
 from training.configs.record import Record, complete, record_of
 from training.configs.run import LogTarget, Precision
@@ -164,6 +165,20 @@ class FinetuneConfig:
     """CPU threads; more are slower on a shared machine."""
     resume: bool = False
     """Go on with the run in `output`, exactly as if it had never stopped."""
+    knowledge: Path | None = None
+    """Run of a token policy: while a flow head learns, the codes that its trunk would write stay
+    near those of this one (CLAP's knowledge matching). For networks without codes there is
+    guidance:anchor. None: nothing is held."""
+    knowledge_weight: float = 0.05
+    """Of the divergence from these codes in the loss; 0: plain training, to the bit."""
+    knowledge_direction: KnowledgeDirection = "paper"
+    """paper: KL(policy || reference), summed over a chunk's codes; reference: as the released code
+    computes it, KL(reference || policy), their mean."""
+    knowledge_contexts: KnowledgeContexts = "target"
+    """Where the codes are compared. target: at the run's own observations, the true codes given;
+    old: at those of `knowledge_episodes`, given the codes that the reference writes there."""
+    knowledge_episodes: Path | None = None
+    """Folder of HDF5 episodes of which the observations alone are read, for `old`."""
     optim: OptimOptions = field(default_factory=OptimOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
     policy: PolicyChoice = field(default_factory=FlowOptions)
@@ -185,6 +200,17 @@ class FinetuneConfig:
     def corrections(self) -> Corrections:
         """How takeovers are learnt."""
         return Corrections(weight=self.correction_weight, policy_actions=self.policy_actions)
+
+    @property
+    def matching(self) -> Knowledge:
+        """What the network's codes are held to."""
+        return Knowledge(
+            reference=self.knowledge,
+            weight=self.knowledge_weight,
+            direction=self.knowledge_direction,
+            contexts=self.knowledge_contexts,
+            episodes=self.knowledge_episodes,
+        )
 
     @property
     def policy_name(self) -> str:
@@ -239,6 +265,8 @@ class FinetuneConfig:
                 f"guidance:{self.guidance_name} compares with the policy at the start, and this "
                 "run starts from random weights: give --init, or another guidance"
             )
+        name, entry = entry_of(self.policy)
+        self.matching.check(name, entry.config, self.init)
         self._check_inputs()
 
     def _check_inputs(self) -> None:

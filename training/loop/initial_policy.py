@@ -30,11 +30,12 @@ def keep_initial(
     if not isinstance(guidance, ComparesWithInitial) or guidance.strength == 0.0:
         return None
     remedy = f"put back what {config.init} was, or choose another output"
-    folder.require_same(FINGERPRINT, _fingerprint(model), "the initial policy", remedy)
+    folder.require_same(FINGERPRINT, fingerprint(model), "the initial policy", remedy)
     return copy.deepcopy(model).requires_grad_(False).eval()
 
 
-def _fingerprint(model: nn.Module) -> str:
+def fingerprint(model: nn.Module) -> str:
+    """Digest of a network's weights."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())

@@ -4,6 +4,7 @@ run.json               the command's configuration
 environment.json       versions of what ran it, and the command line
 log.jsonl              one line per logged step
 initial_policy.sha256  of the weights that an anchored run is compared with
+knowledge.sha256       of the token policy that a trunk is held to
 step_001000/           checkpoint folders; the newest also holds training_state.safetensors
 last -> step_001000
 """

@@ -25,14 +25,14 @@ from ate_policy.noise import Noised, Prediction, target_of
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """How a network that writes codes scored those of the true chunks, of B observations."""
+    """How a network that writes codes scored those that it was given, of B observations."""
 
     logits: Tensor
     """(B, L, K), of the same forward pass as the noisy chunks; each has seen the codes before."""
     codes: Tensor
     """(B, L) int64."""
     inputs: Inputs
-    """What it was conditioned on, for a loss that asks another network."""
+    """The observations that they belong to, for a loss that asks another network."""
 
 
 class Objective(Protocol):

@@ -8,9 +8,12 @@ the other, p the policy's scores of the next code and q those of a frozen token 
 so the gradient at the policy's logits is p (log(p / q) - KL). The released code computes
 KL(q || p), whose gradient is p - q, and the mean over the codes: `direction` has both. It also
 compares each code's scores at the place of the code before; here every code counts, the first too.
+
+Where the scores are taken is the batch's business (`Spoken`): at the observations of the chunks,
+their true codes given, or at others, given the codes that the reference writes there.
 """
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,11 +21,8 @@ from torch import Tensor
 from ate_core.errors import TrainingError, require_not_negative
 from ate_policy.models.interface import Inputs
 from ate_policy.noise import Noised, Prediction
+from training.configs.knowledge import KnowledgeDirection
 from training.objectives.denoising import Objective, Spoken
-
-Direction = Literal["paper", "reference"]
-"""paper: KL(policy || reference), summed over a chunk's codes; reference: as the released code
-computes it, KL(reference || policy), their mean."""
 
 
 class Reference(Protocol):
@@ -51,7 +51,7 @@ class KnowledgeMatching(_Beside):
         inner: Objective,
         reference: Reference,
         weight: float,
-        direction: Direction = "paper",
+        direction: KnowledgeDirection = "paper",
     ) -> None:
         """Wrap an objective.
 
@@ -117,13 +117,15 @@ class TokenLoss(_Beside):
         return loss + self._weight * tokens, metrics
 
 
-def knowledge_divergence(logits: Tensor, reference: Tensor, direction: Direction) -> Tensor:
+def knowledge_divergence(
+    logits: Tensor, reference: Tensor, direction: KnowledgeDirection
+) -> Tensor:
     """The divergence of a batch, a scalar in nat.
 
     Args:
         logits: Of the policy, (B, L, K).
         reference: Of the reference, (B, L, K).
-        direction: See `Direction`.
+        direction: See `KnowledgeDirection`.
     """
     if logits.shape != reference.shape:
         raise TrainingError(

@@ -5,7 +5,7 @@
     contract.yaml       the cell it was trained for
     statistics.json     normalisation
     README.md           model card
-    tokenizer/          where the model's configuration names one
+    tokenizer/, tokens/ where the model's configuration names one
 
 A folder is written beside its final name and renamed, so that a reader sees all of it or nothing.
 """
@@ -37,7 +37,7 @@ from ate_core.trained_for import require_layout
 from ate_policy.models.names import RENAMED
 from ate_policy.transforms import Statistics
 
-TRAVELLING = ("tokenizer",)
+TRAVELLING = ("tokenizer", "tokens")
 """Fields of a model that may name a folder of files: the folder is copied into the checkpoint, and
 the field names the copy after loading."""
 

@@ -90,6 +90,11 @@ class ClapRfConfig(TrunkConfig):
         """The trunk, where it is frozen."""
         return "trunk" if self.trunk == "frozen" else ""
 
+    @property
+    def learns_codes(self) -> bool:
+        """Where the trunk is insulated: nothing else reaches it."""
+        return self.trunk == "insulated"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClapRfOptions(PolicyOptions):
@@ -101,8 +106,9 @@ class ClapRfOptions(PolicyOptions):
     """Trunk layer that each block of the head attends to, from 0; None: as the preset says."""
     flow_steps: int | None = None
     """Euler steps from noise to chunk; None: 4, as released."""
-    trunk: Literal["trained", "frozen"] = "trained"
-    """Whether the trunk is trained along, or stays as `--init` has it, to the byte."""
+    trunk: TrunkLearning = "trained"
+    """trained: along with the head; frozen: it stays as `--init` has it, to the byte; insulated:
+    by the loss of its codes alone, where `--init` is a token policy."""
 
     def fields(self, cell: Cell) -> dict[str, Any]:
         """Fields of the configuration that these options decide."""
@@ -223,21 +229,24 @@ class ClapRf(ChunkModel):
         if config.trunk == "frozen":
             self.trunk.requires_grad_(False)
         elif not config.codes:
-            self.trunk.blocks[self._depth :].requires_grad_(False)  # nothing reaches them
+            self.keep_codes()
 
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor | Scored:
-        """Predict the velocity (R B, H, D), and score the codes that the inputs hold.
+        """Predict the velocity (R B, H, D), and score the codes that the inputs hold or recall.
 
         Args:
             noisy: (R B, H, D).
             level: tau (R B,), 0 noise .. 1 clean.
             inputs: B observations.
         """
-        codes, logits = inputs.codes, None
+        asked = inputs if inputs.recalled is None else inputs.recalled
+        codes, logits = asked.codes, None
         if codes is None:
             hidden = self._read(inputs)
-        else:
+        elif asked is inputs:
             hidden, logits = self.trunk.score(inputs, codes)
+        else:
+            hidden, logits = self._read(inputs), self.trunk.score(asked, codes)[1]
         if self.config.trunk == "insulated":
             hidden = hidden.detached()
         repeats = len(noisy) // len(inputs.state)
@@ -267,6 +276,12 @@ class ClapRf(ChunkModel):
             clean = guided_estimate(estimate, x, tau, sigma, old)
             x = x + (clean - x) / (sigma[:, None, None] * steps)
         return x
+
+    def keep_codes(self) -> None:
+        """Train nothing that only the scores of codes reach."""
+        self.trunk.blocks[self._depth :].requires_grad_(False)
+        if self.trunk.codes is not None:
+            self.trunk.codes.requires_grad_(False)
 
     @property
     def _depth(self) -> int:

@@ -11,6 +11,7 @@ the prompt, which do not depend on the codes behind it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,9 @@ class TrunkConfig(PolicyConfig):
     """Codes of a chunk that the trunk writes, of all arms; 0: it writes none."""
     codebook: int = 0
     """Codes that it chooses from K; 0 where it writes none."""
+    tokens: str = ""
+    """Folder of the action tokens that give the codes; it travels with the policy."""
+    writes_codes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""

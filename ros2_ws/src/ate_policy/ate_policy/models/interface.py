@@ -39,6 +39,9 @@ class Inputs:
     with delays; None: none."""
     codes: Tensor | None = None
     """(B, L) int64 codes of the true chunks, for a network that is asked to score them."""
+    recalled: "Inputs | None" = None
+    """Other observations with codes: where they are given, these codes alone are scored, and no
+    chunk belongs to them."""
 
     def vector(self) -> Tensor:
         """State and object features side by side, (B, S + 6 n)."""
@@ -84,6 +87,8 @@ class PolicyConfig:
     [ticks] (arXiv 2512.05964); 0: the network is not trained with delays."""
     takes_prefix: ClassVar[bool] = False
     """Whether the network can be told which rows are clean."""
+    writes_codes: ClassVar[bool] = False
+    """Whether the network may have a part that writes a chunk as codes."""
     by_quantiles: ClassVar[bool] = False
     """Whether the 1 % and 99 % quantiles of state and action are brought to -1 and 1, instead of
     mean and deviation to 0 and 1."""
@@ -116,6 +121,11 @@ class PolicyConfig:
         """Part that is not trained and useless with random weights; empty: there is none."""
         return ""
 
+    @property
+    def learns_codes(self) -> bool:
+        """Whether the loss of its codes is added to that of its chunks; here: no."""
+        return False
+
     def deployed(
         self, weights: Mapping[str, Tensor]
     ) -> tuple["PolicyConfig", Mapping[str, Tensor]]:
@@ -134,7 +144,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A prediction together with the scores of the codes that were given (`Inputs.codes`)."""
+    """A prediction together with the scores of the codes that were given."""
 
     chunk: Tensor
     """(R B, H, M), what `forward` returns otherwise."""
@@ -165,6 +175,9 @@ class ChunkModel(nn.Module, ABC):
     def extract(self, chunk: Tensor) -> Tensor:
         """(..., M) -> (..., D), the inverse of `embed`."""
         return chunk
+
+    def keep_codes(self) -> None:
+        """Train nothing that only the scores of codes reach: the run asks for none."""
 
     @abstractmethod
     def forward(self, noisy: Tensor, level: Tensor, inputs: Inputs) -> Tensor | Scored:
