@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from training.audit.findings import Finding, Rule, Untold, flagging_rules, refusing_rules
-from training.audit.measures import measures_of
+from training.audit.looks import LOOK_RULE, LOOK_WORDS, odd_look
+from training.audit.measures import looks_of, measures_of
 from training.audit.report import EpisodeAudit, Verdict
 from training.audit.rules.needs import lacks
 from training.data.bag_reader import BagEpisode
@@ -26,7 +27,7 @@ OUTLIER = 6.0
 SPREADS = {
     "seconds": 0.5,
     "idle_fraction": 0.05,
-    "start_rad": 0.05,
+    "start_rad": 0.015,
     "path_rad": 0.5,
     "speed_max_rad_s": 0.3,
     "force_max_n": 5.0,
@@ -37,16 +38,23 @@ SPREADS = {
     "left_less_right": 5.0,
     "top_less_bottom": 5.0,
     "force_noise_n": 0.02,
+    "force_x_n": 0.3,
+    "force_y_n": 0.3,
+    "force_z_n": 0.3,
+    "gripper_start": 0.05,
+    "gripper_mean": 0.05,
 }
 """Ending of a measure that is compared -> least standard deviation: a set may be more even than it
 matters."""
 OUTLIER_RULE, DUPLICATE_RULE = "outlier", "duplicate"
 SET_RULES = {
     OUTLIER_RULE: (
-        "An episode is like the others of its task in length, way, speed, rest, forces and their "
-        "noise, start posture, lag of its arms, and in light, colours and sides of its pictures."
+        "An episode is like the others of its task in length, way, speed, rest, forces, their "
+        "axes and noise, start posture, openings, lag of its arms, and in light, colours and "
+        "sides of its pictures."
         "\n\nBound: 6 robust standard deviations from the median of at least 8 episodes."
     ),
+    LOOK_RULE: LOOK_WORDS,
     DUPLICATE_RULE: (
         "No episode has the motion of another one, under whatever name.\n\nBound: all joints and "
         "commands to the last bit; the first by name is left alone."
@@ -69,13 +77,10 @@ def audit_episode(name: str, episode: BagEpisode) -> EpisodeAudit:
         if lacks(rule, episode):
             verdicts[rule_name] = "not judged"
             continue
-        said = list(rule(episode))
-        found = [one for one in said if isinstance(one, Finding)]
-        unknown = [f"{one.stream}: {one.reason}" for one in said if isinstance(one, Untold)]
-        verdicts[rule_name] = "cannot tell" if unknown and not found else _verdict(found)
+        verdicts[rule_name], found, unknown = _verdict_of(list(rule(episode)))
         findings += found
         if unknown:
-            untold[rule_name] = "; ".join(unknown)
+            untold[rule_name] = unknown
     measures = measures_of(episode)
     return EpisodeAudit(
         name=name,
@@ -90,6 +95,7 @@ def audit_episode(name: str, episode: BagEpisode) -> EpisodeAudit:
         outcome=str(episode.outcome.get("outcome", "")),
         sha256=str(episode.info.get("sha256", "")),
         motion=_motion_hash(episode),
+        looks=looks_of(episode),
     )
 
 
@@ -130,9 +136,12 @@ def compare(episodes: Sequence[EpisodeAudit]) -> tuple[EpisodeAudit, ...]:
                 values = [episodes[row].measures.get(name, np.nan) for row in rows]
                 for place, found in _outliers(name, values):
                     unlike[rows[place]].append(found)
+        is_judged = len(rows) >= LEAST_SET
         for row, found_here in unlike.items():
-            is_judged = len(rows) >= LEAST_SET
             judged[row] = _with_rule(episodes[row], OUTLIER_RULE, found_here, is_judged)
+            looks = _odd_looks(row, rows, episodes)
+            is_seen = is_judged and bool(episodes[row].looks)
+            judged[row] = _with_rule(judged[row], LOOK_RULE, looks, is_seen)
     first: dict[str, str] = {}
     for row, episode in enumerate(judged):
         other = first.setdefault(episode.motion, episode.name)
@@ -140,6 +149,20 @@ def compare(episodes: Sequence[EpisodeAudit]) -> tuple[EpisodeAudit, ...]:
         is_judged = bool(episode.motion) and len(episodes) > 1
         judged[row] = _with_rule(episode, DUPLICATE_RULE, same, is_judged)
     return tuple(judged)
+
+
+def _odd_looks(
+    row: int, rows: Sequence[int], episodes: Sequence[EpisodeAudit]
+) -> list[Finding | Untold]:
+    """Cameras of an episode that look other than in the others of its task, or would the same."""
+    found: list[Finding | Untold] = []
+    for camera, look in episodes[row].looks.items():
+        others = [episodes[one].looks.get(camera, ()) for one in rows if one != row]
+        others = [other for other in others if len(other) == len(look)]
+        if len(others) + 1 >= LEAST_SET:
+            said = odd_look(camera, look, others)
+            found += [said] if said is not None else []
+    return found
 
 
 def _duplicate(other: str) -> Finding:
@@ -170,10 +193,14 @@ def rules_version(words: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(words), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _verdict(findings: Sequence[Finding]) -> Verdict:
-    if not findings:
-        return "pass"
-    return "refuse" if any(found.severity == "refuse" for found in findings) else "flag"
+def _verdict_of(said: Sequence[Finding | Untold]) -> tuple[Verdict, list[Finding], str]:
+    """Verdict of a rule, its findings, and of what it cannot tell and why."""
+    found = [one for one in said if isinstance(one, Finding)]
+    untold = "; ".join(f"{one.stream}: {one.reason}" for one in said if isinstance(one, Untold))
+    if not found:
+        return "cannot tell" if untold else "pass", found, untold
+    refused = any(one.severity == "refuse" for one in found)
+    return "refuse" if refused else "flag", found, untold
 
 
 def _outliers(name: str, values: Sequence[float]) -> list[tuple[int, Finding]]:
@@ -211,13 +238,15 @@ def _outliers(name: str, values: Sequence[float]) -> list[tuple[int, Finding]]:
 
 
 def _with_rule(
-    episode: EpisodeAudit, rule: str, found: Sequence[Finding], is_judged: bool
+    episode: EpisodeAudit, rule: str, said: Sequence[Finding | Untold], is_judged: bool
 ) -> EpisodeAudit:
-    said: Verdict = _verdict(found) if is_judged else "not judged"
-    verdicts = {**episode.verdicts, rule: said}
+    """The audit with what a rule that compares episodes said of one."""
+    verdict, found, untold = _verdict_of(said)
+    verdicts = {**episode.verdicts, rule: verdict if is_judged else "not judged"}
     return replace(
         episode,
         verdicts=verdicts,
         findings=(*episode.findings, *found),
+        untold={**episode.untold, **({rule: untold} if untold else {})},
         score=score_of(verdicts),
     )

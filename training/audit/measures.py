@@ -31,6 +31,8 @@ def measures_of(episode: BagEpisode) -> dict[str, float]:
     for side in episode.cell.grippers:
         _, opening = gripper_grid(episode, f"{side}_gripper_state")
         found[f"{side}_gripper_reversals"] = float(len(reversals(opening)))
+        found[f"{side}_gripper_start"] = float(opening[0]) if len(opening) else float("nan")
+        found[f"{side}_gripper_mean"] = float(opening.mean()) if len(opening) else float("nan")
     for camera, images, _ in cameras(episode):
         pictures = picture_measures(images)
         found[f"{camera.key}_brightness"] = _median(pictures.brightness)
@@ -38,6 +40,16 @@ def measures_of(episode: BagEpisode) -> dict[str, float]:
         found |= {f"{camera.key}_{name}": value for name, value in pictures.sides.items()}
         found[f"{camera.key}_lag_s"] = camera_lag(episode, camera).seconds
     return found | _takeovers(episode) | _timing(episode)
+
+
+def looks_of(episode: BagEpisode) -> dict[str, tuple[float, ...]]:
+    """Return how each camera looks, as `PictureMeasures.look` row by row, by its key."""
+    found = {camera.key: picture_measures(images).look for camera, images, _ in cameras(episode)}
+    return {
+        key: tuple(np.round(look, 1).ravel().tolist())
+        for key, look in found.items()
+        if np.isfinite(look).all()
+    }
 
 
 def _takeovers(episode: BagEpisode) -> dict[str, float]:
@@ -59,6 +71,8 @@ def _arm(episode: BagEpisode, side: str) -> dict[str, float]:
     if wrench is not None and len(wrench):
         force = np.linalg.norm(wrench.values[:, :3], axis=1)
         found[f"{side}_force_max_n"] = float(np.nanmax(force))
+        middle = np.median(wrench.values[:, :3], axis=0)
+        found |= {f"{side}_force_{axis}_n": float(middle[i]) for i, axis in enumerate("xyz")}
         steps = np.diff(wrench.values[:, :3], axis=0)
         found[f"{side}_force_noise_n"] = _median(np.abs(steps).ravel())
     if motion is None or len(motion.times) < 4:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -14,6 +14,8 @@ LEAST_HEIGHT, LEAST_WIDTH = 120, 160
 """Size from which on a picture is decoded no larger [px]: blur still shows."""
 COLOURED = 12
 """Pictures of an episode that are decoded in colour."""
+ROWS, COLUMNS = 6, 8
+"""Fields of the mean picture that stands for how a camera looks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,20 @@ class PictureMeasures:
     """Mean absolute difference from the picture before, shape (N,); NaN for the first."""
     errors: dict[int, str]
     """Index -> what the decoder says."""
-    sides: Mapping[str, float]
-    """How colours and light lie in the pictures on average, of 255: a set has one way to hold a
-    camera and one order of colours."""
+    look: NDArray[np.float64]
+    """Mean colours (red, green, blue) of some pictures, of 255, shape (`ROWS`, `COLUMNS`, 3): a
+    set has one way to hold a camera and one order of colours. NaN where none decodes."""
+
+    @property
+    def sides(self) -> dict[str, float]:
+        """How colours and light lie in the pictures on average, of 255."""
+        grey = self.look.mean(axis=2)
+        left, top = grey[:, : COLUMNS // 2].mean(), grey[: ROWS // 2].mean()
+        return {
+            "red_less_blue": float((self.look[..., 0] - self.look[..., 2]).mean()),
+            "left_less_right": float(left - grey[:, COLUMNS // 2 :].mean()),
+            "top_less_bottom": float(top - grey[ROWS // 2 :].mean()),
+        }
 
 
 _KNOWN: WeakKeyDictionary[Sequence[bytes], PictureMeasures] = WeakKeyDictionary()
@@ -76,31 +89,24 @@ def _measure(images: Sequence[bytes]) -> PictureMeasures:
         sharpness=rows[:, 2],
         change=rows[:, 3],
         errors=errors,
-        sides=_sides(images, [index for index in range(len(images)) if index not in errors]),
+        look=_look(images, [index for index in range(len(images)) if index not in errors]),
     )
 
 
-def _sides(images: Sequence[bytes], sound: Sequence[int]) -> dict[str, float]:
-    """Means of some pictures in colour, from the first to the last."""
+def _look(images: Sequence[bytes], sound: Sequence[int]) -> NDArray[np.float64]:
+    """Mean of some pictures in colour, from the first to the last, in `ROWS` by `COLUMNS`."""
     if not sound:
-        return {}
+        return np.full((ROWS, COLUMNS, 3), np.nan)
     chosen = sorted({sound[round(place)] for place in np.linspace(0, len(sound) - 1, COLOURED)})
-    total = np.zeros((2, 2, 3))
+    total = np.zeros((ROWS, COLUMNS, 3))
     for index in chosen:
         picture = simplejpeg.decode_jpeg(
             images[index], "RGB", fastdct=True, min_height=LEAST_HEIGHT, min_width=LEAST_WIDTH
         )
-        height, width = picture.shape[0] // 2, picture.shape[1] // 2
-        for row, column in np.ndindex(2, 2):
-            rows = slice(0, height) if row == 0 else slice(height, None)
-            columns = slice(0, width) if column == 0 else slice(width, None)
-            total[row, column] += picture[rows, columns].mean(axis=(0, 1)) / len(chosen)
-    grey = total.mean(axis=2)
-    return {
-        "red_less_blue": float((total[..., 0] - total[..., 2]).mean()),
-        "left_less_right": float((grey[:, 0] - grey[:, 1]).mean()),
-        "top_less_bottom": float((grey[0] - grey[1]).mean()),
-    }
+        for row, band in enumerate(np.array_split(picture, ROWS, axis=0)):
+            for column, part in enumerate(np.array_split(band, COLUMNS, axis=1)):
+                total[row, column] += part.mean(axis=(0, 1)) / len(chosen)
+    return total
 
 
 def _laplacian(grey: NDArray[np.int16]) -> float:

@@ -46,6 +46,8 @@ class EpisodeAudit:
     """`Episode.sha256` of a converted episode; empty for a bag."""
     motion: str = ""
     """Hash of all measured and commanded joints, whatever the episode is called; empty without."""
+    looks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Camera key -> colours of its mean picture, see `training.audit.measures.looks_of`."""
 
     @property
     def takeovers(self) -> Takeovers:
@@ -76,6 +78,7 @@ class EpisodeAudit:
             "findings": [_plain(finding.as_dict()) for finding in self.findings],
             "untold": dict(self.untold),
             "measures": _plain(self.measures),
+            "looks": {key: list(look) for key, look in self.looks.items()},
         }
 
 
@@ -124,6 +127,7 @@ def episode_from_dict(values: Mapping[str, Any]) -> EpisodeAudit:
         findings=tuple(Finding(**_numbers(finding)) for finding in values["findings"]),
         untold=values.get("untold", {}),
         measures=_numbers(values["measures"]),
+        looks={key: tuple(look) for key, look in values.get("looks", {}).items()},
     )
 
 
