@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ate_core.contract import Cell, load_cell
-from ate_core.errors import UsageError
+from ate_core.errors import CheckpointError, UsageError
 from ate_core.files import replace_text
 from ate_core.trained_for import free_start, known_starts
 from ate_policy.blind import BlindPolicy
 from ate_policy.checkpoint import resolve_checkpoint
-from ate_policy.chunking import ChunkMode, executed_seconds
+from ate_policy.chunking import GOING_ON, ChunkMode, executed_seconds
+from ate_policy.first_look import compare_training
 from ate_policy.loading import Precision
 from ate_policy.policy import Policy, load_policy
 from ate_policy.untrained import untrained_copy
 from ate_sim.env import CellEnv
+from ate_sim.tasks import load_task
 from ate_sim.world.perturbations import Difficulty, Perturbation, parse_perturbation
 from training.configs.output_folder import make_folder
 from training.evaluation.journal import Journal, open_journal
@@ -142,7 +144,7 @@ def evaluate(config: EvaluateConfig) -> int:
     if config.blind:
         other = env.reset(config.first_seed + config.episodes, config.difficulty)
         policies[BLIND] = BlindPolicy(policies[last], other)
-    with open_journal(config.output, _decides(config, weights)) as journal:
+    with open_journal(config.output, _decides(config, weights, cell)) as journal:
         if journal:
             terminal().print(f"going on behind {len(journal)} rollouts that were cut off")
         outcomes = _roll_out_all(env, policies, config, journal, "none")
@@ -151,7 +153,7 @@ def evaluate(config: EvaluateConfig) -> int:
             words: _roll_out_all(env, tried, config, journal, words)
             for words in config.perturbations
         }
-        _write(config, weights, outcomes, perturbed)  # before anything that could fail
+        _write(config, weights, cell, outcomes, perturbed)  # before anything that could fail
     print_outcomes(outcomes, config.stop_early)
     if perturbed:
         print_perturbed(outcomes, perturbed, config.stop_early)
@@ -241,11 +243,8 @@ def _load_policies(
     for name, policy in policies.items():
         if name in CONTROLS:
             raise UsageError(f"a checkpoint is named {name}, as a control is: rename its folder")
-        if config.execute is not None and config.execute > policy.horizon:
-            raise UsageError(
-                f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
-                f"give --execute {policy.horizon} or less"
-            )
+        _require_training(name, policy, config.task, cell)
+        _require_chunks(name, policy, config, cell)
         starts = range(config.first_seed, config.first_seed + config.episodes)
         if known := known_starts(policy.training, starts):
             raise UsageError(
@@ -259,6 +258,44 @@ def _load_policies(
                 f"give --task {trained_on}"
             )
     return policies
+
+
+def _require_chunks(name: str, policy: Policy, config: EvaluateConfig, cell: Cell) -> None:
+    """Refuse to play chunks as they cannot be played.
+
+    Raises:
+        UsageError: saying what to give instead.
+    """
+    seconds = 1e-3 * max(config.delay_ms, config.expected_delay_ms or 0.0)
+    covered = policy.horizon / cell.tick_rate
+    if config.chunk_mode in GOING_ON and not policy.continues:
+        raise UsageError(
+            f"chunk_mode is {config.chunk_mode}, but {name} ({policy.kind}) cannot go on with "
+            "a chunk: give --chunk-mode synchronous or temporal_ensemble"
+        )
+    if seconds >= covered:
+        raise UsageError(
+            f"the delay is {seconds:g} s, a chunk of {name} covers {covered:g} s and would be "
+            "over when it comes: give less"
+        )
+    if config.execute is not None and config.execute > policy.horizon:
+        raise UsageError(
+            f"execute is {config.execute} ticks, chunks of {name} have {policy.horizon}: "
+            f"give --execute {policy.horizon} or less"
+        )
+
+
+def _require_training(name: str, policy: Policy, task: str, cell: Cell) -> None:
+    """Refuse a policy that would see or mean something else here, and warn of what differs.
+
+    Raises:
+        UsageError: naming it and what differs.
+    """
+    words = policy.only_instruction or load_task(task).instruction
+    try:
+        compare_training(policy, cell, words if policy.config.language else "")
+    except CheckpointError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def _name(path: Path) -> str:
@@ -276,17 +313,18 @@ def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
 def _write(
     config: EvaluateConfig,
     weights: Weights,
+    cell: Cell,
     outcomes: Mapping[str, list[Trial]],
     perturbed: Mapping[str, Mapping[str, list[Trial]]],
 ) -> None:
-    document = as_document(_settings(config), weights, outcomes, perturbed)
+    document = as_document(_settings(config, cell), weights, outcomes, perturbed)
     replace_text(config.output, json.dumps(document, indent=1) + "\n")
 
 
-def _decides(config: EvaluateConfig, weights: Weights) -> dict[str, Any]:
+def _decides(config: EvaluateConfig, weights: Weights, cell: Cell) -> dict[str, Any]:
     """All that a rollout depends on, the scene that the blind control sees and its owner too."""
     return {
-        **_settings(config),
+        **_settings(config, cell),
         "device": config.device,
         "checkpoints": list(weights.folders),
         "hashes": weights.hashes,
@@ -295,7 +333,7 @@ def _decides(config: EvaluateConfig, weights: Weights) -> dict[str, Any]:
     }
 
 
-def _settings(config: EvaluateConfig) -> dict[str, Any]:
+def _settings(config: EvaluateConfig, cell: Cell) -> dict[str, Any]:
     """Options that decide how a rollout goes."""
     return {
         "task": config.task,
@@ -308,5 +346,6 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
         "delay_ms": config.delay_ms,
         "expected_delay_ms": config.expected_delay_ms,
         "precision": config.precision,
-        "cell": str(config.cell) if config.cell else "packaged",
+        "cell": cell.name if config.cell else "packaged",
+        "cell_sha256": cell.sha256,
     }

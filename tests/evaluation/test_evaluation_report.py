@@ -129,6 +129,17 @@ def test_what_differs_is_not_pooled_and_told(write, tmp_path, changes, why):
     assert "Not pooled with the part before" in (tmp_path / "report.html").read_text()
 
 
+def test_shares_of_cells_that_differ_in_anything_are_not_pooled(write):
+    def share(number, **changes):
+        seeds = range(1000 + 10 * number, 1010 + 10 * number)
+        return write(f"{number}.json", seeds, cell="my_cell", **changes)
+
+    one, other = share(0, cell_sha256="1" * 64), share(1, cell_sha256="2" * 64)
+    with pytest.raises(UsageError, match="cell_sha256 is"):
+        pool(find_evaluations((one, other)))
+    assert pool(find_evaluations((one, share(2)))), "files of before do not tell it"
+
+
 def test_what_was_stopped_early_is_never_pooled(write):
     files = [write(f"{n}.json", range(1000 + n, 1001 + n), stop_early=True) for n in (0, 1)]
     with pytest.raises(UsageError, match="stop_early chose"):

@@ -161,7 +161,7 @@ def test_an_instruction_given_on_the_way_is_checked():
     policy.config = FlowPolicyConfig(language=True)
     policy.require_instruction("lift the lid")  # it was not recorded what it was trained with
     policy.training["instructions"] = ["lift the lid"]
-    policy.require_instruction("lift the lid")
+    assert policy.require_instruction("Lift the  lid ") == "lift the lid"
     for unknown in ("put the lid back", " "):
         with pytest.raises(UsageError, match="never trained: give one of"):
             policy.require_instruction(unknown)

@@ -174,6 +174,7 @@ def test_a_policy_that_reads_language_is_told_what_it_was_trained_with(saved, ce
     policy.training = {"instructions": ["stack the cups"]}
     assert policy.instruction_for("") == "stack the cups"
     assert policy.instruction_for("wave") == "wave"
+    assert policy.instruction_for(" Stack  the CUPS\n") == "stack the cups"
     policy.training = {"instructions": ["stack the cups", "wave"]}
     with pytest.raises(UsageError, match=r"knows 2: give one of \['stack the cups', 'wave'\]"):
         policy.instruction_for("")

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from ate_core.contract import packaged_cell
 from ate_core.errors import DeviceError, UsageError
 from ate_policy.models.flow_policy import FlowOptions
 from ate_sim.env import CellEnv
@@ -227,6 +228,59 @@ def test_perturbations_that_say_nothing_are_refused_before_anything_is_loaded(
 ):
     with pytest.raises(UsageError, match=what):
         of(tmp_path, tmp_path / "o.json", perturbations=words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"delay_ms": 1000.0}, "a chunk of run covers 1 s and would be over when it comes"),
+        ({"chunk_mode": "rtc", "expected_delay_ms": 1500.0}, "the delay is 1.5 s"),
+        ({"execute": 21}, "give --execute 20 or less"),
+        ({"task": "handover"}, "run was trained on pick_place"),
+    ],
+)
+def test_what_a_policy_cannot_do_is_refused_before_a_rollout(checkpoint, tmp_path, settings, what):
+    with pytest.raises(UsageError, match=what):
+        evaluate(of(checkpoint, tmp_path / "o.json", **settings))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_that_cannot_go_on_with_a_chunk_is_refused_where_that_is_asked(
+    checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ate_policy.models.flow_policy.FlowPolicy.continues", False)
+    with pytest.raises(UsageError, match=r"run \(flow\) cannot go on with a chunk"):
+        evaluate(of(checkpoint, tmp_path / "o.json", chunk_mode="rtc"))
+
+
+def test_a_policy_that_learned_in_degrees_is_refused(checkpoint, tmp_path):
+    copied = tmp_path / "copied"
+    shutil.copytree(checkpoint.resolve() / "last", copied)
+    statistics = json.loads((copied / "statistics.json").read_text())
+    for norm in statistics["norm_stats"].values():
+        for key in ("mean", "std", "q01", "q99"):
+            norm[key] = [57.3 * value for value in norm[key]]
+    (copied / "statistics.json").write_text(json.dumps(statistics))
+    with pytest.raises(UsageError, match="copied: statistics of state"):
+        evaluate(of(copied, tmp_path / "o.json"))
+
+
+def test_an_evaluation_that_was_cut_off_does_not_go_on_in_another_cell(
+    checkpoint, tmp_path, monkeypatch
+):
+    def cut_off(*args, **settings):
+        raise PowerCut
+
+    cell = tmp_path / "my.yaml"
+    cell.write_text(packaged_cell().read_text())
+    config = of(checkpoint, tmp_path / "o.json", cell=cell)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "roll_out", cut_off)
+        with pytest.raises(PowerCut):
+            evaluate(config)
+    cell.write_text(cell.read_text().replace("max_joint_speed: 2.0", "max_joint_speed: 1.0"))
+    with pytest.raises(UsageError, match="its cell_sha256 was"):
+        evaluate(config)
 
 
 def trial(seed, success, **more):

@@ -241,15 +241,15 @@ class _ChunkPlayer:
     def _take(self, observed: int, chunk: NDArray[np.float32], state: NDArray[np.float32]) -> None:
         before = self._queue.last
         try:
-            self._limits.check(
-                chunk, state if before is None else before, self._queue.next_row(observed)
-            )
+            start = state if before is None else before
+            self._limits.check(chunk, start, self._queue.next_row(observed), state)
         except ChunkRefusal as refusal:
             self._queue.abandon_request()
             self.refusals[refusal.kind] += 1
             self._vain += 1
             is_hopeless = refusal.kind == "far" and not self._has_moved
-            if self._vain >= (MOST_FAR if is_hopeless else MOST_VAIN):
+            most = MOST_FAR if is_hopeless else MOST_VAIN
+            if refusal.kind == "exchanged" or self._vain >= most:
                 self.stuck = str(refusal)
             return
         self._queue.add(chunk, observed)

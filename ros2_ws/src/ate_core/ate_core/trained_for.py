@@ -130,6 +130,19 @@ def free_start(training: Mapping[str, Any]) -> int:
     return 1000 * (1 + max(seeds, default=0) // 1000)
 
 
+def as_trained(given: str, known: Sequence[str]) -> str:
+    """The trained instruction that a given one is but for case and spaces; else the given one.
+
+    A network reads letters, so that it would see other words than in its training.
+    """
+    alike = [text for text in known if _plain(text) == _plain(given)]
+    return alike[0] if len(alike) == 1 else given
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
 def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> list[Finding]:
     """What would make a policy see, say or mean something else than in its training.
 
@@ -294,6 +307,7 @@ def _bounds(cell: Cell, name: str) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 def _words(trained: TrainedOn, instruction: str) -> Iterator[Finding]:
     known = trained.instructions
+    instruction = as_trained(instruction, known)
     listed = ", ".join(repr(text) for text in known[:SHOWN])
     if not trained.language:
         if instruction:

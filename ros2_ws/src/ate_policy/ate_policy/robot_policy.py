@@ -9,6 +9,7 @@ import torch
 
 from ate_core.errors import UsageError
 from ate_core.observation import Observation
+from ate_core.trained_for import as_trained
 from ate_policy.continuation import Continuation
 from ate_policy.images import decode_jpeg
 from ate_policy.models.interface import PolicyConfig
@@ -72,11 +73,13 @@ class RobotPolicy(ABC):
     def instruction_for(self, given: str) -> str:
         """What to tell the policy: the given text, or else the only one it was trained with.
 
+        A text that differs from a trained one in case and spaces alone is that one.
+
         Raises:
             UsageError: if it reads language, nothing is given and it knows several texts.
         """
         if given or not self.config.language:
-            return given
+            return as_trained(given, list(map(str, self.training.get("instructions", ()))))
         if self.only_instruction is None:
             known = list(self.training.get("instructions", ()))
             raise UsageError(
@@ -84,8 +87,11 @@ class RobotPolicy(ABC):
             )
         return self.only_instruction
 
-    def require_instruction(self, text: str) -> None:
+    def require_instruction(self, text: str) -> str:
         """Refuse an instruction given while the policy runs that it cannot follow.
+
+        Returns:
+            The trained one that it is but for case and spaces.
 
         Raises:
             UsageError: it reads none, or never heard this one.
@@ -93,8 +99,10 @@ class RobotPolicy(ABC):
         known = [str(one) for one in self.training.get("instructions", ())]
         if not self.config.language:
             raise UsageError("the policy reads no instruction: run another checkpoint")
-        if not text.strip() or (known and text not in known):
+        meant = as_trained(text, known)
+        if not text.strip() or (known and meant not in known):
             raise UsageError(f"instruction {text!r} was never trained: give one of {known[:5]}")
+        return meant
 
     def decode(self, data: bytes) -> np.ndarray:
         """Decode a camera's JPEG as in training, no larger than the policy needs.

@@ -33,11 +33,11 @@ from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import GOING_ON, ActionQueue
 from ate_policy.exchanged import Answers
+from ate_policy.first_look import compare_training, tell_pace, tell_picture
 from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision
 from ate_policy.nodes.arm_watch import ArmWatch
 from ate_policy.nodes.chunk_options import ChunkOptions
-from ate_policy.nodes.first_look import compare_training, tell_pace, tell_picture
 from ate_policy.nodes.operator_watch import OperatorWatch
 from ate_policy.nodes.server_options import ServerOptions
 from ate_policy.policy import load_policy
@@ -230,11 +230,10 @@ class PolicyNode(Node):
     def _on_instruction(self, message: String) -> None:
         """Another instruction from the next chunk on, if the policy can follow one."""
         try:
-            self._policy.require_instruction(message.data)
+            self._instruction = self._policy.require_instruction(message.data)
         except UsageError as error:
             logger.error("instruction refused, it stays %r: %s", self._instruction, error)
             return
-        self._instruction = message.data
         logger.info("instruction is now %r", self._instruction)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
