@@ -23,6 +23,7 @@ import tyro
 from ate_core.errors import AteError
 from ate_core.files import replace_text
 from ate_policy.models.rdt_entry import RdtOptions
+from training.configs.output_folder import only_writer
 from training.configs.study import HOW_TO_RUN, Arm, StudyConfig
 from training.objectives.guidance import PLAIN
 from training.studies.alignment import alignment_of
@@ -137,6 +138,13 @@ def main(config: BenchmarkConfig) -> int:
     study = config.study
     rows = Rows(folder=config.rows or study.output / "rows")
     open_study(study)
+    with only_writer(study.output, f"another study writes to {study.output}"):
+        return _run(config, rows)
+
+
+def _run(config: BenchmarkConfig, rows: Rows) -> int:
+    """Run what is missing in a folder that no other process writes to."""
+    study = config.study
     rows.open(settings_of(study))
     if config.until == "pretraining":
         run_jobs(only(make_jobs(study), [PRIOR, pretraining_job(TASK)]), study.jobs)

@@ -16,7 +16,7 @@ from ate_policy.chunking import usual_horizon
 from ate_sim.embodiments import bodies_of
 from ate_sim.tasks import load_task
 from training.configs.old_words import study_with_todays_words
-from training.configs.output_folder import make_folder
+from training.configs.output_folder import make_folder, only_writer
 from training.configs.record import complete, differences
 from training.configs.study import GROWS, HOW_TO_RUN, PRETRAINING, Arm, StudyConfig
 from training.loop.policies import config_for
@@ -48,7 +48,8 @@ def study(config: StudyConfig) -> int:
     """Run what is missing of a study, then write its table and figure."""
     open_study(config)
     if not config.report_only:
-        run_jobs(make_jobs(config), config.jobs)
+        with only_writer(config.output, f"another study writes to {config.output}"):
+            run_jobs(make_jobs(config), config.jobs)
     for line in write_report(config):
         print(line)
     return 0

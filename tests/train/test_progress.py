@@ -1,6 +1,8 @@
 """What a run logs besides its own log file."""
 
 import dataclasses
+import errno
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ate_core.errors import UsageError
+from training.configs import output_folder
 from training.loop.processes import make_accelerator
 from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder
@@ -94,3 +97,49 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
     events = EventAccumulator(str(run.path / "tensorboard")).Reload()
     assert [(entry.step, entry.value) for entry in events.Scalars("loss")][-1] == (3, 30.0)
     assert [entry.step for entry in events.Scalars("loss")].count(3) == 1
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from training.loop.run_folder import RunFolder
+
+run = RunFolder(Path(sys.argv[1]), {"steps": 4}, resume=False)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_trains_in_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "run"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        before = {file.name: file.read_bytes() for file in path.iterdir()}
+        for resume in (False, True):
+            with pytest.raises(UsageError, match=r"another run writes to .*run: wait for it"):
+                RunFolder(path, {"steps": 9}, resume=resume)
+        assert before == {file.name: file.read_bytes() for file in path.iterdir()}
+        other.kill()
+    assert RunFolder(path, {"steps": 9}, resume=False).config == {"steps": 9}
+
+
+def test_a_run_that_ended_and_one_that_was_refused_hold_their_folder_no_longer(tmp_path):
+    path = tmp_path / "run"
+    first = RunFolder(path, {"steps": 4}, resume=False)
+    with progress(first):
+        (path / "last").mkdir()
+    with pytest.raises(UsageError, match="is not empty") as refused:
+        RunFolder(path, {"steps": 4}, resume=False)
+    assert refused.traceback
+    assert RunFolder(path, {"steps": 4}, resume=True).path == path
+
+
+def test_a_file_system_without_locks_keeps_nobody_off(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(output_folder.fcntl, "flock", unsupported)
+    run = RunFolder(tmp_path / "run", {"steps": 4}, resume=False)
+    run.release()

@@ -17,6 +17,7 @@ from ate_policy.models.pi0_entry import PRESETS as PI0_PRESETS
 from ate_policy.models.pi0_entry import Pi0Options
 from ate_policy.models.registry import policy_entry
 from ate_sim.embodiments import FastEpisode, collect_fast
+from training.configs.output_folder import only_writer
 from training.configs.study import VAES, StudyConfig, parse_arm
 from training.data.trajectory import read_trajectories
 from training.studies import stages
@@ -319,3 +320,13 @@ def test_rollouts_show_a_policy_images_of_the_size_it_learned_from(tmp_path, mon
 
 def test_a_mode_is_known_by_the_spelling_of_the_finetune_parser():
     assert parse_arm("latent-metric:0.3") == parse_arm("latent_metric:0.3")
+
+
+def test_a_study_in_whose_folder_another_one_works_is_refused(tmp_path):
+    config = StudyConfig(output=tmp_path / "study")
+    config.output.mkdir()
+    with (
+        only_writer(config.output, "the other"),
+        pytest.raises(UsageError, match=r"another study writes to .*study: wait for it"),
+    ):
+        study(config)

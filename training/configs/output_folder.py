@@ -23,23 +23,48 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
+class Hold:
+    """A folder that no other process may hold until it is released, or this process ends.
+
+    Where the file system has no locks for folders (NFS) nobody is kept off.
+    """
+
+    def __init__(self, folder: Path, told: str) -> None:
+        """Hold it.
+
+        Args:
+            folder: That is there.
+            told: What is said where another one holds it.
+
+        Raises:
+            UsageError: another one holds it.
+        """
+        self._descriptor: int | None = None
+        self._descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise UsageError(f"{told}: wait for it, or name another --output") from None
+        except OSError:
+            self.release()
+
+    def release(self) -> None:
+        """Let others hold it; a second call changes nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+    def __del__(self) -> None:
+        """A hold that nobody knows of any more is none."""
+        self.release()
+
+
 @contextmanager
 def only_writer(folder: Path, told: str) -> Iterator[None]:
-    """Hold a folder for one process.
-
-    Args:
-        folder: That is there.
-        told: What is said where another one holds it.
-
-    Raises:
-        UsageError: another one holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Hold a folder for one process, see `Hold`."""
+    hold = Hold(folder, told)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{told}: wait for it, or name another --output") from None
         yield
     finally:
-        os.close(descriptor)
+        hold.release()

@@ -60,7 +60,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar away and restore the signal handlers."""
+        """Take the bar away, restore the signal handlers, and give the folder back."""
+        self._run.release()
         self._bar.stop()
         for tracker in self._trackers:
             tracker.finish()

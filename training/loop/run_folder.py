@@ -44,7 +44,7 @@ from ate_policy.checkpoint import (
     resolve_checkpoint,
     save_checkpoint,
 )
-from training.configs.output_folder import make_folder
+from training.configs.output_folder import Hold, make_folder
 from training.configs.record import Record, complete, differences, record_of
 
 STATE = "training_state"
@@ -96,19 +96,12 @@ class RunFolder:
         self._log = path / "log.jsonl"
         self.config = config
         """Of the command, as JSON values."""
-        if resume:
-            self._check_resumable(upgrade)
-        elif main:
-            if path.is_dir() and any(path.iterdir()) and not self._never_saved():
-                raise UsageError(f"{path} is not empty: choose another output, or add --resume")
-            make_folder(path)
-            (path / "run.json").write_text(json.dumps(self.config, indent=2) + "\n")
-            environment = json.dumps(describe_environment(), indent=2)
-            (path / "environment.json").write_text(environment + "\n")
-            self._log.unlink(missing_ok=True)
-        if main:
-            for unfinished in path.glob(".step_*"):  # a kill while a checkpoint was written
-                shutil.rmtree(unfinished)
+        self._hold: Hold | None = None
+        try:
+            self._open(upgrade)
+        except BaseException:
+            self.release()
+            raise
 
     @classmethod
     def of(cls, config: Run, *, main: bool) -> Self:
@@ -125,6 +118,26 @@ class RunFolder:
             upgrade=lambda stored: complete(stored, config),
             main=main,
         )
+
+    def _open(self, upgrade: Callable[[Record], Record]) -> None:
+        """Keep other processes off, then check or begin; nothing of a run that goes on is lost."""
+        path = self.path
+        if self.main and not self._resumed:
+            make_folder(path)
+        if self.main and path.is_dir():
+            self._hold = Hold(path, f"another run writes to {path}")
+        if self._resumed:
+            self._check_resumable(upgrade)
+        elif self.main:
+            if any(path.iterdir()) and not self._never_saved():
+                raise UsageError(f"{path} is not empty: choose another output, or add --resume")
+            (path / "run.json").write_text(json.dumps(self.config, indent=2) + "\n")
+            environment = json.dumps(describe_environment(), indent=2)
+            (path / "environment.json").write_text(environment + "\n")
+            self._log.unlink(missing_ok=True)
+        if self.main:
+            for unfinished in path.glob(".step_*"):  # a kill while a checkpoint was written
+                shutil.rmtree(unfinished)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line to the log."""
@@ -178,6 +191,11 @@ class RunFolder:
             f"loss is {loss.item()} at step {step}: the batch is in {file}, the last good "
             "checkpoint is untouched; lower the learning rate or the guidance strength"
         )
+
+    def release(self) -> None:
+        """Let another process write here: the run has ended."""
+        if self._hold is not None:
+            self._hold.release()
 
     def _never_saved(self) -> bool:
         """Whether a run began here and ended before its first checkpoint: nothing is lost."""
