@@ -11,6 +11,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
 from ate_sim.env import CellEnv, ExpertPlayer
 from ate_sim.motion_plan import ExpertConfig
+from ate_sim.world.appearance import USUAL, Appearance
 from ate_sim.world.perturbations import Difficulty
 
 
@@ -110,6 +111,7 @@ def collect_fast(
     image_size: tuple[int, int] | None = (72, 128),
     embodiment: Embodiment | None = None,
     cell: Cell | None = None,
+    looks: Appearance = USUAL,
 ) -> list[FastEpisode]:
     """Let the expert play a task in the fast environment, one episode per seed.
 
@@ -122,9 +124,12 @@ def collect_fast(
         image_size: height and width of pictures [pixels]; None: each camera's own.
         embodiment: body of both arms; those of the cell when None.
         cell: the contract; the packaged one when None.
+        looks: colours and light.
     """
     config = config or ExpertConfig(aim_noise=0.003)
-    env = CellEnv(task, cell, embodiment=embodiment, cameras=cameras, image_size=image_size)
+    env = CellEnv(
+        task, cell, embodiment=embodiment, cameras=cameras, image_size=image_size, looks=looks
+    )
     episodes = [_play_expert(env, task, seed, config, difficulty, cameras) for seed in seeds]
     env.close()
     return episodes

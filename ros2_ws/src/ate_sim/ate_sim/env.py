@@ -17,6 +17,7 @@ from ate_sim.motion_plan import ExpertConfig
 from ate_sim.tasks import load_task
 from ate_sim.tasks.task import Task
 from ate_sim.tick_timing import TickTiming
+from ate_sim.world.appearance import USUAL, Appearance
 from ate_sim.world.perturbations import Difficulty, Perturbation
 from ate_sim.world.renderer import CellRenderer
 from ate_sim.world.sim_world import SimWorld
@@ -41,6 +42,7 @@ class CellEnv:
         cameras: Sequence[str] = (),
         image_size: tuple[int, int] | None = (72, 128),
         timestep: float = 0.002,
+        looks: Appearance = USUAL,
     ) -> None:
         """Build the world and reset it.
 
@@ -52,6 +54,7 @@ class CellEnv:
             cameras: keys of the cameras in observations, for instance ``cam_high``.
             image_size: height and width of their images [pixels]; None: each camera's own.
             timestep: physics step [s].
+            looks: colours and light.
         """
         self.cell = cell or load_cell(hardware="sim")
         known = {
@@ -61,7 +64,7 @@ class CellEnv:
             if key not in known:
                 raise UsageError(f"camera is {key!r}; use one of {', '.join(known)}")
         self.task = load_task(task) if isinstance(task, str) else task
-        self.world = SimWorld(self.task, embodiment, timestep, self.cell)
+        self.world = SimWorld(self.task, embodiment, timestep, self.cell, looks)
         self.cameras = tuple(cameras)
         self._image_sizes = {key: image_size or known[key] for key in cameras}
         self.period = 1.0 / self.cell.tick_rate

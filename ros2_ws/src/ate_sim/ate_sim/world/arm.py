@@ -14,6 +14,7 @@ from ate_core.devices import ArmConfig
 from ate_core.errors import ContractError
 from ate_core.geometry import matrix_to_quaternion
 from ate_core.kinematics import SerialChain
+from ate_sim.world.appearance import USUAL, Appearance
 from ate_sim.world.engine import mujoco
 
 Array = NDArray[np.float64]
@@ -24,10 +25,6 @@ GRIP_FORCE = 30.0
 """Largest grip force [N] (OmniPicker)."""
 FINGER_LENGTH = 0.17
 """Flange to fingertip [m]; the grasp point lies 10 mm before it."""
-
-_ARM_COLOUR = (0.80, 0.81, 0.83, 1.0)
-_JOINT_COLOUR = (0.30, 0.32, 0.36, 1.0)
-_FINGER_COLOUR = (0.20, 0.21, 0.23, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,13 +81,13 @@ def wxyz(quaternion: Array | tuple[float, ...]) -> list[float]:
     return [w, x, y, z]
 
 
-def add_arm(spec: mujoco.MjSpec, arm: ArmBody) -> None:
+def add_arm(spec: mujoco.MjSpec, arm: ArmBody, looks: Appearance = USUAL) -> None:
     """Add an arm with its servos and gripper to the model."""
     side, chain, servos = arm.side, arm.chain, arm.servos
     base = spec.worldbody.add_body(
         name=f"{side}_base", pos=list(arm.position), quat=wxyz(arm.quaternion)
     )
-    _add_link_shape(base, chain.joints[0].origin[:3, 3], 0.05, 0.0)
+    _add_link_shape(base, looks, chain.joints[0].origin[:3, 3], 0.05, 0.0)
     bodies = [base]
     for index, (slot, joint) in enumerate(zip(arm.slots, chain.joints, strict=True)):
         body = bodies[-1].add_body(
@@ -111,20 +108,25 @@ def add_arm(spec: mujoco.MjSpec, arm: ArmBody) -> None:
         last = index + 1 == len(chain.joints)
         end = chain.tip[:3, 3] if last else chain.joints[index + 1].origin[:3, 3]
         shortening = servos.radius[slot] if last else 0.0  # the round cap must not fill the palm
-        _add_link_shape(body, end, servos.radius[slot], servos.link_mass[slot], shortening)
+        _add_link_shape(body, looks, end, servos.radius[slot], servos.link_mass[slot], shortening)
         _add_servo(spec, f"{side}_{joint.name}", joint.effort, servos.servo_gain[slot])
         bodies.append(body)
-    bodies.append(_add_gripper(spec, bodies[-1], side, chain.tip, arm.tool_length))
+    bodies.append(_add_gripper(spec, looks, bodies[-1], side, chain.tip, arm.tool_length))
     _exclude_neighbours(spec, side, [body.name for body in bodies])
 
 
 def _add_link_shape(
-    body: mujoco.MjsBody, end: Array, radius: float, mass: float, shortening: float = 0.0
+    body: mujoco.MjsBody,
+    looks: Appearance,
+    end: Array,
+    radius: float,
+    mass: float,
+    shortening: float = 0.0,
 ) -> None:
     length = float(np.linalg.norm(end))
     if length < 2 * radius:
         body.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[radius, 0, 0], mass=mass, rgba=_JOINT_COLOUR
+            type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[radius, 0, 0], mass=mass, rgba=looks.joint
         )
         return
     stop = np.asarray(end) * (1.0 - shortening / length)
@@ -133,7 +135,7 @@ def _add_link_shape(
         fromto=[0.0, 0.0, 0.0, *stop],
         size=[radius, 0, 0],
         mass=mass,
-        rgba=_ARM_COLOUR,
+        rgba=looks.arm,
     )
 
 
@@ -149,7 +151,12 @@ def _add_servo(spec: mujoco.MjSpec, joint: str, effort: float, gain: float) -> N
 
 
 def _add_gripper(
-    spec: mujoco.MjSpec, link: mujoco.MjsBody, side: str, tip: Array, tool_length: float
+    spec: mujoco.MjSpec,
+    looks: Appearance,
+    link: mujoco.MjsBody,
+    side: str,
+    tip: Array,
+    tool_length: float,
 ) -> mujoco.MjsBody:
     gripper = link.add_body(
         name=f"{side}_gripper",
@@ -157,8 +164,8 @@ def _add_gripper(
         quat=wxyz(matrix_to_quaternion(tip[:3, :3])),
         gravcomp=1.0,
     )
-    _box(gripper, (0.0, 0.0, 0.035), (0.030, 0.035, 0.035), 0.35, _JOINT_COLOUR)
-    _box(gripper, (0.0, 0.0, 0.080), (0.016, 0.072, 0.012), 0.10, _JOINT_COLOUR)
+    _box(gripper, (0.0, 0.0, 0.035), (0.030, 0.035, 0.035), 0.35, looks.joint)
+    _box(gripper, (0.0, 0.0, 0.080), (0.016, 0.072, 0.012), 0.10, looks.joint)
     gripper.add_site(name=f"{side}_flange", group=4)  # groups from 3 on are not drawn
     gripper.add_site(name=f"{side}_tool", pos=[0.0, 0.0, tool_length], group=4)
     for name, sign in (("finger_a", 1.0), ("finger_b", -1.0)):
@@ -172,19 +179,19 @@ def _add_gripper(
             armature=0.05,
             damping=5.0,
         )
-        _box(finger, (0.0, sign * 0.006, 0.117), (0.009, 0.006, 0.025), 0.03, _FINGER_COLOUR)
-        _add_pad(finger, sign)
+        _box(finger, (0.0, sign * 0.006, 0.117), (0.009, 0.006, 0.025), 0.03, looks.finger)
+        _add_pad(finger, sign, looks)
     _add_finger_drive(spec, side)
     return gripper
 
 
-def _add_pad(finger: mujoco.MjsBody, sign: float) -> None:
+def _add_pad(finger: mujoco.MjsBody, sign: float, looks: Appearance) -> None:
     pad = _box(
         finger,
         (0.0, sign * 0.004, FINGER_LENGTH - 0.014),
         (0.011, 0.004, 0.014),
         0.02,
-        _FINGER_COLOUR,
+        looks.finger,
     )
     # Torsional friction keeps a bar that is held off its middle from turning.
     pad.friction = [1.5, 0.05, 0.001]

@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from ate_core.camera_config import CameraConfig
+from ate_sim.world.appearance import USUAL, Appearance
 from ate_sim.world.arm import ArmBody, add_arm
 from ate_sim.world.cameras import add_camera
 from ate_sim.world.engine import mujoco
-
-_TABLE_COLOUR = (0.42, 0.40, 0.37, 1.0)  # a bright table saturates and hides white plates
-_FLOOR_COLOUR = (0.26, 0.28, 0.31, 1.0)
 
 
 def build_cell(
     timestep: float,
     arms: Sequence[ArmBody],
     cameras: Mapping[str, CameraConfig],
+    looks: Appearance = USUAL,
 ) -> mujoco.MjSpec:
     """Make the model of the cell, ready for task objects.
 
@@ -22,15 +21,16 @@ def build_cell(
         timestep: physics step [s].
         arms: left first.
         cameras: by role; those without a view are left out.
+        looks: colours and light.
     """
     spec = mujoco.MjSpec()
     spec.modelname = "cell"
     spec.compiler.degree = False
     _set_solver(spec, timestep)
-    _set_graphics(spec)
-    _add_surroundings(spec)
+    _set_graphics(spec, looks.light)
+    _add_surroundings(spec, looks)
     for arm in arms:
-        add_arm(spec, arm)
+        add_arm(spec, arm, looks)
         _add_wrench_sensor(spec, arm.side)
     for role, camera in cameras.items():
         if camera.view is not None:
@@ -52,12 +52,12 @@ def _set_solver(spec: mujoco.MjSpec, timestep: float) -> None:
     geom.solimp = [0.95, 0.99, 0.001, 0.5, 2.0]
 
 
-def _set_graphics(spec: mujoco.MjSpec) -> None:
+def _set_graphics(spec: mujoco.MjSpec, light: float) -> None:
     # Multisampling and shadows cost 13 times the rest of a frame on a CPU.
     spec.visual.quality.offsamples = 0
     spec.visual.quality.shadowsize = 512
-    spec.visual.headlight.ambient = [0.38, 0.38, 0.38]
-    spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
+    spec.visual.headlight.ambient = [light * 0.38] * 3
+    spec.visual.headlight.diffuse = [light * 0.25] * 3
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
     spec.visual.map.znear = 0.01
     spec.visual.map.zfar = 10.0
@@ -65,27 +65,27 @@ def _set_graphics(spec: mujoco.MjSpec) -> None:
     spec.stat.center = [0.3, 0.0, 0.1]
 
 
-def _add_surroundings(spec: mujoco.MjSpec) -> None:
+def _add_surroundings(spec: mujoco.MjSpec, looks: Appearance) -> None:
     world = spec.worldbody
     world.add_geom(
         name="table",
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[0.25, 0.0, -0.03],
         size=[0.45, 0.80, 0.03],
-        rgba=_TABLE_COLOUR,
+        rgba=looks.table,
     )
     world.add_geom(
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         pos=[0.0, 0.0, -0.75],
         size=[3.0, 3.0, 0.1],
-        rgba=_FLOOR_COLOUR,
+        rgba=looks.floor,
     )
     world.add_light(
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         pos=[0.0, 0.0, 2.0],
         dir=[0.25, 0.2, -1.0],
-        diffuse=[0.5, 0.5, 0.5],
+        diffuse=[looks.light * 0.5] * 3,
         specular=[0.1, 0.1, 0.1],
         castshadow=False,
     )

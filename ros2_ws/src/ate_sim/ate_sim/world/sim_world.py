@@ -13,6 +13,7 @@ from ate_core.devices import POSE_SIZE
 from ate_core.errors import UsageError
 from ate_core.geometry import transform
 from ate_sim.world.addresses import ArmAddresses, find_addresses
+from ate_sim.world.appearance import USUAL, Appearance
 from ate_sim.world.arm import GRIP_FORCE, STROKE, arm_body, wxyz
 from ate_sim.world.cell import build_cell
 from ate_sim.world.distractors import add_distractors, draw_distractors, put_away
@@ -89,6 +90,7 @@ class SimWorld:
         embodiment: Embodiment | None = None,
         timestep: float = 0.002,
         cell: Cell | None = None,
+        looks: Appearance = USUAL,
     ) -> None:
         """Build the model and reset it with seed 0.
 
@@ -97,13 +99,14 @@ class SimWorld:
             embodiment: body of both arms; those of the cell when None.
             timestep: physics step [s]; 2 ms and 4 ms hold a grasp.
             cell: its arms and cameras; the packaged one when None.
+            looks: colours and light.
         """
         self.scene = scene
         self.cell = cell or load_cell(hardware="sim")
         bodies = [arm_body(side, self.cell.arms[side], embodiment) for side in SIDES]
         self.chains = {side: body.chain for side, body in zip(SIDES, bodies, strict=True)}
         """Base to flange of each arm."""
-        spec = build_cell(timestep, bodies, self.cell.cameras)
+        spec = build_cell(timestep, bodies, self.cell.cameras, looks)
         self.scene.build(spec)
         add_distractors(spec)
         self.model: mujoco.MjModel = spec.compile()
