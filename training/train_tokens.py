@@ -11,6 +11,7 @@ from training.clap.chunks import horizon_of, load_token_data
 from training.clap.kmeans import kmeans
 from training.clap.objective import token_loss
 from training.clap.recipe import TokenRecipe, recipe_of
+from training.clap.restart import restart_codes
 from training.configs.train_tokens import TrainTokensConfig
 from training.loop.memory import explain_memory, memory_estimate
 from training.loop.optimisation import Special, apply_gradients, cosine_rate, make_optimizer
@@ -81,7 +82,7 @@ def train_tokens(config: TrainTokensConfig) -> int:
             used = (model.codebook.usage > 0).float().mean()  # since the last restart
             if step % config.restart_every == 0:
                 pool = accelerator.gather(outputs[1].detach()).flatten(0, 1).float()
-                restart(model, recipe, pool, generator)
+                restart_codes(model.codebook, recipe.restart, pool, generator)
             if progress.is_due(step):
                 logged = {"loss": loss, **metrics, "used": used}
                 progress.log(step, mean_metrics(accelerator, [logged]))
@@ -146,22 +147,3 @@ def draw_rows(
             break
         rows[again] = torch.randint(len(still), (int(again.sum()),), generator=generator)
     return rows
-
-
-def restart(
-    model: ActionTokens, recipe: TokenRecipe, pool: Tensor, generator: torch.Generator
-) -> None:
-    """Move codes that were not used since the last time, and count anew.
-
-    Args:
-        model: Whose codes.
-        recipe: Where they go.
-        pool: (P, W) encodings of the last batch.
-        generator: Of the draws.
-    """
-    if recipe.restart == "copies":
-        pool = model.codebook.codes.detach().clone()
-    if recipe.restart == "none":
-        model.codebook.usage.zero_()
-    else:
-        model.codebook.restart(pool, generator)

@@ -8,6 +8,7 @@ from ate_core.errors import CheckpointError, TrainingError
 from ate_policy.checkpoint import read_tensors
 from training import train_tokens as command
 from training.clap.recipe import PAPER, REFERENCE, TokenRecipe, recipe_of
+from training.clap.restart import restart_codes
 from training.clap.storage import load_tokens, require_same_tokens
 from training.configs.token_report import TokenReportConfig
 from training.configs.train_tokens import TrainTokensConfig
@@ -119,7 +120,7 @@ def test_released_restarts_copy_codes_and_ours_take_encodings(trained):
         model = initial_tokens(trained, recipe, chunks, torch.Generator().manual_seed(0))
         before = model.codebook.codes.detach().clone()
         model.codebook.count(torch.tensor([0, 1]))
-        command.restart(model, recipe, pool, torch.Generator().manual_seed(0))
+        restart_codes(model.codebook, kind, pool, torch.Generator().manual_seed(0))
         moved = model.codebook.codes[2:]
         assert torch.equal(model.codebook.codes[:2], before[:2])
         assert model.codebook.usage.sum() == 0

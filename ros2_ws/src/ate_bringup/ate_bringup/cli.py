@@ -67,6 +67,14 @@ VERBS = {
         "training.token_report:token_report",
         "rate and error of action tokens beside classical coders",
     ),
+    "align-video": (
+        "training.align_video:align_video",
+        "video without actions, aligned with action tokens (CLAP)",
+    ),
+    "label-video": (
+        "training.label_video:label_video",
+        "codes of motion beside clips without actions",
+    ),
     "latent-report": ("training.latent_report:latent_report", "look into an action VAE's latent"),
     "finetune": ("training.finetune:finetune", "train a policy, plain or with latent guidance"),
     "import-pi0": ("training.import_pi0:import_pi0", "weights of lerobot or openpi -> checkpoint"),
