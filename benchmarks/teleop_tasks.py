@@ -72,13 +72,16 @@ def line(task: str, rows: list[dict[str, Any]], episodes: int) -> str:
     low, high = binomtest(kept, episodes).proportion_ci(method="wilson")
     seconds = np.median([row["total_s"] for row in rows]) if rows else np.nan
     regrips = sum(row["regrips"] for row in rows)
+    resets = sum(row.get("resets", 0) for row in rows)  # older files tell none
+    cleared = f"  {resets} arms cleared and enabled" if resets else ""
     failed = "".join(
         f"\n    seed {row['seed']}: {row['reason'] or 'not kept'}"
         for row in rows
         if not _counts(row)
     )
     interval = f"{100 * low:.1f} - {100 * high:.1f}"
-    return f"{task:14} {kept:4} / {episodes:<4} {interval:>12} {regrips:8} {seconds:8.1f}{failed}"
+    told = f"{task:14} {kept:4} / {episodes:<4} {interval:>12} {regrips:8} {seconds:8.1f}"
+    return told + cleared + failed
 
 
 def _counts(row: dict[str, Any]) -> bool:

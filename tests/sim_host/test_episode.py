@@ -55,6 +55,7 @@ class FakeCell:
         self.epoch, self.seeds, self.reached = 0, [], 0.0
         self.plus_was_held = self.minus_was_held = False
         self.clutch_works = True
+        self.trouble, self.clears = False, True
 
     def headset(self, side: str) -> "FakeHeadset":
         return FakeHeadset(self, side)
@@ -89,7 +90,10 @@ class FakeCell:
                 self.tools[side] = base @ moved
             self.reached = max(self.reached, float(self.tools["left"][0, 3]))
             controller.lamps = (
-                int(self.recording) | (2 if clutch else 0) | (4 if self.pending else 0)
+                int(self.recording)
+                | (2 if clutch else 0)
+                | (4 if self.pending else 0)
+                | (8 if self.trouble else 0)
             )
         self.record()
 
@@ -137,6 +141,11 @@ class FakeCell:
         return {"score": done, "success": done}
 
     # What is done for them.
+    def clear(self):
+        yield
+        self.trouble = not self.clears
+        return 1
+
     def reset(self, seed: int) -> int:
         self.seeds.append(seed)
         self.epoch += 1
@@ -194,6 +203,27 @@ def test_the_tool_follows_the_plan_through_the_hand() -> None:
     cell.run(demonstrator_in(cell).run(seed=0))
     wanted, _ = FakePlan().tool_target("left", 2.0)
     np.testing.assert_allclose(cell.tools["left"], wanted, atol=0.01)
+
+
+def test_an_arm_that_follows_nobody_is_cleared_before_the_next_episode_and_counted() -> None:
+    cell = FakeCell()
+    habits = DemonstratorConfig(home_timeout=0.5)
+    demonstrator = Demonstrator(habits, cell.people, cell.mappings, cell, cell, clearing=cell)
+    results = []
+    for is_faulty in (False, True, False):
+        cell.trouble = is_faulty
+        cell.teleoperate()
+        results.append(cell.run(demonstrator.run(seed=0)))
+    assert [(result.kept, result.resets) for result in results] == [
+        (True, 0),
+        (True, 1),
+        (True, 0),
+    ]
+    cell.trouble, cell.clears = True, False
+    cell.teleoperate()
+    last = cell.run(demonstrator.run(seed=0))
+    assert not last.success and last.reason.startswith("trouble lamp off; arm/status tells why")
+    assert len(cell.episodes) == 3, "nothing is recorded with an arm that follows nobody"
 
 
 def test_only_the_operator_with_work_squeezes_the_clutch() -> None:

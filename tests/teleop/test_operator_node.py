@@ -351,7 +351,7 @@ def test_an_operator_is_told_of_contact_of_the_other_one_and_of_a_low_battery(st
     bench.spin_until(lambda: feels(joycon, force_pattern(0.5)[0][0].amplitude))
     bench.force = None
     bench.spin_until(lambda: joycon.felt[-1].amplitude == 0.0)
-    assert "no force is felt" in bench.statuses[-1]["prompt"]
+    bench.spin_until(lambda: "no force is felt" in bench.statuses[-1]["prompt"])
     other = bench.node.create_publisher(String, "/right/operator/status", LATCHED_QOS)
     other.publish(String(data=json.dumps({"clutch": "blocked", "reason": "hand jumped"})))
     bench.spin_until(lambda: bench.statuses[-1]["other_operator"] == "blocked: hand jumped")

@@ -15,6 +15,7 @@ setup(
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [
+            'arm_clearing = ate_sim.nodes.arm_clearing:main',
             'rollouts = ate_sim.nodes.rollouts:main',
             'scene_node = ate_sim.nodes.scene_node:main',
         ],

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from ate_core.contract import Side
 from ate_core.hand_mapping import HandMapping
+from ate_sim.people.clearing import Clearing
 from ate_sim.people.mistakes import EpisodeSpoiled, MistakesConfig, draw_slips
 from ate_sim.people.performance import (
     CLUTCH,
@@ -15,7 +16,7 @@ from ate_sim.people.performance import (
     PerformanceConfig,
     PlannedMotion,
 )
-from ate_sim.people.person import Person, squeezing
+from ate_sim.people.person import REST_POSE, Person, squeezing
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 RECORDING_LAMP = 1
 PENDING_LAMP = 3
+TROUBLE_LAMP = 4
 LAMPS = {RECORDING_LAMP: "recording", PENDING_LAMP: "pending"}
 """Lamps that tell of an episode."""
 HOME = {"left": "capture", "right": "home"}
@@ -88,6 +90,8 @@ class EpisodeOutcome:
     reason: str = ""
     regrips: int = 0
     """How often a clutch let go on its own and was squeezed again."""
+    resets: int = 0
+    """How many arms people found following nobody, cleared and enabled, before it went on."""
     mistakes: list[str] = field(default_factory=list)
     """What people did wrong in this attempt."""
     spoiled: list[str] = field(default_factory=list)
@@ -112,12 +116,14 @@ class Demonstrator:
         mappings: Mapping[Side, HandMapping],
         view: WorldView,
         director: Director,
+        clearing: Clearing | None = None,
     ) -> None:
         self._config = config
         self._people = people
         self._mappings = mappings
         self._view = view
         self._director = director
+        self._clearing = clearing
 
     def wait_until_ready(self) -> Script[None]:
         """Squeeze the clutches until both lamps answer: headsets, Joy-Cons and arms are there.
@@ -141,8 +147,9 @@ class Demonstrator:
     def run(self, seed: int) -> Script[EpisodeOutcome]:
         """Do one episode, again where people spoil it; never ends with an exception."""
         spoiled: list[str] = []
+        resets = 0
         while True:
-            result = EpisodeOutcome(seed=seed, spoiled=spoiled)
+            result = EpisodeOutcome(seed=seed, spoiled=spoiled, resets=resets)
             try:
                 yield from self._attempt(result, attempt=len(spoiled))
             except EpisodeFailed as failure:
@@ -151,11 +158,16 @@ class Demonstrator:
                 yield from self._give_up()
                 if isinstance(failure, EpisodeSpoiled) and len(spoiled) < self._config.redos:
                     spoiled.append(str(failure))
+                    resets = result.resets
                     continue
             return result
 
     def _attempt(self, result: EpisodeOutcome, attempt: int) -> Script[None]:
-        """Go home, look, record, perform, judge, and keep or discard."""
+        """Go home, look, record, perform, judge, and keep or discard.
+
+        What another attempt has left is cleared first, and counts for the time of none.
+        """
+        yield from self._clear(result)
         slips = draw_slips(self._config.mistakes, result.seed, attempt)
         yield from self._timed(result, "home", self._go_home())
         plan = yield from self._timed(result, "look", self._look(result.seed))
@@ -175,6 +187,21 @@ class Demonstrator:
         else:
             yield from self._timed(result, "stop", self._discard())
 
+    def _clear(self, result: EpisodeOutcome) -> Script[None]:
+        """Where the trouble lamp is lit, clear and enable the arms that wait for it."""
+
+        def in_trouble() -> bool:
+            return any(person.lamp(TROUBLE_LAMP) for person in self._people.values())
+
+        if self._clearing is None or not in_trouble():
+            return
+        result.resets += yield from self._clearing.clear()
+        yield from wait_for(
+            "trouble lamp off; arm/status tells why an arm follows nobody",
+            lambda: not in_trouble(),
+            self._config.home_timeout,
+        )
+
     def _timed(self, result: EpisodeOutcome, phase: str, script: Script[T]) -> Script[T]:
         started = yield
         value = yield from script
@@ -182,16 +209,21 @@ class Demonstrator:
         return value
 
     def _go_home(self) -> Script[None]:
-        """Hold home until both arms are there; pressed anew where one stands still elsewhere."""
+        """Hold home until both arms are there; pressed anew where one stands still elsewhere.
+
+        Hands return to where they rest meanwhile.
+        """
         self._let_go()
         for side, person in self._people.items():
             person.hold(HOME[side])
         yield from pause(self._config.press)
         started = still_since = now = yield
-        presses = 1
+        presses, last = 1, started
         while away := [side for side in self._people if not self._view.at_home(side)]:
             for side, person in self._people.items():
                 person.hold(HOME[side], down=side in away)
+                person.reach(REST_POSE, now - last)
+            last = now
             if now - started > self._config.home_timeout:
                 timeout = self._config.home_timeout
                 raise EpisodeFailed(

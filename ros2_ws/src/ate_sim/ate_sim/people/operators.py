@@ -18,6 +18,7 @@ from ate_core.hand_mapping import operator_mapping
 from ate_core.hands_socket import HANDS_SOCKET
 from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
+from ate_sim.people.clearing import TerminalClearing
 from ate_sim.people.director import SimDirector
 from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
 from ate_sim.people.led_hands import LedHands, LedHandsConfig
@@ -141,7 +142,8 @@ def _demonstrate(
     director = SimDirector(config.task, config.difficulty, cell, control, view)
     mistakes = MistakesConfig(share=config.mistakes, seed=config.mistakes_seed)
     habits = DemonstratorConfig(mistakes=mistakes)
-    demonstrator = Demonstrator(habits, people, mappings, view, director)
+    clearing = TerminalClearing(config.cell)
+    demonstrator = Demonstrator(habits, people, mappings, view, director, clearing)
     yield from demonstrator.wait_until_ready()
     done = 0
     for number in range(config.episodes):
