@@ -1,6 +1,10 @@
 """Exchanged arms are told by their first motion, also where both stand alike."""
 
+import os
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from ate_core.contract import SIDES, load_cell
@@ -13,6 +17,7 @@ CELL = load_cell(hardware="sim")
 LIMITS = ChunkLimits.of_cell(CELL)
 LEFT, RIGHT = LIMITS.arms
 HOME = np.array(CELL.arms["left"].home)
+RECORDINGS = Path(os.environ.get("ATE_RECORDINGS", "recordings")) / "g1_two_arm"
 TICK = 0.05
 TICKS = 20
 """Of a chunk: within so many an exchange must be told."""
@@ -132,6 +137,20 @@ def test_the_arms_of_a_healthy_cell_are_never_called_exchanged_and_exchanged_one
         moved = np.abs(told - told[0]).max(axis=1) > 0.1
         assert tick < np.argmax(moved) + TICKS
     env.close()
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="set ATE_RECORDINGS to real recordings")
+def test_real_arms_are_never_called_exchanged_and_exchanged_ones_always():
+    """Two arms of another robot, with the lag of real servos; joints left, then right."""
+    for file in sorted(RECORDINGS.glob("data/**/*.parquet"))[:5]:
+        table = pq.read_table(file)
+        commands, states = (
+            (vectors[:, :7], vectors[:, 7:14])
+            for name in ("action", "observation.state")
+            for vectors in [np.stack(table[name].to_numpy(zero_copy_only=False))]
+        )
+        assert told_at(commands, states) is None, file
+        assert told_at(commands, states[::-1]) is not None, file
 
 
 def test_a_chunk_that_begins_with_each_arm_at_the_other_is_refused_as_exchanged():
