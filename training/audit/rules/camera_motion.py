@@ -62,7 +62,7 @@ def late_camera(episode: BagEpisode) -> Iterator[Finding | Untold]:
 
     Bound: 0.15 s, told by the shift at which starts and stops in its pictures fit those of the
     arms before it best. It cannot be told where no shift fits clearly better than those 0.24 s
-    away, nor of pictures that come more rarely than every 0.24 s.
+    away, nor of pictures that come more rarely than every 0.15 s.
     """
     for camera, _, seconds in cameras(episode):
         lag, period = camera_lag(episode, camera), _period(seconds)
@@ -70,7 +70,7 @@ def late_camera(episode: BagEpisode) -> Iterator[Finding | Untold]:
             reason = (
                 "its pictures and the joints before it have too few starts and stops in common"
             )
-            if period > AROUND:
+            if period > LARGEST_LAG:
                 reason = f"its pictures come every {period:.2f} s"
             yield Untold(rule="late_camera", stream=camera.key, reason=reason)
         elif abs(lag.seconds) > LARGEST_LAG:
@@ -95,7 +95,7 @@ def camera_lag(episode: BagEpisode, camera: CameraConfig) -> CameraLag:
     seconds, change = picture_changes(episode, camera)
     ways = _ways(episode, sides_before(episode, camera))
     period = _period(seconds)
-    if len(change) < LEAST_PICTURES or period > AROUND:
+    if len(change) < LEAST_PICTURES or period > LARGEST_LAG:
         return CameraLag(seconds=np.nan, correlation=0.0)
     width = 2 * round(0.5 * SLOW / max(period, 1e-3)) + 1
     shown = _quick(change, width)
