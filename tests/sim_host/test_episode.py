@@ -412,6 +412,45 @@ def test_nobody_grasps_before_the_tool_has_settled_or_the_patience_is_over() -> 
     assert 0.0 < clock.time < 0.15
 
 
+class PassingPlan:
+    """The left hand takes at once what the right one, which then opens, has held; nobody moves."""
+
+    duration = 3.0
+
+    def tool_target(self, side: str, time: float) -> tuple[NDArray[np.float64], float]:
+        closed = time > 0.5 if side == "left" else time < 0.6
+        home = HOME.copy()
+        home[1, 3] *= 1.0 if side == "left" else -1.0
+        return home, 0.0 if closed else 1.0
+
+
+class SlowLeftFingers(FakeCell):
+    """The fingers of the left gripper take a second to close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = 0
+        self.let_go_at: list[float] = []
+
+    def plan(self, seed: int) -> PassingPlan:
+        return PassingPlan()
+
+    def teleoperate(self) -> None:
+        super().teleoperate()
+        self.closing += "zl" in self.controllers["left"].held
+        if self.closing and "zr" not in self.controllers["right"].held:
+            self.let_go_at.append(self.opening("left"))
+
+    def opening(self, side: str) -> float:
+        return max(0.0, 1.0 - self.closing * TICK) if side == "left" else super().opening(side)
+
+
+def test_nobody_lets_go_of_what_the_other_does_not_hold_yet() -> None:
+    cell = SlowLeftFingers()
+    cell.run(demonstrator_in(cell).run(seed=0))
+    assert cell.let_go_at[0] < 0.05
+
+
 def test_hands_do_not_jump_even_where_the_plan_does() -> None:
     cell = FakeCell()
     person = cell.people["left"]

@@ -145,7 +145,8 @@ class Performance:
         yield from self.engage()
 
     def _advance(self, dt: float) -> None:
-        lag, switching, moving = 0.0, False, False
+        lag, switching = 0.0, False
+        moving: set[Side] = set()
         for side in self._people:
             tool, opening = self._plan.tool_target(side, self._clock.time)
             next_tool, next_opening = self._plan.tool_target(side, self._clock.time + dt)
@@ -153,9 +154,10 @@ class Performance:
             switching |= (opening < 0.5) != (next_opening < 0.5)
             if self._fingers_done(side, opening):
                 self._fingers_under_way.discard(side)
-            leaving = not np.array_equal(tool, next_tool)
-            moving |= leaving and side in self._fingers_under_way
-        self._clock.advance(dt, lag, switching, moving)
+            if not np.array_equal(tool, next_tool):
+                moving.add(side)
+        waited_for = self._fingers_under_way if switching else self._fingers_under_way & moving
+        self._clock.advance(dt, lag, switching, bool(waited_for))
 
     def _fingers_done(self, side: Side, opening: float) -> bool:
         """Whether the fingers have done what the trigger says: opened, closed, or on an object."""

@@ -35,8 +35,8 @@ class PlanClock:
             dt: Time passed [s].
             lag: Largest distance of a tool from its target [m].
             switching: The next moment of the plan opens or closes a gripper.
-            fingers_moving: The tool is about to leave, and its gripper has not yet done what
-                its trigger says.
+            fingers_moving: A gripper has not yet done what its trigger says, and its tool is about
+                to leave, or other fingers are: nobody lets go of what nobody else holds yet.
         """
         config = self._config
         not_settled = switching and lag > config.settled
