@@ -22,11 +22,11 @@ import tyro
 
 from ate_core.files import replace_text
 from ate_policy.models.action_tokens import TokenSpace
+from ate_policy.token_folder import load_tokens
 from training.clap.chunks import TokenData, load_token_data
 from training.clap.compare import RateRow, rival_rows, split_chunks
 from training.clap.measures import measure, reconstruct
 from training.clap.rate import psnr
-from training.clap.storage import load_tokens
 from training.configs.train_tokens import Split, TrainTokensConfig
 from training.evaluation.intervals import CONFIDENCE, RESAMPLES, mean_interval
 from training.train_tokens import train_tokens

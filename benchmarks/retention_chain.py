@@ -24,10 +24,10 @@ from ate_policy.models.entry import PresetName
 from ate_policy.models.interface import Inputs
 from ate_policy.noise import mix, target_of
 from ate_policy.policy import checkpoint_of
+from ate_policy.token_folder import load_tokens
 from ate_policy.transforms import ChunkTransform, Statistics
 from ate_sim.embodiments import collect_fast
 from training.clap.chunk_codes import chunk_codes
-from training.clap.storage import load_tokens
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.knowledge import KnowledgeContexts, KnowledgeDirection
 from training.configs.train_tokens import TrainTokensConfig

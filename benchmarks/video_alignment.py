@@ -22,6 +22,7 @@ import tyro
 from ate_core.arm_model import Embodiment
 from ate_core.contract import load_cell
 from ate_core.files import replace_text
+from ate_policy.token_folder import StoredTokens, load_tokens
 from ate_sim.embodiments import bodies_of, collect_fast
 from ate_sim.world.appearance import USUAL, Appearance, drawn_appearance
 from training.align_video import align_video
@@ -36,7 +37,6 @@ from training.clap.align_measures import (
 from training.clap.align_storage import StoredAlignment, load_alignment
 from training.clap.chunks import BodyMotion, make_token_data
 from training.clap.features import FeatureConfig
-from training.clap.storage import StoredTokens, load_tokens
 from training.clap.video_data import Windows, window_ticks
 from training.clap.video_only import frame_store
 from training.configs.align_video import AlignVideoConfig

@@ -6,13 +6,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from ate_policy.token_folder import StoredTokens, load_tokens
 from training.clap.align_card import describe
 from training.clap.align_objective import References, contrast_of, video_loss
 from training.clap.align_recipe import AlignRecipe, align_recipe_of
 from training.clap.features import FrameEncoder, fit_features, to_unit
 from training.clap.frame_changes import FrameChanges
 from training.clap.restart import restart_codes
-from training.clap.storage import StoredTokens, load_tokens
 from training.clap.teacher import Teacher
 from training.clap.vd_vae import VdVae, VdVaeConfig, VideoOutputs
 from training.clap.video_data import AlignmentData, Windows, load_alignment_data

@@ -5,6 +5,7 @@ Inference does not know about guidance: the VAE is used here and never stored wi
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,18 +14,20 @@ from torch import Tensor, nn
 from ate_core.contract import parse_cell_text
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import ChunkModel, Scored
+from ate_policy.models.registry import entry_of
 from ate_policy.noise import target_of
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
+from training.clap.writing import WritingRun, prepare_writing
 from training.configs.finetune import FinetuneConfig
 from training.data.augmentation import Augmentation, make_augmentation
-from training.data.dataset import Demonstrations, gather
+from training.data.dataset import Demonstrations
 from training.data.micro_batch import MicroBatch
 from training.data.sampler import Batch, BatchSampler
-from training.data.trajectory import read_trajectories
 from training.loop.codes import CodesOfRun, Recall, codes_of_run, make_recall
 from training.loop.initial_policy import keep_initial
 from training.loop.memory import explain_memory, memory_estimate
+from training.loop.opened import Opened, open_run
 from training.loop.optimisation import (
     apply_gradients,
     average_weights,
@@ -32,23 +35,13 @@ from training.loop.optimisation import (
     cosine_rate,
     make_optimizer,
 )
-from training.loop.policies import build_policy, horizon_of, policy_config
-from training.loop.processes import (
-    agree,
-    autocast,
-    leave,
-    make_accelerator,
-    mean_metrics,
-    micro_batches,
-    no_sync,
-)
+from training.loop.policies import build_policy
+from training.loop.processes import agree, autocast, leave, mean_metrics, no_sync
 from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder, pack_state, saved_weights, unpack_state
 from training.objectives.clean_latents import clean_latents
 from training.objectives.denoising import Objective, Spoken
 from training.objectives.guidance import GuidedRun
-from training.pretrained.kept_statistics import choose_statistics
-from training.pretrained.start import inherit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +78,20 @@ class Run:
             **recall,
         }
 
+    @property
+    def output(self) -> str:
+        """What the network gives, for the model card."""
+        return f"chunks of {self.model.config.horizon} {self.config.space} actions"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """More on the run, for the checkpoint's record."""
+        return {}
+
+    def add_gradients(self, step: int) -> list[dict[str, Tensor]]:
+        """Forward and backward passes of one optimiser step; returns the metrics of each."""
+        return add_gradients(self, step)
+
 
 @explain_memory(
     "halve the forward pass with --optim.accumulate 2 (or 4), or use --precision bf16, "
@@ -108,38 +115,28 @@ def finetune(config: FinetuneConfig) -> int:
     return 0 if step >= config.steps else 130
 
 
-def prepare(config: FinetuneConfig) -> Run:
-    """Folder, data, objective and network of a run, in this order: what is cheap is refused first.
+def prepare(config: FinetuneConfig) -> Run | WritingRun:
+    """Folder, data and network of a run, in this order: what is cheap is refused first.
 
     Args:
         config: As given; that of the run has what was inherited and chosen.
     """
-    accelerator = make_accelerator()
-    config = inherit(config, accelerator.print)
-    config = dataclasses.replace(config, horizon=horizon_of(config))
-    recipe = config.recipe
-    device, main = accelerator.device, accelerator.is_main_process
-    folder = RunFolder(
-        config.output, config.record(), config.resume, upgrade=config.upgrade, main=main
-    )
-    shares = micro_batches(accelerator, recipe.observations, config.optim.accumulate)
+    opened = open_run(config)
+    if entry_of(config.policy)[1].writes:
+        return prepare_writing(opened)
+    return prepare_denoising(opened)
 
-    trajectories = read_trajectories(config.episodes, config.demonstrations, config.gate)
-    built_from = policy_config(config, trajectories[0])
-    data = gather(
-        trajectories,
-        built_from,
-        image_memory_gb=config.images.memory_gb,
-        corrections=config.corrections,
-    )
-    if told := str(data.imitation):
-        accelerator.print(told)
-    source, statistics = choose_statistics(config, data, accelerator.print)
-    config = dataclasses.replace(config, statistics=source)
+
+def prepare_denoising(opened: Opened) -> Run:
+    """Objective and network of a run that learns to denoise chunks."""
+    config, accelerator, folder = opened.config, opened.accelerator, opened.folder
+    data, statistics, built_from = opened.data, opened.statistics, opened.built_from
+    recipe, device = config.recipe, accelerator.device
     objective = make_objective(config, statistics, built_from.horizon, device)
     codes = codes_of_run(config, built_from, data, statistics, folder, device)
 
     model = build_policy(config, built_from, data.contract).to(device)
+    assert isinstance(model, ChunkModel)
     if codes is None:
         model.keep_codes()
     initial = keep_initial(config, model, folder)
@@ -169,11 +166,11 @@ def prepare(config: FinetuneConfig) -> Run:
         sampler=make_sampler(
             config, data, statistics, model, objective, augmentation, codes, device
         ),
-        shares=shares,
+        shares=opened.shares,
     )
 
 
-def train(run: Run, step: int) -> int:
+def train(run: Run | WritingRun, step: int) -> int:
     """Train from a step on; returns the step at which the run ended or was stopped."""
     config, recipe, steps = run.config, run.config.recipe, run.config.steps
     label = f"finetune {config.policy_name} {config.guidance_name}"
@@ -182,7 +179,7 @@ def train(run: Run, step: int) -> int:
     ) as progress:
         stopped = False
         while step < steps and not stopped:
-            metrics = add_gradients(run, step)
+            metrics = run.add_gradients(step)
             rate = cosine_rate(
                 recipe.learning_rate, step, steps, warmup=recipe.warmup, final=recipe.final_rate
             )
@@ -221,7 +218,7 @@ def add_gradients(run: Run, step: int) -> list[dict[str, Tensor]]:
     return collected
 
 
-def save(run: Run, step: int) -> None:
+def save(run: Run | WritingRun, step: int) -> None:
     """Write a checkpoint and all that an exact resume needs.
 
     Every process helps to collect; describing hashes all data, so that one does it.
@@ -325,7 +322,7 @@ def make_objective(
     )
 
 
-def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
+def describe(run: Run | WritingRun, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
     """The checkpoint of this moment, with its model card."""
     config, data, reads = run.config, run.data, run.model.config
     training = config.record()
@@ -333,7 +330,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
     steered = "".join(f", {key} {value}" for key, value in guidance.items())
     training |= {"step": step, "task": data.task}
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
-    training |= {"data_sha256": data.sha256()}
+    training |= {"data_sha256": data.sha256(), **run.about}
     training |= {"instructions": sorted(set(data.instructions))}
     training |= {"seeds": sorted({seed for seed in data.seeds if seed >= 0})}
     parameters = sum(p.numel() for p in run.model.parameters())
@@ -346,7 +343,7 @@ def describe(run: Run, weights: Mapping[str, Tensor], step: int) -> Checkpoint:
 | | |
 |---|---|
 | input | {config.variant}: {"object poses" if reads.objects else ", ".join(reads.cameras)} |
-| output | chunks of {reads.horizon} {config.space} actions |
+| output | {run.output} |
 | parameters | {parameters / 1e6:.2f} M, preset {config.policy.preset} |
 | started from | {config.init or "random weights"} |
 | statistics | {"as there" if config.statistics == "init" else "of the demonstrations"} |

@@ -8,6 +8,7 @@ import torch
 
 from ate_core.errors import EpisodeError, UsageError
 from ate_policy.checkpoint import resolve_checkpoint
+from ate_policy.token_folder import load_tokens, require_same_tokens
 from training.clap.align_measures import latents_of
 from training.clap.align_storage import StoredAlignment, load_alignment
 from training.clap.pseudo_labels import (
@@ -18,7 +19,6 @@ from training.clap.pseudo_labels import (
     write_pseudo_labels,
 )
 from training.clap.rate import perplexity
-from training.clap.storage import load_tokens, require_same_tokens
 from training.clap.video_data import Windows, window_ticks
 from training.clap.video_only import Clip, frame_store, moving, read_clips
 from training.configs.label_video import LabelVideoConfig

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import ContractError, UsageError
+from ate_policy.token_folder import StoredTokens, load_tokens
 from ate_policy.transforms import Normalise
 from training.clap.chunks import BodyMotion, TokenData, load_bodies, make_token_data
 from training.clap.compare import RateRow, SplitChunks, rival_rows, split_chunks
 from training.clap.measures import TokenMeasures, measure, reconstruct
 from training.clap.page import token_page
-from training.clap.storage import StoredTokens, load_tokens
+from training.clap.storage import run_of
 from training.configs.output_folder import make_folder
 from training.configs.token_report import TokenReportConfig
 from training.configs.train_tokens import Split
@@ -37,7 +38,7 @@ def token_report(config: TokenReportConfig) -> int:
     first = next(iter(stored.values()))
     for name, one in stored.items():
         _require_comparable(first, one, name)
-    motion = first.run
+    motion = run_of(first)
     if config.episodes or config.recordings:
         motion = dataclasses.replace(
             motion, episodes=config.episodes, recordings=config.recordings, motions=0
@@ -74,7 +75,7 @@ def _numbers(
         chunks = split_chunks(data, split)
         about[split] = _about(data, chunks)
         for name, one in stored.items():
-            if one.run.split == split:
+            if run_of(one).split == split:
                 runs.append(_run(name, one, data))
         if config.rivals:
             rows += rival_rows(chunks, config.bits, config.seed)

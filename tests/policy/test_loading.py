@@ -83,8 +83,9 @@ def test_restoring_draws_nothing(made):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_bf16_policy_infers_the_chunk_of_the_fp32_one(made, tmp_path):
-    model, checkpoint = made
+@pytest.mark.parametrize("kind", [k for k in POLICIES.builtin if not policy_entry(k).writes])
+def test_a_bf16_policy_infers_the_chunk_of_the_fp32_one(kind, cell, tmp_path):
+    model, checkpoint = make_checkpoint(kind, cell)
     save_checkpoint(tmp_path / "policy", checkpoint)
     exact = load_policy(tmp_path / "policy", precision="fp32").infer(observe(), 0)
     policy = load_policy(tmp_path / "policy", precision="bf16")

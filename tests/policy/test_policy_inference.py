@@ -191,9 +191,9 @@ def test_a_chunk_that_goes_on_with_another_is_sampled_without_a_graph_and_that_i
     def replay(inputs, noise):
         raise AssertionError("the graph knows nothing of the chunk before")
 
-    caplog.set_level("INFO", logger="ate_policy.policy")
+    caplog.set_level("INFO", logger="ate_policy.chunk_makers")
     plain, graphed = load_policy(saved, cell), load_policy(saved, cell)
-    graphed._sample, graphed._told_plain = replay, False  # as on a GPU
+    graphed._maker._sample, graphed._maker._told_plain = replay, False  # as on a GPU
     seen = observe(cell)
     old = Continuation(actions=plain.infer(seen, 1), delay=3)
     for _ in range(2):
@@ -213,7 +213,7 @@ def test_an_inference_that_was_given_up_never_runs_beside_the_next_one(saved, ce
         return noise
 
     wait = threading.Event()
-    monkeypatch.setattr(policy, "_sample", sample)
+    monkeypatch.setattr(policy._maker, "_sample", sample)
     calls = [threading.Thread(target=policy.infer, args=(observe(cell), 0)) for _ in range(3)]
     for call in calls:
         call.start()

@@ -9,12 +9,12 @@ import torch
 
 from ate_core.errors import EpisodeError, TrainingError, UsageError
 from ate_policy.checkpoint import read_tensors
+from ate_policy.token_folder import load_tokens
 from training import align_video as command
 from training.align_video import align_video
 from training.clap.align_storage import FEATURES, load_alignment
 from training.clap.features import FeatureConfig
 from training.clap.pseudo_labels import NAME, read_pseudo_labels
-from training.clap.storage import load_tokens
 from training.clap.video_only import read_clip
 from training.configs.align_video import AlignVideoConfig
 from training.configs.label_video import LabelVideoConfig

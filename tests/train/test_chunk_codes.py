@@ -8,10 +8,10 @@ import torch
 from ate_core.errors import TrainingError
 from ate_policy.models.clap_rf import PRESETS, ClapRf, ClapRfConfig
 from ate_policy.models.interface import PolicyConfig
+from ate_policy.token_folder import load_tokens
 from ate_policy.transforms import ChunkTransform
 from training.clap.chunk_codes import chunk_codes
 from training.clap.chunks import load_token_data
-from training.clap.storage import load_tokens
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.dataset import gather
 from training.data.micro_batch import split

@@ -250,5 +250,5 @@ def test_a_network_that_scored_no_codes_and_other_tokens_are_refused():
         ClapRfConfig(trunk="insulated")
     with pytest.raises(CheckpointError, match="codes is 4 and codebook 0"):
         ClapRfConfig(codes=4)
-    with pytest.raises(CheckpointError, match="codes is 0: a token policy"):
-        ClapNtpConfig()
+    with pytest.raises(CheckpointError, match="codes is 0, must be at least 1"):
+        ClapNtpConfig(codes=0, codebook=0)

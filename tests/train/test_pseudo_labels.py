@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ate_core.errors import EpisodeError
+from ate_policy.token_folder import TokenIdentity
 from training.clap.pseudo_labels import (
     NAME,
     EpisodeLabels,
@@ -14,7 +15,6 @@ from training.clap.pseudo_labels import (
     read_pseudo_labels,
     write_pseudo_labels,
 )
-from training.clap.storage import TokenIdentity
 
 TOKENS = TokenIdentity(
     space="tool", horizon=20, tick_rate=20.0, layout=("left_gripper", "right_gripper"), sha256="ab"

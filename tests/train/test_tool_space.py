@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from ate_core.geometry import rotation_exp
-from ate_sim.embodiments import bodies_of
-from training.clap.tool_space import (
+from ate_policy.tool_space import (
     Poses,
     from_tool_chunks,
     to_tool_chunks,
@@ -11,6 +10,7 @@ from training.clap.tool_space import (
     tool_layout,
     tool_poses,
 )
+from ate_sim.embodiments import bodies_of
 
 
 @pytest.fixture

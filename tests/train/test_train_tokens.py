@@ -6,10 +6,10 @@ import torch
 
 from ate_core.errors import CheckpointError, TrainingError
 from ate_policy.checkpoint import read_tensors
+from ate_policy.token_folder import load_tokens, require_same_tokens
 from training import train_tokens as command
 from training.clap.recipe import PAPER, REFERENCE, TokenRecipe, recipe_of
 from training.clap.restart import restart_codes
-from training.clap.storage import load_tokens, require_same_tokens
 from training.configs.token_report import TokenReportConfig
 from training.configs.train_tokens import TrainTokensConfig
 from training.loop.optimisation import apply_gradients

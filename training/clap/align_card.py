@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from ate_policy.checkpoint import Checkpoint
+from ate_policy.token_folder import StoredTokens
 from training.clap.align_measures import code_accuracy, latents_of, motion_latents, retrieval
 from training.clap.align_recipe import PAPER_SAYS, SIZES_SAID, AlignRecipe
 from training.clap.align_storage import describe_alignment
 from training.clap.features import FrameEncoder
-from training.clap.storage import StoredTokens
 from training.clap.vd_vae import VdVae
 from training.clap.video_data import AlignmentData
 from training.configs.align_video import AlignVideoConfig

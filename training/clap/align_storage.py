@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ate_core.errors import CheckpointError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.token_folder import StoredTokens, TokenIdentity
 from training.clap.features import FeatureConfig, FrameEncoder, stored_features
-from training.clap.storage import StoredTokens, TokenIdentity
 from training.clap.vd_vae import VdVae, VdVaeConfig
 
 ALIGNED_VIDEO = "aligned_video"

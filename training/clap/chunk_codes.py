@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from ate_core.contract import parse_cell_text
+from ate_policy.token_folder import StoredTokens, TokenIdentity, require_same_tokens
 from training.clap.chunks import arm_chunks, normalise_arms, token_layout
-from training.clap.storage import StoredTokens, TokenIdentity, require_same_tokens
 from training.data.dataset import Demonstrations
 
 BATCH = 256

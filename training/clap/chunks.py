@@ -16,8 +16,8 @@ from ate_core.errors import LayoutError, TrainingError
 from ate_core.layout import VectorLayout
 from ate_policy.chunking import usual_horizon
 from ate_policy.models.action_tokens import TokenSpace
+from ate_policy.tool_space import to_tool_chunks, tool_arms, tool_layout, tool_poses
 from ate_policy.transforms import Normalise, Statistics
-from training.clap.tool_space import to_tool_chunks, tool_arms, tool_layout, tool_poses
 from training.configs.train_tokens import Split, TrainTokensConfig
 from training.data.dataset import chunk_windows
 from training.data.episode_file import read_cell

@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 
 from ate_core.errors import AteError, EpisodeError
 from ate_core.files import replacing
-from training.clap.storage import TokenIdentity
+from ate_policy.token_folder import TokenIdentity
 
 NAME = "pseudo_labels.safetensors"
 """Usual name, beside the episodes."""

@@ -17,8 +17,8 @@ from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.models.clap_ntp import ClapNtp, ClapNtpConfig
 from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.interface import Inputs, PolicyConfig
+from ate_policy.token_folder import StoredTokens, load_tokens
 from ate_policy.transforms import Statistics
-from training.clap.storage import StoredTokens, load_tokens
 
 KIND = "clap_ntp"
 """Kind of a checkpoint that holds a token policy."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ate_core.contract import Cell
 from ate_core.errors import TrainingError
+from ate_policy.token_folder import StoredTokens, TokenIdentity, require_same_tokens
 from training.clap.chunks import TokenData, load_token_data
-from training.clap.storage import StoredTokens, TokenIdentity, require_same_tokens
+from training.clap.storage import run_of
 from training.clap.video_only import frame_store, moving, read_clips
 from training.configs.align_video import AlignVideoConfig
 from training.configs.train_tokens import TrainTokensConfig
@@ -92,7 +93,7 @@ def load_alignment_data(config: AlignVideoConfig, stored: StoredTokens) -> Align
         min_score=config.min_score,
         exclude=config.exclude,
         space="tool",
-        split=stored.run.split,
+        split=run_of(stored).split,
         horizon=horizon,
     )
     data = load_token_data(settings)

@@ -278,6 +278,8 @@ class FinetuneConfig:
                 f"variant is {self.variant}, but policy:{name} reads no {wanted}: choose the "
                 "other variant, or another network"
             )
+        if entry.writes:
+            self._check_writing(name)
         if entry.only_absolute and self.space == "relative":
             raise UsageError(
                 f"actions is relative, which policy:{name} cannot learn ({entry.only_absolute}): "
@@ -292,4 +294,17 @@ class FinetuneConfig:
             raise UsageError(
                 f"images.shift is {self.images.shift}, which this run would ignore: leave it out, "
                 "or give --images.augmentation shift"
+            )
+
+    def _check_writing(self, name: str) -> None:
+        """Refuse what means nothing to a network that writes codes."""
+        if not isinstance(self.guidance, NoGuidance):
+            raise UsageError(
+                f"guidance:{self.guidance_name} steers chunks that are denoised, and "
+                f"policy:{name} writes codes: leave it out, or steer policy:clap_rf"
+            )
+        if self.max_delay:
+            raise UsageError(
+                f"max_delay is {self.max_delay}, but policy:{name} writes a chunk as a whole and "
+                "cannot be given its first rows: leave it out, or train policy:clap_rf"
             )

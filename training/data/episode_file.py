@@ -92,7 +92,7 @@ class EpisodeImages(Sequence[bytes]):
         return self._length
 
     def __getitem__(self, index: Any) -> Any:
-        with _open(self._path) as file:
+        with open_episode(self._path) as file:
             rows = file[f"/observations/images/{self._key}"][index]
         return bytes(rows) if isinstance(rows, bytes) else [bytes(row) for row in rows]
 
@@ -246,8 +246,8 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
         LayoutError: the episode has another layout, naming the differing fields.
     """
     path = Path(path)
-    with _open(path) as file:
-        attributes = _read_attributes(path, file)
+    with open_episode(path) as file:
+        attributes = read_attributes(path, file)
         try:
             arrays = {
                 name: file[key][()]
@@ -270,7 +270,7 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
             raise EpisodeError(
                 f"{path} is damaged ({' '.join(str(error).split())}); convert its bag again"
             ) from None
-    cell = _checked_cell(path, attributes)
+    cell = checked_cell(path, attributes)
     if layout is not None:
         layout.require(cell.layout, str(path))
     del attributes["compress"], attributes["format"], attributes["sim"], attributes["tick_rate"]
@@ -304,7 +304,7 @@ def _json(text: Any, name: str) -> Any:
         ) from None
 
 
-def _checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:
+def checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:
     """Take the contract out of the attributes, and compare it with the hashes beside it."""
     text = str(attributes.pop("contract"))
     cell = parse_cell_text(text, f"contract of {path.name}")
@@ -316,8 +316,8 @@ def _checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:
 def read_source_hash(path: Path) -> str | None:
     """Return from which bag and options a file was made; None when it is not a whole episode."""
     try:
-        with _open(path) as file:
-            return str(_read_attributes(path, file)["source_sha256"])
+        with open_episode(path) as file:
+            return str(read_attributes(path, file)["source_sha256"])
     except EpisodeError:
         return None
 
@@ -327,8 +327,8 @@ def read_outcome_of(path: Path) -> str:
     label = read_label(path)
     if label is not None:
         return label
-    with _open(path) as file:
-        return str(_read_attributes(path, file)["outcome"])
+    with open_episode(path) as file:
+        return str(read_attributes(path, file)["outcome"])
 
 
 def list_episodes(folder: Path) -> list[Path]:
@@ -348,8 +348,8 @@ def list_episodes(folder: Path) -> list[Path]:
 def read_cell(folder: Path) -> Cell:
     """The cell that the episodes of a folder were recorded on, from the first of them."""
     path = list_episodes(folder)[0]
-    with _open(path) as file:
-        contract = _read_attributes(path, file)["contract"]
+    with open_episode(path) as file:
+        contract = read_attributes(path, file)["contract"]
     return parse_cell_text(contract, f"contract of {path.name}")
 
 
@@ -379,7 +379,12 @@ def _attributes(episode: Episode) -> dict[str, Any]:
     }
 
 
-def _open(path: Path) -> h5py.File:
+def open_episode(path: Path) -> h5py.File:
+    """Open an episode's file to read.
+
+    Raises:
+        EpisodeError: it cannot be.
+    """
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -387,7 +392,12 @@ def _open(path: Path) -> h5py.File:
         raise EpisodeError(f"{path} cannot be read ({line}); convert its bag again") from None
 
 
-def _read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
+def read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
+    """All `ATTRIBUTES` of an open episode.
+
+    Raises:
+        EpisodeError: it is of another version, or lacks one.
+    """
     version = file.attrs.get("format")
     if version not in FORMATS:
         raise EpisodeError(

@@ -5,7 +5,6 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ate_policy.images import images_to_tensor
 from ate_policy.models.inpainting import clean_rows
 from ate_policy.models.interface import ChunkModel, Inputs, action_width
 from ate_policy.noise import Noised, mix
@@ -14,20 +13,13 @@ from training.data.augmentation import Augmentation
 from training.data.corrections import batch_weights
 from training.data.dataset import Demonstrations
 from training.data.micro_batch import MicroBatch
+from training.data.observations import ObservationDraw, Observations
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Draw:
+class Draw(ObservationDraw):
     """All that is random in one optimiser step; R chunks in a row share an observation."""
 
-    rows: Tensor
-    """(B,) ticks."""
-    state_noise: Tensor
-    """(B, S)."""
-    environment_noise: Tensor | None
-    """(B, 6 n)."""
-    images: Tensor | None
-    """(B, ...) changes of the images, as their augmentation draws them."""
     level: Tensor
     """(R B,) times of the noise process."""
     noise: Tensor
@@ -53,6 +45,15 @@ class Batch:
         """Everything in it by name, for the record of a broken step."""
         named = {**vars(self.inputs), **vars(self.noised), "eps": self.eps, "weight": self.weight}
         return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+def draw_rows(data: Demonstrations, count: int, generator: torch.Generator) -> Tensor:
+    """Draw ticks (count,) that are learnt, with replacement."""
+    learnt = data.imitation.ticks
+    rows = torch.randint(
+        len(data.states if learnt is None else learnt), (count,), generator=generator
+    )
+    return rows if learnt is None else learnt[rows]
 
 
 class BatchSampler:
@@ -97,31 +98,18 @@ class BatchSampler:
         self._process = model.process
         self._embed = model.embed
         self._width = action_width(model)
-        self._noise = input_noise
-        self._augmentation = augmentation
         self._latents = latents
         self._codes = codes
         self._data = data
         self._transform = transform
-        self._states = transform.state.apply(data.states)
-        self._environment: Tensor | None = None
-        if data.environment is not None and transform.environment is not None:
-            self._environment = transform.environment.apply(data.environment)
+        self._observations = Observations(
+            data, transform, input_noise=input_noise, augmentation=augmentation
+        )
 
     def draw(self) -> Draw:
         """Random numbers of the next step; the same on every process."""
         count, generator = self.observations, self.generator
-        learnt = self._data.imitation.ticks
-        rows = torch.randint(
-            len(self._states if learnt is None else learnt), (count,), generator=generator
-        )
-        rows = rows if learnt is None else learnt[rows]
-        state_noise = torch.randn(count, self._states.shape[1], generator=generator)
-        environment_noise = images = None
-        if self._environment is not None:
-            environment_noise = torch.randn(count, self._environment.shape[1], generator=generator)
-        if self._data.images is not None and self._augmentation is not None:
-            images = self._augmentation.draw(count, generator)
+        seen = self._observations.draw(draw_rows(self._data, count, generator), generator)
         level = self._process.draw_levels(count * self.draws, generator)
         horizon = self._data.windows.shape[1]
         noise = torch.randn(count * self.draws, horizon, self._width, generator=generator)
@@ -129,13 +117,10 @@ class BatchSampler:
         if self._max_delay:
             prefix = torch.randint(self._max_delay + 1, (count,), generator=generator)
         return Draw(
-            prefix=prefix,
-            rows=rows,
-            state_noise=state_noise,
-            environment_noise=environment_noise,
-            images=images,
+            **vars(seen),
             level=level,
             noise=noise,
+            prefix=prefix,
         )
 
     def load(
@@ -150,11 +135,8 @@ class BatchSampler:
             device: Where the network is.
         """
         rows = micro_batch.of(draw.rows)
-        inputs = Inputs(
-            state=(self._states[rows] + self._noise * micro_batch.of(draw.state_noise)).to(device),
-            environment=self._objects(draw, micro_batch, device),
-            images=self._images(draw, micro_batch, device),
-            instructions=self._data.instructions_of(rows),
+        inputs = dataclasses.replace(
+            self._observations.inputs(draw, micro_batch, device),
             prefix=None if draw.prefix is None else micro_batch.of(draw.prefix).to(device),
             codes=None if self._codes is None else self._codes[rows].to(device),
         )
@@ -188,20 +170,3 @@ class BatchSampler:
             clean = clean_rows(draw.prefix, weights.shape[1], weights.device)
         share = micro_batch.of(batch_weights(weights, clean))
         return share.repeat_interleave(self.draws, dim=0)[..., None].to(device)
-
-    def _objects(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:
-        """(B, 6 n)."""
-        if self._environment is None or draw.environment_noise is None:
-            return None
-        noise = self._noise * micro_batch.of(draw.environment_noise)
-        return (self._environment[micro_batch.of(draw.rows)] + noise).to(device)
-
-    def _images(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:
-        """(B, K, 3, h, w)."""
-        if self._data.images is None:
-            return None
-        images = images_to_tensor(self._data.images.rows(micro_batch.of(draw.rows)).to(device))
-        if self._augmentation is None:
-            return images
-        drawn = None if draw.images is None else micro_batch.of(draw.images)
-        return self._augmentation.apply(images, drawn)

@@ -11,10 +11,10 @@ from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import describe_checkpoint
 from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.interface import ChunkModel, PolicyConfig
+from ate_policy.token_folder import StoredTokens, require_same_tokens
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.clap.chunk_codes import chunk_codes
 from training.clap.reference import TokenReference, load_reference, tokens_of
-from training.clap.storage import StoredTokens, require_same_tokens
 from training.configs.finetune import FinetuneConfig
 from training.data.augmentation import Augmentation
 from training.data.dataset import Demonstrations, gather

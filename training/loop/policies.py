@@ -1,8 +1,10 @@
 """Networks for `ate finetune`: configured by a preset and the data, weights fresh or given."""
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,8 +13,9 @@ from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint, read_model
 from ate_policy.chunking import usual_horizon
 from ate_policy.loading import placed_weights, without_weights
-from ate_policy.models.interface import ChunkModel, PolicyConfig
+from ate_policy.models.interface import Network, PolicyConfig
 from ate_policy.models.registry import entry_of
+from ate_policy.token_folder import load_tokens, require_same_tokens
 from training.configs.finetune import FinetuneConfig
 from training.configs.old_words import preset_of
 from training.data.episode_file import read_cell
@@ -20,9 +23,12 @@ from training.data.trajectory import Trajectory
 
 
 def horizon_of(config: FinetuneConfig) -> int:
-    """Actions per chunk: as given, those of `init`, or those of one second of the episodes."""
+    """Actions per chunk: as given, those of tokens, of `init`, or one second of the episodes."""
     if config.horizon is not None:
         return config.horizon
+    decided = config.policy.horizon()
+    if decided is not None:
+        return decided
     if config.init is not None:
         return int(read_model(config.init, config.policy_name)["horizon"])
     return usual_horizon(read_cell(config.episodes).tick_rate)
@@ -68,6 +74,7 @@ def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig
     else:
         stored = load_checkpoint(config.init, kind=name)
         _require_preset(config, stored)
+        _require_tokens(config.init, stored, fixed)
         made = dataclasses.replace(entry.config(**stored.model), **fixed)
     config.policy.check(made)
     return made
@@ -82,7 +89,17 @@ def _require_preset(config: FinetuneConfig, stored: Checkpoint) -> None:
         )
 
 
-def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> ChunkModel:
+def _require_tokens(init: Path, stored: Checkpoint, fixed: Mapping[str, Any]) -> None:
+    """Refuse other tokens than those that the start writes."""
+    known, asked = stored.model.get("tokens_sha256"), fixed.get("tokens_sha256")
+    if known and asked and known != asked:
+        ours, theirs = (
+            load_tokens(Path(str(one["tokens"]))).identity for one in (stored.model, fixed)
+        )
+        require_same_tokens(ours, theirs, f"the tokens {fixed['tokens']}, beside {init},")
+
+
+def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> Network:
     """A fresh network, or the pre-trained one of `init`.
 
     Args:

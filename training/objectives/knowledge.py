@@ -138,17 +138,23 @@ def knowledge_divergence(
     return (policy.exp() * (policy - other)).sum((-1, -2)).mean()
 
 
-def token_loss(logits: Tensor, codes: Tensor) -> Tensor:
+def token_loss(logits: Tensor, codes: Tensor, weight: Tensor | None = None) -> Tensor:
     """Next-token loss of the codes (Eq. 5) [nat]: sum over a chunk's codes, mean over the batch.
 
     Args:
         logits: (B, L, K).
         codes: (B, L) int64.
+        weight: (B,) of each chunk, mean 1 over the whole batch; None: all are equal.
     """
-    entropy = torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), codes.flatten(), reduction="sum"
+    if weight is None:
+        entropy = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), codes.flatten(), reduction="sum"
+        )
+        return entropy / len(codes)
+    by_code = torch.nn.functional.cross_entropy(
+        logits.float().transpose(1, 2), codes, reduction="none"
     )
-    return entropy / len(codes)
+    return (weight * by_code.sum(1)).mean()
 
 
 def _required(spoken: Spoken | None) -> Spoken:

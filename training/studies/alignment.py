@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ate_core.errors import UsageError
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.interface import ChunkModel
 from ate_policy.models.registry import build_model, policy_entry
 from ate_policy.noise import NoiseProcess, mix
 from training.data.chunk_rows import ChunkRows
@@ -38,7 +40,10 @@ def alignment_of(vae: Path, policy: Path, seed: int) -> list[float]:
     chunks = load_chunks(run, recipe_of(run)).chunks
     described = load_checkpoint(policy)
     entry = policy_entry(described.kind)
-    process = build_model(described.kind, entry.config(**described.model)).process
+    network = build_model(described.kind, entry.config(**described.model))
+    if not isinstance(network, ChunkModel):
+        raise UsageError(f"{policy} is of kind {described.kind}, which denoises no chunks")
+    process = network.process
     return alignment(stored.model, process, chunks, seed)
 
 

@@ -21,6 +21,7 @@ setup(
         "peft",
         "PyYAML",
         "safetensors",
+        "scipy",
         "setuptools",
         "simplejpeg",
         "torch",

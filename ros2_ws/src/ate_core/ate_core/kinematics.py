@@ -92,9 +92,13 @@ class SerialChain:
 
     def jacobian(self, q: ArrayLike) -> Array:
         """Jacobian (6, n) of the tip in the base frame: linear rows [m], then angular [rad]."""
+        return self.linearise(q)[1]
+
+    def linearise(self, q: ArrayLike) -> tuple[Array, Array]:
+        """Transform (4, 4) from the tip to the base, and its Jacobian (6, n), see `jacobian`."""
         *frames, tip = self.fk_all(q)
         columns = []
         for joint, frame in zip(self.joints, frames, strict=True):
             axis = frame[:3, :3] @ joint.axis
             columns.append(np.concatenate([np.cross(axis, tip[:3, 3] - frame[:3, 3]), axis]))
-        return np.stack(columns, axis=1)
+        return tip, np.stack(columns, axis=1)

@@ -40,6 +40,8 @@ from ate_policy.transforms import Statistics
 TRAVELLING = ("tokenizer", "tokens")
 """Fields of a model that may name a folder of files: the folder is copied into the checkpoint, and
 the field names the copy after loading."""
+STAYING = ("training_state.safetensors",)
+"""Files of such a folder that do not travel: what its own training needs to go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     try:
         for name in TRAVELLING:
             if model.get(name) and Path(str(model[name])).is_dir():
-                shutil.copytree(str(model[name]), work / name)
+                left = shutil.ignore_patterns(*STAYING)
+                shutil.copytree(str(model[name]), work / name, ignore=left)
                 model[name] = name
         config = {
             "format": FORMAT,

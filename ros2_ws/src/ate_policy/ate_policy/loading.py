@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ate_core.errors import CheckpointError, UsageError
 from ate_policy.checkpoint import Checkpoint
-from ate_policy.models.interface import ChunkModel
+from ate_policy.models.interface import Network
 from ate_policy.models.registry import policy_entry
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -54,7 +54,7 @@ def restore_model(
     checkpoint: Checkpoint,
     device: torch.device = torch.device("cpu"),  # noqa: B008, immutable
     dtype: torch.dtype = torch.float32,
-) -> ChunkModel:
+) -> Network:
     """The network of a checkpoint with its weights.
 
     Args:

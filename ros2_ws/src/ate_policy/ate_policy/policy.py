@@ -1,7 +1,6 @@
 """From a checkpoint folder and an observation to a chunk of actions in robot units."""
 
 import dataclasses
-import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,23 +11,20 @@ import torch
 from torch import Tensor
 
 from ate_core.contract import Cell, parse_cell_text
-from ate_core.errors import CheckpointError, LayoutError, UsageError
+from ate_core.errors import CheckpointError, LayoutError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
+from ate_policy.chunk_makers import make_chunks
 from ate_policy.continuation import Continuation
-from ate_policy.graphed import GraphedSampler
 from ate_policy.images import fit_image, images_to_tensor
 from ate_policy.loading import find_device, find_dtype, restore_model
-from ate_policy.models.inpainting import Inpainting, soft_mask
-from ate_policy.models.interface import ChunkModel, Inputs, PolicyConfig, action_width
+from ate_policy.models.interface import Inputs, Network, PolicyConfig
 from ate_policy.robot_policy import RobotPolicy
 from ate_policy.transforms import (
     ChunkTransform,
     Statistics,
     environment_features,
 )
-
-logger = logging.getLogger(__name__)
 
 
 class Policy(RobotPolicy):
@@ -37,26 +33,24 @@ class Policy(RobotPolicy):
     def __init__(
         self,
         kind: str,
-        model: ChunkModel,
+        model: Network,
         transform: ChunkTransform,
         contract: str,
         training: dict[str, Any],
+        cell: Cell | None = None,
     ) -> None:
         """Use `load_policy`."""
         self.kind, self.contract, self.training = kind, contract, training
         self._model = model.eval().requires_grad_(False)
         weight = next(model.parameters())
         self.device, self._dtype = weight.device, weight.dtype
-        graphed = self.device.type == "cuda" and model.graphable
-        self._sample = GraphedSampler(model.sample) if graphed else model.sample
-        self._told_plain = not graphed
         self._turn = threading.Lock()  # one that was given up goes on, with the same memory
-        self._width = action_width(model)
         self._transform = transform
         self._gripper = _ratio_columns(contract, model.config.action_size)
+        self._maker = make_chunks(kind, model, transform, cell or parse_cell_text(contract))
         self.config = model.config
         self.statistics = transform.statistics
-        self.continues = model.continues
+        self.continues = self._maker.continues
 
     def infer(
         self,
@@ -70,56 +64,10 @@ class Policy(RobotPolicy):
         # guidance differentiates, which tensors of the inference mode cannot
         with self._turn, torch.inference_mode(continuation is None), torch.no_grad():
             inputs = self._inputs(observation)
-            noise = torch.randn(1, self.config.horizon, self._width, generator=generator)
-            noise = noise.to(self.device)
-            state = torch.from_numpy(np.asarray(observation.state, dtype=np.float32))[None]
-            if continuation is None:
-                chunk = self._sample(inputs, noise)
-            else:
-                self._tell_plain()
-                chunk = self._model.sample(inputs, noise, self._inpainting(continuation, state))
-            chunk = self._model.extract(chunk).float().cpu()
-            actions = self._transform.decode_chunk(chunk, state)[0]
-            actions[:, self._gripper] = actions[:, self._gripper].clamp(0.0, 1.0)
-            return actions.numpy().astype(np.float32)
-
-    def _tell_plain(self) -> None:
-        """Say once that a chunk that goes on with another has no CUDA graph."""
-        if not self._told_plain:
-            logger.info(
-                "policy:%s samples chunks that go on with the one before without a CUDA graph: "
-                "they take longer than the first", self.kind,
-            )  # fmt: skip
-        self._told_plain = True
-
-    def _inpainting(self, continuation: Continuation, state: Tensor) -> Inpainting:
-        """The old rows in the network's units, as differences from the present state (1, S).
-
-        Rows behind the last old one repeat it; their weight is 0.
-        """
-        if not self.continues:
-            raise UsageError(
-                f"policy:{self.kind} cannot go on with a chunk: use another chunk mode"
-            )
-        horizon = self.config.horizon
-        old = torch.from_numpy(np.asarray(continuation.actions[:horizon], dtype=np.float32))
-        if old.shape[1] != self.config.action_size:
-            raise LayoutError(
-                f"an old chunk has {old.shape[1]} entries per action, the policy "
-                f"{self.config.action_size}: clear the queue when the policy changes"
-            )
-        rows = torch.cat([old, old[-1:].expand(horizon - len(old), -1)])
-        embed = self._model.embed
-        weights = soft_mask(horizon, continuation.delay, len(old))[:, None]
-        known = embed(torch.ones(self.config.action_size))
-        # as many rows as it was trained to be given; at more, or none, it is guided
-        trained = continuation.delay <= self.config.max_delay
-        return Inpainting(
-            prefix=min(continuation.delay, len(old)) if trained else 0,
-            through_network=continuation.through_network,
-            rows=embed(self._transform.encode_chunk(rows[None], state)).to(self.device),
-            weights=(weights * known).to(self.device),
-        )
+            state = np.asarray(observation.state, dtype=np.float32)
+            actions = self._maker.make(inputs, state, generator, continuation)
+        actions[:, self._gripper] = actions[:, self._gripper].clip(0.0, 1.0)
+        return actions
 
     def try_out(
         self, observation: Observation, continuation: Continuation | None = None
@@ -213,6 +161,7 @@ def load_policy(
         ChunkTransform(checkpoint.statistics),
         checkpoint.contract,
         dict(checkpoint.training),
+        cell,
     )
 
 

@@ -6,23 +6,85 @@ number alone.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from ate_core.errors import CheckpointError
+from ate_core.contract import Cell
+from ate_core.errors import CheckpointError, UsageError
 from ate_policy.models.clap_trunk import Trunk, TrunkConfig
-from ate_policy.models.interface import Inputs, TokenModel
+from ate_policy.models.entry import PolicyEntry, PolicyOptions, PolicyPreset, Recipe
+from ate_policy.models.interface import Inputs, PolicyConfig, TokenModel
+from ate_policy.token_folder import load_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClapNtpConfig(TrunkConfig):
     """Sizes of a token policy."""
 
+    codes: int = 16
+    """Codes of a chunk, of all arms; usually 8 for each of two."""
+    codebook: int = 256
+    """Codes that it chooses from K."""
+
     def __post_init__(self) -> None:
         """Refuse a policy that writes nothing."""
         super().__post_init__()
-        if not self.codes:
-            raise CheckpointError("codes is 0: a token policy writes at least one code per chunk")
+        self.require_positive("codes", "codebook")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClapNtpOptions(PolicyOptions):
+    """CLAP's token policy: a small trunk that writes the codes of a chunk one by one."""
+
+    tokens: Path | None = None
+    """Run of `ate train-tokens` whose codes are learned; None: those of `--init`."""
+    language: bool = False
+    """Whether the policy reads the instruction, byte by byte."""
+    image_dropout: float = 0.0
+    """Probability with which a picture of a wrist camera is replaced by that of the first camera
+    that stands (released: 0.5)."""
+
+    def __post_init__(self) -> None:
+        """Refuse a probability that is none."""
+        if not 0.0 <= self.image_dropout <= 1.0:
+            raise UsageError(f"image_dropout is {self.image_dropout}, must be 0 to 1")
+
+    def horizon(self) -> int | None:
+        """Actions per chunk of the tokens."""
+        return None if self.tokens is None else load_tokens(self.tokens).identity.horizon
+
+    def fields(self, cell: Cell) -> dict[str, Any]:
+        """Fields of the configuration that these options decide."""
+        fields: dict[str, Any] = {"language": self.language}
+        if self.tokens is not None:
+            stored = load_tokens(self.tokens)
+            fields |= {
+                "codes": stored.codes,
+                "codebook": stored.model.config.codebook,
+                "tokens": str(stored.folder),
+                "tokens_sha256": stored.identity.sha256,
+            }
+        return fields
+
+    def check(self, config: PolicyConfig) -> None:
+        """Refuse a policy whose codes mean nothing, and pictures to leave out that are not read.
+
+        Raises:
+            UsageError: saying what to give.
+        """
+        if not getattr(config, "tokens", ""):
+            raise UsageError(
+                "policy:clap_ntp writes codes of action tokens, and none are named: give "
+                "--policy.tokens, a run of `ate train-tokens`, or --init of a token policy"
+            )
+        if self.image_dropout and len(config.cameras) < 2:
+            raise UsageError(
+                f"image_dropout is {self.image_dropout}, and the policy reads "
+                f"{len(config.cameras)} cameras: leave it out, or give --variant vision with a "
+                "camera that stands and one at a wrist"
+            )
 
 
 class ClapNtp(TokenModel):
@@ -35,6 +97,11 @@ class ClapNtp(TokenModel):
         self.config = config
         self.trunk = Trunk(config)
 
+    @property
+    def token_source(self) -> tuple[str, str]:
+        """Folder of the action tokens that say what its codes mean, and their sha256."""
+        return self.config.tokens, self.config.tokens_sha256
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Scores (B, L, K) of the codes that the inputs hold, each given those before it."""
         if inputs.codes is None:
@@ -44,3 +111,33 @@ class ClapNtp(TokenModel):
     def chunk(self, inputs: Inputs) -> Tensor:
         """The likeliest codes (B, L) int64."""
         return self.trunk.write(inputs)
+
+
+SMALL = Recipe(batch=128, learning_rate=5e-4, warmup=100)
+"""Small sizes from random weights."""
+SMALL_CAMERAS = Recipe(batch=32, learning_rate=5e-4, warmup=100)
+"""The same with cameras: as many observations as other networks of this size see per step."""
+
+PRESETS = {
+    "tiny": PolicyPreset(
+        sizes={"trunk_width": 32, "trunk_depth": 2, "trunk_heads": 2, "longest_text": 32},
+        recipe=SMALL,
+        recipe_cameras=SMALL_CAMERAS,
+    ),
+    "small": PolicyPreset(recipe=SMALL, recipe_cameras=SMALL_CAMERAS),
+    "full": PolicyPreset(
+        sizes={"trunk_width": 512, "trunk_depth": 12, "trunk_heads": 8},
+        recipe=Recipe(batch=128, learning_rate=1e-4, warmup=1000),
+        recipe_cameras=Recipe(batch=128, learning_rate=1e-4, warmup=1000),
+    ),
+}
+"""Trunks of the sizes of `clap_rf`, which can start from them."""
+
+ENTRY = PolicyEntry(
+    config=ClapNtpConfig,
+    build=ClapNtp,
+    options=ClapNtpOptions,
+    presets=PRESETS,
+    only_absolute="the space of its tokens says what they are relative to",
+    writes=True,
+)

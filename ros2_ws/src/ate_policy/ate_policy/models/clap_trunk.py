@@ -47,6 +47,8 @@ class TrunkConfig(PolicyConfig):
     """Codes that it chooses from K; 0 where it writes none."""
     tokens: str = ""
     """Folder of the action tokens that give the codes; it travels with the policy."""
+    tokens_sha256: str = ""
+    """Of these tokens, as they were in training; empty: there are none."""
     writes_codes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ate_core.contract import Cell
 from ate_core.errors import UsageError
-from ate_policy.models.interface import ChunkModel, PolicyConfig
+from ate_policy.models.interface import Network, PolicyConfig
 
 PresetName = Literal["tiny", "small", "full"]
 ImageAugmentation = Literal["shift", "openpi", "none"]
@@ -82,6 +82,10 @@ class PolicyOptions:
         """Fields of the network's configuration that these options or the cell decide."""
         return {}
 
+    def horizon(self) -> int | None:
+        """Actions per chunk that these options decide; None: they decide none."""
+        return None
+
     def check(self, config: PolicyConfig) -> None:
         """Refuse what the network would not read or lacks, before its weights are drawn."""
 
@@ -92,7 +96,7 @@ class PolicyEntry:
 
     config: type[PolicyConfig]
     """Its configuration; stored in every checkpoint."""
-    build: Callable[[Any], ChunkModel]
+    build: Callable[[Any], Network]
     """Makes the network with fresh weights from that configuration: its class, or a function that
     imports a slow one when it is called."""
     options: type[PolicyOptions]
@@ -103,6 +107,10 @@ class PolicyEntry:
     """What it can be conditioned on."""
     only_absolute: str = ""
     """Why it cannot learn relative actions; empty: it can."""
+    writes: bool = False
+    """Whether it writes chunks as codes (`TokenModel`), instead of denoising them."""
+    starts_from: tuple[str, ...] = ()
+    """Other kinds of networks whose trunk it can start from (`--init`)."""
     large: bool = False
     """Whether reading its weights from a GPU's memory takes longer than computing with them: then
     `precision: auto` is bf16 there."""

@@ -209,6 +209,11 @@ class TokenModel(nn.Module, ABC):
     config: PolicyConfig
     """What it was built from."""
 
+    @property
+    @abstractmethod
+    def token_source(self) -> tuple[str, str]:
+        """Folder of the action tokens that say what its codes mean, and their sha256."""
+
     @abstractmethod
     def forward(self, inputs: Inputs) -> Tensor:
         """Scores (B, L, K) of the codes that the inputs hold, each given those before it."""
@@ -216,6 +221,10 @@ class TokenModel(nn.Module, ABC):
     @abstractmethod
     def chunk(self, inputs: Inputs) -> Tensor:
         """The likeliest codes (B, L) int64 of the next chunk, exactly as many as it has."""
+
+
+Network = ChunkModel | TokenModel
+"""Whatever makes chunks."""
 
 
 def action_width(model: ChunkModel) -> int:

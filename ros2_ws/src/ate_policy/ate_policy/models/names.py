@@ -13,6 +13,7 @@ POLICIES = Registry(
         "pi05": "ate_policy.models.pi05_entry:ENTRY",
         "rdt": "ate_policy.models.rdt_entry:ENTRY",
         "clap_rf": "ate_policy.models.clap_rf:ENTRY",
+        "clap_ntp": "ate_policy.models.clap_ntp:ENTRY",
     },
     error=CheckpointError,
 )

@@ -2,7 +2,7 @@
 
 from ate_core.errors import CheckpointError
 from ate_policy.models.entry import PolicyEntry, PolicyOptions
-from ate_policy.models.interface import ChunkModel, PolicyConfig
+from ate_policy.models.interface import Network, PolicyConfig
 from ate_policy.models.names import POLICIES
 
 
@@ -43,6 +43,6 @@ def entry_of(options: PolicyOptions) -> tuple[str, PolicyEntry]:
     return name, entries[name]
 
 
-def build_model(kind: str, config: PolicyConfig) -> ChunkModel:
+def build_model(kind: str, config: PolicyConfig) -> Network:
     """A network with fresh weights."""
     return policy_entry(kind).build(config)
