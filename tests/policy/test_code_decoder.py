@@ -123,7 +123,7 @@ def test_tokens_of_other_arms_or_another_rate_are_refused(cell, motion):
         CodeDecoder(tokens_that_say(chunks, names, "tool"), cell)
     mixed = list(tool_layout(("left", "right")).names)
     mixed[0], mixed[7] = mixed[7], mixed[0]
-    with pytest.raises(CheckpointError, match="are of no single arm"):
+    with pytest.raises(CheckpointError, match="begin with those of no single arm"):
         CodeDecoder(tokens_that_say(chunks, mixed, "tool"), cell)
     names = tool_layout(("left", "right")).names
     with pytest.raises(CheckpointError, match=r"have 30 ticks per second, .* 20"):

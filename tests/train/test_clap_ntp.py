@@ -5,21 +5,38 @@ import json
 import shutil
 import signal
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
-from ate_core.errors import CheckpointError, TrainingError, UsageError
+from ate_core.errors import CheckpointError, EpisodeError, TrainingError, UsageError
 from ate_core.observation import Observation
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.continuation import Continuation
 from ate_policy.models.clap_ntp import ClapNtpOptions
+from ate_policy.models.clap_rf import ClapRfOptions
+from ate_policy.models.flow_policy import FlowOptions, FlowPolicyConfig
 from ate_policy.policy import load_policy
+from ate_policy.token_folder import load_tokens
+from ate_policy.transforms import ChunkTransform
 from training.clap import writing
-from training.clap.written_batches import WristDropout
+from training.clap.chunk_codes import chunk_codes
+from training.clap.pseudo_labels import (
+    NAME,
+    EpisodeLabels,
+    PseudoLabels,
+    digest_of_times,
+    write_pseudo_labels,
+)
+from training.clap.watched_windows import read_windows
+from training.clap.written_batches import CodeSampler, WristDropout
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.train_tokens import TrainTokensConfig
+from training.data.dataset import gather
+from training.data.micro_batch import MicroBatch, split
 from training.data.trajectory import read_trajectories
+from training.data.watched_episode import read_watched
 from training.finetune import finetune
 from training.objectives.anchor import AnchorGuidance
 from training.objectives.knowledge import token_loss
@@ -35,6 +52,9 @@ TOKENS = {
     "feedforward": 32,
     "heads": 2,
 }
+CONFIG = FlowPolicyConfig(objects=1)
+"""What a policy of these episodes reads."""
+MICRO = [p for i in range(2) for p in split(8, processes=2, process=i, accumulate=1)]
 SHORT = {"steps": 2, "optim": OptimOptions(batch=8, warmup=0), "log_every": 1, "save_every": 1}
 
 
@@ -201,3 +221,133 @@ def test_pictures_of_wrists_are_replaced_by_the_standing_camera(cell):
         assert 0.4 < share < 0.6 and ((seen[:, column] == head) == dropped[:, column]).all()
     with pytest.raises(UsageError, match="none stands"):
         WristDropout(0.5, cell, ("cam_left_wrist", "cam_right_wrist"))
+
+
+def labelled(folder, stored, count=2, **change):
+    """Labels of the episodes of a folder: every fifth tick, codes at random."""
+    rng = np.random.default_rng(1)
+    labels = {}
+    for path in sorted(folder.glob("episode_*.hdf5"))[:count]:
+        watched = read_watched(path)
+        ticks = np.arange(0, len(watched) - 20, 5)
+        labels[path.stem] = EpisodeLabels(
+            ticks=ticks,
+            codes=rng.integers(0, 8, (len(ticks), 2, 8)),
+            confidence=rng.uniform(size=(len(ticks), 2)).astype(np.float32),
+            rows=len(watched),
+            times=digest_of_times(watched.timestamps_ns),
+        )
+    given = {"tokens": stored.identity, "arms": ("left", "right"), "codebook": 8} | change
+    write_pseudo_labels(folder / NAME, PseudoLabels(episodes=labels, **given))
+    return folder
+
+
+@pytest.fixture
+def watched(tmp_path, write_demonstrations, tokens):
+    """Labelled episodes."""
+    folder = write_demonstrations(tmp_path / "watched", count=2, seed=5)
+    return labelled(folder, load_tokens(tokens / "tool"))
+
+
+def hide(folder):
+    """Overwrite what nobody may look at."""
+    for path in folder.glob("episode_*.hdf5"):
+        with h5py.File(path, "r+") as file:
+            for name in ("action", "observations/qpos", "observations/qvel"):
+                file[name][...] = np.nan
+
+
+def test_actions_of_labelled_episodes_are_never_opened(tmp_path, trained, watched):
+    policy = dataclasses.replace(trained.policy, pseudo=watched)
+    seeing = dataclasses.replace(trained, output=tmp_path / "seeing", policy=policy)
+    assert finetune(seeing) == 0
+    hide(watched)
+    assert finetune(dataclasses.replace(seeing, output=tmp_path / "hidden")) == 0
+    assert not differing(weights(tmp_path / "seeing"), weights(tmp_path / "hidden"))
+    assert differing(weights(trained.output), weights(tmp_path / "seeing"))
+    told = load_checkpoint(tmp_path / "seeing").training["watched"]
+    assert "windows of 2 episodes without actions" in told
+
+
+def test_a_share_of_each_batch_is_labelled_and_carries_its_own_codes(trained, watched, tokens):
+    stored = load_tokens(tokens / "tool")
+    data = gather(read_trajectories(trained.episodes), CONFIG)
+    codes = chunk_codes(stored, data, "the tokens")
+    transform = ChunkTransform(data.statistics())
+    sure = {"confidence": 0.3, "image_memory_gb": 1.0, "arms": ("left", "right")}
+    windows = read_windows(watched, stored, CONFIG, data.statistics(), **sure)
+    assert windows.left_out > 0 and len(windows.ticks) > 0
+    sampler = CodeSampler(data, codes, transform, batch=8, watched=windows, share=0.25, seed=0)
+    draw, device = sampler.draw(), torch.device("cpu")
+    whole = sampler.load(draw, MicroBatch(0, 8, True), device).inputs
+    assert torch.equal(whole.codes[:6], codes[draw.seen.rows])
+    assert torch.equal(whole.codes[6:], windows.codes[draw.watched.rows])
+    assert torch.equal(whole.state[6:], torch.zeros(2, 16))  # the mean stands for it
+    parts = [sampler.load(draw, part, device).inputs for part in MICRO]
+    for name in ("state", "environment", "codes"):
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(whole, name))
+    assert sum((part.instructions for part in parts), ()) == whole.instructions
+
+
+def test_labels_of_other_tokens_or_of_another_episode_are_refused(
+    tmp_path, trained, watched, tokens, write_demonstrations
+):
+    stored = load_tokens(tokens / "tool")
+    output = tmp_path / "run"
+    config = dataclasses.replace(
+        trained, output=output, policy=dataclasses.replace(trained.policy, pseudo=watched)
+    )
+    labelled(watched, stored, tokens=dataclasses.replace(stored.identity, sha256="0" * 64))
+    with pytest.raises(TrainingError, match=r"labels .* has sha256 0000.*these are other tokens"):
+        finetune(config)
+    shutil.rmtree(output)
+    labelled(watched, stored, arms=("right", "left"))
+    with pytest.raises(TrainingError, match=r"have arms .*'right', 'left'.*label the episodes"):
+        finetune(config)
+    shutil.rmtree(output)
+    labelled(watched, stored)
+    write_demonstrations(watched, count=1, seed=5, ticks=50)
+    with pytest.raises(EpisodeError, match=r"has 50 ticks at other times than the episode that"):
+        finetune(config)
+    for options, message in (
+        ({"pseudo_share": 0.5}, "would ignore: leave it out, or give --policy.pseudo"),
+        ({"pseudo": watched, "pseudo_share": 1.0}, "pseudo_share is 1.0, must be above 0"),
+        ({"pseudo": watched, "pseudo_confidence": 2.0}, "must be 0 to 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            ClapNtpOptions(**options)
+
+
+def test_a_flow_head_starts_from_the_trunk_of_a_token_policy(tmp_path, trained, episodes, cell):
+    started = FinetuneConfig(
+        episodes=episodes,
+        output=tmp_path / "rf",
+        init=trained.output,
+        policy=ClapRfOptions(preset="tiny", trunk="frozen"),
+        **SHORT,
+    )
+    assert finetune(started) == 0
+    mine, theirs = weights(tmp_path / "rf"), weights(trained.output)
+    trunk = {name for name in theirs if name.startswith("trunk.")}
+    assert trunk and all(torch.equal(mine[name], theirs[name]) for name in trunk)
+    stored = load_checkpoint(tmp_path / "rf")
+    sha256 = load_checkpoint(trained.output).model["tokens_sha256"]
+    assert stored.model["tokens_sha256"] == sha256
+    assert load_tokens(tmp_path / "rf" / "last" / "tokens").identity.sha256 == sha256
+    assert stored.statistics.state == load_checkpoint(trained.output).statistics.state
+    assert load_policy(tmp_path / "rf", cell).continues
+    joints = dataclasses.replace(started, output=tmp_path / "relative", actions="relative")
+    assert finetune(joints) == 0  # what the codes meant is no matter to the head
+    again = dataclasses.replace(started, output=tmp_path / "again", init=tmp_path / "rf")
+    assert finetune(again) == 0
+    for change, message in (
+        ({"horizon": 8}, "has horizon 20, this run 8"),
+        ({"policy": ClapRfOptions(preset="tiny", language=True)}, "has language False, this run"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            finetune(dataclasses.replace(started, output=tmp_path / "not", **change))
+        shutil.rmtree(tmp_path / "not")
+    flow = dataclasses.replace(started, policy=FlowOptions(preset="tiny"))
+    with pytest.raises(CheckpointError, match="is of kind clap_ntp, must be flow"):
+        finetune(dataclasses.replace(flow, output=tmp_path / "not"))

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import UsageError
+from ate_policy.code_decoder import sides_of
 from ate_policy.models.clap_ntp import ClapNtpConfig, ClapNtpOptions
 from ate_policy.models.interface import TokenModel
 from ate_policy.token_folder import StoredTokens, travelling_tokens
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.clap.chunk_codes import chunk_codes
+from training.clap.watched_windows import WatchedWindows, read_windows
 from training.clap.written_batches import CodeSampler, WristDropout
 from training.configs.finetune import FinetuneConfig
 from training.data.augmentation import make_augmentation
@@ -50,6 +52,8 @@ class WritingRun:
     """Averaged weights; empty: there are none."""
     tokens: StoredTokens
     """What its codes mean; never trained."""
+    watched: WatchedWindows | None
+    """Windows without actions that are learned as well; None: there are none."""
     sampler: CodeSampler
     shares: list[MicroBatch]
     """Forward passes of this process in one optimiser step."""
@@ -72,7 +76,8 @@ class WritingRun:
     @property
     def about(self) -> dict[str, Any]:
         """More on the run, for the checkpoint's record."""
-        return {"tokens": self.tokens.identity.as_dict()}
+        watched = {} if self.watched is None else {"watched": str(self.watched)}
+        return {"tokens": self.tokens.identity.as_dict(), **watched}
 
     def add_gradients(self, step: int) -> list[dict[str, Tensor]]:
         """Forward and backward passes of one optimiser step; returns the metrics of each."""
@@ -110,6 +115,18 @@ def prepare_writing(opened: Opened) -> WritingRun:
     tokens = travelling_tokens(built_from.tokens, built_from.tokens_sha256)
     codes = chunk_codes(tokens, data, f"the tokens of {tokens.folder}")
     cell = parse_cell_text(data.contract)
+    watched = None
+    if config.policy.pseudo is not None:
+        watched = read_windows(
+            config.policy.pseudo,
+            tokens,
+            built_from,
+            opened.statistics,
+            arms=sides_of(tokens.identity, cell),
+            confidence=config.policy.pseudo_confidence,
+            image_memory_gb=config.images.memory_gb,
+        )
+        opened.accelerator.print(str(watched))
     dropout = None
     if config.policy.image_dropout:
         dropout = WristDropout(config.policy.image_dropout, cell, built_from.cameras)
@@ -129,6 +146,8 @@ def prepare_writing(opened: Opened) -> WritingRun:
             config.augmentation, cell, built_from.cameras, config.images.shift
         ),
         dropout=dropout,
+        watched=watched,
+        share=config.policy.pseudo_share,
         seed=config.seed,
     )
     return WritingRun(
@@ -142,6 +161,7 @@ def prepare_writing(opened: Opened) -> WritingRun:
         optimizer=optimizer,
         averaged=copy_weights(model) if recipe.ema_decay else {},
         tokens=tokens,
+        watched=watched,
         sampler=sampler,
         shares=opened.shares,
     )

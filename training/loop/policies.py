@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint, read_model
 from ate_policy.chunking import usual_horizon
 from ate_policy.loading import placed_weights, without_weights
+from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.interface import Network, PolicyConfig
 from ate_policy.models.registry import entry_of
 from ate_policy.token_folder import load_tokens, require_same_tokens
@@ -20,6 +22,9 @@ from training.configs.finetune import FinetuneConfig
 from training.configs.old_words import preset_of
 from training.data.episode_file import read_cell
 from training.data.trajectory import Trajectory
+
+TRUNK = "trunk."
+"""How the weights of a trunk are named, in every network that has one."""
 
 
 def horizon_of(config: FinetuneConfig) -> int:
@@ -30,7 +35,8 @@ def horizon_of(config: FinetuneConfig) -> int:
     if decided is not None:
         return decided
     if config.init is not None:
-        return int(read_model(config.init, config.policy_name)["horizon"])
+        name, entry = entry_of(config.policy)
+        return int(read_model(config.init, entry.kinds_of_start(name))["horizon"])
     return usual_horizon(read_cell(config.episodes).tick_rate)
 
 
@@ -72,10 +78,14 @@ def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig
                 f"would keep: give --init, or train the {made.keeps} along"
             )
     else:
-        stored = load_checkpoint(config.init, kind=name)
+        stored = load_checkpoint(config.init, kind=entry.kinds_of_start(name))
         _require_preset(config, stored)
         _require_tokens(config.init, stored, fixed)
-        made = dataclasses.replace(entry.config(**stored.model), **fixed)
+        if stored.kind == name:
+            made = dataclasses.replace(entry.config(**stored.model), **fixed)
+        else:
+            made = entry.config(**{**config.preset.sizes, **_trunk_of(stored), **fixed})
+            _require_same_prompt(config.init, stored, made)
     config.policy.check(made)
     return made
 
@@ -111,8 +121,11 @@ def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> N
     torch.manual_seed(config.seed)
     if config.init is None:
         return entry.build(made)
-    stored = _load_start(config.init, parse_cell_text(contract), name)
+    kinds = entry.kinds_of_start(name)
+    stored = _load_start(config.init, parse_cell_text(contract), kinds)
     weights = placed_weights(stored.weights, torch.device("cpu"), torch.float32)
+    if stored.kind != name:
+        return _with_trunk(entry.build(made), weights)
     with nullcontext() if made.adds_weights else without_weights():
         model = entry.build(made)
     try:
@@ -124,11 +137,42 @@ def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> N
     return model
 
 
-def _load_start(init: Path, cell: Cell, name: str) -> Checkpoint:
+def _trunk_of(stored: Checkpoint) -> dict[str, Any]:
+    """Fields that a network takes over from the trunk of another kind of network."""
+    names = {field.name for field in dataclasses.fields(TrunkConfig)}
+    return {name: value for name, value in stored.model.items() if name in names}
+
+
+def _require_same_prompt(init: Path, stored: Checkpoint, made: PolicyConfig) -> None:
+    """Refuse a run whose trunk would be given something else than it learned from."""
+    for name in ("horizon", "state_size", "objects", "cameras", "language"):
+        ours, theirs = getattr(made, name), stored.model[name]
+        theirs = tuple(theirs) if isinstance(ours, tuple) else theirs
+        if ours != theirs:
+            raise TrainingError(
+                f"the trunk of {init} has {name} {theirs}, this run {ours}: train with the same "
+                f"{name}, or start from a token policy that has it"
+            )
+
+
+def _with_trunk(model: Network, weights: Mapping[str, Tensor]) -> Network:
+    """A fresh network with a trunk that another kind of network learned."""
+    trunk = {name: value for name, value in weights.items() if name.startswith(TRUNK)}
+    wanted = {name for name in model.state_dict() if name.startswith(TRUNK)}
+    if wanted != set(trunk):
+        raise TrainingError(
+            f"the trunk lacks {sorted(wanted - set(trunk))[:3]} and has "
+            f"{sorted(set(trunk) - wanted)[:3]} besides: train the token policy again"
+        )
+    model.load_state_dict({**model.state_dict(), **trunk})
+    return model
+
+
+def _load_start(init: Path, cell: Cell, kinds: tuple[str, ...]) -> Checkpoint:
     """The pre-trained network; one of another body may have had fewer cameras than the cell."""
-    stored = load_checkpoint(init, kind=name)
+    stored = load_checkpoint(init, kind=kinds)
     if stored.cell.operators:
-        return load_checkpoint(init, cell, name)
+        return load_checkpoint(init, cell, kinds)
     theirs = stored.cell.layout
     dataclasses.replace(cell.layout, cameras=theirs.cameras).require(theirs, str(init))
     return stored

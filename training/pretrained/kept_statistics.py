@@ -71,7 +71,7 @@ def choose_statistics(
     if config.init is None:
         _refuse(config, "nothing is started from")
         return "data", own
-    start = read_start(config.init, config.policy_name)
+    start = read_start(config.init, config.policy)
     if not config.normalise or start.statistics is None:
         _refuse(config, f"{start.folder} holds none of what its weights learned")
         return "data", own
@@ -80,6 +80,8 @@ def choose_statistics(
         _refuse(config, f"{start.folder} has those of another layout")
         return "data", own
     kept = _with_objects(start.statistics, own)
+    if start.trunk_only:  # a trunk reads observations only
+        kept = dataclasses.replace(kept, action=own.action, relative=own.relative)
     entries = compare(kept, own, layout)
     far = max(entries, key=lambda entry: entry.reach)
     usual: StatisticsSource = "init" if data.episodes < FEW and far.reach <= REACH else "data"

@@ -12,6 +12,8 @@ from pathlib import Path
 from ate_core.errors import UsageError
 from ate_core.layout import Layout
 from ate_policy.checkpoint import Checkpoint, describe_checkpoint
+from ate_policy.models.entry import PolicyOptions
+from ate_policy.models.registry import entry_of
 from ate_policy.transforms import Statistics
 from training.configs.finetune import FinetuneConfig
 from training.data.dataset import ActionSpace, action_space
@@ -31,16 +33,21 @@ class Start:
     """What they were normalised with; None: not known, or not normalised."""
     layout: Layout
     """Of its cell."""
+    trunk_only: bool = False
+    """Whether it is a network of another kind, of which the trunk alone is taken over: what its
+    actions were is no matter."""
 
 
-def read_start(folder: Path, kind: str) -> Start:
+def read_start(folder: Path, policy: PolicyOptions) -> Start:
     """Read what a checkpoint says, without its weights.
 
     Args:
         folder: Checkpoint or run folder.
-        kind: Refuse every other kind of network.
+        policy: Options of the network that starts from it; other kinds than it can start from are
+            refused.
     """
-    stored = describe_checkpoint(folder, kind)
+    name, entry = entry_of(policy)
+    stored = describe_checkpoint(folder, entry.kinds_of_start(name))
     actions, normalised, known = _learned(stored)
     return Start(
         folder=folder,
@@ -48,6 +55,7 @@ def read_start(folder: Path, kind: str) -> Start:
         normalised=normalised,
         statistics=stored.statistics if known and normalised else None,
         layout=stored.cell.layout,
+        trunk_only=stored.kind != name,
     )
 
 
@@ -71,7 +79,7 @@ def inherit(config: FinetuneConfig, tell: Callable[[str], object] = print) -> Fi
     """
     if config.init is None:
         return dataclasses.replace(config, actions=config.space)
-    start = read_start(config.init, config.policy_name)
+    start = read_start(config.init, config.policy)
     return dataclasses.replace(
         config,
         actions=_inherited_space(config, start),
@@ -80,6 +88,8 @@ def inherit(config: FinetuneConfig, tell: Callable[[str], object] = print) -> Fi
 
 
 def _inherited_space(config: FinetuneConfig, start: Start) -> ActionSpace:
+    if start.trunk_only:
+        return config.space
     if start.actions is None:
         if config.actions is None:
             raise UsageError(

@@ -44,6 +44,10 @@ STAYING = ("training_state.safetensors",)
 """Files of such a folder that do not travel: what its own training needs to go on."""
 
 
+Kinds = str | tuple[str, ...]
+"""A kind of checkpoint, several that will do, or "": any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """What a checkpoint folder holds."""
@@ -106,13 +110,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         raise
 
 
-def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = "") -> Checkpoint:
+def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: Kinds = "") -> Checkpoint:
     """Read a checkpoint folder, or the newest one of a run folder.
 
     Args:
         folder: Checkpoint or run folder.
         cell: The cell it shall run on; None checks only that the folder agrees with itself.
-        kind: Refuse every other kind; "" takes any.
+        kind: Refuse every other kind, or all but some; "" takes any.
     """
     folder = resolve_checkpoint(Path(folder))
     described = describe_checkpoint(folder, kind)
@@ -121,12 +125,12 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: str = ""
     return replace(described, weights=read_tensors(folder / "model.safetensors"))
 
 
-def describe_checkpoint(folder: Path, kind: str = "") -> Checkpoint:
+def describe_checkpoint(folder: Path, kind: Kinds = "") -> Checkpoint:
     """Read all of a checkpoint but its weights, of which there are none in the result.
 
     Args:
         folder: Checkpoint or run folder.
-        kind: Refuse every other kind; "" takes any.
+        kind: Refuse every other kind, or all but some; "" takes any.
     """
     folder = resolve_checkpoint(folder)
     config = _read_config(folder, kind)
@@ -152,12 +156,12 @@ def describe_checkpoint(folder: Path, kind: str = "") -> Checkpoint:
     )
 
 
-def read_model(folder: Path, kind: str = "") -> Mapping[str, Any]:
+def read_model(folder: Path, kind: Kinds = "") -> Mapping[str, Any]:
     """Configuration of a checkpoint's network, without its weights.
 
     Args:
         folder: Checkpoint or run folder.
-        kind: Refuse every other kind; "" takes any.
+        kind: Refuse every other kind, or all but some; "" takes any.
     """
     model: Mapping[str, Any] = _read_config(resolve_checkpoint(folder), kind)["model"]
     return model
@@ -196,12 +200,14 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
 
 
-def _read_config(folder: Path, kind: str) -> dict[str, Any]:
+def _read_config(folder: Path, kind: Kinds) -> dict[str, Any]:
     config = read_settings(folder)
     config["kind"] = RENAMED.get(config["kind"], config["kind"])
-    if kind and config["kind"] != kind:
+    kinds = (kind,) if isinstance(kind, str) else kind
+    if any(kinds) and config["kind"] not in kinds:
         raise CheckpointError(
-            f"{folder} is of kind {config['kind']}, must be {kind}: give a folder of that kind"
+            f"{folder} is of kind {config['kind']}, must be {' or '.join(kinds)}: give a folder "
+            "of that kind"
         )
     return config
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ate_core.contract import Cell
 from ate_core.errors import CheckpointError
 from ate_core.pose_tracking import PoseTracker
-from ate_policy.token_folder import StoredTokens
+from ate_policy.token_folder import StoredTokens, TokenIdentity
 from ate_policy.tool_space import ToolArm, from_tool_chunks, tool_arms, tool_layout, tool_poses
 from ate_policy.transforms import Normalise
 
@@ -74,7 +74,7 @@ class CodeDecoder:
             )
         size = tokens.model.config.action_size
         blocks = [identity.layout[i * size : (i + 1) * size] for i in range(self._arms)]
-        self._sides = [_side_of(block, wanted) for block in blocks]
+        self._sides = sides_of(identity, cell)
         self._columns: list[list[int]] = []
         self._reaches: dict[str, _Reach] = {}
         if self._space == "tool":
@@ -107,6 +107,25 @@ class CodeDecoder:
                     start = np.where(joints, np.asarray(state, np.float64)[columns], 0.0)
                 rows[:, columns] = chunk + start
         return rows.astype(np.float32)
+
+
+def sides_of(identity: TokenIdentity, cell: Cell) -> tuple[str, ...]:
+    """The arms of a cell in the order in which tokens have them, by the names of their numbers.
+
+    Raises:
+        CheckpointError: the numbers are not those of one arm after the other.
+    """
+    wanted, sides, rest = _names_of(cell, identity.space), [], identity.layout
+    while rest:
+        side = next((s for s, names in wanted.items() if rest[: len(names)] == names), None)
+        if side is None:
+            raise CheckpointError(
+                f"the numbers {', '.join(rest)} of the tokens begin with those of no single arm: "
+                "train them again"
+            )
+        sides.append(side)
+        rest = rest[len(wanted[side]) :]
+    return tuple(sides)
 
 
 def _follow(rows: Array, chunk: Array, reach: _Reach) -> None:
@@ -160,13 +179,3 @@ def _names_of(cell: Cell, space: str) -> dict[str, tuple[str, ...]]:
         )
         for side in cell.arms
     }
-
-
-def _side_of(block: tuple[str, ...], wanted: dict[str, tuple[str, ...]]) -> str:
-    """The arm whose numbers a block of a tick holds."""
-    for side, names in wanted.items():
-        if tuple(block) == names:
-            return side
-    raise CheckpointError(
-        f"the numbers {', '.join(block)} of the tokens are of no single arm: train them again"
-    )

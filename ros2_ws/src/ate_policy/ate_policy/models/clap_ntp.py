@@ -34,6 +34,10 @@ class ClapNtpConfig(TrunkConfig):
         self.require_positive("codes", "codebook")
 
 
+PSEUDO_SHARE = 0.25
+"""Usual part of a batch without actions (released: 26 % of the frames are of video)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClapNtpOptions(PolicyOptions):
     """CLAP's token policy: a small trunk that writes the codes of a chunk one by one."""
@@ -46,10 +50,31 @@ class ClapNtpOptions(PolicyOptions):
     """Probability with which a picture of a wrist camera is replaced by that of the first camera
     that stands (released: 0.5)."""
 
+    pseudo: Path | None = None
+    """Labels of episodes whose actions are not used, in the folder of these episodes (it, or the
+    file): their codes are learned as well. None: there are none."""
+    pseudo_share: float = PSEUDO_SHARE
+    """Part of each batch that is drawn from them."""
+    pseudo_confidence: float = 0.0
+    """Windows are left out of which the codes of an arm are less sure than this, 0 to 1."""
+
     def __post_init__(self) -> None:
-        """Refuse a probability that is none."""
-        if not 0.0 <= self.image_dropout <= 1.0:
-            raise UsageError(f"image_dropout is {self.image_dropout}, must be 0 to 1")
+        """Refuse shares that are none, and those of nothing."""
+        for name in ("image_dropout", "pseudo_confidence"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UsageError(f"{name} is {getattr(self, name)}, must be 0 to 1")
+        if not 0.0 < self.pseudo_share < 1.0:
+            raise UsageError(
+                f"pseudo_share is {self.pseudo_share}, must be above 0 and below 1: a part of "
+                "each batch"
+            )
+        if self.pseudo is None and (
+            self.pseudo_share != PSEUDO_SHARE or self.pseudo_confidence != 0.0
+        ):
+            raise UsageError(
+                "pseudo_share or pseudo_confidence is given, which this run would ignore: leave "
+                "it out, or give --policy.pseudo"
+            )
 
     def horizon(self) -> int | None:
         """Actions per chunk of the tokens."""

@@ -335,4 +335,10 @@ PRESETS = {
 """tiny: for tests; small: trained on a CPU in minutes; full: for a GPU, with two noises per
 observation as released. The published trunk, a vision-language model of 4 B weights, is none."""
 
-ENTRY = PolicyEntry(config=ClapRfConfig, build=ClapRf, options=ClapRfOptions, presets=PRESETS)
+ENTRY = PolicyEntry(
+    config=ClapRfConfig,
+    build=ClapRf,
+    options=ClapRfOptions,
+    presets=PRESETS,
+    starts_from=("clap_ntp",),
+)

@@ -115,6 +115,10 @@ class PolicyEntry:
     """Whether reading its weights from a GPU's memory takes longer than computing with them: then
     `precision: auto` is bf16 there."""
 
+    def kinds_of_start(self, name: str) -> tuple[str, ...]:
+        """Kinds of checkpoints that a network of this kind, named so, can start from."""
+        return (name, *self.starts_from)
+
     def preset(self, name: str) -> PolicyPreset:
         """A size by name.
 
