@@ -206,6 +206,7 @@ def test_no_message_ends_a_policy_or_an_operator(domain) -> None:
     watch = ArmWatch(node, CELL, str.encode)
     receiver = SimpleNamespace(
         _buffer=LiveBuffer(CELL, use_environment=False),
+        _newest={},
         _trained=TrainedOn(cell=CELL),
         _devices={"left_arm_state": "left arm"},
         _watch=watch,
