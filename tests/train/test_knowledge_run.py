@@ -15,6 +15,7 @@ from ate_policy.models.clap_rf import PRESETS, ClapRf, ClapRfConfig, ClapRfOptio
 from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.policy import checkpoint_of
+from ate_policy.token_folder import load_tokens
 from training.clap.reference import load_reference
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.train_tokens import TrainTokensConfig
@@ -43,6 +44,7 @@ def write_policies(folder, episodes, tokens, seed=0, **change):
     trajectories = read_trajectories(episodes)
     sizes = {**PRESETS["tiny"].sizes, "horizon": 20, "objects": 1}
     sizes |= {"codes": 2 * CODES, "codebook": BOOK, "tokens": str(tokens), **change}
+    sizes["tokens_sha256"] = load_tokens(tokens).identity.sha256
     config = ClapRfConfig(**sizes)
     data = gather(trajectories, config)
     torch.manual_seed(seed)
@@ -273,3 +275,11 @@ def test_a_folder_of_another_kind_or_without_tokens_is_no_reference(tmp_path, st
     )
     with pytest.raises(AteError, match="holds no action tokens"):
         load_reference(tmp_path / "bare", torch.device("cpu"))
+
+
+def test_tokens_put_in_the_place_of_those_that_travel_are_refused(tmp_path, start, episodes):
+    policy = shutil.copytree(start / "clap_ntp", tmp_path / "clap_ntp")
+    shutil.rmtree(policy / "tokens")
+    shutil.copytree(write_tokens(tmp_path / "run", episodes, seed=1), policy / "tokens")
+    with pytest.raises(AteError, match=r"the policy was trained with .*: copy the checkpoint"):
+        load_reference(policy, torch.device("cpu"))

@@ -17,7 +17,7 @@ from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.models.clap_ntp import ClapNtp, ClapNtpConfig
 from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.interface import Inputs, PolicyConfig
-from ate_policy.token_folder import StoredTokens, load_tokens
+from ate_policy.token_folder import StoredTokens, travelling_tokens
 from ate_policy.transforms import Statistics
 
 KIND = "clap_ntp"
@@ -114,10 +114,13 @@ def tokens_of(stored: Checkpoint, folder: Path) -> StoredTokens:
     Args:
         stored: The policy's checkpoint.
         folder: Where it lies, for messages.
+
+    Raises:
+        CheckpointError: it holds none, or others than it was trained with.
     """
     found = stored.model.get(TOKENS)
     if not found:
         raise CheckpointError(
             f"{folder} holds no action tokens, which give the codes of chunks: train it again"
         )
-    return load_tokens(Path(str(found)))
+    return travelling_tokens(str(found), str(stored.model.get("tokens_sha256")))
