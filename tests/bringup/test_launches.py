@@ -313,6 +313,18 @@ def test_hands_are_recorded_in_a_folder_for_each_session(runtime_dir, tmp_path):
     assert Path(folder).parent == tmp_path
 
 
+def test_scripted_people_take_over_nobodys_calibration(runtime_dir, tmp_path):
+    def folders(**given):
+        specs = DUAL_OPERATOR.processes({"hardware": "sim", **given})
+        return {spec.parameters.get("calibrations") for spec in specs if spec.name == "operator"}
+
+    assert folders(episodes="0") == {None}  # the cell's own folder, for whom calibrates
+    (folder,) = folders(episodes="2")
+    assert not Path(folder).exists()
+    assert Path(folder) != Path(runtime_dir) / "calibrations"
+    assert folders(episodes="2", calibrations=str(tmp_path)) == {str(tmp_path)}
+
+
 def test_scripted_people_make_mistakes_only_where_that_is_asked(runtime_dir):
     def words(**given):
         specs = DUAL_OPERATOR.processes({"hardware": "sim", "episodes": "2", **given})

@@ -314,6 +314,9 @@ def operator_nodes(cell: Cell, values: Values) -> list[ProcessSpec]:
     own = {"hands": values["hands"], "hands_record": _session_folder(values["hands_record"])}
     if values["calibrations"]:
         own["calibrations"] = str(Path(values["calibrations"]).resolve())
+    elif cell.hardware == "sim" and int(values["episodes"]) > 0:
+        # Scripted people face their headsets' front, whoever calibrated the cell before.
+        own["calibrations"] = str(cell.runtime_path(f"calibrations-{os.getpid()}"))
     return [
         ProcessSpec(
             name="operator",
