@@ -9,7 +9,7 @@ import torch
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.token_folder import StoredTokens
 from training.clap.align_measures import code_accuracy, latents_of, motion_latents, retrieval
-from training.clap.align_recipe import PAPER_SAYS, SIZES_SAID, AlignRecipe
+from training.clap.align_recipe import AlignRecipe
 from training.clap.align_storage import describe_alignment
 from training.clap.features import FrameEncoder
 from training.clap.vd_vae import VdVae
@@ -72,11 +72,6 @@ def _card(
     sizes = dataclasses.asdict(model.config) | {
         name: getattr(config, name) for name in ("steps", "batch", "learning_rate")
     }
-    said = {**PAPER_SAYS, **SIZES_SAID}
-    rows = "\n".join(
-        f"| {name} | {value} | {said.get(name, 'not said')} |"
-        for name, value in {**sizes, **recipe.as_dict()}.items()
-    )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     counts = "\n".join(f"| {name.replace('_', ' ')} | {n} |" for name, n in data.about.items())
     measured = "\n".join(f"| {name} | {_number(value)} |" for name, value in measures.items())
@@ -99,7 +94,7 @@ The video is of simulated or recorded robots whose actions were not read; it sho
 
 | choice | this run | paper |
 |---|---|---|
-{rows}
+{recipe.rows(sizes)}
 """
 
 

@@ -3,7 +3,8 @@
 As `training.clap.recipe` for the tokens: `--match`, the record of a run and its card use it.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from training.configs.align_video import (
     AlignVideoConfig,
@@ -15,6 +16,7 @@ from training.configs.align_video import (
     Target,
     VideoPositive,
 )
+from training.configs.paper_choices import PaperChoices
 from training.configs.train_tokens import BetaOn, Norms, Restart
 
 PAPER_SAYS: dict[str, object] = {
@@ -45,8 +47,11 @@ SIZES_SAID: dict[str, object] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignRecipe:
+class AlignRecipe(PaperChoices):
     """How video is aligned; the defaults are ours."""
+
+    paper_says: ClassVar = PAPER_SAYS
+    sizes_said: ClassVar = SIZES_SAID
 
     norms: Norms = "mean"
     """Norms of Eq. 4 as means over their elements (released), or summed: then reconstruction, a
@@ -84,18 +89,6 @@ class AlignRecipe:
     restart: Restart = "encodings"
     """Of unused codes of z_i; those of the tokens never move (released: they would)."""
 
-    def as_dict(self) -> dict[str, object]:
-        """Plain values by name."""
-        return asdict(self)
-
-    def deviations(self) -> dict[str, str]:
-        """Choices that are not the paper's: name -> this run's and the paper's."""
-        return {
-            name: f"{value} (paper: {PAPER_SAYS[name]})"
-            for name, value in asdict(self).items()
-            if name in PAPER_SAYS and value != PAPER_SAYS[name]
-        }
-
 
 PAPER = AlignRecipe(
     norms="sum",
@@ -128,7 +121,4 @@ BASES = {"ours": AlignRecipe(), "paper": PAPER, "reference": REFERENCE}
 
 def align_recipe_of(config: AlignVideoConfig) -> AlignRecipe:
     """The choices of a run: those of `--match`, with what the options say instead."""
-    given = {name: getattr(config, name) for name in asdict(PAPER)}
-    return replace(
-        BASES[config.match], **{name: value for name, value in given.items() if value is not None}
-    )
+    return BASES[config.match].with_options(config)

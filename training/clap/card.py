@@ -7,7 +7,7 @@ from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.action_tokens import ActionTokens
 from training.clap.chunks import TokenData
 from training.clap.measures import TokenMeasures, measure
-from training.clap.recipe import PAPER_SAYS, SIZES_SAID, TokenRecipe
+from training.clap.recipe import TokenRecipe
 from training.clap.storage import describe_tokens
 from training.configs.train_tokens import TrainTokensConfig
 
@@ -54,17 +54,11 @@ def _card(
     origin = ", ".join(f"{name} ({count})" for name, count in data.sources.items())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     sizes = dataclasses.asdict(model.config) | {"steps": config.steps, "batch": config.batch}
-    said = {**PAPER_SAYS, **SIZES_SAID}
-    rows = [
-        f"| {name} | {value} | {said.get(name, 'not said')} |"
-        for name, value in {**sizes, **recipe.as_dict()}.items()
-    ]
     measured = [
         f"| {name} | {one.psnr:.2f} | {one.psnr_unquantised:.2f} | {one.used} of "
         f"{model.config.codebook} | {one.perplexity:.0f} | {100 * one.outside:.1f} % |"
         for name, one in found.items()
     ]
-    lines = "\n".join(rows)
     held = f"{data.about['held_out_episodes']} of {data.about['episode_count']} episodes"
     return f"""# Action tokens, {model.config.codes} of {model.config.codebook} per arm and chunk
 
@@ -83,7 +77,7 @@ def _card(
 
 | choice | this run | paper |
 |---|---|---|
-{lines}
+{recipe.rows(sizes)}
 
 {CONTRADICTION}
 """

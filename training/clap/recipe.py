@@ -4,8 +4,10 @@
 stores its choices and those that are not the paper's in its checkpoint and model card.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
+from training.configs.paper_choices import PaperChoices
 from training.configs.train_tokens import (
     BetaOn,
     BookGroup,
@@ -40,8 +42,11 @@ SIZES_SAID: dict[str, object] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenRecipe:
+class TokenRecipe(PaperChoices):
     """How action tokens are trained; the defaults are ours."""
+
+    paper_says: ClassVar = PAPER_SAYS
+    sizes_said: ClassVar = SIZES_SAID
 
     norms: Norms = "sum"
     """Norms of Eq. 2 summed over a chunk, or means over their elements (released): with these the
@@ -65,18 +70,6 @@ class TokenRecipe:
     rotation: str = "rotation vector"
     """Of R_a R_s^T: without the wrap of Euler angles."""
 
-    def as_dict(self) -> dict[str, object]:
-        """Plain values by name."""
-        return asdict(self)
-
-    def deviations(self) -> dict[str, str]:
-        """Choices that are not the paper's: name -> this run's and the paper's."""
-        return {
-            name: f"{value} (paper: {PAPER_SAYS[name]})"
-            for name, value in asdict(self).items()
-            if name in PAPER_SAYS and value != PAPER_SAYS[name]
-        }
-
 
 PAPER = TokenRecipe(book_rate=50.0, book_start="uniform", restart="none")
 """As the paper, without what it does not mention."""
@@ -98,7 +91,4 @@ BASES = {"ours": TokenRecipe(), "paper": PAPER, "reference": REFERENCE}
 
 def recipe_of(config: TrainTokensConfig) -> TokenRecipe:
     """The choices of a run: those of `--match`, with what the options say instead."""
-    given = {name: getattr(config, name) for name in asdict(PAPER) if name != "rotation"}
-    return replace(
-        BASES[config.match], **{name: value for name, value in given.items() if value is not None}
-    )
+    return BASES[config.match].with_options(config)

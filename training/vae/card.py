@@ -11,7 +11,7 @@ from training.vae.chunks import VaeData
 from training.vae.losses import DiagonalGaussian
 from training.vae.model import ActionVae
 from training.vae.moments import aggregate_moments
-from training.vae.recipe import PAPER_SAYS, Recipe
+from training.vae.recipe import Recipe
 from training.vae.reference import noised_moments
 from training.vae.storage import describe_vae
 
@@ -56,10 +56,6 @@ def _card(
 ) -> str:
     origin = ", ".join(f"{name} ({count})" for name, count in data.sources.items())
     parameters = sum(parameter.numel() for parameter in vae.parameters())
-    choices = "\n".join(
-        f"| {name} | {value} | {PAPER_SAYS.get(name, 'not said')} |"
-        for name, value in recipe.as_dict().items()
-    )
     return f"""# Action VAE, stage {config.stage}
 
 | | |
@@ -72,7 +68,7 @@ def _card(
 
 | choice | this run | paper |
 |---|---|---|
-{choices}
+{recipe.rows()}
 
 `moments.safetensors` holds mean and variance of the aggregate posterior ({recipe.moments}). It is
 used in training only and is no part of a policy.

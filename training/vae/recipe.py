@@ -4,9 +4,10 @@
 Every run stores its choices and those that are not the paper's in its checkpoint and model card.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
+from training.configs.paper_choices import PaperChoices
 from training.configs.train_vae import KlDirection, LatentHead, TrainVaeConfig
 
 PAPER_SAYS = {
@@ -24,8 +25,10 @@ PAPER_SAYS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(PaperChoices):
     """How a VAE is trained; the defaults are ours."""
+
+    paper_says: ClassVar = PAPER_SAYS
 
     prior: Literal["stage 1", "N(0, I)"] = "stage 1"
     """Prior of stage 2: the aggregate posterior of stage 1, or none of it."""
@@ -56,18 +59,6 @@ class Recipe:
     """Chunks behind an episode's end repeat its last action, as the policies', or are left out."""
     normalised: bool = True
     """Chunks in the policies' normalised space, or in robot units."""
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values by name."""
-        return asdict(self)
-
-    def deviations(self) -> dict[str, str]:
-        """Choices that are not the paper's: name -> this run's and the paper's."""
-        return {
-            name: f"{value} (paper: {PAPER_SAYS[name]})"
-            for name, value in asdict(self).items()
-            if name in PAPER_SAYS and value != PAPER_SAYS[name]
-        }
 
 
 REFERENCE = Recipe(
