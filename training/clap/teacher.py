@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from training.loop.optimisation import average_weights
+
 
 class Teacher:
     """The averaged encoder."""
@@ -30,7 +32,6 @@ class Teacher:
         """All of its weights, for a run's state."""
         return dict(self.encoder.named_parameters())
 
-    @torch.no_grad()
     def follow(self, encoder: nn.Module, step: int) -> None:
         """Average in the weights after a step.
 
@@ -38,10 +39,7 @@ class Teacher:
             encoder: The one that learns.
             step: Steps taken before this one.
         """
-        rate = min(self._rate, (1.0 + step) / (10.0 + step)) if self._warmup else self._rate
-        own = zip(self.encoder.parameters(), encoder.parameters(), strict=True)
-        for average, value in own:
-            average.lerp_(value.detach(), 1.0 - rate)
+        average_weights(self.weights, encoder, self._rate, step if self._warmup else None)
 
     @torch.no_grad()
     def action_latent(self, before: Tensor, after: Tensor) -> Tensor:

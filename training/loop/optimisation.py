@@ -102,10 +102,18 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def average_weights(
-    averaged: Mapping[str, Tensor], model: nn.Module, decay: float, step: int
+    averaged: Mapping[str, Tensor], model: nn.Module, decay: float, step: int | None = None
 ) -> None:
-    """Exponential moving average; the decay grows at first, so that early noise is forgotten."""
-    weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
+    """Exponential moving average.
+
+    Args:
+        averaged: Trained so far, by name; changed.
+        model: The weights after a step.
+        decay: Share that the average keeps.
+        step: Steps taken before that one: the decay grows at first, so that early noise is
+            forgotten. None: it is the same in all.
+    """
+    kept = decay if step is None else min(decay, (1.0 + step) / (10.0 + step))
     values = dict(model.named_parameters())
     for name, average in averaged.items():
-        average.lerp_(values[name], weight)
+        average.lerp_(values[name], 1.0 - kept)
