@@ -14,7 +14,8 @@ from torch import Tensor
 from ate_core.contract import parse_cell_text
 from ate_core.errors import CheckpointError, TrainingError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
-from ate_policy.models.clap_ntp import ClapNtp, ClapNtpConfig
+from ate_policy.loading import restore_model
+from ate_policy.models.clap_ntp import ClapNtp
 from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.interface import Inputs, PolicyConfig
 from ate_policy.token_folder import StoredTokens, travelling_tokens
@@ -95,14 +96,13 @@ def load_reference(folder: Path, device: torch.device) -> TokenReference:
     stored = load_checkpoint(folder, kind=KIND)
     tokens = tokens_of(stored, folder)
     try:
-        model = ClapNtp(ClapNtpConfig(**stored.model))
-        model.load_state_dict(dict(stored.weights))
-    except (TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder}: weights do not fit config.json ({reason})") from None
+        model = restore_model(stored, device)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+    assert isinstance(model, ClapNtp)
     return TokenReference(
         folder=folder,
-        model=model.to(device).eval().requires_grad_(False),
+        model=model.eval().requires_grad_(False),
         tokens=tokens,
         checkpoint=stored,
     )
