@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,8 +15,9 @@ from torch import Tensor
 
 from ate_core.errors import EpisodeError
 from training.clap.features import FeatureConfig
-from training.data.episode_file import EpisodeImages, list_episodes
+from training.data.episode_file import list_episodes
 from training.data.images import ImageStore
+from training.data.watched_episode import read_watched
 
 CHANGED = 16
 """Difference of a pixel that no noise of a camera makes, of 255 [levels]."""
@@ -63,29 +63,21 @@ def read_clips(folder: Path, camera: str, tick_rate: float) -> list[Clip]:
 
 
 def read_clip(path: Path, camera: str) -> Clip:
-    """Read one clip; only its pictures, ticks and rate."""
-    try:
-        with h5py.File(path, "r") as file:
-            images = file.get("/observations/images", {})
-            if camera not in images:
-                raise EpisodeError(
-                    f"{path} has no images of {camera}, it has {sorted(images)}: give --camera"
-                )
-            length = len(images[camera])
-            timestamps = np.asarray(file["/timestamps_ns"][()], dtype=np.int64)
-            tick_rate = float(file.attrs["tick_rate"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        line = " ".join(str(error).split())
-        raise EpisodeError(f"{path} cannot be read ({line}); convert its bag again") from None
-    if len(timestamps) != length:
+    """Read one clip; only its pictures, ticks and rate are kept.
+
+    Raises:
+        EpisodeError: it has no such camera, or is damaged.
+    """
+    episode = read_watched(path)
+    if camera not in episode.images:
         raise EpisodeError(
-            f"{path} has {length} images for {len(timestamps)} ticks; convert its bag again"
+            f"{path} has no images of {camera}, it has {sorted(episode.images)}: give --camera"
         )
     return Clip(
         name=path.name.partition(".")[0],
-        images=EpisodeImages(path, camera, length),
-        timestamps_ns=timestamps,
-        tick_rate=tick_rate,
+        images=episode.images[camera],
+        timestamps_ns=episode.timestamps_ns,
+        tick_rate=episode.cell.tick_rate,
     )
 
 

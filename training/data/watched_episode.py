@@ -60,8 +60,9 @@ def read_watched(path: Path) -> WatchedEpisode:
             raise EpisodeError(
                 f"{path} is damaged ({' '.join(str(error).split())}); convert its bag again"
             ) from None
-    for name, length in {**lengths, "environment": len(stamps)}.items():
-        if length != len(stamps) or (environment is not None and len(environment) != len(stamps)):
+    objects = {} if environment is None else {"environment": len(environment)}
+    for name, length in {**lengths, **objects}.items():
+        if length != len(stamps):
             raise EpisodeError(f"{path}: {name} has not {len(stamps)} ticks: convert it again")
     return WatchedEpisode(
         timestamps_ns=stamps,
