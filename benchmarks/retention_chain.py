@@ -185,14 +185,14 @@ class Chain:
         if not folder.is_dir():
             tokens = load_tokens(self.tokens)
             sizes = tokens.model.config
-            arms = len(tokens.identity.layout) // sizes.action_size
             config = ClapRfConfig(
                 **PRESETS[self.options.preset].sizes,
                 horizon=sizes.horizon,
                 objects=2,
-                codes=arms * sizes.codes,
+                codes=tokens.codes,
                 codebook=sizes.codebook,
                 tokens=str(self.tokens),
+                tokens_sha256=tokens.identity.sha256,
             )
             torch.manual_seed(self.seed)
             data = self._demonstrations(OLD, held_out=False)
