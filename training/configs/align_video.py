@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_not_negative
+from ate_core.errors import UsageError, require_at_least_one, require_not_negative
 from training.audit.gate import Gate
 from training.clap.features import FeatureConfig
 from training.configs.run import Precision
@@ -130,14 +130,21 @@ class AlignVideoConfig:
         _ = self.gate  # refuses rules that are none
         if not self.episodes:
             raise UsageError("there are no episodes of the robot: give --episodes")
-        for name in (
-            *("steps", "batch", "demonstrations", "env_codes", "width", "encoder_layers"),
-            *("decoder_layers", "heads", "feedforward"),
-            *("restart_every", "save_every", "log_every", "threads"),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}, must be at least 1")
+        require_at_least_one(
+            steps=self.steps,
+            batch=self.batch,
+            demonstrations=self.demonstrations,
+            env_codes=self.env_codes,
+            width=self.width,
+            encoder_layers=self.encoder_layers,
+            decoder_layers=self.decoder_layers,
+            heads=self.heads,
+            feedforward=self.feedforward,
+            restart_every=self.restart_every,
+            save_every=self.save_every,
+            log_every=self.log_every,
+            threads=self.threads,
+        )
         if self.batch < 2:
             raise UsageError(f"batch is {self.batch}: one window has nothing to be told from")
         if self.env_codebook < 2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_not_negative
+from ate_core.errors import UsageError, require_at_least_one, require_not_negative
 from ate_policy.models.entry import ImageAugmentation, PolicyPreset, Recipe
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
@@ -252,13 +252,15 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
-        for name in ("horizon", "steps", "save_every", "log_every", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}, must be at least 1")
+        require_at_least_one(
+            horizon=self.horizon,
+            steps=self.steps,
+            save_every=self.save_every,
+            log_every=self.log_every,
+            threads=self.threads,
+        )
         require_not_negative(input_noise=self.input_noise)
-        if self.demonstrations is not None and self.demonstrations < 1:
-            raise UsageError(f"demonstrations is {self.demonstrations}, must be at least 1")
+        require_at_least_one(demonstrations=self.demonstrations)
         _ = self.gate, self.recipe, self.corrections  # refuse what do not fit
         if isinstance(self.guidance, ComparesWithInitial) and self.init is None:
             raise UsageError(

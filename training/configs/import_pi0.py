@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError
+from ate_core.errors import require_at_least_one
 from ate_policy.models.entry import PresetName
 
 
@@ -43,8 +43,7 @@ class ImportPi0Config:
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
-        if self.horizon is not None and self.horizon < 1:
-            raise UsageError(f"horizon is {self.horizon}, must be at least 1")
+        require_at_least_one(horizon=self.horizon)
 
 
 @dataclass(frozen=True, kw_only=True)

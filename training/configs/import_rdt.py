@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError
+from ate_core.errors import require_at_least_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +33,4 @@ class ImportRdtConfig:
 
     def __post_init__(self) -> None:
         """Refuse a chunk without actions."""
-        if self.horizon is not None and self.horizon < 1:
-            raise UsageError(f"horizon is {self.horizon}, must be at least 1")
+        require_at_least_one(horizon=self.horizon)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_at_least_one
 from training.data.dataset import ActionSpace
 
 
@@ -43,10 +43,7 @@ class ImportVaeConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot give moments."""
-        for name in ("horizon", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}, must be at least 1")
+        require_at_least_one(horizon=self.horizon, heads=self.heads)
         if not self.recordings and self.motions < 1:
             raise UsageError(
                 "there is no motion to compute the latent's moments from: give --recordings, or "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_at_least_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +33,4 @@ class LabelVideoConfig:
         """Refuse arguments that cannot work."""
         if not self.videos:
             raise UsageError("there are no clips: give --videos")
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}, must be at least 1")
+        require_at_least_one(threads=self.threads)

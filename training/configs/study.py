@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_at_least_one
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
 from training.configs.choices import PolicyChoice
@@ -228,9 +228,7 @@ class StudyConfig:
                 f"seeds {self.first_seed} to {self.first_seed + self.seeds - 1} are asked for, "
                 f"must lie in 0 to {MOST_SEEDS - 1}"
             )
-        for name in COUNTS:
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}, must be at least 1")
+        require_at_least_one(**{name: getattr(self, name) for name in COUNTS})
         if not self.limit > 0.0:
             raise UsageError(f"limit is {self.limit} s, must be above 0")
         _ = self.finetuning  # refuses a network that does not read what the variant gives

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_at_least_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,5 +41,4 @@ class TokenReportConfig:
             raise UsageError(f"output is {self.output}: name an HTML file, for instance rate.html")
         if not all(8.0 <= bits <= 1024.0 for bits in self.bits):
             raise UsageError(f"bits are {self.bits}, must lie in 8..1024 per arm and chunk")
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}, must be at least 1")
+        require_at_least_one(threads=self.threads)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_not_negative
+from ate_core.errors import UsageError, require_at_least_one, require_not_negative
 from ate_policy.models.action_tokens import TokenSpace
 from training.audit.gate import Gate
 from training.configs.run import Precision
@@ -171,13 +171,18 @@ class TrainTokensConfig:
                 "space is tool, but nothing describes the body of --recordings: give --space "
                 "relative, or import them with `ate import` and a cell of that body"
             )
-        for name in (
-            *("horizon", "codes", "codebook", "steps", "batch", "demonstrations"),
-            *("restart_every", "save_every", "log_every", "threads"),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}, must be at least 1")
+        require_at_least_one(
+            horizon=self.horizon,
+            codes=self.codes,
+            codebook=self.codebook,
+            steps=self.steps,
+            batch=self.batch,
+            demonstrations=self.demonstrations,
+            restart_every=self.restart_every,
+            save_every=self.save_every,
+            log_every=self.log_every,
+            threads=self.threads,
+        )
         require_not_negative(
             motions=self.motions,
             warmup=self.warmup,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_not_negative
+from ate_core.errors import UsageError, require_at_least_one, require_not_negative
 from training.audit.gate import Gate
 from training.configs.run import Precision
 from training.data.corrections import PolicyActions
@@ -165,10 +165,14 @@ class TrainVaeConfig:
             self._check_pretraining()
         else:
             self._check_adaptation()
-        for name in ("horizon", "steps", "batch", "save_every", "log_every", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}, must be at least 1")
+        require_at_least_one(
+            horizon=self.horizon,
+            steps=self.steps,
+            batch=self.batch,
+            save_every=self.save_every,
+            log_every=self.log_every,
+            threads=self.threads,
+        )
         if self.batch < 2:
             raise UsageError(f"batch is {self.batch}: the MMD needs at least 2 chunks")
         require_not_negative(

@@ -58,6 +58,17 @@ def require_not_negative(**numbers: float) -> None:
             raise UsageError(f"{name} is {value}, must be finite and not negative")
 
 
+def require_at_least_one(**counts: int | None) -> None:
+    """Refuse options below 1, by name; None says nothing.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}, must be at least 1")
+
+
 class NoCellError(AteError):
     """Nobody of a running cell answers a command."""
 
