@@ -129,6 +129,18 @@ class Gate:
         return " ".join(words)
 
 
+class Gated:
+    """Options that let only such episodes through."""
+
+    min_score: float
+    exclude: tuple[str, ...]
+
+    @property
+    def gate(self) -> Gate:
+        """What an episode must be like; made anew, it refuses what cannot be meant."""
+        return Gate(min_score=self.min_score, exclude=tuple(self.exclude))
+
+
 def rule_names() -> tuple[str, ...]:
     """Every rule that an audit knows."""
     return (*REFUSALS.names(), *FLAGS.names(), *SET_RULES)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError, require_at_least_one, require_not_negative
-from training.audit.gate import Gate
+from training.audit.gate import Gated
 from training.clap.features import FeatureConfig
 from training.configs.run import Precision
 from training.configs.train_tokens import BetaOn, Match, Norms, Restart
@@ -20,7 +20,7 @@ Predicts = Literal["frame", "change"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignVideoConfig:
+class AlignVideoConfig(Gated):
     """Align video with action tokens: what happened between two frames, as codes of motion.
 
     Learns from the robot's episodes and from clips without actions, of which the pictures of one
@@ -160,8 +160,3 @@ class AlignVideoConfig:
             weight_sparse=self.weight_sparse or 0.0,
             beta=self.beta or 0.0,
         )
-
-    @property
-    def gate(self) -> Gate:
-        """What an episode must be like to be trained on."""
-        return Gate(min_score=self.min_score, exclude=tuple(self.exclude))

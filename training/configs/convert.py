@@ -11,7 +11,7 @@ import tyro
 from ate_core.errors import UsageError
 from ate_core.observation import StreamLimits
 from ate_core.sampling import HOLD, SamplingRules
-from training.audit.gate import Gate
+from training.audit.gate import Gated
 from training.audit.judge import SET_RULES, rule_words, rules_version
 from training.data.episode_file import FORMAT
 from training.export.camera_video import VideoConfig
@@ -19,7 +19,7 @@ from training.tasks.choose import WorkConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertConfig:
+class ConvertConfig(Gated):
     """Convert recorded bags to HDF5 episodes for training."""
 
     bags: Path
@@ -63,11 +63,6 @@ class ConvertConfig:
                 f"--exclude {rule} compares an episode with its set: convert, run "
                 "`ate audit --bags` on the output, and give it to `ate finetune`"
             )
-
-    @property
-    def gate(self) -> Gate:
-        """What an episode must be like to be converted."""
-        return Gate(min_score=self.min_score, exclude=self.exclude)
 
     @property
     def audits(self) -> bool:

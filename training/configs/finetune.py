@@ -10,7 +10,7 @@ from ate_core.errors import UsageError, require_at_least_one, require_not_negati
 from ate_policy.models.entry import ImageAugmentation, PolicyPreset, Recipe
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
-from training.audit.gate import Gate
+from training.audit.gate import Gated
 from training.configs.choices import GuidanceChoice, PolicyChoice
 from training.configs.knowledge import Knowledge, KnowledgeContexts, KnowledgeDirection
 from training.configs.old_words import with_todays_words
@@ -98,7 +98,7 @@ class OptimOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
+class FinetuneConfig(Gated):
     """Train a policy on demonstrations, plain or steered by an action VAE.
 
     Writes a run folder: `last` points to the newest checkpoint, `log.jsonl` holds the losses.
@@ -190,11 +190,6 @@ class FinetuneConfig:
     def space(self) -> ActionSpace:
         """Space of the actions that the policy learns."""
         return self.actions or "absolute"
-
-    @property
-    def gate(self) -> Gate:
-        """What an episode must be like to be trained on."""
-        return Gate(min_score=self.min_score, exclude=self.exclude)
 
     @property
     def corrections(self) -> Corrections:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ate_core.errors import UsageError, require_at_least_one, require_not_negative
 from ate_policy.models.action_tokens import TokenSpace
-from training.audit.gate import Gate
+from training.audit.gate import Gated
 from training.configs.run import Precision
 
 Split = Literal["every-fifth", "last-fifth"]
@@ -66,7 +66,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainTokensConfig:
+class TrainTokensConfig(Gated):
     """Train action tokens: chunks of one arm as a few codes, and back.
 
     The chunks are motion of the tool since the measured pose at their start, so that those of
@@ -191,11 +191,6 @@ class TrainTokensConfig:
             beta=self.beta or 0.0,
             book_rate=self.book_rate or 0.0,
         )
-
-    @property
-    def gate(self) -> Gate:
-        """What an episode must be like to be trained on."""
-        return Gate(min_score=self.min_score, exclude=tuple(self.exclude))
 
     @property
     def peak_rate(self) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ate_core.errors import UsageError, require_at_least_one, require_not_negative
-from training.audit.gate import Gate
+from training.audit.gate import Gated
 from training.configs.run import Precision
 from training.data.corrections import PolicyActions
 from training.data.dataset import ActionSpace
@@ -66,7 +66,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainVaeConfig:
+class TrainVaeConfig(Gated):
     """Train the action VAE: stage 1 on other robots' motion, stage 2 on the demonstrations.
 
     Stage 1 learns a latent space with prior N(0, I) from recordings of two-arm robots and from
@@ -184,11 +184,6 @@ class TrainVaeConfig:
         )
         if not 0.0 <= self.input_noise <= 1.0:
             raise UsageError(f"input_noise is {self.input_noise}, must lie in 0..1")
-
-    @property
-    def gate(self) -> Gate:
-        """What an episode must be like to be trained on."""
-        return Gate(min_score=self.min_score, exclude=tuple(self.exclude))
 
     @property
     def peak_rate(self) -> float:

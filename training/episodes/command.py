@@ -11,7 +11,7 @@ import tyro
 
 from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import AteError, UsageError
-from training.audit.gate import Gate
+from training.audit.gate import Gated
 from training.episodes import operations
 from training.episodes.card import card_text, describe, list_set
 from training.episodes.copying import export_set
@@ -94,7 +94,7 @@ class Merge(_OfEpisodes):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(_OfASet):
+class Export(Gated, _OfASet):
     """Copy episodes into a new folder, numbered from 0, with a card that says what is in it."""
 
     output: Path
@@ -114,11 +114,6 @@ class Export(_OfASet):
     def __post_init__(self) -> None:
         """Refuse a gate that cannot be meant."""
         _ = self.gate
-
-    @property
-    def gate(self) -> Gate:
-        """What an episode must be like to be exported."""
-        return Gate(min_score=self.min_score, exclude=self.exclude)
 
 
 @dataclass(frozen=True, kw_only=True)
