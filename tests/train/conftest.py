@@ -1,5 +1,6 @@
 """Small synthetic demonstrations: arms that follow their objects along straight paths."""
 
+import contextlib
 import dataclasses
 import signal
 
@@ -31,6 +32,26 @@ def stop_at(monkeypatch):
         monkeypatch.setattr(command, "loss_of", interrupted)
 
     return stop
+
+
+@pytest.fixture
+def ended_before(monkeypatch):
+    """A context in which a training command ends by Ctrl-C before a step."""
+
+    @contextlib.contextmanager
+    def ended(module, step):
+        original = module.rate_of
+
+        def interrupted(config, current):
+            if current == step:
+                raise KeyboardInterrupt
+            return original(config, current)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "rate_of", interrupted)
+            yield
+
+    return ended
 
 
 @pytest.fixture(autouse=True)

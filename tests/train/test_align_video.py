@@ -128,19 +128,10 @@ def test_a_checkpoint_tells_what_it_measured_and_what_the_data_are(aligned):
     assert "cosine_own" in (aligned.output / "log.jsonl").read_text()
 
 
-def test_a_resumed_run_is_the_same_to_the_bit(aligned, tmp_path, monkeypatch):
+def test_a_resumed_run_is_the_same_to_the_bit(aligned, tmp_path, ended_before):
     config = dataclasses.replace(aligned, output=tmp_path / "cut")
-    original = command.rate_of
-
-    def interrupted(config, step):
-        if step == 2:
-            raise KeyboardInterrupt
-        return original(config, step)
-
-    monkeypatch.setattr(command, "rate_of", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with ended_before(command, 2), pytest.raises(KeyboardInterrupt):
         align_video(config)
-    monkeypatch.setattr(command, "rate_of", original)
     assert align_video(dataclasses.replace(config, resume=True)) == 0
     for name in ("model", "training_state"):
         require_equal(weights_of(aligned.output, name=name), weights_of(config.output, name=name))

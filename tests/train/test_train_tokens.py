@@ -60,19 +60,10 @@ def test_the_log_tells_which_share_of_the_codes_was_used(trained):
     assert all(0.0 < json.loads(line)["used"] <= 1.0 for line in lines)
 
 
-def test_a_resumed_run_is_the_same_to_the_bit(trained, tmp_path, monkeypatch):
+def test_a_resumed_run_is_the_same_to_the_bit(trained, tmp_path, ended_before):
     config = dataclasses.replace(trained, output=tmp_path / "cut")
-    original = command.rate_of
-
-    def interrupted(config, step):
-        if step == 3:
-            raise KeyboardInterrupt
-        return original(config, step)
-
-    monkeypatch.setattr(command, "rate_of", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with ended_before(command, 3), pytest.raises(KeyboardInterrupt):
         train_tokens(config)
-    monkeypatch.setattr(command, "rate_of", original)
     assert train_tokens(dataclasses.replace(config, resume=True)) == 0
     for name in ("model", "training_state"):
         whole, cut = (
