@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ate_core.contract import SIDES
+from ate_core.arm_model import load_arm_model
+from ate_core.contract import SIDES, load_cell
 from ate_core.errors import DeviceError, UsageError
 from ate_core.geometry import inverse, pose_to_matrix
 from ate_sim.env import CellEnv, ExpertPlayer
@@ -68,6 +69,21 @@ def test_wrench_shows_the_gripper_and_what_presses_on_it() -> None:
         world.step(10)
     world.step(100)
     assert world.wrench("left")[2] < weight[2] - 5.0  # the table pushes the tool back
+
+
+@pytest.mark.parametrize("cell", [None, "six_axis"])
+def test_a_wrench_ends_where_the_sensor_of_the_arm_ends(cell: str | None) -> None:
+    """What no sensor shows would make a recording that the converter rightly refuses."""
+    world = SimWorld(load_task("pick_place"), cell=cell and load_cell(cell, "sim"))
+    sensor = load_arm_model(world.cell.arms["left"].model).wrench_range
+    hand = world.model.site("left_flange").bodyid
+    world.data.xfrc_applied[hand] = [900.0, 0.0, -900.0, 0.0, 90.0, 0.0]
+    world.step(1)
+    largest = np.abs(world.wrench("left").reshape(2, 3)).max(axis=1)
+    if sensor is None:
+        assert np.all(largest > [300.0, 30.0])
+    else:
+        assert largest == pytest.approx(sensor)
 
 
 @pytest.mark.parametrize(

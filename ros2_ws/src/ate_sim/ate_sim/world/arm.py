@@ -45,6 +45,8 @@ class ArmBody:
     """Base orientation in the world, xyzw."""
     tool_length: float
     """Flange to grasp point [m]."""
+    wrench_range: tuple[float, float] | None
+    """Largest force [N] and moment [N m] that its sensor shows; None: any."""
 
     @property
     def slots(self) -> list[int]:
@@ -72,6 +74,7 @@ def arm_body(side: Side, arm: ArmConfig, embodiment: Embodiment | None) -> ArmBo
         position=arm.base_pose[:3],
         quaternion=arm.base_pose[3:],
         tool_length=arm.tool_length,
+        wrench_range=model.wrench_range,
     )
 
 

@@ -31,7 +31,7 @@ def build_cell(
     _add_surroundings(spec, looks)
     for arm in arms:
         add_arm(spec, arm, looks)
-        _add_wrench_sensor(spec, arm.side)
+        _add_wrench_sensor(spec, arm)
     for role, camera in cameras.items():
         if camera.view is not None:
             add_camera(spec, role, camera.view)
@@ -91,14 +91,17 @@ def _add_surroundings(spec: mujoco.MjSpec, looks: Appearance) -> None:
     )
 
 
-def _add_wrench_sensor(spec: mujoco.MjSpec, side: str) -> None:
-    for name, kind in (
-        ("force", mujoco.mjtSensor.mjSENS_FORCE),
-        ("torque", mujoco.mjtSensor.mjSENS_TORQUE),
+def _add_wrench_sensor(spec: mujoco.MjSpec, arm: ArmBody) -> None:
+    """Add the sensor at the flange; like a real one, it shows no more than its range."""
+    force, torque = arm.wrench_range or (0.0, 0.0)  # MuJoCo: 0 does not cut
+    for name, kind, largest in (
+        ("force", mujoco.mjtSensor.mjSENS_FORCE, force),
+        ("torque", mujoco.mjtSensor.mjSENS_TORQUE, torque),
     ):
         spec.add_sensor(
-            name=f"{side}_{name}",
+            name=f"{arm.side}_{name}",
             type=kind,
             objtype=mujoco.mjtObj.mjOBJ_SITE,
-            objname=f"{side}_flange",
+            objname=f"{arm.side}_flange",
+            cutoff=largest,
         )

@@ -230,6 +230,7 @@ class SimWorld:
         """Force [N] and torque [N m] (6,) on the flange, in the axes of the tool frame.
 
         What the gripper and the world behind it exert on the arm; the gripper's weight included.
+        No component goes beyond the range of the arm's sensor.
         """
         # MuJoCo reports what the arm exerts on the gripper.
         wrench: Array = -self.data.sensordata[self._arms[side].wrench]
