@@ -200,7 +200,7 @@ def _demonstrations(run: Path) -> str:
     reasons = sorted({episode["reason"] for episode in episodes if episode["reason"]})
     text = (
         f"<p>Headset stream, clutch, inverse kinematics, vendor SDK, controller, world: "
-        f"{_rate(episodes)} episodes succeeded, {kept} kept, "
+        f"{_rate(episodes)} episodes succeeded, {kept} kept, {len(_converted(run))} converted, "
         f"{total / len(episodes):.1f} s per episode.</p>"
     )
     if reasons:
@@ -270,8 +270,12 @@ def _demonstrated_chunks(episodes: Path, vae: StoredVae) -> Tensor:
     return ChunkTransform(vae.checkpoint.statistics).encode_chunk(chunks, data.states[rows])
 
 
+def _converted(run: Path) -> list[Path]:
+    return list_episodes(run / "episodes") if (run / "episodes").is_dir() else []
+
+
 def _cameras(run: Path) -> str:
-    files = list_episodes(run / "episodes") if (run / "episodes").is_dir() else []
+    files = _converted(run)
     if not files:
         return note("No episodes.")
     episode = read_episode(files[0])

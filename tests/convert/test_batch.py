@@ -12,11 +12,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from ate_bringup.demo import DemoConfig, DemoError, _run, plan
 from ate_core.errors import UsageError
 from ate_recorder.bag_writer import TYPESTORE
 from training import convert_bags
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data import episode_file, hdf5_file
+from training.data.bag_reader import bag_file
 from training.data.episode_file import list_episodes, read_episode, write_episode
 from training.export import output_formats
 from training.tasks.choose import WorkConfig
@@ -182,3 +184,23 @@ def test_a_disk_without_room_is_told_before_a_byte_is_written(config, monkeypatc
     told = convert_episode(config.bags / "episode_000000", config).reason
     assert "0.0 MB free, it needs" in told and "free space there" in told
     assert list(config.output.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sound", "bad", "goes_on"), [(3, 1, True), (2, 2, True), (1, 3, False), (0, 2, False)]
+)
+def test_the_demo_goes_on_while_half_of_its_demonstrations_are_episodes(
+    sound, bad, goes_on, studio, tmp_path, capsys
+):
+    """One rejected demonstration of forty does not lose the other ones."""
+    for number in range(sound + bad):
+        bag = studio.record(tmp_path / "bags", studio.messages())
+        if number >= sound:
+            bag_file(bag).write_bytes(b"no bag")
+    stages = plan(DemoConfig(demonstrations=sound + bad), tmp_path)[1]
+    if goes_on:
+        assert _run(stages, tmp_path)
+        assert f"goes on with {sound} episodes" in capsys.readouterr().out
+    else:
+        with pytest.raises(DemoError, match="stage 'convert' ended with code 1"):
+            _run(stages, tmp_path)

@@ -1,6 +1,7 @@
 """`ate demo`: the whole loop on the simulated cell, as the commands a person would type."""
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -21,6 +22,10 @@ STOP_TIMEOUT = 5.0
 """Time a command gets to stop after Ctrl-C before it is killed [s]."""
 TIMINGS = "timings.json"
 """File of the stage timings in the run folder."""
+SOME_REJECTED = 1
+"""Exit code of ``ate convert`` where bags were rejected."""
+ENOUGH = 0.5
+"""Share of the demonstrations with which the loop goes on."""
 
 console = Console()
 
@@ -67,6 +72,10 @@ class Stage:
     """What it does, for people."""
     words: tuple[str, ...]
     """Words behind ``ate``."""
+    episodes: Path | None = None
+    """Folder of the episodes that it converts; None for what converts none."""
+    enough: int = 0
+    """Episodes with which the loop goes on though some bags were rejected."""
 
 
 class DemoError(AteError):
@@ -125,6 +134,8 @@ def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
     convert = Stage(
         name="convert",
         words=("convert", "--bags", str(folder / "bags"), "--output", episodes, "--jobs", "2"),
+        episodes=folder / "episodes",
+        enough=math.ceil(config.demonstrations * ENOUGH),
     )
     finetune = (
         *("finetune", "--episodes", episodes, "--seed", str(config.seed)),
@@ -235,7 +246,7 @@ def _run(stages: tuple[Stage, ...], folder: Path) -> list[dict[str, object]]:
         for stage, process in processes:
             code = process.wait()
             seconds = time.monotonic() - begin
-            if code != 0:
+            if code != 0 and not _left_enough(stage, code):
                 raise DemoError(
                     f"stage '{stage.name}' ended with code {code}: see its messages above or in "
                     f"{logs}, and run `ate {shlex.join(stage.words)} --debug`"
@@ -245,6 +256,17 @@ def _run(stages: tuple[Stage, ...], folder: Path) -> list[dict[str, object]]:
         return timings
     finally:
         _stop([process for _, process in processes])
+
+
+def _left_enough(stage: Stage, code: int) -> bool:
+    """Whether a conversion that rejected some bags left enough episodes; says how many if so."""
+    if stage.episodes is None or code != SOME_REJECTED:
+        return False
+    made = len(list(stage.episodes.glob("episode_*.hdf5")))
+    if made < max(1, stage.enough):
+        return False
+    console.print(f"  some bags were rejected, see above: goes on with {made} episodes")
+    return True
 
 
 def _start(stage: Stage, logs: Path, quiet: bool) -> subprocess.Popen[bytes]:
