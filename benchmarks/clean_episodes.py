@@ -37,6 +37,15 @@ WRENCH_NOISE = np.array([0.3, 0.3, 0.3, 0.02, 0.02, 0.02])
 Array = NDArray[np.float64]
 
 
+def with_small_cameras(cell: Cell, width: int, height: int) -> Cell:
+    """A cell whose cameras take pictures of another size [px]."""
+    small = {
+        role: dataclasses.replace(camera, width=width, height=height)
+        for role, camera in cell.cameras.items()
+    }
+    return dataclasses.replace(cell, cameras=small)
+
+
 class EpisodeMaker:
     """Makes episodes of one task.
 
@@ -46,12 +55,7 @@ class EpisodeMaker:
 
     def __init__(self, task: str) -> None:
         """Build the world."""
-        cell = load_cell(hardware="sim")
-        small = {
-            role: dataclasses.replace(camera, width=WIDTH, height=HEIGHT)
-            for role, camera in cell.cameras.items()
-        }
-        self.cell: Cell = dataclasses.replace(cell, cameras=small)
+        self.cell = with_small_cameras(load_cell(hardware="sim"), WIDTH, HEIGHT)
         self.name = task
         self._task = load_task(task)
         self._world = SimWorld(self._task, None, 0.002, self.cell)

@@ -1,6 +1,5 @@
 """Pictures move when the arms do, on the arm that carries the camera; else nobody can tell."""
 
-import dataclasses
 import warnings
 
 import numpy as np
@@ -9,6 +8,7 @@ import simplejpeg
 
 from ate_core.contract import load_cell
 from ate_core.resample import make_series
+from benchmarks.clean_episodes import with_small_cameras
 from training.audit.findings import Untold
 from training.audit.judge import audit_episode
 from training.audit.rules.camera_motion import late_camera, swapped_cameras
@@ -16,14 +16,7 @@ from training.data.bag_reader import BagEpisode
 
 START_NS = 1_700_000_000_000_000_000
 WIDTH, HEIGHT = 96, 64
-PACKAGED = load_cell(None, "sim")
-CELL = dataclasses.replace(
-    PACKAGED,
-    cameras={
-        role: dataclasses.replace(camera, width=WIDTH, height=HEIGHT)
-        for role, camera in PACKAGED.cameras.items()
-    },
-)
+CELL = with_small_cameras(load_cell(None, "sim"), WIDTH, HEIGHT)
 TIMES = np.arange(0.0, 9.0, 0.01)
 FRAMES = np.arange(0.0, 9.0, 1 / 15)
 STRETCHES = {"left": ((0.7, 1.5), (4.0, 5.1)), "right": ((2.2, 3.1), (6.4, 7.2))}

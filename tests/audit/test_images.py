@@ -8,20 +8,14 @@ import simplejpeg
 
 from ate_core.contract import load_cell
 from ate_core.resample import make_series
+from benchmarks.clean_episodes import with_small_cameras
 from training.audit.findings import refusals
 from training.audit.rules.images import image_problem
 from training.data.bag_reader import BagEpisode
 
 START_NS = 1_700_000_000_000_000_000
 WIDTH, HEIGHT = 96, 64
-PACKAGED = load_cell(None, "sim")
-CELL = dataclasses.replace(
-    PACKAGED,
-    cameras={
-        role: dataclasses.replace(camera, width=WIDTH, height=HEIGHT)
-        for role, camera in PACKAGED.cameras.items()
-    },
-)
+CELL = with_small_cameras(load_cell(None, "sim"), WIDTH, HEIGHT)
 STAMPS = START_NS + (np.arange(30) * 1e9 / 15).astype(np.int64)
 
 

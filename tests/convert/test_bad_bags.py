@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from mcap.writer import CompressionType, Writer
 
 from ate_bringup.cli import main
 from ate_core.streams import CLOCK_TOPIC, INFO_TOPIC, OUTCOME_TOPIC
 from ate_recorder.bag_writer import TYPESTORE, encode_text
+from benchmarks.rewritten_bag import rewrite_bag
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.episode_file import list_episodes, read_episode
 from training.repair import recover_messages
@@ -31,27 +30,9 @@ COMMAND, GRIPPER = "/left/arm/joint_command", "/left/gripper/joint_states"
 CAMERA = "/cameras/overhead/image_raw/compressed"
 
 
-def write(bag, messages):
-    """Replace the messages of a bag, as another tool would."""
-    with bag_file(bag).open("wb") as stream:
-        writer = Writer(stream, compression=CompressionType.NONE)
-        writer.start("ros2")
-        channels = {}
-        for message in messages:
-            key = message.topic, message.msgtype
-            if key not in channels:
-                schema = writer.register_schema(message.msgtype, "ros2msg", b"")
-                channels[key] = writer.register_channel(message.topic, "cdr", schema)
-            writer.add_message(channels[key], message.receive_ns, message.data, message.receive_ns)
-        writer.finish()
-    told = yaml.safe_load((bag / "metadata.yaml").read_text())
-    told["rosbag2_bagfile_information"]["message_count"] = len(messages)
-    (bag / "metadata.yaml").write_text(yaml.safe_dump(told))
-
-
 def all_of(change):
     """A change of the list of all messages."""
-    return lambda bag: write(bag, change(list(recover_messages(bag_file(bag)))))
+    return lambda bag: rewrite_bag(bag, change(list(recover_messages(bag_file(bag)))))
 
 
 def each(topic, change):

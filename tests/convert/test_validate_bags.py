@@ -7,13 +7,12 @@ import struct
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcap.writer import CompressionType, Writer
 
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC
 from ate_recorder.bag_writer import encode_text
+from benchmarks.rewritten_bag import rewrite_bag
 from training.convert_bags import ConvertConfig, convert_episode
 from training.data.bag_reader import TYPESTORE, bag_file, read_messages
 from training.tasks.in_process import InProcess
@@ -31,22 +30,7 @@ def text_of(message):
 
 def rewrite(bag, change):
     """Write the bag anew from its messages as `change` returns them."""
-    file = bag_file(bag)
-    messages = change(list(read_messages(file)))
-    with file.open("wb") as stream:
-        writer = Writer(stream, compression=CompressionType.NONE)
-        writer.start("ros2")
-        channels = {}
-        for message in messages:
-            key = (message.topic, message.msgtype)
-            if key not in channels:
-                schema = writer.register_schema(message.msgtype, "ros2msg", b"")
-                channels[key] = writer.register_channel(message.topic, "cdr", schema)
-            writer.add_message(channels[key], message.receive_ns, message.data, message.receive_ns)
-        writer.finish()
-    told = yaml.safe_load((bag / "metadata.yaml").read_text())
-    told["rosbag2_bagfile_information"]["message_count"] = len(messages)
-    (bag / "metadata.yaml").write_text(yaml.safe_dump(told))
+    rewrite_bag(bag, change(list(read_messages(bag_file(bag)))))
 
 
 def changed(topic, change, only=None):

@@ -11,7 +11,7 @@ from ate_core.errors import TrainingError
 from ate_policy.transforms import ChunkTransform, Statistics, VectorStatistics
 from training.data.chunk_rows import Windows
 from training.data.exact_quantiles import Blocks, exact_quantiles
-from training.data.moments import Moments
+from training.data.moments import Moments, mean_and_std
 
 STD_FLOOR = 0.01
 """Smallest std [rad, ratio or m]: an idle arm must not turn its sensor noise into a signal."""
@@ -50,7 +50,7 @@ def vector_statistics(
     if moments:
         mean, std = [one.mean for one in moments], [one.std for one in moments]
     else:
-        mean, std = _mean_and_std(blocks)
+        mean, std = mean_and_std(blocks)
     return _table(mean, std, blocks)
 
 
@@ -86,7 +86,7 @@ def relative_statistics(
             chunks = transform.to_relative(actions[windows[part]], states[part])
             yield chunks.flatten(0, 1).numpy()
 
-    return dataclasses.replace(relative, action=_table(*_mean_and_std(blocks), blocks))
+    return dataclasses.replace(relative, action=_table(*mean_and_std(blocks), blocks))
 
 
 def _table(mean: Sequence[float], std: Sequence[float], blocks: Blocks) -> VectorStatistics:
@@ -118,19 +118,6 @@ def quantile_statistics(statistics: Statistics) -> Statistics:
         action=between(statistics.action),
         environment=None if environment is None else between(environment),
     )
-
-
-def _mean_and_std(blocks: Blocks) -> tuple[list[float], list[float]]:
-    """Of each column, joined from blocks in float64 (Chan, Golub and LeVeque 1979)."""
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for block in blocks():
-        own = block.astype(np.float64)
-        own_mean, size = own.mean(axis=0), len(own)
-        apart, total = own_mean - mean, count + size
-        squares = squares + np.square(own - own_mean).sum(axis=0)
-        squares = squares + apart**2 * (count * size / total)
-        mean, count = mean + apart * (size / total), total
-    return mean.tolist(), np.sqrt(squares / count).tolist()
 
 
 def _refuse_not_finite(values: np.ndarray, name: str) -> None:

@@ -1,0 +1,27 @@
+"""Bags as another tool would write them: the same messages, changed, by the `mcap` package."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from mcap.writer import CompressionType, Writer
+
+from training.data.bag_reader import RawMessage, bag_file
+
+
+def rewrite_bag(bag: Path, messages: Sequence[RawMessage]) -> None:
+    """Replace the messages of a bag, in the order given, and count them in its metadata."""
+    with bag_file(bag).open("wb") as stream:
+        writer = Writer(stream, compression=CompressionType.NONE)
+        writer.start("ros2")
+        channels: dict[tuple[str, str], int] = {}
+        for message in messages:
+            key = message.topic, message.msgtype
+            if key not in channels:
+                schema = writer.register_schema(message.msgtype, "ros2msg", b"")
+                channels[key] = writer.register_channel(message.topic, "cdr", schema)
+            writer.add_message(channels[key], message.receive_ns, message.data, message.receive_ns)
+        writer.finish()
+    told = yaml.safe_load((bag / "metadata.yaml").read_text())
+    told["rosbag2_bagfile_information"]["message_count"] = len(messages)
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(told))
