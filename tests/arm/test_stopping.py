@@ -29,7 +29,9 @@ def live(make_bench) -> Iterator:
         bench.ended.set()
 
     bench.use = lambda tick, now: None
-    bench.stream = GuardedStream(bench.driver, 100.0, lambda t, now: bench.use(t, now), die)
+    bench.stream = GuardedStream(
+        bench.driver, 100.0, lambda t, now: bench.use(t, now), lambda now: None, die
+    )
     bench.stream.start()
     assert until(lambda: bench.driver.ticks > 3)
     yield bench

@@ -1,4 +1,5 @@
 import json
+import time
 from types import SimpleNamespace
 from unittest import mock
 
@@ -685,6 +686,10 @@ def test_a_wall_clock_that_is_set_changes_stamps_and_no_motion(by):
     assert np.abs(np.diff(stamps)).max() > 3.5e12
 
 
+def wall_now():
+    return SimpleNamespace(nanoseconds=time.time_ns())
+
+
 class MeasuredJoints:
     """What an operator knows of its arm's joints, fed with the bytes of messages."""
 
@@ -696,13 +701,15 @@ class MeasuredJoints:
         handle.take_message = lambda *_: self.waiting.pop(0) if self.waiting else None
         self.node = node = SimpleNamespace(
             create_subscription=lambda *_, **__: SimpleNamespace(handle=handle),
+            get_clock=lambda: SimpleNamespace(now=wall_now),
             get_logger=lambda: SimpleNamespace(error=self.told.append),
         )
         self.feedback = ArmFeedback(node, "/left/arm/joint_states", ("one",), 0.1)
 
     def hear(self, *messages, after_ns=20_000_000):
         self.now_ns += after_ns
-        self.waiting = [(data, {}) for data in messages]
+        came = {"received_timestamp": time.time_ns()}
+        self.waiting = [(data, came) for data in messages]
         return self.feedback.poll(self.now_ns)
 
 

@@ -77,6 +77,7 @@ class GuardedStream:
         driver: ArmDriver,
         rate: float,
         use: Callable[[Tick, float], None],
+        look: Callable[[float], None],
         die: Die = end_process,
     ) -> None:
         """Prepare; `start` begins.
@@ -85,6 +86,7 @@ class GuardedStream:
             driver: what ticks.
             rate: ticks per second [Hz].
             use: takes each tick and its monotonic time [s], in the same thread.
+            look: gets what a tick needs to know before it, at the same time.
             die: ends the process.
 
         Raises:
@@ -93,6 +95,7 @@ class GuardedStream:
         wanted_fifo()
         self._driver = driver
         self._use = use
+        self._look = look
         self._die = die
         self._stop = threading.Event()
         self._closing = threading.Event()
@@ -168,6 +171,7 @@ class GuardedStream:
         set_fifo()
         for _ in self._loop:
             now = time.monotonic()
+            self._look(now)
             self._use(self._driver.tick(now), now)
 
     def _watch(self) -> None:

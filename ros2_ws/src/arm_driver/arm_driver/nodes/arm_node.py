@@ -35,9 +35,10 @@ from ate_core.device_names import arm_device
 from ate_core.devices import ArmConfig
 from ate_core.nodes.command_source import CommandSources, commander_of, publishers_of
 from ate_core.nodes.device_node import DeviceNode
-from ate_core.nodes.listening import listen
+from ate_core.nodes.listening import decoded, listen
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.qos import COMMAND_QOS, SENSOR_QOS
+from ate_core.nodes.polling import PolledTopic
+from ate_core.nodes.qos import COMMAND_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread, offer_waiting
 from ate_core.patience import Repeated
@@ -81,6 +82,7 @@ class ArmNode(DeviceNode):
             ("required", "absent"),
         )
         self._guard = ArmGuard(cell, self._side, other_absent=other == "absent")
+        self._others: list[PolledTopic] = []
         self._driver = ArmDriver(
             arm,
             cell.safety,
@@ -91,7 +93,9 @@ class ArmNode(DeviceNode):
         )
         ArmParameters(self, self._driver, self._guard)
         self._driver.set_active(False)
-        self._stream = GuardedStream(self._driver, cell.rates.arm_stream, self._use)
+        self._stream = GuardedStream(
+            self._driver, cell.rates.arm_stream, self._use, self._look_around
+        )
         self._stream.cover_all_threads()
         self._refusals = Repeated()
         self._times = StageTimes(DRIVER_STAGES, KEPT_COMMANDS)
@@ -149,13 +153,8 @@ class ArmNode(DeviceNode):
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
             other = topics.of_arm(cell.arms[side].namespace, topics.joint_states)
-            listen(
-                self,
-                JointState,
-                other,
-                partial(self._see_other, cell.arms[side].joint_names),
-                SENSOR_QOS,
-            )
+            see = partial(self._see_other, cell.arms[side].joint_names)
+            self._others.append(PolledTopic(self, JointState, other, see))
         listen(self, Header, name(topics.hold), self._take_hold, COMMAND_QOS)
         listen(self, Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         for service, answer in (
@@ -217,14 +216,6 @@ class ArmNode(DeviceNode):
         for source in self._sources.departed(time.monotonic()):
             self._driver.release(commander_of(source), source)
 
-    def _see_other(self, names: tuple[str, ...], message: JointState) -> None:
-        q = dict(zip(message.name, message.position, strict=False))
-        qd = dict(zip(message.name, message.velocity, strict=False))
-        if not set(names) <= set(q):
-            return
-        velocity = [qd[name] for name in names] if set(names) <= set(qd) else None
-        self._guard.see_other([q[name] for name in names], time.monotonic(), velocity)
-
     def _submit_point(self, q: Array, source: str) -> str:
         now = time.monotonic()
         names = self._arm.joint_names
@@ -264,6 +255,19 @@ class ArmNode(DeviceNode):
         return messages.answer(response, refusal)
 
     # --- state, in the streaming thread ------------------------------------------------------
+
+    def _look_around(self, now: float) -> None:
+        for other in self._others:
+            other.poll(int(now * 1e9))
+
+    def _see_other(self, names: tuple[str, ...], data: bytes, came_ns: int) -> None:
+        message = decoded(JointState, data)
+        q = dict(zip(message.name, message.position, strict=False))
+        qd = dict(zip(message.name, message.velocity, strict=False))
+        if not set(names) <= set(q):
+            return
+        velocity = [qd[name] for name in names] if set(names) <= set(qd) else None
+        self._guard.see_other([q[name] for name in names], came_ns * 1e-9, velocity)
 
     def _use(self, tick: Tick, now: float) -> None:
         self._keep_times(tick)

@@ -8,13 +8,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from numpy.typing import NDArray
-from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from ate_core.contract import Cell
-from ate_core.nodes.listening import decoded, guarded
-from ate_core.nodes.qos import SENSOR_QOS
+from ate_core.nodes.listening import decoded
+from ate_core.nodes.polling import PolledTopic
 from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.nodes.messages import ordered_positions
 
@@ -22,58 +21,8 @@ Array = NDArray[np.float64]
 Value = TypeVar("Value")
 
 
-class PolledGroup(CallbackGroup):
-    """Keeps its subscriptions away from the executor: somebody takes the messages by hand.
-
-    Waking the executor 100 times per second to store one array costs about 7 % of a core.
-    """
-
-    def can_execute(self, entity: object) -> bool:
-        """Never."""
-        return False
-
-    def beginning_execution(self, entity: object) -> bool:
-        """Never."""
-        return False
-
-    def ending_execution(self, entity: object) -> None:
-        """Nothing was begun."""
-
-
 POLL_NS = 20_000_000
 """Least time between two looks at the queue; a fifth of the age at which joints are unknown."""
-
-
-class PolledTopic:
-    """The newest message of a topic, taken by one thread that asks for it now and then."""
-
-    def __init__(self, node: Node, kind: type[Any], topic: str, use: Callable[..., None]) -> None:
-        """Subscribe to `topic`; `use` gets the newest bytes and the time [ns, monotonic]."""
-        self._kind = kind
-        self._group = PolledGroup()
-        self._subscription = node.create_subscription(
-            kind,
-            topic,
-            lambda _: None,
-            SENSOR_QOS,
-            callback_group=self._group,
-            raw=True,
-        )
-        self._use = guarded(node, topic, use)
-        self._polled_ns = 0
-
-    def poll(self, now_ns: int) -> None:
-        """Use what came since the last look, unless that was just before."""
-        if now_ns - self._polled_ns < POLL_NS:
-            return
-        self._polled_ns = now_ns
-        newest: bytes | None = None
-        handle = self._subscription.handle
-        with handle:
-            while (taken := handle.take_message(self._kind, True)) is not None:
-                newest = taken[0]  # all but the last are never decoded
-        if newest is not None:
-            self._use(newest, now_ns)
 
 
 class FreshTopic(Generic[Value]):
@@ -98,7 +47,7 @@ class FreshTopic(Generic[Value]):
         """
         self._kind, self._read = kind, read
         self._timeout_ns = int(timeout * 1e9)
-        self._topic = PolledTopic(node, kind, topic, self._use)
+        self._topic = PolledTopic(node, kind, topic, self._use, POLL_NS)
         self._arrival_ns = 0
         self._stamp: tuple[int, int] | None = None
         self._value: Value | None = None
@@ -114,12 +63,12 @@ class FreshTopic(Generic[Value]):
         self._topic.poll(now_ns)
         return self._value if now_ns - self._arrival_ns <= self._timeout_ns else None
 
-    def _use(self, data: bytes, now_ns: int) -> None:
+    def _use(self, data: bytes, came_ns: int) -> None:
         message = decoded(self._kind, data)
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         value = self._read(message)
         if value is not None and stamp != self._stamp:  # a repeated one is no news
-            self._stamp, self._arrival_ns, self._value = stamp, now_ns, value
+            self._stamp, self._arrival_ns, self._value = stamp, came_ns, value
 
 
 class ArmFeedback(FreshTopic[Array]):
