@@ -210,8 +210,10 @@ def publish(arm: ArmConfig, seconds: float, sent: Any) -> None:
     from std_msgs.msg import String
 
     from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS
+    from ate_core.nodes.transport import use_sockets
 
     set_niceness(CONTROL)
+    use_sockets()
     rclpy.init()
     node = rclpy.create_node("command_path")
     states: list[str] = []

@@ -29,6 +29,7 @@ from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 from ate_core.loop import LoopStats
 from ate_core.nodes.runner import spinning
+from ate_core.nodes.transport import use_sockets
 from benchmarks.live_cell import DEPLOY, LaunchedCell, own_surroundings, write_cell
 from benchmarks.restless_policy import save_restless_policy
 
@@ -156,6 +157,7 @@ def bare_loop(rate: float, seconds: float) -> list[int]:
 
 @contextlib.contextmanager
 def _caller() -> Iterator[Caller]:
+    use_sockets()
     rclpy.init()
     caller = Caller()
     with spinning(caller):

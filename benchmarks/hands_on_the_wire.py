@@ -38,6 +38,7 @@ from ate_core.contract import Cell, load_cell, packaged_cell
 from ate_core.geometry import rotation_exp, rotation_log, transform
 from ate_core.hand_mapping import operator_mapping, tool_pose_for_hand_motion
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
+from ate_core.nodes.transport import use_sockets
 from ate_core.streams import header_stamp_ns
 from ate_teleop.ik import ArmIK, arm_ik_config
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
@@ -173,6 +174,7 @@ class Stand:
         self.mapping = operator_mapping(cell.operators["left"], cell.arms["left"])
         self.ik = ArmIK(arm_ik_config(cell.arms["left"], cell.safety))
         self.process: subprocess.Popen[bytes] | None = None
+        use_sockets()
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self.arm = IdealArm(cell, self._context)

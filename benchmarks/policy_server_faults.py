@@ -30,6 +30,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS
 from ate_core.nodes.runner import spinning
+from ate_core.nodes.transport import use_sockets
 from benchmarks.live_cell import DEPLOY, LaunchedCell, WorldTrace, own_surroundings, write_cell
 from benchmarks.relay import Relay
 from benchmarks.restless_policy import save_restless_policy
@@ -156,6 +157,7 @@ class ServedCell:
         with contextlib.ExitStack() as undo:
             undo.push(self._stack)
             self._launched.wait_for(lambda: "READY" in self._launched.log(), "READY", 90)
+            use_sockets()
             rclpy.init()
             self._listener = Listener(self._cell)
             undo.enter_context(spinning(self._listener))

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, JointState
 
 from ate_core.contract import Cell
 from ate_core.nodes.runner import spinning
+from ate_core.nodes.transport import use_sockets
 
 PAUSE_NS = 100_000_000
 """Silence of a commander after which it has paused: that is no period of its stream [ns]."""
@@ -74,6 +75,7 @@ class TopicWatch:
         self._heard: dict[str, list[tuple[int, int]]] = defaultdict(list)
 
     def __enter__(self) -> "TopicWatch":
+        use_sockets()
         rclpy.init(args=[])
         self._node = Node("soak")
         qos = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)

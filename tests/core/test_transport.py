@@ -28,6 +28,12 @@ def test_on_one_machine_a_profile_names_its_sockets_alone(said):
     assert after[transport.RANGE] == "SYSTEM_DEFAULT", "else ROS adds shared memory"
 
 
+def test_a_process_that_inherits_the_profile_uses_no_other_way(said):
+    after = said(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    assert said(**after) == after
+    assert said(**{**after, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}) == after
+
+
 @pytest.mark.parametrize("reach", [{}, {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}])
 def test_on_a_network_sockets_are_asked_for_by_the_variable(said, reach):
     assert said(**reach) == {**reach, transport.TRANSPORTS: "UDPv4"}

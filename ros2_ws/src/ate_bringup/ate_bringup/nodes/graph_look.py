@@ -2,9 +2,8 @@
 
 import json
 import sys
-import time
 
-import rclpy
+from ate_core.nodes.visitor import visit
 
 LOOK_TIME = 1.5
 """How long nodes are waited for [s]: those of one host are found in half a second."""
@@ -13,13 +12,10 @@ OWN = "/doctor"
 
 def names() -> list[str]:
     """Full names of all nodes but our own, one entry for each node."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node(OWN[1:], context=context)
-    time.sleep(LOOK_TIME)
-    found = [f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces()]
-    node.destroy_node()
-    context.try_shutdown()
+    with visit(OWN[1:]) as visitor:
+        visitor.spin_for(LOOK_TIME)
+        named = visitor.node.get_node_names_and_namespaces()
+    found = [f"{space.rstrip('/')}/{name}" for name, space in named]
     return [name for name in found if name != OWN and not name.rsplit("/", 1)[1].startswith("_")]
 
 

@@ -26,13 +26,13 @@ def use_sockets() -> None:
 
     Call it before ROS is initialised.
     """
-    if os.environ.get(MIDDLEWARE) not in (None, "", FAST_DDS) or any(
-        map(os.environ.get, OWN_WAYS)
-    ):
+    profile = str(resources.files("ate_core") / "config/loopback_sockets.xml")
+    said = {os.environ.get(name, "") for name in OWN_WAYS} - {"", profile}
+    if said or os.environ.get(MIDDLEWARE) not in (None, "", FAST_DDS):
         return
     reach = os.environ.get(RANGE, "")
     if reach == "LOCALHOST":  # ROS would add shared memory to it: the profile is the same without
-        os.environ[PROFILES] = str(resources.files("ate_core") / "config/loopback_sockets.xml")
+        os.environ[PROFILES] = profile
         os.environ[RANGE] = "SYSTEM_DEFAULT"
-    elif reach != "OFF":
+    elif reach != "OFF" and PROFILES not in os.environ:
         os.environ[TRANSPORTS] = "UDPv4"

@@ -8,6 +8,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from ate_core.nodes.transport import use_sockets
+
 STEP = 0.05
 """Longest wait between two looks at a condition [s]."""
 
@@ -29,10 +31,15 @@ class Visitor:
             self._executor.spin_once(timeout_sec=min(left, STEP))
         return True
 
+    def spin_for(self, seconds: float) -> None:
+        """Take messages for so long [s]."""
+        self.spin_until(lambda: False, seconds)
+
 
 @contextlib.contextmanager
 def visit(name: str) -> Iterator[Visitor]:
     """Join the graph as a node of this name while the context lasts."""
+    use_sockets()
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node(name, context=context, start_parameter_services=False)

@@ -31,6 +31,7 @@ from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.runner import spinning
+from ate_core.nodes.transport import use_sockets
 from ate_sim.realtime.control import SimControl
 
 START_TIMEOUT = 60.0
@@ -449,6 +450,7 @@ def main(words: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    use_sockets()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         cell = load_cell(options.cell, "sim")
