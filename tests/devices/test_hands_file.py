@@ -75,7 +75,7 @@ def test_what_devices_and_arm_sent_comes_back_exactly(tmp_path):
         )
     )  # fmt: skip
     for _ in range(3):
-        recorder.take_joints(START_NS + 5 * 10**8, q)
+        recorder.take_joints(START_NS + 5 * 10**8, q, 15 * 10**8 + 10**7)
     recorder.stop()
 
     found = read_session(tmp_path / "session")["left"]
@@ -89,6 +89,22 @@ def test_what_devices_and_arm_sent_comes_back_exactly(tmp_path):
     assert (report.battery, report.charging, report.t) == (0.25, True, 1.0)
     assert np.allclose(found.joints, [q], atol=1e-7), "a repeated stamp is one posture"
     assert found.joint_times == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("step", [-3600.0, -0.3, -0.05, 0.05, 0.3, 3600.0])
+def test_joints_go_on_in_time_when_the_clock_of_their_stamps_is_set(tmp_path, step):
+    recorder = HandsRecorder(tmp_path, header(), origin_ns=10**9)
+    recorder.start()
+    measured = 0.02 * np.arange(50) + 0.1
+    for index, t in enumerate(measured):
+        stamp = t + (step if index >= 25 else 0.0)
+        received = t + 0.004 + 0.002 * (index % 3)
+        joints = np.full(7, float(index))
+        recorder.take_joints(START_NS + int(1e9 * stamp), joints, int(1e9 * (1.0 + received)))
+    recorder.stop()
+    found = read_hands(tmp_path / "left.jsonl")
+    assert found.joints[:, 0].tolist() == list(range(50)), "none is lost"
+    assert np.abs(found.joint_times - measured).max() < (0.06 if abs(step) < 0.1 else 0.01)
 
 
 def test_a_pose_that_was_no_number_is_kept_as_such_and_not_as_a_number(tmp_path):

@@ -6,7 +6,7 @@ has its time ``t`` [s] since the header's ``start_ns``, and one of
 * ``head``, ``left``, ``right``: a message of the headset as it was sent, each the first three rows
   of a transform to ARKit's frame (12 numbers) [m]; null where it was not finite;
 * ``buttons``, ``stick``, ``battery``, ``charging``: a report of the Joy-Con;
-* ``q``: the measured joints of the arm [rad], by the stamp of their message.
+* ``q``: the measured joints of the arm [rad], as old as the stamp of their message says.
 """
 
 import json

@@ -31,6 +31,8 @@ WRITE_PERIOD = 0.5
 """Time between two writes [s]; what a crash can cost."""
 LONGEST_QUEUE = 20_000
 """Entries that wait for a slow disk: two minutes of headset and Joy-Con."""
+OLDEST_JOINTS_NS = 100_000_000
+"""Age of joints at their arrival above which their clock was set; they are polled every 20 ms."""
 
 
 class HandsRecorder:
@@ -52,6 +54,7 @@ class HandsRecorder:
         self._thread: threading.Thread | None = None
         self._trouble = ""
         self._joints_ns = 0
+        self._lead_ns = origin_ns - header.start_ns  # of the monotonic clock before that of stamps
         self.path = folder
 
     @property
@@ -88,11 +91,22 @@ class HandsRecorder:
         """Take a report of the Joy-Con."""
         self._put(lambda: self._report_line(state))
 
-    def take_joints(self, stamp_ns: int, q: NDArray[np.float64]) -> None:
-        """Take measured joints (n,) [rad] with the Unix time of their stamp [ns]; once each."""
-        if stamp_ns > self._joints_ns:
-            self._joints_ns = stamp_ns
-            self._put(lambda: joints_line((stamp_ns - self._header.start_ns) * 1e-9, q))
+    def take_joints(self, stamp_ns: int, q: NDArray[np.float64], received_ns: int) -> None:
+        """Take measured joints (n,) [rad]; those of one stamp once.
+
+        Args:
+            stamp_ns: Unix time at which they were measured [ns].
+            q: (n,) [rad].
+            received_ns: monotonic time at which they had arrived [ns].
+        """
+        if stamp_ns == self._joints_ns:
+            return
+        is_back = stamp_ns < self._joints_ns
+        self._joints_ns = stamp_ns
+        if is_back or not 0 <= received_ns - stamp_ns - self._lead_ns <= OLDEST_JOINTS_NS:
+            self._lead_ns = received_ns - stamp_ns  # the clock of the stamps was set
+        measured_ns = stamp_ns + self._lead_ns
+        self._put(lambda: joints_line(self._seconds(measured_ns), q))
 
     def _put(self, line: Callable[[], str]) -> None:
         if self._thread is None or self._trouble:

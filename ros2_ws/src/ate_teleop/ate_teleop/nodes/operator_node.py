@@ -187,7 +187,7 @@ class OperatorNode(Node):
         hand, joy = self._hand.latest(), self._joycon.latest()
         measured_q = self._feedback.poll(now_ns)
         if self._recorder is not None and measured_q is not None:
-            self._recorder.take_joints(self._feedback.stamp_ns, measured_q)
+            self._recorder.take_joints(self._feedback.stamp_ns, measured_q, now_ns)
         self._other.poll(now_ns)
         grip_held = self._grip_held or self._grip_yields
         self._grip_yields = False
