@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ate_core.nodes.polling import PolledTopic
-from ate_core.nodes.qos import SENSOR_QOS
+from ate_core.nodes.polling import PolledMessages, PolledTopic
+from ate_core.nodes.qos import POLLED_COMMAND_QOS, SENSOR_QOS
 
 pytestmark = pytest.mark.ros
 
@@ -28,12 +28,12 @@ class Queue:
         self.waiting, self.used, self.told = [], [], []
         handle = mock.MagicMock()
         handle.take_message = lambda *_: self.waiting.pop(0) if self.waiting else None
-        node = SimpleNamespace(
+        self.node = SimpleNamespace(
             create_subscription=lambda *_, **__: SimpleNamespace(handle=handle),
             get_clock=lambda: SimpleNamespace(now=wall_now),
             get_logger=lambda: SimpleNamespace(error=self.told.append),
         )
-        self.topic = PolledTopic(node, object, "/state", self.use, period_ns)
+        self.topic = PolledTopic(self.node, object, "/state", self.use, period_ns)
         self.topic.poll(START)
 
     def use(self, data, came_ns):
@@ -94,3 +94,33 @@ def test_bad_values_are_told_and_end_nothing():
     queue.hear(b"bad")
     queue.topic.poll(START + 5 * MS)
     assert "1 messages on /state with bad values" in queue.told[0]
+
+
+def joints(name):
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import JointState
+
+    return bytes(serialize_message(JointState(name=[name])))
+
+
+def test_commands_are_all_taken_in_their_order_and_the_bad_ones_are_told():
+    """One that cannot be decoded or that is refused takes none of the others with it."""
+    from sensor_msgs.msg import JointState
+
+    queue, taken = Queue(), []
+
+    def take(message, info):
+        if message.name == ["odd"]:
+            raise ValueError("no such joint")
+        taken.append((message.name[0], info["publication_sequence_number"]))
+
+    topic = PolledMessages(queue.node, JointState, "/command", take, POLLED_COMMAND_QOS)
+    for number, data in enumerate((joints("one"), b"", joints("odd"), joints("two"))):
+        queue.waiting.append((data, {"publication_sequence_number": number}))
+    topic.poll()
+    assert taken == [("one", 0), ("two", 3)]
+    assert "/command" in queue.told[0]
+    for number in range(100):
+        queue.waiting.append((joints("many"), {"publication_sequence_number": number}))
+    topic.poll()
+    assert len(taken) == 2 + POLLED_COMMAND_QOS.depth

@@ -1,5 +1,6 @@
 """Whatever is sent to a topic of ours, no node ends by it: any value of any field."""
 
+import contextlib
 import importlib
 import json
 import random
@@ -15,6 +16,7 @@ rclpy = pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
 from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.serialization import serialize_message  # noqa: E402
 from rclpy.subscription import Subscription  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 
@@ -60,6 +62,14 @@ class Sender:
             "source_timestamp": now,
             "received_timestamp": now,
         }
+
+    def bytes(self, kind) -> bytes:
+        """A message as the middleware carries it, or none that it would carry."""
+        if self._random.random() < 0.1:
+            return self._random.randbytes(60)
+        while True:
+            with contextlib.suppress(UnicodeEncodeError):  # half a character
+                return serialize_message(self.message(kind))
 
     def _field(self, field: str):
         if field.startswith("sequence<"):
@@ -134,7 +144,8 @@ def send_all(node, seed: int, between=lambda: None) -> int:
     sender, sent = Sender(seed), 0
     for number in range(MESSAGES):
         for subscription in listens_to(node):
-            message = [sender.message(subscription.msg_type)]
+            kind = subscription.msg_type
+            message = [sender.bytes(kind) if subscription.raw else sender.message(kind)]
             if subscription._callback_type is Subscription.CallbackType.WithMessageInfo:
                 message.append(sender.info())
             subscription.callback(*message)
@@ -169,7 +180,7 @@ def test_no_message_ends_the_driver_of_an_arm(domain, monkeypatch) -> None:
         thread.join(20.0)
     tick()
     assert not died
-    assert node._reports.commands >= MESSAGES
+    assert node._reports.commands >= 0.8 * MESSAGES  # all but those that are no message
 
 
 def test_no_message_ends_the_node_of_a_gripper(domain, monkeypatch) -> None:

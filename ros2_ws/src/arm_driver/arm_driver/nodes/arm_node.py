@@ -1,8 +1,9 @@
 """ROS node of one arm: commands in, state out, safety filter and back end between.
 
-Threads: the node's callbacks in one, the stop and the emergency stop in one each (`StopNode`,
-`EstopNode`), the stream of targets in one that is watched (`GuardedStream`); calls that wait for
-the device get their own, so nothing waits for them.
+Threads: the stream of targets in one that is watched (`GuardedStream`), which takes the commands
+and the other arm's joints before each tick; the node's callbacks in one, the stop and the
+emergency stop in one each (`StopNode`, `EstopNode`); calls that wait for the device get their own,
+so nothing waits for them.
 """
 
 import importlib
@@ -33,12 +34,17 @@ from arm_driver.watchdog import GuardedStream
 from ate_core.contract import Cell
 from ate_core.device_names import arm_device
 from ate_core.devices import ArmConfig
-from ate_core.nodes.command_source import CommandSources, commander_of, publishers_of
+from ate_core.nodes.command_source import (
+    CommandSources,
+    KnownPublishers,
+    commander_of,
+    publishers_of,
+)
 from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.listening import decoded, listen
 from ate_core.nodes.parameters import declare_cell, declare_text
-from ate_core.nodes.polling import PolledTopic
-from ate_core.nodes.qos import COMMAND_QOS
+from ate_core.nodes.polling import PolledMessages, PolledTopic
+from ate_core.nodes.qos import COMMAND_QOS, POLLED_COMMAND_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.nodes.waiting import in_thread, offer_waiting
 from ate_core.patience import Repeated
@@ -147,9 +153,12 @@ class ArmNode(DeviceNode):
             return topics.of_arm(namespace, relative)
 
         command = name(topics.joint_command)
-        self._sources = CommandSources(publishers_of(self, command))
+        self._commanding = KnownPublishers(publishers_of(self, command))
+        self._sources = CommandSources(self._commanding)
         self._looks_home = False
-        listen(self, JointState, command, self._take_command, COMMAND_QOS)
+        self._commands = PolledMessages(
+            self, JointState, command, self._take_command, POLLED_COMMAND_QOS
+        )
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
             other = topics.of_arm(cell.arms[side].namespace, topics.joint_states)
@@ -179,33 +188,7 @@ class ArmNode(DeviceNode):
         joints = self._arm.joint_names
         TrajectoryAction(self, action, self._trajectories, self._follower, joints).connect(name)
 
-    # --- commands, in the executor -----------------------------------------------------------
-
-    def _take_command(self, message: JointState, info: dict[str, int | None]) -> None:
-        made_ns = header_stamp_ns(message)
-        age_ns = self.get_clock().now().nanoseconds - made_ns
-        received_ns = time.monotonic_ns()
-        age, now = age_ns / 1e9, received_ns / 1e9
-        sender = self._sources.identify(message.header.frame_id, info, now)
-        self._reports.commands += 1
-        refusal = sender.refusal
-        if sender.commander == TRAJECTORY:
-            refusal = f"the name {TRAJECTORY} is for trajectories; give frame_id another one"
-        if not refusal and abs(age) <= self._cell.safety.stamp_max_age:
-            self._follower.cancel(f"ended by {sender.commander}")
-        refusal = self._driver.command(
-            message.name, message.position, sender.commander, now - age, now,
-            sender.source, sender.mark(made_ns), refusal,
-        ).reason  # fmt: skip
-        if not refusal:
-            self._way = (
-                received_ns - age_ns,
-                {"receipt": received_ns, "filter": time.monotonic_ns()},
-            )
-        else:
-            self._reports.refused(f"{sender.commander}: {refusal}", now)
-            if self.is_active and self._refusals.happened(now):
-                self.get_logger().warning(refusal, throttle_duration_sec=1.0)
+    # --- requests, in the executor -----------------------------------------------------------
 
     def _take_hold(self, message: Header) -> None:
         age = (self.get_clock().now().nanoseconds - time_ns(message.stamp)) / 1e9
@@ -213,6 +196,7 @@ class ArmNode(DeviceNode):
         self._driver.hold(message.frame_id, now - age, now)
 
     def _release_departed(self) -> None:
+        self._commanding.refresh()
         for source in self._sources.departed(time.monotonic()):
             self._driver.release(commander_of(source), source)
 
@@ -254,11 +238,38 @@ class ArmNode(DeviceNode):
             self._looks_home = False
         return messages.answer(response, refusal)
 
-    # --- state, in the streaming thread ------------------------------------------------------
+    # --- commands and state, in the streaming thread -----------------------------------------
 
     def _look_around(self, now: float) -> None:
         for other in self._others:
             other.poll(int(now * 1e9))
+        self._commands.poll()
+
+    def _take_command(self, message: JointState, info: dict[str, int | None]) -> None:
+        made_ns = header_stamp_ns(message)
+        age_ns = self.get_clock().now().nanoseconds - made_ns
+        received_ns = time.monotonic_ns()
+        age, now = age_ns / 1e9, received_ns / 1e9
+        sender = self._sources.identify(message.header.frame_id, info, now)
+        self._reports.commands += 1
+        refusal = sender.refusal
+        if sender.commander == TRAJECTORY:
+            refusal = f"the name {TRAJECTORY} is for trajectories; give frame_id another one"
+        if not refusal and abs(age) <= self._cell.safety.stamp_max_age:
+            self._follower.cancel(f"ended by {sender.commander}")
+        refusal = self._driver.command(
+            message.name, message.position, sender.commander, now - age, now,
+            sender.source, sender.mark(made_ns), refusal,
+        ).reason  # fmt: skip
+        if not refusal:
+            self._way = (
+                received_ns - age_ns,
+                {"receipt": received_ns, "filter": time.monotonic_ns()},
+            )
+        else:
+            self._reports.refused(f"{sender.commander}: {refusal}", now)
+            if self.is_active and self._refusals.happened(now):
+                self.get_logger().warning(refusal, throttle_duration_sec=1.0)
 
     def _see_other(self, names: tuple[str, ...], data: bytes, came_ns: int) -> None:
         message = decoded(JointState, data)

@@ -9,6 +9,7 @@ lines run so close that a message fits both, both are refused: an arm holds rath
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -103,8 +104,25 @@ def publishers_of(node: Node, topic: str) -> Callable[[], Sequence[str]]:
     return gids
 
 
+class KnownPublishers:
+    """Identifiers of a topic's publishers, asked in one thread and told at once in any."""
+
+    def __init__(self, ask: Callable[[], Sequence[str]]) -> None:
+        """Ask for the first time; ``ask``: see `publishers_of`."""
+        self._ask = ask
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask again; this may wait for the middleware."""
+        self._gids = self._ask()
+
+    def __call__(self) -> Sequence[str]:
+        """Identifiers as of the last `refresh`."""
+        return self._gids
+
+
 class CommandSources:
-    """Publishers of one command topic. Time is an argument."""
+    """Publishers of one command topic, for any thread. Time is an argument."""
 
     def __init__(self, publishers: Callable[[], Sequence[str]]) -> None:
         """Prepare.
@@ -113,6 +131,7 @@ class CommandSources:
             publishers: lists the identifiers of the topic's publishers, see `publishers_of`.
         """
         self._publishers = publishers
+        self._lock = threading.Lock()
         self._frames: dict[str, _Frame] = {}
         self._gids: dict[str, float] = {}  # publishers in the graph, and since when
         self._left: dict[str, None] = {}  # those that were, the newest last
@@ -136,6 +155,12 @@ class CommandSources:
         sequence, stamp_ns = info.get("publication_sequence_number"), info["source_timestamp"]
         if sequence is None or stamp_ns is None:
             return Sender(commander=commander, source=frame_id)  # a middleware without numbers
+        with self._lock:
+            return self._sender(commander, frame_id, sequence, stamp_ns, now)
+
+    def _sender(
+        self, commander: str, frame_id: str, sequence: int, stamp_ns: int, now: float
+    ) -> Sender:
         self._look(now)
         if frame_id not in self._frames and len(self._frames) >= MOST_FRAMES:
             del self._frames[next(iter(self._frames))]
@@ -150,13 +175,14 @@ class CommandSources:
 
     def departed(self, now: float) -> list[str]:
         """Sources whose publisher has left the graph since the last call."""
-        self._look(now)
         gone = []
-        for frame in self._frames.values():
-            for line in [line for line in frame.lines if line.gid]:
-                if line.gid not in self._gids:
-                    frame.lines.remove(line)
-                    gone.append(line.source)
+        with self._lock:
+            self._look(now)
+            for frame in self._frames.values():
+                for line in [line for line in frame.lines if line.gid]:
+                    if line.gid not in self._gids:
+                        frame.lines.remove(line)
+                        gone.append(line.source)
         return gone
 
     def _look(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The four qualities of service in use (after REP-2003)."""
+"""The qualities of service in use (after REP-2003)."""
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -15,6 +15,13 @@ COMMAND_QOS = QoSProfile(
     depth=1,
 )
 """Commands: never an old one behind the newest."""
+
+POLLED_COMMAND_QOS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=8,
+)
+"""Commands taken by a loop between two ticks: no publisher pushes out what another one sent."""
 
 LATCHED_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
