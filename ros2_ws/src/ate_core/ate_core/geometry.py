@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ate_core import rotation_floats
+
 Array = NDArray[np.float64]
 
 
@@ -22,21 +24,7 @@ def quaternion_to_matrix(quaternion: ArrayLike) -> Array:
 def matrix_to_quaternion(rotation: ArrayLike) -> Array:
     """Quaternion xyzw with w >= 0 of a rotation matrix (3, 3)."""
     r = np.asarray(rotation, dtype=np.float64)
-    # Four candidates; the one with the largest pivot loses no digits (Shepperd, 1978).
-    pivots = np.array([r[0, 0], r[1, 1], r[2, 2], np.trace(r)])
-    best = int(np.argmax(pivots))
-    q = np.empty(4)
-    if best == 3:
-        q[3] = 1 + pivots[3]
-        q[:3] = [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]]
-    else:
-        i, j, k = best, (best + 1) % 3, (best + 2) % 3
-        q[i] = 1 + r[i, i] - r[j, j] - r[k, k]
-        q[j] = r[j, i] + r[i, j]
-        q[k] = r[k, i] + r[i, k]
-        q[3] = r[k, j] - r[j, k]
-    q /= np.linalg.norm(q)
-    return -q if q[3] < 0 else q
+    return np.array(rotation_floats.quaternion_of(r.ravel().tolist()))
 
 
 def pose_to_matrix(pose: ArrayLike) -> Array:
@@ -79,26 +67,13 @@ def inverse(matrix: ArrayLike) -> Array:
 def rotation_exp(vector: ArrayLike) -> Array:
     """Rotation (3, 3) about ``vector`` by its length [rad]."""
     v = np.asarray(vector, dtype=np.float64)
-    angle = float(np.linalg.norm(v))
-    x, y, z = v
-    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    if angle < 1e-8:  # second-order series: the next term is below double precision
-        a, b = 1.0, 0.5
-    else:
-        a, b = np.sin(angle) / angle, (1 - np.cos(angle)) / (angle * angle)
-    rotation: Array = np.eye(3) + a * k + b * k @ k
-    return rotation
+    return np.array(rotation_floats.exp(v.tolist())).reshape(3, 3)
 
 
 def rotation_log(rotation: ArrayLike) -> Array:
     """Rotation vector (3,) [rad] of a rotation matrix, with length in [0, pi]."""
-    q = matrix_to_quaternion(rotation)
-    sine = float(np.linalg.norm(q[:3]))
-    if sine < 1e-12:
-        return np.zeros(3)
-    angle: float = 2.0 * np.arctan2(sine, q[3])
-    vector: Array = q[:3] * (angle / sine)
-    return vector
+    r = np.asarray(rotation, dtype=np.float64)
+    return np.array(rotation_floats.log(r.ravel().tolist()))
 
 
 def interpolate_pose(start: ArrayLike, end: ArrayLike, fraction: float) -> Array:
