@@ -4,7 +4,6 @@ The headset frame has x right, y forward, z up, in metres; its origin is where t
 session placed it, so it means nothing across two sessions.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operator_devices.link_delay import LinkDelay
+from operator_devices.plain_pose import PlainPose
 from operator_devices.recentring import RecentringWatch
 
 Matrix = NDArray[np.float64]
@@ -22,14 +22,13 @@ TRANSFORM_ARKIT_TO_HEADSET: Matrix = np.array(
 """ARKit's world (x right, y up, -z forward) to the headset frame: +90 degrees about x."""
 TRANSFORM_HEADSET_TO_ARKIT: Matrix = TRANSFORM_ARKIT_TO_HEADSET.T.copy()
 
-_IDENTITY = np.eye(3)
 UNSOUND = "the headset sends poses that are no numbers or no rotations: restart its app"
 TOO_FAR = "the hand is further from the head than an arm is long: the headset must send metres"
 NEVER_SEEN = "the hand has not been seen yet: raise it into the headset's view"
 """What is known of a hand that is not tracked."""
-_LAST_ROW = np.array([0.0, 0.0, 0.0, 1.0])
-_ROTATION_TOLERANCE = 1e-3
-"""Largest entry of R R^T - 1 in a proper rotation; float32 on the wire leaves about 1e-6."""
+_UNSEEN = PlainPose.of(TRANSFORM_ARKIT_TO_HEADSET)
+"""What is sent of such a hand: exactly the identity on the wire."""
+_NOWHERE = PlainPose.of(np.eye(4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +87,7 @@ class HandPoseSource(Protocol):
 
 def is_rigid(transform: Matrix) -> bool:
     """Whether a (4, 4) matrix is finite, and a proper rotation with a translation beside it."""
-    if not np.isfinite(transform).all():
-        return False
-    rotation = transform[:3, :3]
-    error = np.abs(rotation @ rotation.T - _IDENTITY).max()
-    error = max(error, np.abs(transform[3] - _LAST_ROW).max())  # not so in a transposed one
-    return bool(error < _ROTATION_TOLERANCE and np.linalg.det(rotation) > 0.0)
-
-
-def rotation_angle(rotation_a: Matrix, rotation_b: Matrix) -> float:
-    """Angle between two (3, 3) rotations [rad]."""
-    cosine = 0.5 * (float(np.vdot(rotation_a, rotation_b)) - 1.0)
-    return math.acos(max(-1.0, min(1.0, cosine)))
+    return PlainPose.of(transform).is_rigid()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +126,11 @@ class HandTracker:
         self._sample: HandSample | None = None
         self._sequence = 0
         self._session = 0
-        self._previous: tuple[Matrix, Matrix] | None = None  # wrist and head, this session only
+        # Wrist and head, of this session only.
+        self._previous: tuple[PlainPose, PlainPose] | None = None
         self._changed_ns: int | None = None  # None until the wrist first moved in this session
-        self._head_seen: tuple[Matrix, int] | None = None  # newest head of any session, and when
+        # The newest head of any session, and when.
+        self._head_seen: tuple[PlainPose, int] | None = None
         self._origin = 0
         self._recentring = RecentringWatch()
         self._link = LinkDelay()
@@ -171,41 +161,42 @@ class HandTracker:
         An unsound pose counts as a message that brought no change.
         """
         self._sequence += 1
-        flaw = self._flaw_of(wrist, head)
+        poses = PlainPose.of(wrist), PlainPose.of(head)
+        flaw = self._flaw_of(*poses)
         if flaw in (UNSOUND, TOO_FAR):
             self.rejected += 1
-            wrist, head = self._previous or (TRANSFORM_ARKIT_TO_HEADSET, np.eye(4))
+            poses = self._previous or (_UNSEEN, _NOWHERE)
         else:
-            self._see(wrist, head, now_ns)
-        never_seen = np.array_equal(wrist, TRANSFORM_ARKIT_TO_HEADSET)
-        tracked = not never_seen and self._is_live(now_ns)
+            self._see(*poses, now_ns)
+        hand = poses[0]
+        tracked = not hand.equals(_UNSEEN) and self._is_live(now_ns)
         self._sample = HandSample(
-            transform_wrist_to_headset=wrist,
-            transform_head_to_headset=head,
+            transform_wrist_to_headset=hand.matrix,
+            transform_head_to_headset=poses[1].matrix,
             received_ns=now_ns,
             changed_ns=now_ns if self._changed_ns is None else self._changed_ns,
             sequence=self._sequence,
             session=self._session,
             tracked=tracked,
-            delay=self._link.update(now_ns * 1e-9, wrist[:3, 3].tolist()),
+            delay=self._link.update(now_ns * 1e-9, hand.place),
             origin=self._origin,
             flaw="" if tracked else flaw,
         )
         return self._sample
 
-    def _flaw_of(self, wrist: Matrix, head: Matrix) -> str:
+    def _flaw_of(self, wrist: PlainPose, head: PlainPose) -> str:
         """What is wrong with the poses of a message; empty where nothing is."""
-        if not (is_rigid(wrist) and is_rigid(head)):
+        if not (wrist.is_rigid() and head.is_rigid()):
             return UNSOUND
-        if np.array_equal(wrist, TRANSFORM_ARKIT_TO_HEADSET):  # exact identity on the wire
+        if wrist.equals(_UNSEEN):
             return NEVER_SEEN
-        is_new = self._previous is None or not np.array_equal(wrist, self._previous[0])
+        is_new = self._previous is None or not wrist.equals(self._previous[0])
         # One that is not new is remembered while its person walks away.
-        if is_new and math.dist(wrist[:3, 3], head[:3, 3]) > self._config.arm_length:
+        if is_new and wrist.distance(head) > self._config.arm_length:
             return TOO_FAR
         return ""
 
-    def _see(self, wrist: Matrix, head: Matrix, now_ns: int) -> None:
+    def _see(self, wrist: PlainPose, head: PlainPose, now_ns: int) -> None:
         """Take a sound pose: whether it goes on from the one before, and in which frame."""
         config = self._config
         if self._previous is not None:
@@ -215,14 +206,14 @@ class HandTracker:
             if moved or self._jumped(wrist, self._previous[0], now_ns):
                 self._session += 1
                 self._recentring.reset()
-            if not np.array_equal(wrist, self._previous[0]):
+            if not wrist.equals(self._previous[0]):
                 self._changed_ns = now_ns
         elif self._head_seen is not None:
             before, seen_ns = self._head_seen
             self._origin += (
                 now_ns - seen_ns > config.return_time * 1e9
-                or math.dist(head[:3, 3], before[:3, 3]) > config.return_distance
-                or rotation_angle(head[:3, :3], before[:3, :3]) > config.return_angle
+                or head.distance(before) > config.return_distance
+                or head.angle(before) > config.return_angle
             )
         self._previous = (wrist, head)
         self._head_seen = (head, now_ns)
@@ -232,11 +223,8 @@ class HandTracker:
             return False
         return now_ns - self._changed_ns <= self._config.unchanged_limit * 1e9
 
-    def _jumped(self, new: Matrix, old: Matrix, now_ns: int) -> bool:
+    def _jumped(self, new: PlainPose, old: PlainPose, now_ns: int) -> bool:
         """Whether wrist or head moved further than a person can: hands swapped, for instance."""
         elapsed = 0.0 if self._changed_ns is None else (now_ns - self._changed_ns) * 1e-9
         allowed = self._config.jump_distance + self._config.jump_speed * min(elapsed, 0.1)
-        return (
-            math.dist(new[:3, 3], old[:3, 3]) > allowed
-            or rotation_angle(new[:3, :3], old[:3, :3]) > self._config.jump_angle
-        )
+        return new.distance(old) > allowed or new.angle(old) > self._config.jump_angle

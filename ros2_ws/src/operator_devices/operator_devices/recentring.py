@@ -12,13 +12,21 @@ stiff body, though, and necks and arms are not stiff: over a centimetre of way t
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ate_core.geometry import rotation_exp, rotation_log
-
-Array = NDArray[np.float64]
+from ate_core.rotation_floats import (
+    Rotation,
+    Vector,
+    agreement,
+    applied,
+    exp,
+    log,
+    minus,
+    plus,
+    product,
+    transposed,
+)
+from operator_devices.plain_pose import PlainPose
 
 _REMEMBERED = 4
 """Jolts kept of each of the two; head and wrist may change in different messages."""
@@ -77,22 +85,65 @@ class RecentringConfig:
     """Part of the way by which no neck and arm stay as stiff; noise comes on top."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Jolt:
-    """How one pose differs from its forecast, in the headset frame."""
+class _Step:
+    """The way from one pose to the next; reckoned when somebody asks."""
 
-    time: float
-    """When it was seen [s]."""
-    expected: Array
-    """(3,) position foretold [m]."""
-    seen: Array
-    """(3,) position [m]."""
-    turn: Array
-    """(3,) rotation vector from the orientation foretold to the one seen [rad]."""
-    gap: float
-    """Nominal periods since the pose before; at least 1."""
-    is_late: bool
-    """Whether poses are missing before it."""
+    def __init__(self, last: PlainPose, pose: PlainPose) -> None:
+        self.last, self.pose = last, pose
+
+    @cached_property
+    def shift(self) -> Vector:
+        """Translation [m]."""
+        return minus(self.pose.place, self.last.place)
+
+    @cached_property
+    def turn(self) -> Vector:
+        """Rotation vector [rad]."""
+        return log(product(self.pose.turn, transposed(self.last.turn)))
+
+
+class _Jolt:
+    """How one pose differs from its forecast, in the headset frame; reckoned when asked for."""
+
+    def __init__(
+        self, *, time: float, before: _Step, step: _Step, ratio: float, gap: float, is_late: bool
+    ) -> None:
+        """A pose and what led to it.
+
+        Args:
+            time: when it was seen [s].
+            before: the step that foretells the one to it.
+            step: the one to it.
+            ratio: of the time that it took to that of the step before.
+            gap: nominal periods since the pose before; at least 1.
+            is_late: whether poses are missing before it.
+        """
+        self.time, self.gap, self.is_late = time, gap, is_late
+        self.seen = step.pose.place
+        self._before, self._step, self._ratio = before, step, ratio
+
+    @cached_property
+    def _share(self) -> float:
+        """Part of the step before that is expected to come again."""
+        before, step, ratio = self._before, self._step, self._ratio
+        (a, b, c), (d, e, f) = before.shift, before.turn
+        (u, v, w), (x, y, z) = step.shift, step.turn
+        both = u * a + v * b + w * c + x * d + y * e + z * f
+        share = both / max(a * a + b * b + c * c + d * d + e * e + f * f, 1e-12)
+        return min(max(share, 0.95 * min(ratio, 1.0)), 1.05 * max(ratio, 1.0))
+
+    @cached_property
+    def expected(self) -> Vector:
+        """Position foretold [m]."""
+        share, (x, y, z) = self._share, self._before.shift
+        return plus(self._step.last.place, (share * x, share * y, share * z))
+
+    @cached_property
+    def turn(self) -> Vector:
+        """Rotation vector from the orientation foretold to the one seen [rad]."""
+        share, (x, y, z) = self._share, self._before.turn
+        foretold = product(exp((share * x, share * y, share * z)), self._step.last.turn)
+        return log(product(self._step.pose.turn, transposed(foretold)))
 
 
 class _Forecast:
@@ -100,50 +151,60 @@ class _Forecast:
 
     def __init__(self, config: RecentringConfig) -> None:
         self._config = config
-        self._pose: Array | None = None
+        self._pose: PlainPose | None = None
         self._time = self._elapsed = 0.0
         self._usual = config.period
-        self._step: Array | None = None  # (6,) metres, then a rotation vector
+        self._step: _Step | None = None
         self._repeats = 0
 
-    def update(self, pose: Array, now: float) -> _Jolt | None:
-        """Take a pose (4, 4) seen at `now` [s]; None for a repeated one and for the first two."""
-        last = self._pose
+    def update(self, pose: PlainPose, now: float) -> _Jolt | None:
+        """Take a pose seen at `now` [s]; None for a repeated one and for the first two."""
+        last, config = self._pose, self._config
         if last is None:
             self._pose, self._time = pose, now
             return None
-        if np.array_equal(pose, last):
+        if pose.equals(last):
             self._repeats += 1
             if self._repeats >= _STILL:
-                self._step = np.zeros(6)
-                self._time, self._elapsed = now, self._config.period
+                self._step = _Step(last, last)
+                self._time, self._elapsed = now, config.period
             return None
         self._repeats = 0
         elapsed, before_that = now - self._time, self._elapsed
-        step = np.concatenate(
-            [pose[:3, 3] - last[:3, 3], rotation_log(pose[:3, :3] @ last[:3, :3].T)]
-        )
-        is_late = elapsed > self._config.late * self._usual
+        is_late = elapsed > config.late * self._usual
         self._usual += 0.1 * (min(elapsed, 2.0 * self._usual) - self._usual)
-        self._usual = max(self._usual, self._config.period)
-        before, self._step = self._step, step
+        self._usual = max(self._usual, config.period)
+        before, self._step = self._step, _Step(last, pose)
         self._pose, self._time, self._elapsed = pose, now, elapsed
         if before is None:
             return None
         # Poses are left out, and come late: the step may span as many periods as it took, or one.
         ratio = min(max(elapsed / max(before_that, 1e-4), 0.1), _LONGEST_GAP)
-        share = float(step @ before) / max(float(before @ before), 1e-12)
-        share = min(max(share, 0.95 * min(ratio, 1.0)), 1.05 * max(ratio, 1.0))
-        forecast = share * before
-        rotation = rotation_exp(forecast[3:]) @ last[:3, :3]
         return _Jolt(
             time=now,
-            expected=last[:3, 3] + forecast[:3],
-            seen=pose[:3, 3],
-            turn=rotation_log(pose[:3, :3] @ rotation.T),
-            gap=min(max(elapsed / self._config.period, 1.0), _LONGEST_GAP),
+            before=before,
+            step=self._step,
+            ratio=ratio,
+            gap=min(max(elapsed / config.period, 1.0), _LONGEST_GAP),
             is_late=is_late,
         )
+
+
+class _Pair:
+    """Head and wrist at one moment, and where the wrist is to the head."""
+
+    def __init__(self, wrist: PlainPose, head: PlainPose) -> None:
+        self.wrist, self.head = wrist, head
+
+    @cached_property
+    def arm(self) -> Vector:
+        """Position of the wrist in the head's frame [m]."""
+        return applied(transposed(self.head.turn), minus(self.wrist.place, self.head.place))
+
+    @cached_property
+    def hand(self) -> Rotation:
+        """Rotation of the wrist in the head's frame."""
+        return product(transposed(self.head.turn), self.wrist.turn)
 
 
 class _Glide:
@@ -155,36 +216,31 @@ class _Glide:
     def __init__(self, config: RecentringConfig) -> None:
         self._config = config
         self._cosine = 1.0 + 2.0 * math.cos(config.glide_angle)  # trace of that rotation
-        self._past: deque[tuple[float, Array, Array]] = deque(maxlen=self.LOOKS)
+        self._past: deque[tuple[float, _Pair]] = deque(maxlen=self.LOOKS)
 
-    def update(self, wrist: Array, head: Array, now: float) -> bool:
-        """Take both poses (4, 4) seen at `now` [s]; whether one thing has carried them here."""
-        config, past = self._config, self._past
+    def update(self, wrist: PlainPose, head: PlainPose, now: float) -> bool:
+        """Take both poses seen at `now` [s]; whether one thing has carried them here."""
+        config, past, pair = self._config, self._past, _Pair(wrist, head)
         while past and now - past[0][0] > config.glide_time:
             past.popleft()
-        is_carried = any(
-            self._is_one_body(was_wrist, was_head, wrist, head) for _, was_wrist, was_head in past
-        )
+        is_carried = any(self._is_one_body(was, pair) for _, was in past)
         if not past or now - past[-1][0] >= config.glide_time / self.LOOKS:
-            past.append((now, wrist, head))
+            past.append((now, pair))
         return is_carried
 
-    def _is_one_body(self, was_wrist: Array, was_head: Array, wrist: Array, head: Array) -> bool:
+    def _is_one_body(self, was: _Pair, now: _Pair) -> bool:
         """Whether the head went some way, and the wrist stayed where it was to the head."""
-        config, was_turn, turn = self._config, was_head[:3, :3], head[:3, :3]
-        way = math.dist(head[:3, 3], was_head[:3, 3])
-        if way < config.glide_distance and float(np.vdot(was_turn, turn)) > self._cosine:
+        config, was_turn, turn = self._config, was.head.turn, now.head.turn
+        way_of_head = now.head.distance(was.head)
+        way = max(way_of_head, now.wrist.distance(was.wrist))
+        if math.dist(now.arm, was.arm) > config.noise_distance + config.glide_give * way:
             return False
-        way = max(way, math.dist(wrist[:3, 3], was_wrist[:3, 3]))
-        stayed = was_turn.T @ (was_wrist[:3, 3] - was_head[:3, 3])
-        given = math.dist(turn.T @ (wrist[:3, 3] - head[:3, 3]), stayed)
-        if given > config.noise_distance + config.glide_give * way:
+        is_near = way_of_head < config.glide_distance
+        if is_near and agreement(was_turn, turn) > self._cosine:
             return False
-        angle = float(np.linalg.norm(rotation_log(was_turn.T @ turn)))
-        twist = (was_turn.T @ was_wrist[:3, :3]).T @ turn.T @ wrist[:3, :3]
-        return float(np.linalg.norm(rotation_log(twist))) <= (
-            config.noise_angle + config.glide_give * angle
-        )
+        angle = math.hypot(*log(product(transposed(was_turn), turn)))
+        twist = product(transposed(was.hand), now.hand)
+        return math.hypot(*log(twist)) <= config.noise_angle + config.glide_give * angle
 
 
 class RecentringWatch:
@@ -201,8 +257,8 @@ class RecentringWatch:
         self._wrists: deque[_Jolt] = deque(maxlen=_REMEMBERED)
         self._glide = _Glide(self._config)
 
-    def moved(self, wrist: Array, head: Array, now: float) -> bool:
-        """Take both poses (4, 4) of a message of `now` [s]; whether the frame has moved."""
+    def moved(self, wrist: PlainPose, head: PlainPose, now: float) -> bool:
+        """Take both poses of a message of `now` [s]; whether the frame has moved."""
         of_head, of_wrist = self._head.update(head, now), self._wrist.update(wrist, now)
         if of_wrist is not None:
             self._wrists.append(of_wrist)
@@ -221,8 +277,7 @@ class RecentringWatch:
         """Departure of a head in units of what a person's head can do in that time."""
         config = self._config
         time = jolt.gap * config.period
-        distance = float(np.linalg.norm(jolt.seen - jolt.expected))
-        angle = float(np.linalg.norm(jolt.turn))
+        distance, angle = math.dist(jolt.seen, jolt.expected), math.hypot(*jolt.turn)
         far = max(config.distance, config.acceleration * time * time)
         wide = max(config.angle, config.turn_acceleration * time * time)
         ratio = max(distance / far, angle / wide)
@@ -235,35 +290,32 @@ class RecentringWatch:
 
         The head may have turned by itself meanwhile, so the frame is also taken not to.
         """
-        config = self._config
+        lever = self._config.lever
 
-        def size(distance: Array, turn: Array) -> float:
-            return float(np.linalg.norm(distance) + config.lever * np.linalg.norm(turn))
+        def size(distance: Vector, turn: Vector) -> float:
+            return math.hypot(*distance) + lever * math.hypot(*turn)
 
-        shift = head.seen - head.expected
-        if size(shift, head.turn) < config.doubt:
+        shift = minus(head.seen, head.expected)
+        if size(shift, head.turn) < self._config.doubt:
             return False
-        arm = rotation_exp(head.turn) @ (wrist.expected - head.expected)
+        moved = minus(wrist.seen, wrist.expected)
+        arm = applied(exp(head.turn), minus(wrist.expected, head.expected))
         left = min(
-            size(wrist.seen - head.seen - arm, wrist.turn - head.turn),
-            size(wrist.seen - wrist.expected - shift, wrist.turn),
+            size(minus(minus(wrist.seen, head.seen), arm), minus(wrist.turn, head.turn)),
+            size(minus(moved, shift), wrist.turn),
         )
-        return left <= config.doubtful * size(wrist.seen - wrist.expected, wrist.turn)
+        return left <= self._config.doubtful * size(moved, wrist.turn)
 
     def _alike(self, head: _Jolt, wrist: _Jolt) -> bool:
         """Whether the head's departure, as a motion of the frame, explains that of the wrist."""
         config = self._config
         if abs(head.time - wrist.time) > config.window + wrist.gap * config.period:
             return False
-        rotation = rotation_exp(head.turn)
-        explained = rotation @ (wrist.expected - head.expected) + head.seen
-        moved = max(
-            float(np.linalg.norm(explained - wrist.expected)),
-            float(np.linalg.norm(head.seen - head.expected)),
-        )
-        distance = float(np.linalg.norm(wrist.seen - explained))
-        angle = float(np.linalg.norm(wrist.turn - head.turn))
-        turned = float(np.linalg.norm(head.turn))
+        arm = applied(exp(head.turn), minus(wrist.expected, head.expected))
+        explained = plus(arm, head.seen)
+        moved = max(math.dist(explained, wrist.expected), math.dist(head.seen, head.expected))
+        distance = math.dist(wrist.seen, explained)
+        angle, turned = math.dist(wrist.turn, head.turn), math.hypot(*head.turn)
         own = config.restlessness * (wrist.gap * config.period) ** 2
         return distance <= max(config.likeness * moved, config.noise_distance) and angle <= max(
             config.likeness * turned, config.noise_angle + own
