@@ -203,6 +203,28 @@ def test_an_absent_headset_blocks_neither_start_nor_stop() -> None:
     assert time.monotonic() - start < 1.5
 
 
+@pytest.mark.parametrize(("held_up", "is_told"), [(0.0, False), (0.4, True)])
+def test_a_link_that_is_late_from_its_beginning_is_told(
+    held_up: float, is_told: bool, headset: HeadsetEmulator, monkeypatch, caplog
+) -> None:
+    answer, never = headset._answer, threading.Event()
+
+    def late(request, context):
+        never.wait(held_up)
+        yield from answer(request, context)
+
+    monkeypatch.setattr(headset, "_answer", late)
+    headset.restart()
+    reader = VisionProReader(VisionProConfig(ip=loopback(2), hand="right"))
+    reader.start()
+    try:
+        wait_until(lambda: reader.connected)
+        assert (reader.first_delay >= held_up) and reader.first_delay > 0.0
+        assert ("late" in reader.status) == ("all may be as late" in caplog.text) == is_told
+    finally:
+        reader.stop()
+
+
 def test_two_emulators_on_one_address_are_refused(headset: HeadsetEmulator) -> None:
     with pytest.raises(DeviceError, match="cannot listen"):
         HeadsetEmulator(loopback(2), PORT).start()

@@ -81,6 +81,8 @@ class VisionProReader:
         self._threads: list[threading.Thread] = []
         self._call: Any = None
         self._deadline_ns = 0
+        self._asked_ns: int | None = None  # until the first message of a connection
+        self._first_delay = 0.0
         self._state: State = "stopped"
         self._flaw = ""
         self._patience = Patience(_logger, f"headset {config.ip}:{config.port}")
@@ -138,13 +140,25 @@ class VisionProReader:
         return self._tracker.rejected
 
     @property
+    def first_delay(self) -> float:
+        """Age that the first pose of this connection had at most [s].
+
+        It was sent after it was asked for; what the link held up from its beginning is in it.
+        """
+        return self._first_delay
+
+    @property
     def status(self) -> str:
         """One line for the operator: state, address and, where there is one, the remedy."""
         where = f"headset {self._config.ip}:{self._config.port}"
         return {
             "stopped": f"{where} not started",
             "connecting": f"{where} does not answer; open the TrackingStreamer app on it",
-            "streaming": f"{where} streaming" + (f", but {self._flaw}" if self._flaw else ""),
+            "streaming": f"{where} streaming"
+            + (f", but {self._flaw}" if self._flaw else "")
+            + (
+                f", perhaps {self._first_delay:.2f} s late" if self._is_late_from_the_first else ""
+            ),
             "silent": f"{where} went silent; wake it and keep the app in front",
             "refused": f"{where} refuses client version {protocol.CLIENT_VERSION:.0f}; "
             "its app asks for a newer reader",
@@ -154,6 +168,10 @@ class VisionProReader:
     def trouble(self) -> str:
         """Why no hand can be seen, and a remedy; empty while poses arrive."""
         return "" if self._state == "streaming" and not self._flaw else self.status
+
+    @property
+    def _is_late_from_the_first(self) -> bool:
+        return self._first_delay > self._config.delay_limit
 
     def _set_state(self, state: State, flaw: str = "") -> None:
         changed, self._state = (state, flaw) != (self._state, self._flaw), state
@@ -190,6 +208,7 @@ class VisionProReader:
                 self._tracker.begin_session()
             try:
                 request = protocol.discovery_request(_own_address(self._config.ip))
+                self._asked_ns, self._first_delay = time.monotonic_ns(), 0.0
                 self._call = method(request)
                 if self._stop.is_set():
                     self._cancel()
@@ -204,11 +223,13 @@ class VisionProReader:
 
     def _take(self, message: Any, now_ns: int) -> None:
         hand = message.left_hand if self._config.hand == "left" else message.right_hand
-        if not message.ByteSize():
+        if not (message.HasField("Head") or message.ByteSize()):  # the size takes longer
             self._set_state("refused")
             return
         if message.Head.m00 == protocol.BENCHMARK_ECHO:
             return
+        if self._asked_ns is not None:
+            self._bound_delay(now_ns - self._asked_ns)
         if self._on_message is not None:
             self._on_message(message, now_ns)
         # Joint lists, with the marker and stylus entries behind the right one, are not read.
@@ -225,6 +246,15 @@ class VisionProReader:
                 "Wi-Fi", self._config.ip, sample.delay,
             )  # fmt: skip
             self._cancel()
+
+    def _bound_delay(self, waited_ns: int) -> None:
+        """Tell of a link that may be late from its beginning; a later growth is estimated."""
+        self._asked_ns, self._first_delay = None, waited_ns * 1e-9
+        if self._is_late_from_the_first:
+            _logger.warning(
+                "headset %s: its first pose came %.2f s after it was asked for, so all may be as "
+                "late; look at its Wi-Fi", self._config.ip, self._first_delay,
+            )  # fmt: skip
 
     def _expect_message_within(self, limit: float) -> None:
         self._deadline_ns = time.monotonic_ns() + int(limit * 1e9)
