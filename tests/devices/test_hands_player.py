@@ -49,7 +49,7 @@ class Chain:
     def hear(self, message, now_ns):
         if self.recorder:
             self.recorder.take_message(message, now_ns)
-            self.recorder.take_joints(START_NS + now_ns, self.q)
+            self.recorder.take_joints(START_NS + now_ns, self.q, now_ns)
         wrist = TRANSFORM_ARKIT_TO_HEADSET @ protocol.read_matrix(message.right_hand.wristMatrix)
         head = TRANSFORM_ARKIT_TO_HEADSET @ protocol.read_matrix(message.Head)
         sample = self.tracker.update(wrist, head @ TRANSFORM_HEADSET_TO_ARKIT, now_ns)
