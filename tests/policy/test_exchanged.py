@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ate_core.contract import SIDES, load_cell
+from ate_core.exchanged import Answers
 from ate_policy.chunk_check import ChunkLimits, ChunkRefusal
-from ate_policy.exchanged import Answers
 from ate_sim.env import CellEnv, ExpertPlayer
 from ate_sim.motion_plan import ExpertConfig
 
@@ -47,10 +47,17 @@ def obeyed(told, lag, hand=HOME):
 
 
 def told_at(told, did):
-    """First tick at which an exchange is told, with its words; None: never."""
+    """First tick at which an exchange is told, with its words; None: never.
+
+    Args:
+        told: of each arm (N, 7); None: nobody drives it.
+        did: of each arm (N, 7).
+    """
     answers = Answers()
-    for tick in range(len(told[0])):
-        commands = {side: told[row][tick] for row, side in enumerate(SIDES)}
+    for tick in range(len(did[0])):
+        commands = {
+            side: None if told[row] is None else told[row][tick] for row, side in enumerate(SIDES)
+        }
         states = {side: did[row][tick] for row, side in enumerate(SIDES)}
         if words := answers.note(tick, commands, states):
             return tick, words
@@ -101,6 +108,36 @@ def test_a_blocked_arm_beside_one_that_moves_alike_is_not_called_exchanged(block
     did = [obeyed(one, 1) for one in told]
     did[blocked] = np.repeat(did[blocked][10:11], 60, axis=0)
     assert told_at(told, did) is None
+
+
+@pytest.mark.parametrize("driven", [0, 1])
+@pytest.mark.parametrize("speed", [REACH, 0.2 * TURN], ids=["fast", "slow"])
+def test_of_two_arms_of_which_one_is_driven_the_one_that_answers_is_named(driven, speed):
+    told, did = [None, None], [ramp(0 * REACH), ramp(0 * REACH)]
+    told[driven], did[1 - driven] = ramp(speed), obeyed(ramp(speed), 2)
+    tick, words = told_at(told, did)
+    assert tick < TICKS
+    assert words.startswith(f"the {SIDES[1 - driven]} arm does what the {SIDES[driven]} one is")
+
+
+@pytest.mark.parametrize("driven", [0, 1])
+def test_an_arm_that_nobody_drives_may_be_pushed_beside_one_that_obeys(driven):
+    told, did = [None, None], [ramp(TURN, 60), ramp(TURN, 60)]
+    told[driven] = ramp(REACH, 60)
+    did[driven] = obeyed(told[driven], 2)
+    assert told_at(told, did) is None
+    assert told_at([None, None], did) is None
+
+
+def test_an_arm_that_was_moved_by_hand_and_is_driven_again_is_not_called_exchanged():
+    """The begin of its motion is no motion of its own: what was told before counts no more."""
+    answers = Answers()
+    pushed = ramp(REACH)
+    for tick, q in enumerate(pushed):
+        assert not answers.note(tick, {"left": q, "right": None}, {"left": HOME, "right": HOME})
+    for tick in range(len(pushed), 2 * len(pushed)):
+        both = {"left": HOME, "right": pushed[-1]}
+        assert not answers.note(tick, both, both)
 
 
 def test_an_arm_that_somebody_pushes_is_not_called_exchanged():

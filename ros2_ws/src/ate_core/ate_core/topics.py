@@ -21,6 +21,8 @@ class Topics:
     """Measured joints of one arm."""
     joint_command: str = "arm/joint_command"
     """Joint targets for one arm; the frame_id of the header names the commander."""
+    set_point: str = "arm/set_point"
+    """Where one arm was sent last, while anybody drives it."""
     joint_trajectory: str = "arm/joint_trajectory"
     """Trajectories of standard tools for one arm."""
     hold: str = "arm/hold"

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from ate_core.contract import Cell
 from ate_core.errors import SafetyError
+from ate_core.exchanged import exchanged_start
 from ate_core.guard import ChunkGuard
-from ate_policy.exchanged import exchanged_start
 
 Kind = Literal[
     "not finite", "limit", "exchanged", "far", "jump", "distance", "late", "short", "inference",

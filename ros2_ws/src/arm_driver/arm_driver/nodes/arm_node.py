@@ -26,6 +26,7 @@ from arm_driver.interface import ArmBackend
 from arm_driver.nodes import messages
 from arm_driver.nodes.arm_parameters import ArmParameters
 from arm_driver.nodes.arm_reports import ArmReports
+from arm_driver.nodes.exchange_watch import ExchangeWatch
 from arm_driver.nodes.stop_node import EstopNode, StopNode
 from arm_driver.nodes.trajectory_action import TrajectoryAction
 from arm_driver.nodes.trajectory_commander import COMMANDER as TRAJECTORY
@@ -108,6 +109,7 @@ class ArmNode(DeviceNode):
         self._way: tuple[int, dict[str, int]] | None = None
         self._latency: Summary = {}
         self._reports = ArmReports(self, cell, self._side)
+        self._exchange = ExchangeWatch(self, cell, self._side)
         self._follower = TrajectoryFollower(self._submit_point, self._driver)
         self._trajectories = TrajectoryCommander(
             self, arm, cell.safety, self._follower, self._present, self._guard.route_problem
@@ -162,8 +164,9 @@ class ArmNode(DeviceNode):
         self.create_timer(DEPARTURE_PERIOD, self._release_departed)
         for side in self._guard.other_sides:
             other = topics.of_arm(cell.arms[side].namespace, topics.joint_states)
-            see = partial(self._see_other, cell.arms[side].joint_names)
+            see = partial(self._see_other, side)
             self._others.append(PolledTopic(self, JointState, other, see))
+        self._exchange.connect(self._guard.other_sides, self._present)
         listen(self, Header, name(topics.hold), self._take_hold, COMMAND_QOS)
         listen(self, Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         for service, answer in (
@@ -271,17 +274,20 @@ class ArmNode(DeviceNode):
             if self.is_active and self._refusals.happened(now):
                 self.get_logger().warning(refusal, throttle_duration_sec=1.0)
 
-    def _see_other(self, names: tuple[str, ...], data: bytes, came_ns: int) -> None:
-        message = decoded(JointState, data)
+    def _see_other(self, side: str, data: bytes, came_ns: int) -> None:
+        names, message = self._cell.arms[side].joint_names, decoded(JointState, data)
         q = dict(zip(message.name, message.position, strict=False))
         qd = dict(zip(message.name, message.velocity, strict=False))
         if not set(names) <= set(q):
             return
         velocity = [qd[name] for name in names] if set(names) <= set(qd) else None
-        self._guard.see_other([q[name] for name in names], came_ns * 1e-9, velocity)
+        position = np.array([q[name] for name in names])
+        self._guard.see_other(position, came_ns * 1e-9, velocity)
+        self._exchange.see_other(side, position, came_ns * 1e-9)
 
     def _use(self, tick: Tick, now: float) -> None:
         self._keep_times(tick)
+        self._exchange.sent(tick.target, now)
         if tick.sample is not None:
             self._reports.publish_sample(tick.sample)
         self._follower.step(now, self._present(), tick.target)

@@ -19,6 +19,7 @@ from std_srvs.srv import Trigger
 
 from ate_core.commanders import POLICY
 from ate_core.errors import UsageError
+from ate_core.exchanged import Answers
 from ate_core.files import replace_text
 from ate_core.loop import FixedRateLoop
 from ate_core.nodes.command_source import unique_commander
@@ -32,7 +33,6 @@ from ate_core.priority import CONTROL
 from ate_core.streams import StreamSpec, header_stamp_ns, read_value
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import GOING_ON, ActionQueue
-from ate_policy.exchanged import Answers
 from ate_policy.first_look import compare_training, tell_pace, tell_picture
 from ate_policy.gripper_dwell import GripperDwell
 from ate_policy.loading import Precision

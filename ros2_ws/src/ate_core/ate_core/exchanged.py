@@ -63,6 +63,8 @@ class Answers:
         """Begin without a motion."""
         self._told: deque[Array] = deque(maxlen=SPAN + LONGEST_LAG + 1)
         self._did: deque[Array] = deque(maxlen=SPAN + LONGEST_LAG + 1)
+        self._driven: tuple[bool, ...] = ()
+        self._rest = np.empty((2, 0))
         self._tick = 0
         self._shown = 0
 
@@ -72,27 +74,35 @@ class Answers:
         self._did.clear()
         self._shown = 0
 
-    def note(self, tick: int, told: Mapping[str, Array], did: Mapping[str, Array]) -> str:
+    def note(self, tick: int, told: Mapping[str, Array | None], did: Mapping[str, Array]) -> str:
         """Take a tick; which arm does what the other one is told, or nothing.
 
         Args:
             tick: index of it.
-            told: joints commanded by side (n,) [rad].
+            told: joints commanded by side (n,) [rad]; None: nobody drives that arm, so it ought to
+                stay where it was when that began.
             did: joints measured by side (n,) [rad].
         """
         sides = tuple(told)
-        sizes = {len(joints) for joints in told.values()}
-        if len(sides) != 2 or len(sizes) != 1 or set(sides) - set(did):
+        if len(sides) != 2 or set(sides) - set(did):
             return ""
-        if tick - self._tick > LONGEST_GAP:
+        sizes = {len(joints) for joints in (*told.values(), *did.values()) if joints is not None}
+        driven = tuple(told[side] is not None for side in sides)
+        if tick - self._tick > LONGEST_GAP or driven != self._driven:
             self.reset()
-        self._tick = tick
-        now = [np.array([joints[side] for side in sides], np.float64) for joints in (told, did)]
+        self._tick, self._driven = tick, driven
+        if len(sizes) != 1 or not any(driven):
+            return ""
+        measured = np.array([did[side] for side in sides], np.float64)
         if not self._told:  # until now they were held where they are
-            self._told.extend([now[1]] * LONGEST_LAG)
-            self._did.extend([now[1]] * LONGEST_LAG)
-        self._told.append(now[0])
-        self._did.append(now[1])
+            self._rest = measured
+            self._told.extend([measured] * LONGEST_LAG)
+            self._did.extend([measured] * LONGEST_LAG)
+        commands = [told[side] for side in sides]
+        self._told.append(
+            np.array([self._rest[row] if q is None else q for row, q in enumerate(commands)])
+        )
+        self._did.append(measured)
         found = next(self._crossings(sides), "")
         self._shown = self._shown + 1 if found else 0
         return found if self._shown >= CONFIRMED else ""
