@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ate_core import locks
 from ate_core.errors import UsageError
-from training.configs import output_folder
 from training.loop.processes import make_accelerator
 from training.loop.progress import Progress
 from training.loop.run_folder import RunFolder
@@ -140,6 +140,6 @@ def test_a_file_system_without_locks_keeps_nobody_off(tmp_path, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(output_folder.fcntl, "flock", unsupported)
+    monkeypatch.setattr(locks.fcntl, "flock", unsupported)
     run = RunFolder(tmp_path / "run", {"steps": 4}, resume=False)
     run.release()

@@ -1,12 +1,12 @@
 """Folders that commands write to."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ate_core.errors import UsageError
+from ate_core.locks import open_locked
 
 
 def make_folder(path: Path) -> None:
@@ -40,14 +40,10 @@ class Hold:
             UsageError: another one holds it.
         """
         self._descriptor: int | None = None
-        self._descriptor = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._descriptor = open_locked(folder, os.O_RDONLY)
         except BlockingIOError:
-            self.release()
             raise UsageError(f"{told}: wait for it, or name another --output") from None
-        except OSError:
-            self.release()
 
     def release(self) -> None:
         """Let others hold it; a second call changes nothing."""

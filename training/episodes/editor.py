@@ -6,7 +6,6 @@ one whose process was killed is taken back by the next command.
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 import platform
@@ -19,6 +18,7 @@ from pathlib import Path
 from ate_core.episode_folders import SUFFIX
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_text
+from ate_core.locks import open_locked
 from training.data.disk_room import require_room
 from training.data.summaries import file_sha256
 from training.episodes.episode_set import EpisodeSet
@@ -188,14 +188,13 @@ def editing(episodes: EpisodeSet) -> Iterator[Editor]:
         EpisodeError: somebody else edits it, or it cannot be written to.
     """
     folder = episodes.folder
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EpisodeError(
-                f"{folder} is being changed by another edit or `ate convert`: try again later"
-            ) from None
+        descriptor = open_locked(folder, os.O_RDONLY)
+    except BlockingIOError:
+        raise EpisodeError(
+            f"{folder} is being changed by another edit or `ate convert`: try again later"
+        ) from None
+    try:
         editor = Editor(episodes)
         try:
             recover(editor)

@@ -7,7 +7,6 @@ out again. When the output is written the file is removed.
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 
 from ate_core.errors import UsageError
 from ate_core.json_text import UNREADABLE
+from ate_core.locks import ANEW, open_locked
 from training.studies.rollout import Trial
 
 
@@ -61,17 +61,16 @@ def open_journal(output: Path, decides: Mapping[str, Any]) -> Iterator[Journal]:
             something else.
     """
     file = journal_of(output)
-    with file.open("a+b") as stream:
-        _keep_others_out(stream, file)
+    with _only_writer(file) as stream:
         yield Journal(stream, _read(stream, file, dict(decides)))
         file.unlink()
 
 
-def _keep_others_out(stream: BinaryIO, file: Path) -> None:
-    """Lock the file; the lock goes with the process, however it ends."""
+def _only_writer(file: Path) -> BinaryIO:
+    """The file, locked; the lock goes with the process, however it ends."""
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        return os.fdopen(open_locked(file, ANEW | os.O_APPEND), "a+b")
+    except BlockingIOError:
         raise UsageError(
             f"{file} is being written by another `ate evaluate`: wait for it, or give another "
             "--output"

@@ -1,6 +1,6 @@
 """A LeRobot data set that is made, or made longer, episode by episode."""
 
-import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ate_core.errors import EpisodeError, UsageError
+from ate_core.locks import open_locked
 from training.audit.stored import StoredAudit
 from training.data.disk_room import MAKE_ROOM, file_size, refusal, require_room, shortage
 from training.data.episode_file import Episode
@@ -60,15 +61,17 @@ class LerobotFolder:
             raise UsageError(
                 f"folder {self.parts} cannot be made ({error.strerror}): choose another output"
             ) from None
-        with (self.parts / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"another export writes {self.output}: wait for it, or name another output"
-                ) from None
+        try:
+            lock = open_locked(self.parts / ".lock")
+        except BlockingIOError:
+            raise UsageError(
+                f"another export writes {self.output}: wait for it, or name another output"
+            ) from None
+        try:
             check_output(self.output, aside_of(self.working))
             yield
+        finally:
+            os.close(lock)
 
     def require_room(self, sources: Mapping[str, Path]) -> None:
         """Refuse early what cannot fit: what is encoded, and the set beside it.

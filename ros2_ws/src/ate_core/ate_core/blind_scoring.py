@@ -6,8 +6,8 @@ whose letter is whose, neither can tell.
 """
 
 import contextlib
-import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from ate_core.errors import UsageError
 from ate_core.files import replace_text
 from ate_core.json_text import UNREADABLE
+from ate_core.locks import open_locked
 
 PLAN, SCORES = "plan.json", "scores.jsonl"
 SUCCESS, FAILURE, ABORTED, UNDO = "s", "f", "a", "u"
@@ -140,11 +141,13 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: another process scores.
     """
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"{folder} is being scored by another process: end that one first"
-            ) from None
+    try:
+        descriptor = open_locked(folder / ".lock")
+    except BlockingIOError:
+        raise UsageError(
+            f"{folder} is being scored by another process: end that one first"
+        ) from None
+    try:
         yield
+    finally:
+        os.close(descriptor)

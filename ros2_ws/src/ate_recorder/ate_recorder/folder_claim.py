@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 from pathlib import Path
+
+from ate_core.locks import holder_of, is_in_place, open_locked
 
 LOCK_FILE = ".recorder.lock"
 """Hidden, in the folder of the episodes; it stays there, only its lock counts."""
@@ -28,25 +29,19 @@ class FolderClaim:
         A folder that was removed meanwhile is claimed anew. Where files cannot be locked nobody
         is kept out.
         """
-        if self._descriptor is not None and self._is_in_place(self._descriptor):
+        if self._descriptor is not None and is_in_place(self._descriptor, self._file):
             return ""
         self.release()
         try:
-            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError:
-            return ""  # what the folder lacks is told by others
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = open_locked(self._file)
         except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            os.close(descriptor)
+            holder = holder_of(self._file) or "unnamed"
             return (
-                f"another recorder ({holder or 'unnamed'}) writes to {self._file.parent}: stop "
-                "it, or choose another output folder"
+                f"another recorder ({holder}) writes to {self._file.parent}: stop it, or choose "
+                "another output folder"
             )
         except OSError:
-            os.close(descriptor)
-            return ""
+            return ""  # what the folder lacks is told by others
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -57,9 +52,3 @@ class FolderClaim:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-    def _is_in_place(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), os.stat(self._file))
-        except OSError:
-            return False

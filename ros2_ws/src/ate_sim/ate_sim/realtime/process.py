@@ -1,6 +1,5 @@
 """What every process of the cell does alike: own its role in the folder, stop on a signal."""
 
-import fcntl
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ate_core.child import end_with_parent
 from ate_core.errors import AteError, DeviceError
+from ate_core.locks import holder_of, open_locked
 from ate_core.priority import set_niceness
 
 
@@ -30,16 +30,14 @@ def claim(runtime_dir: Path, name: str) -> Iterator[None]:
     """
     runtime_dir.mkdir(parents=True, exist_ok=True)
     path = runtime_dir / f"{name}.pid"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise DeviceError(
-                f"{runtime_dir} is in use by another {name} (pid {owner}): stop that process, "
-                "or choose another folder with ATE_RUNTIME_DIR"
-            ) from None
+        descriptor = open_locked(path)
+    except BlockingIOError:
+        raise DeviceError(
+            f"{runtime_dir} is in use by another {name} (pid {holder_of(path) or 'unknown'}): "
+            "stop that process, or choose another folder with ATE_RUNTIME_DIR"
+        ) from None
+    try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         try:
