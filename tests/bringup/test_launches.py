@@ -82,7 +82,9 @@ def test_a_perturbation_reaches_the_world_and_an_unknown_one_starts_nothing(runt
     assert world.arguments[-2:] == ("--perturbation", "light_low+distractors")
     with pytest.raises(UsageError, match="perturbation is 'dark'; use one of"):
         deploy.processes({**GIVEN["deploy"], "perturbation": "dark"})
-    with pytest.raises(UsageError, match="is of the simulated cell"):
+    with pytest.raises(
+        UsageError, match="says nothing without hardware:=sim: on the real cell, change"
+    ):
         deploy.processes({"checkpoint": "x", "hardware": "real", **words})
 
 
@@ -179,9 +181,12 @@ def test_a_cell_without_cameras_starts_no_renderer(runtime_dir):
         ([*PLAYED, "output:=bags"], "output:=bags says nothing without record:=true"),
         ([*PLAYED, "operator:=Ada"], "operator:=Ada says nothing without record:=true"),
         ([*PLAYED, "calibrations:=c"], "says nothing without operators:=true"),
-        ([*PLAYED, "report:=r.jsonl"], "is of the simulated cell"),
-        ([*PLAYED, "episodes:=5"], "episodes:=5 is of the simulated cell"),
-        ([*PLAYED, "hardware:=sim", "report:=r.jsonl"], "episodes is 0: give episodes:=20"),
+        ([*PLAYED, "report:=r.jsonl"], "score with `ate score`, and leave it out"),
+        ([*PLAYED, "episodes:=5"], "episodes:=5 says nothing without hardware:=sim"),
+        (
+            [*PLAYED, "hardware:=sim", "report:=r.jsonl"],
+            "report:=r.jsonl says nothing without episodes:=20",
+        ),
         ([*SERVED, "checkpoint:=x"], "give one of them"),
         (["ate_policy", "deploy.launch.py", "checkpoint:=x", "policy_keys:=y"], "give it"),
         (["ate_teleop", "dual_operator.launch.py", "hardware:=moon"], "need one of real, sim"),

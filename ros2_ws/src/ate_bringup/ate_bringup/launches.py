@@ -7,7 +7,7 @@ from pathlib import Path
 from ate_bringup import processes
 from ate_bringup.deploy_words import refuse_contradictions
 from ate_bringup.processes import Values
-from ate_bringup.specs import Launch, LaunchArgument, ProcessSpec, flag, is_on
+from ate_bringup.specs import Launch, LaunchArgument, Need, ProcessSpec, flag, is_on
 from ate_core.contract import Cell, load_cell, require_both_arms
 from ate_core.errors import UsageError
 from ate_core.operator_hands import DEVICES, HANDS, REPLAY
@@ -50,6 +50,20 @@ DEVICE_ARGUMENTS = (
     *COCKPIT,
 )
 """What every launch with drivers takes."""
+SIMULATED = "hardware:=sim"
+BY_HAND = (
+    "on the real cell, change light and objects by hand, score with `ate score`, and leave it out"
+)
+DEVICE_NEEDS = (
+    Need(names=("seed",), words=(SIMULATED,), instead="nothing is drawn on the real cell"),
+    Need(names=("cockpit_port", "cockpit_score"), words=("cockpit:=true",)),
+)
+"""What every launch with drivers would ignore."""
+EPISODE_NEEDS = (
+    Need(names=("episodes", "report"), words=(SIMULATED,), instead=BY_HAND),
+    Need(names=("report",), words=("episodes:=20",)),
+)
+"""What a launch with scripted episodes would ignore."""
 ROLLOUT_SEED = replace(
     next(one for one in DEVICE_ARGUMENTS if one.name == "seed"),
     default="1000",
@@ -203,6 +217,10 @@ ROBOT = Launch(
     description="the drivers of arms, grippers and cameras, and nothing else",
     arguments=DEVICE_ARGUMENTS,
     make_processes=_robot,
+    needs=(
+        *DEVICE_NEEDS,
+        Need(names=("task",), words=(SIMULATED,), instead="drivers alone know no task"),
+    ),
 )
 
 DUAL_OPERATOR = Launch(
@@ -241,6 +259,18 @@ DUAL_OPERATOR = Launch(
         ),
     ),
     make_processes=_dual_operator,
+    needs=(
+        *DEVICE_NEEDS,
+        *EPISODE_NEEDS,
+        Need(names=("mistakes",), words=(SIMULATED,), instead="people make their own"),
+        Need(names=("mistakes",), words=("episodes:=20",)),
+        Need(names=("task",), words=(SIMULATED, "hands:=devices")),
+        Need(
+            names=("output", "instruction", "operator"),
+            words=("hands:=devices",),
+            instead="a replay of hands is not recorded",
+        ),
+    ),
 )
 
 DEPLOY = Launch(
@@ -303,6 +333,14 @@ DEPLOY = Launch(
         ),
     ),
     make_processes=_deploy,
+    needs=(
+        *DEVICE_NEEDS,
+        *EPISODE_NEEDS,
+        Need(names=("perturbation",), words=(SIMULATED,), instead=BY_HAND),
+        Need(names=("task",), words=(SIMULATED, "record:=true")),
+        Need(names=("output", "operator"), words=("record:=true",)),
+        Need(names=("calibrations",), words=("operators:=true",)),
+    ),
 )
 
 LAUNCHES = {launch.name: launch for launch in (DUAL_OPERATOR, DEPLOY, ROBOT, VIEW)}

@@ -47,6 +47,43 @@ class LaunchArgument:
         raise UsageError(f"{self.name}:={value} is not allowed; need {allowed}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What arguments of a launch say nothing without."""
+
+    names: tuple[str, ...]
+    """The arguments."""
+    words: tuple[str, ...]
+    """``name:=value``; one of them is enough. A number stands for all above 0."""
+    instead: str = ""
+    """What to do where they say nothing, for people."""
+
+    def check(self, values: Mapping[str, str], defaults: Mapping[str, str | None]) -> None:
+        """Refuse an argument that would be ignored.
+
+        Args:
+            values: of all arguments.
+            defaults: of all arguments; who gives the default has given nothing.
+
+        Raises:
+            UsageError: naming the argument and what to give beside it.
+        """
+        if any(_holds(word, values) for word in self.words):
+            return
+        for name in self.names:
+            if values[name] != defaults[name]:
+                instead = self.instead or "give both or neither"
+                raise UsageError(
+                    f"{name}:={values[name]} says nothing without {' or '.join(self.words)}: "
+                    f"{instead}"
+                )
+
+
+def _holds(word: str, values: Mapping[str, str]) -> bool:
+    name, wanted = word.split(":=")
+    return int(values[name]) > 0 if wanted.isdecimal() else values[name] == wanted
+
+
 def flag(name: str, description: str, *, default: bool = False) -> LaunchArgument:
     """An argument that is true or false; `is_on` reads it."""
     values = ("true", "false")
@@ -165,6 +202,8 @@ class Launch:
     """What can be given."""
     make_processes: Callable[[Mapping[str, str]], list[ProcessSpec]]
     """From resolved arguments to processes."""
+    needs: tuple[Need, ...] = ()
+    """What would be ignored, and is refused."""
     has_devices: bool = True
     """Whether it starts the devices of a cell, for ``hardware:=sim`` their emulators."""
 
@@ -192,7 +231,8 @@ class Launch:
         """Given values over defaults.
 
         Raises:
-            UsageError: unknown name, value not allowed or required value missing.
+            UsageError: unknown name, value not allowed, required value missing, or one that
+                would be ignored.
         """
         known = {argument.name: argument for argument in self.arguments}
         self.refuse_unknown(given)
@@ -203,6 +243,9 @@ class Launch:
                 raise UsageError(f"{self.file} needs {name}:=... ({argument.description})")
             argument.check(value)
             values[name] = value
+        defaults = {name: argument.default for name, argument in known.items()}
+        for need in self.needs:
+            need.check(values, defaults)
         return values
 
     def processes(self, given: Mapping[str, str]) -> list[ProcessSpec]:
