@@ -136,12 +136,53 @@ def test_statistics_that_this_cell_cannot_have_are_refused(column, value, words,
 
 
 def test_differences_from_the_state_are_not_judged_as_angles(trained, cell):
-    relative = {"q01": [-9.0] * 16, "q99": [9.0] * 16}
+    """They go through the whole span of a joint, so that degrees show all the same."""
+    relative = {"q01": [-4.0] * 16, "q99": [4.0] * 16}
     relative["q01"][7] = relative["q01"][15] = 0.0
     relative["q99"][7] = relative["q99"][15] = 1.0
     columns = tuple(column for column in range(16) if column not in (7, 15))
     one = replace(trained, norms={**trained.norms, "actions": relative}, relative=columns)
     assert told(one, cell) == []
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+@pytest.mark.parametrize("one", ["overhead", "left_wrist", "right_wrist"])
+@pytest.mark.parametrize("other", ["overhead", "left_wrist", "right_wrist"])
+def test_a_camera_in_the_place_of_another_is_refused_whatever_comes_in_its_own(
+    one, other, exchanged, trained, cell
+):
+    if one == other:
+        return
+    changes = {one: {"serial": cell.cameras[other].serial}}
+    changes[other] = {"serial": cell.cameras[one].serial if exchanged else "new"}
+    failures = [
+        text for status, text in told(trained, with_cameras(cell, **changes)) if status == "fail"
+    ]
+    assert len(failures) == 1
+    assert "have exchanged serials" in failures[0]
+    assert cell.cameras[one].key in failures[0] and cell.cameras[other].key in failures[0]
+
+
+def test_three_cameras_that_went_round_are_all_named(trained, cell):
+    roles = list(cell.cameras)
+    changes = {
+        role: {"serial": cell.cameras[roles[(row + 1) % len(roles)]].serial}
+        for row, role in enumerate(roles)
+    }
+    texts = " ".join(
+        text for status, text in told(trained, with_cameras(cell, **changes)) if status == "fail"
+    )
+    assert all(cell.cameras[role].key in texts for role in roles)
+
+
+def test_differences_from_the_state_in_degrees_are_refused_as_such(trained, cell):
+    columns = tuple(column for column in range(16) if column not in (7, 15))
+    degrees = {key: [value] * 16 for key, value in (("q01", -40.0), ("q99", 40.0))}
+    for column in (7, 15):
+        degrees["q01"][column], degrees["q99"][column] = 0.0, 1.0
+    one = replace(trained, norms={**trained.norms, "actions": degrees}, relative=columns)
+    ((status, text),) = told(one, cell)
+    assert status == "fail" and "look like degrees" in text
 
 
 def test_another_tick_rate_is_refused_with_both(trained, cell):

@@ -172,10 +172,15 @@ def _rates(trained: Cell, cell: Cell) -> Iterator[Finding]:
 
 
 def _exchanged(trained: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Roles whose device is now what another role's was, each pair once."""
+    """Roles whose device is now what another role's was, each pair once; one way is enough."""
+    told: set[frozenset[str]] = set()
     for role, device in now.items():
         former = [r for r, d in trained.items() if d == device and r != role]
-        if device and former and trained.get(role) != device and role < former[0]:
+        if not device or not former or trained.get(role) == device:
+            continue
+        pair = frozenset((role, former[0]))
+        if pair not in told:
+            told.add(pair)
             yield role, former[0]
 
 
@@ -271,10 +276,12 @@ def _ranges(trained: TrainedOn, cell: Cell) -> Iterator[Finding]:
         if norm is None or len(norm["q01"]) < layout.size:
             continue
         lower, upper = _bounds(cell, name)
+        if name == "actions":  # what is relative to the posture goes through the whole span
+            columns = [column for column in trained.relative if column < layout.size]
+            span = (upper - lower)[columns]
+            lower[columns], upper[columns] = -span, span
         low, high = (np.asarray(norm[key], float)[: layout.size] for key in ("q01", "q99"))
         outside = (low < lower) | (high > upper)
-        if name == "actions":
-            outside[[column for column in trained.relative if column < layout.size]] = False
         if not outside.any():
             continue
         column = int(np.argmax(outside))
