@@ -7,7 +7,7 @@ import pytest
 import tyro
 
 from ate_bringup.cli import VERBS, _load
-from ate_bringup.demo import DemoConfig, DemoError, Stage, _run, _run_folder, demo, plan
+from ate_bringup.demo import DemoConfig, DemoError, Stage, _check, _run, _run_folder, demo, plan
 from ate_bringup.launches import find_launch
 from ate_core.errors import AteError, UsageError
 
@@ -65,6 +65,15 @@ def test_every_stage_of_another_cell_is_told_of_it(tmp_path):
         ({"policy": "magic"}, "no policy 'magic': known are flow, diffusion"),
         ({"recordings": (Path("none"),)}, "none is no folder"),
         ({"cell": "none.yaml"}, "cannot be read"),
+        ({"demonstrations": 0}, "demonstrations is 0, must be at least 1"),
+        ({"rollouts": 0}, "rollouts is 0, must be at least 1"),
+        ({"vae_steps": 0}, "vae_steps is 0"),
+        ({"motions": -1}, "motions is -1"),
+        ({"node_rollouts": -1}, "node_rollouts is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 961}, "seeds 961 to 1000, rollouts 1000 to 1019: success there may be memory"),
+        ({"seed": 1019}, "give another --seed"),
+        ({"seed": 1020, "node_rollouts": 21}, "rollouts 1000 to 1020"),
     ],
 )
 def test_what_a_later_stage_would_refuse_is_refused_first(change, message, tmp_path, monkeypatch):
@@ -72,6 +81,11 @@ def test_what_a_later_stage_would_refuse_is_refused_first(change, message, tmp_p
     with pytest.raises(AteError, match=message):
         demo(DemoConfig(**change))
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("seed", [0, 960, 1020])
+def test_seeds_beside_those_of_the_rollouts_are_taken(seed):
+    _check(DemoConfig(seed=seed))
 
 
 def test_plain_and_guided_differ_only_in_guidance(tmp_path):

@@ -16,10 +16,17 @@ from rich.markup import escape
 from ate_bringup.processes import require_guidance, require_policy, require_simulated_task
 from ate_core.child import child_command, child_environment
 from ate_core.contract import load_cell
-from ate_core.errors import AteError, UsageError
+from ate_core.errors import (
+    AteError,
+    UsageError,
+    require_at_least_one,
+    require_not_negative,
+)
 
 STOP_TIMEOUT = 5.0
 """Time a command gets to stop after Ctrl-C before it is killed [s]."""
+FIRST_ROLLOUT = 1000
+"""Seed of the first rollout, as `ate evaluate` has it."""
 TIMINGS = "timings.json"
 """File of the stage timings in the run folder."""
 SOME_REJECTED = 1
@@ -104,9 +111,10 @@ def _check(config: DemoConfig) -> None:
     """Refuse before the first stage what a later one would refuse.
 
     Raises:
-        AteError: unknown task, guidance or network, cell that cannot be simulated or missing
-            recordings.
+        AteError: unknown task, guidance or network, cell that cannot be simulated, missing
+            recordings, counts below one, or rollouts that begin as demonstrations do.
     """
+    _check_counts(config)
     require_simulated_task(config.task)
     require_guidance(config.guidance)
     require_policy(config.policy)
@@ -114,6 +122,27 @@ def _check(config: DemoConfig) -> None:
     for folder in config.recordings:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder: give --recordings one with recorded motion")
+
+
+def _check_counts(config: DemoConfig) -> None:
+    require_at_least_one(
+        demonstrations=config.demonstrations,
+        rollouts=config.rollouts,
+        vae_steps=config.vae_steps,
+        motions=config.motions,
+    )
+    require_not_negative(
+        node_rollouts=config.node_rollouts,
+        finetune_steps=config.finetune_steps,
+        seed=config.seed,
+    )
+    demonstrated = range(config.seed, config.seed + config.demonstrations)
+    last = FIRST_ROLLOUT + max(config.rollouts, config.node_rollouts) - 1
+    if config.seed <= last and demonstrated[-1] >= FIRST_ROLLOUT:
+        raise UsageError(
+            f"demonstrations have the seeds {config.seed} to {demonstrated[-1]}, rollouts "
+            f"{FIRST_ROLLOUT} to {last}: success there may be memory; give another --seed"
+        )
 
 
 def plan(config: DemoConfig, folder: Path) -> list[tuple[Stage, ...]]:
@@ -193,7 +222,7 @@ def _deploy(config: DemoConfig, folder: Path, run: Path) -> Stage:
         name=f"deploy {run.name}",
         words=(
             *("launch", "ate_policy", "deploy.launch.py", "hardware:=sim"),
-            *(f"task:={config.task}", f"checkpoint:={run}", "seed:=1000"),
+            *(f"task:={config.task}", f"checkpoint:={run}", f"seed:={FIRST_ROLLOUT}"),
             *(f"episodes:={config.node_rollouts}", f"cameras:={str(config.vision).lower()}"),
             f"report:={folder / f'nodes_{run.name}.jsonl'}",
             f"summary:={folder / f'timing_{run.name}.json'}",
