@@ -49,15 +49,18 @@ from training.studies.stages import as_episode
 from training.train_tokens import train_tokens
 
 TASKS = ("pick_place", "handover", "pick_bun")
-BODY, LOOKS = "six_axes_long", 7
+BODY, LOOKS = "six_axes_long", 11
 """The body without actions, and the seed of its colours and light."""
 CAMERA = "cam_high"
+ALONE: Mapping[str, Any] = {"video_positive": "none", "weight_distance": 0.0}
+"""Nothing but the contrast aligns, and that of the robot's windows alone."""
 ARMS: Mapping[str, Mapping[str, Any]] = {
-    "reconstruction": {"weight_contrast": 0.0},
-    "contrastive": {"video_positive": "none"},
-    "with teacher": {},
-    "labels shuffled": {"video_positive": "none", "shuffle_labels": True},
-    "no sparsity": {"weight_sparse": 0.0},
+    "reconstruction": ALONE | {"weight_contrast": 0.0},
+    "contrastive": ALONE,
+    "with distance": {"video_positive": "none"},
+    "with teacher": {"weight_distance": 0.0},
+    "labels shuffled": ALONE | {"shuffle_labels": True},
+    "no sparsity": ALONE | {"weight_sparse": 0.0},
 }
 """Changes of the command's options; frames swapped is the contrastive run, looked at otherwise."""
 SWAPPED = "frames swapped"
@@ -83,7 +86,7 @@ class Options:
     """Arms to train."""
     seeds: int = 5
     """Training runs per arm."""
-    steps: int = 3000
+    steps: int = 600
     """Of each run."""
     token_steps: int = 3000
     """Of the action tokens."""
@@ -122,6 +125,7 @@ def all_rows(options: Options) -> Iterator[Row]:
     tokens = make_tokens(options)
     stored = load_tokens(tokens)
     judged = [judged_windows(options, stored, name) for name in ("robot", "video")]
+    learned = known_windows(record(options, "robot"), stored, is_video=False)
     for seed in range(options.seeds):
         for arm in options.arms:
             run = options.output / "runs" / f"{arm.replace(' ', '_')}_{options.steps}_seed{seed}"
@@ -130,7 +134,7 @@ def all_rows(options: Options) -> Iterator[Row]:
                 file = run.with_name(f"{run.name}{'_swapped' if name == SWAPPED else ''}.json")
                 if not file.is_file():
                     aligned = train(options, tokens, arm, seed, run)
-                    row = measured(aligned, stored, judged, options, swap=name == SWAPPED)
+                    row = measured(aligned, stored, judged, learned, swap=name == SWAPPED)
                     row |= {"arm": name, "seed": seed, "steps": options.steps}
                     replace_text(file, json.dumps(row, indent=1) + "\n")
                     print(f"{name}, seed {seed}: {row['video']}", flush=True)
@@ -235,13 +239,12 @@ def measured(
     aligned: StoredAlignment,
     tokens: StoredTokens,
     judged: Sequence[Judged],
-    options: Options,
+    learned: Windows,
     *,
     swap: bool,
 ) -> Row:
-    """Everything that is told of one run."""
+    """Everything that is told of one run; probes are fitted on the windows it learned from."""
     horizon = tokens.identity.horizon
-    learned = known_windows(options.output / "episodes" / "robot", tokens, is_video=False)
     known = latents_of(aligned.model, aligned.features, learned, horizon)
     assert learned.chunks is not None
     probes = {"z_a": Probe(known.z_a, learned.chunks), "z_i": Probe(known.z_i, learned.chunks)}
@@ -251,8 +254,8 @@ def measured(
         assert windows.chunks is not None and windows.idle is not None
         found = latents_of(aligned.model, aligned.features, windows, horizon, swap=swap)
         references, codes = motion_latents(tokens.model, windows)
-        origin, draws = aligned.model.origin, torch.Generator().manual_seed(0)
-        top1, candidates = retrieval(found.z_a, references, windows, origin, draws)
+        space, draws = aligned.model.space, torch.Generator().manual_seed(0)
+        top1, candidates = retrieval(found.z_a, references, windows, space, draws)
         row[one.name] = {
             "top1": 100.0 * top1,
             "candidates": candidates,

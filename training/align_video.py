@@ -8,13 +8,14 @@ from torch import Tensor
 
 from ate_policy.token_folder import StoredTokens, load_tokens
 from training.clap.align_card import describe
-from training.clap.align_objective import References, contrast_of, video_loss
+from training.clap.align_objective import References, contrast_of, distance_of, video_loss
 from training.clap.align_recipe import AlignRecipe, align_recipe_of
 from training.clap.features import FrameEncoder, fit_features, to_unit
 from training.clap.frame_changes import FrameChanges
 from training.clap.restart import restart_codes
 from training.clap.teacher import Teacher
-from training.clap.vd_vae import VdVae, VdVaeConfig, VideoOutputs
+from training.clap.vd_config import VdVaeConfig
+from training.clap.vd_vae import VdVae, VideoOutputs
 from training.clap.video_data import AlignmentData, Windows, load_alignment_data
 from training.clap.video_only import frames_at
 from training.configs.align_video import AlignVideoConfig
@@ -35,8 +36,8 @@ from training.loop.run_folder import RunFolder, pack_state, unpack_state
 
 FINAL_SHARE = 0.1
 """Of the learning rate, at the last step."""
-ORIGIN_CHUNKS = 20_000
-"""Chunks behind the mean latent."""
+SPACE_CHUNKS = 20_000
+"""Chunks behind the mean and the main directions of the tokens' latents."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,7 +114,8 @@ def align_video(config: AlignVideoConfig) -> int:
                 gathered_references(accelerator, references),
                 recipe,
             )
-            loss, metrics = video_loss(outputs, decoded[1], contrast, recipe)
+            away = distance_of(model, outputs, references) if recipe.weight_distance else None
+            loss, metrics = video_loss(outputs, decoded[1], contrast, recipe, away)
             if not torch.isfinite(loss):
                 run.refuse_loss(step + 1, loss, {"before": batch.before, "after": batch.after})
             accelerator.backward(loss)
@@ -158,6 +160,9 @@ def initial_model(
             code_width=sizes.code_width,
             patches=config.features.patches,
             feature_size=config.features.size,
+            columns=config.features.width // config.features.patch,
+            axes=axes_of(config, recipe, tokens),
+            network=config.network,
             env_codes=config.env_codes,
             env_codebook=config.env_codebook,
             width=config.width,
@@ -170,11 +175,17 @@ def initial_model(
     )
     with torch.no_grad():
         model.action_book.codes.copy_(tokens.model.codebook.codes)
-        if recipe.origin == "mean":
+        if recipe.space != "raw":
             chunks = robot.chunks.flatten(0, 1)
-            some = chunks[:: max(1, len(chunks) // ORIGIN_CHUNKS)]
-            model.origin.copy_(tokens.model.embed_chunks(some).mean(dim=0))
+            some = chunks[:: max(1, len(chunks) // SPACE_CHUNKS)]
+            model.space.fit(tokens.model.embed_chunks(some))
     return model
+
+
+def axes_of(config: AlignVideoConfig, recipe: AlignRecipe, tokens: StoredTokens) -> int:
+    """Main directions of the tokens' latents that are used; 0: all numbers as they are."""
+    sizes = tokens.model.config
+    return min(config.axes, sizes.codes * sizes.code_width) if recipe.space == "whitened" else 0
 
 
 def batch_size(config: AlignVideoConfig, data: AlignmentData) -> int:

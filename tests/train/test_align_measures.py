@@ -8,6 +8,7 @@ from training.clap.align_measures import (
     retrieval,
 )
 from training.clap.frame_changes import FrameChanges
+from training.clap.latent_space import LatentSpace
 from training.clap.video_data import Windows, window_ticks
 
 
@@ -44,19 +45,19 @@ def test_a_draw_takes_different_episodes_as_far_as_there_are_some():
 def test_retrieval_is_sure_with_the_truth_and_guesses_without():
     some = windows(episodes=16)
     references = torch.randn(len(some), 2, 3, 4, generator=draws(1))
-    zero = torch.zeros(3, 4)
-    right = retrieval(references, references, some, zero, draws())
+    space = LatentSpace(3, 4)
+    right = retrieval(references, references, some, space, draws())
     assert right.top1 == 1.0 and right.candidates == 16
-    wrong = retrieval(references.flip(0), references, some, zero, draws())
+    wrong = retrieval(references.flip(0), references, some, space, draws())
     assert wrong.top1 < 0.2
-    assert retrieval(references, references, some, zero, draws(), candidates=4).candidates == 4
+    assert retrieval(references, references, some, space, draws(), candidates=4).candidates == 4
 
 
 def test_windows_in_which_both_arms_rest_are_no_question():
     some = windows(episodes=4)
     some.idle[:30] = True  # three of four episodes
     found = retrieval(
-        torch.randn(40, 2, 3, 4), torch.randn(40, 2, 3, 4), some, torch.zeros(3, 4), draws()
+        torch.randn(40, 2, 3, 4), torch.randn(40, 2, 3, 4), some, LatentSpace(3, 4), draws()
     )
     assert found.candidates == 1 and found.top1 != found.top1
 

@@ -115,7 +115,7 @@ def test_the_codes_of_the_tokens_are_the_same_bytes_after_training_and_restarts(
     assert stored.tokens == frozen.identity
     first, last = weights_of(aligned.output, 2), weights_of(aligned.output, 4)
     assert not torch.equal(first["env_book.codes"], last["env_book.codes"])
-    assert not torch.equal(first["encoder.latents"], last["encoder.latents"])
+    assert not torch.equal(first["encoder.down_action.weight"], last["encoder.down_action.weight"])
 
 
 def test_a_checkpoint_tells_what_it_measured_and_what_the_data_are(aligned):
@@ -164,7 +164,13 @@ def test_temperature_and_bias_have_no_weight_decay(aligned, tmp_path):
     assert contrast.log_scale.exp().item() == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("change", [{"match": "reference"}, {"match": "paper", "videos": ()}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"match": "reference", "network": "attention"},
+        {"match": "paper", "videos": (), "network": "attention"},
+    ],
+)
 def test_the_released_and_the_papers_recipe_train(aligned, tmp_path, change):
     config = dataclasses.replace(aligned, output=tmp_path / "run", steps=2, **change)
     assert align_video(config) == 0
@@ -177,7 +183,7 @@ def test_shuffled_labels_give_other_weights_and_are_told(aligned, tmp_path):
     assert align_video(config) == 0
     assert "control" in load_alignment(config.output).checkpoint.card
     one, other = (weights_of(run, 2) for run in (config.output, aligned.output))
-    assert not torch.equal(one["encoder.latents"], other["encoder.latents"])
+    assert not torch.equal(one["encoder.down_action.weight"], other["encoder.down_action.weight"])
 
 
 def test_labels_are_codes_of_windows_in_which_something_moves(aligned, filmed, tmp_path, capsys):

@@ -1,13 +1,16 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
 
-from training.clap.align_objective import References, contrast_of, video_loss
+from training.clap.align_objective import References, contrast_of, distance_of, video_loss
 from training.clap.align_recipe import PAPER, REFERENCE, AlignRecipe
 from training.clap.contrast import SigmoidContrast, contrast_loss, cosines_of, pairs_that_count
+from training.clap.latent_space import LatentSpace
 from training.clap.teacher import Teacher
-from training.clap.vd_vae import VdVae, VdVaeConfig, VideoOutputs
+from training.clap.vd_config import VdVaeConfig
+from training.clap.vd_vae import VdVae, VideoOutputs
 
 SIZES = VdVaeConfig(
     arms=2,
@@ -15,6 +18,7 @@ SIZES = VdVaeConfig(
     codebook=8,
     code_width=4,
     patches=6,
+    columns=3,
     feature_size=5,
     env_codebook=4,
     width=16,
@@ -23,10 +27,19 @@ SIZES = VdVaeConfig(
 )
 
 
+NETWORKS = [
+    {"network": network, "axes": axes} for network in ("attention", "conv") for axes in (0, 4)
+]
+
+
 @pytest.fixture
 def model():
+    return model_of()
+
+
+def model_of(**sizes):
     torch.manual_seed(0)
-    return VdVae(SIZES)
+    return VdVae(dataclasses.replace(SIZES, **sizes))
 
 
 def frames(count=4, seed=0):
@@ -65,13 +78,14 @@ def test_pairs_that_do_not_count_and_rows_without_reference_cost_nothing():
 
 def test_cosines_are_of_whole_sequences_about_their_origin():
     latents = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
-    zero = torch.zeros(2, 4)
-    torch.testing.assert_close(cosines_of(latents, 3.0 * latents, zero).diagonal(), torch.ones(3))
-    apart = cosines_of(latents + 50.0, latents + 50.0, zero)
+    torch.testing.assert_close(cosines_of(latents, 3.0 * latents).diagonal(), torch.ones(3))
+    space = LatentSpace(2, 4)
+    apart = cosines_of(space(latents + 50.0), space(latents + 50.0))
     assert apart.min() > 0.99  # what all share hides what tells them apart
+    space.fit(torch.full((1, 2, 4), 50.0))
     torch.testing.assert_close(
-        cosines_of(latents + 50.0, latents + 50.0, zero + 50.0),
-        cosines_of(latents, latents, zero),
+        cosines_of(space(latents + 50.0), space(latents + 50.0)),
+        cosines_of(latents, latents),
         atol=1e-4,
         rtol=0.0,
     )
@@ -95,7 +109,9 @@ def test_negatives_are_other_motion_of_other_episodes():
     assert not keep[5, 7] and keep[5, 6]  # both rest; one of them
 
 
-def test_z_of_swapped_frames_differs_and_lies_in_the_tokens_space(model):
+@pytest.mark.parametrize("sizes", NETWORKS)
+def test_z_of_swapped_frames_differs_and_lies_in_the_tokens_space(sizes):
+    model = model_of(**sizes)
     before, after = frames()
     outputs = model(before, after, before)
     assert outputs.z_a.shape == (4, 2, 3, 4) and outputs.z_i.shape == (4, 2, 4)
@@ -105,7 +121,9 @@ def test_z_of_swapped_frames_differs_and_lies_in_the_tokens_space(model):
     assert (outputs.z_a - swapped.z_a).abs().max() > 1e-3
 
 
-def test_the_decoder_reads_the_codes_of_both_kinds(model):
+@pytest.mark.parametrize("sizes", NETWORKS)
+def test_the_decoder_reads_the_codes_of_both_kinds(sizes):
+    model = model_of(**sizes)
     before, _ = frames()
     q_a, q_i = torch.randn(4, 2, 3, 4), torch.randn(4, 2, 4)
     made = model.decoder(before, q_a, q_i)
@@ -113,14 +131,16 @@ def test_the_decoder_reads_the_codes_of_both_kinds(model):
     assert (made - model.decoder(before, q_a, -q_i)).abs().max() > 1e-4
 
 
-def test_no_gradient_reaches_the_codes_of_the_tokens(model):
+@pytest.mark.parametrize("sizes", NETWORKS)
+def test_no_gradient_reaches_the_codes_of_the_tokens(sizes):
+    model = model_of(**sizes)
     before, after = frames()
     outputs = model(before, after, before)
     loss, _ = video_loss(outputs, after, outputs.z_a.square().mean(), AlignRecipe())
     loss.backward()
     assert model.action_book.codes.grad is None and not model.action_book.codes.requires_grad
     assert model.env_book.codes.grad.abs().sum() > 0.0
-    assert model.encoder.latents.grad.abs().sum() > 0.0
+    assert all(value.grad.abs().sum() > 0.0 for value in model.encoder.down_action.parameters())
 
 
 def test_the_teacher_equals_the_average_and_gets_no_gradient(model):
@@ -195,4 +215,25 @@ def test_the_released_code_presses_the_codes_of_z_i_and_contrasts_codes(model):
 def test_deviations_from_the_paper_are_named():
     assert PAPER.deviations() == {}
     assert {"contrast_of", "target", "norms", "beta_on"} <= set(REFERENCE.deviations())
-    assert {"origin", "negatives", "predicts"} <= set(AlignRecipe().deviations())
+    assert {"space", "weight_distance", "negatives", "predicts"} <= set(AlignRecipe().deviations())
+
+
+def test_the_distance_is_of_rows_that_have_a_reference():
+    model = model_of(axes=4)
+    z_a, wanted = torch.zeros(2, 2, 3, 4), torch.zeros(2, 2, 3, 4)
+    wanted[0, 0] = model.space.place(torch.tensor([1.0, 1.0, 1.0, 3.0]))
+    wanted[1] = 100.0
+    references = References(
+        latents=wanted,
+        codes=torch.zeros(2, 2, 3, dtype=torch.int64),
+        valid=torch.tensor([[True, True], [False, False]]),
+        idle=torch.zeros(2, 2, dtype=torch.bool),
+        episode=torch.arange(2),
+    )
+    outputs = outputs_of(z_a, z_a[:, 0], z_a, z_a[:, 0], torch.zeros(2, 6, 5))
+    distance = distance_of(model, outputs, references)
+    assert distance.item() == pytest.approx(0.5 * (3 * 1.0 + 9.0) / 4)
+    loss, logged = video_loss(
+        outputs, outputs.predicted, torch.tensor(0.0), AlignRecipe(weight_distance=2.0), distance
+    )
+    assert loss.item() == pytest.approx(2.0 * distance.item()) and logged["distance"] == distance

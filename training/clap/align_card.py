@@ -1,5 +1,6 @@
 """What a checkpoint of aligned video says about itself."""
 
+import copy
 import dataclasses
 import json
 from typing import Any
@@ -52,9 +53,8 @@ def measure_held_out(
     assert windows.idle is not None
     found = latents_of(model, features, windows, tokens.identity.horizon)
     latents, codes = motion_latents(tokens.model, windows)
-    top1, candidates = retrieval(
-        found.z_a, latents, windows, model.origin.cpu(), torch.Generator().manual_seed(0)
-    )
+    space, draws = copy.deepcopy(model.space).cpu(), torch.Generator().manual_seed(0)
+    top1, candidates = retrieval(found.z_a, latents, windows, space, draws)
     measures = {"top1": top1, "candidates": candidates}
     measures |= code_accuracy(found.codes, codes, windows.idle)
     return {name: None if value != value else value for name, value in measures.items()}

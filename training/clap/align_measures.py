@@ -8,6 +8,7 @@ from torch import Tensor
 from ate_policy.models.action_tokens import ActionTokens
 from training.clap.contrast import cosines_of
 from training.clap.features import FrameEncoder, to_unit
+from training.clap.latent_space import LatentSpace
 from training.clap.vd_vae import VdVae
 from training.clap.video_data import Windows
 from training.clap.video_only import frames_at
@@ -59,7 +60,7 @@ def latents_of(
     """
     training = model.training
     model.eval()
-    device = model.origin.device
+    device = model.space.origin.device
     found: list[tuple[Tensor, ...]] = []
     for ticks in windows.ticks.split(ROWS):
         pair = [
@@ -99,7 +100,7 @@ def retrieval(
     z_a: Tensor,
     references: Tensor,
     windows: Windows,
-    origin: Tensor,
+    space: LatentSpace,
     generator: torch.Generator,
     candidates: int = CANDIDATES,
 ) -> Retrieval:
@@ -111,7 +112,7 @@ def retrieval(
         z_a: (M, A, N_q, W) of video.
         references: Likewise, of motion.
         windows: Where they are from.
-        origin: (N_q, W) of the cosines.
+        space: Of the cosines.
         generator: Of the draws.
         candidates: At most.
     """
@@ -123,11 +124,11 @@ def retrieval(
     count = min(candidates, episodes)
     if count < 2:
         return Retrieval(float("nan"), count)
-    wide = origin.repeat(z_a.shape[1], 1)  # both arms together
+    found, right = space(z_a), space(references)  # (M, A, n): both arms together
     hits = 0
     for _ in range(DRAWS):
         drawn = rows[some.draw(count, generator)]
-        cosines = cosines_of(z_a[drawn].flatten(1, 2), references[drawn].flatten(1, 2), wide)
+        cosines = cosines_of(found[drawn], right[drawn])
         hits += int((cosines.argmax(dim=1) == torch.arange(count)).sum())
     return Retrieval(hits / (DRAWS * count), count)
 

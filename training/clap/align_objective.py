@@ -41,7 +41,7 @@ def contrast_of(
     """Eq. 3 over the arms of all windows, each a row of its own, and cosines for the log.
 
     Args:
-        model: Its temperature, bias, codes and origin.
+        model: Its temperature, bias, codes and space.
         outputs: Of all windows; of several processes, gathered.
         references: In the same order.
         recipe: What is compared with what.
@@ -51,7 +51,7 @@ def contrast_of(
         latents = straight_through(outputs.z_a, outputs.q_a)
         wanted = model.action_book(references.codes)
     rows, arms = references.valid.flatten(), references.valid.shape[1]
-    cosines = cosines_of(latents.flatten(0, 1), wanted.flatten(0, 1), model.origin)
+    cosines = cosines_of(*(model.space(one.flatten(0, 1)) for one in (latents, wanted)))
     keep = rows[:, None] & rows[None]
     if recipe.negatives == "distinct":
         window = torch.arange(len(references.episode), device=rows.device)
@@ -71,8 +71,23 @@ def contrast_of(
     return loss, logged
 
 
+def distance_of(model: VdVae, outputs: VideoOutputs, references: References) -> Tensor:
+    """Mean square between latents and what they are pulled to, in the space of the cosines.
+
+    A cosine says nothing of length, and a latent of another length has other codes.
+    """
+    apart = model.space(outputs.z_a.float()) - model.space(references.latents.float())
+    squares = apart.square().mean(dim=-1) * references.valid
+    distance: Tensor = squares.sum() / references.valid.sum().clamp(min=1)
+    return distance
+
+
 def video_loss(
-    outputs: VideoOutputs, target: Tensor, contrast: Tensor, recipe: AlignRecipe
+    outputs: VideoOutputs,
+    target: Tensor,
+    contrast: Tensor,
+    recipe: AlignRecipe,
+    distance: Tensor | None = None,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Eq. 4, and its terms for the log, each per element of what it is a norm of.
 
@@ -81,6 +96,7 @@ def video_loss(
         target: (B, P, F) features of t + H.
         contrast: Eq. 3.
         recipe: Norms and weights.
+        distance: Of `distance_of`; None: no part of the loss, as in the paper.
     """
     z_i = outputs.z_i
     if recipe.sparse_of == "codes":
@@ -102,11 +118,15 @@ def video_loss(
         "sparse": recipe.weight_sparse,
     }
     summed = recipe.norms == "sum"
-    loss = recipe.weight_contrast * contrast / (numbers if summed else 1)
+    aligned = recipe.weight_contrast * contrast
+    if distance is not None:
+        aligned = aligned + recipe.weight_distance * distance
+    loss = aligned / (numbers if summed else 1)
     for name, weight in weights.items():
         share = terms[name][0].numel() / numbers if summed else 1.0
         loss = loss + weight * share * terms[name].mean()
-    return loss, {"contrast": contrast, **{name: term.mean() for name, term in terms.items()}}
+    logged = {"contrast": contrast, **{name: term.mean() for name, term in terms.items()}}
+    return loss, logged if distance is None else logged | {"distance": distance}
 
 
 _BETA_ON = ("commitment", "book")

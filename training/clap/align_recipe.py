@@ -11,8 +11,8 @@ from training.configs.align_video import (
     Augmentation,
     ContrastOf,
     Negatives,
-    Origin,
     Predicts,
+    Space,
     Target,
     VideoPositive,
 )
@@ -26,7 +26,8 @@ PAPER_SAYS: dict[str, object] = {
     "beta": 1.0,
     "beta_on": "commitment",
     "contrast_of": "continuous",
-    "origin": "zero",
+    "space": "raw",
+    "weight_distance": 0.0,
     "negatives": "all",
     "sparse_of": "continuous",
     "target": "clean",
@@ -68,8 +69,12 @@ class AlignRecipe(PaperChoices):
     """The term that beta multiplies; released: that of the codes."""
     contrast_of: ContrastOf = "continuous"
     """Latents before their codebook; released: after, on both sides, straight through."""
-    origin: Origin = "mean"
-    """Cosines about the mean latent of the robot's chunks: what all share tells nothing apart."""
+    space: Space = "whitened"
+    """Of the cosines. Whitened: few directions hold nearly all of the tokens' latents, and along
+    these alone most windows look alike; centred: about the mean, what all share tells nothing
+    apart; raw: about zero."""
+    weight_distance: float = 1.0
+    """Of the square distance in that space: cosines leave a latent's length free, so its codes."""
     negatives: Negatives = "distinct"
     """Not those of one episode, of equal codes, or of two arms at rest."""
     sparse_of: ContrastOf = "continuous"
@@ -92,7 +97,8 @@ class AlignRecipe(PaperChoices):
 
 PAPER = AlignRecipe(
     norms="sum",
-    origin="zero",
+    space="raw",
+    weight_distance=0.0,
     negatives="all",
     augmentation="released",
     predicts="frame",
@@ -104,7 +110,8 @@ PAPER = AlignRecipe(
 REFERENCE = AlignRecipe(
     beta_on="book",
     contrast_of="codes",
-    origin="zero",
+    space="raw",
+    weight_distance=0.0,
     negatives="all",
     sparse_of="codes",
     augmentation="released",

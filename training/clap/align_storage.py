@@ -11,7 +11,8 @@ from ate_core.errors import CheckpointError
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.token_folder import StoredTokens, TokenIdentity
 from training.clap.features import FeatureConfig, FrameEncoder, stored_features
-from training.clap.vd_vae import VdVae, VdVaeConfig
+from training.clap.vd_config import VdVaeConfig
+from training.clap.vd_vae import VdVae
 
 ALIGNED_VIDEO = "aligned_video"
 """Kind of a checkpoint that holds aligned video."""

@@ -54,17 +54,15 @@ def contrast_loss(
     return (terms * keep).sum() / keep.diagonal().sum().clamp(min=1)
 
 
-def cosines_of(latents: Tensor, references: Tensor, origin: Tensor) -> Tensor:
-    """Cosines of whole flattened sequences about an origin, (R, N, W) twice -> (R, R).
+def cosines_of(latents: Tensor, references: Tensor) -> Tensor:
+    """Cosines of flattened sequences, (R, ...) twice -> (R, R).
 
     Args:
-        latents: Of video pairs.
-        references: Of motion.
-        origin: (N, W), 0 for the paper's cosine.
+        latents: Of video pairs, in the coordinates of a `LatentSpace`.
+        references: Of motion, likewise.
     """
     one, other = (
-        functional.normalize((values.float() - origin).flatten(1), dim=1)
-        for values in (latents, references)
+        functional.normalize(values.float().flatten(1), dim=1) for values in (latents, references)
     )
     return one @ other.T
 

@@ -12,9 +12,9 @@ GREY = 0.1
 """Share of pairs without colour (released)."""
 NOISE = 0.02
 """Deviation of each pixel (released)."""
-MIXED = 0.7
+MIXED = 1.0
 """Share of pairs with other colours."""
-SHARPNESS, GAIN, OFFSET = 2.0, 0.4, 0.15
+SHARPNESS, GAIN, OFFSET = 2.0, 0.6, 0.3
 """Of mixed colours: how clearly a channel becomes one of the old ones, the largest change of its
 gain, and of its level."""
 

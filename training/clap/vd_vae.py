@@ -6,65 +6,17 @@ the rest, with a codebook of its own. The forward decoder predicts the features 
 of t and both (arXiv 2601.04061, section III-C2, Algorithm 2).
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ate_core.errors import CheckpointError
 from ate_policy.models.action_tokens import Codebook, straight_through
 from ate_policy.models.skip_transformer import LayerSizes, SelfAttention, feedforward
 from training.clap.contrast import SigmoidContrast
-
-Predicts = Literal["frame", "change"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VdVaeConfig:
-    """Sizes of the network; stored in its checkpoint."""
-
-    arms: int
-    """Arms A of the cell."""
-    codes: int
-    """Codes per arm N_q of the action tokens."""
-    codebook: int
-    """Codes to choose from K of the action tokens."""
-    code_width: int
-    """Numbers per code, of both codebooks."""
-    patches: int
-    """Of a frame P."""
-    feature_size: int
-    """Numbers per patch F."""
-    env_codes: int = 2
-    """Codes of z_i (Table IX)."""
-    env_codebook: int = 64
-    """Codes to choose from for z_i."""
-    width: int = 64
-    """Width of the transformers."""
-    encoder_layers: int = 2
-    """Blocks of the encoder, attention over space and over time in each."""
-    decoder_layers: int = 2
-    """Blocks of the decoder, attention over space."""
-    heads: int = 4
-    """Attention heads."""
-    feedforward: int = 256
-    """Width of the feed-forward part."""
-    predicts: Predicts = "change"
-    """The decoder gives the features of t + H, or their change since t."""
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
-        for name, value in vars(self).items():
-            if name != "predicts" and value < 1:
-                raise CheckpointError(f"{name} is {value}, must be at least 1")
-        if self.width % self.heads:
-            raise CheckpointError(f"width {self.width} must be a multiple of heads {self.heads}")
-
-    @property
-    def action_latents(self) -> int:
-        """Codes of all arms A N_q."""
-        return self.arms * self.codes
+from training.clap.latent_space import LatentSpace
+from training.clap.vd_config import VdVaeConfig
+from training.clap.vd_conv import ConvDecoder, ConvEncoder
 
 
 class VideoOutputs(NamedTuple):
@@ -100,6 +52,10 @@ class InverseEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config, time=True) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(width)
         self.down_action = _maps(width, config.code_width)
+        self.space = LatentSpace(config.codes, config.code_width, config.axes)
+        self.down_axes = (
+            nn.Linear(config.codes * config.code_width, config.axes) if config.axes else None
+        )
         self.down_env = _maps(width, config.code_width)
 
     def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +69,10 @@ class InverseEncoder(nn.Module):
         found = self.norm(x[:, 1, : len(self.latents)])
         z_a = self.down_action(found[:, : config.action_latents])
         z_i: Tensor = self.down_env(found[:, config.action_latents :])
-        return z_a.unflatten(1, (config.arms, config.codes)), z_i
+        z_a = z_a.unflatten(1, (config.arms, config.codes))
+        if self.down_axes is not None:
+            z_a = self.space.place(self.down_axes(z_a.flatten(2)))
+        return z_a, z_i
 
 
 class ForwardDecoder(nn.Module):
@@ -167,19 +126,22 @@ class Block(nn.Module):
 class VdVae(nn.Module):
     """Encoder, both codebooks, decoder and the two numbers of the contrast."""
 
-    origin: Tensor
-
     def __init__(self, config: VdVaeConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = InverseEncoder(config)
+        conv = config.network == "conv"
+        self.encoder: ConvEncoder | InverseEncoder
+        self.encoder = ConvEncoder(config) if conv else InverseEncoder(config)
         self.action_book = Codebook(config.codebook, config.code_width)
         self.action_book.freeze()
         self.env_book = Codebook(config.env_codebook, config.code_width)
-        self.decoder = ForwardDecoder(config)
+        self.decoder = ConvDecoder(config) if conv else ForwardDecoder(config)
         self.contrast = SigmoidContrast()
-        self.register_buffer("origin", torch.zeros(config.codes, config.code_width))
-        """About which cosines are taken."""
+
+    @property
+    def space(self) -> LatentSpace:
+        """In which cosines are taken."""
+        return self.encoder.space
 
     def forward(self, before: Tensor, after: Tensor, start: Tensor) -> VideoOutputs:
         """Encode, quantise and predict.

@@ -11,7 +11,8 @@ from training.configs.run import Precision
 from training.configs.train_tokens import BetaOn, Match, Norms, Restart
 
 ContrastOf = Literal["continuous", "codes"]
-Origin = Literal["mean", "zero"]
+Space = Literal["whitened", "centred", "raw"]
+Network = Literal["conv", "attention"]
 Negatives = Literal["distinct", "all"]
 Augmentation = Literal["colours", "released", "none"]
 Target = Literal["clean", "augmented"]
@@ -55,8 +56,12 @@ class AlignVideoConfig(Gated):
     """Codes of what is no motion of an arm."""
     env_codebook: int = 64
     """Codes to choose from for it."""
+    axes: int = 16
+    """Main directions of an arm's latents, with `--space whitened`."""
+    network: Network = "conv"
+    """conv: convolutions, which learn from some dozens of episodes; attention: as the paper."""
     width: int = 64
-    """Width of the transformers."""
+    """Width of the network."""
     encoder_layers: int = 2
     """Blocks of the encoder."""
     decoder_layers: int = 2
@@ -88,8 +93,11 @@ class AlignVideoConfig(Gated):
     """The term that beta multiplies."""
     contrast_of: ContrastOf | None = None
     """The contrast compares latents before, or after their codebook."""
-    origin: Origin | None = None
-    """Cosines are taken about the mean of the tokens' latents, or about zero."""
+    space: Space | None = None
+    """Cosines are taken along the main directions of the tokens' latents, each over its
+    deviation, and z_a moves along these; about their mean; or about zero."""
+    weight_distance: float | None = None
+    """Of the square distance in that space, which fixes the length that a cosine leaves free."""
     negatives: Negatives | None = None
     """All other rows, or those that are known to be other motion."""
     sparse_of: ContrastOf | None = None
@@ -135,6 +143,7 @@ class AlignVideoConfig(Gated):
             batch=self.batch,
             demonstrations=self.demonstrations,
             env_codes=self.env_codes,
+            axes=self.axes,
             width=self.width,
             encoder_layers=self.encoder_layers,
             decoder_layers=self.decoder_layers,
@@ -158,5 +167,6 @@ class AlignVideoConfig(Gated):
             weight_vq=self.weight_vq or 0.0,
             weight_contrast=self.weight_contrast or 0.0,
             weight_sparse=self.weight_sparse or 0.0,
+            weight_distance=self.weight_distance or 0.0,
             beta=self.beta or 0.0,
         )

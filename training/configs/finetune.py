@@ -303,5 +303,5 @@ class FinetuneConfig(Gated):
         if self.max_delay:
             raise UsageError(
                 f"max_delay is {self.max_delay}, but policy:{name} writes a chunk as a whole and "
-                "cannot be given its first rows: leave it out, or train policy:clap_rf"
+                "cannot be given its first rows: leave it out, or train policy:flow"
             )
