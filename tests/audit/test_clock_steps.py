@@ -1,5 +1,7 @@
 """A clock that is set is told from messages that were held up."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,44 @@ def test_a_clock_that_is_set_is_told_with_its_moment(by, at):
 )
 def test_messages_that_wait_in_a_queue_are_no_step_of_a_clock(queue):
     assert list(clock_step(episode(0.0, queue))) == []
+
+
+@pytest.mark.parametrize("by", [-0.031, 0.031, 0.1])
+def test_messages_that_take_longer_from_some_moment_on_are_no_step(by):
+    """A computer that gets busy: each picture is encoded later, but taken on its beat."""
+    later = np.where((by > 0) == (TIMES >= 3.0), abs(by), 0.0)
+    assert list(clock_step(episode(0.0, later))) == []
+    slow = np.random.default_rng(0).uniform(0.0005, 0.008, 100)
+    slow += np.where((by > 0) == (np.arange(100) >= 50), abs(by), 0.0)
+    assert list(clock_step(camera(slow))) == []
+
+
+@pytest.mark.parametrize("by", [-0.035, 0.035])
+@pytest.mark.parametrize("left_out", [0, 1, 3])
+def test_a_step_at_a_pause_of_the_pictures_is_still_one(by, left_out):
+    one = camera(np.random.default_rng(0).uniform(0.0005, 0.008, 100), by * (np.arange(100) >= 50))
+    kept = np.delete(np.arange(100), np.arange(50, 50 + left_out))
+    series = {"cam_high": make_series(one.series["cam_high"].stamps_ns[kept])}
+    received = {"cam_high": one.received_ns["cam_high"][kept]}
+    (found,) = clock_step(dataclasses.replace(one, series=series, received_ns=received))
+    assert isinstance(found, Finding) and found.value == pytest.approx(-by, abs=0.01)
+
+
+def held_up(rng, times, mean):
+    """Ages of messages that wait for a receiver which gets its turn at moments of chance [s]."""
+    turns = np.cumsum(rng.exponential(mean, round(3 * times[-1] / mean) + 20))
+    return turns[np.searchsorted(turns, times)] - times + rng.uniform(0.0005, 0.003, len(times))
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.06, 0.15])
+def test_a_computer_that_gets_busy_in_mid_episode_sets_no_clock(mean):
+    times = np.arange(100) * 0.4
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        busy = held_up(rng, times, mean)
+        ages = np.where(times < times[50], rng.uniform(0.0005, 0.008, 100), busy)
+        for said in (clock_step(camera(ages)), clock_step(camera(busy))):
+            assert not any(isinstance(one, Finding) for one in said)
 
 
 def test_clocks_that_drift_apart_are_not_set():

@@ -35,9 +35,9 @@ SUDDEN, NEIGHBOURS = 0.5, 5
 a moment: queues are worked off in many."""
 STEP_TIME, STEP_LEAST = 0.4, 8
 """Time [s] and messages before and after a step, of which the quickest is looked at."""
-QUICK_SHARE, AGREE = 0.2, 0.015
-"""Share of the messages on a side of a moment, the quickest, that must agree, and to within what
-[s]: where all are held up, the least age is chance and no clock."""
+QUICK_SHARE, QUICK_LEAST, AGREE = 0.2, 4, 0.015
+"""Share of the messages on a side of a moment, the quickest, and how many at least, that must
+agree, and to within what [s]: where all are held up, the least age is chance and no clock."""
 REPEATED_SHARE = 0.005
 """Share of messages that may carry the stamp of the one before."""
 ORDER_SHARE = 0.01
@@ -137,14 +137,16 @@ def clock_step(episode: BagEpisode) -> Iterator[Finding | Untold]:
 
     Bound: 0.03 s between the least ages at the receipt before and after any moment, half of it
     at once. Messages are held up now and then, but the quickest of many show
-    the clock; a queue that is worked off makes ages fall bit by bit. It cannot be told where the
-    quickest fifth before or after differ by 0.015 s: all are held up.
+    the clock; a queue that is worked off makes ages fall bit by bit. Where the stamps keep their
+    beat and the receipts do not, messages take longer from there on, and no clock was set. It
+    cannot be told where the quickest fifth before or after differ by 0.015 s: all are held up.
     """
     for spec in cell_streams(episode.cell):
         series, received = episode.series.get(spec.name), episode.received_ns.get(spec.name)
         if _is_free(spec) or series is None or received is None or len(received) != len(series):
             continue
         order = np.argsort(received, kind="stable")
+        seconds = np.stack([series.stamps_ns, received])[:, order] / NANOSECONDS
         age = (received - series.stamps_ns)[order] / NANOSECONDS
         side = max(STEP_LEAST, round(STEP_TIME * spec.rate_hz))
         if len(age) < 2 * side:
@@ -156,7 +158,11 @@ def clock_step(episode: BagEpisode) -> Iterator[Finding | Untold]:
         if scatter > AGREE:
             reason = f"all its messages are held up, the quickest fifth by up to {scatter:.3f} s"
             yield Untold(rule="clock_step", stream=spec.name, reason=reason)
-        elif abs(worst) > STEP and sudden > SUDDEN * abs(worst):
+        elif (
+            abs(worst) > STEP
+            and sudden > SUDDEN * abs(worst)
+            and not _keeps_its_beat(seconds[0], seconds[1], row)
+        ):
             at = seconds_of(episode, received[order][row : row + 1])
             way = "back" if worst > 0 else "forth"
             text = (
@@ -193,9 +199,30 @@ def _largest_step(age: NDArray[np.float64], side: int) -> tuple[int, float, floa
     return side + row, worst, float(sudden[row])
 
 
+def _keeps_its_beat(stamps: NDArray[np.float64], received: NDArray[np.float64], row: int) -> bool:
+    """Whether stamps go on as before at a message, and it is the receipts that shifted.
+
+    Args:
+        stamps: In order of receipt, shape (N,) [s].
+        received: Shape (N,) [s].
+        row: First message after the shift.
+    """
+    period = float(np.median(np.diff(stamps)))
+    age = received - stamps
+    first = row - NEIGHBOURS + int(np.argmin(age[row - NEIGHBOURS : row]))
+    last = row + int(np.argmin(age[row : row + NEIGHBOURS]))
+    off = np.array(
+        [one[last] - one[first] - (last - first) * period for one in (stamps, received)]
+    )
+    if period > 2.0 * abs(off[1] - off[0]):  # else one that is left out looks like a step
+        off -= np.round(off / period) * period
+    return bool(abs(off[0]) < 0.5 * abs(off[1]))
+
+
 def _quick_scatter(age: NDArray[np.float64]) -> float:
     """By how much the ages of the quickest messages differ [s]."""
-    return float(np.quantile(age, QUICK_SHARE) - age.min())
+    count = min(len(age), max(QUICK_LEAST, round(QUICK_SHARE * len(age))))
+    return float(np.partition(age, count - 1)[count - 1] - age.min())
 
 
 def repeated_stamps(episode: BagEpisode) -> Iterator[Finding]:
