@@ -1,5 +1,6 @@
 """What only the other episodes of a set can tell of one."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -91,3 +92,35 @@ def test_what_is_wrong_on_both_sides_shows_beside_the_other_episodes(measure, va
     (first, *rest) = compare(audits(**{measure: value}))
     assert [found.stream for found in first.findings] == [measure]
     assert {one.verdicts["outlier"] for one in rest} == {"pass"}
+
+
+def blind(one):
+    """As recorded without cameras."""
+    return dataclasses.replace(one, looks={})
+
+
+def test_of_episodes_without_cameras_it_cannot_be_told_how_they_look():
+    for said in compare([blind(one) for one in audits(left_start_rad=0.1)]):
+        assert (
+            said.verdicts[LOOK_RULE] == "cannot tell" and "no pictures" in said.untold[LOOK_RULE]
+        )
+        is_first = said.name == "episode_000000"
+        assert said.verdicts["outlier"] == ("flag" if is_first else "pass")
+
+
+def test_a_camera_that_too_few_episodes_have_is_not_called_sound():
+    first, second, *rest = audits()
+    mirrored = with_look(second, CHANGES["mirrored"])
+    said = compare([blind(first), mirrored, *rest])
+    assert {one.verdicts[LOOK_RULE] for one in said} == {"cannot tell"}
+    assert "6 other episodes show it (at least 7)" in said[1].untold[LOOK_RULE]
+
+
+def test_episodes_that_share_no_measure_are_not_called_alike():
+    for one in compare([dataclasses.replace(one, measures={}) for one in audits()]):
+        assert one.verdicts["outlier"] == "cannot tell" and one.untold["outlier"]
+    lonely = [
+        dataclasses.replace(one, measures={f"{row}_start_rad": 0.0})
+        for row, one in enumerate(audits())
+    ]
+    assert {one.verdicts["outlier"] for one in compare(lonely)} == {"cannot tell"}

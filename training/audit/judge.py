@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -130,18 +130,17 @@ def compare(episodes: Sequence[EpisodeAudit]) -> tuple[EpisodeAudit, ...]:
             for name in episodes[row].measures
             if name.endswith(tuple(SPREADS))
         }
-        unlike: dict[int, list[Finding]] = {row: [] for row in rows}
-        if len(rows) >= LEAST_SET:
-            for name in sorted(names):
-                values = [episodes[row].measures.get(name, np.nan) for row in rows]
-                for place, found in _outliers(name, values):
-                    unlike[rows[place]].append(found)
+        unlike: dict[int, list[Finding | Untold]] = {row: [] for row in rows}
         is_judged = len(rows) >= LEAST_SET
+        for name in sorted(names) if is_judged else ():
+            values = [episodes[row].measures.get(name, np.nan) for row in rows]
+            for place, found in _outliers(name, values):
+                unlike[rows[place]].append(found)
         for row, found_here in unlike.items():
-            judged[row] = _with_rule(episodes[row], OUTLIER_RULE, found_here, is_judged)
+            said = found_here or _not_compared(row, rows, episodes, names)
+            judged[row] = _with_rule(episodes[row], OUTLIER_RULE, said, is_judged)
             looks = _odd_looks(row, rows, episodes)
-            is_seen = is_judged and bool(episodes[row].looks)
-            judged[row] = _with_rule(judged[row], LOOK_RULE, looks, is_seen)
+            judged[row] = _with_rule(judged[row], LOOK_RULE, looks, is_judged)
     first: dict[str, str] = {}
     for row, episode in enumerate(judged):
         other = first.setdefault(episode.motion, episode.name)
@@ -154,15 +153,36 @@ def compare(episodes: Sequence[EpisodeAudit]) -> tuple[EpisodeAudit, ...]:
 def _odd_looks(
     row: int, rows: Sequence[int], episodes: Sequence[EpisodeAudit]
 ) -> list[Finding | Untold]:
-    """Cameras of an episode that look other than in the others of its task, or would the same."""
+    """Cameras of an episode that look other than in the others of its task, or cannot be told."""
     found: list[Finding | Untold] = []
+    if not episodes[row].looks:
+        return [Untold(rule=LOOK_RULE, stream="cameras", reason="it has no pictures")]
     for camera, look in episodes[row].looks.items():
         others = [episodes[one].looks.get(camera, ()) for one in rows if one != row]
         others = [other for other in others if len(other) == len(look)]
+        said: Finding | Untold | None
         if len(others) + 1 >= LEAST_SET:
             said = odd_look(camera, look, others)
-            found += [said] if said is not None else []
+        else:
+            reason = f"{len(others)} other episodes show it (at least {LEAST_SET - 1})"
+            said = Untold(rule=LOOK_RULE, stream=camera, reason=reason)
+        found += [said] if said is not None else []
     return found
+
+
+def _not_compared(
+    row: int, rows: Sequence[int], episodes: Sequence[EpisodeAudit], names: Collection[str]
+) -> list[Finding | Untold]:
+    """Say that an episode shares no measure with enough others; nothing where it does."""
+
+    def is_known(one: int, name: str) -> bool:
+        return bool(np.isfinite(episodes[one].measures.get(name, np.nan)))
+
+    for name in names:
+        if is_known(row, name) and sum(is_known(one, name) for one in rows) >= LEAST_SET:
+            return []
+    reason = f"it shares none with {LEAST_SET - 1} other episodes"
+    return [Untold(rule=OUTLIER_RULE, stream="measures", reason=reason)]
 
 
 def _duplicate(other: str) -> Finding:
