@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from ate_core.disk_refusals import is_by_disk
 from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import OUTCOME_FILE
 from ate_core.errors import AteError, EpisodeError
@@ -28,7 +29,7 @@ from training.configs.convert import ConvertConfig
 from training.configs.output_folder import make_folder, only_writer
 from training.data.bag_reader import bag_file, read_episode_bag
 from training.data.build_episode import build_episode
-from training.data.disk_room import is_full, refusal
+from training.data.disk_room import refusal
 from training.data.episode_file import Episode
 from training.data.set_files import require_readable
 from training.data.stream_counts import disagreements
@@ -55,8 +56,8 @@ class EpisodeReport:
     """Duration on ticks [s]."""
     streams: str = ""
     """Rates and gaps in one line."""
-    disk_is_full: bool = False
-    """Whether it was rejected because the disk had no room for it."""
+    disk_refused: bool = False
+    """Whether it was rejected because a disk did not take it, or give it."""
 
 
 def convert(config: ConvertConfig) -> int:
@@ -122,7 +123,7 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
             name=folder.name,
             result="rejected",
             reason=_reason(error, config.output),
-            disk_is_full=is_full(error),
+            disk_refused=is_by_disk(error),
         )
 
 
@@ -179,7 +180,7 @@ def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[Episod
     left_out = ("rejected", "excluded")
     refused = target.finish(
         [report.name for report in reports if report.result not in left_out],
-        disk_is_full=any(report.disk_is_full for report in reports),
+        disk_refused=any(report.disk_refused for report in reports),
     )
     return [
         EpisodeReport(name=report.name, result="rejected", reason=refused[report.name])

@@ -21,6 +21,7 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
+from ate_core.disk_refusals import remedy
 from ate_core.episode_outcome import OUTCOME_FILE, PENDING, read_outcome
 from ate_core.errors import DiskError, EpisodeError
 from ate_core.resample import NANOSECONDS
@@ -167,8 +168,14 @@ def repair_bag(folder: Path) -> Recovered:
         folder.rename(kept)
         try:
             (workplace / folder.name).rename(folder)
-        except OSError:
-            kept.rename(folder)
+        except OSError as error:
+            try:
+                kept.rename(folder)
+            except OSError:
+                raise DiskError(
+                    f"{folder.name} lies beside its place as {kept.name}, as it was "
+                    f"({error.strerror}): {remedy(error)}, then rename it back"
+                ) from None
             raise
     finally:
         shutil.rmtree(workplace, ignore_errors=True)

@@ -59,7 +59,7 @@ def test_a_disk_that_fills_up_in_mid_copy_leaves_the_older_output_and_goes_on(
     before = content(config.output)
     with monkeypatch.context() as disk:
         disk.setattr(copies, "new_hdf5", full_at(2, copies.new_hdf5))
-        with pytest.raises(DiskError, match="2 of 3 copies found no room, episode_000001 first"):
+        with pytest.raises(DiskError, match="took 2 of 3 copies not, episode_000001 first"):
             EXPORTS[format](config)
     assert content(config.output) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "out"]
@@ -105,7 +105,7 @@ def test_a_set_of_which_a_part_found_no_room_is_not_written(data, tmp_path, monk
         disk.setattr(lerobot_part, "encode_video", full_at(4, lerobot_part.encode_video))
         assert export_lerobot(changed) == 1
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "0 exported" in said and "others found no room on the disk" in said
+    assert "0 exported" in said and "the disk refused others" in said
     assert content(config.output) == before
     assert not list((tmp_path / "set.parts").glob(".episode*"))
     assert export_lerobot(changed) == 0

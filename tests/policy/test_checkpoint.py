@@ -1,11 +1,14 @@
 import dataclasses
+import errno
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.layout import Field
@@ -119,10 +122,35 @@ def test_a_full_disk_is_named_and_spares_what_is_there(tmp_path, checkpoint):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(CheckpointError, match=r"model.safetensors \(.* GB\).*free some disk"):
+        with pytest.raises(CheckpointError, match=r"model.safetensors \(.* GB\).*ulimit -f"):
             save_checkpoint(tmp_path / "policy", dataclasses.replace(checkpoint, training={}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_checkpoint(tmp_path / "policy").training == {"steps": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["policy"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EDQUOT, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["fsync", "tensors"])
+def test_a_disk_that_refuses_is_named_and_spares_what_is_there(
+    tmp_path, checkpoint, monkeypatch, number, call
+):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+
+    def refuse(*_, **__):
+        if call == "fsync":
+            raise OSError(number, os.strerror(number))
+        told = f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})"
+        raise SafetensorError(told)
+
+    place = "os.fsync" if call == "fsync" else "ate_policy.checkpoint.save_file"
+    with monkeypatch.context() as disk:
+        disk.setattr(place, refuse)
+        with pytest.raises((CheckpointError, OSError), match=os.strerror(number)) as caught:
+            save_checkpoint(tmp_path / "policy", dataclasses.replace(checkpoint, training={}))
+    if call == "tensors":
+        is_room = number in (errno.EDQUOT, errno.ENOSPC)
+        assert ("free space" in str(caught.value)) == is_room
     assert load_checkpoint(tmp_path / "policy").training == {"steps": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["policy"]
 

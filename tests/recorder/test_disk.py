@@ -115,22 +115,33 @@ def test_an_episode_whose_folder_is_removed_ends_at_once_and_says_so(cell, confi
     assert recorder.start(feed(recorder, START + 2000 * MS)) == "recording episode_000000"
 
 
-def test_a_disk_that_turns_read_only_ends_the_episode_with_its_words(cell, config):
-    class ReadOnly(BagWriter):
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EROFS, "mount it for writing"),
+        (errno.EIO, "check the disk"),
+        (errno.EDQUOT, "quota raised"),
+    ],
+)
+def test_a_disk_that_refuses_ends_the_episode_with_its_words(cell, config, number, remedy):
+    words = os.strerror(number)
+
+    class Refusing(BagWriter):
         def write(self, topic, stamp_ns, data, **stamps):
             if not topic.name.startswith("/episode"):
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+                raise OSError(number, words)
             super().write(topic, stamp_ns, data, **stamps)
 
-    recorder = EpisodeRecorder(cell, config, open_bag=ReadOnly)
+    recorder = EpisodeRecorder(cell, config, open_bag=Refusing)
     recorder.start(feed(recorder, START))
     feed(recorder, START + 1500 * MS)
     recorder._episode._drain()
     recorder.supervise(START + 3000 * MS)
     message = recorder.status(START)["message"]
-    assert "the disk refused it (Read-only file system)" in message and "ate repair" in message
+    assert f"the disk refused it ({words}" in message and remedy in message
+    assert "ate repair" in message
     outcome = read_outcome(config.output / "episode_000000")
-    assert outcome["outcome"] == "interrupted" and "Read-only" in outcome["reason"]
+    assert outcome["outcome"] == "interrupted" and words in outcome["reason"]
 
 
 def test_a_second_recorder_is_kept_out_of_the_folder_by_name(cell, config):

@@ -89,7 +89,7 @@ def test_the_newest_stays_where_its_number_cannot_be_written_down(bags, capsys, 
     def refuse(*_):
         raise OSError(30, os.strerror(30))
 
-    monkeypatch.setattr(files, "_force_to_disk", refuse)
+    monkeypatch.setattr(files, "force_to_disk", refuse)
     assert main(["episode", "trash", "empty", "--yes", "--bags", str(bags)]) == 1
     assert "episode_000003.discarded stays (Read-only" in capsys.readouterr().err
     assert names(bags) == ["episode_000000", "episode_000002", "episode_000003.discarded"]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ate_core.disk_refusals import error_of_rust, remedy
 from ate_core.errors import AteError, EpisodeError
 from ate_core.files import replacing
 from ate_policy.token_folder import TokenIdentity
@@ -123,8 +124,10 @@ def write_pseudo_labels(path: Path, labels: PseudoLabels) -> None:
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata)
-    except SafetensorError as error:  # what safetensors makes of a full disk
-        raise EpisodeError(f"{path} cannot be written ({error}): free some disk") from None
+    except SafetensorError as error:  # what safetensors makes of a disk that refuses
+        raise EpisodeError(
+            f"{path} cannot be written ({error}): {remedy(error_of_rust(error))}"
+        ) from None
 
 
 def read_pseudo_labels(path: Path) -> PseudoLabels:

@@ -10,14 +10,13 @@ import errno
 import shutil
 from pathlib import Path
 
+from ate_core.disk_refusals import is_full, remedy
 from ate_core.errors import DiskError
 
 SPARE = 2**20
 """Free room wanted beyond an estimate [byte]."""
 MAKE_ROOM = "free space there, then run this again"
 """What helps where a disk is full."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def free_room(folder: Path) -> int:
@@ -59,11 +58,6 @@ def file_size(path: Path) -> int:
         return 0
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether the room of a disk, or one's share of it, is used up."""
-    return isinstance(error, OSError) and error.errno in _NO_ROOM
-
-
 def refusal(error: OSError, output: Path | None = None) -> str:
     """Say in one line what a disk refused, and what helps.
 
@@ -78,13 +72,11 @@ def refusal(error: OSError, output: Path | None = None) -> str:
 def _remedy(error: OSError, output: Path | None) -> str:
     if is_full(error):
         return f"{MAKE_ROOM}: what is done is kept"
-    if error.errno == errno.EFBIG:
-        return "its file system, or `ulimit -f`, takes no file so large: name another --output"
-    if error.errno in _NO_RIGHT:
-        if output and error.filename and not Path(error.filename).is_relative_to(output):
-            return "give yourself the right to read it"
-        return "give yourself the right to it, or name another --output"
-    return "check the disk, then run this again"
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG):
+        return f"{remedy(error)}, then run this again"
+    if output and error.filename and not Path(error.filename).is_relative_to(output):
+        return "give yourself the right to read it"
+    return f"{remedy(error)}, or name another --output"
 
 
 def _size(count: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ate_core.disk_refusals import remedy
 from ate_core.errors import AteError, DiskError, EpisodeError, UsageError
 from ate_core.json_text import UNREADABLE
 from training.audit.gate import Gate
@@ -73,7 +74,7 @@ def export_set(
             if isinstance(error, OSError):
                 raise DiskError(
                     f"{output} is not made ({error.strerror or error}), nothing of it is left: "
-                    "free space there, or choose a folder on another disk"
+                    f"{remedy(error)}, or choose a folder on another disk"
                 ) from None
             raise
     return sorted(reports, key=lambda report: report.name)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ate_core.disk_refusals import remedy
 from ate_core.episode_folders import SUFFIX
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_text
@@ -147,7 +148,7 @@ class Editor:
             if isinstance(error, OSError):
                 raise EpisodeError(
                     f"{self.folder} takes no edit ({error.strerror or error}): nothing was "
-                    "changed; free some disk, correct the folder's owner, or work on a copy"
+                    f"changed; {remedy(error)}, or work on a copy"
                 ) from None
             raise
         return edit
@@ -200,8 +201,8 @@ def editing(episodes: EpisodeSet) -> Iterator[Editor]:
             recover(editor)
         except OSError as error:
             raise EpisodeError(
-                f"a half-finished edit of {folder} cannot be taken back ({error.strerror}): free "
-                "some disk"
+                f"a half-finished edit of {folder} cannot be taken back ({error.strerror}): "
+                f"{remedy(error)}"
             ) from None
         yield editor
     finally:

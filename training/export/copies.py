@@ -16,11 +16,12 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from ate_core.disk_refusals import is_by_disk
 from ate_core.errors import DiskError, EpisodeError, UsageError
-from ate_core.files import replacing
+from ate_core.files import replace_folder, replacing
 from training.configs.output_folder import make_folder, only_writer
 from training.data.commanders import POLICY
-from training.data.disk_room import is_full, require_room
+from training.data.disk_room import require_room
 from training.data.episode_file import Episode
 from training.data.hdf5_file import new_hdf5
 from training.export.camera_video import decode_picture, in_blocks
@@ -92,12 +93,7 @@ def new_folder(output: Path, overwrite: bool, source: Path) -> Iterator[Path]:
         try:
             yield working
             _remove(working / PARTS)
-            older = output.with_name(f".{output.name}.older")
-            _remove(older)
-            if output.exists():
-                output.rename(older)
-            working.rename(output)
-            _remove(older)
+            replace_folder(working, output)
         finally:
             with suppress(OSError):  # copies are in it, or it is the output now
                 (working / PARTS).rmdir()
@@ -119,7 +115,7 @@ def make_copies(
         reports: Completed by those of which nothing could be made.
 
     Raises:
-        DiskError: the disk had no room for some: a part of the copies would pass for all.
+        DiskError: the disk did not take some: a part of the copies would pass for all.
     """
     made: dict[str, Answer] = {}
     failed = []
@@ -130,10 +126,10 @@ def make_copies(
             unforeseen = ExportReport(name=done.item.stem, result="rejected", note=done.failure)
             failed.append(done.result or unforeseen)
     reports += failed
-    homeless = [report for report in failed if report.disk_is_full]
+    homeless = [report for report in failed if report.disk_refused]
     if homeless:
         raise DiskError(
-            f"{len(homeless)} of {len(paths)} copies found no room, {homeless[0].name} first "
+            f"the disk took {len(homeless)} of {len(paths)} copies not, {homeless[0].name} first "
             f"({homeless[0].note}); an older output stays"
         )
     return [made[path.stem] for path in paths if path.stem in made]
@@ -145,7 +141,7 @@ def _attempt(path: Path, make: Callable[[Path], Answer]) -> Answer | ExportRepor
         return make(path)
     except FAILURES as error:
         return ExportReport(
-            name=path.stem, result="rejected", note=one_line(error), disk_is_full=is_full(error)
+            name=path.stem, result="rejected", note=one_line(error), disk_refused=is_by_disk(error)
         )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from training.data.disk_room import is_full
+from ate_core.disk_refusals import is_by_disk
 from training.data.episode_file import list_episodes, read_episode
 from training.export.camera_video import VideoConfig
 from training.export.lerobot_folder import LerobotFolder
@@ -53,7 +53,7 @@ def export_lerobot(config: LerobotExport) -> int:
             reports.sort(key=lambda report: report.name)
             refused = folder.finish(
                 [report.name for report in reports if report.result != "rejected"],
-                disk_is_full=any(report.disk_is_full for report in reports),
+                disk_refused=any(report.disk_refused for report in reports),
             )
             reports = [
                 replace(report, result="rejected", ticks=0, note=refused[report.name])
@@ -79,6 +79,6 @@ def export_episode(path: Path, config: LerobotExport) -> ExportReport:
         folder.write(name, episode, digest)
     except FAILURES as error:
         return ExportReport(
-            name=name, result="rejected", note=one_line(error), disk_is_full=is_full(error)
+            name=name, result="rejected", note=one_line(error), disk_refused=is_by_disk(error)
         )
     return ExportReport(name=name, result="exported", ticks=len(episode))

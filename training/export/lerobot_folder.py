@@ -16,6 +16,7 @@ from training.export.camera_video import VideoConfig
 from training.export.lerobot_part import FORMAT, Part, read_part, write_part
 from training.export.lerobot_set import aside_of, check_output, differing, is_current, write_set
 
+REFUSED = "the disk refused others: see the reasons above, then run this again, or move them away"
 LEAST_SHARE = 0.05
 """Bytes of a video to those of an episode's JPEGs, low: AV1 has 0.2 at its usual quality."""
 
@@ -107,12 +108,12 @@ class LerobotFolder:
         """Make the part of an episode."""
         write_part(self.parts, name, episode, digest, self.video, self.objects)
 
-    def finish(self, names: Sequence[str], *, disk_is_full: bool = False) -> dict[str, str]:
+    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> dict[str, str]:
         """Write the set of these episodes; older parts of others are removed.
 
         Args:
             names: Of the episodes.
-            disk_is_full: Whether others are missing for lack of room: then nothing is written.
+            disk_refused: Whether a disk refused others: then nothing is written.
 
         Returns:
             Why an episode could not stand beside the first one, by its name; the same for all
@@ -121,8 +122,8 @@ class LerobotFolder:
         Raises:
             EpisodeError: no episode is left; the older set stays as it was.
         """
-        if disk_is_full:
-            return dict.fromkeys(names, _no_set(f"others found no room on the disk: {MAKE_ROOM}"))
+        if disk_refused:
+            return dict.fromkeys(names, _no_set(REFUSED))
         parts: list[Part] = []
         refused = {}
         for name in sorted(names):

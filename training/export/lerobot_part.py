@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import Cell
 from ate_core.errors import EpisodeError
+from ate_core.files import replace_folder
 from training.data.episode_file import Episode
 from training.export.camera_video import PIXELS, VideoConfig, VideoFacts, encode_video
 from training.export.set_statistics import Statistics, column_statistics, picture_statistics
@@ -129,10 +130,7 @@ def write_part(
             "statistics": statistics,
         }
         (working / _FACTS).write_text(json.dumps(about))
-        force_to_disk(working)
-        target = parts / name
-        shutil.rmtree(target, ignore_errors=True)
-        working.rename(target)
+        replace_folder(working, parts / name)
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
@@ -143,16 +141,6 @@ def read_part(folder: Path) -> Part | None:
         return Part(folder=folder, **json.loads((folder / _FACTS).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def force_to_disk(folder: Path) -> None:
-    """Return when every file below a folder has reached the disk."""
-    for path in [*sorted(folder.rglob("*")), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _whole_rate(cell: Cell) -> int:

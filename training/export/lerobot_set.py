@@ -17,9 +17,10 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError, UsageError
+from ate_core.files import replace_folder
 from training.data.exact_quantiles import exact_quantiles
 from training.export.camera_video import count_frames, header_of, join_videos
-from training.export.lerobot_part import PICTURES, Part, force_to_disk
+from training.export.lerobot_part import PICTURES, Part
 from training.export.set_statistics import (
     QUANTILES,
     Statistics,
@@ -115,8 +116,9 @@ def write_set(
     _write_json(working / "meta" / "stats.json", _statistics(parts, rows.statistics))
     _write_json(working / MANIFEST, _manifest(parts))
     _write_json(working / INFO, _info(parts, len(tasks), sizes))
-    force_to_disk(working)
-    _move(working, output)
+    aside = aside_of(working)
+    shutil.rmtree(aside, ignore_errors=True)
+    replace_folder(working, output, aside)
 
 
 def check_output(output: Path, aside: Path) -> None:
@@ -137,15 +139,6 @@ def check_output(output: Path, aside: Path) -> None:
 def aside_of(working: Path) -> Path:
     """Where the older set lies while the new one takes its place."""
     return working.with_name(".older")
-
-
-def _move(working: Path, output: Path) -> None:
-    aside = aside_of(working)
-    shutil.rmtree(aside, ignore_errors=True)
-    if output.exists():
-        output.rename(aside)
-    working.rename(output)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _statistics(

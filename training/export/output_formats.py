@@ -44,12 +44,12 @@ class OutputFormat(Protocol):
         """Take an episode out of what readers see, if it is there; returns where it is then."""
         ...
 
-    def finish(self, names: Sequence[str], *, disk_is_full: bool = False) -> dict[str, str]:
+    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> dict[str, str]:
         """Complete the output of these episodes; returns who could not be taken, and why.
 
         Args:
             names: Of the episodes.
-            disk_is_full: Whether others are missing for lack of room.
+            disk_refused: Whether others are missing because a disk refused.
         """
         ...
 
@@ -90,7 +90,7 @@ class Hdf5Files:
             return ""
         return self._path(name).replace(self._away(name)).name
 
-    def finish(self, names: Sequence[str], *, disk_is_full: bool = False) -> dict[str, str]:
+    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> dict[str, str]:
         """Every file is complete by itself."""
         return {}
 

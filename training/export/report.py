@@ -28,8 +28,8 @@ class ExportReport:
     """Ticks written."""
     note: str = ""
     """Why it was rejected or left out, or what was changed."""
-    disk_is_full: bool = False
-    """Whether it was rejected because the disk had no room for it."""
+    disk_refused: bool = False
+    """Whether it was rejected because a disk did not take it, or give it."""
 
 
 def print_reports(reports: Sequence[ExportReport], target: object) -> int:

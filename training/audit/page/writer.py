@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ate_core.disk_refusals import remedy
 from ate_core.errors import EpisodeError, UsageError
 from ate_core.files import replace_text
 from training.audit.page.views import films_of, plots_of
@@ -143,8 +144,8 @@ class PageWriter:
                 replace_text(self._output, page(f"Audit of {found.folder}", body))
         except OSError as error:
             raise EpisodeError(
-                f"{self._output} is not written ({error.strerror or error}); make room, or name "
-                "another file"
+                f"{self._output} is not written ({error.strerror or error}); {remedy(error)}, or "
+                "name another file"
             ) from None
 
     def _document(self, found: SetAudit, folder: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ate_bringup.launch_command import launch
+from ate_core.disk_refusals import remedy
 from ate_core.errors import AteError, NoCellError
 
 VERBS = {
@@ -173,7 +174,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"{text}: install the stack with `make setup`"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; check the path, its owner and the free disk"
+        return f"{error.filename}: {error.strerror}; {remedy(error)}"
     return text
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ate_core.disk_refusals import remedy
 from ate_core.episode_outcome import DISCARDED, PENDING, read_outcome, write_outcome
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_text
@@ -155,7 +156,4 @@ def number_of(folder: Path) -> int:
 
 
 def _refused(folder: Path, outcome: str, error: OSError) -> str:
-    return (
-        f"{folder.name} cannot be marked {outcome} ({error.strerror}): free space there, "
-        "or correct the folder's owner"
-    )
+    return f"{folder.name} cannot be marked {outcome} ({error.strerror}): {remedy(error)}"

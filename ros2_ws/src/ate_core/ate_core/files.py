@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,14 +35,14 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(_prefix(path) + own + _SUFFIX)
     try:
         yield temporary
-        _force_to_disk(temporary)
+        force_to_disk(temporary)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(temporary):
             error.filename = str(path)  # the name that somebody asked for
         raise
-    _force_to_disk(path.parent)
+    force_to_disk(path.parent)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -52,6 +53,57 @@ def replace_text(path: Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def replace_folder(new: Path, folder: Path, aside: Path | None = None) -> None:
+    """Give a complete folder its final name; one that is there is replaced, or stays.
+
+    Args:
+        new: Folder on the same disk, whose files are forced onto it first.
+        folder: What it becomes.
+        aside: Where the older one lies in between; by default beside it, hidden.
+
+    Raises:
+        OSError: the disk refuses; the older folder, if any, is at its place.
+    """
+    aside = aside or folder.with_name(f".{folder.name}-replaced-{os.getpid()}")
+    force_tree_to_disk(new)
+    is_there = folder.exists()
+    if is_there:
+        folder.rename(aside)
+    try:
+        new.rename(folder)
+    except OSError:
+        if is_there:
+            with suppress(OSError):  # it lies aside then, whole
+                aside.rename(folder)
+        raise
+    force_to_disk(folder.parent)
+    if aside.is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+    elif is_there:
+        aside.unlink()
+
+
+def force_to_disk(path: Path) -> None:
+    """Return when a file, or the names in a folder, have reached the disk.
+
+    Raises:
+        OSError: the disk refuses; with the path.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(descriptor)
+
+
+def force_tree_to_disk(folder: Path) -> None:
+    """The same for a folder and all below it."""
+    for path in [*sorted(folder.rglob("*")), folder]:
+        force_to_disk(path)
 
 
 def _prefix(path: Path) -> str:
@@ -82,11 +134,3 @@ def _lives(process: int) -> bool:
     except PermissionError:  # somebody else's, and there
         return True
     return True
-
-
-def _force_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -32,7 +32,9 @@ from ate_core.checkpoint_folders import (
     read_settings,
 )
 from ate_core.contract import Cell, parse_cell_text
+from ate_core.disk_refusals import error_of_rust, remedy
 from ate_core.errors import CheckpointError, LayoutError
+from ate_core.files import replace_folder
 from ate_core.trained_for import require_layout
 from ate_policy.models.names import RENAMED
 from ate_policy.transforms import Statistics
@@ -101,10 +103,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             work / "statistics.json", json.dumps(checkpoint.statistics.to_dict(), indent=1) + "\n"
         )
         _write(work / "README.md", checkpoint.card or f"# {checkpoint.kind}\n")
-        for file in work.rglob("*"):
-            _flush(file)
         work.chmod(0o755)  # mkdtemp makes it private
-        _replace_folder(work, folder)
+        replace_folder(work, folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -216,33 +216,14 @@ def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     try:
         save_file(whole, file)
-    except SafetensorError as error:  # what safetensors makes of a full disk
+    except SafetensorError as error:  # what safetensors makes of a disk that refuses
         gigabytes = sum(value.nbytes for value in whole.values()) * 1e-9
         raise CheckpointError(
             f"{file.name} ({gigabytes:.2f} GB) cannot be written below {file.parent.parent} "
-            f"({error}): free some disk; checkpoints that are there already are untouched"
+            f"({error}): {remedy(error_of_rust(error))}; checkpoints that are there already are "
+            "untouched"
         ) from None
 
 
 def _write(file: Path, text: str) -> None:
     file.write_text(text)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _replace_folder(work: Path, folder: Path) -> None:
-    """Rename `work` to `folder`; an old folder steps aside first and is removed last."""
-    old = None
-    if folder.exists():
-        old = folder.parent / f".{folder.name}-replaced-{os.getpid()}"
-        os.rename(folder, old)
-    os.rename(work, folder)
-    _flush(folder.parent)
-    if old is not None:
-        shutil.rmtree(old)

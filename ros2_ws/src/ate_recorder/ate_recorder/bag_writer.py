@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from rosbags.typesys import Stores, get_typestore
 
+from ate_core.files import force_to_disk
 from ate_recorder.disk import WriteMeter
 from ate_recorder.mcap_file import McapFile
 
@@ -121,10 +122,10 @@ class BagWriter:
         told = self.folder / "metadata.yaml"
         unfinished = told.with_suffix(".yaml.tmp")
         unfinished.write_text(_yaml({"rosbag2_bagfile_information": metadata}) + "\n")
-        sync_path(unfinished)
+        force_to_disk(unfinished)
         unfinished.replace(told)
         for path in (self.file, self.folder, self.folder.parent):
-            sync_path(path)
+            force_to_disk(path)
 
     def abort(self) -> None:
         """Close the file as it is, for instance on a full disk; ``ate repair`` completes it."""
@@ -191,15 +192,6 @@ class _Spelled(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         """Spell everything out."""
         return True
-
-
-def sync_path(path: Path) -> None:
-    """Force a file or a folder onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def encode_text(text: str) -> bytes:

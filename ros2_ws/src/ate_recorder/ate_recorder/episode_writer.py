@@ -10,9 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ate_core.disk_refusals import remedy
 from ate_core.errors import EpisodeError
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import (
@@ -220,17 +222,22 @@ class EpisodeWriter:
             except OSError as error:
                 self._refuse(error)
         if self.error is not None:
-            self._bag.abort()
+            with suppress(OSError):  # told by the first refusal
+                self._bag.abort()
             told = "; ".join(filter(None, [self._trouble(), self.losses.words()]))
             raise EpisodeError(
-                f"{self.folder.name} is cut short, the disk refused it ({told}); free space "
-                f"there, then run 'ate repair --bag {self.folder}'"
+                f"{self.folder.name} is cut short, the disk refused it ({told}); "
+                f"{self._remedy()}, then run 'ate repair --bag {self.folder}'"
             )
         return fields
 
     def _trouble(self) -> str:
         """What the disk said."""
         return str(getattr(self.error, "strerror", None) or self.error)
+
+    def _remedy(self) -> str:
+        """What helps against that."""
+        return remedy(self.error) if isinstance(self.error, OSError) else "check the disk"
 
     def _begin(self, info: Mapping[str, Any], latched: Iterable[tuple[StreamSpec, bytes]]) -> None:
         """Write what stands at the start."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ate_core.contract import Cell
+from ate_core.disk_refusals import remedy
 from ate_core.episode_folders import is_pending, number_of
 from ate_core.episode_outcome import (
     DISCARDED,
@@ -325,7 +326,7 @@ class EpisodeRecorder:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing is in it yet
             raise EpisodeError(
                 f"{folder} cannot be created ({error.strerror}; {self._storage.free_gb():.2f} GB "
-                "free): free space, or choose another output folder"
+                f"free): {remedy(error)}, or choose another output folder"
             ) from None
         self._intake.begin(episode, past)
         slow = self._storage.slowness(self._comes, ROOMY)
