@@ -242,7 +242,7 @@ def _topic(message: RawMessage) -> BagTopic:
     """The topic of a message, with what its publisher offered."""
     try:
         offered = dict((yaml.safe_load(message.qos) or [{}])[0])
-    except (yaml.YAMLError, TypeError, ValueError, LookupError):
+    except (yaml.YAMLError, TypeError, ValueError, LookupError, RecursionError):
         offered = {}
     return BagTopic(
         name=message.topic,
@@ -269,7 +269,7 @@ def _promised(folder: Path) -> int | None:
     try:
         text = (folder / "metadata.yaml").read_text(encoding="utf-8")
         return int(yaml.safe_load(text)["rosbag2_bagfile_information"]["message_count"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, LookupError, TypeError):
+    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

@@ -263,6 +263,23 @@ REJECTED = {
         told(CLOCK_TOPIC, entry(bag_ns="soon", step_ns=1)),
         "need a whole number",
     ),
+    "step of the clock beyond any time": (
+        told(CLOCK_TOPIC, entry(step_ns=10**30)),
+        "need a whole number",
+    ),
+    "task with half a mark": (told(INFO_TOPIC, entry(task="a\ud800")), "need a text"),
+    "start without end": (
+        told(INFO_TOPIC, lambda d: json.dumps(d | {"start_ns": "X"}).replace('"X"', "1e400")),
+        "need a whole number",
+    ),
+    "received after all time": (
+        each(LEFT, lambda m, index, _: {"receive_ns": 2**63 if index == 10 else m.receive_ns}),
+        "a time in episode_",
+    ),
+    "info in the bytes of another machine": (
+        each(INFO_TOPIC, lambda m, *_: {"data": b"\0\0" + m.data[2:]}),
+        "does not decode as std_msgs/msg/String",
+    ),
     "decision unreadable": (
         lambda bag: (bag / "outcome.json").write_bytes(b"\xff\xfe{"),
         "label the episode anew",
@@ -285,12 +302,21 @@ FLAGGED = {
 }
 """What is wrong but can be converted -> how it is planted, and the rule of the audit."""
 
-SOUND = {"shuffled": (all_of(shuffle), "")}
-"""What makes no difference: data is ordered by its stamps."""
+SOUND = {
+    "shuffled": (all_of(shuffle), ""),
+    "metadata without end": (
+        lambda bag: (bag / "metadata.yaml").write_text("[" * 5000 + "]" * 5000),
+        "",
+    ),
+}
+"""What makes no difference: data is ordered by its stamps, and counted from the messages."""
 KINDS = REJECTED | FLAGGED | SOUND
-CUT = ("truncated", "rotten", "outcome missing")
+CUT = ("truncated", "rotten", "outcome missing", "metadata without end")
 """Bags of which a repair makes new ones."""
-UNDECODABLE = ("state of another type", "camera of an unknown type", "message cut")
+UNDECODABLE = (
+    "state of another type", "camera of an unknown type", "message cut",
+    "info in the bytes of another machine",
+)  # fmt: skip
 """Bags that are whole though something in them cannot be read."""
 
 

@@ -34,7 +34,7 @@ from ate_core.streams import (
 from training.data.bag_images import BagImages, ImagePlaces, find_image
 from training.data.clock_steps import CLOCK_TOPIC, ClockSteps
 from training.data.contract_hashes import require_hashes
-from training.data.episode_texts import read_text
+from training.data.episode_texts import LARGEST_NS, read_text
 from training.data.mcap_chunks import DAMAGE, Block, McapChunks, Placed, require_complete
 from training.data.message_columns import MessageColumns, read_commanders, read_stamps
 from training.data.stamp_bounds import require_true_stamps
@@ -138,6 +138,16 @@ def read_episode_bag(folder: Path) -> BagEpisode:
         EpisodeError: truncated, damaged, without info or outcome, a wrong type, a scene that
             changed.
     """
+    try:
+        return _read_episode(folder)
+    except OverflowError:
+        raise EpisodeError(
+            f"a time in {folder.name} lies beyond {LARGEST_NS} ns: the bag was written by another "
+            "tool, or is damaged; record the episode anew"
+        ) from None
+
+
+def _read_episode(folder: Path) -> BagEpisode:
     file = bag_file(folder)
     require_complete(file)
     with file.open("rb") as stream:

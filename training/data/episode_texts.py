@@ -70,6 +70,10 @@ def read_text(topic: str, text: str) -> dict[str, Any]:
         is_right = isinstance(value, int | float if kind is float else kind)
         if is_right and name in ("start_ns", "end_ns", "bag_ns"):
             is_right = 0 <= value <= LARGEST_NS
+        elif is_right and kind is int:
+            is_right = abs(value) <= LARGEST_NS
+        elif is_right and kind is str:
+            is_right = not any("\ud800" <= mark <= "\udfff" for mark in value)  # half a mark
         if name in fields and not is_right:
             said = plain_text(value)[:40]
             raise EpisodeError(f"{topic} has {name} {said!r}, need {_WORDS[kind]}; {remedy}")

@@ -18,7 +18,7 @@ from ate_core.episode_outcome import DISCARDED, read_outcome
 from ate_core.errors import AteError, EpisodeError
 from ate_core.json_text import UNREADABLE
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE, StreamSpec, cell_streams
-from training.data.bag_reader import TYPESTORE, bag_file, read_episode_bag
+from training.data.bag_reader import RawMessage, bag_file, decode, read_episode_bag
 from training.data.commanders import recorded_takeovers, takeovers_of
 from training.data.episode_file import Episode, read_episode
 from training.data.episode_texts import read_text
@@ -142,8 +142,11 @@ def _texts(reader: McapReader, folder: Path) -> dict[str, dict[str, Any]]:
                 f"{channel.topic} of {folder} has type {msgtype}, need {TEXT_TYPE}: ate_recorder "
                 "did not write it; record the episode anew"
             )
-        text: Any = TYPESTORE.deserialize_cdr(message.data, TEXT_TYPE)
-        found[channel.topic] = read_text(channel.topic, str(text.data))
+        raw = RawMessage(
+            topic=channel.topic, msgtype=msgtype, receive_ns=message.log_time, data=message.data
+        )
+        text = str(decode(raw).data)
+        found[channel.topic] = read_text(channel.topic, text)
     if INFO_TOPIC not in found:
         raise EpisodeError(
             f"{folder} has no {INFO_TOPIC}: ate_recorder did not write it; record the episode anew"

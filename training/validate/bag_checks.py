@@ -175,7 +175,7 @@ def _check_info(file: Path, seen: _Seen) -> Iterator[Violation | tuple[dict[str,
     try:
         cell = parse_cell_text(text, "contract")
         int(info["start_ns"]), list(info["required"])
-    except (AteError, ValueError, TypeError) as error:
+    except (AteError, ValueError, TypeError, OverflowError) as error:
         yield broken(file, "B6", error, "a valid cell, start and list of required streams")
         return
     yield info, cell
@@ -205,7 +205,7 @@ def _check_metadata(folder: Path, file: Path, seen: _Seen) -> Iterator[Violation
     try:
         told = yaml.safe_load(path.read_text())["rosbag2_bagfile_information"]
         names, count = list(told["relative_file_paths"]), int(told["message_count"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         yield broken(path, "B15", f"it cannot be read ({type(error).__name__})", "rosbag2's file")
         return
     if names != [file.name]:
