@@ -133,8 +133,9 @@ def _case(
     disk.refuse(b"", 0, 0, 0)
     if not refused:
         return None
-    if code == 0 and SUMMARIES in Path(first).parts:
-        return ""
+    was_there = call == "mkdir" and Path(first).is_dir()
+    if code == 0 and (was_there or SUMMARIES in Path(first).parts):
+        return ""  # nothing was lost by it
     problems = [
         *([] if os.strerror(number) in said else ["the cause is not named"]),
         *([] if code == 1 else [f"it ended with {code}"]),
@@ -148,7 +149,7 @@ def _case(
     again, told = _run(command)
     if again != 0 and "error: " in told:  # an audit may also end with 1 because of what it found
         problems.append(f"run again it ends with {again}: {told.strip()[-200:]}")
-    return "; ".join(problems) + (f" | {said.strip()[-300:]}" if problems else "")
+    return "; ".join(problems) + (f" | at {first} | {said.strip()[-300:]}" if problems else "")
 
 
 def _run(command: list[str]) -> tuple[int, str]:

@@ -59,7 +59,7 @@ def test_a_disk_that_fills_up_in_mid_copy_leaves_the_older_output_and_goes_on(
     before = content(config.output)
     with monkeypatch.context() as disk:
         disk.setattr(copies, "new_hdf5", full_at(2, copies.new_hdf5))
-        with pytest.raises(DiskError, match="took 2 of 3 copies not, episode_000001 first"):
+        with pytest.raises(DiskError, match="refused 2 of 3 copies, episode_000001 first"):
             EXPORTS[format](config)
     assert content(config.output) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "out"]

@@ -129,7 +129,7 @@ def make_copies(
     homeless = [report for report in failed if report.disk_refused]
     if homeless:
         raise DiskError(
-            f"the disk took {len(homeless)} of {len(paths)} copies not, {homeless[0].name} first "
+            f"the disk refused {len(homeless)} of {len(paths)} copies, {homeless[0].name} first "
             f"({homeless[0].note}); an older output stays"
         )
     return [made[path.stem] for path in paths if path.stem in made]
