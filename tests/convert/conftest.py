@@ -123,6 +123,17 @@ def record(
     **config: object,
 ) -> Path:
     """Record messages as the next episode of a folder and return its bag."""
+    return record_and_listen(folder, messages, outcome, cell, **config)[0]
+
+
+def record_and_listen(
+    folder: Path,
+    messages: Sequence[Sent],
+    outcome: str = "success",
+    cell: Cell = CELL,
+    **config: object,
+) -> tuple[Path, str]:
+    """Do the same, and return what the recorder said at the end too."""
     recorder = EpisodeRecorder(
         cell, RecorderConfig(output=folder, min_free_gb=0.0, instruction="put it down", **config)
     )
@@ -131,9 +142,9 @@ def record(
     name = recorder.start(START_NS).split()[-1]
     for message in messages:
         recorder.receive(Sample(message.spec, message.data, message.receive_ns))
-    recorder.stop(messages[-1].receive_ns + 10**7)
+    told = recorder.stop(messages[-1].receive_ns + 10**7)
     recorder.keep(messages[-1].receive_ns + 2 * 10**7, outcome)
-    return folder / name
+    return folder / name, told
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,7 @@ class Studio:
     messages = staticmethod(make_messages)
     messages_of = staticmethod(messages_of)
     record = staticmethod(record)
+    record_and_listen = staticmethod(record_and_listen)
     encode = staticmethod(encode)
 
 

@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError
-from ate_core.observation import StreamLimits
+from ate_core.observation import FARTHEST_STAMP, StreamLimits
 from ate_core.resample import NANOSECONDS, Series
 from ate_core.streams import StreamSpec
 
 MAX_CLOCK_ERROR = 1.0
 """Median difference of header stamp and receive time above which two clocks disagree [s]; a
 message is on its way for a few milliseconds."""
-FARTHEST_STAMP = 2.0
-"""Largest difference of one message [s]: what was held up for longer tells of the past."""
 MAX_LEAD = StreamLimits().lead
 """How far a stamp may lie after its receipt, for a policy and for the converter alike [s]."""
 _REMEDY = "set both by NTP or chrony (`chronyc tracking` tells) and record again"
@@ -72,8 +70,9 @@ def require_true_stamps(
             raise EpisodeError(
                 f"{int(far.sum())} of {len(far)} messages of {spec.topic} are stamped up to "
                 f"{behind.max():.1f} s before their receipt (bound {FARTHEST_STAMP:.1f} s): "
-                "the clock of the host that stamps them was set in mid-episode, or they were held "
-                f"up; {_REMEDY}"
+                "the recorder's computer was too busy to take them (end other programs on it), "
+                "the network held them up, or the clock of the host that stamps them was set in "
+                f"mid-episode; {_REMEDY}"
             )
 
 

@@ -16,6 +16,7 @@ import yaml
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.episode_folders import SUFFIX
 from ate_core.errors import AteError, EpisodeError
+from ate_core.observation import FARTHEST_STAMP
 from ate_core.streams import (
     CLOCK_TOPIC,
     INFO_TOPIC,
@@ -27,7 +28,6 @@ from ate_core.streams import (
 from training.data.bag_reader import TYPESTORE, read_episode_bag
 from training.data.episode_texts import FORMATS
 from training.data.mcap_chunks import DAMAGE, MAGIC, McapChunks
-from training.data.stamp_bounds import FARTHEST_STAMP
 from training.validate.jpegs import jpeg_problem
 from training.validate.specification import Violation, broken
 

@@ -70,6 +70,11 @@ class Refusal:
         return f"{self.stream} {self.reason}"
 
 
+FARTHEST_STAMP = 2.0
+"""Largest difference of one message's header stamp and its receipt [s]: what was held up for
+longer tells of the past."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamLimits:
     """Largest age of a sample at a tick, per kind of stream."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
+from ate_core.observation import FARTHEST_STAMP, StreamLimits
 from ate_core.resample import NANOSECONDS
+from ate_core.streams import StreamSpec
 
 GAP_PERIODS = 2.5
 """A pause of more than so many nominal periods is a gap: at least one sample is missing for sure,
 and a sample that is merely late by one period is not called lost."""
+MOST_TOLD = 3
+"""Streams that are named where several would have an episode rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,13 @@ class StreamCounter:
         """Messages counted so far."""
         return self._count
 
+    def held_s(self, end_ns: int) -> float:
+        """Return how long a message was the newest at most, until the end of the episode [s, ns].
+
+        What came before the first one is another matter: the converter begins when all are there.
+        """
+        return max(self._longest_ns, end_ns - self._last_ns) / NANOSECONDS if self._count else 0.0
+
     def summary(self, start_ns: int, end_ns: int) -> StreamSummary:
         """Return what was counted between the start and the end of the episode [ns].
 
@@ -135,3 +146,35 @@ def summary_line(duration_s: float, streams: Mapping[str, StreamSummary]) -> str
     steps = [f"{name} {s.stamp_steps}" for name, s in streams.items() if s.stamp_steps]
     stepped = f"; stamps that step: {', '.join(steps)}" if steps else ""
     return f"{duration_s:.1f} s; {rates}; gaps: {', '.join(gaps) or 'none'}{stepped}"
+
+
+def doubt_line(
+    specs: Iterable[StreamSpec],
+    held_s: Mapping[str, float],
+    streams: Mapping[str, StreamSummary],
+    tick_rate: float,
+) -> str:
+    """Say why the converter will reject an episode, as far as it shows here; empty if it does not.
+
+    Bounds: the ages that the converter takes unless it is told others, and a tick more.
+
+    Args:
+        specs: Streams without which there is no episode.
+        held_s: How long one message of each was the newest at most [s].
+        streams: What was counted of each.
+        tick_rate: Ticks of an episode per second [Hz].
+    """
+    limits, told = StreamLimits(), []
+    for spec in specs:
+        pause, late = held_s[spec.name], 1e-3 * streams[spec.name].skew_max_ms
+        if pause > limits.of(spec) + 1.0 / tick_rate:
+            told.append(f"{spec.name} paused for {pause:.2f} s (bound {limits.of(spec):g} s)")
+        elif late > FARTHEST_STAMP:
+            told.append(f"{spec.name} came {late:.1f} s late (bound {FARTHEST_STAMP:g} s)")
+    if not told:
+        return ""
+    more = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return (
+        f"THE CONVERTER WILL REJECT IT: {', '.join(told[:MOST_TOLD])}{more}; end other programs, "
+        "or see what /diagnostics tells of these devices"
+    )

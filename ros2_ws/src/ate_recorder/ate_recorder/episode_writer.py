@@ -176,6 +176,11 @@ class EpisodeWriter:
             for name, counter in sorted(self._counters.items())
         }
 
+    def held_s(self, end_ns: int) -> dict[str, float]:
+        """Return how long one message of a stream was the newest at most, until a time [s, ns]."""
+        end_ns = max(end_ns, self._last_ns) + self.clock.shift_ns
+        return {name: counter.held_s(end_ns) for name, counter in self._counters.items()}
+
     def lack(self) -> str:
         """Take no more, and say what makes the episode empty; empty text where nothing does."""
         was_written = self._drain() and self.error is None and not self.dropped

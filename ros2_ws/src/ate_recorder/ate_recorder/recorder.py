@@ -30,7 +30,7 @@ from ate_core.errors import EpisodeError
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec
 from ate_recorder.bag_writer import BagWriter
-from ate_recorder.counters import summary_line
+from ate_recorder.counters import doubt_line, summary_line
 from ate_recorder.disk import ROOMY, probe_speed
 from ate_recorder.episode_writer import EpisodeWriter
 from ate_recorder.folder_claim import FolderClaim
@@ -391,8 +391,9 @@ class EpisodeRecorder:
         self._storage.reserve.release()
         self._intake.end()
         fields = episode.finish(outcome, reason, now_ns, self._watch.not_recorded)
-        shown = {spec.name for spec in self.required()}
-        streams = {n: s for n, s in episode.summaries(now_ns).items() if n in shown}
+        required = self.required()
+        counted = episode.summaries(now_ns)
+        streams = {spec.name: counted[spec.name] for spec in required}
         notes = [
             episode.losses.words(),
             episode.clock.words(),
@@ -401,9 +402,9 @@ class EpisodeRecorder:
                 for topic, why in self._watch.not_recorded.items()
             ),
         ]
-        return episode.folder, "; ".join(
-            [summary_line(fields["duration_s"], streams), *filter(None, notes)]
-        )
+        doubt = doubt_line(required, episode.held_s(now_ns), streams, self.cell.tick_rate)
+        told = (doubt, summary_line(fields["duration_s"], streams), *notes)
+        return episode.folder, "; ".join(filter(None, told))
 
     def _info(self, start_ns: int) -> dict[str, Any]:
         return {
