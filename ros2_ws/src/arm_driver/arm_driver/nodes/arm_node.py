@@ -167,7 +167,9 @@ class ArmNode(DeviceNode):
             see = partial(self._see_other, side)
             self._others.append(PolledTopic(self, JointState, other, see))
         self._exchange.connect(self._guard.other_sides, self._present)
-        listen(self, Header, name(topics.hold), self._take_hold, COMMAND_QOS)
+        self._holds = PolledMessages(
+            self, Header, name(topics.hold), self._take_hold, POLLED_COMMAND_QOS
+        )
         listen(self, Empty, name(topics.home_hold), self._hold_home, COMMAND_QOS)
         for service, answer in (
             ("arm/enable", self._enable),
@@ -192,11 +194,6 @@ class ArmNode(DeviceNode):
         TrajectoryAction(self, action, self._trajectories, self._follower, joints).connect(name)
 
     # --- requests, in the executor -----------------------------------------------------------
-
-    def _take_hold(self, message: Header) -> None:
-        age = (self.get_clock().now().nanoseconds - time_ns(message.stamp)) / 1e9
-        now = time.monotonic()
-        self._driver.hold(message.frame_id, now - age, now)
 
     def _release_departed(self) -> None:
         self._commanding.refresh()
@@ -247,6 +244,7 @@ class ArmNode(DeviceNode):
         for other in self._others:
             other.poll(int(now * 1e9))
         self._commands.poll()
+        self._holds.poll()  # after the commands, which came before them
 
     def _take_command(self, message: JointState, info: dict[str, int | None]) -> None:
         made_ns = header_stamp_ns(message)
@@ -273,6 +271,11 @@ class ArmNode(DeviceNode):
             self._reports.refused(f"{sender.commander}: {refusal}", now)
             if self.is_active and self._refusals.happened(now):
                 self.get_logger().warning(refusal, throttle_duration_sec=1.0)
+
+    def _take_hold(self, message: Header, _: object) -> None:
+        age = (self.get_clock().now().nanoseconds - time_ns(message.stamp)) / 1e9
+        now = time.monotonic()
+        self._driver.hold(message.frame_id, now - age, now)
 
     def _see_other(self, side: str, data: bytes, came_ns: int) -> None:
         names, message = self._cell.arms[side].joint_names, decoded(JointState, data)
