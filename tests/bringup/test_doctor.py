@@ -401,7 +401,8 @@ def test_static_problems_are_lines_for_a_manager(wrong_cell):
 def test_what_a_launch_writes_is_tried_before_it_starts(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
     below = tmp_path / "file" / "below"
-    deploy, given = LAUNCHES["deploy"], {"hardware": "sim", "checkpoint": str(tmp_path)}
+    deploy = LAUNCHES["deploy"]
+    given = {"hardware": "sim", "checkpoint": str(tmp_path), "episodes": "2"}
 
     def told(**more: str) -> str:
         found = checks_before_launch(deploy, deploy.resolve({**given, **more}))
