@@ -167,10 +167,10 @@ def doubt_line(
     limits, told = StreamLimits(), []
     for spec in specs:
         pause, late = held_s[spec.name], 1e-3 * streams[spec.name].skew_max_ms
-        if pause > limits.of(spec) + 1.0 / tick_rate:
-            told.append(f"{spec.name} paused for {pause:.2f} s (bound {limits.of(spec):g} s)")
-        elif late > FARTHEST_STAMP:
+        if late > FARTHEST_STAMP:  # or its clock is wrong: then pauses say nothing
             told.append(f"{spec.name} came {late:.1f} s late (bound {FARTHEST_STAMP:g} s)")
+        elif pause > limits.of(spec) + 1.0 / tick_rate:
+            told.append(f"{spec.name} paused for {pause:.2f} s (bound {limits.of(spec):g} s)")
     if not told:
         return ""
     more = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
