@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder_config import RecorderConfig
+from ate_recorder.sample import Sample
 from training.convert_bags import ConvertConfig, convert_episode
 
 REJECTED = "THE CONVERTER WILL REJECT IT"
@@ -66,6 +69,19 @@ def test_a_stream_that_was_held_up_is_told_at_the_end(studio, tmp_path):
         assert (report.result == "rejected") == is_told, report.reason
         assert ("left_arm_state came 2.5 s late" in told) == is_told, told
         assert not is_told or "too busy" in report.reason
+
+
+def test_an_episode_that_is_set_aside_anyway_is_not_told_of(studio, tmp_path):
+    config = RecorderConfig(output=tmp_path, min_free_gb=0.0)
+    recorder = EpisodeRecorder(studio.cell, config)
+    messages = without(studio.messages(seconds=3.0), "cam_high", 1.0, 2.0)
+    for spec in recorder.required():
+        recorder.receive(Sample(spec, b"", studio.start_ns - 10**6))
+    recorder.start(studio.start_ns)
+    for message in messages:
+        recorder.receive(Sample(message.spec, message.data, message.receive_ns))
+    told = recorder.discard(messages[-1].receive_ns)
+    assert "discarded: 3.0 s; " in told and REJECTED not in told
 
 
 def test_many_pauses_are_told_in_few_words(studio, tmp_path):

@@ -402,7 +402,9 @@ class EpisodeRecorder:
                 for topic, why in self._watch.not_recorded.items()
             ),
         ]
-        doubt = doubt_line(required, episode.held_s(now_ns), streams, self.cell.tick_rate)
+        doubt = ""
+        if outcome != DISCARDED:
+            doubt = doubt_line(required, episode.held_s(now_ns), streams, self.cell.tick_rate)
         told = (doubt, summary_line(fields["duration_s"], streams), *notes)
         return episode.folder, "; ".join(filter(None, told))
 
