@@ -6,12 +6,12 @@ As `training.clap.recipe` for the tokens: `--match`, the record of a run and its
 from dataclasses import dataclass
 from typing import ClassVar
 
+from training.clap.vd_config import Predicts
 from training.configs.align_video import (
     AlignVideoConfig,
     Augmentation,
     ContrastOf,
     Negatives,
-    Predicts,
     Space,
     Target,
     VideoPositive,

@@ -7,17 +7,16 @@ from typing import Literal
 from ate_core.errors import UsageError, require_at_least_one, require_not_negative
 from training.audit.gate import Gated
 from training.clap.features import FeatureConfig
+from training.clap.vd_config import Network, Predicts
 from training.configs.run import Precision
 from training.configs.train_tokens import BetaOn, Match, Norms, Restart
 
 ContrastOf = Literal["continuous", "codes"]
 Space = Literal["whitened", "centred", "raw"]
-Network = Literal["conv", "attention"]
 Negatives = Literal["distinct", "all"]
 Augmentation = Literal["colours", "released", "none"]
 Target = Literal["clean", "augmented"]
 VideoPositive = Literal["teacher", "none"]
-Predicts = Literal["frame", "change"]
 
 
 @dataclass(frozen=True, kw_only=True)
