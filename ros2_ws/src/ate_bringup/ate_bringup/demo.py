@@ -292,7 +292,7 @@ def _left_enough(stage: Stage, code: int) -> bool:
     if stage.episodes is None or code != SOME_REJECTED:
         return False
     made = len(list(stage.episodes.glob("episode_*.hdf5")))
-    if made < max(1, stage.enough):
+    if made < stage.enough:
         return False
     console.print(f"  some bags were rejected, see above: goes on with {made} episodes")
     return True
