@@ -200,11 +200,6 @@ class ArmNode(DeviceNode):
         for source in self._sources.departed(time.monotonic()):
             self._driver.release(commander_of(source), source)
 
-    def _submit_point(self, q: Array, source: str) -> str:
-        now = time.monotonic()
-        names = self._arm.joint_names
-        return self._driver.command(names, q.tolist(), TRAJECTORY, now, now, source).reason
-
     def _present(self) -> Array | None:
         """Where the arm is (n,) [rad]; None when that is not known."""
         return self._driver.measured(time.monotonic())
@@ -301,6 +296,11 @@ class ArmNode(DeviceNode):
             "latency_ms": self._latency,
         }
         self._reports.publish_status(tick.status, extra, now)
+
+    def _submit_point(self, q: Array, source: str) -> str:
+        now = time.monotonic()
+        names = self._arm.joint_names
+        return self._driver.command(names, q.tolist(), TRAJECTORY, now, now, source).reason
 
     def _keep_times(self, tick: Tick) -> None:
         """Keep when a target was sent after the newest accepted command."""

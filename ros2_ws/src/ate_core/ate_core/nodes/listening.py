@@ -1,11 +1,11 @@
 """How a node hears others: a message with bad values is refused and told, and ends nothing.
 
-Every subscription of ours to what other nodes publish is made by `listen` or by `PolledTopic`,
-except to stops, of which nothing may be passed over. What a callback raises because of *values*
-(`VALUE_ERRORS`: out of range, not there, no number, our own errors) is the message's fault: the
-message is dropped, counted and told at most once a second; so a driver outlives whatever is sent
-to it, and holds its arm as it does without messages. Every other exception is an error of the
-*program* and ends the process as anywhere (`ate_core.nodes.runner`).
+Every subscription of ours to what other nodes publish is made by `listen`, or polled by a loop
+(`ate_core.nodes.polling`), except to stops, of which nothing may be passed over. What a callback
+raises because of *values* (`VALUE_ERRORS`: out of range, not there, no number, our own errors) is
+the message's fault: the message is dropped, counted and told at most once a second; so a driver
+outlives whatever is sent to it, and holds its arm as it does without messages. Every other
+exception is an error of the *program* and ends the process as anywhere (`ate_core.nodes.runner`).
 """
 
 import functools
