@@ -1,0 +1,80 @@
+"""Clocks that run slower: every clock tells the same, and no wait ends early."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.slowly import main, slow_clocks
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+
+RATE, WAIT = 0.25, 0.1
+PROGRAM = Path(__file__).with_name("timed_waits.py")
+
+
+def test_no_wait_ends_before_its_time_by_either_clock():
+    with slow_clocks(RATE) as clocks:
+        words = [sys.executable, str(PROGRAM), str(WAIT)]
+        done = subprocess.run(words, env=clocks, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert len(told) == 12
+    for way, (seconds, true) in told.items():
+        assert seconds >= WAIT - 0.002, way  # poll and epoll count milliseconds
+        assert true >= WAIT / RATE - 0.03, way  # hundredths are all that the kernel tells
+
+
+def test_all_clocks_of_all_processes_lag_alike():
+    words = "import time; print(time.monotonic_ns(), time.time_ns(), time.clock_gettime_ns(7))"
+    with slow_clocks(RATE) as clocks:
+        begin = time.monotonic_ns()
+        apart = time.time_ns() - begin
+        seen = []
+        for _ in range(3):
+            done = subprocess.run(
+                [sys.executable, "-c", words],
+                env=clocks,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            seen.append([int(word) for word in done.stdout.split()])
+        true = time.monotonic_ns() - begin
+    first, last = seen[0][0] - begin, seen[-1][0] - begin
+    assert 0 < first < last <= true * RATE + 2e7  # compiled before the first look at the clock
+    for monotonic, wall, boot in seen:
+        assert wall - monotonic == pytest.approx(apart, abs=2e7)
+        assert boot >= monotonic
+
+
+@pytest.fixture
+def slowly(monkeypatch):
+    """The command line, with words of its own."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["slowly", *words])
+        return main()
+
+    return run
+
+
+def test_what_the_command_says_and_how_it_ends_pass_through(slowly, capfd):
+    words = (sys.executable, "-c", "import sys; print('so'); sys.exit(3)")
+    assert slowly("0.5", *words) == 3
+    assert capfd.readouterr().out == "so\n"
+
+
+@pytest.mark.parametrize("rate", ["0", "2", "nan"])
+def test_a_rate_that_is_none_is_refused(slowly, rate):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        slowly(rate, "true")
+
+
+def test_without_a_command_it_says_what_is_missing(slowly, capsys):
+    with pytest.raises(SystemExit):
+        slowly("0.5")
+    assert "no command: name one after the rate" in capsys.readouterr().err
