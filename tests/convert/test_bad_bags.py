@@ -255,6 +255,11 @@ REJECTED = {
         each(LEFT, lambda m, index, _: {"data": m.data[:30] if index == 9 else m.data}),
         "does not decode as sensor_msgs/msg/JointState",
     ),
+    "two episodes in one": (
+        all_of(lambda m: [*m[:-1], *m]),
+        "a second message is on /episode/info",
+    ),
+    "outcome twice": (all_of(lambda m: [*m, m[-1]]), "a second message is on /episode/outcome"),
     "info no object": (told(INFO_TOPIC, lambda _: "[1, 2]"), "need a JSON object"),
     "start no time": (told(INFO_TOPIC, entry(start_ns=None)), "need a whole number"),
     "outcome no object": (told(OUTCOME_TOPIC, lambda _: "7"), "need a JSON object"),

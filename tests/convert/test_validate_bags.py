@@ -145,6 +145,20 @@ def test_every_rule_of_a_bag_is_found_broken(bag, number):
     assert all(one.file and one.value and one.bound and one.remedy for one in found)
 
 
+@pytest.mark.parametrize(
+    ("number", "change"),
+    [
+        ("B4", lambda messages: [*messages[:-1], *messages]),
+        ("B7", lambda messages: [*messages, messages[-1]]),
+        ("B7", lambda messages: [*messages, messages[-2]]),
+    ],
+    ids=["two episodes in one", "outcome twice", "more after the outcome"],
+)
+def test_a_bag_holds_one_episode_from_its_first_message_to_its_last(bag, number, change):
+    rewrite(bag, change)
+    assert number in {one.rule for one in check_bag(bag)}
+
+
 def test_a_step_of_the_clock_that_is_marked_is_no_fault(bag):
     from ate_core.streams import CLOCK_TOPIC
 

@@ -239,6 +239,11 @@ class _Collector:
             stream.add(block, placed)
             return
         message = _raw(self._chunks, block, placed)
+        if message.topic in (INFO_TOPIC, OUTCOME_TOPIC) and self.counts[message.topic] > 1:
+            raise EpisodeError(
+                f"a second message is on {message.topic}: two episodes were put into one bag, "
+                "whose start and end are not told apart; convert each bag by itself"
+            )
         if message.topic == OUTCOME_TOPIC:
             self.outcome = _read_text(message)
         elif message.topic == CLOCK_TOPIC:

@@ -46,6 +46,8 @@ class _Seen:
 
     first: tuple[str, bytes] | None = None
     outcome: bytes | None = None
+    last: str = ""
+    """Topic of the last message."""
     counts: Counter[str] = field(default_factory=Counter)
     types: dict[str, str] = field(default_factory=dict)
     fall_ns: int = 0
@@ -116,6 +118,7 @@ def _pass(file: Path) -> _Seen:
                     seen.counts[topic] += 1
                     seen.first = seen.first or (topic, data)
                     seen.outcome = data if topic == OUTCOME_TOPIC else seen.outcome
+                    seen.last = topic
                     seen.fall_ns = max(seen.fall_ns, last - placed.log_ns)
                     last = max(last, placed.log_ns)
                     seen.is_stepped |= topic == CLOCK_TOPIC and _is_step(data)
@@ -156,6 +159,9 @@ def _check_info(file: Path, seen: _Seen) -> Iterator[Violation | tuple[dict[str,
     if topic != INFO_TOPIC or seen.types[topic] != TEXT_TYPE:
         yield broken(file, "B4", f"the first message is on {topic}", f"{INFO_TOPIC}, {TEXT_TYPE}")
         return
+    if seen.counts[INFO_TOPIC] > 1:
+        yield broken(file, "B4", f"{seen.counts[INFO_TOPIC]} messages on {INFO_TOPIC}", "one")
+        return
     try:
         info = _text(data)
     except ValueError as error:
@@ -184,6 +190,10 @@ def _check_info(file: Path, seen: _Seen) -> Iterator[Violation | tuple[dict[str,
 def _check_outcome(file: Path, seen: _Seen) -> Iterator[Violation | dict[str, Any]]:
     if seen.outcome is None:
         yield broken(file, "B7", f"no {OUTCOME_TOPIC}", "it as last message")
+        return
+    if seen.last != OUTCOME_TOPIC or seen.counts[OUTCOME_TOPIC] > 1:
+        found = f"{seen.counts[OUTCOME_TOPIC]} messages on it, the last on {seen.last}"
+        yield broken(file, "B7", found, "one, the last")
         return
     try:
         outcome = _text(seen.outcome)

@@ -64,13 +64,15 @@ _TABLE = (
      "give folder and file their names back"),
     ("B2", "bag", "The file begins and ends with the magic of MCAP: it was closed.", _REPAIR),
     ("B3", "bag", "Every chunk is whole and has its checksum.", _REPAIR),
-    ("B4", "bag", "The first message is on `/episode/info`, a JSON text with all its keys.",
+    ("B4", "bag", "The first message, and no other, is on `/episode/info`, a JSON text "
+     "with all its keys.",
      _RECORD),
     ("B5", "bag", "The format is one that this version reads.",
      "use the version of the stack that recorded it"),
     ("B6", "bag", "The contract is a valid cell with the hash that is stored beside it.",
      "take the bag from a copy: its contract was changed"),
-    ("B7", "bag", "The last message is on `/episode/outcome`, a JSON text with all its keys.",
+    ("B7", "bag", "The last message, and no other, is on `/episode/outcome`, a JSON text "
+     "with all its keys.",
      _REPAIR),
     ("B8", "bag", "Every topic of the contract has the message type that the contract wants.",
      "correct the node that publishes it and record anew"),
