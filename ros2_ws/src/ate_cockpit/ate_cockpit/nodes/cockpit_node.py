@@ -36,6 +36,7 @@ from ate_core.errors import DeviceError, UsageError
 from ate_core.json_text import Document
 from ate_core.nodes.estop import REQUEST_QOS
 from ate_core.nodes.heartbeat import Heartbeat
+from ate_core.nodes.joints import joint_positions
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_number, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS, SENSOR_QOS
@@ -152,10 +153,7 @@ class CockpitNode(Node):
     def _take_joints(
         self, side: str, order: Sequence[str], is_command: bool, message: JointState
     ) -> None:
-        by_name = dict(zip(message.name, message.position, strict=False))
-        q = [float(by_name[name]) for name in order]  # LookupError: refused by `listen`
-        if not all(map(math.isfinite, q)):
-            raise ValueError(f"joints {q}")
+        q = joint_positions(message, order).tolist()
         take = self._view.take_command if is_command else self._view.take_joints
         take(side, q, time.monotonic())
 

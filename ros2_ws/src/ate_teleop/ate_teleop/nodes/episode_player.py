@@ -18,12 +18,13 @@ from ate_core.errors import NoCellError
 from ate_core.json_text import read_document
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.joints import joint_positions
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.visitor import Visitor, visit
 from ate_core.streams import header_stamp_ns
 from ate_teleop.episode_replay.watch import COMMANDER, CellWatch, Device
-from ate_teleop.nodes.messages import joint_message, ordered_positions, time_message
+from ate_teleop.nodes.messages import joint_message, time_message
 
 Array = NDArray[np.float64]
 
@@ -140,10 +141,9 @@ class EpisodePlayer:
     # --- what is heard -------------------------------------------------------------------------
 
     def _joints(self, side: str, message: JointState) -> None:
-        q = ordered_positions(message, self._cell.arms[side].joint_names)
-        if q is not None:
-            self.watch.take_position(self.watch.arms[side], q, monotonic())
-            self.measured[side].append((header_stamp_ns(message), q))
+        q = joint_positions(message, self._cell.arms[side].joint_names)
+        self.watch.take_position(self.watch.arms[side], q, monotonic())
+        self.measured[side].append((header_stamp_ns(message), q))
 
     def _opening(self, side: str, message: JointState) -> None:
         ratio = np.array(message.position[:1], dtype=np.float64)

@@ -12,10 +12,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from ate_core.contract import Cell
+from ate_core.nodes.joints import joint_positions
 from ate_core.nodes.listening import decoded
 from ate_core.nodes.polling import PolledTopic
 from ate_teleop.distance_rows import DistanceRows
-from ate_teleop.nodes.messages import ordered_positions
 
 Array = NDArray[np.float64]
 Value = TypeVar("Value")
@@ -79,7 +79,7 @@ class ArmFeedback(FreshTopic[Array]):
     ) -> None:
         """Subscribe to `topic`; joints older than `timeout` [s] count as unknown."""
         super().__init__(
-            node, JointState, topic, timeout, partial(ordered_positions, names=joint_names)
+            node, JointState, topic, timeout, partial(joint_positions, names=joint_names)
         )
 
 

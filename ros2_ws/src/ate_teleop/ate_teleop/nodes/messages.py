@@ -56,19 +56,6 @@ def joint_message(
     return message
 
 
-def ordered_positions(message: JointState, names: Sequence[str]) -> Array | None:
-    """Positions (n,) of `names` in their order, or None where one is missing or not finite."""
-    if tuple(message.name) == tuple(names):
-        positions = np.array(message.position, dtype=np.float64)
-    else:
-        by_name = dict(zip(message.name, message.position, strict=False))
-        if any(name not in by_name for name in names):
-            return None
-        positions = np.array([by_name[name] for name in names], dtype=np.float64)
-    whole = positions.shape == (len(names),) and bool(np.isfinite(positions).all())
-    return positions if whole else None
-
-
 def status_message(
     side: str, status: OperatorStatus, devices: Sequence[str], more: Mapping[str, object]
 ) -> String:

@@ -14,6 +14,7 @@ from ate_core.device_names import headset_device, joycon_device
 from ate_core.errors import DeviceError
 from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.joints import joint_positions
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
@@ -26,7 +27,7 @@ from ate_teleop.distance_rows import DistanceRows
 from ate_teleop.ik import ArmIK
 from ate_teleop.nodes.calibrations import Calibrations
 from ate_teleop.nodes.feedback import ArmFeedback, ForceFeedback, OtherFeedback
-from ate_teleop.nodes.messages import entry_of, is_held, ordered_positions, state_of
+from ate_teleop.nodes.messages import entry_of, is_held, state_of
 from ate_teleop.nodes.news import News
 from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.nodes.publishers import OperatorPublishers
@@ -153,9 +154,7 @@ class OperatorNode(Node):
         self._wishes.take_episode(state_of(message), number, time.monotonic())
 
     def _take_opening(self, message: JointState) -> None:
-        positions = ordered_positions(message, self._gripper_joint)
-        if positions is not None:
-            self._opening = float(positions[0])
+        self._opening = float(joint_positions(message, self._gripper_joint)[0])
 
     def _take_gripper(self, message: String) -> None:
         self._grip_held = is_held(message)

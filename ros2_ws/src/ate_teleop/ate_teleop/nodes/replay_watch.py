@@ -14,11 +14,11 @@ from std_msgs.msg import String
 from ate_core.contract import Cell
 from ate_core.errors import NoCellError
 from ate_core.json_text import UNREADABLE, plain_text
+from ate_core.nodes.joints import joint_positions
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.visitor import Visitor, visit
 from ate_core.streams import header_stamp_ns
-from ate_teleop.nodes.messages import ordered_positions
 from ate_teleop.stroke_comparison import JointPath
 
 Array = NDArray[np.float64]
@@ -104,9 +104,9 @@ class ReplayWatch:
                 self.losses.append(f"{side} {what} was lost for a moment")
 
     def _take_joints(self, side: str, names: tuple[str, ...], message: JointState) -> None:
-        q, stamp_ns = ordered_positions(message, names), header_stamp_ns(message)
+        q, stamp_ns = joint_positions(message, names), header_stamp_ns(message)
         path = self._paths[side]
-        if q is not None and (not path or stamp_ns > path[-1][0]):
+        if not path or stamp_ns > path[-1][0]:
             path.append((stamp_ns, q))
 
 

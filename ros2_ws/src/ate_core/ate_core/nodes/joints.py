@@ -1,0 +1,40 @@
+"""The numbers of a JointState, found by the names of their joints."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState
+
+Array = NDArray[np.float64]
+
+
+def joint_positions(message: JointState, names: Sequence[str]) -> Array:
+    """Positions (n,) of `names` in their order.
+
+    Raises:
+        ValueError: one is missing or not finite; `listen` and `PolledTopic` tell it.
+    """
+    positions = _ordered(message.name, message.position, names)
+    if positions is None:
+        raise ValueError(
+            f"no finite position for each of {', '.join(names)}: joints "
+            f"{', '.join(message.name)} at {list(message.position)}"
+        )
+    return positions
+
+
+def joint_velocities(message: JointState, names: Sequence[str]) -> Array | None:
+    """Velocities (n,) of `names` in their order, or None where one is missing or not finite."""
+    return _ordered(message.name, message.velocity, names)
+
+
+def _ordered(told: Sequence[str], values: Sequence[float], names: Sequence[str]) -> Array | None:
+    if tuple(told) != tuple(names):
+        by_name = dict(zip(told, values, strict=False))
+        if any(name not in by_name for name in names):
+            return None
+        values = [by_name[name] for name in names]
+    ordered = np.array(values, dtype=np.float64)
+    whole = ordered.shape == (len(names),) and bool(np.isfinite(ordered).all())
+    return ordered if whole else None
