@@ -81,7 +81,8 @@ def align_video(config: AlignVideoConfig) -> int:
 
     # data
     data = load_alignment_data(config, tokens)
-    features = fit_features(config.features, frames_at(data.robot.frames, fit_ticks(data.robot)))
+    run.require_same_data(data.sha256())
+    features = fit_features(config.features, frames_at(data.robot.frames, data.robot.few_ticks()))
 
     # model
     generator = torch.Generator().manual_seed(config.seed)
@@ -138,11 +139,6 @@ def align_video(config: AlignVideoConfig) -> int:
                 run.save(step, described, state)
     leave(accelerator)
     return 0 if step >= steps else 130
-
-
-def fit_ticks(windows: Windows) -> Tensor:
-    """Ticks whose frames the features are fitted on, spread over training episodes."""
-    return windows.ticks[:: max(1, len(windows) // 512)]
 
 
 def initial_model(

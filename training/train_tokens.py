@@ -49,6 +49,7 @@ def train_tokens(config: TrainTokensConfig) -> int:
 
     # data
     data = load_token_data(config)
+    run.require_same_data(data.sha256())
     chunks = data.normalised()[~data.held_out].flatten(0, 1)  # (M, H, D): each arm on its own
     still = data.still[~data.held_out].flatten()
 

@@ -47,6 +47,7 @@ def train_vae(config: TrainVaeConfig) -> int:
 
     # data and prior
     data = load_chunks(config, recipe)
+    run.require_same_data(data.sha256())
     sizes = vae_sizes(config, recipe, data)
     stored = load_prior(config, data, sizes)
     prior = prior_of(stored, sizes.latent)

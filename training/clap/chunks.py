@@ -20,6 +20,7 @@ from ate_policy.tool_space import to_tool_chunks, tool_arms, tool_layout, tool_p
 from ate_policy.transforms import Normalise, Statistics
 from training.configs.train_tokens import Split, TrainTokensConfig
 from training.data.dataset import chunk_windows
+from training.data.digests import sha256_of
 from training.data.episode_file import read_cell
 from training.data.pretraining import MotionSource, load_sources
 from training.data.statistics import quantile_statistics, vector_statistics
@@ -70,6 +71,10 @@ class TokenData:
     """Whether the arms of the contract are those that moved, so that joints give tools."""
     about: dict[str, Any] = field(default_factory=dict)
     """More on the origin, for the record."""
+
+    def sha256(self) -> str:
+        """Digest that tells whether a run learns from the same data."""
+        return sha256_of(self.contract, str(self.sources), self.chunks, self.held_out)
 
     @property
     def still(self) -> Tensor:

@@ -13,12 +13,16 @@ from ate_core.errors import TrainingError
 from ate_policy.token_folder import StoredTokens, TokenIdentity, require_same_tokens
 from training.clap.chunks import TokenData, load_token_data
 from training.clap.storage import run_of
-from training.clap.video_only import frame_store, moving, read_clips
+from training.clap.video_only import frame_store, frames_at, moving, read_clips
 from training.configs.align_video import AlignVideoConfig
 from training.configs.train_tokens import TrainTokensConfig
+from training.data.digests import sha256_of
 from training.data.episode_file import read_cell
 from training.data.images import ImageStore
 from training.data.trajectory import read_trajectories
+
+FEW = 512
+"""Pictures that stand for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +42,10 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.ticks)
+
+    def few_ticks(self) -> Tensor:
+        """Some of the ticks, spread over all episodes."""
+        return self.ticks[:: max(1, len(self) // FEW)]
 
     def select(self, mask: Tensor) -> "Windows":
         """Those that a mask (M,), or rows, name."""
@@ -75,6 +83,13 @@ class AlignmentData:
     """The robot's chunks, with the tokens' statistics."""
     about: dict[str, int]
     """Counts for the record."""
+
+    def sha256(self) -> str:
+        """Digest that tells whether a run learns from the same data, by some of its pictures."""
+        seen = [windows for windows in (self.robot, self.video) if windows is not None]
+        pictures = [frames_at(windows.frames, windows.few_ticks()) for windows in seen]
+        ticks = [windows.ticks for windows in seen]
+        return sha256_of(self.robot.chunks, *ticks, *pictures)
 
 
 def load_alignment_data(config: AlignVideoConfig, stored: StoredTokens) -> AlignmentData:

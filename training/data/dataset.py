@@ -6,7 +6,6 @@ VAE take their chunks from here, so both see the same padding.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +20,7 @@ from ate_core.errors import LayoutError, TrainingError
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import ChunkTransform, Statistics, environment_features
 from training.data.corrections import AS_DEMONSTRATED, Corrections, Imitation, imitation_of
+from training.data.digests import sha256_of
 from training.data.images import ImageStore
 from training.data.moments import Moments, join_moments, moments_of
 from training.data.statistics import relative_statistics, unit_statistics, vector_statistics
@@ -85,11 +85,8 @@ class Demonstrations:
 
     def sha256(self) -> str:
         """Digest of what was read, images aside: which data a run was made from."""
-        digest = hashlib.sha256(self.contract.encode())
-        for values in (self.states, self.actions, self.environment, self.imitation.weights):
-            if values is not None:
-                digest.update(values.numpy().tobytes())
-        return digest.hexdigest()
+        seen, weights = self.environment, self.imitation.weights
+        return sha256_of(self.contract, self.states, self.actions, seen, weights)
 
     def statistics(self, space: ActionSpace = "absolute", *, normalise: bool = True) -> Statistics:
         """Statistics of state, action and object features, over all ticks.

@@ -58,6 +58,7 @@ def open_run(config: FinetuneConfig) -> Opened:
         image_memory_gb=config.images.memory_gb,
         corrections=config.corrections,
     )
+    folder.require_same_data(data.sha256())
     if told := str(data.imitation):
         accelerator.print(told)
     source, statistics = choose_statistics(config, data, accelerator.print)

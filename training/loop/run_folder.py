@@ -5,6 +5,7 @@ environment.json       versions of what ran it, and the command line
 log.jsonl              one line per logged step
 initial_policy.sha256  of the weights that an anchored run is compared with
 knowledge.sha256       of the token policy that a trunk is held to
+data.sha256            of the data that it learns from
 step_001000/           checkpoint folders; the newest also holds training_state.safetensors
 last -> step_001000
 """
@@ -50,6 +51,7 @@ from training.configs.record import Record, complete, differences, record_of
 STATE = "training_state"
 """Stem of the file with optimiser, raw weights and random generators."""
 
+DATA = "data.sha256"
 HOW_TO_RUN = ("resume", "output", "log_to")
 """Settings that change no result: a run may be moved, and resumed with others."""
 
@@ -182,6 +184,26 @@ class RunFolder:
                 raise UsageError(f"{what} is not the one that {file} tells of: {remedy}")
         elif self.main:
             file.write_text(value + "\n")
+
+    def require_same_data(self, digest: str) -> None:
+        """Refuse to resume with other data: its statistics, and all that is drawn, would change.
+
+        Args:
+            digest: Of what the run learns from. A run of an older version, which kept none, takes
+                it for its own.
+        """
+        file = self.path / DATA
+        if self._resumed and not file.is_file():
+            if self.main:
+                file.write_text(digest + "\n")
+            return
+        self.require_same(
+            DATA,
+            digest,
+            "what the run learns from",
+            "episodes were added, taken away, labelled or changed since it began. Resume with the "
+            "former ones, or begin another run from its newest checkpoint",
+        )
 
     def refuse_loss(self, step: int, loss: Tensor, batch: Mapping[str, Tensor]) -> NoReturn:
         """Stop a run whose loss is not finite; keep the batch on which it broke."""

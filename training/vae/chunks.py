@@ -17,6 +17,7 @@ from training.configs.train_vae import TrainVaeConfig
 from training.data.chunk_rows import ChunkRows
 from training.data.corrections import Corrections
 from training.data.dataset import action_space, gather
+from training.data.digests import sha256_of, spread
 from training.data.episode_file import read_cell
 from training.data.pretraining import load_sources, make_chunks, report_constant
 from training.data.statistics import unit_statistics
@@ -42,6 +43,10 @@ class VaeData:
     """(N, S) measured at the tick of each chunk (stage 2)."""
     about: dict[str, Any] = field(default_factory=dict)
     """More on the origin, for the record."""
+
+    def sha256(self) -> str:
+        """Digest that tells whether a run learns from the same data."""
+        return sha256_of(self.contract, str(self.sources), spread(self.chunks), self.states)
 
 
 def load_chunks(config: TrainVaeConfig, recipe: Recipe) -> VaeData:
