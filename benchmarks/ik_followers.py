@@ -44,7 +44,10 @@ class Follower(Protocol):
 
 
 class Ours:
-    """The solver of the operators."""
+    """The solver of the operators, where it may make up for slow joints as the others do.
+
+    Operators themselves go slower on their way (`IkConfig.paced`).
+    """
 
     name = "ours"
 

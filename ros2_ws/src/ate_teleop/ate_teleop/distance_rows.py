@@ -54,6 +54,7 @@ UNLIKELY = 0.01
 """How far two parts of the arm stay outside their stop distance, within the limits of its joints,
 to have no row [m]."""
 _SAMPLES = 1000
+_LEAST = 1e-12
 _TOLERANCE = 1e-7
 """Change of a distance that counts as none [m]."""
 
@@ -249,6 +250,17 @@ class DistanceRows:
         np.dot(self._slopes, step, self._change)
         np.subtract(self._change, self._floors, self._left)
         return bool(self._left.min().item() >= -_TOLERANCE)
+
+    def share(self, step: Array) -> float:
+        """Share of a step (n,) [rad] that keeps all rows, 0 to 1; what allows least is bound."""
+        np.dot(self._slopes, step, self._change)
+        change, floors = self._change[self._near], self._floors[self._near]
+        allowed = np.minimum(floors, 0.0) / np.minimum(change, -_LEAST)
+        shares = np.where(change < floors, allowed, 1.0)
+        holds = int(shares.argmin())
+        self.bind([holds])
+        share: float = shares.item(holds)
+        return share
 
     def rows(self) -> tuple[Array, Array]:
         """Matrix (m, n) and least changes (m,) [m] of the rows."""

@@ -49,6 +49,9 @@ class IkConfig:
     """How far an answer may be ahead of a measured joint [rad]."""
     recovery_speed: float = 0.3
     """Speed at which a joint found outside its limits is led back [rad/s]."""
+    paced: bool = False
+    """Whether the tool goes slower on its way where a joint would be too slow; else the others
+    make up for it as well as they can, at up to their own full speed for a millimetre."""
 
     def __post_init__(self) -> None:
         for name in ("upper", "speed", "rest"):
@@ -176,7 +179,8 @@ class ArmIK:
             self._model, self._spare_data, start + self._midway, self._tool, _AXES_OF_BASE
         )
         np.subtract(start, self._rest, self._from_rest)
-        answer = self._qp.solve(jacobian, dt, box, rows)
+        reach = self._speed * dt if self._config.paced else None
+        answer = self._qp.solve(jacobian, dt, box, rows, reach)
         step, held = answer or (np.zeros_like(start), [])
         self._expect(step, dt)
         self._place(start + step)

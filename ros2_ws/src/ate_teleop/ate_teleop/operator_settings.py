@@ -1,6 +1,6 @@
 """What the controller of one operator is built from, and how a cell gives it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ate_core.contract import Cell
 from ate_core.hand_mapping import HandMapping, operator_mapping
@@ -97,7 +97,7 @@ def operator_settings(cell: Cell, side: str) -> OperatorSettings:
     arm = cell.arms[operator.arm]
     return OperatorSettings(
         mapping=operator_mapping(operator, arm),
-        ik=arm_ik_config(arm, cell.safety),
+        ik=replace(arm_ik_config(arm, cell.safety), paced=True),
         rate=cell.rates.teleop,
         buttons=button_map(operator.joycon_side, operator.buttons),
         hand=operator.hand,

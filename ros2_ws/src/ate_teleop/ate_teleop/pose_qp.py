@@ -6,7 +6,11 @@ With e the pose error of the tool, J its Jacobian and W weights,
          + 1/2 c |W e|^2 |dq - k v dt|^2
     s.t. lower <= dq <= upper,   N dq >= floors
 
-The last are soft (`distance_rows.py`): where they contradict the box, the box holds.
+The last are soft (`distance_rows.py`): where they contradict the box, the box holds. Two things
+come before them. Where a row forbids a step, the tool goes slower on its way, and leaves that only
+where it would come to a stop; where a joint would be too fast, all go slower. With rows and speeds
+in the program alone it moves whatever else it can, at full speed for a millimetre of the tool, and
+the arm, which cannot follow, swings.
 v_rest is a slow pull to a resting posture, which decides what the pose leaves free. The last term
 is a price on leaving the present velocity v that grows with the error: without it joints turn
 about in every tick, at full speed, while the target is out of reach (after Sugihara,
@@ -36,6 +40,12 @@ _FREELY = 1e30
 """Its infinity."""
 _STEEP = 1e-9
 """Least length of a direction."""
+_FULL = 1.0 - 1e-9
+"""Share of the largest step that counts as all of it."""
+_WIDE = 3.0
+"""Step that no joint is asked for in a tick [rad]."""
+SLIDING = 0.4
+"""Share of a step below which the tool leaves its way to slide along what is near."""
 _FREE = 1
 """DAQP's number of iterations where no bound holds anything."""
 
@@ -62,9 +72,11 @@ class PoseCost:
     """Share of the velocity that is kept, k; with all of it the arm swings past the reach."""
 
     beside_steadiness: float = 2.0
-    """The same weight, at least, while something near holds the arm; as heavy as the pose [1]."""
+    """The same weight, at least, while the tool slides; as heavy as the pose [1]."""
     beside_kept_velocity: float = 0.95
     """Share of the velocity that is kept there: tangents change little from tick to tick."""
+    braking: float = 40.0
+    """Hardest braking of the fastest joint on the tool's way [rad/s^2]."""
     beside_acceleration: float = 15.0
     """Largest acceleration of a joint there, from where the box lets it [rad/s^2]."""
 
@@ -96,6 +108,9 @@ class PoseQP:
         self._terms, self._shares = terms, np.empty(2)
         self.from_rest, self.velocity = terms
         """Way from the rest posture (n,) [rad], and velocity of the last tick (n,) [rad/s]."""
+        self._slides = False
+        """Whether a row held the last step, and the tool left its way."""
+        self._size = np.empty(joints)
         self._no_rows = np.zeros((0, joints))
         self._no_sense = np.zeros(joints, dtype=np.int32)
         self._joints = joints
@@ -106,6 +121,7 @@ class PoseQP:
         dt: float,
         box: Array,
         rows: DistanceRows | None = None,
+        reach: Array | None = None,
     ) -> Step | None:
         """Step for what stands in `error`, `from_rest` and `velocity`; None when the solver fails.
 
@@ -114,19 +130,37 @@ class PoseQP:
             dt: length of the tick [s].
             box: least and largest step (2, n) [rad].
             rows: what else to keep; most steps keep it unasked.
+            reach: largest step (n,) of each joint [rad], where the step becomes shorter as a whole
+                rather than turn aside; None: it turns aside.
         """
-        if not self._assemble(jacobian, dt, rows is not None and rows.is_bound):
+        self._slides = self._slides and rows is not None and rows.is_bound
+        if not self._assemble(jacobian, dt, self._slides):
             return None
         if rows is None or not rows.is_near:
-            return self._in_box(box)
-        answer = None if rows.is_bound else self._in_box(box)
+            return self._paced(box, reach)
+        answer = None if self._slides else self._paced(box, reach)
         if answer is None or not rows.surely_allow(answer[0], dt):
             rows.aim(dt, math.hypot(*jacobian[:3].dot(self.velocity).tolist()))
             if answer is None or not rows.allow(answer[0]):
-                answer = self._beside(box, rows, dt) or self._in_box(box)
+                slower = self._slower(answer, rows, dt)
+                self._slides = slower is None
+                answer = slower or self._beside(box, rows, dt) or self._paced(box, reach)
         if answer is not None:
             rows.advance(answer[0])
         return answer
+
+    def _slower(self, answer: Step | None, rows: DistanceRows, dt: float) -> Step | None:
+        """The same way, as fast as the rows let it or it can brake; None: it would nearly stop."""
+        if answer is None:
+            return None
+        step, held = answer
+        fastest = int(np.abs(step, self._size).argmax())
+        size, share = self._size.item(fastest), rows.share(step)
+        if size < _STEEP:
+            return None  # at rest, and to go back
+        now = self.velocity.item(fastest) * dt / step.item(fastest)  # what goes on, of the step
+        share = max(share, min(now - self._cost.braking * dt * dt / size, 1.0))
+        return (share * step, held) if share > SLIDING else None
 
     def _beside(self, box: Array, rows: DistanceRows, dt: float) -> Step | None:
         """Step in the box that keeps the rows, or leaves them as little as it can."""
@@ -150,6 +184,28 @@ class PoseQP:
         rows.bind([number - self._joints for number in held if number >= self._joints])
         np.clip(step, *box, out=step)
         return step, [number for number in held if number < self._joints]
+
+    def _paced(self, box: Array, reach: Array | None) -> Step | None:
+        """Step in the box; where a joint is too slow, a shorter one on the way of all.
+
+        Else the other joints would make up for it, at up to full speed for a millimetre of the
+        tool. No arm follows that: each joint lags in its own way, and the tool swings.
+        """
+        answer = self._in_box(box)
+        if answer is None or reach is None or not answer[1]:
+            return answer
+        np.abs(answer[0], self._size)
+        if not (self._size >= _FULL * reach).any():
+            return answer
+        lower, upper = box
+        # Wide open where the speed bounds it: only limits of position turn the step aside.
+        whole = self._in_box(
+            np.where([lower <= -_FULL * reach, upper >= _FULL * reach], [[-_WIDE], [_WIDE]], box)
+        )
+        if whole is None:
+            return answer
+        share = min(1.0, (reach / np.maximum(np.abs(whole[0]), _STEEP)).min().item())
+        return np.clip(share * whole[0], lower, upper), answer[1]
 
     def _in_box(self, box: Array) -> Step | None:
         """Step in the box."""
