@@ -248,6 +248,7 @@ class FinetuneConfig(Gated):
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
         require_at_least_one(
+            demonstrations=self.demonstrations,
             horizon=self.horizon,
             steps=self.steps,
             save_every=self.save_every,
@@ -255,7 +256,6 @@ class FinetuneConfig(Gated):
             threads=self.threads,
         )
         require_not_negative(input_noise=self.input_noise)
-        require_at_least_one(demonstrations=self.demonstrations)
         _ = self.gate, self.recipe, self.corrections  # refuse what do not fit
         if isinstance(self.guidance, ComparesWithInitial) and self.init is None:
             raise UsageError(
