@@ -68,7 +68,7 @@ def repair(config: RepairConfig) -> int:
     state = "the outcome among them" if found.has_outcome else "marked as interrupted"
     console.print(
         f"{folder.name}: {found.messages} messages over {found.seconds:.1f} s recovered, "
-        f"{found.losses()}; {state}; the cut bag is kept as {folder.name}{TRUNCATED}",
+        f"{found.losses()}; {state}; the former bag is kept as {folder.name}{TRUNCATED}",
         soft_wrap=True,
     )
     return 0
@@ -112,7 +112,8 @@ def look_at(folder: Path) -> Looked:
     if next(iter(topics), INFO_TOPIC) != INFO_TOPIC:
         raise _not_ours(folder, next(iter(topics)))
     is_closed = bool(topics[OUTCOME_TOPIC]) and _promised(folder) == topics.total()
-    return Looked(is_whole=is_closed, unreadable=dict(odd))
+    is_named = _metadata(folder).get("relative_file_paths") == [file.name]  # else it was renamed
+    return Looked(is_whole=is_closed and is_named, unreadable=dict(odd))
 
 
 def _not_ours(folder: Path, topic: str) -> EpisodeError:
@@ -267,10 +268,18 @@ def _steps(message: RawMessage, start_ns: int) -> list[dict[str, Any]]:
 def _promised(folder: Path) -> int | None:
     """How many messages the metadata promises; None where it was never written."""
     try:
-        text = (folder / "metadata.yaml").read_text(encoding="utf-8")
-        return int(yaml.safe_load(text)["rosbag2_bagfile_information"]["message_count"])
-    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError):
+        return int(_metadata(folder)["message_count"])
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """What rosbag2's file says of a bag; nothing where it cannot be read."""
+    try:
+        text = (folder / "metadata.yaml").read_text(encoding="utf-8")
+        return dict(yaml.safe_load(text)["rosbag2_bagfile_information"])
+    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
 
 
 def messages_seen(file: Path) -> int:

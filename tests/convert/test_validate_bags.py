@@ -15,6 +15,7 @@ from ate_recorder.bag_writer import encode_text
 from benchmarks.rewritten_bag import rewrite_bag
 from training.convert_bags import ConvertConfig, convert_episode
 from training.data.bag_reader import TYPESTORE, bag_file, read_messages
+from training.repair import RepairConfig, repair
 from training.tasks.in_process import InProcess
 from training.validate.bag_checks import check_bag
 from training.validate.command import ValidateConfig, check_all, validate
@@ -157,6 +158,21 @@ def test_every_rule_of_a_bag_is_found_broken(bag, number):
 def test_a_bag_holds_one_episode_from_its_first_message_to_its_last(bag, number, change):
     rewrite(bag, change)
     assert number in {one.rule for one in check_bag(bag)}
+
+
+@pytest.mark.parametrize("number", ["B2", "B3", "B15", "renamed"])
+def test_repair_helps_where_a_rule_says_so(bag, number):
+    if number == "renamed":
+        file = bag_file(bag)
+        bag = bag.rename(bag.with_name("episode_000077"))
+        (bag / file.name).rename(bag / "episode_000077_0.mcap")
+    else:
+        PLANTED[number](bag)
+    found = list(check_bag(bag))
+    assert found and all("ate repair --bag" in one.remedy for one in found), found
+    assert repair(RepairConfig(bag=bag)) == 0
+    left = {one.rule for one in check_bag(bag)}  # more where messages were lost
+    assert not left & {one.rule for one in found}
 
 
 def test_a_step_of_the_clock_that_is_marked_is_no_fault(bag):
