@@ -101,7 +101,7 @@ def _jpeg_header(spec: StreamSpec, cell: Cell) -> tuple[int, ...]:
     """Start of a JPEG, its frame header with height and width, and the start of its scan."""
     camera = next(camera for camera in cell.cameras.values() if camera.key == spec.name)
     size = (*divmod(camera.height, 256), *divmod(camera.width, 256))
-    return (0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, *size, *[0] * 10, 0xFF, 0xDA, 0, 2)
+    return (0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, *size, 3, *[0] * 9, 0xFF, 0xDA, 0, 2)
 
 
 def _unit(rng: np.random.Generator) -> np.ndarray:

@@ -229,6 +229,14 @@ REJECTED = {
         each(CAMERA, picture(lambda d: d[:7] + struct.pack(">HH", 240, 320) + d[11:])),
         "320x240 pixels, the contract says",
     ),
+    "pictures grey": (
+        each(CAMERA, picture(lambda d: d[:11] + b"\1" + d[12:])),
+        "grey, as an infrared stream's",
+    ),
+    "pictures of four inks": (
+        each(CAMERA, picture(lambda d: d[:11] + b"\4" + d[12:])),
+        "of 4 components",
+    ),
     "state NaN": (each(LEFT, number("position", lambda v: v * np.nan)), "not_finite"),
     "speed beyond float32": (each(LEFT, number("velocity", lambda v: v + 1e39)), "not_finite"),
     "command infinite": (each(COMMAND, number("position", lambda v: v - np.inf)), "not_finite"),

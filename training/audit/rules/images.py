@@ -19,6 +19,8 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 """First and last bytes of a JPEG."""
 KINDS = {b"\x89PNG": "a PNG", b"RIFF": "a WebP", b"GIF8": "a GIF", b"BM": "a BMP"}
 """What other files begin with."""
+COLOURS = 3
+"""Components of a coloured JPEG."""
 _NO_FRAME = (0xC4, 0xC8, 0xCC)
 """Markers between 0xC0 and 0xCF that begin no frame header."""
 FROZEN_TIME = 0.5
@@ -58,18 +60,22 @@ def image_problem(data: bytes, width: int, height: int) -> str:
     if not data.startswith(START):
         kind = next((kind for start, kind in KINDS.items() if data.startswith(start)), "no image")
         return f"it is {kind}, not the JPEG that the topic promises"
-    size = _frame_size(data)
-    if size is None:
+    frame = _frame(data)
+    if frame is None:
         return "its JPEG header is damaged"
-    if size != (width, height):
+    *size, colours = frame
+    if size != [width, height]:
         return f"it is {size[0]}x{size[1]} pixels, the contract says {width}x{height}"
+    if colours != COLOURS:
+        kind = "grey, as an infrared stream's" if colours == 1 else f"of {colours} components"
+        return f"it is {kind}, cameras of a cell show colours (Y, Cb, Cr)"
     if not data.rstrip(b"\0").endswith(END):
         return f"its JPEG breaks off after {len(data)} bytes"
     return ""
 
 
 def broken_image(episode: BagEpisode) -> Iterator[Finding]:
-    """Every image is a whole JPEG of its camera's size, by its header and its last bytes.
+    """Every image is a whole, coloured JPEG of its camera's size, by its header and last bytes.
 
     Bound: ``width`` and ``height`` of the camera in the contract.
     """
@@ -169,17 +175,17 @@ def _read_facts(images: Sequence[bytes], camera: CameraConfig) -> ImageFacts:
     return ImageFacts(problems=problems, is_repeated=repeated, hashes=tuple(hashes))
 
 
-def _frame_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height from the frame header of a JPEG; None where its segments make no sense."""
+def _frame(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and components from the frame header; None where segments make no sense."""
     place = 2
-    size = None
+    frame = None
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         (length,) = struct.unpack_from(">H", data, place + 2)
         if marker == 0xDA:
-            return size
-        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME and place + 9 <= len(data):
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            size = (width, height)
+            return frame
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME and place + 10 <= len(data):
+            height, width, components = struct.unpack_from(">HHB", data, place + 5)
+            frame = (width, height, components)
         place += 2 + length
     return None
