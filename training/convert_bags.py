@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -163,7 +163,7 @@ def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
         result="up to date" if is_there else "converted",
         ticks=len(episode),
         seconds=len(episode) / episode.cell.tick_rate,
-        streams=_stream_line(episode, disagreements(bag, episode.streams))
+        streams=_stream_line(episode, disagreements(bag))
         + (f"; not judged for lack of data or motion: {unjudged}" if unjudged else ""),
     )
 
@@ -219,10 +219,14 @@ def _source_hash(file: Path, config: ConvertConfig) -> str:
     return digest.hexdigest()
 
 
-def _stream_line(episode: Episode, disagreements: list[str]) -> str:
+def _stream_line(episode: Episode, disagreements: Mapping[str, tuple[int, int]]) -> str:
     """What the recorder counted otherwise, and the worst gap; the file keeps those of all."""
     if disagreements:
-        return f"recorder and bag disagree: {'; '.join(disagreements)}"
+        told = [
+            f"{name} has {held} messages in the bag, {recorded} by the recorder"
+            for name, (held, recorded) in disagreements.items()
+        ]
+        return f"recorder and bag disagree: {'; '.join(told)}"
     gaps = {name: values["longest_gap_ms"] for name, values in episode.streams.items()}
     broken = [name for name, values in episode.streams.items() if values["gaps"]]
     if not broken:

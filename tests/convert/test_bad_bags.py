@@ -308,6 +308,14 @@ FLAGGED = {
     "device clock set back a little": (each(LEFT, stamped(-0.08)), "clock_step"),
     "clock of a camera set back": (each(CAMERA, stamped(-0.3)), "clock_step"),
     "wrench frozen": (each("/left/arm/wrench", frozen), "frozen_wrench"),
+    "every third message taken out": (
+        each(LEFT, lambda m, index, _: same(m) if index % 3 else None),
+        "recorder_counts",
+    ),
+    "a message put in": (
+        all_of(lambda m: [*m[:-1], *[one for one in m if one.topic == COMMAND][-1:], m[-1]]),
+        "recorder_counts",
+    ),
     "state ends a little early": (
         each(LEFT, lambda m, index, count: same(m) if index < count - 25 else None),
         "gaps",

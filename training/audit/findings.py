@@ -92,6 +92,7 @@ FLAGS = Registry(
     what="audit rule",
     group="ate.audit_rules",
     builtin={
+        "recorder_counts": "training.audit.rules.presence:recorder_counts",
         "gaps": "training.audit.rules.timing:gaps",
         "rate": "training.audit.rules.timing:rate",
         "skew": "training.audit.rules.timing:skew",

@@ -24,19 +24,20 @@ def count_streams(bag: BagEpisode) -> dict[str, Counts]:
     }
 
 
-def disagreements(bag: BagEpisode, counted: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Say of which streams the recorder counted other messages than the bag holds.
+def disagreements(bag: BagEpisode) -> dict[str, tuple[int, int]]:
+    """Streams of which the recorder counted other messages: in the bag, by the recorder.
 
     A latched message from before the start is in the bag, and was not counted by every recorder.
     """
-    told = []
-    latched = {spec.name for spec in cell_streams(bag.cell) if spec.latched}
+    found = {}
+    specs = {spec.name: spec for spec in cell_streams(bag.cell)}
     for name, values in sorted(bag.outcome.get("streams", {}).items()):
         recorded = values.get("count", 0) if isinstance(values, Mapping) else 0
-        found = int(counted.get(name, {}).get("count", 0))
-        if found != recorded and not (name in latched and found == recorded + 1):
-            told.append(f"{name} has {found} messages in the bag, {recorded} by the recorder")
-    return told
+        held = bag.counts.get(specs[name].topic, 0) if name in specs else 0
+        is_latched = name in specs and specs[name].latched
+        if held != recorded and not (is_latched and held == recorded + 1):
+            found[name] = held, int(recorded)
+    return found
 
 
 def _count(bag: BagEpisode, spec: StreamSpec) -> Counts:
