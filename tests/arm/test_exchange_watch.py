@@ -70,6 +70,7 @@ def test_whoever_drives_exchanged_arms_both_stop_and_the_words_name_them(arms, p
         return all(node._reports.status.state == "stopped" for node in arms.values())
 
     assert peer.spin_until(both_stopped), {s: n._reports.status for s, n in arms.items()}
+    assert peer.spin_until(lambda: peer.statuses[-1]["state"] == "stopped"), peer.statuses[-1]
     told = peer.statuses[-1]["reason"]
     assert "the right arm does what the left one is told" in told
     assert "left and right are exchanged" in told
