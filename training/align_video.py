@@ -19,6 +19,7 @@ from training.clap.vd_vae import VdVae, VideoOutputs
 from training.clap.video_data import AlignmentData, Windows, load_alignment_data
 from training.clap.video_only import frames_at
 from training.configs.align_video import AlignVideoConfig
+from training.data.digests import spread
 from training.data.micro_batch import MicroBatch
 from training.loop.memory import explain_memory, memory_estimate
 from training.loop.optimisation import Special, apply_gradients, cosine_rate, make_optimizer
@@ -173,7 +174,7 @@ def initial_model(
         model.action_book.codes.copy_(tokens.model.codebook.codes)
         if recipe.space != "raw":
             chunks = robot.chunks.flatten(0, 1)
-            some = chunks[:: max(1, len(chunks) // SPACE_CHUNKS)]
+            some = spread(chunks, SPACE_CHUNKS)
             model.space.fit(tokens.model.embed_chunks(some))
     return model
 

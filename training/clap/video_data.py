@@ -16,7 +16,7 @@ from training.clap.storage import run_of
 from training.clap.video_only import frame_store, frames_at, moving, read_clips
 from training.configs.align_video import AlignVideoConfig
 from training.configs.train_tokens import TrainTokensConfig
-from training.data.digests import sha256_of
+from training.data.digests import sha256_of, spread
 from training.data.episode_file import read_cell
 from training.data.images import ImageStore
 from training.data.trajectory import read_trajectories
@@ -45,7 +45,7 @@ class Windows:
 
     def few_ticks(self) -> Tensor:
         """Some of the ticks, spread over all episodes."""
-        return self.ticks[:: max(1, len(self) // FEW)]
+        return spread(self.ticks, FEW)
 
     def select(self, mask: Tensor) -> "Windows":
         """Those that a mask (M,), or rows, name."""

@@ -6,9 +6,6 @@ from torch import Tensor
 
 from training.data.chunk_rows import ChunkRows
 
-SAMPLED = 4096
-"""Chunks of a set that are looked at, spread over all of it."""
-
 
 def sha256_of(*values: Tensor | str | None) -> str:
     """Digest of texts and of the bytes of tensors on the CPU, in their order; None is nothing."""
@@ -21,6 +18,6 @@ def sha256_of(*values: Tensor | str | None) -> str:
     return digest.hexdigest()
 
 
-def spread(chunks: Tensor | ChunkRows) -> Tensor:
-    """Some of many chunks (N, ...), over all of them: written out, they are large."""
-    return chunks[:: max(1, len(chunks) // SAMPLED)]
+def spread(rows: Tensor | ChunkRows, count: int) -> Tensor:
+    """About `count` of many rows (N, ...), at equal distances over all of them."""
+    return rows[:: max(1, len(rows) // count)]
