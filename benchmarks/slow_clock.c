@@ -54,6 +54,13 @@ static spec as_spec(int64_t ns) {
   return part < 0 ? (spec){ns / SECOND - 1, part + SECOND} : (spec){ns / SECOND, part};
 }
 
+static spec of_timeval(struct timeval t) { return (spec){t.tv_sec, t.tv_usec * 1000}; }
+
+static struct timeval as_timeval(int64_t ns) {
+  spec t = as_spec(ns);
+  return (struct timeval){t.tv_sec, t.tv_nsec / 1000};
+}
+
 static int true_time(clockid_t clock, spec *t) {
   REAL(int, clock_gettime, (clockid_t, spec *), "");
   return real(clock, t);
@@ -103,8 +110,7 @@ static clockid_t clock_of(const spec *moment) {
 
 int gettimeofday(struct timeval *restrict t, void *restrict zone) {
   (void)zone;
-  int64_t ns = told(CLOCK_REALTIME);
-  *t = (struct timeval){ns / SECOND, ns % SECOND / 1000};
+  *t = as_timeval(told(CLOCK_REALTIME));
   return 0;
 }
 
@@ -160,7 +166,7 @@ int pselect(int n, fd_set *r, fd_set *w, fd_set *x, const spec *t, const sigset_
 }
 
 int select(int n, fd_set *r, fd_set *w, fd_set *x, struct timeval *t) {
-  spec wait = t ? (spec){t->tv_sec, t->tv_usec * 1000} : (spec){0, 0};
+  spec wait = t ? of_timeval(*t) : (spec){0, 0};
   return pselect(n, r, w, x, t ? &wait : NULL, NULL);
 }
 
@@ -219,6 +225,29 @@ int timerfd_settime(int file, int flags, const struct itimerspec *t, struct itim
   if (flags & TFD_TIMER_ABSTIME && as_ns(&t->it_value))
     wait.it_value = true_moment(clock_of(&t->it_value), &t->it_value);
   return real(file, flags, &wait, old);
+}
+
+static void scale(struct timeval *t, double factor) {
+  spec before = of_timeval(*t);
+  double ns = as_ns(&before) * factor;
+  *t = as_timeval(ns < LONGEST ? (int64_t)ns : LONGEST);
+}
+
+int setitimer(__itimer_which_t which, const struct itimerval *restrict t,
+              struct itimerval *restrict old) {
+  REAL(int, setitimer, (__itimer_which_t, const struct itimerval *, struct itimerval *), "");
+  if (which != ITIMER_REAL) return real(which, t, old); /* the others count what was computed */
+  struct itimerval wait = *t;
+  scale(&wait.it_interval, 1.0 / rate), scale(&wait.it_value, 1.0 / rate);
+  int failed = real(which, &wait, old);
+  if (!failed && old) scale(&old->it_interval, rate), scale(&old->it_value, rate);
+  return failed;
+}
+
+unsigned int alarm(unsigned int seconds) {
+  struct itimerval wait = {{0, 0}, {seconds, 0}}, old = {{0, 0}, {0, 0}};
+  setitimer(ITIMER_REAL, &wait, &old);
+  return old.it_value.tv_sec + (old.it_value.tv_usec > 0);
 }
 
 /* Libraries that wait at the kernel's own lock call it so. */

@@ -52,6 +52,12 @@ def futex() -> None:
     ctypes.CDLL(None).syscall(FUTEX, ctypes.byref(word), WAIT_BITSET, 0, moment, None, ANY)
 
 
+def timer() -> None:
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, WAIT)
+    signal.pause()
+
+
 def channel() -> None:
     with contextlib.suppress(grpc.FutureTimeoutError):
         grpc.channel_ready_future(grpc.insecure_channel("127.0.0.1:1")).result(WAIT)
@@ -67,6 +73,7 @@ WAYS = {
     "epoll": lambda: select.epoll().poll(WAIT),
     "socket": receive,
     "signal": lambda: signal.sigtimedwait([signal.SIGUSR1], WAIT),
+    "timer": timer,
     "futex": futex,
     "asyncio": lambda: asyncio.run(asyncio.sleep(WAIT)),
     "gRPC": channel,
