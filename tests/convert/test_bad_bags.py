@@ -267,6 +267,11 @@ REJECTED = {
         all_of(lambda m: [*m[:-1], *m]),
         "a second message is on /episode/info",
     ),
+    "two whole episodes": (all_of(lambda m: [*m, *m]), "a second message is on /episode/info"),
+    "something behind the end": (
+        all_of(lambda m: [*m, m[-2]]),
+        "lies behind /episode/outcome, which ends an episode",
+    ),
     "outcome twice": (all_of(lambda m: [*m, m[-1]]), "a second message is on /episode/outcome"),
     "info no object": (told(INFO_TOPIC, lambda _: "[1, 2]"), "need a JSON object"),
     "start no time": (told(INFO_TOPIC, entry(start_ns=None)), "need a whole number"),

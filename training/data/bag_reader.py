@@ -234,25 +234,31 @@ class _Collector:
         if placed.channel not in self._by_channel:
             self._by_channel[placed.channel] = self._open(placed.channel)
         stream = self._by_channel[placed.channel]
-        self.counts[self._chunks.channels[placed.channel].topic] += 1
+        topic = self._chunks.channels[placed.channel].topic
+        self.counts[topic] += 1
+        if topic in (INFO_TOPIC, OUTCOME_TOPIC) and self.counts[topic] > 1:
+            raise EpisodeError(
+                f"a second message is on {topic}: two episodes were put into one bag, "
+                "whose start and end are not told apart; convert each bag by itself"
+            )
+        if self.outcome is not None:
+            raise EpisodeError(
+                f"a message on {topic} lies behind {OUTCOME_TOPIC}, which ends an episode: "
+                "something was put into the bag since; convert it as the recorder wrote it"
+            )
         if stream is not None:
             stream.add(block, placed)
             return
         message = _raw(self._chunks, block, placed)
-        if message.topic in (INFO_TOPIC, OUTCOME_TOPIC) and self.counts[message.topic] > 1:
-            raise EpisodeError(
-                f"a second message is on {message.topic}: two episodes were put into one bag, "
-                "whose start and end are not told apart; convert each bag by itself"
-            )
-        if message.topic == OUTCOME_TOPIC:
+        if topic == OUTCOME_TOPIC:
             self.outcome = _read_text(message)
-        elif message.topic == CLOCK_TOPIC:
+        elif topic == CLOCK_TOPIC:
             self._steps.add(_read_text(message))
-        elif message.topic == self.cell.topics.scene_info:
+        elif topic == self.cell.topics.scene_info:
             self._add_scene(message)
-        elif message.topic in self._specs:
+        elif topic in self._specs:
             text = str(decode(message).data)
-            self.texts[self._specs[message.topic].name].append((message.receive_ns, text))
+            self.texts[self._specs[topic].name].append((message.receive_ns, text))
 
     def _open(self, channel: int) -> _Stream | None:
         """Return the stream of a channel; None where its messages are texts, or unknown."""
