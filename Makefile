@@ -4,9 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
-# Tests that only compute share the cores; the others run in real time and need them alone.
+# Tests that only compute share the cores; the others run in real time and need them alone, and
+# launched cells, many processes at once, by clocks that a slow machine can keep up with.
 COMPUTE := $(addprefix tests/,train policy sim convert core description benchmarks)
 COMPUTE += $(addprefix tests/,foreign export audit episodes)
+LAUNCHED := tests/integration
+SLOWLY := $(BIN)/python -m benchmarks.slowly auto
 
 .PHONY: demo test check format setup examples docs colcon readers clean
 
@@ -22,9 +25,10 @@ demo: $(STAMP)
 test: $(STAMP)
 ifeq ($(filter -k% -m% tests/%,$(ARGS)),)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTE) $(ARGS)
-	@$(BIN)/python -m pytest $(COMPUTE:%=--ignore=%) $(ARGS)
+	@$(BIN)/python -m pytest $(COMPUTE:%=--ignore=%) $(LAUNCHED:%=--ignore=%) $(ARGS)
+	@$(SLOWLY) $(BIN)/python -m pytest $(LAUNCHED) $(ARGS)
 else
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(if $(findstring $(LAUNCHED),$(ARGS)),$(SLOWLY)) $(BIN)/python -m pytest $(ARGS)
 endif
 
 check: $(STAMP)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.slowly import main, slow_clocks
+from benchmarks import slowly as command
+from benchmarks.slowly import main, rate_of_this_machine, slow_clocks
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
@@ -78,3 +79,42 @@ def test_without_a_command_it_says_what_is_missing(slowly, capsys):
     with pytest.raises(SystemExit):
         slowly("0.5")
     assert "no command: name one after the rate" in capsys.readouterr().err
+
+
+def test_a_rate_that_is_no_number_is_refused_with_what_is_needed(slowly, capsys):
+    with pytest.raises(SystemExit):
+        slowly("half", "true")
+    assert (
+        "rate 'half': a number above 0 and at most 1 is needed, or auto" in capsys.readouterr().err
+    )
+
+
+CLOCK = (
+    sys.executable,
+    "-c",
+    "import os; print(os.environ.get('SLOW_CLOCK', 'own').split()[0])",
+)
+
+
+@pytest.mark.parametrize(("rate", "clock"), [(1.0, "own"), (0.5, "0.5")])
+def test_clocks_go_slower_only_on_a_machine_that_needs_it(slowly, monkeypatch, capfd, rate, clock):
+    monkeypatch.setattr(command, "rate_of_this_machine", lambda: rate)
+    assert slowly("auto", *CLOCK) == 0
+    told = capfd.readouterr()
+    assert told.out == f"{clock}\n"
+    assert (f"clocks go at {rate} of their speed" in told.err) == (rate < 1.0)
+
+
+def test_without_a_compiler_a_slow_machine_is_told_and_goes_on(slowly, monkeypatch, capfd):
+    monkeypatch.setattr(command, "rate_of_this_machine", lambda: 0.4)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert slowly("auto", *CLOCK) == 0
+    told = capfd.readouterr()
+    assert told.out == "own\n"
+    assert "no C compiler (cc): clocks go on, where 0.4 would do" in told.err
+
+
+@pytest.mark.parametrize(("need", "rate"), [(1.0, 1.0), (1e15, 0.1)])
+def test_the_rate_is_what_the_processors_can_do_within_bounds(monkeypatch, need, rate):
+    monkeypatch.setattr(command, "NEED", need)
+    assert rate_of_this_machine() == rate
