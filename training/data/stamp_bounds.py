@@ -21,6 +21,10 @@ MAX_CLOCK_ERROR = 1.0
 message is on its way for a few milliseconds."""
 MAX_LEAD = StreamLimits().lead
 """How far a stamp may lie after its receipt, for a policy and for the converter alike [s]."""
+_BUSY = (
+    "the recorder's computer was too busy (end other programs on it), the network held messages "
+    "up, or the clock of the host that stamps them was set in mid-episode"
+)
 _REMEDY = "set both by NTP or chrony (`chronyc tracking` tells) and record again"
 
 
@@ -52,10 +56,12 @@ def require_true_stamps(
         median = float(np.median(behind))
         if abs(median) > MAX_CLOCK_ERROR:
             side = "before" if median > 0 else "after"
+            # A clock that differs does so from the first message to the last.
+            is_apart = np.abs(behind).min() > 0.5 * abs(median)
+            cause = "the clock of the host that stamps it differs from the recorder's"
             raise EpisodeError(
                 f"{spec.topic} is stamped {abs(median):.1f} s {side} its receipt (bound "
-                f"{MAX_CLOCK_ERROR:.1f} s): the clock of the host that stamps it differs from the "
-                f"recorder's; {_REMEDY}"
+                f"{MAX_CLOCK_ERROR:.1f} s): {cause if is_apart else _BUSY}; {_REMEDY}"
             )
         ahead = -behind > MAX_LEAD
         if np.any(ahead):
@@ -70,9 +76,7 @@ def require_true_stamps(
             raise EpisodeError(
                 f"{int(far.sum())} of {len(far)} messages of {spec.topic} are stamped up to "
                 f"{behind.max():.1f} s before their receipt (bound {FARTHEST_STAMP:.1f} s): "
-                "the recorder's computer was too busy to take them (end other programs on it), "
-                "the network held them up, or the clock of the host that stamps them was set in "
-                f"mid-episode; {_REMEDY}"
+                f"{_BUSY}; {_REMEDY}"
             )
 
 
