@@ -25,6 +25,7 @@ import h5py
 import tyro
 
 from ate_bringup.cli import main as ate
+from benchmarks.preload import preloaded
 from training.data.bag_reader import bag_file
 from training.tasks import choose
 from training.tasks.in_process import InProcess
@@ -104,11 +105,9 @@ def _moments(after: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 def _with_library() -> int:
     """Run this again with the library in front."""
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "refusing_disk.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
-        words = [sys.executable, "-m", "benchmarks.refused_writes", *sys.argv[1:]]
-        return subprocess.run(words, env={**os.environ, "LD_PRELOAD": str(library)}).returncode
+    words = [sys.executable, "-m", "benchmarks.refused_writes", *sys.argv[1:]]
+    with preloaded(SOURCE) as library:
+        return subprocess.run(words, env={**os.environ, **library}).returncode
 
 
 def _case(

@@ -16,11 +16,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.preload import preloaded
 
 SOURCE = Path(__file__).with_name("slow_clock.c")
 
@@ -66,14 +67,8 @@ def slow_clocks(rate: float) -> Iterator[Mapping[str, str]]:
     """
     if not 0.0 < rate <= 1.0:
         raise ValueError(f"rate {rate}: above 0 and at most 1 is needed, 0.5 makes a second two")
-    if shutil.which("cc") is None:
-        raise FileNotFoundError("no C compiler (cc): install one, e.g. apt install gcc")
-    with tempfile.TemporaryDirectory(prefix="ate-clock-") as folder:
-        library = Path(folder) / "slow_clock.so"
-        subprocess.run(
-            ["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True
-        )
-        yield {"LD_PRELOAD": str(library), "SLOW_CLOCK": f"{rate} {time.monotonic_ns()}"}
+    with preloaded(SOURCE) as library:
+        yield {**library, "SLOW_CLOCK": f"{rate} {time.monotonic_ns()}"}
 
 
 def main() -> int:
