@@ -32,7 +32,8 @@ NEED = 29e6
 SHARE = 0.7
 """Of the processors, how much a launched cell may take so that nothing in it waits for one."""
 
-SLOWEST = 0.1
+SLOWEST = 0.2
+"""Slower, nobody would wait for the end."""
 
 COUNT = """
 import time
@@ -44,7 +45,7 @@ print(turns)
 
 
 def rate_of_this_machine() -> float:
-    """Seconds told per true second at which a launched cell is quiet here (0.1 to 1)."""
+    """Seconds told per true second at which a launched cell is quiet here (0.2 to 1)."""
     count = [sys.executable, "-c", COUNT]
     counting = [
         subprocess.Popen(count, stdout=subprocess.PIPE, text=True)

@@ -114,7 +114,7 @@ def test_without_a_compiler_a_slow_machine_is_told_and_goes_on(slowly, monkeypat
     assert "no C compiler (cc): clocks go on, where 0.4 would do" in told.err
 
 
-@pytest.mark.parametrize(("need", "rate"), [(1.0, 1.0), (1e15, 0.1)])
+@pytest.mark.parametrize(("need", "rate"), [(1.0, 1.0), (1e15, 0.2)])
 def test_the_rate_is_what_the_processors_can_do_within_bounds(monkeypatch, need, rate):
     monkeypatch.setattr(command, "NEED", need)
     assert rate_of_this_machine() == rate
