@@ -9,6 +9,7 @@ from training.clap.align_measures import (
 )
 from training.clap.frame_changes import FrameChanges
 from training.clap.latent_space import LatentSpace
+from training.clap.vd_conv import pattern_of
 from training.clap.video_data import Windows, window_ticks
 
 
@@ -104,3 +105,22 @@ def test_both_frames_are_changed_alike_and_only_as_asked():
     released, colours = (FrameChanges(kind).draw(6, draws(1)) for kind in ("released", "colours"))
     assert torch.equal(released[:, 3:12], torch.eye(3).flatten().expand(6, 9))
     assert not torch.equal(colours[:, 3:12], released[:, 3:12])
+
+
+def test_half_of_the_channels_of_mixed_colours_are_negative_and_stay_in_range():
+    changes = FrameChanges("colours")
+    drawn = changes.draw(400, draws(2))
+    drawn[:, 0:3], drawn[:, 15] = 1.0, 7.0
+    ramp = torch.linspace(0.3, 0.7, 12).expand(400, 2, 3, 1, 12)
+    made = changes.apply(ramp, drawn)
+    negative = made[..., -3:].mean(dim=(1, 3, 4)) < made[..., :3].mean(dim=(1, 3, 4))  # (400, 3)
+    assert 0.4 < negative.float().mean() < 0.6
+    assert {int(n) for n in negative.sum(dim=1)} == {0, 1, 2, 3}, "each channel by itself"
+    assert 0.3 < made.mean() < 0.7
+
+
+def test_a_pattern_is_the_same_in_any_light():
+    frame = 10.0 * torch.randn(2, 5, 3, generator=draws(1))  # far above noise
+    bright = 3.0 * frame + torch.tensor([0.5, -1.0, 2.0])
+    torch.testing.assert_close(pattern_of(bright), pattern_of(frame), atol=0.02, rtol=0.0)
+    torch.testing.assert_close(pattern_of(-frame), -pattern_of(frame))

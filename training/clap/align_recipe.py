@@ -80,7 +80,8 @@ class AlignRecipe(PaperChoices):
     sparse_of: ContrastOf = "continuous"
     """z_i before its codebook; released: after."""
     augmentation: Augmentation = "colours"
-    """Released: brightness, contrast, grey, noise; colours: these and mixed channels."""
+    """Released: brightness, contrast, grey, noise; colours: these and channels that are mixed and
+    half of them negative."""
     target: Target = "clean"
     """Released: the decoder reads and predicts augmented frames."""
     predicts: Predicts = "change"

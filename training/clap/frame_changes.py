@@ -17,6 +17,8 @@ MIXED = 1.0
 SHARPNESS, GAIN, OFFSET = 2.0, 0.6, 0.3
 """Of mixed colours: how clearly a channel becomes one of the old ones, the largest change of its
 gain, and of its level."""
+NEGATIVE = 0.5
+"""Share of channels in which dark becomes bright: an arm may be darker than its table, or not."""
 
 
 class FrameChanges:
@@ -27,13 +29,16 @@ class FrameChanges:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Numbers (count, 16): brightness, contrast, saturation, mix 3 x 3, level 3, noise."""
-        uniform = torch.rand(count, 9, generator=generator)
+        uniform = torch.rand(count, 10, generator=generator)
         factors = torch.ones(count, 3)
         factors[:, :2] += RANGE * (2.0 * uniform[:, :2] - 1.0)
         factors[:, 2] = (uniform[:, 2] >= GREY).float()
         mix = (SHARPNESS * torch.randn(count, 3, 3, generator=generator)).softmax(dim=-1)
         mix = mix * (1.0 + GAIN * (2.0 * uniform[:, 3:6, None] - 1.0))
         level = OFFSET * (2.0 * torch.rand(count, 3, generator=generator) - 1.0)
+        negative = uniform[:, -3:] < NEGATIVE
+        level += negative * mix.sum(dim=-1)
+        mix[negative] *= -1.0
         usual = (uniform[:, 6] >= MIXED) | (self.kind == "released")
         mix[usual], level[usual] = torch.eye(3), torch.zeros(3)
         seed = torch.randint(2**20, (count, 1), generator=generator).float()

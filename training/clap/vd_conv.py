@@ -19,13 +19,13 @@ LEAST_CHANGE = 0.05
 
 
 class ConvEncoder(nn.Module):
-    """E_inv: the change between both frames, halved some times."""
+    """E_inv: the change between both frames beside the first of them, halved some times."""
 
     def __init__(self, config: VdVaeConfig) -> None:
         super().__init__()
         self.config = config
         width, rows, columns = config.width, config.rows, config.columns
-        layers: list[nn.Module] = [_conv(config.feature_size + 1, width), nn.GELU()]
+        layers: list[nn.Module] = [_conv(2 * config.feature_size + 1, width), nn.GELU()]
         for _ in range(config.encoder_layers):
             layers += [_conv(width, width, stride=2), nn.GELU()]
             rows, columns = -(-rows // 2), -(-columns // 2)
@@ -40,7 +40,8 @@ class ConvEncoder(nn.Module):
     def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, P, F) of t and t + H -> z_a (B, A, N_q, W), z_i (B, N_i, W)."""
         config = self.config
-        found = self.keep(self.look(_as_map(change_of(before, after), config)))
+        seen = torch.cat([change_of(before, after), pattern_of(before)], dim=2)
+        found = self.keep(self.look(_as_map(seen, config)))
         z_a = self.down_action(found).unflatten(1, (config.arms, config.action_numbers))
         z_i: Tensor = self.down_env(found).unflatten(1, (config.env_codes, config.code_width))
         if config.axes:
@@ -83,9 +84,24 @@ def change_of(before: Tensor, after: Tensor) -> Tensor:
     Returns:
         (B, P, F + 1).
     """
-    change = (after - before).float()
-    size = change.square().mean(dim=(1, 2), keepdim=True).sqrt() + LEAST_CHANGE
-    return torch.cat([change / size, size.log().expand(-1, change.shape[1], 1)], dim=2)
+    change, size = _over_its_size((after - before).float())
+    return torch.cat([change, size.log().expand(-1, change.shape[1], 1)], dim=2)
+
+
+def pattern_of(frame: Tensor) -> Tensor:
+    """What stands where in a frame (B, P, F), about its mean and over its size.
+
+    It tells whether the arm is what is bright: by the change alone, a dark arm that comes is a
+    bright one that goes.
+    """
+    frame = frame.float()
+    return _over_its_size(frame - frame.mean(dim=1, keepdim=True))[0]
+
+
+def _over_its_size(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (B, P, F) over their root mean square, and that (B, 1, 1)."""
+    size = features.square().mean(dim=(1, 2), keepdim=True).sqrt() + LEAST_CHANGE
+    return features / size, size
 
 
 def _as_map(features: Tensor, config: VdVaeConfig) -> Tensor:
