@@ -83,7 +83,7 @@ def align_video(config: AlignVideoConfig) -> int:
     # data
     data = load_alignment_data(config, tokens)
     run.require_same_data(data.sha256())
-    features = fit_features(config.features, frames_at(data.robot.frames, data.robot.few_ticks()))
+    features = fit_features(config.features, data.robot.few_frames)
 
     # model
     generator = torch.Generator().manual_seed(config.seed)

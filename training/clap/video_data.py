@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -43,9 +44,10 @@ class Windows:
     def __len__(self) -> int:
         return len(self.ticks)
 
-    def few_ticks(self) -> Tensor:
-        """Some of the ticks, spread over all episodes."""
-        return spread(self.ticks, FEW)
+    @cached_property
+    def few_frames(self) -> Tensor:
+        """Frames (at most FEW, h, w, 3) of some of the ticks, spread over all episodes."""
+        return frames_at(self.frames, spread(self.ticks, FEW))
 
     def select(self, mask: Tensor) -> "Windows":
         """Those that a mask (M,), or rows, name."""
@@ -87,7 +89,7 @@ class AlignmentData:
     def sha256(self) -> str:
         """Digest that tells whether a run learns from the same data, by some of its pictures."""
         seen = [windows for windows in (self.robot, self.video) if windows is not None]
-        pictures = [frames_at(windows.frames, windows.few_ticks()) for windows in seen]
+        pictures = [windows.few_frames for windows in seen]
         ticks = [windows.ticks for windows in seen]
         return sha256_of(self.robot.chunks, *ticks, *pictures)
 
