@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mcap.writer import CompressionType, Writer
@@ -9,10 +10,17 @@ from mcap.writer import CompressionType, Writer
 from training.data.bag_reader import RawMessage, bag_file
 
 
-def rewrite_bag(bag: Path, messages: Sequence[RawMessage]) -> None:
-    """Replace the messages of a bag, in the order given, and count them in its metadata."""
+def rewrite_bag(bag: Path, messages: Sequence[RawMessage], **layout: Any) -> None:
+    """Replace the messages of a bag, in the order given, and count them in its metadata.
+
+    Args:
+        bag: Folder.
+        messages: All of them.
+        layout: Of the file, as the writer of the `mcap` package takes it; not compressed where
+            it says nothing.
+    """
     with bag_file(bag).open("wb") as stream:
-        writer = Writer(stream, compression=CompressionType.NONE)
+        writer = Writer(stream, **({"compression": CompressionType.NONE} | layout))
         writer.start("ros2")
         channels: dict[tuple[str, str], int] = {}
         for message in messages:
