@@ -49,6 +49,23 @@ def runtime_dir(tmp_path, monkeypatch):
         yield folder
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a disk of so many bytes."""
+    disk = tmp_path / "disk"
+
+    def mount(size: int) -> Path:
+        disk.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        if subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("no right to mount a disk")
+        return disk
+
+    yield mount
+    # Lazily: a reader may still have a file of it open.
+    subprocess.run(["umount", "--lazy", str(disk)], capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def seven_cameras(tmp_path_factory):
     """File of the packaged cell with its first camera renamed and four more: one on a flange."""

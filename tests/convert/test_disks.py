@@ -170,22 +170,6 @@ def test_folders_of_odd_names_are_as_good_as_others(place, name):
     assert "2 episodes" in said["list"][1]
 
 
-@pytest.fixture
-def small_disk(place):
-    """A disk of its own, by its size in bytes."""
-    disk = place / "disk"
-    disk.mkdir()
-
-    def mount(size):
-        words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
-        if subprocess.run(words, capture_output=True).returncode:
-            pytest.skip("no right to mount a disk")
-        return disk
-
-    yield mount
-    subprocess.run(["umount", str(disk)], capture_output=True)
-
-
 @pytest.mark.parametrize("knows_its_size", [True, False])
 def test_a_disk_that_fills_up_costs_what_does_not_fit_and_is_told(
     place, small_disk, monkeypatch, knows_its_size

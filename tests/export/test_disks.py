@@ -112,22 +112,6 @@ def test_a_set_of_which_a_part_found_no_room_is_not_written(data, tmp_path, monk
     assert content(config.output) != before
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of its own, by its size in bytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-
-    def mount(size):
-        words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
-        if subprocess.run(words, capture_output=True).returncode:
-            pytest.skip("no right to mount a disk")
-        return disk
-
-    yield mount
-    subprocess.run(["umount", str(disk)], capture_output=True)
-
-
 @pytest.mark.parametrize("size", [40_000, 100_000, 160_000, 300_000])
 def test_on_a_disk_that_is_really_full_a_set_is_whole_or_absent(
     data, small_disk, monkeypatch, in_this_process, size, studio
