@@ -58,7 +58,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "reconstruction": ALONE | {"weight_contrast": 0.0},
     "contrastive": ALONE,
     "with distance": {"video_positive": "none"},
-    "with teacher": {"weight_distance": 0.0},
+    "with teacher": {"video_positive": "teacher", "weight_distance": 0.0},
     "labels shuffled": ALONE | {"shuffle_labels": True},
     "no sparsity": ALONE | {"weight_sparse": 0.0},
 }
