@@ -87,8 +87,8 @@ class AlignRecipe(PaperChoices):
     predicts: Predicts = "change"
     """Paper and released: the later frame itself."""
     video_positive: VideoPositive = "none"
-    """What video is pulled to. The paper's teacher costs top-1 on a body without actions, table (b)
-    of docs/clap.md."""
+    """What video is pulled to. The paper's teacher costs top-1 on a body without actions: table
+    (b) of docs/clap.md."""
     teacher_rate: float = 0.999
     """mu (released)."""
     teacher_warmup: bool = True
