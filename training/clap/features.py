@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ate_core.errors import CheckpointError, TrainingError
 from ate_policy.models.rdt_encoders import local_folder
+from training.data.digests import spread
 
 FeatureKind = Literal["pca", "dino"]
 DINO = "facebook/dinov3-vitb16-pretrain-lvd1689m"
@@ -97,8 +98,8 @@ class PcaPatches:
 
     @classmethod
     def fit(cls, config: FeatureConfig, frames: Tensor) -> "PcaPatches":
-        """Fit on frames (N, h, w, 3) uint8 of training episodes, at most `FIT_FRAMES` of them."""
-        some = frames[:: max(1, len(frames) // FIT_FRAMES)]
+        """Fit on frames (N, h, w, 3) uint8 of training episodes, about `FIT_FRAMES` of them."""
+        some = spread(frames, FIT_FRAMES)
         patches = _patches(to_unit(some), config.patch).flatten(0, 1).double()
         mean = patches.mean(dim=0)
         centred = patches - mean

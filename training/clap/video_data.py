@@ -46,7 +46,7 @@ class Windows:
 
     @cached_property
     def few_frames(self) -> Tensor:
-        """Frames (at most FEW, h, w, 3) of some of the ticks, spread over all episodes."""
+        """Frames (about FEW, h, w, 3) of some of the ticks, spread over all episodes."""
         return frames_at(self.frames, spread(self.ticks, FEW))
 
     def select(self, mask: Tensor) -> "Windows":
