@@ -93,7 +93,7 @@ class OperatorController:
         self._stroke: _Stroke | None = None
         self._time_base = TimeBase(1.0 / settings.rate)
         self._timed = (0, 0)
-        self._unused = 0.0
+        self._interval = self._unused = 0.0
         self._arm_well = float("-inf")
         self._last_target = float("-inf")
         self._moves = False
@@ -212,7 +212,8 @@ class OperatorController:
         if view.session != self._timed[0]:
             self._time_base = TimeBase(1.0 / self._settings.rate)
         self._timed = (view.session, view.frame)
-        self._unused += self._time_base.step(view.frame * 1e-9)
+        self._interval = self._time_base.step(view.frame * 1e-9)
+        self._unused += self._interval
 
     def _obey_own(self, events: tuple[Event, ...]) -> None:
         """Carry out the wishes that concern this operator alone."""
@@ -255,10 +256,10 @@ class OperatorController:
             return None
         if measured_q is None:
             return None
-        settings, stroke, tick = self._settings, self._stroke, 1.0 / self._settings.rate
+        settings, stroke = self._settings, self._stroke
         if stroke is None:
             stroke = self._engage(measured_q, view.frame)
-            return self._solve(stroke, stroke.accepted, tick, now)
+            return self._solve(stroke, stroke.accepted, 1.0 / settings.rate, now)
         if view.frame == stroke.frame_ns:
             return None
         dt, self._unused = min(self._unused, settings.longest_step), 0.0
@@ -271,7 +272,7 @@ class OperatorController:
         else:
             if now - self._last_target > settings.command_timeout:
                 self._ik.seed(measured_q)
-                dt = tick
+                dt = min(self._interval, dt)  # poses that a silent arm did not follow are past
             return self._solve(stroke, stroke.filter.step(stroke.accepted, dt), dt, now)
         self._stroke = None
         return None
