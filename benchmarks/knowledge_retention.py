@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from ate_core.files import replace_text
-from benchmarks.retention_chain import Chain, Options, Row, make_tokens
+from benchmarks.retention_chain import REFERENCE, Chain, Options, Row, make_tokens
 from training.evaluation.intervals import FEWEST_RUNS, mean_interval
 
 LOST = 0.05
@@ -43,7 +43,7 @@ def main(options: Options) -> int:
     rows = []
     for seed in range(options.seeds):
         chain = Chain(options=options, seed=seed, tokens=tokens)
-        rows += [chain.row("start"), *(chain.row(name) for name in options.arms)]
+        rows += [chain.row(REFERENCE), *(chain.row(name) for name in options.arms)]
     lines = [*table(rows), "", *(gates := judge(rows))]
     replace_text(options.output / "table.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
@@ -59,13 +59,17 @@ def table(rows: Sequence[Row]) -> list[str]:
     for name in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == name]
         old, new = (100.0 * np.mean([row[key] for row in own]) for key in ("old", "new"))
-        error = "–" if name == "start" else f"{np.mean([row['error'] for row in own]):.4f}"
-        kept, cost = (_words(differences(rows, name, key)) for key in ("old", "error"))
+        error, cost = "–", "–"
+        if name != REFERENCE:  # it has no flow
+            error = f"{np.mean([row['error'] for row in own]):.4f}"
+            cost = _words(differences(rows, name, "error"))
         lines.append(
-            f"| {name} | {len(own)} | {old:.1f} | {kept} | {new:.1f} | {error} "
-            f"| {'–' if name == 'start' else cost} |"
+            f"| {name} | {len(own)} | {old:.1f} | {_words(differences(rows, name, 'old'))} "
+            f"| {new:.1f} | {error} | {cost} |"
         )
-    return lines
+    of = [row for row in rows if row["arm"] == REFERENCE]
+    old, new = (100.0 * np.mean([row[f"{key}_majority"] for row in of]) for key in ("old", "new"))
+    return [*lines, f"| most frequent codes | {len(of)} | {old:.1f} | – | {new:.1f} | – | – |"]
 
 
 def differences(rows: Sequence[Row], name: str, key: str) -> list[float]:
@@ -78,7 +82,7 @@ def differences(rows: Sequence[Row], name: str, key: str) -> list[float]:
 
 def judge(rows: Sequence[Row]) -> list[str]:
     """The gates that were fixed before the first run."""
-    lines, start = [], {row["seed"]: row["old"] for row in rows if row["arm"] == "start"}
+    lines, start = [], {row["seed"]: row["old"] for row in rows if row["arm"] == REFERENCE}
     by_arm: dict[str, list[Row]] = {}
     for row in rows:
         by_arm.setdefault(row["arm"], []).append(row)

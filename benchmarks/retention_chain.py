@@ -1,8 +1,4 @@
-"""The chain behind table (d): episodes, tokens, a trunk that learns codes, and a flow head.
-
-A trunk learns codes as that of an insulated flow head: the loss of its codes is all that reaches
-it, as in a token policy.
-"""
+"""The chain behind table (d): episodes, action tokens, a token policy, and a flow head on it."""
 
 import dataclasses
 import json
@@ -15,15 +11,13 @@ import torch
 
 from ate_core.contract import load_cell
 from ate_core.files import replace_text
-from ate_policy.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint, save_checkpoint
+from ate_policy.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from ate_policy.loading import restore_model
-from ate_policy.models.clap_ntp import ClapNtp, ClapNtpConfig
-from ate_policy.models.clap_rf import PRESETS, ClapRf, ClapRfConfig, ClapRfOptions, TrunkLearning
-from ate_policy.models.clap_trunk import TrunkConfig
-from ate_policy.models.entry import PresetName
+from ate_policy.models.clap_ntp import ClapNtp, ClapNtpOptions
+from ate_policy.models.clap_rf import ClapRf, ClapRfConfig, ClapRfOptions, TrunkLearning
+from ate_policy.models.entry import PolicyOptions, PresetName
 from ate_policy.models.interface import Inputs
 from ate_policy.noise import mix, target_of
-from ate_policy.policy import checkpoint_of
 from ate_policy.token_folder import load_tokens
 from ate_policy.transforms import ChunkTransform, Statistics
 from ate_sim.embodiments import collect_fast
@@ -41,6 +35,8 @@ from training.train_tokens import train_tokens
 
 OLD, NEW = "handover", "pick_place"
 """Tasks: what the trunk learned, and what the flow head learns after it."""
+REFERENCE = "reference"
+"""Name of the token policy among the arms."""
 SEED_STRIDE = 10_000
 """Distance between the starts of two sets of episodes."""
 DONE = "done"
@@ -179,61 +175,18 @@ class Chain:
             (folder / DONE).touch()
         return folder
 
-    def fresh(self) -> Path:
-        """A flow head of random weights whose trunk writes codes, with the old task's units."""
-        folder = self.folder / "fresh"
-        if not folder.is_dir():
-            tokens = load_tokens(self.tokens)
-            sizes = tokens.model.config
-            config = ClapRfConfig(
-                **PRESETS[self.options.preset].sizes,
-                horizon=sizes.horizon,
-                objects=2,
-                codes=tokens.codes,
-                codebook=sizes.codebook,
-                tokens=str(self.tokens),
-                tokens_sha256=tokens.identity.sha256,
-            )
-            torch.manual_seed(self.seed)
-            data = self._demonstrations(OLD, held_out=False)
-            save_checkpoint(
-                folder, _stored(ClapRf(config), data.statistics(), data.contract, "clap_rf")
-            )
-        return folder
-
-    def start(self) -> Path:
-        """The flow head that all arms start from: a trunk with stages 0 and 1, a fresh head."""
-        folder = self.folder / "start"
-        if not folder.is_dir():
-            insulated = {"trunk": "insulated", "init": self.fresh()}
-            old = self._learn("old", self.episodes(OLD), self.options.old_steps, **insulated)
-            insulated["init"] = old
-            steps = self.options.between_steps
-            new = load_checkpoint(self._learn("between", self.episodes(NEW), steps, **insulated))
-            fresh = load_checkpoint(self.fresh())
-            weights = {
-                name: (new if name.startswith("trunk.") else fresh).weights[name]
-                for name in fresh.weights
-            }
-            save_checkpoint(folder, dataclasses.replace(fresh, weights=weights))
-        return folder
-
     def reference(self) -> Path:
-        """The trunk of the start as a token policy."""
-        folder = self.folder / "reference"
-        if not folder.is_dir():
-            start = load_checkpoint(self.start())
-            names = [one.name for one in dataclasses.fields(TrunkConfig)]
-            model = ClapNtp(ClapNtpConfig(**{name: start.model[name] for name in names}))
-            trunk = {k: v for k, v in start.weights.items() if k.startswith("trunk.")}
-            model.load_state_dict(trunk)
-            save_checkpoint(folder, _stored(model, start.statistics, start.contract, "clap_ntp"))
-        return folder
+        """The token policy that all arms start from: it learned the old task, then a little."""
+        policy = ClapNtpOptions(preset=self.options.preset, tokens=self.tokens)
+        old = self._learn("old", self.episodes(OLD), self.options.old_steps, policy)
+        kept = {"init": old, "statistics": "init"}
+        steps = self.options.between_steps
+        return self._learn("between", self.episodes(NEW), steps, policy, **kept)
 
     def run(self, name: str) -> Path:
-        """A checkpoint: of the start, or of an arm."""
-        if name == "start":
-            return self.start()
+        """Folder of the reference, or of an arm."""
+        if name == REFERENCE:
+            return self.reference()
         arm, knowledge = ARMS[name], {}
         if arm.weight is not None:
             knowledge = {
@@ -247,8 +200,9 @@ class Chain:
             f"arms/{name.replace(':', '-')}",
             self.replayed() if arm.replay else self.episodes(NEW),
             self.options.steps,
-            init=self.start(),
-            trunk=arm.trunk,
+            ClapRfOptions(preset=self.options.preset, trunk=arm.trunk),
+            init=self.reference(),
+            statistics="init",
             **knowledge,
         )
 
@@ -267,17 +221,16 @@ class Chain:
         return found
 
     def _learn(
-        self, name: str, episodes: Path, steps: int, *, trunk: TrunkLearning, **settings: Any
+        self, name: str, episodes: Path, steps: int, policy: PolicyOptions, **settings: Any
     ) -> Path:
         config = FinetuneConfig(
             episodes=episodes,
             output=self.folder / name,
-            statistics="init",
             steps=steps,
             save_every=max(steps, 1),
             seed=self.seed,
             optim=OptimOptions(batch=64),
-            policy=ClapRfOptions(preset=self.options.preset, trunk=trunk),
+            policy=policy,
             **settings,
         )
         _run(finetune, config)
@@ -293,24 +246,33 @@ class Chain:
         return self._data[key]
 
     def _measured(self, stored: Checkpoint) -> Row:
-        model = restore_model(stored).eval()
-        old, new = self._demonstrations(OLD), self._demonstrations(NEW)
-        return {
-            "old": accuracy(model, stored.statistics, old, self.tokens),
-            "new": accuracy(model, stored.statistics, new, self.tokens),
-            "error": flow_error(model, stored.statistics, new),
-        }
+        model, row = restore_model(stored).eval(), Row()
+        assert isinstance(model, ClapNtp | ClapRf)
+        for key, task in (("old", OLD), ("new", NEW)):
+            data = self._demonstrations(task)
+            codes = chunk_codes(load_tokens(self.tokens), data, str(self.tokens))
+            row[key] = accuracy(model, stored.statistics, data, codes)
+            row[f"{key}_majority"] = majority(codes)
+        if isinstance(model, ClapRf):
+            row["error"] = flow_error(model, stored.statistics, self._demonstrations(NEW))
+        return row
 
 
 @torch.no_grad()
-def accuracy(model: ClapRf, statistics: Statistics, data: Demonstrations, tokens: Path) -> float:
-    """Share of codes that the trunk ranks first, given the true ones before."""
-    codes = chunk_codes(load_tokens(tokens), data, str(tokens))
+def accuracy(
+    model: ClapNtp | ClapRf, statistics: Statistics, data: Demonstrations, codes: torch.Tensor
+) -> float:
+    """Share of codes (N, L) that the trunk ranks first, given the true ones before."""
     right = 0
     for rows in torch.arange(len(data)).split(BATCH):
         scores = model.trunk.score(_observed(statistics, data, rows), codes[rows])[1]
         right += int((scores.argmax(-1) == codes[rows]).sum())
     return right / codes.numel()
+
+
+def majority(codes: torch.Tensor) -> float:
+    """Share of codes (N, L) that are the most frequent one of their place."""
+    return float((codes == codes.mode(0).values).float().mean())
 
 
 @torch.no_grad()
@@ -337,14 +299,6 @@ def _observed(statistics: Statistics, data: Demonstrations, rows: torch.Tensor) 
         state=transform.state.apply(data.states[rows]),
         environment=transform.environment.apply(data.environment[rows]),
     )
-
-
-def _stored(
-    model: ClapRf | ClapNtp, statistics: Statistics, contract: str, kind: str
-) -> Checkpoint:
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    known = {"weights": weights, "statistics": statistics, "contract": contract}
-    return checkpoint_of(kind, model.config, training={}, **known)
 
 
 def _run(command: Any, config: Any) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import retention_chain
 from benchmarks.knowledge_retention import SMALLEST, differences, judge, main, table
-from benchmarks.retention_chain import ARMS, Options
+from benchmarks.retention_chain import ARMS, REFERENCE, Options
 
 
 def row(arm, seed, old, error=1.0, **more):
@@ -14,7 +14,8 @@ def row(arm, seed, old, error=1.0, **more):
 def rows_of(held=(0.45, 0.46, 0.47), cost=1.02, frozen=0.5, same=True):
     rows = []
     for seed, old in enumerate(held):
-        rows += [row("start", seed, 0.5), row("plain", seed, 0.40 + 0.01 * seed)]
+        rows += [row(REFERENCE, seed, 0.5, old_majority=0.2, new_majority=0.3)]
+        rows += [row("plain", seed, 0.40 + 0.01 * seed)]
         rows += [row("frozen", seed, frozen), row("km:0.5", seed, old, cost)]
         rows += [row("km:0", seed, 0.40 + 0.01 * seed, as_plain=same)]
     return rows
@@ -35,11 +36,12 @@ def test_gates_are_judged_on_differences_paired_by_seed():
 
 def test_the_table_tells_means_and_intervals():
     lines = table(rows_of())
-    assert lines[2].startswith("| start | 3 | 50.0 |")
+    assert lines[2].startswith("| reference | 3 | 50.0 |")
     assert (
         "| km:0.5 | 3 | 46.0 | +5.0 (+5.0 to +5.0) | 50.0 | 1.0200 | +2.0 (+2.0 to +2.0) |"
         in lines
     )
+    assert lines[-1] == "| most frequent codes | 3 | 20.0 | – | 30.0 | – | – |"
 
 
 def test_the_arms_are_those_of_the_page():
