@@ -41,7 +41,7 @@ def main(options: Options) -> int:
     torch.set_num_threads(1)
     tokens = make_tokens(options)
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         chain = Chain(options=options, seed=seed, tokens=tokens)
         rows += [chain.row(REFERENCE), *(chain.row(name) for name in options.arms)]
     lines = [*table(rows), "", *(gates := judge(rows))]

@@ -84,6 +84,8 @@ class Options:
     """Folder of episodes, runs and rows."""
     seeds: int = 6
     """Chains, each with episodes of its own."""
+    first_seed: int = 0
+    """Of the first chain: a second process can begin with later ones."""
     arms: tuple[str, ...] = tuple(ARMS)
     """Of the table; plain is needed by the others."""
     demonstrations: int = 20
@@ -98,6 +100,8 @@ class Options:
     """Of the trunk on the new task, before it becomes the reference (stage 1)."""
     steps: int = 800
     """Of each arm."""
+    batch: int = 32
+    """Chunks per step, of trunk and head."""
     preset: PresetName = "small"
     """Size of trunk and head."""
     try_out: bool = False
@@ -229,7 +233,7 @@ class Chain:
             steps=steps,
             save_every=max(steps, 1),
             seed=self.seed,
-            optim=OptimOptions(batch=64),
+            optim=OptimOptions(batch=self.options.batch),
             policy=policy,
             **settings,
         )
