@@ -3,13 +3,20 @@
 `python -m benchmarks.deployed_loop --minutes 10` compares their punctuality.
 """
 
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from ate_core.loop import LoopStats
+from ate_policy.models.clap_ntp import ClapNtpOptions
 from benchmarks.deployed_loop import DeployedLoopConfig, Result, measure
+from benchmarks.retention_chain import record
+from training.configs.finetune import FinetuneConfig, OptimOptions
+from training.configs.train_tokens import TrainTokensConfig
+from training.finetune import finetune
+from training.train_tokens import train_tokens
 
 
 def loop(p99, misses=0):
@@ -43,3 +50,34 @@ def test_both_loops_of_a_launched_deployment_are_measured_in_one_window(monkeypa
     assert 5.9 < seconds < 12.0, "ticks of before the start or after the stop do not count"
     assert result.pictures == 3 and result.recorded_mb > 0.1
     assert "chunks at" in result.sentence
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_token_policy_drives_both_arms_of_the_launched_cell(monkeypatch, tmp_path):
+    demonstrations = record(tmp_path / "episodes", "pick_place", 7000, 3)
+    tokens = TrainTokensConfig(
+        output=tmp_path / "tokens", episodes=(demonstrations,), steps=300, save_every=300
+    )
+    assert train_tokens(tokens) == 0
+    policy = FinetuneConfig(
+        episodes=demonstrations,
+        output=tmp_path / "policy",
+        steps=200,
+        save_every=200,
+        optim=OptimOptions(batch=32),
+        policy=ClapNtpOptions(preset="tiny", tokens=tokens.output),
+    )
+    assert finetune(policy) == 0
+    with tempfile.TemporaryDirectory(prefix="ate-") as folder:
+        monkeypatch.setenv("ATE_RUNTIME_DIR", f"{folder}/run")
+        wanted = DeployedLoopConfig(
+            minutes=0.1, small=True, checkpoint=policy.output, task="pick_place"
+        )
+        result = measure(wanted, Path(folder))
+    told = re.search(r"(\d+) chunks at .*held for (\d+) ticks", result.sentence)
+    assert told is not None, result.sentence
+    chunks, held = map(int, told.groups())
+    assert chunks >= 3 and held < result.policy.ticks // 2, result.sentence
+    assert result.pictures == 0 and result.recorded_mb > 0.1
