@@ -3,14 +3,18 @@
     python -m benchmarks.clap_latency
     python -m benchmarks.clap_latency --rounds 3 --preset tiny      # only to try the program
 
-Both read the same observation with trunks of one size, weights as drawn: latency does not depend
-on what they learned. Networks alone: the token policy ends with the codes decoded to normalised
-tool motion of both arms, without the inverse kinematics that a robot needs then. In turns.
+Both read the same observation with trunks of one size, weights as drawn: the latency of networks
+does not depend on what they learned. The token policy goes on: its codes are decoded to motion of
+both tools, and the joints of the packaged cell follow it by inverse kinematics, from home and as
+far as drawn codes lead. In turns.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,17 +22,25 @@ import torch
 import tyro
 from torch import Tensor
 
+from ate_core.contract import Cell, load_cell
 from ate_core.errors import UsageError
-from ate_policy.models.action_tokens import ActionTokens, ActionTokensConfig
+from ate_policy.checkpoint import Checkpoint
+from ate_policy.code_decoder import CodeDecoder
+from ate_policy.models.action_tokens import ACTION_TOKENS, ActionTokens, ActionTokensConfig
 from ate_policy.models.clap_ntp import ClapNtp, ClapNtpConfig
 from ate_policy.models.clap_rf import PRESETS, ClapRf, ClapRfConfig
 from ate_policy.models.interface import Inputs
+from ate_policy.token_folder import StoredTokens, TokenIdentity
+from ate_policy.tool_space import tool_layout
+from ate_policy.transforms import Statistics, VectorStatistics
 
 ARMS, TOOL_NUMBERS, OBJECTS = 2, 7, 2
 """Arms of the packaged cell; position, rotation and gripper of a tool; poses of a state policy."""
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 TRUNK = ("trunk_width", "trunk_depth", "trunk_heads", "longest_text")
 """Fields of a preset that size the trunk."""
+SPREAD = 0.05
+"""Of the tools' motion in a chunk [m, rad]."""
 WARM_UP = 3
 """Rounds that do not count."""
 
@@ -91,7 +103,9 @@ def makers(config: LatencyConfig) -> dict[str, Callable[[], Tensor]]:
     ).freeze()
     for model in (ntp, rf, tokens):
         model.to(device).eval().requires_grad_(False)
-    inputs = _observation(rf.config, device)
+    inputs, cell = _observation(rf.config, device), load_cell(hardware="sim")
+    decoder = _decoder(deepcopy(tokens).cpu(), cell)
+    home = np.concatenate([[*arm.home, 1.0] for arm in cell.arms.values()])
     noise = torch.randn(1, rf.config.horizon, rf.config.action_size, device=device)
     return {
         f"flow head, {config.flow_steps} Euler steps": lambda: rf.sample(inputs, noise),
@@ -99,7 +113,36 @@ def makers(config: LatencyConfig) -> dict[str, Callable[[], Tensor]]:
         "token policy, codes decoded": lambda: tokens.decode(
             ntp.chunk(inputs).view(ARMS, config.codes)
         ),
+        "token policy, joints of both arms": lambda: torch.from_numpy(
+            decoder.actions(ntp.chunk(inputs)[0], home)
+        ),
     }
+
+
+def _decoder(tokens: ActionTokens, cell: Cell) -> CodeDecoder:
+    """What brings codes of drawn tokens to the joints of a cell."""
+    layout = tool_layout(tuple(cell.arms)).names
+    ends = (-2.0 * SPREAD,) * len(layout), (2.0 * SPREAD,) * len(layout)
+    numbers = VectorStatistics(
+        mean=(0.0,) * len(layout), std=(SPREAD,) * len(layout), q01=ends[0], q99=ends[1]
+    )
+    identity = TokenIdentity(
+        space="tool",
+        horizon=tokens.config.horizon,
+        tick_rate=cell.tick_rate,
+        layout=layout,
+        sha256="",
+    )
+    checkpoint = Checkpoint(
+        kind=ACTION_TOKENS,
+        weights={},
+        model=dataclasses.asdict(tokens.config),
+        contract=cell.canonical_text(),
+        statistics=Statistics(state=numbers, action=numbers),
+        training={},
+    )
+    stored = StoredTokens(model=tokens, folder=Path(), checkpoint=checkpoint, identity=identity)
+    return CodeDecoder(stored, cell)
 
 
 def measure(

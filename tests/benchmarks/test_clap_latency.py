@@ -10,8 +10,9 @@ from benchmarks.clap_latency import WARM_UP, LatencyConfig, main, makers, measur
 @pytest.mark.parametrize("variant", ["state", "vision"])
 def test_both_policies_make_a_chunk_and_stand_side_by_side(variant, capsys):
     config = LatencyConfig(preset="tiny", variant=variant, codes=2, codebook=8, rounds=1)
-    flow, codes, decoded = (make() for make in makers(config).values())
+    flow, codes, decoded, joints = (make() for make in makers(config).values())
     assert flow.shape == (1, 20, 16) and decoded.shape == (2, 20, 7)
+    assert joints.shape == (20, 16) and joints.isfinite().all() and (joints.std(0) > 1e-3).any()
     assert codes.shape == (1, 4) and 0 <= codes.min() <= codes.max() < 8
     assert main(config) == 0
     printed = capsys.readouterr().out
