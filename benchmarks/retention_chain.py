@@ -111,13 +111,13 @@ class Options:
 Row = dict[str, Any]
 
 
-def record(folder: Path, task: str, first: int, count: int) -> Path:
+def record(folder: Path, task: str, first: int, count: int, cameras: tuple[str, ...] = ()) -> Path:
     """Episodes of a task in which the expert succeeds, from a start on."""
     if (folder / DONE).is_file():
         return folder
     cell, made, start = load_cell(hardware="sim"), 0, first
     while made < count:
-        [episode] = collect_fast(task, [start])
+        [episode] = collect_fast(task, [start], cameras=cameras)
         start += 1
         if episode.success:
             write_episode(folder / f"episode_{made:06d}.hdf5", as_episode(episode, cell))
@@ -136,7 +136,7 @@ def make_tokens(options: Options) -> Path:
     config = TrainTokensConfig(
         output=folder / "run", episodes=episodes, steps=options.token_steps, save_every=500
     )
-    _run(train_tokens, config)
+    run_stage(train_tokens, config)
     return resolve_checkpoint(config.output)
 
 
@@ -237,7 +237,7 @@ class Chain:
             policy=policy,
             **settings,
         )
-        _run(finetune, config)
+        run_stage(finetune, config)
         return config.output
 
     def _demonstrations(self, task: str, *, held_out: bool = True) -> Demonstrations:
@@ -305,7 +305,7 @@ def _observed(statistics: Statistics, data: Demonstrations, rows: torch.Tensor) 
     )
 
 
-def _run(command: Any, config: Any) -> None:
+def run_stage(command: Any, config: Any) -> None:
     """A training command, unless it is done; one that stopped goes on."""
     last = config.output / "last"
     if last.resolve().name == f"step_{config.steps:06d}":

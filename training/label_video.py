@@ -23,6 +23,9 @@ from training.clap.video_data import Windows, window_ticks
 from training.clap.video_only import Clip, frame_store, moving, read_clips
 from training.configs.label_video import LabelVideoConfig
 
+DROPPED = "still_transitions_dropped"
+"""What labels tell of windows that they leave out."""
+
 
 def label_video(config: LabelVideoConfig) -> int:
     """Label the clips of each folder; a folder is written when it is done.
@@ -55,6 +58,34 @@ def label_folder(
     aligned: StoredAlignment, folder: Path, camera: str, about: dict[str, object]
 ) -> str:
     """Label one folder; returns what became of it, in words."""
+    labels = labels_of(aligned, folder, camera, about)
+    write_pseudo_labels(folder / NAME, labels)
+    episodes = labels.episodes.values()
+    codes = np.concatenate([one.codes.ravel() for one in episodes])
+    counts = np.bincount(codes, minlength=labels.codebook)
+    sure = np.concatenate([one.confidence.ravel() for one in episodes]).mean()
+    used = int((counts > 0).sum())
+    return (
+        f"{folder / NAME}: {labels.windows} windows of {len(episodes)} clips, "
+        f"{labels.about[DROPPED]} dropped in which nothing is seen to move; {used} of "
+        f"{labels.codebook} codes used, perplexity {perplexity(counts):.0f}, confidence {sure:.2f}"
+    )
+
+
+def labels_of(
+    aligned: StoredAlignment, folder: Path, camera: str, about: dict[str, object]
+) -> PseudoLabels:
+    """Codes of the windows of all clips of a folder.
+
+    Args:
+        aligned: Reads them.
+        folder: Of the clips; only their pictures are looked at.
+        camera: Whose pictures.
+        about: Kept with the labels.
+
+    Raises:
+        EpisodeError: nothing is seen to move.
+    """
     clips = read_clips(folder, camera, aligned.tokens.tick_rate)
     episodes, dropped = {}, 0
     for clip in clips:
@@ -65,22 +96,14 @@ def label_folder(
         arms=tuple(aligned.checkpoint.cell.arms),
         codebook=aligned.model.config.codebook,
         episodes=episodes,
-        about=about | {"still_transitions_dropped": dropped},
+        about=about | {DROPPED: dropped},
     )
     if not labels.windows:
         raise EpisodeError(
             f"nothing is seen to move in the {len(clips)} clips of {folder}: no labels written; "
             "check --camera"
         )
-    write_pseudo_labels(folder / NAME, labels)
-    codes = np.concatenate([one.codes.ravel() for one in episodes.values()])
-    counts = np.bincount(codes, minlength=labels.codebook)
-    sure = np.concatenate([one.confidence.ravel() for one in episodes.values()]).mean()
-    return (
-        f"{folder / NAME}: {labels.windows} windows of {len(clips)} clips, {dropped} dropped in "
-        f"which nothing is seen to move; {int((counts > 0).sum())} of {labels.codebook} codes "
-        f"used, perplexity {perplexity(counts):.0f}, confidence {sure:.2f}"
-    )
+    return labels
 
 
 def label_clip(aligned: StoredAlignment, clip: Clip) -> tuple[EpisodeLabels, int]:

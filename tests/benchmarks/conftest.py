@@ -1,8 +1,9 @@
-"""A toy in the place of a simulator, and a policy that knows its task."""
+"""A toy in the place of a simulator, a policy that knows its task, episodes of nobody."""
 
 import numpy as np
 import pytest
 
+from ate_sim.embodiments import FastEpisode
 from benchmarks.third_party.episodes import load_robot
 from benchmarks.third_party.expert import Move, Observation
 from benchmarks.third_party.panda import Panda, Pose, tool_down
@@ -70,3 +71,31 @@ def toy():
 def knowing():
     """A policy."""
     return Knowing()
+
+
+def play(task, seeds, **_):
+    """An episode of forty ticks in which both arms and a square in the picture move."""
+    rng = np.random.default_rng(seeds[0])
+    way = np.linspace(0.0, 1.0, 40)[:, None]
+    action = (0.4 + way * rng.uniform(-0.3, 0.3, 16)).astype(np.float32)
+    pictures = np.full((40, 72, 128, 3), 60, np.uint8)
+    for tick, row in enumerate(action):
+        at = int(100 * np.clip(row[0], 0.0, 1.0))
+        pictures[tick, 20:50, at : at + 20] = 200
+    return [
+        FastEpisode(
+            task=task,
+            seed=seeds[0],
+            state=action - np.float32(0.01),
+            action=action,
+            environment=np.zeros((40, 2, 7), np.float32),
+            images={"cam_high": pictures},
+            success=seeds[0] % 2 == 0,
+        )
+    ]
+
+
+@pytest.fixture
+def played():
+    """In the place of `collect_fast`: forty ticks in which both arms and a square move."""
+    return play

@@ -1,9 +1,7 @@
 """The short form of table (b): one task, tiny networks; what it says is of no interest."""
 
-import numpy as np
 import pytest
 
-from ate_sim.embodiments import FastEpisode
 from benchmarks import video_alignment as table_b
 from benchmarks.video_alignment import ARMS, Options, differences, judge, table
 
@@ -38,30 +36,8 @@ def test_gates_are_judged_on_differences_of_equal_seeds():
     assert table(rows)[2].startswith("| reconstruction | robot | 5 | 17.0")
 
 
-def play(task, seeds, **_):
-    """An episode of forty ticks in which both arms and a square in the picture move."""
-    rng = np.random.default_rng(seeds[0])
-    way = np.linspace(0.0, 1.0, 40)[:, None]
-    action = (0.4 + way * rng.uniform(-0.3, 0.3, 16)).astype(np.float32)
-    pictures = np.full((40, 72, 128, 3), 60, np.uint8)
-    for tick, row in enumerate(action):
-        at = int(100 * np.clip(row[0], 0.0, 1.0))
-        pictures[tick, 20:50, at : at + 20] = 200
-    return [
-        FastEpisode(
-            task=task,
-            seed=seeds[0],
-            state=action - np.float32(0.01),
-            action=action,
-            environment=np.zeros((40, 2, 7), np.float32),
-            images={"cam_high": pictures},
-            success=seeds[0] % 2 == 0,
-        )
-    ]
-
-
-def test_the_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(table_b, "collect_fast", play)
+def test_the_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys, played):
+    monkeypatch.setattr(table_b, "collect_fast", played)
     options = Options(
         output=tmp_path,
         tasks=("pick_place",),
