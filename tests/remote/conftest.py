@@ -84,13 +84,14 @@ class Asked:
 
 
 @contextmanager
-def scripted(policy, answer):
-    """A server that says who it is, then does to each request what the test says."""
+def scripted(policy, answer, greets=lambda: True):
+    """A server that says who it is, or nothing, then does to requests what the test says."""
 
     async def converse(request):
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.send_bytes(pack(ServedPolicy.of(policy).metadata()))
+        if greets():
+            await socket.send_bytes(pack(ServedPolicy.of(policy).metadata()))
         async for message in socket:
             await answer(socket, message)
         return socket

@@ -186,11 +186,14 @@ def test_why_a_server_is_away_is_told_in_the_same_words_at_every_try(policy):
     assert len(set(told[-8:])) == 1 and "Cannot connect" in told[-1]
 
 
-def test_a_server_may_fail_at_any_moment_and_chunks_come_again_or_the_end_is_named():
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_a_server_may_fail_at_any_moment_and_chunks_come_again_or_the_end_is_named(caplog):
     config = RecoveryConfig(cases=9, longest=0.4, seed=3)
     cases = list(run_cases(config))
     assert [case.fault for case in cases] == list(FAULTS)
     assert all(case.back < BACK for case in cases), cases
+    gc.collect()
+    assert "Unclosed" not in caplog.text, "every link is closed by who gives it up"
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
+import struct
 
 import aiohttp
 import pytest
@@ -94,6 +96,24 @@ def test_a_connection_without_a_request_is_closed_by_the_server(policy, monkeypa
             with socket.create_connection(("127.0.0.1", port), timeout=10.0) as mute:
                 mute.sendall(begin)
                 assert mute.recv(1) == b""
+
+
+def test_clients_that_leave_in_the_middle_of_their_greeting_are_no_errors(policy, caplog):
+    ask = (
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    at_once = struct.pack("ii", 1, 0)  # the link is reset, without a farewell
+    with served(policy) as address:
+        host, port = address.removeprefix("ws://").split(":")
+        for _ in range(40):
+            with socket.create_connection((host, int(port))) as link:
+                link.sendall(ask.encode())
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        with linked(address) as remote:
+            assert remote.infer(SEEN).shape == (20, 16)
+    told = [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert not told, told[0].getMessage()
 
 
 def test_clients_that_send_no_observation_give_their_places_to_others(policy, monkeypatch):

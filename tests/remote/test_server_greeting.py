@@ -13,7 +13,7 @@ from ate_policy.remote.client import LinkConfig, RemotePolicy, connect
 from ate_policy.remote.greeting import hear
 from ate_policy.remote.messages import ServedPolicy
 
-from .conftest import CELL, QUICK, Asked, served
+from .conftest import CELL, QUICK, SEEN, Asked, linked, scripted, served
 
 
 def test_a_launch_asks_the_server_what_its_policy_learned_before_it_starts_anything(
@@ -55,6 +55,23 @@ def test_a_server_that_takes_the_link_and_says_nothing_is_told_soon():
             RemotePolicy(LinkConfig(address=address, greeting=0.1), CELL)
         with pytest.raises(LinkError, match="says nothing for"):
             hear(address, deadline=0.1)
+
+
+def test_links_that_open_and_never_greet_are_closed_by_who_gives_them_up(policy, caplog):
+    greetings = iter([True])
+
+    async def part(link, _):
+        await link.close()
+
+    with (
+        scripted(policy, part, lambda: next(greetings, False)) as address,
+        linked(address, answer=0.1) as remote,
+    ):
+        for _ in range(8):
+            with pytest.raises(LinkError):
+                remote.infer(SEEN)
+        gc.collect()
+        assert "Unclosed" not in caplog.text
 
 
 def test_a_server_that_does_not_say_who_it_is_is_refused():

@@ -24,7 +24,7 @@ from ate_core.observation import Observation
 from ate_policy.continuation import Continuation
 from ate_policy.remote.dialect import Dialect, OwnDialect
 from ate_policy.remote.foreign import ForeignDialect, ForeignKeys
-from ate_policy.remote.greeting import GREETING, greet, receive, words_of
+from ate_policy.remote.greeting import GREETING, greet, leave, receive, words_of
 from ate_policy.remote.latency import Latency
 from ate_policy.remote.messages import Request
 from ate_policy.remote.token import read_token
@@ -268,7 +268,10 @@ class RemotePolicy(RobotPolicy):
 
     async def _drop(self) -> None:
         """Cut the link at once: a server that is silent would not answer a farewell either."""
-        session, self._session, self._socket = self._session, None, None
+        session, socket = self._session, self._socket
+        self._session = self._socket = None
+        if socket is not None:
+            await leave(socket)
         if session is not None:
             await _close(session)
 

@@ -1,6 +1,7 @@
 """How a server is met: the link, and who it says it is. Needs no torch."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from ate_core.errors import LayoutError, LinkError, UsageError
 from ate_policy.remote.token import read_token
 from ate_policy.remote.wire import LARGEST, unpack
 
+FAREWELL = 0.01
+"""The answer to a farewell is waited for so long: a server that is silent gives none [s]."""
 GREETING = 5.0
 """A server says who it is within so long [s]; openpi's is mute while it infers."""
 
@@ -28,7 +31,18 @@ async def greet(
         socket = await session.ws_connect(address, max_msg_size=LARGEST, headers=headers)
     except UnicodeError as error:  # of the name of the host
         raise LinkError(f"policy server {address}: {error}") from None
-    return socket, await receive(socket, address)
+    try:
+        return socket, await receive(socket, address)
+    except BaseException:
+        await leave(socket)
+        raise
+
+
+async def leave(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Close a link without waiting for the other end."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL):
+            await socket.close()
 
 
 async def receive(socket: aiohttp.ClientWebSocketResponse, address: str) -> dict[str, Any]:
@@ -71,7 +85,9 @@ def hear(address: str, token_file: str = "", deadline: float = GREETING) -> dict
 
     async def ask() -> dict[str, Any]:
         async with aiohttp.ClientSession() as session, asyncio.timeout(deadline):
-            return (await greet(session, address, token))[1]
+            socket, told = await greet(session, address, token)
+            await leave(socket)
+            return told
 
     try:
         return asyncio.run(ask())

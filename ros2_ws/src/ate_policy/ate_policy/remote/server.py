@@ -157,7 +157,7 @@ class PolicyServer:
             try:
                 await socket.prepare(request)
             except ConnectionError:  # it left in the middle of its greeting
-                return socket
+                return web.Response()  # an unprepared socket would be closed, which is an error
             await self._send(socket, self._hello)
             async for message in socket:
                 if message.type != WSMsgType.BINARY:
