@@ -11,7 +11,12 @@ from safetensors.torch import load_file
 
 from ate_core.errors import UsageError
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.models.clap_ntp import ClapNtpOptions
+from training.configs.finetune import FinetuneConfig, OptimOptions
+from training.configs.train_tokens import TrainTokensConfig
 from training.data.micro_batch import split
+from training.finetune import finetune as finetune_here
+from training.train_tokens import train_tokens
 
 ATE = [sys.executable, "-m", "ate_bringup.cli"]
 # the paper's rate: where a gradient is zero up to rounding, Adam still takes a step of its size
@@ -63,6 +68,49 @@ def test_two_processes_learn_what_one_learns(tmp_path, episodes, name):
     alone = run(command(episodes, tmp_path / "one", "--steps", "6"))
     assert alone.returncode == 0, alone.stderr
     shared = spread(2, command(episodes, tmp_path / "two", "--steps", "6"))
+    assert shared.returncode == 0, shared.stderr
+    assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+
+
+@pytest.fixture(scope="module")
+def token_policy(tmp_path_factory, episodes):
+    """A token policy that has hardly learned."""
+    folder = tmp_path_factory.mktemp("token_policy")
+    tokens = TrainTokensConfig(
+        output=folder / "tokens",
+        episodes=(episodes,),
+        steps=2,
+        batch=8,
+        codes=8,
+        codebook=8,
+        code_width=4,
+        width=16,
+        feedforward=32,
+        heads=2,
+    )
+    policy = FinetuneConfig(
+        episodes=episodes,
+        output=folder / "policy",
+        steps=2,
+        optim=OptimOptions(batch=8),
+        policy=ClapNtpOptions(preset="tiny", tokens=tokens.output),
+    )
+    assert train_tokens(tokens) == finetune_here(policy) == 0
+    return policy.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("holds", [False, True], ids=["insulated", "knowledge"])
+def test_two_processes_teach_trunk_and_flow_head_as_one_does(
+    tmp_path, episodes, token_policy, holds
+):
+    words = ["--steps", "4", "--init", str(token_policy), "--statistics", "init"]
+    words += ["--knowledge", str(token_policy), "--knowledge-weight", "0.5"] if holds else []
+    words += ["policy:clap_rf", "--policy.preset", "tiny"]
+    words += [] if holds else ["--policy.trunk", "insulated"]
+    alone = run(finetune(episodes, tmp_path / "one", *words))
+    assert alone.returncode == 0, alone.stderr
+    shared = spread(2, finetune(episodes, tmp_path / "two", *words))
     assert shared.returncode == 0, shared.stderr
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
 
