@@ -200,6 +200,14 @@ def edited(**entries):
         (edited(), {"execute": "21"}, "21 actions of each chunk, the policy's have 20"),
         (edited(), {"delay_ms": "1000"}, "delay_ms: 1000 ms"),
         (edited(), {"delay_ms": "900", "execute": "20"}, ""),
+        (edited(), {"chunk_mode": "rtc"}, ""),
+        (edited(kind="clap_ntp"), {"chunk_mode": "rtc_jacobian"}, "cannot go on with a chunk"),
+        (edited(kind="clap_ntp"), {"chunk_mode": "temporal_ensemble"}, ""),
+        (edited(), {"device": "cuda:63"}, "device 'cuda:63' is not there"),
+        (edited(), {"device": "gpu"}, "device 'gpu' is unknown: use auto, cpu, cuda"),
+        (edited(), {"device": "cpu"}, ""),
+        (edited(model={"tokens": "tokens", "horizon": 20}), {}, "lacks tokens/config.json, "),
+        (edited(model={"tokenizer": "tokenizer", "horizon": 20}), {}, "lacks tokenizer: copy"),
     ],
 )
 def test_a_launch_refuses_a_damaged_checkpoint_and_what_its_chunks_cannot_do(

@@ -52,6 +52,7 @@ def checks_before_launch(launch: Launch, values: Mapping[str, str]) -> list[Find
         execute=int(values.get("execute", 0)),
         delay_ms=int(values.get("delay_ms", 0)),
         chunk_mode=values.get("chunk_mode", ""),
+        device=values.get("device", "") if checkpoint else "",
         starts=_starts(values) if has_policy else range(0),
         runs_cameras=is_on(values, "cameras", True),
         output=Path(output) if output else Path.cwd(),

@@ -16,6 +16,9 @@ FORMAT = 1
 """Version of the layout of a checkpoint's folder."""
 SETTINGS = ("format", "kind", "layout_sha256", "model", "training")
 """What its config.json holds at least."""
+TRAVELLING = ("tokenizer", "tokens")
+"""Fields of a model that may name a folder of files: it is copied into the checkpoint, and the
+field names the copy after loading."""
 LONGEST_HEADER = 100_000_000
 """Of a safetensors file, as the format has it [bytes]."""
 DEEPEST = 6

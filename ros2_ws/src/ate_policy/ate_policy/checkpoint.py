@@ -26,6 +26,7 @@ from torch import Tensor
 from ate_core.checkpoint_folders import (
     FORMAT,
     LATEST,
+    TRAVELLING,
     known_runs,
     named_checkpoint,
     read_object,
@@ -39,11 +40,8 @@ from ate_core.trained_for import require_layout
 from ate_policy.models.names import RENAMED
 from ate_policy.transforms import Statistics
 
-TRAVELLING = ("tokenizer", "tokens")
-"""Fields of a model that may name a folder of files: the folder is copied into the checkpoint, and
-the field names the copy after loading."""
 STAYING = ("training_state.safetensors",)
-"""Files of such a folder that do not travel: what its own training needs to go on."""
+"""Files that do not travel with their folder: what its own training needs to go on."""
 
 
 Kinds = str | tuple[str, ...]

@@ -33,6 +33,8 @@ def find_device(name: str) -> torch.device:
         raise UsageError(f"device '{name}' is unknown: use auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device '{name}' is not there: use cpu, or install torch for CUDA")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise UsageError(f"device '{name}' is not there: this machine has {count}, from cuda:0 on")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device '{name}' is not there: this machine has {torch.cuda.device_count()} GPUs"

@@ -9,18 +9,21 @@ from typing import Any
 from ate_bringup.doctor.finding import Patient
 from ate_core.checkpoint_folders import (
     LATEST,
+    TRAVELLING,
     named_checkpoint,
     read_object,
     read_settings,
     require_whole_tensors,
 )
 from ate_core.contract import Cell, parse_cell_text
-from ate_core.errors import CheckpointError
+from ate_core.errors import CheckpointError, UsageError
 from ate_core.findings import Finding, failed, passed
 from ate_core.trained_for import TrainedOn, findings, free_start, known_starts, layout_findings
 
 FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
 """What a checkpoint folder holds."""
+GOES_ON = "rtc"
+"""How the chunk modes begin in which a chunk goes on with the one before."""
 
 
 def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
@@ -36,6 +39,7 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
         return
     config = read_settings(folder)
     require_whole_tensors(folder / "model.safetensors")
+    yield from _companions(what, folder, config["model"])
     contract = parse_cell_text((folder / "contract.yaml").read_text(), f"{folder}/contract.yaml")
     if contract.layout.sha256 != config["layout_sha256"]:
         yield failed(
@@ -56,9 +60,12 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
     elif not differing:
         yield _kind(what, str(config["kind"]))
         if config["kind"] != "action_vae":
+            if patient.chunk_mode.startswith(GOES_ON):
+                yield from mode_findings(patient, what, continues=_continues(str(config["kind"])))
             statistics = read_object(folder / "statistics.json")
             parts = (config["model"], statistics, config["training"])
             yield from compare_training(patient, contract, str(folder), *parts)
+            yield from _device(patient)
 
 
 def compare_training(
@@ -100,6 +107,56 @@ def _kind(what: str, kind: str) -> Finding:
         names = importlib.import_module("ate_policy.models.names")
         names.POLICIES.require(names.RENAMED.get(kind, kind))
     return passed(what, f"{kind}, trained for this layout")
+
+
+def mode_findings(patient: Patient, what: str, *, continues: bool) -> Iterator[Finding]:
+    """What is asked of a policy that cannot go on with the chunk before.
+
+    Args:
+        patient: what is asked.
+        what: the policy, for people.
+        continues: whether it can.
+    """
+    if patient.chunk_mode.startswith(GOES_ON) and not continues:
+        remedy = "give chunk_mode:=synchronous or temporal_ensemble"
+        yield failed(
+            "chunk_mode", f"{patient.chunk_mode}, {what} cannot go on with a chunk", remedy
+        )
+
+
+def _companions(what: str, folder: Path, model: Any) -> Iterator[Finding]:
+    """Folders that travel with a checkpoint: they are there, and those of networks whole."""
+    for name in TRAVELLING:
+        if not isinstance(model, dict) or model.get(name) != name:
+            continue
+        beside = folder / name
+        lacks = [one for one in FILES if name == "tokens" and not (beside / one).is_file()]
+        if lacks or not beside.is_dir():
+            remedy = "copy the whole folder of the checkpoint again"
+            yield failed(what, f"lacks {name}/{', '.join(lacks)}".rstrip("/"), remedy)
+        elif name == "tokens":
+            require_whole_tensors(beside / "model.safetensors")
+
+
+def _device(patient: Patient) -> Iterator[Finding]:
+    """Where the network shall run; a GPU is looked for only where one is asked for."""
+    if patient.device in ("", "auto", "cpu") or importlib.util.find_spec("ate_policy") is None:
+        return
+    loading = importlib.import_module("ate_policy.loading")  # slow: it loads torch
+    try:
+        loading.find_device(patient.device)
+    except UsageError as error:
+        yield failed("device", str(error), "")
+
+
+def _continues(kind: str) -> bool:
+    """Whether chunks of such a network go on with others; one that does not say may do so."""
+    if importlib.util.find_spec("ate_policy") is None:
+        return True
+    names = importlib.import_module("ate_policy.models.names")
+    registry = importlib.import_module("ate_policy.models.registry")  # slow: it loads the network
+    entry = registry.policy_entry(names.RENAMED.get(kind, kind))
+    return not entry.writes and bool(getattr(entry.build, "continues", True))
 
 
 def chunk_findings(patient: Patient, horizon: object) -> Iterator[Finding]:

@@ -34,6 +34,8 @@ class Patient:
     """Expected time from an observation to its chunk [ms]; 0: not known."""
     chunk_mode: str = ""
     """How its chunks are to be played; empty: not known."""
+    device: str = ""
+    """Where its network shall run: auto, cpu, cuda, cuda:1; empty: not known."""
     starts: range = range(0)
     """Seeds of the rollouts in which the checkpoint is judged."""
     runs_cameras: bool = True

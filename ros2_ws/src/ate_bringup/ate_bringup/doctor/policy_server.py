@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ate_bringup.doctor.checkpoint import chunk_findings, compare_training
+from ate_bringup.doctor.checkpoint import chunk_findings, compare_training, mode_findings
 from ate_bringup.doctor.finding import Patient
 from ate_core.contract import parse_cell_text
 from ate_core.errors import LinkError
@@ -34,7 +34,7 @@ def look_at_policy_server(patient: Patient) -> Iterator[Finding]:
     elif "format" in hello:
         yield from _compare(patient, what, hello)
     elif patient.policy_keys:
-        yield from _modes(patient, what, continues=False)
+        yield from mode_findings(patient, what, continues=False)
         yield from _keys(patient, what, hello)
         remedy = "look at its first motions with a hand on the stop"
         yield warned(what, "does not say what it was trained on: nothing is compared", remedy)
@@ -54,15 +54,7 @@ def _compare(patient: Patient, what: str, hello: dict[str, Any]) -> Iterator[Fin
     yield passed(what, f"{hello.get('kind')}, trained for this layout")
     parts = (hello.get("config"), hello.get("statistics"), hello.get("training"))
     yield from compare_training(patient, contract, what, *parts)
-    yield from _modes(patient, what, continues=bool(hello.get("continues")))
-
-
-def _modes(patient: Patient, what: str, *, continues: bool) -> Iterator[Finding]:
-    """What is asked of a policy that cannot go on with the chunk before."""
-    if patient.chunk_mode.startswith("rtc") and not continues:
-        remedy = "give chunk_mode:=synchronous or temporal_ensemble"
-        value = f"{patient.chunk_mode}, {what} cannot go on with a chunk"
-        yield failed("chunk_mode", value, remedy)
+    yield from mode_findings(patient, what, continues=bool(hello.get("continues")))
 
 
 def _keys(patient: Patient, what: str, hello: dict[str, Any]) -> Iterator[Finding]:
