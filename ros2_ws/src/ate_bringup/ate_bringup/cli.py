@@ -3,6 +3,8 @@
 import difflib
 import importlib
 import io
+import os
+import select
 import signal
 import sys
 import traceback
@@ -109,10 +111,24 @@ VERBS = {
 EXIT_USAGE = 2
 EXIT_NO_CELL = 3
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+"""As shells have it: who read the output has gone."""
 
 
 def main(words: list[str] | None = None) -> int:
     """Run one verb; errors of the stack become one line and a non-zero exit code."""
+    try:
+        try:
+            return _main(words)
+        finally:
+            sys.stdout.flush()  # here, where it may fail: the interpreter would tell it at its end
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        return EXIT_PIPE
+
+
+def _main(words: list[str] | None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -137,11 +153,24 @@ def main(words: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 0 if verb == "launch" else EXIT_INTERRUPTED  # there it is how one stops
     except (AteError, ImportError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return EXIT_PIPE
         if debug:
             traceback.print_exc()
         else:
             print(f"error: {_one_line(error)}", file=sys.stderr)
         return EXIT_NO_CELL if isinstance(error, NoCellError) else 1
+
+
+def _reader_left() -> bool:
+    """Whether who read the output has gone, as `| head` does; the rest is then thrown away."""
+    output = sys.stdout.fileno()
+    asked = select.poll()
+    asked.register(output, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in asked.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _interrupt(*_: object) -> None:
