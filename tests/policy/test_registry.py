@@ -11,6 +11,7 @@ from ate_policy.models.entry import PolicyOptions
 from ate_policy.models.registry import POLICIES, entry_of, policy_entry
 from ate_policy.policy import checkpoint_of, load_policy
 from ate_policy.untrained import untrained_policy
+from benchmarks.restless_policy import save_restless_policy
 
 
 @pytest.mark.parametrize("name", POLICIES.builtin)
@@ -58,3 +59,19 @@ def test_a_checkpoint_of_an_older_kind_still_loads(tmp_path):
     file.write_text(json.dumps({**stored, "kind": "flow_policy"}))
     assert load_checkpoint(tmp_path / "policy", kind="flow").kind == "flow"
     assert load_policy(tmp_path / "policy", cell).kind == "flow"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("action_tokens", "made by `ate train-tokens`: only a policy drives"),
+        ("pi1", "there is no policy 'pi1': known are flow"),
+    ],
+)
+def test_a_checkpoint_that_drives_nothing_is_refused_by_its_path(tmp_path, kind, words):
+    save_restless_policy(tmp_path / "run", load_cell(hardware="sim"))
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"flow"', f'"{kind}"'))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_policy(tmp_path / "run")
+    assert str(caught.value).startswith(str(tmp_path / "run"))

@@ -19,12 +19,35 @@ SETTINGS = ("format", "kind", "layout_sha256", "model", "training")
 TRAVELLING = ("tokenizer", "tokens")
 """Fields of a model that may name a folder of files: it is copied into the checkpoint, and the
 field names the copy after loading."""
+PARTS = {
+    "action_vae": "ate train-vae",
+    "action_tokens": "ate train-tokens",
+    "aligned_video": "ate align-video",
+}
+"""Kinds of checkpoints that drive nothing -> what makes them."""
 LONGEST_HEADER = 100_000_000
 """Of a safetensors file, as the format has it [bytes]."""
 DEEPEST = 6
 """Folders below the runs' folder that are looked into."""
 SHOWN = 8
 """So many names are listed."""
+
+
+def refuse_part(kind: str, what: str) -> None:
+    """Refuse a checkpoint that is only a part of what drives.
+
+    Args:
+        kind: Of it.
+        what: The checkpoint, for people.
+
+    Raises:
+        CheckpointError: saying what it is.
+    """
+    if kind in PARTS:
+        raise CheckpointError(
+            f"{what} is {kind}, made by `{PARTS[kind]}`: only a policy drives, give a run of "
+            "`ate finetune`"
+        )
 
 
 def runs_folder() -> Path:

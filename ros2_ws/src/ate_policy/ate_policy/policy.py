@@ -19,6 +19,7 @@ from ate_policy.continuation import Continuation
 from ate_policy.images import fit_image, images_to_tensor
 from ate_policy.loading import find_device, find_dtype, restore_model
 from ate_policy.models.interface import Inputs, Network, PolicyConfig
+from ate_policy.models.names import require_policy
 from ate_policy.robot_policy import RobotPolicy
 from ate_policy.transforms import (
     ChunkTransform,
@@ -150,6 +151,7 @@ def load_policy(
     """
     place = find_device(device)
     checkpoint = load_checkpoint(path, cell)
+    require_policy(checkpoint.kind, str(path))
     if cell is not None and cell.operators and not checkpoint.cell.operators:
         raise LayoutError(
             f"{path} learned from {checkpoint.cell.name}, a robot that was only read from files; "

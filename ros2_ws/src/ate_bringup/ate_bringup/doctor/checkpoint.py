@@ -13,6 +13,7 @@ from ate_core.checkpoint_folders import (
     named_checkpoint,
     read_object,
     read_settings,
+    refuse_part,
     require_whole_tensors,
 )
 from ate_core.contract import Cell, parse_cell_text
@@ -59,13 +60,12 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
         )
     elif not differing:
         yield _kind(what, str(config["kind"]))
-        if config["kind"] != "action_vae":
-            if patient.chunk_mode.startswith(GOES_ON):
-                yield from mode_findings(patient, what, continues=_continues(str(config["kind"])))
-            statistics = read_object(folder / "statistics.json")
-            parts = (config["model"], statistics, config["training"])
-            yield from compare_training(patient, contract, str(folder), *parts)
-            yield from _device(patient)
+        if patient.chunk_mode.startswith(GOES_ON):
+            yield from mode_findings(patient, what, continues=_continues(str(config["kind"])))
+        statistics = read_object(folder / "statistics.json")
+        parts = (config["model"], statistics, config["training"])
+        yield from compare_training(patient, contract, str(folder), *parts)
+        yield from _device(patient)
 
 
 def compare_training(
@@ -101,11 +101,9 @@ def compare_training(
 
 
 def _kind(what: str, kind: str) -> Finding:
-    if kind == "action_vae":
-        return failed(what, f"is a {kind}", "only a policy drives: give one of `ate finetune`")
+    refuse_part(kind, what)
     if importlib.util.find_spec("ate_policy") is not None:
-        names = importlib.import_module("ate_policy.models.names")
-        names.POLICIES.require(names.RENAMED.get(kind, kind))
+        importlib.import_module("ate_policy.models.names").require_policy(kind, what)
     return passed(what, f"{kind}, trained for this layout")
 
 

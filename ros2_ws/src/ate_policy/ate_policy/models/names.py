@@ -1,5 +1,6 @@
 """Names of the kinds of policies. Imports no network, so that a launch may look at it."""
 
+from ate_core.checkpoint_folders import refuse_part
 from ate_core.errors import CheckpointError
 from ate_core.registry import Registry
 
@@ -21,3 +22,20 @@ POLICIES = Registry(
 
 RENAMED = {"flow_policy": "flow", "diffusion_policy": "diffusion"}
 """Kinds of older checkpoints -> name."""
+
+
+def require_policy(kind: str, what: str) -> None:
+    """Refuse what is no policy.
+
+    Args:
+        kind: Of a checkpoint, also as older ones name it.
+        what: The checkpoint, for people.
+
+    Raises:
+        CheckpointError: saying what it is, or which kinds are known.
+    """
+    refuse_part(kind, what)
+    try:
+        POLICIES.require(RENAMED.get(kind, kind))
+    except CheckpointError as error:
+        raise CheckpointError(f"{what}: {error}") from None
