@@ -1,6 +1,7 @@
 """`ate evaluate`: seeded rollouts in the simulated cell, every policy on the same starts."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from ate_core.checkpoint_folders import LATEST
 from ate_core.contract import Cell, load_cell
-from ate_core.errors import CheckpointError, UsageError
+from ate_core.errors import CheckpointError, UsageError, require_seed
 from ate_core.files import replace_text
 from ate_core.trained_for import free_start, known_starts
 from ate_policy.blind import BlindPolicy
@@ -98,8 +100,11 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse arguments that cannot work."""
+        if not self.checkpoints:
+            raise UsageError("there are no checkpoints: give --checkpoints")
         if self.episodes < 1:
             raise UsageError(f"episodes is {self.episodes}; need at least 1")
+        require_seed(first_seed=self.first_seed, last_seed=self.first_seed + self.episodes)
         for words in self.perturbations:
             if parse_perturbation(words) == Perturbation():
                 raise UsageError(f"perturbation {words!r} changes nothing: leave it out")
@@ -226,9 +231,17 @@ def _roll_out(
 
 def _checkpoints(config: EvaluateConfig) -> dict[str, Path]:
     """Folders by name; a run that trains on meanwhile may point to a newer one later."""
-    folders = {_name(path): resolve_checkpoint(path) for path in config.checkpoints}
-    if len(folders) != len(config.checkpoints):
-        raise UsageError("two checkpoints have the same name: rename one of the folders")
+    called = [_called(path) for path in config.checkpoints]
+    names = [path.name for path in called]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}-{path.name}" for path in called]
+    folders: dict[str, Path] = {}
+    for name, path in zip(names, config.checkpoints, strict=True):
+        if name in folders:
+            raise UsageError(
+                f"two checkpoints have the same name, {name}: give each once, or rename a folder"
+            )
+        folders[name] = resolve_checkpoint(path)
     return folders
 
 
@@ -298,8 +311,10 @@ def _require_training(name: str, policy: Policy, task: str, cell: Cell) -> None:
         raise UsageError(f"{name}: {error}") from None
 
 
-def _name(path: Path) -> str:
-    return path.resolve().name if path.name in ("", ".", "last") else path.name
+def _called(path: Path) -> Path:
+    """The folder whose name people use: of the newest checkpoint of a run, the run."""
+    path = Path(os.path.abspath(path))
+    return path.parent if path.name == LATEST else path
 
 
 def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:

@@ -1,5 +1,6 @@
 """`ate evaluate`: what is rolled out, on which starts, and what is kept of it."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -263,6 +264,31 @@ def test_a_policy_that_learned_in_degrees_is_refused(checkpoint, tmp_path):
     (copied / "statistics.json").write_text(json.dumps(statistics))
     with pytest.raises(UsageError, match="copied: statistics of state"):
         evaluate(of(copied, tmp_path / "o.json"))
+
+
+def test_checkpoints_are_named_as_people_name_their_runs(checkpoint, tmp_path):
+    for name in ("plain/run", "guided/run"):
+        shutil.copytree(checkpoint, tmp_path / name, symlinks=True)
+    plain, guided = tmp_path / "plain/run", tmp_path / "guided/run"
+    step = next(plain.glob("step_*"))
+
+    def names(*paths):
+        return list(command._checkpoints(dataclasses.replace(some, checkpoints=paths)))
+
+    some = of(checkpoint, tmp_path / "o.json")
+    assert names(plain) == names(plain / "last") == names(plain / "../run/.") == ["run"]
+    assert names(plain, guided / "last") == ["plain-run", "guided-run"]
+    assert names(plain, step) == ["run", step.name]
+    with pytest.raises(UsageError, match="the same name, plain-run: give each once"):
+        names(plain, plain / "last")
+    with pytest.raises(UsageError, match="there are no checkpoints: give --checkpoints"):
+        names()
+
+
+@pytest.mark.parametrize(("first", "told"), [(-1, "first_seed is -1"), (2**32 - 1, "last_seed")])
+def test_starts_that_no_generator_takes_are_refused(checkpoint, tmp_path, first, told):
+    with pytest.raises(UsageError, match=f"{told}.*must be 0 to 4294967295"):
+        of(checkpoint, tmp_path / "o.json", first_seed=first)
 
 
 def test_an_evaluation_that_was_cut_off_does_not_go_on_in_another_cell(

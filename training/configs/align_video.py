@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_at_least_one, require_not_negative
+from ate_core.errors import UsageError, require_at_least_one, require_not_negative, require_seed
 from training.audit.gate import Gated
 from training.clap.features import FeatureConfig
 from training.clap.vd_config import Network, Predicts
@@ -135,6 +135,7 @@ class AlignVideoConfig(Gated):
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
         _ = self.gate  # refuses rules that are none
+        require_seed(seed=self.seed)
         if not self.episodes:
             raise UsageError("there are no episodes of the robot: give --episodes")
         require_at_least_one(

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_at_least_one, require_not_negative
+from ate_core.errors import (
+    UsageError,
+    require_at_least_one,
+    require_not_negative,
+    require_seed,
+)
 from ate_policy.models.entry import ImageAugmentation, PolicyPreset, Recipe
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.registry import entry_of
@@ -257,6 +262,7 @@ class FinetuneConfig(Gated):
         )
         require_not_negative(input_noise=self.input_noise)
         _ = self.gate, self.recipe, self.corrections  # refuse what do not fit
+        require_seed(seed=self.seed)
         if isinstance(self.guidance, ComparesWithInitial) and self.init is None:
             raise UsageError(
                 f"guidance:{self.guidance_name} compares with the policy at the start, and this "

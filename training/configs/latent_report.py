@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class LatentReportConfig:
         """Refuse arguments that cannot work."""
         if self.output.suffix in ("", ".json", ".mp4"):
             raise UsageError(f"output is {self.output}: name an HTML file, for instance psi.html")
+        require_seed(seed=self.seed)
         if self.chunks < 10:
             raise UsageError(f"chunks is {self.chunks}: fewer than 10 say nothing")
         if self.motions < 0:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError, require_at_least_one
+from ate_core.errors import UsageError, require_at_least_one, require_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +42,4 @@ class TokenReportConfig:
         if not all(8.0 <= bits <= 1024.0 for bits in self.bits):
             raise UsageError(f"bits are {self.bits}, must lie in 8..1024 per arm and chunk")
         require_at_least_one(threads=self.threads)
+        require_seed(seed=self.seed)

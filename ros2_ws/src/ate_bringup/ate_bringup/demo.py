@@ -21,6 +21,7 @@ from ate_core.errors import (
     UsageError,
     require_at_least_one,
     require_not_negative,
+    require_seed,
 )
 
 STOP_TIMEOUT = 5.0
@@ -134,8 +135,8 @@ def _check_counts(config: DemoConfig) -> None:
     require_not_negative(
         node_rollouts=config.node_rollouts,
         finetune_steps=config.finetune_steps,
-        seed=config.seed,
     )
+    require_seed(seed=config.seed)
     demonstrated = range(config.seed, config.seed + config.demonstrations)
     last = FIRST_ROLLOUT + max(config.rollouts, config.node_rollouts) - 1
     if config.seed <= last and demonstrated[-1] >= FIRST_ROLLOUT:

@@ -2,6 +2,9 @@
 
 import math
 
+LARGEST_SEED = 2**32 - 1
+"""Of what takes whole numbers of 32 bits: the simulator's generators."""
+
 
 class AteError(Exception):
     """Any error the stack raises on purpose; commands print it as one line and exit non-zero."""
@@ -56,6 +59,17 @@ def require_not_negative(**numbers: float) -> None:
     for name, value in numbers.items():
         if not 0.0 <= value < math.inf:
             raise UsageError(f"{name} is {value}, must be finite and not negative")
+
+
+def require_seed(**seeds: int) -> None:
+    """Refuse seeds that not every generator takes, by name.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    for name, value in seeds.items():
+        if not 0 <= value <= LARGEST_SEED:
+            raise UsageError(f"{name} is {value}, must be 0 to {LARGEST_SEED}")
 
 
 def require_at_least_one(**counts: int | None) -> None:
