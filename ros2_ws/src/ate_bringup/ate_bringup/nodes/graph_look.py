@@ -5,8 +5,9 @@ import sys
 
 from ate_core.nodes.visitor import visit
 
-LOOK_TIME = 1.5
-"""How long nodes are waited for [s]: those of one host are found in half a second."""
+LOOK_TIME = 4.0
+"""How long nodes are waited for [s]: those of one host are found in half a second, on a busy
+machine in two, and who missed a first announcement hears the next after three."""
 OWN = "/doctor"
 
 
