@@ -1,6 +1,5 @@
 """The chain behind table (d): episodes, action tokens, a token policy, and a flow head on it."""
 
-import dataclasses
 import json
 import shutil
 from dataclasses import dataclass, field
@@ -9,7 +8,6 @@ from typing import Any
 
 import torch
 
-from ate_core.contract import load_cell
 from ate_core.files import replace_text
 from ate_policy.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from ate_policy.loading import restore_model
@@ -20,17 +18,15 @@ from ate_policy.models.interface import Inputs
 from ate_policy.noise import mix, target_of
 from ate_policy.token_folder import load_tokens
 from ate_policy.transforms import ChunkTransform, Statistics
-from ate_sim.embodiments import collect_fast
+from benchmarks.stages import DONE, record, run_stage
 from training.clap.chunk_codes import chunk_codes
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.knowledge import KnowledgeContexts, KnowledgeDirection
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.dataset import Demonstrations, gather
-from training.data.episode_file import write_episode
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune
 from training.objectives.denoising import regression_loss
-from training.studies.stages import as_episode
 from training.train_tokens import train_tokens
 
 OLD, NEW = "handover", "pick_place"
@@ -39,8 +35,6 @@ REFERENCE = "reference"
 """Name of the token policy among the arms."""
 SEED_STRIDE = 10_000
 """Distance between the starts of two sets of episodes."""
-DONE = "done"
-"""Empty file in a folder that is whole."""
 BATCH = 256
 """Ticks that are measured at a time."""
 
@@ -109,21 +103,6 @@ class Options:
 
 
 Row = dict[str, Any]
-
-
-def record(folder: Path, task: str, first: int, count: int, cameras: tuple[str, ...] = ()) -> Path:
-    """Episodes of a task in which the expert succeeds, from a start on."""
-    if (folder / DONE).is_file():
-        return folder
-    cell, made, start = load_cell(hardware="sim"), 0, first
-    while made < count:
-        [episode] = collect_fast(task, [start], cameras=cameras)
-        start += 1
-        if episode.success:
-            write_episode(folder / f"episode_{made:06d}.hdf5", as_episode(episode, cell))
-            made += 1
-    (folder / DONE).touch()
-    return folder
 
 
 def make_tokens(options: Options) -> Path:
@@ -303,12 +282,3 @@ def _observed(statistics: Statistics, data: Demonstrations, rows: torch.Tensor) 
         state=transform.state.apply(data.states[rows]),
         environment=transform.environment.apply(data.environment[rows]),
     )
-
-
-def run_stage(command: Any, config: Any) -> None:
-    """A training command, unless it is done; one that stopped goes on."""
-    last = config.output / "last"
-    if last.resolve().name == f"step_{config.steps:06d}":
-        return
-    if command(dataclasses.replace(config, resume=last.exists())) != 0:
-        raise SystemExit(130)

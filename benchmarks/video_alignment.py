@@ -25,6 +25,7 @@ from ate_core.files import replace_text
 from ate_policy.token_folder import StoredTokens, load_tokens
 from ate_sim.embodiments import bodies_of, collect_fast
 from ate_sim.world.appearance import USUAL, Appearance, drawn_appearance
+from benchmarks.stages import run_stage
 from training.align_video import align_video
 from training.clap.align_measures import (
     CANDIDATES,
@@ -180,7 +181,7 @@ def make_tokens(options: Options) -> Path:
     config = TrainTokensConfig(
         output=run, episodes=(record(options, "robot"),), steps=options.token_steps
     )
-    _finish(train_tokens(dataclasses.replace(config, resume=(run / "last").exists())))
+    run_stage(train_tokens, config)
     return run
 
 
@@ -194,10 +195,9 @@ def train(options: Options, tokens: Path, arm: str, seed: int, run: Path) -> Sto
         steps=options.steps,
         batch=options.batch,
         seed=seed,
-        resume=(run / "last").exists(),
         **ARMS[arm],
     )
-    _finish(align_video(config))
+    run_stage(align_video, config)
     return load_alignment(run)
 
 
@@ -336,11 +336,6 @@ def _verdict(holds: bool, *, judged: bool) -> str:
     if not judged:
         return "not judged, too few runs"
     return "holds" if holds else "does not hold"
-
-
-def _finish(code: int) -> None:
-    if code:
-        raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from ate_policy.models.clap_rf import ClapRfOptions
 from ate_policy.models.entry import PolicyOptions, PresetName
 from ate_policy.token_folder import StoredTokens, load_tokens
 from benchmarks import video_alignment
-from benchmarks.retention_chain import accuracy, majority, record, run_stage
+from benchmarks.retention_chain import accuracy, majority
+from benchmarks.stages import record, run_stage
 from training.align_video import align_video
 from training.clap.align_storage import load_alignment
 from training.clap.chunk_codes import chunk_codes

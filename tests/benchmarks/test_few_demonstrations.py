@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import few_demonstrations as table_c
-from benchmarks import retention_chain, video_alignment, watched_chain
+from benchmarks import stages, video_alignment, watched_chain
 from benchmarks.few_demonstrations import differences, judge, table
 from benchmarks.watched_chain import ARMS, Options, among, shuffled, with_true_codes
 from training.clap.pseudo_labels import read_pseudo_labels
@@ -47,7 +47,7 @@ def test_the_table_says_how_good_the_labels_were():
 
 
 def test_the_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys, played):
-    for module in (video_alignment, retention_chain):
+    for module in (video_alignment, stages):
         monkeypatch.setattr(module, "collect_fast", played)
     options = Options(alignment=tmp_path / "b", output=tmp_path / "c", try_out=True)
     assert table_c.main(options) == 0
@@ -72,7 +72,7 @@ def test_the_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys, playe
 
 
 def test_labels_are_moved_as_a_whole(tmp_path, monkeypatch, played):
-    for module in (video_alignment, retention_chain):
+    for module in (video_alignment, stages):
         monkeypatch.setattr(module, "collect_fast", played)
     options = Options(alignment=tmp_path / "b", output=tmp_path / "c", try_out=True)
     options = dataclasses.replace(options, **table_c.SMALLEST)

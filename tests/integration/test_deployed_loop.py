@@ -12,7 +12,7 @@ import pytest
 from ate_core.loop import LoopStats
 from ate_policy.models.clap_ntp import ClapNtpOptions
 from benchmarks.deployed_loop import DeployedLoopConfig, Result, measure
-from benchmarks.retention_chain import record
+from benchmarks.stages import record
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.train_tokens import TrainTokensConfig
 from training.finetune import finetune

@@ -1,0 +1,37 @@
+"""Stages of studies that are kept: episodes of the expert, and training runs."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ate_core.contract import load_cell
+from ate_sim.embodiments import collect_fast
+from training.data.episode_file import write_episode
+from training.studies.stages import as_episode
+
+DONE = "done"
+"""Empty file in a folder that is whole."""
+
+
+def record(folder: Path, task: str, first: int, count: int, cameras: tuple[str, ...] = ()) -> Path:
+    """Episodes of a task in which the expert succeeds, from a start on."""
+    if (folder / DONE).is_file():
+        return folder
+    cell, made, start = load_cell(hardware="sim"), 0, first
+    while made < count:
+        [episode] = collect_fast(task, [start], cameras=cameras)
+        start += 1
+        if episode.success:
+            write_episode(folder / f"episode_{made:06d}.hdf5", as_episode(episode, cell))
+            made += 1
+    (folder / DONE).touch()
+    return folder
+
+
+def run_stage(command: Any, config: Any) -> None:
+    """A training command, unless it is done; one that stopped goes on."""
+    last = config.output / "last"
+    if last.resolve().name == f"step_{config.steps:06d}":
+        return
+    if command(dataclasses.replace(config, resume=last.exists())) != 0:
+        raise SystemExit(130)
