@@ -32,7 +32,8 @@ from ate_policy.models.clap_rf import PRESETS, ClapRf, ClapRfConfig
 from ate_policy.models.interface import Inputs
 from ate_policy.token_folder import StoredTokens, TokenIdentity
 from ate_policy.tool_space import tool_layout
-from ate_policy.transforms import Statistics, VectorStatistics
+from ate_policy.transforms import Statistics
+from benchmarks.restless_policy import around
 
 ARMS, TOOL_NUMBERS, OBJECTS = 2, 7, 2
 """Arms of the packaged cell; position, rotation and gripper of a tool; poses of a state policy."""
@@ -122,10 +123,7 @@ def makers(config: LatencyConfig) -> dict[str, Callable[[], Tensor]]:
 def _decoder(tokens: ActionTokens, cell: Cell) -> CodeDecoder:
     """What brings codes of drawn tokens to the joints of a cell."""
     layout = tool_layout(tuple(cell.arms)).names
-    ends = (-2.0 * SPREAD,) * len(layout), (2.0 * SPREAD,) * len(layout)
-    numbers = VectorStatistics(
-        mean=(0.0,) * len(layout), std=(SPREAD,) * len(layout), q01=ends[0], q99=ends[1]
-    )
+    numbers = around([0.0] * len(layout), SPREAD)
     identity = TokenIdentity(
         space="tool",
         horizon=tokens.config.horizon,

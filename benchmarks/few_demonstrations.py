@@ -9,7 +9,6 @@ command goes on after it was stopped. It ends with the table and what the gates 
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 import tyro
 
 from ate_core.files import replace_text
+from benchmarks.stages import mean_words
 from benchmarks.watched_chain import ARMS, Chain, Options, Row, share_of
 from training.evaluation.intervals import FEWEST_RUNS, mean_interval
 
@@ -64,7 +64,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         )
         labels = share_of(own)
         told = "–" if labels is None else f"{100.0 * labels:.1f}"
-        gain = _words(differences(rows, arm, ARMS[0]))
+        gain = mean_words(differences(rows, arm, ARMS[0]))
         lines.append(
             f"| {arm} | {len(own)} | {success:.1f} | {gain} | {told} | {right:.1f} ({most:.1f}) |"
         )
@@ -87,19 +87,12 @@ def judge(rows: Sequence[Row]) -> list[str]:
     room, shown = differences(rows, true, none), differences(rows, pseudo, shuffled)
     has_room = len(room) >= FEWEST_RUNS and float(np.mean(room)) >= ROOM
     lines = [
-        f"{true} over {none}: {_words(room)}, at least {ROOM:g} points: "
+        f"{true} over {none}: {mean_words(room)}, at least {ROOM:g} points: "
         f"{'there is room' if has_room else 'the test has no room'}"
     ]
     interval = mean_interval(shown, FEWEST_RUNS)
     told = "shown" if interval is not None and interval[0] > 0.0 else "not shown"
-    return [*lines, f"{pseudo} over {shuffled}: {_words(shown)}, interval above 0: {told}"]
-
-
-def _words(values: Sequence[float]) -> str:
-    """A mean with its interval."""
-    mean = float(np.mean(values)) if values else math.nan
-    interval = mean_interval(values, FEWEST_RUNS)
-    return f"{mean:+.1f}" + (f" ({interval[0]:+.1f} to {interval[1]:+.1f})" if interval else "")
+    return [*lines, f"{pseudo} over {shuffled}: {mean_words(shown)}, interval above 0: {told}"]
 
 
 if __name__ == "__main__":

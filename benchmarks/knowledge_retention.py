@@ -8,7 +8,6 @@ was stopped. It ends with the table and the gates, and fails where one does not 
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import tyro
 
 from ate_core.files import replace_text
 from benchmarks.retention_chain import REFERENCE, Chain, Options, Row, make_tokens
+from benchmarks.stages import mean_words
 from training.evaluation.intervals import FEWEST_RUNS, mean_interval
 
 LOST = 0.05
@@ -62,9 +62,9 @@ def table(rows: Sequence[Row]) -> list[str]:
         error, cost = "–", "–"
         if name != REFERENCE:  # it has no flow
             error = f"{np.mean([row['error'] for row in own]):.4f}"
-            cost = _words(differences(rows, name, "error"))
+            cost = mean_words(differences(rows, name, "error"))
         lines.append(
-            f"| {name} | {len(own)} | {old:.1f} | {_words(differences(rows, name, 'old'))} "
+            f"| {name} | {len(own)} | {old:.1f} | {mean_words(differences(rows, name, 'old'))} "
             f"| {new:.1f} | {error} | {cost} |"
         )
     of = [row for row in rows if row["arm"] == REFERENCE]
@@ -100,15 +100,6 @@ def judge(rows: Sequence[Row]) -> list[str]:
         within = _verdict(cost <= 100.0 * LOST)
         lines.append(f"0.5 costs {cost:.1f} % on the new task, at most {100 * LOST:g} %: {within}")
     return lines
-
-
-def _words(values: Sequence[float]) -> str:
-    """A mean with its interval."""
-    mean, interval = (
-        float(np.mean(values)) if values else math.nan,
-        mean_interval(values, FEWEST_RUNS),
-    )
-    return f"{mean:+.1f}" + (f" ({interval[0]:+.1f} to {interval[1]:+.1f})" if interval else "")
 
 
 def _verdict(holds: bool) -> str:

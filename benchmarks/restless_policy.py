@@ -27,14 +27,15 @@ def save_restless_policy(folder: Path, cell: Cell, cameras: tuple[str, ...] = ()
         "flow",
         model.config,
         weights=model.state_dict(),
-        statistics=Statistics(state=_around(mean, STATE_SPREAD), action=_around(mean, SPREAD)),
+        statistics=Statistics(state=around(mean, STATE_SPREAD), action=around(mean, SPREAD)),
         contract=cell.canonical_text(),
         training={},
     )
     save_checkpoint(folder, checkpoint)
 
 
-def _around(mean: list[float], spread: float) -> VectorStatistics:
+def around(mean: list[float], spread: float) -> VectorStatistics:
+    """Statistics of numbers that lie around means, all as far."""
     return VectorStatistics(
         mean=tuple(mean),
         std=(spread,) * len(mean),

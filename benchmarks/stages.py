@@ -1,12 +1,17 @@
-"""Stages of studies that are kept: episodes of the expert, and training runs."""
+"""What studies share: stages that are kept, and a mean with its interval in words."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ate_core.contract import load_cell
 from ate_sim.embodiments import collect_fast
 from training.data.episode_file import write_episode
+from training.evaluation.intervals import FEWEST_RUNS, mean_interval
 from training.studies.stages import as_episode
 
 DONE = "done"
@@ -35,3 +40,10 @@ def run_stage(command: Any, config: Any) -> None:
         return
     if command(dataclasses.replace(config, resume=last.exists())) != 0:
         raise SystemExit(130)
+
+
+def mean_words(values: Sequence[float]) -> str:
+    """A mean with Student's interval, where there are runs enough for one."""
+    mean = float(np.mean(values)) if values else math.nan
+    interval = mean_interval(values, FEWEST_RUNS)
+    return f"{mean:+.1f}" + (f" ({interval[0]:+.1f} to {interval[1]:+.1f})" if interval else "")

@@ -36,7 +36,7 @@ from training.clap.align_measures import (
     retrieval,
 )
 from training.clap.align_storage import StoredAlignment, load_alignment
-from training.clap.chunks import BodyMotion, make_token_data
+from training.clap.chunks import BodyMotion, TokenData, make_token_data
 from training.clap.features import FeatureConfig
 from training.clap.video_data import Windows, window_ticks
 from training.clap.video_only import frame_store
@@ -44,7 +44,7 @@ from training.configs.align_video import AlignVideoConfig
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.episode_file import write_episode
 from training.data.pretraining import MotionSource
-from training.data.trajectory import read_trajectories
+from training.data.trajectory import Trajectory, read_trajectories
 from training.evaluation.intervals import FEWEST_RUNS, mean_interval
 from training.studies.stages import as_episode
 from training.train_tokens import train_tokens
@@ -207,8 +207,10 @@ def judged_windows(options: Options, tokens: StoredTokens, name: str) -> Judged:
     return Judged(name=name, windows=known_windows(folder, tokens, is_video=name == "video"))
 
 
-def known_windows(folder: Path, tokens: StoredTokens, *, is_video: bool) -> Windows:
-    """Windows of all episodes of a folder, with their motion."""
+def known_motion(
+    folder: Path, tokens: StoredTokens, *, is_video: bool
+) -> tuple[list[Trajectory], TokenData]:
+    """Episodes of a folder, and what their arms did, in the units of the tokens."""
     trajectories = read_trajectories(folder)
     source = MotionSource(
         folder.name,
@@ -217,15 +219,19 @@ def known_windows(folder: Path, tokens: StoredTokens, *, is_video: bool) -> Wind
         states=[one.state for one in trajectories],
     )
     body = BodyMotion(source=source, cell=load_cell(hardware="sim"), body=body_of(is_video)[0])
-    horizon = tokens.identity.horizon
-    data = make_token_data([body], "tool", horizon, "every-fifth")
-    data = dataclasses.replace(data, statistics=tokens.checkpoint.statistics)
+    data = make_token_data([body], "tool", tokens.identity.horizon, "every-fifth")
+    return trajectories, dataclasses.replace(data, statistics=tokens.checkpoint.statistics)
+
+
+def known_windows(folder: Path, tokens: StoredTokens, *, is_video: bool) -> Windows:
+    """Windows of all episodes of a folder, with their motion."""
+    trajectories, data = known_motion(folder, tokens, is_video=is_video)
     frames = frame_store(
         [one.images[CAMERA] for one in trajectories],
         [one.first_image for one in trajectories],
         FeatureConfig(),
     )
-    ticks = window_ticks(data.episode, horizon)[::EVERY]
+    ticks = window_ticks(data.episode, tokens.identity.horizon)[::EVERY]
     return Windows(
         frames=frames,
         ticks=ticks,

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ate_core.contract import load_cell
 from ate_core.files import replace_text
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.loading import restore_model
@@ -25,13 +23,11 @@ from benchmarks.retention_chain import accuracy, majority
 from benchmarks.stages import record, run_stage
 from training.align_video import align_video
 from training.clap.align_storage import load_alignment
-from training.clap.chunk_codes import chunk_codes
-from training.clap.chunks import BodyMotion, make_token_data
+from training.clap.chunk_codes import chunk_codes, encode_arms
 from training.clap.pseudo_labels import PseudoLabels, read_pseudo_labels, write_pseudo_labels
 from training.configs.align_video import AlignVideoConfig
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.data.dataset import gather
-from training.data.pretraining import MotionSource
 from training.data.trajectory import read_trajectories
 from training.evaluate import EvaluateConfig, evaluate
 from training.finetune import finetune
@@ -247,23 +243,8 @@ def true_codes(folder: Path, tokens: StoredTokens) -> dict[str, tuple[int, Codes
 
     Each with the row of the file that they begin at. For scoring, and for the arm that knows.
     """
-    trajectories = read_trajectories(folder)
-    source = MotionSource(
-        folder.name,
-        [one.action for one in trajectories],
-        [one.name for one in trajectories],
-        states=[one.state for one in trajectories],
-    )
-    body, _ = video_alignment.body_of(is_video=True)
-    of_body = BodyMotion(source=source, cell=load_cell(hardware="sim"), body=body)
-    data = make_token_data([of_body], "tool", tokens.identity.horizon, "every-fifth")
-    data = dataclasses.replace(data, statistics=tokens.checkpoint.statistics)
-    with torch.no_grad():
-        parts = [
-            tokens.model.encode(rows.flatten(0, 1))[0].unflatten(0, rows.shape[:2])
-            for rows in data.normalised().split(256)
-        ]
-    codes = torch.cat(parts)
+    trajectories, data = video_alignment.known_motion(folder, tokens, is_video=True)
+    codes = encode_arms(tokens, data.normalised())
     return {
         Path(one.name).stem: (one.first_image, codes[data.episode == index].numpy())
         for index, one in enumerate(trajectories)

@@ -46,7 +46,12 @@ def chunk_codes(tokens: StoredTokens, data: Demonstrations, what: str) -> Tensor
         cell, data.actions.numpy(), data.states.numpy(), data.windows.numpy(), space
     )
     arms = normalise_arms(torch.from_numpy(chunks), tokens.checkpoint.statistics)
-    with torch.no_grad():
-        codes = [tokens.model.encode(part.flatten(0, 1))[0] for part in arms.split(BATCH)]
-    found: Tensor = torch.cat(codes).unflatten(0, arms.shape[:2]).flatten(1)
+    return encode_arms(tokens, arms).flatten(1)
+
+
+@torch.no_grad()
+def encode_arms(tokens: StoredTokens, arms: Tensor) -> Tensor:
+    """The codes (N, A, N_q) int64 of normalised chunks of all arms (N, A, H, D)."""
+    codes = [tokens.model.encode(part.flatten(0, 1))[0] for part in arms.split(BATCH)]
+    found: Tensor = torch.cat(codes).unflatten(0, arms.shape[:2])
     return found
