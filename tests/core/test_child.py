@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from ate_core.child import PARENT_VARIABLE, STOPS, child_command
+from ate_core.child import PARENT_VARIABLE, child_command
 
 PARENT = """
 import os, subprocess, sys
@@ -26,6 +26,13 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 child.end_with_parent()
 time.sleep(600)
 """
+SIGNALLED = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+os.kill(os.getpid(), signal.SIGINT)
+os.execv(sys.executable, sys.argv[1:])
+"""
+"""Becomes the command that is given, with a signal that waits."""
 
 
 def start(module: str, **options) -> "subprocess.Popen[str]":
@@ -34,13 +41,10 @@ def start(module: str, **options) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_signal_before_the_first_line_of_a_child_ends_it_without_a_word():
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    try:
-        child = start("http.server")
-        child.send_signal(signal.SIGINT)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+def test_a_signal_before_the_first_line_of_a_child_ends_it_without_a_word(tmp_path):
+    command = [sys.executable, "-c", SIGNALLED, *child_command("asked")]
+    (tmp_path / "asked.py").write_text("print('begun')")
+    child = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, cwd=tmp_path)
     assert child.communicate(timeout=60) == ("", "")
     assert child.returncode == -signal.SIGINT
 
