@@ -124,6 +124,34 @@ def test_statistics_in_degrees_are_refused_as_such(name, trained, cell):
     assert status == "fail" and f"statistics of {name}" in text and "look like degrees" in text
 
 
+@pytest.mark.parametrize("name", ["state", "actions"])
+def test_statistics_in_turns_are_refused_as_such(name, trained, cell):
+    turns = {
+        key: [
+            value if column in (7, 15) else value / 6.2831853 for column, value in enumerate(row)
+        ]
+        for key, row in spread(cell, -0.3, 0.3).items()
+    }
+    ((status, text),) = told(replace(trained, norms={**trained.norms, name: turns}), cell)
+    assert status == "fail" and f"statistics of {name}" in text and "look like turns" in text
+
+
+def test_statistics_that_are_wider_than_a_turn_allows_are_no_turns(trained, cell):
+    state = {"q01": [*[-1.0] * 7, 0.0] * 2, "q99": [1.0] * 16}
+    ((status, text),) = told(replace(trained, norms={"state": state}), cell)
+    assert status == "warn" and "turns" not in text
+
+
+@pytest.mark.parametrize(("away", "said"), [(0.34, False), (0.36, True)])
+def test_episodes_that_began_far_from_home_are_told(away, said, trained, cell):
+    state = spread(cell, -0.3, 0.3)
+    state["q01"][9] = cell.arms["right"].home[1] + away
+    state["q99"][9] = state["q01"][9] + 0.2
+    found = told(replace(trained, norms={"state": state}), cell)
+    assert [status for status, _ in found] == ["warn"] * said
+    assert all("right_arm_2 spans" in text and "at home it is" in text for _, text in found)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [(7, 120.0, "left_gripper spans"), (8, -9.0, "right_arm_1 spans"), (3, 1e6, "left_arm_4")],

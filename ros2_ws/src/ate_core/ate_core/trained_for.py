@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from ate_core.contract import Cell
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.findings import Finding, failed, warned
+from ate_core.layout import VectorLayout
 
 ANGLE_SLACK = 0.1
 """How far beyond a joint's limits its statistics may reach [rad]: noise and overshoot."""
 RATIO_SLACK = 0.1
 """How far beyond 0 and 1 those of a gripper may reach."""
+TURN = 2.0 * np.pi
+"""Radians of a whole turn."""
 SAME_PLACE = 0.002
 """Distance between two poses of a base that are the same [m, and of the quaternion]."""
 SAME_ASPECT = 0.02
@@ -152,7 +155,9 @@ def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> 
         instruction: that it is given; None: not known yet.
     """
     found = [*_rates(trained.cell, cell), *_cameras(trained, cell), *_devices(trained.cell, cell)]
-    found += [*_places(trained.cell, cell), *_ranges(trained, cell)]
+    found += _places(trained.cell, cell)
+    for spread in _spreads(trained, cell):
+        found += list(_ranges(spread, cell)) or _homes(spread, cell)
     return found if instruction is None else found + list(_words(trained, instruction))
 
 
@@ -269,34 +274,88 @@ def _places(trained: Cell, cell: Cell) -> Iterator[Finding]:
             )
 
 
-def _ranges(trained: TrainedOn, cell: Cell) -> Iterator[Finding]:
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    """Statistics of one vector: what 98 of 100 of its values lie between."""
+
+    name: str
+    layout: VectorLayout
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    relative: list[int]
+    """Columns that are differences from the state."""
+
+    @property
+    def angles(self) -> NDArray[np.bool_]:
+        """Which columns are joints."""
+        return np.array([unit == "rad" for unit in self.layout.units])
+
+
+def _spreads(trained: TrainedOn, cell: Cell) -> Iterator[_Spread]:
     layouts = {"state": cell.layout.state, "actions": cell.layout.action}
     for name, layout in layouts.items():
         norm = trained.norms.get(name)
         if norm is None or len(norm["q01"]) < layout.size:
             continue
-        lower, upper = _bounds(cell, name)
-        if name == "actions":  # what is relative to the posture goes through the whole span
-            columns = [column for column in trained.relative if column < layout.size]
-            span = (upper - lower)[columns]
-            lower[columns], upper[columns] = -span, span
         low, high = (np.asarray(norm[key], float)[: layout.size] for key in ("q01", "q99"))
-        outside = (low < lower) | (high > upper)
-        if not outside.any():
-            continue
-        column = int(np.argmax(outside))
-        angles = np.array([unit == "rad" for unit in layout.units])
-        in_degrees = (outside & angles).sum() > 1 and bool(
-            ((np.radians(low) >= lower) & (np.radians(high) <= upper))[angles].all()
-        )
-        yield failed(
-            f"statistics of {name}",
-            f"{layout.names[column]} spans {low[column]:.3g} .. {high[column]:.3g}, the cell's "
-            f"bounds are {lower[column]:.3g} .. {upper[column]:.3g} {layout.units[column]}",
-            "they look like degrees: train on episodes in radians"
-            if in_degrees
-            else "they are not of this cell: train on its episodes, or copy the checkpoint again",
-        )
+        relative = trained.relative if name == "actions" else ()
+        columns = [column for column in relative if column < layout.size]
+        yield _Spread(name=name, layout=layout, low=low, high=high, relative=columns)
+
+
+def _ranges(spread: _Spread, cell: Cell) -> Iterator[Finding]:
+    """Statistics that the cell's vectors cannot have."""
+    lower, upper = _bounds(cell, spread.name)
+    span = (upper - lower)[spread.relative]  # relative to the posture: through the whole span
+    lower[spread.relative], upper[spread.relative] = -span, span
+    low, high, angles = spread.low, spread.high, spread.angles
+    outside = (low < lower) | (high > upper)
+    if not outside.any():
+        return
+    column = int(np.argmax(outside))
+    in_degrees = (outside & angles).sum() > 1 and bool(
+        ((np.radians(low) >= lower) & (np.radians(high) <= upper))[angles].all()
+    )
+    yield failed(
+        f"statistics of {spread.name}",
+        f"{spread.layout.names[column]} spans {low[column]:.3g} .. {high[column]:.3g}, the cell's "
+        f"bounds are {lower[column]:.3g} .. {upper[column]:.3g} {spread.layout.units[column]}",
+        "they look like degrees: train on episodes in radians"
+        if in_degrees
+        else "they are not of this cell: train on its episodes, or copy the checkpoint again",
+    )
+
+
+def _homes(spread: _Spread, cell: Cell) -> Iterator[Finding]:
+    """Statistics far from where the arms stand before a rollout; its first actions are refused."""
+    home = np.zeros(spread.layout.size)
+    for side, arm in cell.arms.items():
+        home[spread.layout.slice(f"{side}_arm")] = arm.home
+    absolute = spread.angles
+    absolute[spread.relative] = False
+    far = absolute & (_beyond(home, spread) > cell.safety.max_step)
+    if not far.any():
+        return
+    column = int(np.argmax(far))
+    lower, upper = _bounds(cell, spread.name)
+    fits = (spread.low * TURN >= lower) & (spread.high * TURN <= upper)
+    fits &= _beyond(home / TURN, spread) <= cell.safety.max_step / TURN
+    in_turns = far.sum() > 1 and bool(fits[absolute].all())
+    tell = failed if in_turns else warned
+    yield tell(
+        f"statistics of {spread.name}",
+        f"{spread.layout.names[column]} spans {spread.low[column]:.3g} .. "
+        f"{spread.high[column]:.3g}, at home it is {home[column]:.3g} rad",
+        "they look like turns: train on episodes in radians"
+        if in_turns
+        else "bring the arms to where its episodes began before a rollout: it has not learned the "
+        "way from home",
+    )
+
+
+def _beyond(values: NDArray[np.float64], spread: _Spread) -> NDArray[np.float64]:
+    """How far values lie outside what the statistics span."""
+    return np.maximum(np.maximum(spread.low - values, values - spread.high), 0.0)
 
 
 def _bounds(cell: Cell, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
