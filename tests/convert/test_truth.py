@@ -11,7 +11,8 @@ import pytest
 from ate_core.errors import EpisodeError
 from ate_core.resample import NANOSECONDS
 from ate_core.sampling import SamplingRules
-from ate_recorder.bag_writer import TYPESTORE, BagTopic, BagWriter, encode_text
+from ate_recorder.bag_writer import TYPESTORE, encode_text
+from benchmarks.rewritten_bag import rewrite_bag
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data.bag_reader import bag_file, decode, read_episode_bag, read_messages
 from training.data.clock_steps import ClockSteps
@@ -33,14 +34,12 @@ def config(bag, tmp_path):
 def rewritten(bag, folder, change):
     """A copy of a bag whose messages went through a function; None drops one."""
     copy = folder / bag.name
-    writer = BagWriter(copy)
-    for message in read_messages(bag_file(bag)):
-        data = change(message)
-        if data is not None:
-            topic = BagTopic(name=message.topic, msgtype=message.msgtype)
-            writer.write(topic, message.receive_ns, data)
-    writer.close()
-    shutil.copy2(bag / "outcome.json", copy)
+    shutil.copytree(bag, copy)
+    changed = [(message, change(message)) for message in read_messages(bag_file(bag))]
+    kept = [
+        dataclasses.replace(message, data=data) for message, data in changed if data is not None
+    ]
+    rewrite_bag(copy, kept)
     return copy
 
 
