@@ -181,14 +181,29 @@ def test_metrics_go_to_tensorboard_too(tmp_path, episodes):
     assert values == pytest.approx(losses(tmp_path / "run"), rel=1e-6)
 
 
-def test_running_out_of_memory_says_what_to_try(tmp_path, episodes, monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 ...")
+def refuse_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 ...")
 
-    monkeypatch.setattr(command, "loss_of", full)
+
+def refuse_shortly():
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("full", "told"),
+    [
+        (refuse_gpu, "CUDA out of memory"),
+        (refuse_shortly, "MemoryError"),
+        (lambda: torch.empty(1 << 50), "can't allocate memory"),
+        (lambda: np.empty(1 << 50), "Unable to allocate 8.00 PiB"),
+    ],
+    ids=["gpu", "short", "cpu", "numpy"],
+)
+def test_running_out_of_memory_says_what_to_try(tmp_path, episodes, monkeypatch, full, told):
+    monkeypatch.setattr(command, "loss_of", lambda *_: full())
     config = FinetuneConfig(episodes=episodes, output=tmp_path / "run", **SHORT)
     with pytest.raises(
-        TrainingError, match=r"out of memory .*--optim.accumulate 2.*--precision bf16"
+        TrainingError, match=rf"^out of memory \(.*{told}.*\): .*--optim.accumulate 2.*bf16"
     ):
         finetune(config)
 

@@ -1,10 +1,10 @@
 """Memory of a training step: what it needs, what it may keep, what to do when it is not there."""
 
 import ctypes
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 from ate_core.errors import TrainingError
@@ -13,6 +13,9 @@ MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Parameters of glibc's mallopt (malloc.h)."""
 LARGE = 1 << 30
 """No tensor of a step on a CPU is larger [bytes]."""
+
+REFUSALS = ("out of memory", "can't allocate memory", "Unable to allocate")
+"""What GPUs, PyTorch's allocator on a CPU and numpy's say where memory was refused."""
 
 
 def keep_freed_memory() -> None:
@@ -57,8 +60,9 @@ def explain_memory(remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
-        if "out of memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:  # those of GPUs are RuntimeErrors too
+        told = str(error)
+        if not isinstance(error, MemoryError) and not any(word in told for word in REFUSALS):
             raise
-        reason = " ".join(str(error).split(".")[0].split())[:200]
-        raise TrainingError(f"out of memory ({reason}): {remedy}") from None
+        told = textwrap.shorten(told, 200) or type(error).__name__
+        raise TrainingError(f"out of memory ({told}): {remedy}") from None
