@@ -111,3 +111,5 @@ def test_sizes_that_do_not_fit_are_refused():
         ActionTokensConfig(horizon=6, action_size=3, codes=0)
     with pytest.raises(CheckpointError, match="one code says nothing"):
         ActionTokensConfig(horizon=6, action_size=3, codebook=1)
+    with pytest.raises(CheckpointError, match="6 actions of 3 numbers, give at most 18"):
+        ActionTokensConfig(horizon=6, action_size=3, codes=19)

@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_at_least_one, require_not_negative, require_seed
+from ate_core.errors import (
+    UsageError,
+    require_at_least_one,
+    require_not_negative,
+    require_once,
+    require_seed,
+)
 from training.audit.gate import Gated
 from training.clap.features import FeatureConfig
 from training.clap.vd_config import Network, Predicts
@@ -136,6 +142,7 @@ class AlignVideoConfig(Gated):
         """Refuse arguments that do not fit together."""
         _ = self.gate  # refuses rules that are none
         require_seed(seed=self.seed)
+        require_once(episodes=self.episodes, videos=self.videos)
         if not self.episodes:
             raise UsageError("there are no episodes of the robot: give --episodes")
         require_at_least_one(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError, require_at_least_one, require_seed
+from ate_core.errors import UsageError, require_at_least_one, require_once, require_seed
 from training.data.dataset import ActionSpace
 
 
@@ -45,6 +45,7 @@ class ImportVaeConfig:
         """Refuse what cannot give moments."""
         require_at_least_one(horizon=self.horizon, heads=self.heads)
         require_seed(seed=self.seed)
+        require_once(recordings=self.recordings)
         if not self.recordings and self.motions < 1:
             raise UsageError(
                 "there is no motion to compute the latent's moments from: give --recordings, or "

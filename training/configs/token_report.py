@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ate_core.errors import UsageError, require_at_least_one, require_seed
+from ate_core.errors import UsageError, require_at_least_one, require_once, require_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +43,4 @@ class TokenReportConfig:
             raise UsageError(f"bits are {self.bits}, must lie in 8..1024 per arm and chunk")
         require_at_least_one(threads=self.threads)
         require_seed(seed=self.seed)
+        require_once(episodes=self.episodes, recordings=self.recordings)

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_at_least_one, require_not_negative, require_seed
+from ate_core.errors import (
+    UsageError,
+    require_at_least_one,
+    require_not_negative,
+    require_once,
+    require_seed,
+)
 from ate_policy.models.action_tokens import TokenSpace
 from training.audit.gate import Gated
 from training.configs.run import Precision
@@ -165,6 +171,7 @@ class TrainTokensConfig(Gated):
         """Refuse arguments that do not fit together."""
         _ = self.gate  # refuses rules that are none
         require_seed(seed=self.seed)
+        require_once(episodes=self.episodes, recordings=self.recordings)
         if not (self.episodes or self.recordings or self.motions):
             raise UsageError("there is no data: give --episodes, --recordings or --motions")
         if self.recordings and self.space == "tool":

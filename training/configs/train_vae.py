@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ate_core.errors import UsageError, require_at_least_one, require_not_negative, require_seed
+from ate_core.errors import (
+    UsageError,
+    require_at_least_one,
+    require_not_negative,
+    require_once,
+    require_seed,
+)
 from training.audit.gate import Gated
 from training.configs.run import Precision
 from training.data.corrections import PolicyActions
@@ -162,6 +168,7 @@ class TrainVaeConfig(Gated):
         """Refuse arguments that do not fit together."""
         _ = self.gate  # refuses rules that are none
         require_seed(seed=self.seed)
+        require_once(recordings=self.recordings)
         if self.stage == 1:
             self._check_pretraining()
         else:

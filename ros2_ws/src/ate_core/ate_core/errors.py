@@ -1,6 +1,9 @@
 """The error tree. A message says what is wrong, the value, the bound and the remedy."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 LARGEST_SEED = 2**32 - 1
 """Of what takes whole numbers of 32 bits: the simulator's generators."""
@@ -70,6 +73,18 @@ def require_seed(**seeds: int) -> None:
     for name, value in seeds.items():
         if not 0 <= value <= LARGEST_SEED:
             raise UsageError(f"{name} is {value}, must be 0 to {LARGEST_SEED}")
+
+
+def require_once(**folders: Sequence[Path]) -> None:
+    """Refuse folders that an option names more than once, by whatever path.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    for name, paths in folders.items():
+        for folder, count in Counter(path.resolve() for path in paths).items():
+            if count > 1:
+                raise UsageError(f"{name} has {folder} {count} times: its episodes count once")
 
 
 def require_at_least_one(**counts: int | None) -> None:

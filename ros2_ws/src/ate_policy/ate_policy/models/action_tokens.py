@@ -58,6 +58,12 @@ class ActionTokensConfig:
                 raise CheckpointError(f"{name} is {value}, must be at least 1")
         if self.codebook < 2:
             raise CheckpointError(f"codebook is {self.codebook}: one code says nothing, give 2")
+        numbers = self.horizon * self.action_size
+        if self.codes > numbers:
+            raise CheckpointError(
+                f"codes is {self.codes}: a chunk has {self.horizon} actions of {self.action_size} "
+                f"numbers, give at most {numbers}"
+            )
         if self.width % self.heads:
             raise CheckpointError(f"width {self.width} must be a multiple of heads {self.heads}")
 
