@@ -30,6 +30,7 @@ from ate_core.errors import AteError, EpisodeError
 from ate_core.files import replacing
 from ate_policy.token_folder import TokenIdentity
 
+LABEL_AGAIN = "label the episodes again, with `ate label-video --replace`"
 NAME = "pseudo_labels.safetensors"
 """Usual name, beside the episodes."""
 FORMAT = 1
@@ -138,14 +139,13 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
     """
     file = path / NAME if path.is_dir() else path
     if not file.is_file():
-        raise EpisodeError(f"{file} is not there: label the episodes first")
+        raise EpisodeError(f"{file} is not there: label the episodes with `ate label-video`")
     try:
         with safe_open(file, framework="np") as opened:
             told = json.loads((opened.metadata() or {})[ENTRY])
             if told["format"] != FORMAT:
                 raise EpisodeError(
-                    f"format is {told['format']}, this version reads {FORMAT}: label the episodes "
-                    "again"
+                    f"format is {told['format']}, this version reads {FORMAT}: {LABEL_AGAIN}"
                 )
             episodes = {
                 name: EpisodeLabels(
@@ -166,7 +166,7 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
         raise EpisodeError(f"{file}: {error}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         line = " ".join(str(error).split())
-        raise EpisodeError(f"{file} cannot be read ({line}): label the episodes again") from None
+        raise EpisodeError(f"{file} cannot be read ({line}): {LABEL_AGAIN}") from None
 
 
 def _problem(one: EpisodeLabels, labels: PseudoLabels) -> str:

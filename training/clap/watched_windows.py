@@ -12,6 +12,7 @@ from ate_policy.models.interface import PolicyConfig
 from ate_policy.token_folder import StoredTokens, require_same_tokens
 from ate_policy.transforms import Statistics, environment_features
 from training.clap.pseudo_labels import (
+    LABEL_AGAIN,
     EpisodeLabels,
     PseudoLabels,
     digest_of_times,
@@ -151,12 +152,12 @@ def _episode(folder: Path, name: str, labels: EpisodeLabels) -> WatchedEpisode:
     """The episode that labels were written for."""
     path = folder / f"{name}.hdf5"
     if not path.is_file():
-        raise EpisodeError(f"{path} is not there, and labels name it: label the episodes again")
+        raise EpisodeError(f"{path} is not there, and labels name it: {LABEL_AGAIN}")
     episode = read_watched(path)
     if (len(episode), digest_of_times(episode.timestamps_ns)) != (labels.rows, labels.times):
         raise EpisodeError(
             f"{path} has {len(episode)} ticks at other times than the episode that was labelled "
-            f"({labels.rows}): label the episodes again"
+            f"({labels.rows}): {LABEL_AGAIN}"
         )
     return episode
 

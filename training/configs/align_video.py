@@ -142,7 +142,7 @@ class AlignVideoConfig(Gated):
         """Refuse arguments that do not fit together."""
         _ = self.gate  # refuses rules that are none
         require_seed(seed=self.seed)
-        require_once(episodes=self.episodes, videos=self.videos)
+        require_once(**{"--episodes and --videos": (*self.episodes, *self.videos)})
         if not self.episodes:
             raise UsageError("there are no episodes of the robot: give --episodes")
         require_at_least_one(
