@@ -53,6 +53,16 @@ def test_canonical_text_rebuilds_an_equal_cell():
     assert list(again.arms) == ["left", "right"]
 
 
+def test_cells_of_one_text_share_nothing_and_errors_say_where():
+    cell = load_cell(hardware="sim")
+    text = cell.canonical_text()
+    parse_cell_text(text, "first").arms.pop("left")
+    assert parse_cell_text(text, "second") == cell
+    for where in ("first", "second"):
+        with pytest.raises(ContractError, match=f"^{where}"):
+            parse_cell_text("arms: 3", where)
+
+
 def test_runtime_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("ATE_RUNTIME_DIR", str(tmp_path))
     cell = load_cell(hardware="sim")

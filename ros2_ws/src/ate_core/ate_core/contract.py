@@ -5,6 +5,7 @@ The section ``simulation`` of the file holds the addresses of the emulated devic
 over the rest for ``hardware="sim"``, so one file describes both bodies of one cell.
 """
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -31,7 +32,7 @@ from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.drivers import GRIPPER_TRANSPORTS
 from ate_core.entry_checks import JointSpeed, PlainName, Range
-from ate_core.errors import ContractError
+from ate_core.errors import AteError, ContractError
 from ate_core.guard_config import GuardConfig, Obstacle, packaged_obstacles
 from ate_core.layout import Field, Layout, VectorLayout
 from ate_core.strict import build, merge, raise_first, require, shown
@@ -371,7 +372,22 @@ def require_both_arms(cell: Cell, what: str) -> None:
 
 
 def parse_cell_text(text: str, where: str = "contract") -> Cell:
-    """Rebuild a cell from its canonical text, as embedded in files."""
+    """Rebuild a cell from its canonical text, as embedded in files.
+
+    Episodes of a set have one text, and YAML is slow: what was read last is copied.
+    """
+    try:
+        return copy.deepcopy(_parsed(text))
+    except AteError:
+        return _parse(text, where)  # which says where
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> Cell:
+    return _parse(text, "contract")
+
+
+def _parse(text: str, where: str) -> Cell:
     return build(Cell, translate_elbow(_parse_yaml(text, where)), where)
 
 
