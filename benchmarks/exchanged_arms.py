@@ -9,7 +9,6 @@ closely than the commands that are recorded. The exit code is 1 where it spoke w
 """
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -92,15 +91,9 @@ def first_motion(one: Trajectory) -> int:
 
 def joints(one: Trajectory, rows: Rows) -> dict[str, Array]:
     """Joints (T, n) of both arms in rows of actions or states (T, D) [rad]."""
-    columns = _columns(one.contract)
+    cell = parse_cell_text(one.contract)
+    columns = {side: cell.layout.action.slice(f"{side}_arm") for side in cell.arms}
     return {side: rows[:, where].astype(np.float64) for side, where in columns.items()}
-
-
-@cache
-def _columns(contract: str) -> dict[str, slice]:
-    """Where the joints of each arm are."""
-    cell = parse_cell_text(contract)
-    return {side: cell.layout.action.slice(f"{side}_arm") for side in cell.arms}
 
 
 def main(options: Options) -> int:
