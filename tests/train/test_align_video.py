@@ -261,3 +261,9 @@ def test_features_travel_with_the_checkpoint(aligned):
     assert {f"{FEATURES}mean", f"{FEATURES}basis"} <= weights.keys()
     told = json.loads((aligned.output / "last" / "config.json").read_text())
     assert told["model"]["features"]["kind"] == "pca"
+
+
+def test_a_folder_of_the_robot_is_no_video(tmp_path):
+    folders = {"episodes": (tmp_path / "a",), "videos": (tmp_path / "b" / ".." / "a",)}
+    with pytest.raises(UsageError, match=r"--episodes and --videos has .*/a 2 times"):
+        AlignVideoConfig(output=tmp_path / "run", tokens=tmp_path / "tokens", **folders)
