@@ -18,14 +18,12 @@ from ate_policy.models.interface import Inputs
 from ate_policy.noise import mix, target_of
 from ate_policy.token_folder import load_tokens
 from ate_policy.transforms import ChunkTransform, Statistics
-from benchmarks.stages import DONE, record, run_stage
+from benchmarks.stages import DONE, learn, record, run_stage
 from training.clap.chunk_codes import chunk_codes
-from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.knowledge import KnowledgeContexts, KnowledgeDirection
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.dataset import Demonstrations, gather
 from training.data.trajectory import read_trajectories
-from training.finetune import finetune
 from training.objectives.denoising import regression_loss
 from training.train_tokens import train_tokens
 
@@ -206,18 +204,8 @@ class Chain:
     def _learn(
         self, name: str, episodes: Path, steps: int, policy: PolicyOptions, **settings: Any
     ) -> Path:
-        config = FinetuneConfig(
-            episodes=episodes,
-            output=self.folder / name,
-            steps=steps,
-            save_every=max(steps, 1),
-            seed=self.seed,
-            optim=OptimOptions(batch=self.options.batch),
-            policy=policy,
-            **settings,
-        )
-        run_stage(finetune, config)
-        return config.output
+        of = {"seed": self.seed, "batch": self.options.batch}
+        return learn(self.folder / name, episodes, steps, policy, **of, **settings)
 
     def _demonstrations(self, task: str, *, held_out: bool = True) -> Demonstrations:
         key = f"{task} {held_out}"

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from ate_core.contract import load_cell
+from ate_policy.models.entry import PolicyOptions
 from ate_sim.embodiments import collect_fast
+from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.data.episode_file import write_episode
 from training.evaluation.intervals import FEWEST_RUNS, mean_interval
+from training.finetune import finetune
 from training.studies.stages import as_episode
 
 DONE = "done"
@@ -40,6 +43,31 @@ def run_stage(command: Any, config: Any) -> None:
         return
     if command(dataclasses.replace(config, resume=last.exists())) != 0:
         raise SystemExit(130)
+
+
+def learn(
+    output: Path,
+    episodes: Path,
+    steps: int,
+    policy: PolicyOptions,
+    *,
+    seed: int,
+    batch: int,
+    **settings: Any,
+) -> Path:
+    """A policy that has learned episodes, saved after its last step alone; returns its folder."""
+    config = FinetuneConfig(
+        episodes=episodes,
+        output=output,
+        steps=steps,
+        save_every=max(steps, 1),
+        seed=seed,
+        optim=OptimOptions(batch=batch),
+        policy=policy,
+        **settings,
+    )
+    run_stage(finetune, config)
+    return output
 
 
 def mean_words(values: Sequence[float]) -> str:

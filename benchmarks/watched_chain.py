@@ -20,17 +20,15 @@ from ate_policy.models.entry import PolicyOptions, PresetName
 from ate_policy.token_folder import StoredTokens, load_tokens
 from benchmarks import video_alignment
 from benchmarks.retention_chain import accuracy, majority
-from benchmarks.stages import record, run_stage
+from benchmarks.stages import learn, record, run_stage
 from training.align_video import align_video
 from training.clap.align_storage import load_alignment
 from training.clap.chunk_codes import chunk_codes, encode_arms
 from training.clap.pseudo_labels import PseudoLabels, read_pseudo_labels, write_pseudo_labels
 from training.configs.align_video import AlignVideoConfig
-from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.data.dataset import gather
 from training.data.trajectory import read_trajectories
 from training.evaluate import EvaluateConfig, evaluate
-from training.finetune import finetune
 from training.label_video import labels_of
 
 TASK = "pick_place"
@@ -176,18 +174,9 @@ class Chain:
         )
 
     def _learn(self, name: str, steps: int, policy: PolicyOptions, **settings: Any) -> Path:
-        config = FinetuneConfig(
-            episodes=self.demonstrations(),
-            output=self.folder / name.replace(" ", "_"),
-            steps=steps,
-            save_every=steps,
-            seed=self.seed,
-            optim=OptimOptions(batch=self.options.batch),
-            policy=policy,
-            **settings,
-        )
-        run_stage(finetune, config)
-        return config.output
+        output = self.folder / "arms" / name.replace(" ", "_")
+        of = {"seed": self.seed, "batch": self.options.batch}
+        return learn(output, self.demonstrations(), steps, policy, **of, **settings)
 
     def row(self, arm: str) -> Row:
         """What an arm reaches."""

@@ -54,12 +54,14 @@ def test_the_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys, playe
     first = capsys.readouterr().out
     told = first[first.index("| arm |") :]
     assert "| true codes | 1 |" in told and "100.0" in told.splitlines()[5]
-    for module, name in ((watched_chain, "align_video"), (watched_chain, "finetune")):
+    for module, name in ((watched_chain, "align_video"), (stages, "finetune")):
         monkeypatch.setattr(module, name, lambda config: pytest.fail("trained again"))
     assert table_c.main(options) == 0
     assert capsys.readouterr().out == told
 
-    clips = options.output / "seed_0" / "video_task"
+    seed = options.output / "seed_0"
+    assert not [one for one in (seed / "demonstrations").iterdir() if one.is_dir()], "a run in it"
+    clips = seed / "video_task"
     pseudo, mixed, true = (
         read_pseudo_labels(clips / f"{name}.safetensors")
         for name in ("pseudo", "shuffled", "true_codes")
