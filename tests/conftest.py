@@ -30,6 +30,23 @@ def _ros_log_folder(tmp_path_factory):
     os.environ.setdefault("ROS_LOG_DIR", str(tmp_path_factory.mktemp("ros_log")))
 
 
+NO_OBJECTS = {
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"3",
+    "a text": b'"{}"',
+    "cut off": b'{"a": ',
+    "no text": b"\xff\xfe{}",
+    "brackets without end": b"[" * 100_000,
+}
+
+
+@pytest.fixture(params=NO_OBJECTS.values(), ids=NO_OBJECTS)
+def no_object(request) -> bytes:
+    """What a damaged file may hold in the place of a JSON object."""
+    return request.param
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Episodes are worked on here, where a test can plant failures."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ate_core.errors import UsageError
+from ate_core.json_text import read_object, read_objects
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.run_report import by_kind
 from ate_policy.transforms import ChunkTransform
@@ -22,13 +23,14 @@ from training.data.episode_file import list_episodes, read_episode
 from training.data.trajectory import read_trajectories
 from training.evaluation.comparison import compare, success_rate
 from training.evaluation.find import find_evaluations
-from training.evaluation.record import group, pool, pooled_document
+from training.evaluation.record import group, pool, pooled_document, read_evaluation
 from training.reporting.evaluation_page import evaluation_page
 from training.reporting.figures import losses_figure, period_figure, plane_figure
 from training.reporting.html_page import image, note, page, section, table, video
 from training.reporting.terminal import terminal
 from training.vae.storage import StoredVae, load_vae
 
+REMEDY = "run the stage that wrote it again"
 LATENT_POINTS = 600
 """Points of each group in the picture of the latent space."""
 
@@ -62,9 +64,7 @@ def report(config: ReportConfig) -> int:
     run = config.run
     if not (run / "timings.json").is_file():
         raise UsageError(f"{run} holds no timings.json: give the folder of an `ate demo` run")
-    settings = _read_json(run / "timings.json")
-    if not {"config", "stages"} <= set(settings):
-        raise UsageError(f"{run}/timings.json is not of an `ate demo` run: run `ate demo` again")
+    settings = _read_json(run / "timings.json", "config", "stages") or {}
     body = [
         _heading(settings["config"]),
         _summary(run),
@@ -97,22 +97,26 @@ def _save(text: str, output: Path) -> int:
     return 0
 
 
-def _read_json(path: Path) -> Any:
-    """The document in a file, or None without the file."""
+def _read_json(path: Path, *entries: str) -> dict[str, Any] | None:
+    """The document in a file, with entries that it needs; None without the file."""
     if not path.is_file():
         return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UsageError(
-            f"{path} is damaged ({error}): run the stage that wrote it again"
-        ) from None
+    found = read_object(path, UsageError, REMEDY)
+    _require(path, found, entries)
+    return found
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+def _read_lines(path: Path, *entries: str) -> list[dict[str, Any]]:
+    """The documents in a file's lines; none without the file."""
+    lines = read_objects(path, UsageError, REMEDY) if path.is_file() else []
+    for line in lines:
+        _require(path, line, entries)
+    return lines
+
+
+def _require(path: Path, found: Mapping[str, Any], entries: Iterable[str]) -> None:
+    if missing := [entry for entry in entries if entry not in found]:
+        raise UsageError(f"{path} lacks {', '.join(missing)}: {REMEDY}")
 
 
 def _heading(settings: dict[str, str]) -> str:
@@ -125,15 +129,20 @@ def _heading(settings: dict[str, str]) -> str:
 
 
 def _summary(run: Path) -> str:
-    result = _read_json(run / "evaluation.json")
-    if result is None:
+    policies = _policies(run)
+    if not policies:
         return note("This run was not evaluated.")
-    lines = [f"<b>{html.escape(name)}</b>: {_rate(trials)}" for name, trials in _policies(result)]
+    lines = [f"<b>{html.escape(name)}</b>: {_rate(one)}" for name, one in policies.items()]
     return "<p>" + "<br>".join(lines) + "</p>"
 
 
-def _policies(result: dict[str, Any]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    return list(result["policies"].items())
+def _policies(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rollouts of each policy; none without an evaluation."""
+    file = run / "evaluation.json"
+    if not file.is_file():
+        return {}
+    read_evaluation(file)  # refuses a damaged one
+    return dict(read_object(file, UsageError, REMEDY)["policies"])
 
 
 def _rate(trials: Sequence[dict[str, Any]]) -> str:
@@ -146,17 +155,17 @@ def _rate(trials: Sequence[dict[str, Any]]) -> str:
 
 
 def _success(run: Path) -> str:
-    result = _read_json(run / "evaluation.json")
-    if result is None:
+    policies = _policies(run)
+    if not policies:
         return note("No evaluation.json: run `ate evaluate`.")
     rows = []
-    for name, trials in _policies(result):
+    for name, trials in policies.items():
         scores = [t["score"] for t in trials]
         refused = _refused(sum((Counter(t.get("refusals", {})) for t in trials), Counter()))
         mean = f"{sum(scores) / len(scores):.2f}"
         rows.append(("in process", name, _rate(trials), mean, refused))
     for file in sorted(run.glob("nodes_*.jsonl")):
-        trials = _read_lines(file)
+        trials = _read_lines(file, "success", "score")
         if trials:
             name = file.stem.removeprefix("nodes_")
             judged = [t["score"] for t in trials if t.get("outcome") != "aborted"]
@@ -165,9 +174,9 @@ def _success(run: Path) -> str:
             rows.append(("through the nodes", name, _rate(trials), f"{score:.2f}", refused))
     head = ("path", "policy", "success", "mean score", "chunks refused, by kind")
     content = table(head, rows)
-    if {"plain", "guided"} <= set(result["policies"]):
-        plain = [bool(t["success"]) for t in result["policies"]["plain"]]
-        guided = [bool(t["success"]) for t in result["policies"]["guided"]]
+    if {"plain", "guided"} <= set(policies):
+        plain = [bool(t["success"]) for t in policies["plain"]]
+        guided = [bool(t["success"]) for t in policies["guided"]]
         paired = compare(plain, guided)
         content += (
             f"<p>Plain against guided on the same {len(plain)} starts: {html.escape(str(paired))}."
@@ -177,8 +186,8 @@ def _success(run: Path) -> str:
 
 
 def _refused_by_node(timing: Path) -> str:
-    document = _read_json(timing)
-    if not document:
+    document = _read_json(timing, "runtime")
+    if document is None:
         return ""
     runtime = document["runtime"]
     missed = runtime.get("unobserved", 0)
@@ -192,7 +201,7 @@ def _refused(kinds: Mapping[str, int]) -> str:
 
 
 def _demonstrations(run: Path) -> str:
-    episodes = _read_lines(run / "demonstrations.jsonl")
+    episodes = _read_lines(run / "demonstrations.jsonl", "success", "kept", "total_s", "reason")
     if not episodes:
         return note("No demonstrations.jsonl.")
     kept = sum(bool(episode["kept"]) for episode in episodes)
@@ -211,7 +220,7 @@ def _demonstrations(run: Path) -> str:
 def _loops(run: Path) -> str:
     loops = {}
     for file in sorted(run.glob("timing_*.json")):
-        document = _read_json(file)
+        document = _read_json(file, "loop") or {}
         loops[f"policy node, {file.stem.removeprefix('timing_')}"] = document["loop"]
     if not loops:
         return note("The policy was not deployed through the nodes.")

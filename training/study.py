@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ate_core.contract import load_cell
 from ate_core.errors import UsageError
+from ate_core.json_text import read_object
 from ate_policy.chunking import usual_horizon
 from ate_sim.embodiments import bodies_of
 from ate_sim.tasks import load_task
@@ -83,6 +85,11 @@ def _check_network(config: StudyConfig) -> None:
         config_for(dataclasses.replace(config.finetuning, horizon=horizon), cell, objects)
 
 
+def _stored(file: Path) -> dict[str, Any]:
+    """The settings of a study, as they were written."""
+    return read_object(file, UsageError, "choose the folder of another study")
+
+
 def _check_pretraining(config: StudyConfig) -> None:
     """Refuse the pre-training of a study that made it in another way."""
     if config.pretraining_from is None:
@@ -90,7 +97,7 @@ def _check_pretraining(config: StudyConfig) -> None:
     file = config.pretraining_from / "study.json"
     if not file.is_file():
         raise UsageError(f"{config.pretraining_from} is no study: give the folder of one")
-    stored = complete(study_with_todays_words(json.loads(file.read_text())), config)
+    stored = complete(study_with_todays_words(_stored(file)), config)
     differing = [
         line
         for key, line in differences(stored, config.record())
@@ -219,7 +226,7 @@ def _remember(config: StudyConfig) -> None:
     file = config.output / "study.json"
     record = {key: value for key, value in config.record().items() if key not in HOW_TO_RUN}
     if file.is_file():
-        stored = complete(study_with_todays_words(json.loads(file.read_text())), config)
+        stored = complete(study_with_todays_words(_stored(file)), config)
         ignored = {*GROWS, *HOW_TO_RUN}
         differing = [line for key, line in differences(stored, record) if key not in ignored]
         if differing:

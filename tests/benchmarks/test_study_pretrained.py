@@ -132,7 +132,7 @@ def test_a_torn_row_is_named(fake, tmp_path):
     assert main(config(tmp_path)) == 0
     torn = tmp_path / "run" / "rows" / "seed_001" / "paper.json"
     torn.write_text(torn.read_text()[:40])
-    with pytest.raises(program.AteError, match=r"paper.json is no row: remove it"):
+    with pytest.raises(program.AteError, match=r"paper.json cannot be read .*: remove it"):
         main(config(tmp_path))
 
 

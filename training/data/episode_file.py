@@ -282,9 +282,9 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
             **arrays,
             images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
             cell=cell,
-            object_names=tuple(json.loads(attributes.pop("object_names"))),
+            object_names=tuple(_json(attributes.pop("object_names"), "object_names", list)),
             ages=ages,
-            **{name: _json(attributes.pop(name), name) for name in _JSON},
+            **{name: _json(attributes.pop(name), name, dict) for name in _JSON},
             seed=int(attributes.pop("seed")),
             **attributes,
         )
@@ -292,12 +292,12 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
         raise EpisodeError(f"{path}: {error}") from None
 
 
-def _json(text: Any, name: str) -> Any:
+def _json(text: Any, name: str, kind: type) -> Any:
     try:
         values = json.loads(text)
-        if isinstance(values, dict):
+        if isinstance(values, kind):
             return values
-        raise ValueError("no object")
+        raise ValueError(f"no {kind.__name__}")
     except (ValueError, TypeError, RecursionError) as error:
         raise EpisodeError(
             f"attribute {name} is damaged ({error}); convert its bag again"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError, UsageError
 from ate_core.files import replace_folder
+from ate_core.json_text import read_document
 from training.data.exact_quantiles import exact_quantiles
 from training.export.camera_video import count_frames, header_of, join_videos
 from training.export.lerobot_part import PICTURES, Part
@@ -71,11 +72,11 @@ class _Place:
 def is_current(output: Path, parts: Sequence[Part]) -> bool:
     """Whether a set holds just these episodes already."""
     try:
-        manifest = json.loads((output / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = read_document((output / MANIFEST).read_text())
+    except (OSError, UnicodeDecodeError):
         return False
     digests = {part.name: part.digest for part in parts}
-    return bool(manifest["episodes"] == digests and manifest.get("statistics") == STATISTICS)
+    return manifest.get("episodes") == digests and manifest.get("statistics") == STATISTICS
 
 
 def differing(part: Part, first: Part) -> str | None:

@@ -38,6 +38,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from ate_core.checkpoint_folders import LATEST
 from ate_core.errors import TrainingError, UsageError
 from ate_core.files import replace_text
+from ate_core.json_text import read_object
 from ate_policy.checkpoint import (
     Checkpoint,
     point_latest,
@@ -230,13 +231,8 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} holds no run with a checkpoint to resume: run without --resume"
             )
-        try:
-            stored = upgrade(json.loads(file.read_text()))
-        except ValueError as error:
-            raise UsageError(
-                f"{file} cannot be read ({error}): choose another output, and give its newest "
-                "checkpoint as --init"
-            ) from None
+        remedy = "choose another output, and give its newest checkpoint as --init"
+        stored = upgrade(read_object(file, UsageError, remedy))
         differing = [
             words for key, words in differences(stored, self.config) if key not in HOW_TO_RUN
         ]

@@ -1,7 +1,6 @@
 """Figures of the reports, as PNG bytes."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ate_core.errors import UsageError
+from ate_core.json_text import read_objects
 from training.vae.measures import DimensionError
 
 COLOURS = ("0.55", "tab:orange", "tab:blue", "tab:green")
@@ -28,7 +29,7 @@ def read_log(run: Path) -> dict[str, NDArray[np.float64]]:
     file = run / "log.jsonl"
     if not file.is_file():
         return {}
-    lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    lines = read_objects(file, UsageError, "train again, or move the file away")
     keys = sorted({key for line in lines for key in line})
     return {key: np.array([line.get(key, np.nan) for line in lines]) for key in keys}
 

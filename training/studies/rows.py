@@ -19,6 +19,7 @@ import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_core.files import replace_text
+from ate_core.json_text import read_object
 from ate_policy.checkpoint import resolve_checkpoint
 from training.configs.record import Record, differences
 from training.studies.rollout import Trial
@@ -40,7 +41,7 @@ class Rows:
         """Make the folder, or refuse one of a study with other settings."""
         file = self.folder / "settings.json"
         if file.is_file():
-            stored = json.loads(file.read_text())
+            stored = read_object(file, UsageError, "choose another folder")
             if lines := [line for _, line in differences(stored, settings)]:
                 raise UsageError(
                     f"{self.folder} holds rows of other settings: {'; '.join(lines)}. Go on with "
@@ -94,11 +95,7 @@ class Rows:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        row: dict[str, Any] = json.loads(file.read_text())
-    except ValueError:
-        raise TrainingError(f"{file} is no row: remove it, it will be made again") from None
-    return row
+    return read_object(file, TrainingError, "remove it, it will be made again")
 
 
 def digest_of(policy: Path) -> str:

@@ -24,6 +24,7 @@ from ate_core.contract import Cell, load_cell
 from ate_core.devices import POSE_SIZE
 from ate_core.errors import TrainingError, UsageError
 from ate_core.files import replace_text
+from ate_core.json_text import UNREADABLE
 from ate_policy.chunking import ticks_in
 from ate_policy.policy import load_policy
 from ate_sim.embodiments import FastEpisode, bodies_of, collect_fast
@@ -256,7 +257,11 @@ def read_trials(file: Path) -> list[Trial]:
     """Outcomes on disk; none when the file is not there."""
     if not file.is_file():
         return []
-    return [Trial(**entry) for entry in json.loads(file.read_text())]
+    try:
+        return [Trial(**entry) for entry in json.loads(file.read_text())]
+    except UNREADABLE as error:
+        remedy = "remove it, and the rollouts are made again"
+        raise TrainingError(f"{file} holds no rollouts ({error!r}): {remedy}") from None
 
 
 def _train(command: Callable[[Config], int], config: Config) -> Path:

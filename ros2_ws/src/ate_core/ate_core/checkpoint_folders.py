@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ate_core.errors import CheckpointError
+from ate_core.json_text import read_object
 
 RUNS = "ATE_RUNS"
 """Environment variable: folder in which runs are looked for by name; unset: ``runs``."""
@@ -119,7 +120,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it cannot be read, is of another format, or lacks something.
     """
-    config = read_object(folder / "config.json")
+    config = read_part(folder / "config.json")
     missing = set(SETTINGS) - set(config)
     if missing:
         raise CheckpointError(f"{folder}/config.json lacks {sorted(missing)}: not ours, or cut")
@@ -130,19 +131,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_object(file: Path) -> dict[str, Any]:
+def read_part(file: Path) -> dict[str, Any]:
     """A JSON file of a checkpoint.
 
     Raises:
         CheckpointError: it cannot be read, or holds something else than an object.
     """
-    try:
-        value = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}): copy or train again") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{file} holds a {type(value).__name__}, must hold an object")
-    return value
+    return read_object(file, CheckpointError, "copy or train again")
 
 
 def require_whole_tensors(file: Path) -> None:

@@ -2,7 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ate_core.errors import AteError
 
 Document = dict[str, object]
 """A JSON object."""
@@ -18,7 +22,7 @@ UNREADABLE = (
     OverflowError,  # Infinity where a whole number is needed
     RecursionError,  # brackets without end
 )
-"""Caught around `json.loads` and the conversion of what it gave, for every text from a topic."""
+"""Caught around `json.loads` and the conversion of what it gave, for every text from elsewhere."""
 
 
 def plain_text(value: object) -> str:
@@ -49,3 +53,41 @@ def read_document(text: str) -> Document:
         return as_document(json.loads(text))
     except UNREADABLE:
         return {}
+
+
+def read_object(file: Path, refusal: type[AteError], remedy: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        AteError: `refusal`: the file cannot be read, or holds something else.
+    """
+    return _objects(file, refusal, remedy, lambda text: [text])[0]
+
+
+def read_objects(file: Path, refusal: type[AteError], remedy: str) -> list[dict[str, Any]]:
+    """The JSON objects in the lines of a file; a last line that was cut off is left out.
+
+    Raises:
+        AteError: `refusal`: the file cannot be read, or a line holds something else.
+    """
+    return _objects(file, refusal, remedy, _whole_lines)
+
+
+def _whole_lines(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    is_cut = lines and not text.endswith("\n") and not read_document(lines[-1])
+    return lines[:-1] if is_cut else lines
+
+
+def _objects(
+    file: Path, refusal: type[AteError], remedy: str, parts: Callable[[str], list[str]]
+) -> list[dict[str, Any]]:
+    try:
+        found = [json.loads(part) for part in parts(file.read_text(encoding="utf-8"))]
+    except (OSError, *UNREADABLE) as error:
+        why = getattr(error, "strerror", None) or error
+        raise refusal(f"{file} cannot be read ({why}): {remedy}") from None
+    for one in found:
+        if not isinstance(one, dict):
+            raise refusal(f"{file} holds a {type(one).__name__}, must hold an object: {remedy}")
+    return found

@@ -29,7 +29,7 @@ from ate_core.checkpoint_folders import (
     TRAVELLING,
     known_runs,
     named_checkpoint,
-    read_object,
+    read_part,
     read_settings,
 )
 from ate_core.contract import Cell, parse_cell_text
@@ -148,7 +148,7 @@ def describe_checkpoint(folder: Path, kind: Kinds = "") -> Checkpoint:
         weights={},
         model=model,
         contract=contract,
-        statistics=Statistics.from_dict(read_object(folder / "statistics.json")),
+        statistics=Statistics.from_dict(read_part(folder / "statistics.json")),
         training=config["training"],
         card=(folder / "README.md").read_text() if (folder / "README.md").is_file() else "",
     )

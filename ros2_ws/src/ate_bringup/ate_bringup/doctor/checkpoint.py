@@ -11,7 +11,7 @@ from ate_core.checkpoint_folders import (
     LATEST,
     TRAVELLING,
     named_checkpoint,
-    read_object,
+    read_part,
     read_settings,
     refuse_part,
     require_whole_tensors,
@@ -62,7 +62,7 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
         yield _kind(what, str(config["kind"]))
         if patient.chunk_mode.startswith(GOES_ON):
             yield from mode_findings(patient, what, continues=_continues(str(config["kind"])))
-        statistics = read_object(folder / "statistics.json")
+        statistics = read_part(folder / "statistics.json")
         parts = (config["model"], statistics, config["training"])
         yield from compare_training(patient, contract, str(folder), *parts)
         yield from _device(patient)

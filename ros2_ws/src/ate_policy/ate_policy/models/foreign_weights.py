@@ -1,17 +1,16 @@
 """Weights that other projects published: their files, their names, and whether they fit ours."""
 
-import json
 import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ate_core.errors import CheckpointError
+from ate_core.json_text import read_object
 from ate_policy.checkpoint import read_tensors
 
 INDEX = "model.safetensors.index.json"
@@ -224,15 +223,7 @@ def require_fit(
 
 def _shards(index: Path) -> dict[str, str]:
     """Which file holds each weight."""
-    table = _json(index).get("weight_map")
+    table = read_object(index, CheckpointError, "download it again").get("weight_map")
     if not isinstance(table, dict) or not table:
         raise CheckpointError(f"{index} names no weights (weight_map): download it again")
     return {str(name): str(file) for name, file in table.items()}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        table: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}): copy it again") from None
-    return table
