@@ -171,6 +171,10 @@ def cut_weights(folder):
     file.write_bytes(file.read_bytes()[:-1])
 
 
+def no_numbers(folder):
+    save_file({"weight": np.full((4, 4), np.nan, np.float32)}, folder / "model.safetensors")
+
+
 def empty_weights(folder):
     (folder / "model.safetensors").write_bytes(b"")
 
@@ -193,6 +197,7 @@ def edited(**entries):
     [
         (cut_weights, {}, "its header says"),
         (empty_weights, {}, "model.safetensors cannot be read"),
+        (no_numbers, {}, "model.safetensors is not finite"),
         (cut_config, {}, "config.json cannot be read"),
         (edited(format=2), {}, "has format 2, this version reads 1: update"),
         (edited(kind="flwo"), {}, "did you mean flow?"),

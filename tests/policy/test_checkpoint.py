@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import math
 import os
 import resource
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from ate_core.checkpoint_folders import require_sound_tensors
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.layout import Field
 from ate_policy.checkpoint import (
@@ -180,3 +182,29 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(tmp_path, checkpoin
     (tmp_path / "policy" / "config.json").write_text(json.dumps({**config, "format": 99}))
     with pytest.raises(CheckpointError, match="format 99"):
         load_checkpoint(tmp_path / "policy")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, checkpoint, kind, value):
+    largest = torch.full((3, 5), torch.finfo(kind).max, dtype=kind)
+    sound = {"first": -largest, "none": torch.zeros(0), "count": torch.tensor(-1)}
+    save_checkpoint(tmp_path / "sound", dataclasses.replace(checkpoint, weights=sound))
+    assert load_checkpoint(tmp_path / "sound").weights.keys() == sound.keys()
+    bad = largest.clone()
+    bad[2, 4] = value
+    weights = {**sound, "second": bad}
+    save_checkpoint(tmp_path / "bad", dataclasses.replace(checkpoint, weights=weights))
+    with pytest.raises(
+        CheckpointError, match=r"^second of .* is not finite: .*earlier checkpoint"
+    ):
+        load_checkpoint(tmp_path / "bad")
+
+
+def test_a_header_that_is_none_is_refused_in_one_line(tmp_path, no_object):
+    file = tmp_path / "model.safetensors"
+    for header in (no_object, b'{"a": {"dtype": "F32"}}', b'{"a": {"data_offsets": [0, 4]}}'):
+        file.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors") as refusal:
+            require_sound_tensors(file)
+        assert "\n" not in str(refusal.value)

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from ate_core.errors import CheckpointError, UsageError
 from ate_policy.checkpoint import load_checkpoint
-from ate_policy.models.foreign_weights import read_folder, rename_all
+from ate_policy.models.foreign_weights import read_folder, rename_all, require_fit
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import Pi0, Pi0Config
 from ate_policy.models.pi0_entry import PRESETS
@@ -180,6 +180,13 @@ def test_each_weight_comes_from_the_shard_that_the_index_names(tmp_path):
     save_file(zero, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"two sources: keep one of them"):
         read_folder(tmp_path, SOURCES)
+
+
+def test_foreign_weights_that_are_not_finite_are_refused_by_name():
+    shapes = {"a": torch.Size([2]), "b": torch.Size([2])}
+    weights = {"a": torch.ones(2), "b": torch.tensor([1.0, torch.nan])}
+    with pytest.raises(CheckpointError, match="1 not finite, for instance b"):
+        require_fit(weights, shapes, "pi0")
 
 
 def test_two_names_of_one_weight_that_differ_are_refused():

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ate_core.errors import CheckpointError
-from ate_core.json_text import read_object
+from ate_core.json_text import UNREADABLE, read_object
 
 RUNS = "ATE_RUNS"
 """Environment variable: folder in which runs are looked for by name; unset: ``runs``."""
@@ -26,6 +28,15 @@ PARTS = {
     "aligned_video": "ate align-video",
 }
 """Kinds of checkpoints that drive nothing -> what makes them."""
+EXPONENTS = {
+    "F64": (np.uint64, 0x7FF0_0000_0000_0000),
+    "F32": (np.uint32, 0x7F80_0000),
+    "F16": (np.uint16, 0x7C00),
+    "BF16": (np.uint16, 0x7F80),
+}
+"""Numbers of a safetensors file -> integers as wide, and the exponent of what is not finite."""
+AT_A_TIME = 1 << 22
+"""So many numbers are looked at in one go."""
 LONGEST_HEADER = 100_000_000
 """Of a safetensors file, as the format has it [bytes]."""
 DEEPEST = 6
@@ -140,29 +151,46 @@ def read_part(file: Path) -> dict[str, Any]:
     return read_object(file, CheckpointError, "copy or train again")
 
 
-def require_whole_tensors(file: Path) -> None:
-    """Refuse a safetensors file that was cut, without reading its numbers.
+def require_sound_tensors(file: Path) -> None:
+    """Refuse a safetensors file that was cut, or holds a number that is none, or infinite.
 
     It begins with the length of its header (8 bytes, little-endian), then the header in JSON,
     which says where each tensor ends behind it.
 
     Raises:
-        CheckpointError: it is shorter or longer than its header says, or has none.
+        CheckpointError: it is; or it cannot be read.
     """
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, LONGEST_HEADER)))
-        ends = [
-            int(entry["data_offsets"][1])
-            for name, entry in header.items()
-            if name != "__metadata__"
-        ]
-        size = file.stat().st_size
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
-    expected = 8 + length + max(ends, default=0)
+    size, begin, tensors = _described(file)
+    expected = begin + max((end for *_, end in tensors), default=0)
     if size != expected:
         raise CheckpointError(
             f"{file} has {size} bytes, its header says {expected}: it was cut; copy it again"
         )
+    for name, kind, first, end in tensors:
+        width, exponent = EXPONENTS.get(kind, (np.uint8, 0))
+        if not exponent or first == end:
+            continue
+        count = (end - first) // np.dtype(width).itemsize
+        bits = np.memmap(file, width, mode="r", offset=begin + first, shape=(count,))
+        for row in range(0, count, AT_A_TIME):
+            if np.any((bits[row : row + AT_A_TIME] & exponent) == exponent):
+                raise CheckpointError(
+                    f"{name} of {file} is not finite: its training diverged, or the file was "
+                    "damaged; take an earlier checkpoint, or copy it again"
+                )
+
+
+def _described(file: Path) -> tuple[int, int, list[tuple[str, str, int, int]]]:
+    """Bytes of a safetensors file, those before its tensors; name, kind and place of each."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, LONGEST_HEADER)))
+        tensors = [
+            (name, str(entry["dtype"]), *map(int, entry["data_offsets"]))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        ]
+        return file.stat().st_size, 8 + length, tensors
+    except (OSError, *UNREADABLE) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None

@@ -31,6 +31,7 @@ from ate_core.checkpoint_folders import (
     named_checkpoint,
     read_part,
     read_settings,
+    require_sound_tensors,
 )
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.disk_refusals import error_of_rust, remedy
@@ -120,6 +121,7 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: Kinds = 
     described = describe_checkpoint(folder, kind)
     if cell is not None:
         require_layout(described.cell, cell, str(folder))
+    require_sound_tensors(folder / "model.safetensors")
     return replace(described, weights=read_tensors(folder / "model.safetensors"))
 
 

@@ -14,7 +14,7 @@ from ate_core.checkpoint_folders import (
     read_part,
     read_settings,
     refuse_part,
-    require_whole_tensors,
+    require_sound_tensors,
 )
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, UsageError
@@ -39,7 +39,7 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
         yield failed(what, f"lacks {', '.join(missing)}", remedy)
         return
     config = read_settings(folder)
-    require_whole_tensors(folder / "model.safetensors")
+    require_sound_tensors(folder / "model.safetensors")
     yield from _companions(what, folder, config["model"])
     contract = parse_cell_text((folder / "contract.yaml").read_text(), f"{folder}/contract.yaml")
     if contract.layout.sha256 != config["layout_sha256"]:
@@ -133,7 +133,7 @@ def _companions(what: str, folder: Path, model: Any) -> Iterator[Finding]:
             remedy = "copy the whole folder of the checkpoint again"
             yield failed(what, f"lacks {name}/{', '.join(lacks)}".rstrip("/"), remedy)
         elif name == "tokens":
-            require_whole_tensors(beside / "model.safetensors")
+            require_sound_tensors(beside / "model.safetensors")
 
 
 def _device(patient: Patient) -> Iterator[Finding]:

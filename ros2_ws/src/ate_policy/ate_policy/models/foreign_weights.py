@@ -211,6 +211,7 @@ def require_fit(
             for name, value in weights.items()
             if name in shapes and value.shape != shapes[name]
         ],
+        "not finite": [name for name, value in weights.items() if not value.isfinite().all()],
     }
     found = [
         f"{len(names)} {what}, for instance {names[0]}"
