@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from ate_core.checkpoint_folders import require_sound_tensors
-from ate_core.errors import CheckpointError, LayoutError
+from ate_core.errors import AteError, CheckpointError, LayoutError
 from ate_core.layout import Field
 from ate_policy.checkpoint import (
     load_checkpoint,
@@ -208,3 +208,30 @@ def test_a_header_that_is_none_is_refused_in_one_line(tmp_path, no_object):
         with pytest.raises(CheckpointError, match=r"model\.safetensors") as refusal:
             require_sound_tensors(file)
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "contract.yaml", "statistics.json"])
+def test_a_damaged_part_is_refused_in_one_line(tmp_path, checkpoint, name, no_object):
+    folder = tmp_path / "policy"
+    save_checkpoint(folder, checkpoint)
+    (folder / name).write_bytes(no_object)
+    with pytest.raises(AteError) as refusal:
+        load_checkpoint(folder)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("entry", ["model", "training"])
+@pytest.mark.parametrize("value", [None, 3, [], [[1, 2]], "tiny"])
+def test_an_entry_that_is_no_object_is_named(tmp_path, checkpoint, entry, value):
+    folder = tmp_path / "policy"
+    save_checkpoint(folder, checkpoint)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, entry: value}))
+    with pytest.raises(CheckpointError, match=f"{entry} of .*config.json is .*must be an object"):
+        load_checkpoint(folder)
+
+
+def test_a_card_that_is_no_text_keeps_nobody_from_the_weights(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    (tmp_path / "policy" / "README.md").write_bytes(b"# \xff\n")
+    assert load_checkpoint(tmp_path / "policy").card == "# \ufffd\n"

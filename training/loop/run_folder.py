@@ -246,7 +246,7 @@ class RunFolder:
         """Drop lines after a step, and a last line that was cut by a kill."""
         kept = []
         if self._log.is_file():
-            for line in self._log.read_text().splitlines():
+            for line in self._log.read_text(errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")

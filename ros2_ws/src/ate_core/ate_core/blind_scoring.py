@@ -110,7 +110,7 @@ def resume(folder: Path) -> Session:
     except (OSError, *UNREADABLE) as error:
         raise UsageError(f"{folder} is no whole session ({error!r}): begin a new one") from None
     file = folder / SCORES
-    text = file.read_text() if file.is_file() else ""
+    text = file.read_text(errors="replace") if file.is_file() else ""
     whole = text[: text.rfind("\n") + 1]
     scores = _read_scores(whole.splitlines(), file)
     for count, score in enumerate(scores):

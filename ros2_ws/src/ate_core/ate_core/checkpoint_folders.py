@@ -139,6 +139,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder} has format {config['format']}, this version reads {FORMAT}: update"
         )
+    for name in ("model", "training"):
+        if not isinstance(config[name], dict):
+            raise CheckpointError(
+                f"{name} of {folder}/config.json is {config[name]!r}, must be an object: copy it "
+                "again"
+            )
     return config
 
 

@@ -134,7 +134,7 @@ def describe_checkpoint(folder: Path, kind: Kinds = "") -> Checkpoint:
     """
     folder = resolve_checkpoint(folder)
     config = _read_config(folder, kind)
-    contract = (folder / "contract.yaml").read_text()
+    contract = (folder / "contract.yaml").read_text(errors="replace")
     layout = parse_cell_text(contract, where=f"{folder}/contract.yaml").layout
     if layout.sha256 != config["layout_sha256"]:
         raise LayoutError(
@@ -152,7 +152,7 @@ def describe_checkpoint(folder: Path, kind: Kinds = "") -> Checkpoint:
         contract=contract,
         statistics=Statistics.from_dict(read_part(folder / "statistics.json")),
         training=config["training"],
-        card=(folder / "README.md").read_text() if (folder / "README.md").is_file() else "",
+        card=card.read_text(errors="replace") if (card := folder / "README.md").is_file() else "",
     )
 
 

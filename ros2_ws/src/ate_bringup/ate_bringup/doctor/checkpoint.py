@@ -41,7 +41,8 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
     config = read_settings(folder)
     require_sound_tensors(folder / "model.safetensors")
     yield from _companions(what, folder, config["model"])
-    contract = parse_cell_text((folder / "contract.yaml").read_text(), f"{folder}/contract.yaml")
+    text = (folder / "contract.yaml").read_text(errors="replace")
+    contract = parse_cell_text(text, f"{folder}/contract.yaml")
     if contract.layout.sha256 != config["layout_sha256"]:
         yield failed(
             what,
