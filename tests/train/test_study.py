@@ -218,6 +218,23 @@ def test_an_arm_is_a_mode_with_options(text, expected):
         ({"guidance": ("none", "paper:-1")}, "give a number from 0"),
         ({"guidance": ("none", "none:0.1")}, "plain fine-tuning takes no options"),
         ({"guidance": ("none", "none")}, "none twice"),
+        ({"guidance": ("none", "paper", "paper:0.1")}, "has paper:0.1 twice: paper is it, too"),
+        ({"guidance": ("none", "latent-metric", "latent_metric")}, "has latent_metric twice"),
+        (
+            {"guidance": ("none", "toward:untrained:0.2", "toward:0.2:untrained")},
+            "has toward:0.2:untrained twice",
+        ),
+        ({"guidance": ("none", "paper:0.1:0.2")}, "one number and one VAE at most"),
+        ({"guidance": ("none", "paper:untrained:no_mmd")}, "one number and one VAE at most"),
+        ({"pretrained": ("pick_place",), "pretraining_bodies": ()}, "name at least one"),
+        (
+            {"pretrained": ("pick_place",), "pretraining_tasks": ("handover", "handover")},
+            "none twice",
+        ),
+        (
+            {"pretrained": ("pick_place",), "pretraining_tasks": ("pick_place",)},
+            "nothing to pre-train pick_place on",
+        ),
         ({"checkpoints": (9,)}, r"must lie between 1 and steps \(4\)"),
         ({"early_rollouts": 5}, r"early_rollouts is 5, must be at most rollouts \(2\)"),
         ({"pretrained": ("handover",)}, "not among the tasks"),

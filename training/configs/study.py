@@ -92,6 +92,8 @@ def parse_arm(text: str) -> Arm:
     varied = guidance_class(mode).varied
     number, vae = None, ""
     for word in words:
+        if (vae and word in VAES) or (number is not None and word not in VAES):
+            raise UsageError(f"guidance is {text!r}: give one number and one VAE at most")
         if word in VAES:
             vae = word
             continue
@@ -216,7 +218,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         """Refuse arguments that do not fit together."""
-        for name in ("tasks", "guidance"):
+        named = ("tasks", "guidance", "pretraining_tasks", "pretraining_bodies")
+        for name in named if self.pretrained else named[:2]:
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise UsageError(f"{name} is {values}: name at least one, and none twice")
@@ -249,6 +252,11 @@ class StudyConfig:
             )
         if unknown := set(self.pretrained) - set(self.tasks):
             raise UsageError(f"pretrained names {sorted(unknown)}, which is not among the tasks")
+        if {*self.pretrained} & {*self.pretraining_tasks} and len(self.pretraining_tasks) == 1:
+            raise UsageError(
+                f"there is nothing to pre-train {self.pretraining_tasks[0]} on: its own "
+                "demonstrations are left out, name another of pretraining_tasks"
+            )
 
     def _check_starts(self) -> None:
         """Refuse what needs a pre-trained policy where there is none."""
@@ -258,7 +266,13 @@ class StudyConfig:
                 f"statistics is init, and {', '.join(fresh)} starts from random weights: give "
                 f"--pretrained {' '.join(self.tasks)}"
             )
+        kinds: list[object] = []
         for arm in self.arms:  # parsing refuses what is misspelt
+            kinds.append((arm.scratch, arm.guidance(Path(arm.vae))))
+            if (first := kinds.index(kinds[-1])) < len(kinds) - 1:
+                raise UsageError(
+                    f"guidance has {arm.name} twice: {self.arms[first].name} is it, too"
+                )
             if arm.needs_start and fresh:
                 raise UsageError(
                     f"guidance is {arm.name!r}, which compares with a pre-trained policy, and "

@@ -105,8 +105,6 @@ def _record_other_bodies(config: StudyConfig, task: str, folder: Path) -> None:
     objects = len(load_task(task).object_names)
     others = [name for name in config.pretraining_tasks if name != task]
     pairs = [(name, body) for name in others for body in config.pretraining_bodies]
-    if not pairs:
-        raise UsageError(f"nothing to pre-train {task} on: name another task and a body")
     progress = folder / PROGRESS
     recorded, index = json.loads(progress.read_text()) if progress.is_file() else (0, 0)
     for number, (name, body) in enumerate(pairs[recorded:], start=recorded):
