@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
-# Tests that only compute share the cores; the others run in real time and need them alone, and
-# launched cells, many processes at once, by clocks that a slow machine can keep up with.
+# Tests that only compute share the cores; the others run in real time and need them alone. Launched
+# cells, many processes at once, go by clocks that a slow machine can keep up with, the demo too.
 COMPUTE := $(addprefix tests/,train policy sim convert core description benchmarks)
 COMPUTE += $(addprefix tests/,foreign export audit episodes)
 LAUNCHED := tests/integration
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 setup: $(STAMP)
 
 demo: $(STAMP)
-	@$(BIN)/ate demo $(ARGS)
+	@$(SLOWLY) $(BIN)/ate demo $(ARGS)
 
 test: $(STAMP)
 ifeq ($(filter -k% -m% tests/%,$(ARGS)),)

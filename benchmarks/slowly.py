@@ -14,10 +14,11 @@ pictures needs here; on a fast machine that is not slower at all.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,6 +73,25 @@ def slow_clocks(rate: float) -> Iterator[Mapping[str, str]]:
         yield {**library, "SLOW_CLOCK": f"{rate} {time.monotonic_ns()}"}
 
 
+def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """A command's exit code; what would end this process ends the command, which cleans up."""
+    child: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _: object) -> None:
+        if child is not None and number != signal.SIGINT:  # a terminal sends that to both
+            child.send_signal(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in signals}
+    try:
+        child = subprocess.Popen(command, env=environment)
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
 def main() -> int:
     """Run the command; its exit code."""
     parser = argparse.ArgumentParser(
@@ -89,10 +109,10 @@ def main() -> int:
     if given.rate == "auto" and (rate == 1.0 or shutil.which("cc") is None):
         if rate < 1.0:
             print(f"no C compiler (cc): clocks go on, where {rate} would do", file=sys.stderr)
-        return subprocess.run(given.command).returncode
+        return run(given.command, os.environ)
     with slow_clocks(rate) as clocks:
         print(f"clocks go at {rate} of their speed", file=sys.stderr, flush=True)
-        return subprocess.run(given.command, env={**os.environ, **clocks}).returncode
+        return run(given.command, {**os.environ, **clocks})
 
 
 if __name__ == "__main__":

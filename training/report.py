@@ -75,7 +75,9 @@ def report(config: ReportConfig) -> int:
         section("Latent space", _latent(run)),
         section("Cameras", _cameras(run)),
         section("Video", _video(run / "rollout.mp4")),
-        section("Stage timings", _timings(settings["stages"])),
+        section(
+            "Stage timings", _timings(settings["stages"], settings["config"].get("clocks", "1"))
+        ),
     ]
     return _save(page("Run report", body), config.output or run / "report.html")
 
@@ -301,6 +303,9 @@ def _video(path: Path) -> str:
     return video(path)
 
 
-def _timings(stages: Sequence[dict[str, Any]]) -> str:
+def _timings(stages: Sequence[dict[str, Any]], clocks: str) -> str:
+    """Seconds of each stage, by the clocks that it ran by."""
+    slow = "All times of this run are by clocks that went at {} of their speed: cite no latency."
     rows = [(s["stage"], f"{s['seconds']:.0f}", "ate " + " ".join(s["words"])) for s in stages]
-    return table(("stage", "seconds", "command"), rows)
+    told = note(slow.format(clocks)) if clocks != "1" else ""
+    return told + table(("stage", "seconds", "command"), rows)

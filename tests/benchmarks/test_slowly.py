@@ -1,7 +1,9 @@
 """Clocks that run slower: every clock tells the same, and no wait ends early."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -118,3 +120,38 @@ def test_without_a_compiler_a_slow_machine_is_told_and_goes_on(slowly, monkeypat
 def test_the_rate_is_what_the_processors_can_do_within_bounds(monkeypatch, need, rate):
     monkeypatch.setattr(command, "NEED", need)
     assert rate_of_this_machine() == rate
+
+
+STOPPED = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("cleaned up", flush=True), sys.exit(4)))
+signal.signal(signal.SIGINT, lambda *_: (print("interrupted", flush=True), sys.exit(5)))
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "to_group", "told", "code"),
+    [
+        (signal.SIGTERM, False, "cleaned up", 4),
+        (signal.SIGINT, True, "interrupted", 5),
+        (signal.SIGKILL, None, "", 128 + signal.SIGKILL),
+    ],
+)
+def test_a_stop_ends_the_command_and_waits_for_it(number, to_group, told, code):
+    program = "import os; print(os.getpid(), flush=True)\n" + STOPPED
+    words = [sys.executable, "-m", "benchmarks.slowly", "0.5", sys.executable, "-c", program]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        child = int(running.stdout.readline())
+        assert running.stdout.readline() == "ready\n"
+        if to_group is None:
+            os.kill(child, number)
+        elif to_group:
+            os.killpg(running.pid, number)
+        else:
+            running.send_signal(number)
+        assert running.stdout.read().strip() == told
+        assert running.wait() == code

@@ -55,5 +55,13 @@ def test_refused_chunks_are_told_by_kind_and_ticks_without_an_observation_apart(
     (run / "timing_plain.json").write_text(json.dumps({"loop": loop, "runtime": runtime}))
     assert report(ReportConfig(run=run)) == 0
     page = (run / "report.html").read_text()
+    assert "cite no latency" not in page
+    slow = {"config": {**settings, "clocks": "0.4"}, "stages": []}
+    (run / "timings.json").write_text(json.dumps(slow))
+    assert report(ReportConfig(run=run)) == 0
+    assert (
+        "clocks that went at 0.4 of their speed: cite no latency"
+        in (run / "report.html").read_text()
+    )
     assert "4 far, 2 jump" in page
     assert "2 distance; 7 ticks without an observation" in page

@@ -330,5 +330,6 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def _write_timings(folder: Path, config: DemoConfig, timings: list[dict[str, object]]) -> None:
     settings = {key: str(value) for key, value in asdict(config).items()}
+    settings["clocks"] = os.environ.get("SLOW_CLOCK", "1").split()[0]
     document = {"config": settings, "stages": timings}
     (folder / TIMINGS).write_text(json.dumps(document, indent=1) + "\n")
