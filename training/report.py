@@ -64,11 +64,14 @@ def report(config: ReportConfig) -> int:
     run = config.run
     if not (run / "timings.json").is_file():
         raise UsageError(f"{run} holds no timings.json: give the folder of an `ate demo` run")
-    settings = _read_json(run / "timings.json", "config", "stages") or {}
+    settings = read_object(run / "timings.json", UsageError, REMEDY)
+    if not {"config", "stages"} <= set(settings):
+        raise UsageError(f"{run}/timings.json is not of an `ate demo` run: run `ate demo` again")
+    policies = _policies(run)
     body = [
         _heading(settings["config"]),
-        _summary(run),
-        section("Success", _success(run)),
+        _summary(policies),
+        section("Success", _success(run, policies)),
         section("Demonstrations", _demonstrations(run)),
         section("Control loop", _loops(run)),
         section("Training", _training(run)),
@@ -130,8 +133,7 @@ def _heading(settings: dict[str, str]) -> str:
     )
 
 
-def _summary(run: Path) -> str:
-    policies = _policies(run)
+def _summary(policies: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     if not policies:
         return note("This run was not evaluated.")
     lines = [f"<b>{html.escape(name)}</b>: {_rate(one)}" for name, one in policies.items()]
@@ -156,8 +158,7 @@ def _rate(trials: Sequence[dict[str, Any]]) -> str:
     return ", ".join([str(rate), *apart])
 
 
-def _success(run: Path) -> str:
-    policies = _policies(run)
+def _success(run: Path, policies: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     if not policies:
         return note("No evaluation.json: run `ate evaluate`.")
     rows = []
@@ -222,7 +223,8 @@ def _demonstrations(run: Path) -> str:
 def _loops(run: Path) -> str:
     loops = {}
     for file in sorted(run.glob("timing_*.json")):
-        document = _read_json(file, "loop") or {}
+        document = read_object(file, UsageError, REMEDY)
+        _require(file, document, ("loop",))
         loops[f"policy node, {file.stem.removeprefix('timing_')}"] = document["loop"]
     if not loops:
         return note("The policy was not deployed through the nodes.")

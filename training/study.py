@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ate_core.contract import load_cell
 from ate_core.errors import UsageError
@@ -19,7 +18,7 @@ from ate_sim.embodiments import bodies_of
 from ate_sim.tasks import load_task
 from training.configs.old_words import study_with_todays_words
 from training.configs.output_folder import make_folder, only_writer
-from training.configs.record import complete, differences
+from training.configs.record import Record, complete, differences
 from training.configs.study import GROWS, HOW_TO_RUN, PRETRAINING, Arm, StudyConfig
 from training.loop.policies import config_for
 from training.studies.report import write_report
@@ -85,9 +84,10 @@ def _check_network(config: StudyConfig) -> None:
         config_for(dataclasses.replace(config.finetuning, horizon=horizon), cell, objects)
 
 
-def _stored(file: Path) -> dict[str, Any]:
-    """The settings of a study, as they were written."""
-    return read_object(file, UsageError, "choose the folder of another study")
+def _stored(file: Path, config: StudyConfig) -> Record:
+    """The settings of a study that was begun, in today's words."""
+    stored = read_object(file, UsageError, "choose the folder of another study")
+    return complete(study_with_todays_words(stored), config)
 
 
 def _check_pretraining(config: StudyConfig) -> None:
@@ -97,7 +97,7 @@ def _check_pretraining(config: StudyConfig) -> None:
     file = config.pretraining_from / "study.json"
     if not file.is_file():
         raise UsageError(f"{config.pretraining_from} is no study: give the folder of one")
-    stored = complete(study_with_todays_words(_stored(file)), config)
+    stored = _stored(file, config)
     differing = [
         line
         for key, line in differences(stored, config.record())
@@ -226,7 +226,7 @@ def _remember(config: StudyConfig) -> None:
     file = config.output / "study.json"
     record = {key: value for key, value in config.record().items() if key not in HOW_TO_RUN}
     if file.is_file():
-        stored = complete(study_with_todays_words(_stored(file)), config)
+        stored = _stored(file, config)
         ignored = {*GROWS, *HOW_TO_RUN}
         differing = [line for key, line in differences(stored, record) if key not in ignored]
         if differing:

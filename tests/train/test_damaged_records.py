@@ -86,7 +86,7 @@ def test_a_record_that_is_none_is_refused_by_name(tmp_path, name, no_object):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in READERS if name.endswith("n.jsonl") or name.startswith("ti")]
+    "name", [name for name in READERS if name.endswith("n.jsonl") or name.startswith("timing_")]
 )
 def test_a_record_of_something_else_is_refused_by_name(tmp_path, name):
     (tmp_path / name).write_text('{"another": 1}\n')

@@ -54,7 +54,11 @@ def test_repair_of_nothing_says_what_to_give(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "holds no timings.json"), ("{", "cannot be read"), ("{}", "lacks config, stages")],
+    [
+        (None, "holds no timings.json"),
+        ("{", "cannot be read"),
+        ("{}", "is not of an `ate demo` run"),
+    ],
 )
 def test_a_report_needs_the_folder_of_a_run(tmp_path: Path, content, words) -> None:
     if content is not None:
