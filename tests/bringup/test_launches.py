@@ -193,6 +193,7 @@ def test_a_cell_without_cameras_starts_no_renderer(runtime_dir):
         (["ate_teleop", "dual_operator.launch.py", "episodes:=x"], "episodes:=x is not allowed"),
         (["ate_teleop", "dual_operator.launch.py", "speed:=3"], "no argument 'speed'"),
         (["ate_teleop", "dual_operator.launch.py", "speed=3"], "name:=value"),
+        (["ate_teleop", "dual_operator.launch.py", "output:=b\udce4gs"], "is no UTF-8 text"),
         (["ate_teleop", "dual_operator.launch.py", "cell:=none.yaml"], "cannot be read"),
         (
             ["ate_teleop", "dual_operator.launch.py", "hardware:=sim", "task:=fly"],

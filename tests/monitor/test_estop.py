@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import sys
 import time
 from types import SimpleNamespace
 
@@ -195,6 +196,26 @@ def test_ate_stop_needs_no_other_process_and_its_reset_needs_the_node(arms, star
     node.send_signal(signal.SIGCONT)
     assert main(["stop", "--reset"]) == 0
     arms.wait_for(lambda: not arms.estop.reason)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--reason", "H\udce4nde weg"], 0, ""),
+        (["--reason", "", "--cell", "/no/such\udce4.yaml"], 1, "cannot be read"),
+        (["--cell", "/no/such.yaml"], 1, "cannot be read"),
+    ],
+)
+def test_a_stop_is_sent_whatever_its_words_and_its_cell_are(
+    words, code, told, arms, monkeypatch, capsys
+):
+    words = ["stop", *words, "--timeout", "5"]
+    monkeypatch.setattr(sys, "argv", ["ate", *words])
+    assert main(words) == code
+    assert arms.estop.reason
+    error = capsys.readouterr().err
+    assert told in error and (code == 0 or "use the hardware stop" in error)
 
 
 @pytest.mark.ros

@@ -58,13 +58,19 @@ def parse_arguments(words: Sequence[str]) -> dict[str, str]:
     """``name:=value`` of a command line, by name.
 
     Raises:
-        UsageError: a word has another form, or a name is given twice.
+        UsageError: a word is no text or has another form, or a name is given twice.
     """
     values: dict[str, str] = {}
     for word in words:
         name, sign, value = word.partition(":=")
         if not sign or not name:
             raise UsageError(f"launch argument {word!r} is not of the form name:=value")
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"launch argument {word!r} is no UTF-8 text, which ROS needs: rename what it names"
+            ) from None
         if name in values:
             raise UsageError(f"{name} is given twice, as {values[name]!r} and {value!r}: give one")
         values[name] = value

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ate_core.contract import load_cell
-from ate_core.errors import UsageError
+from ate_core.errors import AteError, UsageError
 from cell_monitor.estop_state import Confirmation
 
 
@@ -19,7 +19,7 @@ class StopConfig:
     """End the stop instead. Nothing moves before a new act of an operator or /policy/start."""
     cell: str | None = None
     """cell.yaml, or the name of a packaged cell, for the names of its arms; None: the packaged
-    one."""
+    one. Where it cannot be read the stop is sent all the same, and no arm confirms it."""
     timeout: float = 5.0
     """How long to ask before an arm counts as not stopped [s]."""
 
@@ -32,12 +32,14 @@ def stop(config: StopConfig) -> int:
     """Ask all arms to stop until each confirms, or reset; returns 0 when that is certain."""
     from cell_monitor.nodes import stop_client
 
-    cell = load_cell(config.cell)
     if config.reset:
         done, message = stop_client.reset(config.timeout)
         print(message, file=sys.stdout if done else sys.stderr)
         return 0 if done else 1
-    confirmations = stop_client.stop(cell, config.reason, config.timeout)
+    topics, trouble = arms_of(config.cell)
+    confirmations = stop_client.stop(topics, config.reason, config.timeout)
+    if trouble:
+        print(f"error: the stop was sent, its arms are unknown: {trouble}", file=sys.stderr)
     for side, one in confirmations.items():
         print(f"{side} arm: {describe(one, config.timeout)}")
     stopped = succeeded(confirmations)
@@ -46,6 +48,19 @@ def stop(config: StopConfig) -> int:
     else:
         print("error: not everything is known to stand; use the hardware stop", file=sys.stderr)
     return 0 if stopped else 1
+
+
+def arms_of(cell: str | None) -> tuple[dict[str, str], str]:
+    """Status topic of each arm by its side, and why they are unknown; empty when they are not."""
+    try:
+        found = load_cell(cell)
+    except AteError as error:
+        return {}, str(error)
+    names = found.topics
+    topics = {
+        side: names.of_arm(arm.namespace, names.arm_status) for side, arm in found.arms.items()
+    }
+    return topics, ""
 
 
 def succeeded(confirmations: Mapping[str, Confirmation]) -> bool:

@@ -41,7 +41,7 @@ def visit(name: str) -> Iterator[Visitor]:
     """Join the graph as a node of this name while the context lasts."""
     use_sockets()
     context = rclpy.Context()
-    rclpy.init(context=context)
+    rclpy.init(args=[], context=context)  # the words of a command are no ROS arguments
     node = rclpy.create_node(name, context=context, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)

@@ -1,12 +1,13 @@
 """What `ate stop` does on the ROS graph: ask until every arm has confirmed."""
 
 import time
+from collections.abc import Mapping
 from functools import partial
 
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ate_core.contract import Cell
+from ate_core.json_text import plain_text
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
@@ -23,11 +24,11 @@ LOOK_AROUND = 2.0
 discovers slowly. Without any driver the whole time is spent looking."""
 
 
-def stop(cell: Cell, reason: str, timeout: float) -> dict[str, Confirmation]:
+def stop(topics: Mapping[str, str], reason: str, timeout: float) -> dict[str, Confirmation]:
     """Publish the request until every arm reports the stop, or the time is over.
 
     Args:
-        cell: its arms.
+        topics: status of each arm, by its side; without any the request is repeated to the end.
         reason: told to everybody.
         timeout: when to give up [s].
     """
@@ -45,19 +46,15 @@ def stop(cell: Cell, reason: str, timeout: float) -> dict[str, Confirmation]:
                 if report.stopped:
                     confirmed.setdefault(side, time.monotonic() - begin)
 
-        topics = {
-            side: cell.topics.of_arm(arm.namespace, cell.topics.arm_status)
-            for side, arm in cell.arms.items()
-        }
         for side, topic in topics.items():
             listen(node, String, topic, partial(take, side), LATCHED_QOS)
         while (elapsed := time.monotonic() - begin) < timeout:
-            request.publish(String(data=reason))
+            request.publish(String(data=plain_text(reason)))
             visitor.spin_for(PERIOD)
             driven = {side for side, topic in topics.items() if node.count_publishers(topic)}
             if driven and elapsed > LOOK_AROUND and driven <= set(confirmed):
                 break
-            if set(confirmed) == set(topics):
+            if topics and set(confirmed) == set(topics):
                 break
         return {
             side: Confirmation(
