@@ -11,6 +11,10 @@ pytestmark = pytest.mark.ros
 
 STATES = {
     "fault": ({"state": "fault", "reason": "joint 3: over-current"}, ["clear_errors", "enable"]),
+    "fault in half a character": (
+        {"state": "fault", "reason": "\ud800"},
+        ["clear_errors", "enable"],
+    ),
     "stopped": ({"state": "stopped", "reason": "arm/stop was called"}, ["enable"]),
     "emergency stop": ({"state": "stopped", "estop": "pressed", "reason": "pressed"}, []),
     "well": ({"state": "connected", "reason": ""}, []),
@@ -50,4 +54,5 @@ def test_only_what_a_fault_has_latched_is_ended(empty_domain, name):
     finally:
         rclpy.try_shutdown()
     assert calls == wanted
+    assert all(line.encode() for line in lines)
     assert [line.split(": ")[0] for line in lines] == ["left arm"] * bool(wanted)

@@ -52,6 +52,21 @@ def test_poses_that_are_told_leave_no_memory_behind():
     assert min(grown) < 2000 * 8, "bytes; what is left behind each time shows in every round"
 
 
+def test_half_a_character_in_a_status_can_be_told_on():
+    from std_msgs.msg import String
+
+    from ate_teleop.nodes.messages import entry_of
+    from ate_teleop.nodes.news import arm_news, operator_news
+
+    half = "\ud800"
+    entries = {"state": "fault", "clutch": half, "reason": half, "guard": half, "commander": half}
+    status = String(data=json.dumps(entries))
+    news = arm_news(status)
+    for text in (news.trouble, news.guard, news.commander, operator_news(status)):
+        assert "?" in String(data=text).data
+    assert entry_of(status, "reason") == "?"
+
+
 @pytest.mark.parametrize(
     ("status", "held"),
     [

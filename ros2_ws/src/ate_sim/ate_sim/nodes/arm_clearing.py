@@ -16,7 +16,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.contract import Cell, load_cell
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.visitor import Visitor, visit
@@ -57,7 +57,7 @@ def clear_arms(cell: Cell, timeout: float) -> Iterator[str]:
             listen(visitor.node, String, topic, partial(take, side), LATCHED_QOS)
         visitor.spin_until(lambda: len(told) == len(cell.arms), timeout)
         for side, status in dict(told).items():
-            why = f"{side} arm: {status.get('state')}: {status.get('reason')}"
+            why = plain_text(f"{side} arm: {status.get('state')}: {status.get('reason')}")
             acts = ACTS.get(str(status.get("state")), ())
             if not acts or status.get("estop"):
                 continue

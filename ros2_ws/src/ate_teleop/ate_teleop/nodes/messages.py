@@ -13,7 +13,7 @@ from std_msgs.msg import String
 
 from ate_core.commanders import POLICY
 from ate_core.geometry import matrix_to_quaternion
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import plain_text, read_document
 from ate_teleop.operator_status import OperatorStatus
 from operator_devices.joycon_report import JoyConState
 
@@ -107,11 +107,7 @@ def state_of(message: String) -> str:
 
 def entry_of(message: String, name: str) -> str:
     """What a status gives as one of its entries; empty where it is not readable."""
-    try:
-        status = json.loads(message.data)
-    except UNREADABLE:
-        return ""
-    return str(status.get(name, "")) if isinstance(status, dict) else ""
+    return plain_text(read_document(message.data).get(name, ""))
 
 
 def diagnostic(

@@ -7,7 +7,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
 
@@ -31,8 +31,9 @@ def arm_news(message: String) -> ArmNews | None:
     """What an arm's status says; None where it is not readable."""
     try:
         status = json.loads(message.data)
-        state, reason = str(status["state"]), str(status.get("reason", ""))
-        guard, commander = str(status.get("guard", "")), str(status.get("commander", ""))
+        state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
+        guard = plain_text(status.get("guard", ""))
+        commander = plain_text(status.get("commander", ""))
     except UNREADABLE:
         return None
     trouble = f"{state}: {reason}".rstrip(": ") if state in TROUBLE else ""
@@ -43,7 +44,7 @@ def operator_news(message: String) -> str | None:
     """Where a clutch stands and why, by the status of its operator; None: not readable."""
     try:
         status = json.loads(message.data)
-        clutch, reason = str(status["clutch"]), str(status.get("reason", ""))
+        clutch, reason = plain_text(status["clutch"]), plain_text(status.get("reason", ""))
         frozen, joycon = bool(status.get("frozen")), bool(status.get("joycon", True))
     except UNREADABLE:
         return None
