@@ -15,7 +15,8 @@ class CalibrateConfig:
 
     The arm holds meanwhile. The person holds the clutch, pushes the hand forward, releases, then
     the same to one side. A bad stroke is refused with its reason, and nothing changes. The exit
-    code is 0 where it was fitted, 1 where it was refused, 3 where no such operator is running.
+    code is 0 where it was fitted, 1 where it was refused, 3 where no such operator is running, or
+    none to the end.
     """
 
     side: tyro.conf.Positional[Side]
@@ -34,7 +35,7 @@ def teleop_calibrate(config: CalibrateConfig) -> int:
     """Ask for it, print every step and what came of it.
 
     Raises:
-        NoCellError: no such operator is running.
+        NoCellError: no such operator is running, or not to the end.
     """
     from ate_teleop.nodes.calibrate_client import calibrate
 

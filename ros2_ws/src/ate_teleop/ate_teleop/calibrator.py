@@ -91,6 +91,8 @@ class Calibrator:
         self._refusal, self._holds = "", UNCALIBRATED
         self.strokes = 0
         """Good strokes so far: the hand feels each."""
+        self.fits = 0
+        """Calibrations fitted so far."""
         self.refusals = 0
         """Calibrations refused so far."""
 
@@ -201,6 +203,7 @@ class Calibrator:
         self._step, self._path, self._refusal = CalibrationStep.IDLE, None, ""
         self._holds = result.sentence()
         self.strokes += 1
+        self.fits += 1
         return CalibrationNews(sentence=f"calibrated: {self._holds}", good=True, result=result)
 
     def _voided(self, view: HandView | None) -> CalibrationNews | None:

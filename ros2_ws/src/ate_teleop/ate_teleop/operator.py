@@ -368,6 +368,7 @@ class OperatorController:
             charging=joy is not None and joy.charging,
             calibrating=self.calibrator.is_running,
             calibration_strokes=self.calibrator.strokes,
+            calibrations_fitted=self.calibrator.fits,
             calibrations_refused=self.calibrator.refusals,
             calibration=self.calibrator.words,
             guard=guard,

@@ -62,6 +62,8 @@ class OperatorStatus:
     """What a person who is being calibrated does next; otherwise what was fitted and holds."""
     calibration_strokes: int = 0
     """Good strokes of calibrations so far."""
+    calibrations_fitted: int = 0
+    """Calibrations that were fitted so far."""
     calibrations_refused: int = 0
     """Calibrations that were refused so far."""
     guard: str = ""

@@ -1,16 +1,14 @@
 """What `ate teleop-calibrate` asks of a running operator's node."""
 
-import json
+import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.contract import Cell
 from ate_core.errors import NoCellError
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import Document, plain_text, read_document
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
 from ate_core.nodes.visitor import Visitor, visit
@@ -26,29 +24,36 @@ class _Follower:
     def __init__(self, visitor: Visitor, cell: Cell, side: str) -> None:
         namespace = cell.arms[cell.operators[side].arm].namespace
         self.service = cell.topics.of_arm(namespace, cell.topics.calibrate)
-        self._status: dict[str, Any] = {}
+        self._status: Document = {}
         topic = cell.topics.of_arm(namespace, cell.topics.operator_status)
-        listen(visitor.node, String, topic, self._take, LATCHED_QOS)
+        self._heard = listen(visitor.node, String, topic, self._take, LATCHED_QOS)
 
     def _take(self, message: String) -> None:
-        try:
-            self._status = dict(json.loads(message.data))
-        except UNREADABLE:
-            return
+        self._status = read_document(message.data) or self._status
+
+    @property
+    def has_gone(self) -> bool:
+        """Whether the node of the operator runs no more."""
+        return self._heard.get_publisher_count() == 0
 
     @property
     def words(self) -> str:
         """What the operator is told; empty before anything was heard."""
-        return str(self._status.get("calibration", ""))
+        return plain_text(self._status.get("calibration", ""))
 
-    def says_other_than(self, words: str) -> bool:
-        """Whether something else is said by now."""
-        return self.words != words
+    @property
+    def fits(self) -> int:
+        """Calibrations that were fitted so far."""
+        return self._count("calibrations_fitted")
 
     @property
     def refusals(self) -> int:
         """Calibrations that were refused so far."""
-        return int(self._status.get("calibrations_refused", 0))
+        return self._count("calibrations_refused")
+
+    def _count(self, name: str) -> int:
+        value = self._status.get(name)
+        return value if isinstance(value, int) else 0
 
     @property
     def is_running(self) -> bool:
@@ -62,7 +67,7 @@ def calibrate(
     """Begin a calibration and follow it; whether it was fitted, and what is said at the end.
 
     Raises:
-        NoCellError: no such operator is running.
+        NoCellError: no such operator is running, or not to the end.
     """
     with visit("ate_teleop_calibrate") as visitor:
         follower = _Follower(visitor, cell, side)
@@ -72,20 +77,29 @@ def calibrate(
         )
         if not found:
             raise NoCellError(f"{side} operator", timeout)
-        before = follower.refusals
+        fits, refusals = follower.fits, follower.refusals
         answer = client.call_async(Trigger.Request())
         if not visitor.spin_until(answer.done, timeout):
             raise NoCellError(f"{side} operator", timeout)
         if not answer.result().success:
             return False, str(answer.result().message)
 
-        def is_refused() -> bool:
-            return follower.refusals > before
+        def has_ended() -> bool:
+            return follower.fits > fits or follower.refusals > refusals
 
-        visitor.spin_until(lambda: follower.is_running or is_refused(), timeout)
-        while follower.is_running:
-            told = follower.words
-            tell(told)
-            if not visitor.spin_until(partial(follower.says_other_than, told), LONGEST):
-                raise NoCellError(f"{side} operator", LONGEST)
-        return not is_refused(), follower.words
+        told, patience, begin = "", timeout, time.monotonic()
+
+        def is_lost() -> bool:
+            return follower.has_gone or (told != "" and not follower.is_running)
+
+        def leads_on() -> bool:
+            return follower.is_running and follower.words != told
+
+        while not has_ended():
+            visitor.spin_until(lambda: has_ended() or is_lost() or leads_on(), patience)
+            if leads_on() and not is_lost():
+                told, patience = follower.words, LONGEST
+                tell(told)
+            elif not has_ended():
+                raise NoCellError("end of the calibration", round(time.monotonic() - begin, 1))
+        return follower.fits > fits, follower.words

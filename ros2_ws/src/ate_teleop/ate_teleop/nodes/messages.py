@@ -84,6 +84,7 @@ def status_message(
                 "prompt": status.prompt,
                 "calibrating": status.calibrating,
                 "calibration": status.calibration,
+                "calibrations_fitted": status.calibrations_fitted,
                 "calibrations_refused": status.calibrations_refused,
                 "guard": status.guard,
                 "headset_trouble": status.headset_trouble,
