@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ate_core.contract import load_cell
-from ate_core.errors import EpisodeError, UsageError
+from ate_core.errors import DeviceError, EpisodeError, UsageError
 from ate_teleop.episode_replay.approach import ACCELERATION, SPEED, seconds_for, within_limits
 from ate_teleop.episode_replay.command import EpisodeReplayConfig
 from ate_teleop.episode_replay.deviation import deviation, opening_deviation
@@ -116,6 +116,26 @@ def heard(now=0.0, **status):
 
 def test_nothing_ends_a_replay_of_a_cell_that_follows():
     assert heard().trouble(0.1) == ""
+
+
+def test_a_replay_does_not_start_where_another_one_moves_the_arms():
+    assert heard().start_trouble(0.1).startswith("left arm is held by replay")
+    assert heard(commander="").start_trouble(0.1) == ""
+
+
+@pytest.mark.ros
+def test_one_replay_drives_an_arm(node_environment):
+    pytest.importorskip("rclpy")
+    from ate_teleop.nodes.episode_player import episode_player
+
+    with episode_player(CELL, ("left",)):
+        with (
+            pytest.raises(DeviceError, match="already uses replay on /left"),
+            episode_player(CELL, ("left", "right")),
+        ):
+            pass
+        with episode_player(CELL, ("right",)):
+            pass
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def replay(config: EpisodeReplayConfig) -> int:
     Raises:
         EpisodeError: the episode cannot be played on this cell.
         NoCellError: no cell runs.
-        DeviceError: the cell is another one than was said.
+        DeviceError: the cell is another one than was said, or another replay plays on it.
         SafetyError: the arms could not be brought to the first posture.
     """
     from ate_teleop.nodes.episode_player import episode_player
@@ -88,7 +88,7 @@ def replay(config: EpisodeReplayConfig) -> int:
     with episode_player(cell, sides) as player:
         player.find(LOOK)
         _require_body(player, config.real)
-        _require(player.watch.trouble(time.monotonic()))
+        _require(player.watch.start_trouble(time.monotonic()))
         played = Played()
         player.watch.arm()
         try:

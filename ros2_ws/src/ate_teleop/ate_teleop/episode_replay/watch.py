@@ -100,7 +100,7 @@ class CellWatch:
         self._armed = False
 
     def trouble(self, now: float, holders: Sequence[str] = (COMMANDER,)) -> str:
-        """What ends a replay, or forbids its start; empty when nothing does.
+        """What ends a replay; empty when nothing does.
 
         Args:
             now: present time [s].
@@ -117,6 +117,10 @@ class CellWatch:
             if trouble := device.trouble(now, holder):
                 return trouble
         return ""
+
+    def start_trouble(self, now: float) -> str:
+        """What forbids a start; another replay that holds an arm would pass for this one."""
+        return self.trouble(now, ())
 
     def take_position(self, device: Device, position: Array, now: float) -> None:
         """Note where a device is."""

@@ -14,8 +14,9 @@ from std_msgs.msg import Header, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ate_core.contract import Cell
-from ate_core.errors import NoCellError
+from ate_core.errors import DeviceError, NoCellError
 from ate_core.json_text import read_document
+from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.joints import joint_positions
@@ -171,6 +172,18 @@ class EpisodePlayer:
 
 @contextmanager
 def episode_player(cell: Cell, sides: tuple[str, ...]) -> Iterator[EpisodePlayer]:
-    """Join the graph while the context lasts."""
+    """Join the graph while the context lasts; one replay drives an arm.
+
+    Raises:
+        DeviceError: another one does.
+    """
     with visit("ate_replay") as visitor:
-        yield EpisodePlayer(cell, sides, visitor)
+        domain = visitor.node.context.get_domain_id()
+        names = [in_domain(f"replay on {cell.arms[side].namespace}", domain) for side in sides]
+        claim = DeviceClaim(lambda: names)
+        if taken := claim.take():
+            raise DeviceError(taken)
+        try:
+            yield EpisodePlayer(cell, sides, visitor)
+        finally:
+            claim.release()
