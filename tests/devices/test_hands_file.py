@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ate_core.errors import EpisodeError
 from operator_devices import headset_protocol as protocol
 from operator_devices.hands_file import (
     HandsHeader,
+    check_session,
     header_line,
     joints_line,
     message_line,
@@ -137,6 +139,28 @@ def test_a_file_that_was_cut_is_read_up_to_there_and_says_so(tmp_path):
         ('{"t": -5.0, "head": null}', "time must go on"),
         ('{"t": 1e7, "head": null}', "time must go on"),
         ('{"t": true, "head": null}', "no number"),
+        ('{"t": 0.5, "head": [1e39, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]}', "1e+39; need 3.40282e+38"),
+        (
+            '{"t": 0.5, "buttons": [], "stick": [0, 9], "battery": 1, "charging": 0}',
+            "stick is 9.0; need -1 to 1",
+        ),
+        (
+            '{"t": 0.5, "buttons": [], "stick": [0, 0], "battery": -5, "charging": 0}',
+            "is -5.0; need 0 to 1",
+        ),
+        (
+            '{"t": 0.5, "buttons": [], "stick": [0, 0], "battery": 99, "charging": 0}',
+            "is 99.0; need 0 to 1",
+        ),
+        (
+            '{"t": 1e9, "buttons": [], "stick": [0, 0], "battery": 1, "charging": 0}',
+            "by 3600 s at most",
+        ),
+        (
+            '{"t": -5e8, "buttons": [], "stick": [0, 0], "battery": 1, "charging": 0}',
+            "time must go on",
+        ),
+        ('{"t": 1e9, "q": [0, 0, 0, 0, 0, 0, 0]}', "by 3600 s at most"),
         ('{"t": 0.5, "buttons": ["launch"], "stick": [0, 0], "battery": 1}', "buttons"),
         ('{"t": 0.5, "buttons": [["l"]], "stick": [0, 0], "battery": 1}', "buttons"),
         ('{"t": 0.5}', "neither pose nor buttons nor joints"),
@@ -162,6 +186,8 @@ def test_a_line_that_cannot_be_is_refused_with_its_number(tmp_path, line, told):
         ('{"format": "ate-hands", "version": 2}\n', "version 2, this software reads 1: update"),
         ('{"format": "ate-hands", "version": 1}\n', "header cannot be read"),
         ('{"format": "ate-hands", "version": 1, "joint_names": 5}\n', "header cannot be read"),
+        ('{"format": "ate-hands", "version": 1, "side": ["left"]}\n', "must be a str"),
+        ('{"format": "ate-hands", "version": 1, "start_ns": 1.5}\n', "must be a int"),
     ],
 )
 def test_foreign_files_and_newer_versions_are_refused_by_name(tmp_path, text, told):
@@ -186,6 +212,21 @@ def test_a_session_is_one_file_for_each_operator(tmp_path):
     with pytest.raises(EpisodeError, match=r"started twice; name one: left-2.jsonl, left.jsonl"):
         read_session(tmp_path)
     assert set(read_session(tmp_path / "left-2.jsonl")) == {"left"}
+
+
+def test_a_file_is_believed_for_a_day_at_most(tmp_path):
+    hours = "".join(message_line(3600.0 * hour, {"head": POSE}) for hour in range(14))
+    with pytest.raises(EpisodeError, match=r"line 15: t is 46800\.0 s.* not beyond 43200 s"):
+        read_hands(written(tmp_path, header_line(header()) + hours))
+
+
+def test_recordings_that_were_not_made_together_are_no_session(tmp_path):
+    right = replace(header("right"), start_ns=START_NS + 3601 * 10**9)
+    written(tmp_path, lines())
+    written(tmp_path, header_line(right), "right.jsonl")
+    with pytest.raises(EpisodeError, match=f"{START_NS} and .*; need at most 3600 s between"):
+        check_session(read_session(tmp_path))
+    check_session(read_session(tmp_path / "right.jsonl"))
 
 
 def test_a_process_that_starts_again_writes_a_file_of_its_own(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,8 +53,14 @@ def joints(t, names):
     )  # fmt: skip
 
 
-def bag_of(folder, *, with_hands=True):
-    """An episode of two seconds, with the left operator's hands or without."""
+def bag_of(folder, *more, with_hands=True):
+    """An episode of two seconds, with the left operator's hands or without.
+
+    Args:
+        folder: of the bag.
+        more: what else it holds: topic, kind, time [s], message.
+        with_hands: whether it holds those of the left operator.
+    """
     cell = load_cell(hardware="sim")
     names = cell.arms["left"].joint_names
     info = json.dumps({"format": 1, "contract": cell.canonical_text()})
@@ -69,6 +76,7 @@ def bag_of(folder, *, with_hands=True):
         awake = [*np.arange(0.0, 1.0, 0.033).tolist(), *np.arange(1.5, 2.0, 0.033).tolist()]
         for t in [*awake[:3], awake[4], awake[3], *awake[5:]]:  # two of them crossed
             kept.append(("/left/operator/joy", "sensor_msgs/msg/Joy", t, joy(t, "l")))
+    kept += more
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {}
         for topic, kind, t, one in kept:
@@ -100,6 +108,25 @@ def test_reports_that_a_bag_left_out_are_there_again_and_a_silence_stays_one(tmp
     assert (gaps >= 0.0).all() and all(one.buttons == {"l"} for one in reports)
     assert np.sort(gaps)[-2] < 0.02, "spaced as those of a Joy-Con"
     assert gaps.max() == pytest.approx(0.51, abs=0.05), "the Joy-Con that slept stays silent"
+
+
+def changed_joy(t, **values):
+    return "/left/operator/joy", "sensor_msgs/msg/Joy", 1.0, replace(joy(t), **values)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (changed_joy(1.0, axes=np.zeros(0, np.float32)), "22 buttons and 0 axes; need 22 and 2"),
+        (changed_joy(1.0, buttons=np.zeros(3, np.int32)), "3 buttons and 2 axes; need 22 and 2"),
+        (changed_joy(1.0, axes=np.array([9, 0], np.float32)), "stick is 9.0; need -1 to 1"),
+        (changed_joy(1e6), "t is 1000000.0.* and not beyond 43200 s"),
+    ],
+)
+def test_hands_in_a_bag_that_no_device_can_have_sent_are_refused(tmp_path, more, told):
+    folder = bag_of(tmp_path / "episode_000000", more)
+    with pytest.raises(EpisodeError, match=f"left operator .*{told}"):
+        hands_of_bag(folder)
 
 
 def test_a_bag_without_hands_or_with_rotten_bytes_is_refused(tmp_path):

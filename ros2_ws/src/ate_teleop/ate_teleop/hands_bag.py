@@ -4,7 +4,8 @@ A bag has the tracked wrists, buttons, stick and the measured joints, with the s
 receipt. It has no head and no battery: the head is played at rest, the battery as full.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import AteError, EpisodeError
 from ate_core.geometry import pose_to_matrix
+from ate_core.json_text import UNREADABLE
 from ate_core.streams import StreamSpec, cell_streams, header_stamp_ns, read_value
 from ate_teleop.bag_messages import read_bag_messages
 from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET, TRANSFORM_HEADSET_TO_ARKIT
@@ -22,9 +24,11 @@ from operator_devices.hands_file import (
     HandsRecording,
     HeadsetMessage,
     JoyConReport,
+    check_step,
+    checked_report,
     settings_of,
 )
-from operator_devices.joycon_report import BUTTONS
+from operator_devices.joycon_report import AXES, BUTTONS
 
 Array = NDArray[np.float64]
 
@@ -46,7 +50,8 @@ def hands_of_bag(folder: Path) -> dict[str, HandsRecording]:
     """Take the hands of each operator out of an episode: side -> recording.
 
     Raises:
-        EpisodeError: the bag cannot be read, or holds too little of every operator.
+        EpisodeError: the bag cannot be read, holds too little of every operator, or what no
+            device can have sent.
     """
     try:
         cell, messages = _read(folder)
@@ -56,7 +61,14 @@ def hands_of_bag(folder: Path) -> dict[str, HandsRecording]:
         raise EpisodeError(
             f"{folder} cannot be read ({error}); run 'ate repair --bag {folder}'"
         ) from error
-    found = {side: _hands(folder, cell, side, messages) for side in cell.operators}
+    found = {}
+    for side in cell.operators:
+        try:
+            found[side] = _hands(folder, cell, side, messages)
+        except UNREADABLE as error:
+            raise EpisodeError(
+                f"{folder} holds hands of the {side} operator that cannot be played: {error}"
+            ) from error
     whole = {side: one for side, one in found.items() if one.headset and one.joycon}
     if not whole:
         raise EpisodeError(
@@ -89,6 +101,8 @@ def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) 
     def seconds(message: Any) -> float:
         return float((header_stamp_ns(message) - start_ns) * 1e-9)
 
+    for kept in (wrists, joys, joints):
+        _check_times(sorted(seconds(one) for one in kept))
     times: list[float] = []
     postures: list[Array] = []
     for message in joints:
@@ -117,6 +131,11 @@ def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) 
     )
 
 
+def _check_times(times: Sequence[float]) -> None:
+    for before, t in pairwise((0.0, *times)):
+        check_step(t, before)
+
+
 def _message(t: float, stamped: Any, hand: str) -> HeadsetMessage:
     """A wrist in the headset's frame as the message that the headset may have sent."""
     point, turn = stamped.pose.position, stamped.pose.orientation
@@ -127,7 +146,11 @@ def _message(t: float, stamped: Any, hand: str) -> HeadsetMessage:
 
 
 def _reports(joys: Iterable[tuple[float, Any]]) -> list[JoyConReport]:
-    """Reports at their own rate: a bag leaves out what did not change."""
+    """Reports at their own rate: a bag leaves out what did not change.
+
+    Raises:
+        ValueError: a message is none of a Joy-Con.
+    """
     reports: list[JoyConReport] = []
     for t, joy in sorted(joys, key=lambda one: one[0]):  # stamps of receipt may cross
         if reports and t - reports[-1].t <= LONGEST_THINNING:
@@ -136,8 +159,11 @@ def _reports(joys: Iterable[tuple[float, Any]]) -> list[JoyConReport]:
                 JoyConReport(t=between, buttons=last.buttons, stick=last.stick)
                 for between in np.arange(last.t + REPORT_PERIOD, t - 0.001, REPORT_PERIOD).tolist()
             ]
+        if (len(joy.buttons), len(joy.axes)) != (len(BUTTONS), len(AXES)):
+            raise ValueError(
+                f"a message has {len(joy.buttons)} buttons and {len(joy.axes)} axes; need "
+                f"{len(BUTTONS)} and {len(AXES)}"
+            )
         pressed = (name for name, down in zip(BUTTONS, joy.buttons, strict=True) if down)
-        reports.append(
-            JoyConReport(t=t, buttons=frozenset(pressed), stick=(joy.axes[0], joy.axes[1]))
-        )
+        reports.append(checked_report(t, pressed, joy.axes))
     return reports

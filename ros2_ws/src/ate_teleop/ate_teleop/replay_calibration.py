@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ate_core.contract import Cell
 from ate_core.errors import EpisodeError
 from ate_core.geometry import matrix_to_quaternion, quaternion_to_matrix, rotation_exp, transform
+from ate_core.json_text import UNREADABLE
 from ate_teleop.calibration import HandCalibration
 from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET, TRANSFORM_HEADSET_TO_ARKIT
 from operator_devices.hands_file import HandsRecording
@@ -69,7 +70,7 @@ def _read(entry: Mapping[str, Any]) -> tuple[float, Array]:
     try:
         heading = float(entry["heading"])
         quaternion = np.array([float(one) for one in entry["hand_rotation"]])
-    except (KeyError, TypeError, ValueError):
+    except UNREADABLE:
         raise EpisodeError(f"the recording's calibration is {dict(entry)}; {_NEED}") from None
     sound = quaternion.shape == (4,) and abs(float(np.linalg.norm(quaternion)) - 1.0) < 1e-3
     if not sound or not abs(heading) <= math.pi:

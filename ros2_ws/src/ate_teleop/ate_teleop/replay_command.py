@@ -23,7 +23,7 @@ from ate_teleop.hands_bag import hands_of_bag, is_bag
 from ate_teleop.replay_calibration import as_if_uncalibrated
 from ate_teleop.replay_checks import check_cell, check_posture, has_arrived, home_button
 from ate_teleop.stroke_comparison import LARGEST_GAP, JointPath, StrokeDifference, compare
-from operator_devices.hands_file import HandsRecording, read_session
+from operator_devices.hands_file import HandsRecording, check_session, read_session
 from operator_devices.hands_player import REST_PERIOD, ReplayedOperator, play
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def teleop_replay(config: ReplayConfig) -> int:
     session = hands_of_bag(config.file) if is_bag(config.file) else read_session(config.file)
     for note in (note for one in session.values() for note in one.notes):
         print(f"note: {note}", file=sys.stderr)
+    check_session(session)
     cell = load_cell(config.cell, "real" if config.real else "sim")
     for side, recording in session.items():
         check_cell(cell, side, recording)

@@ -10,7 +10,7 @@ has its time ``t`` [s] since the header's ``start_ns``, and one of
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,13 @@ VERSION = 1
 MATRICES = ("head", "left", "right")
 """Names of the matrices of a headset's message."""
 LONGEST_WAIT = 3600.0
-"""Time between two lines above which the file is not believed [s]."""
+"""Time between two lines, or before the first one, above which the file is not believed [s]."""
+OLDEST_JOINTS = 1.0
+"""How much before t = 0 the first joints may have been measured; older ones are left out [s]."""
+LARGEST_SENT = float(np.finfo(np.float32).max)
+"""Largest number that a headset can send."""
+LONGEST_SESSION = 12 * 3600.0
+"""Time of a line from which on it is not believed [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +212,65 @@ def read_session(path: Path) -> dict[str, HandsRecording]:
     return found
 
 
+def check_session(session: Mapping[str, HandsRecording]) -> None:
+    """Refuse recordings of several operators that were not made together.
+
+    Raises:
+        EpisodeError: they begin too far apart.
+    """
+    starts = [one.header.start_ns for one in session.values()]
+    if max(starts) - min(starts) > LONGEST_WAIT * 1e9:
+        raise EpisodeError(
+            f"the recordings of {' and '.join(session)} begin at start_ns "
+            f"{' and '.join(map(str, starts))}; need at most {LONGEST_WAIT:g} s between them: "
+            "name one of them, or correct its start_ns"
+        )
+
+
+def check_step(t: float, before: float) -> None:
+    """Refuse a time [s] that cannot follow another one, or 0 where it is the first.
+
+    Raises:
+        ValueError: naming it and the bound.
+    """
+    if not before <= t <= min(before + LONGEST_WAIT, LONGEST_SESSION):
+        raise ValueError(
+            f"t is {t} s, and {before} before: time must go on, by {LONGEST_WAIT:g} s at most, "
+            f"and not beyond {LONGEST_SESSION:g} s"
+        )
+
+
+def checked_report(
+    t: float,
+    buttons: Iterable[str],
+    stick: Sequence[float],
+    battery: float = 1.0,
+    *,
+    charging: bool = False,
+) -> JoyConReport:
+    """A report that a Joy-Con can send, see `JoyConReport`.
+
+    Raises:
+        ValueError: stick or battery are out of their bounds.
+    """
+    right, up = map(float, stick)
+    for axis in (right, up):
+        if not -1.0 <= axis <= 1.0:
+            raise ValueError(f"stick is {axis}; need -1 to 1")
+    if not 0.0 <= battery <= 1.0:
+        raise ValueError(f"battery is {battery}; need 0 to 1")
+    return JoyConReport(
+        t=t, buttons=frozenset(buttons), stick=(right, up), battery=battery, charging=charging
+    )
+
+
+_HEADER: dict[str, type] = {
+    "start_ns": int, "side": str, "cell": str, "hardware": str, "joint_names": list,
+    "settings": dict, "calibration": dict, "source": str,
+}  # fmt: skip
+"""Kinds of the header's entries."""
+
+
 def _read_header(path: Path, line: str) -> HandsHeader:
     try:
         values = _parse(line)
@@ -222,12 +287,11 @@ def _read_header(path: Path, line: str) -> HandsHeader:
             "update it, or play the file with the software that wrote it"
         )
     try:
+        for name, kind in _HEADER.items():
+            if name in values and not isinstance(values[name], kind):
+                raise TypeError(f"{name} is {values[name]!r:.80}, must be a {kind.__name__}")
         values["joint_names"] = tuple(str(name) for name in values["joint_names"])
         header = HandsHeader(**values)
-        if not isinstance(header.start_ns, int) or not all(
-            isinstance(one, dict) for one in (header.settings, header.calibration)
-        ):
-            raise TypeError("start_ns, settings or calibration")
     except UNREADABLE as error:
         raise EpisodeError(f"{path}: the header cannot be read: {error!r}") from None
     return header
@@ -254,7 +318,9 @@ class _Builder:
                 self._append(self._joycon, _report(t, values))
             elif "q" in values:
                 q = _numbers(values["q"], self._joint_count)
-                if not self._joints or t > self._joints[-1][0]:
+                before = self._joints[-1][0] if self._joints else -OLDEST_JOINTS
+                if t > before:
+                    check_step(t, before)
                     self._joints.append((t, q))
             else:
                 raise ValueError(f"neither pose nor buttons nor joints: {sorted(values)}")
@@ -265,9 +331,7 @@ class _Builder:
 
     @staticmethod
     def _append(kept: list[Any], one: Any) -> None:
-        last = kept[-1].t if kept else one.t
-        if not 0.0 <= one.t - last <= LONGEST_WAIT:
-            raise ValueError(f"t is {one.t}, and {last} before: time must go on")
+        check_step(one.t, kept[-1].t if kept else 0.0)
         kept.append(one)
 
     def built(self, header: HandsHeader) -> HandsRecording:
@@ -322,7 +386,10 @@ def _numbers(values: object, count: int) -> Array:
 def _matrix(values: object) -> Array | None:
     if values is None:
         return None
-    sent = _numbers(values, 12).astype(np.float32)  # the wire's own precision
+    numbers = _numbers(values, 12)
+    if np.abs(numbers).max() > LARGEST_SENT:
+        raise ValueError(f"a pose holds {np.abs(numbers).max():g}; need {LARGEST_SENT:g} at most")
+    sent = numbers.astype(np.float32)  # the wire's own precision
     return np.vstack([sent.reshape(3, 4), [0.0, 0.0, 0.0, 1.0]]).astype(np.float64)
 
 
@@ -330,11 +397,10 @@ def _report(t: float, values: Mapping[str, Any]) -> JoyConReport:
     buttons = values["buttons"]
     if not isinstance(buttons, list) or any(button not in BUTTONS for button in buttons):
         raise ValueError(f"buttons are {buttons!r}; need names out of {', '.join(BUTTONS)}")
-    stick = _numbers(values["stick"], 2)
-    return JoyConReport(
-        t=t,
-        buttons=frozenset(buttons),
-        stick=(float(stick[0]), float(stick[1])),
-        battery=_number(values["battery"]),
+    return checked_report(
+        t,
+        buttons,
+        _numbers(values["stick"], 2).tolist(),
+        _number(values["battery"]),
         charging=values["charging"] is True,
     )
