@@ -131,7 +131,8 @@ def test_after_a_calibration_a_push_forward_moves_the_tool_forward(yaw: float, s
     said = person.calibrate(aside=aside)
     angle, way = re.search(r"faces ([\d.]+) deg to the (left|right)", said).groups()
     assert float(angle) * (1 if way == "left" else -1) == pytest.approx(math.degrees(yaw), abs=0.3)
-    assert person.outputs[-1].status.calibrations_fitted == 1
+    status = person.outputs[-1].status
+    assert status.calibrations_fitted == 1 and status.calibrated is not None
     assert degrees_between(person.tool_way((0.0, 0.08, 0.0))[0], np.array([1.0, 0, 0])) < 1.0
     assert degrees_between(person.tool_way((0.06, 0.0, 0.0))[0], np.array([0, -1.0, 0])) < 1.0
 

@@ -12,8 +12,11 @@ from rosbags.typesys import Stores, get_typestore
 from ate_core.contract import load_cell
 from ate_core.errors import EpisodeError
 from ate_core.streams import INFO_TOPIC
+from ate_teleop.calibrator import UNCALIBRATED
 from ate_teleop.hands_bag import hands_of_bag, is_bag
+from ate_teleop.replay_checks import check_cell
 from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET
+from operator_devices.hands_file import settings_of
 from operator_devices.joycon_report import BUTTONS
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -126,6 +129,46 @@ def changed_joy(t, **values):
 def test_hands_in_a_bag_that_no_device_can_have_sent_are_refused(tmp_path, more, told):
     folder = bag_of(tmp_path / "episode_000000", more)
     with pytest.raises(EpisodeError, match=f"left operator .*{told}"):
+        hands_of_bag(folder)
+
+
+def told(t, **status):
+    text = message("std_msgs/msg/String", data=json.dumps(status))
+    return "/left/operator/status", "std_msgs/msg/String", t, text
+
+
+FITTED = {"heading": 0.5, "hand_rotation": [0.0, 0.0, 0.0, 1.0]}
+FACES = "the person faces 28.6 deg to the left"
+
+
+@pytest.mark.parametrize(
+    ("status", "calibration"),
+    [
+        ({"calibrated": FITTED, "calibration": FACES}, FITTED),
+        ({"calibrated": {}, "calibration": UNCALIBRATED}, {}),
+        ({"calibration": f"refused: too short; still in force: {UNCALIBRATED}"}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_calibration_that_held_at_first_comes_out_of_a_bag(tmp_path, status, calibration):
+    later = told(1.0, calibrated={**FITTED, "heading": 0.1}, scale=0.3)
+    folder = bag_of(tmp_path / "episode_000000", told(0.0, **status), later)
+    header = hands_of_bag(folder)["left"].header
+    assert header.calibration == calibration
+    assert header.settings == settings_of(load_cell(hardware="sim"), "left")
+
+
+def test_a_bag_of_another_scale_is_of_other_settings(tmp_path):
+    cell = load_cell(hardware="sim")
+    folder = bag_of(tmp_path / "episode_000000", told(0.0, scale=0.5))
+    with pytest.raises(EpisodeError, match=r"scale 0\.5, now 1\.0"):
+        check_cell(cell, "left", hands_of_bag(folder)["left"])
+
+
+@pytest.mark.parametrize("status", [{"calibration": FACES}, {"calibrated": "yes"}])
+def test_a_calibration_without_its_numbers_is_refused(tmp_path, status):
+    folder = bag_of(tmp_path / "episode_000000", told(0.0, **status))
+    with pytest.raises(EpisodeError, match="numbers"):
         hands_of_bag(folder)
 
 

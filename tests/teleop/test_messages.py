@@ -67,6 +67,28 @@ def test_half_a_character_in_a_status_can_be_told_on():
     assert entry_of(status, "reason") == "?"
 
 
+def test_a_status_tells_the_numbers_of_the_calibration_that_holds():
+    from ate_teleop.calibration import HandCalibration
+    from ate_teleop.clutch import ClutchState
+    from ate_teleop.nodes.messages import status_message
+    from ate_teleop.operator_status import OperatorStatus
+
+    fitted = HandCalibration(
+        heading=0.4, correction=0.0, residual=0.0, curve=0.0,
+        rotation_tool_to_wrist=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    )  # fmt: skip
+    for holds, numbers in (
+        (None, {}),
+        (fitted, {"heading": 0.4, "hand_rotation": [0.0, 0.0, 0.0, 1.0]}),
+    ):
+        status = OperatorStatus(
+            clutch=ClutchState.RELEASED, reason="", tracked=True, joycon=True, arm=True,
+            out_of_reach=False, limits=(), calibrated=holds,
+        )  # fmt: skip
+        text = status_message("left", status, (), {}).data
+        assert json.loads(text)["calibrated"] == numbers
+
+
 @pytest.mark.parametrize(
     ("status", "held"),
     [

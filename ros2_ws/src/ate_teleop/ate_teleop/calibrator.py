@@ -106,6 +106,11 @@ class Calibrator:
         return self.is_running or now < self._quiet_until
 
     @property
+    def calibration(self) -> HandCalibration | None:
+        """What holds; None: the cell's own values."""
+        return self._calibration
+
+    @property
     def mapping(self) -> HandMapping:
         """The mapping for this person."""
         return calibrated(self._nominal, self._calibration)

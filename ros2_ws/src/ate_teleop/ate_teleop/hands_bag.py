@@ -1,7 +1,8 @@
 """Hands taken out of a recorded episode: what its bag holds of each operator.
 
 A bag has the tracked wrists, buttons, stick and the measured joints, with the stamps of their
-receipt. It has no head and no battery: the head is played at rest, the battery as full.
+receipt, and the scale and the calibration that held when it began. It has no head and no battery:
+the head is played at rest, the battery as full.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import AteError, EpisodeError
 from ate_core.geometry import pose_to_matrix
-from ate_core.json_text import UNREADABLE
+from ate_core.json_text import UNREADABLE, plain_text, read_document
 from ate_core.streams import StreamSpec, cell_streams, header_stamp_ns, read_value
 from ate_teleop.bag_messages import read_bag_messages
+from ate_teleop.calibrator import UNCALIBRATED
 from operator_devices.hand_pose import TRANSFORM_ARKIT_TO_HEADSET, TRANSFORM_HEADSET_TO_ARKIT
 from operator_devices.hands_file import (
     HandsHeader,
@@ -38,6 +40,8 @@ REPORT_PERIOD = 0.015
 """Spacing of a Joy-Con's reports, of which a bag keeps those that changed and every second [s]."""
 LONGEST_THINNING = 0.07
 """Longest time between two messages of a Joy-Con that reports all the while [s]."""
+SCALE_STEP = 1e-3
+"""Difference of scales from which on they are not the same: a status rounds to it."""
 NOTE = "it holds no head and no battery: the head is played at rest, the Joy-Con as full"
 
 
@@ -87,7 +91,8 @@ def _read(folder: Path) -> tuple[Cell, dict[str, list[Any]]]:
 
 
 def _is_wanted(spec: StreamSpec) -> bool:
-    return spec.kind == "joints" or spec.name.endswith(("_wrist_pose", "_joy"))
+    ends = ("_wrist_pose", "_joy", "_operator_status")
+    return spec.kind == "joints" or spec.name.endswith(ends)
 
 
 def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) -> HandsRecording:
@@ -96,6 +101,7 @@ def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) 
     joints = messages[f"{arm}_arm_state"]
     stamps = [header_stamp_ns(one) for one in (*wrists, *joys, *joints)]
     start_ns = min(stamps, default=0)
+    settings, calibration = _held(cell, side, messages[f"{arm}_operator_status"])
     spec = next(one for one in cell_streams(cell) if one.name == f"{arm}_arm_state")
 
     def seconds(message: Any) -> float:
@@ -117,7 +123,8 @@ def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) 
             cell=cell.name,
             hardware=cell.hardware,
             joint_names=spec.joint_names,
-            settings=settings_of(cell, side),
+            settings=settings,
+            calibration=calibration,
             source="bag",
         ),
         headset=tuple(
@@ -129,6 +136,28 @@ def _hands(folder: Path, cell: Cell, side: str, messages: dict[str, list[Any]]) 
         joints=np.array(postures).reshape(-1, len(spec.joint_names)),
         notes=(f"{folder.name}, {side} operator: {NOTE}",),
     )
+
+
+def _held(cell: Cell, side: str, statuses: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The operator's settings and calibration when the episode began, see `HandsHeader`.
+
+    Raises:
+        ValueError: they cannot be told.
+    """
+    settings = settings_of(cell, side)
+    status = read_document(statuses[0].data) if statuses else {}  # a bag begins with what stands
+    scale = status.get("scale", settings["scale"])
+    if not isinstance(scale, int | float) or not abs(scale - settings["scale"]) < SCALE_STEP:
+        settings["scale"] = scale
+    words = plain_text(status.get("calibration", UNCALIBRATED))
+    if "calibrated" not in status and UNCALIBRATED not in words:
+        raise ValueError(
+            f"they were calibrated ({words}), and the numbers were not recorded: record anew"
+        )
+    calibration = status.get("calibrated", {})
+    if not isinstance(calibration, dict):
+        raise ValueError(f"their status says calibrated {plain_text(calibration)}; need numbers")
+    return settings, calibration
 
 
 def _check_times(times: Sequence[float]) -> None:

@@ -371,6 +371,7 @@ class OperatorController:
             calibrations_fitted=self.calibrator.fits,
             calibrations_refused=self.calibrator.refusals,
             calibration=self.calibrator.words,
+            calibrated=self.calibrator.calibration,
             guard=guard,
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_teleop.buttons import Event
+from ate_teleop.calibration import HandCalibration
 from ate_teleop.calibrator import CalibrationNews
 from ate_teleop.clutch import ClutchState
 from ate_teleop.ik import IkResult
@@ -60,6 +61,8 @@ class OperatorStatus:
     """Whether a person is being led through the gesture."""
     calibration: str = ""
     """What a person who is being calibrated does next; otherwise what was fitted and holds."""
+    calibrated: HandCalibration | None = None
+    """What was fitted and holds; None: the cell's own values."""
     calibration_strokes: int = 0
     """Good strokes of calibrations so far."""
     calibrations_fitted: int = 0

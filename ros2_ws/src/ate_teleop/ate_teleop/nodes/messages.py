@@ -15,6 +15,7 @@ from ate_core.commanders import POLICY
 from ate_core.geometry import matrix_to_quaternion
 from ate_core.json_text import plain_text, read_document
 from ate_teleop.operator_status import OperatorStatus
+from ate_teleop.replay_calibration import calibration_entry
 from operator_devices.joycon_report import JoyConState
 
 Array = NDArray[np.float64]
@@ -84,6 +85,7 @@ def status_message(
                 "prompt": status.prompt,
                 "calibrating": status.calibrating,
                 "calibration": status.calibration,
+                "calibrated": calibration_entry(status.calibrated),
                 "calibrations_fitted": status.calibrations_fitted,
                 "calibrations_refused": status.calibrations_refused,
                 "guard": status.guard,
