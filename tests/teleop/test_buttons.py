@@ -1,6 +1,7 @@
 """Who may press what: each Joy-Con's own mapping, and what concerns one operator or both."""
 
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -186,6 +187,40 @@ def test_only_a_policy_that_was_taken_over_is_handed_back_to_and_at_once() -> No
     assert "not offered" in told[-1]
 
 
+def test_a_press_that_nobody_serves_or_answers_is_felt(monkeypatch) -> None:
+    pytest.importorskip("rclpy")
+    from ate_teleop.nodes import wishes as module
+
+    told, removed, now, ready = [], [], [0.0], [False]
+    answers = []
+    future = mock.Mock(done=lambda: bool(answers), result=lambda: answers[0])
+    client = SimpleNamespace(
+        service_is_ready=lambda: ready[0], srv_name="/episode/redo",
+        call_async=lambda _: future, remove_pending_request=removed.append,
+    )  # fmt: skip
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    wishes = module.WishServices.__new__(module.WishServices)  # without its clients
+    wishes._logger = SimpleNamespace(warning=told.append)
+    wishes._clients, wishes._waiting, wishes._called = {"redo": client}, {}, {}
+    wishes.refused, wishes.changed = 0, float("-inf")
+    wishes.ask(Event.REDO)
+    now[0] = module.FINDING + 0.1
+    wishes._call_found()
+    assert wishes.refused == 1 and "nobody offers /episode/redo" in told[-1]
+    ready[0] = True
+    wishes.ask(Event.REDO)
+    wishes._call_found()
+    assert wishes.refused == 1
+    now[0] += module.ANSWERING + 0.1
+    wishes._call_found()
+    assert wishes.refused == 2 and removed == [future] and "its node hangs" in told[-1]
+    wishes.ask(Event.REDO)
+    answers.append(SimpleNamespace(success=True, message=""))
+    now[0] += module.ANSWERING + 0.1
+    wishes._call_found()
+    assert wishes.refused == 2 and not wishes._called
+
+
 def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
     pytest.importorskip("rclpy")
     import time
@@ -197,12 +232,14 @@ def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
     wishes._logger = SimpleNamespace(info=told.append)
     wishes._clients = {
         verb: SimpleNamespace(service_is_ready=lambda: True)
-        for verb in ("start", "stop", "keep", "discard")
+        for verb in ("start", "stop", "keep", "discard", "redo")
     }
     wishes._waiting, wishes._call, wishes.episode = {}, calls.append, "recording"
     wishes.changed = time.monotonic() + 60.0 - SETTLING  # the other one's press, heard just now
-    wishes.ask(Event.START_OR_STOP)
-    assert (calls, len(told)) == ([], 1)
+    for count, event in enumerate((Event.START_OR_STOP, Event.DISCARD, Event.REDO), start=1):
+        wishes.ask(event)
+        assert (calls, len(told)) == ([], count)
+    wishes.changed = float("-inf")
     wishes.ask(Event.DISCARD)
     wishes.changed = float("-inf")
     wishes.ask(Event.START_OR_STOP)

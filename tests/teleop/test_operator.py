@@ -422,7 +422,8 @@ def test_a_wish_whose_service_was_not_found_yet_is_forgotten_at_a_stop():
     calls, ready = [], [False]
     wishes = WishServices.__new__(WishServices)  # without its clients
     wishes._clients = {"discard": SimpleNamespace(service_is_ready=lambda: ready[0])}
-    wishes._waiting, wishes._call = {}, calls.append
+    wishes._waiting, wishes._called, wishes._call = {}, {}, calls.append
+    wishes.changed = float("-inf")
     wishes.ask(Event.DISCARD)
     wishes.forget()
     ready[0] = True

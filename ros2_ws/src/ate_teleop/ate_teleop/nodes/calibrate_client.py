@@ -34,7 +34,7 @@ class _Follower:
     @property
     def has_gone(self) -> bool:
         """Whether the node of the operator runs no more."""
-        return self._heard.get_publisher_count() == 0
+        return not self._heard.get_publisher_count()
 
     @property
     def words(self) -> str:

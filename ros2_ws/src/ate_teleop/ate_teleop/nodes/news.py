@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -55,6 +56,10 @@ def operator_news(message: String) -> str | None:
     return f"{clutch}: {reason}" if reason else clutch
 
 
+UNHEARD = ArmNews()
+"""What is known of an arm before its driver was heard."""
+GONE = ArmNews(trouble="gone: its driver runs no more")
+"""What is said of an arm whose driver has gone: its last words count no more."""
 AWAY = "away"
 """What is said of an operator whose process has gone: its last status says nothing any more."""
 
@@ -64,14 +69,16 @@ class News:
 
     def __init__(self, node: Node, cell: Cell, operator: str) -> None:
         """Listen; `operator` is the own entry in the cell."""
-        self.own = self.other = ArmNews()
+        self._arms: dict[bool, ArmNews] = {}  # whether it is the own one -> what was heard
         self.other_operator = ""
         self.kept = self.discarded = 0
         topics, arm = cell.topics, cell.operators[operator].arm
+        self._arm_subscriptions = {}
         for side, one in cell.arms.items():
             own = side == arm
             name = topics.arm_status if own else topics.of_arm(one.namespace, topics.arm_status)
-            listen(node, String, name, self._take_own if own else self._take_other, LATCHED_QOS)
+            take = partial(self._take_arm, own)
+            self._arm_subscriptions[own] = listen(node, String, name, take, LATCHED_QOS)
         self._subscriptions = [
             listen(
                 node,
@@ -84,8 +91,21 @@ class News:
             if name != operator
         ]
 
-    def look_for_other(self) -> None:
-        """Notice that the process of the other operator has gone."""
+    @property
+    def own(self) -> ArmNews:
+        """What the own arm says."""
+        return self._arms.get(True, UNHEARD)
+
+    @property
+    def other(self) -> ArmNews:
+        """What the arm of the other operator says."""
+        return self._arms.get(False, UNHEARD)
+
+    def look_for_gone(self) -> None:
+        """Notice that the drivers or the process of the other operator have gone."""
+        for is_own in list(self._arms):
+            if not self._arm_subscriptions[is_own].get_publisher_count():
+                self._arms[is_own] = GONE
         if self.other_operator and not any(
             subscription.get_publisher_count() for subscription in self._subscriptions
         ):
@@ -95,11 +115,10 @@ class News:
         news = operator_news(message)
         self.other_operator = self.other_operator if news is None else news
 
-    def _take_own(self, message: String) -> None:
-        self.own = arm_news(message) or self.own
-
-    def _take_other(self, message: String) -> None:
-        self.other = arm_news(message) or self.other
+    def _take_arm(self, is_own: bool, message: String) -> None:
+        news = arm_news(message)
+        if news is not None:
+            self._arms[is_own] = news
 
     def take_episode(self, message: String) -> None:
         """Count what was kept and discarded, by an episode status."""

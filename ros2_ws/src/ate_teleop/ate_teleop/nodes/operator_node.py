@@ -106,8 +106,10 @@ class OperatorNode(Node):
         if operator.gripper_input == "stick":  # it leads on from where the gripper is
             listen(self, JointState, topics.gripper_states, self._take_opening, SENSOR_QOS)
         listen(self, String, topics.gripper_status, self._take_gripper, LATCHED_QOS)
-        listen(self, String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS)
-        listen(self, String, POLICY_STATUS, self._take_policy, LATCHED_QOS)
+        self._episodes = listen(
+            self, String, f"{topics.episode}/status", self._take_episode, LATCHED_QOS
+        )
+        self._policies = listen(self, String, POLICY_STATUS, self._take_policy, LATCHED_QOS)
         self.create_timer(1.0, self._diagnose)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -224,7 +226,7 @@ class OperatorNode(Node):
     def _diagnose(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._news.look_for_other()
+        self._look_for_gone()
         self._scale.follow()
         self._warn_of_battery()
         while not self._telling.openings.empty():
@@ -233,6 +235,14 @@ class OperatorNode(Node):
         trouble = "" if self._recorder is None else self._recorder.trouble
         now_ns = self.get_clock().now().nanoseconds
         self._publish.send_diagnostics(self._devices(), trouble, now_ns)
+
+    def _look_for_gone(self) -> None:
+        """Forget the last words of processes that run no more."""
+        self._news.look_for_gone()
+        if not self._episodes.get_publisher_count():
+            self._wishes.take_episode("", "", time.monotonic())
+        if not self._policies.get_publisher_count():
+            self._wishes.policy = ""
 
     def _warn_of_battery(self) -> None:
         """Log once that the Joy-Con should be charged."""

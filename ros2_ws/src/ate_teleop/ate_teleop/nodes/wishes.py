@@ -14,10 +14,12 @@ VERBS = ("start", "stop", "keep", "fail", "discard", "redo", "save_last")
 HAND_BACK = Event.HAND_BACK.value
 START_POLICY = "/policy/start"
 SETTLING = 0.3
-"""Time after a change of the episode in which the record button does nothing: it meant the state
-before, as two people press it at once [s]."""
+"""Time after a change of the episode in which its buttons do nothing: they meant the state before,
+as two people press them at once [s]."""
 FINDING = 2.0
 """How long a service is looked for before its node counts as not running [s]."""
+ANSWERING = 20.0
+"""How long an answer is waited for: a slow disk needs that to close a bag [s]."""
 
 
 class WishServices:
@@ -38,6 +40,7 @@ class WishServices:
         self.changed = float("-inf")
         """When the state of the episode changed last, whoever asked for it [s, monotonic]."""
         self._waiting: dict[str, float] = {}
+        self._called: dict[Any, tuple[str, float]] = {}
         node.create_timer(0.1, self._call_found)
 
     def take_episode(self, state: str, number: str, now: float) -> None:
@@ -55,10 +58,10 @@ class WishServices:
         if event is Event.HAND_BACK:
             self._hand_back()
             return
+        if time.monotonic() - self.changed < SETTLING:
+            self._logger.info(f"{verb}: the episode changed just before, ignored")
+            return
         if event is Event.START_OR_STOP:
-            if time.monotonic() - self.changed < SETTLING:
-                self._logger.info("record button: somebody pressed it just before, ignored")
-                return
             verb = {"recording": "stop", "pending": "keep"}.get(self.episode, "start")
         if self._clients[verb].service_is_ready():
             self._call(verb)
@@ -69,43 +72,54 @@ class WishServices:
         """Let a policy go on that an operator took over from: at once, or not at all."""
         if self.policy != TAKEN_OVER:
             state = f"is {self.policy}" if self.policy else "was not heard"
-            self._refuse(f"nothing to hand back: the policy {state}; {START_POLICY} starts one")
+            self._refuse(
+                HAND_BACK, f"nothing to hand back: the policy {state}; {START_POLICY} starts one"
+            )
         elif not self._clients[HAND_BACK].service_is_ready():
-            self._refuse(f"{START_POLICY} is not offered: start the policy's node")
+            self._refuse(HAND_BACK, f"{START_POLICY} is not offered: start the policy's node")
         else:
             self._call(HAND_BACK)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, verb: str, reason: str) -> None:
         self.refused += 1
-        self._logger.warning(f"{HAND_BACK}: {reason}")
+        self._logger.warning(f"{verb}: {reason}")
 
     def forget(self) -> None:
         """Drop what was asked for but not called yet; what was called is not taken back."""
         self._waiting.clear()
 
     def _call_found(self) -> None:
-        """Call what was asked for before its service was found; in the executor."""
+        """Call what was asked for before its service was found; in the executor.
+
+        What nobody offers or answers in time is refused, so that the hand feels it.
+        """
+        now = time.monotonic()
+        for future, (verb, deadline) in list(self._called.items()):
+            if future.done():
+                del self._called[future]
+            elif now > deadline:
+                del self._called[future]
+                self._clients[verb].remove_pending_request(future)
+                name = self._clients[verb].srv_name
+                self._refuse(verb, f"{name} does not answer for {ANSWERING:g} s: its node hangs")
         for verb, deadline in list(self._waiting.items()):
             client = self._clients[verb]
             if client.service_is_ready():
                 self._call(verb)
-            elif time.monotonic() > deadline:
-                self._logger.warning(
-                    f"button asks for {client.srv_name}, which nobody offers: start its node"
-                )
+            elif now > deadline:
+                self._refuse(verb, f"nobody offers {client.srv_name}: start its node")
             else:
                 continue
             self._waiting.pop(verb, None)
 
     def _call(self, verb: str) -> None:
         future = self._clients[verb].call_async(Trigger.Request())
+        self._called[future] = (verb, time.monotonic() + ANSWERING)
         future.add_done_callback(lambda done: self._answered(verb, done))
 
     def _answered(self, verb: str, future: Any) -> None:
         answer = future.result()
-        # Two calls: rclpy refuses another severity from the same line.
         if answer.success:
             self._logger.info(f"{verb}: {answer.message or 'done'}")
         else:
-            self.refused += 1
-            self._logger.warning(f"{verb}: {answer.message or 'refused'}")
+            self._refuse(verb, answer.message or "refused")
