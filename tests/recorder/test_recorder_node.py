@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from rosbags.rosbag2 import Reader
@@ -166,6 +167,36 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
 
     recorder.send_signal(signal.SIGINT)
     assert recorder.wait(10.0) == 0
+
+
+def test_what_two_people_ask_for_at_once_is_done_once():
+    pytest.importorskip("rclpy")
+    from ate_recorder.nodes.recorder_node import SETTLING, RecorderNode
+
+    clock, done = [10**9], []
+    node = SimpleNamespace(
+        _done="", _done_ns=0, _now_ns=lambda: clock[0], _publish_status=lambda: None,
+        _taker=SimpleNamespace(catch_up=lambda: None),
+        get_logger=lambda: SimpleNamespace(info=lambda _: None),
+    )  # fmt: skip
+
+    def ask(name):
+        def command(_):
+            done.append(name)
+            clock[0] += 10**9  # a slow disk: the second request waits meanwhile
+            return name
+
+        response = SimpleNamespace(success=False, message="")
+        assert RecorderNode._answer(node, name, command)(None, response).success
+
+    for name in ("redo", "redo", "discard", "discard", "start", "discard", "start", "start"):
+        ask(name)
+    assert done == ["redo", "discard", "start", "discard", "start", "start"]
+    clock[0] += round(SETTLING * 1e9)
+    ask("redo")
+    clock[0] += round(SETTLING * 1e9)
+    ask("redo")
+    assert done[6:] == ["redo", "redo"]
 
 
 DOUBLE = """

@@ -33,6 +33,10 @@ from ate_recorder.software import software_versions
 
 STATUS_PERIOD = 1.0
 """Period of /episode/status while recording [s]."""
+ONCE = ("keep", "fail", "discard", "redo")
+"""What two people may ask for at once, and mean once: done twice it takes the next episode."""
+SETTLING = 0.3
+"""Time after one of these in which the same is not done again, unless another thing was [s]."""
 
 
 class RecorderNode(Node):
@@ -50,6 +54,7 @@ class RecorderNode(Node):
         prefix = cell.topics.episode
         self._status = self.create_publisher(String, f"{prefix}/status", LATCHED_QOS)
         self._published = ""
+        self._done, self._done_ns = "", 0
         commands = {
             "start": self._recorder.start,
             "stop": self._recorder.stop,
@@ -60,7 +65,7 @@ class RecorderNode(Node):
             "save_last": self._recorder.save_last,
         }
         self._episode_services = [
-            self.create_service(Trigger, f"{prefix}/{name}", self._answer(command))
+            self.create_service(Trigger, f"{prefix}/{name}", self._answer(name, command))
             for name, command in commands.items()
         ]
         listen(self, String, f"{prefix}/label", self._take_label, DEFAULT_QOS)
@@ -125,15 +130,21 @@ class RecorderNode(Node):
         return value
 
     def _answer(
-        self, command: Callable[[int], str]
+        self, name: str, command: Callable[[int], str]
     ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             now_ns = self._now_ns()
             self._taker.catch_up()  # what arrived before now belongs to what was before
+            settled = now_ns - self._done_ns >= SETTLING * 1e9
+            if name in ONCE and name == self._done and not settled:
+                response.success, response.message = True, f"{name} was asked for just before"
+                self.get_logger().info(response.message)
+                return response
             try:
                 response.message = command(now_ns)
                 response.success = True
                 self.get_logger().info(response.message)
+                self._done, self._done_ns = name, self._now_ns()
             except AteError as error:
                 response.message = str(error)
                 response.success = False
@@ -145,7 +156,7 @@ class RecorderNode(Node):
 
     def _take_label(self, message: String) -> None:
         """Keep the episode that waits, with a label in words; the status tells the result."""
-        self._answer(lambda now_ns: self._recorder.keep(now_ns, message.data))(
+        self._answer("label", lambda now_ns: self._recorder.keep(now_ns, message.data))(
             Trigger.Request(), Trigger.Response()
         )
 
