@@ -88,6 +88,14 @@ def test_a_wrong_word_is_refused_with_the_remedy(bags, capsys, words, told):
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf", "0"])
+def test_a_recorder_is_looked_for_within_bounds(bags, capsys, seconds):
+    verbs = ("start", "stop", "keep", "discard", "redo", "save-last", "label x", "list", "trash")
+    for verb in verbs:
+        assert main(["episode", *verb.split(), "--timeout", seconds]) == 1
+        assert "need 0.5 to 60 s" in capsys.readouterr().err
+
+
 def test_an_episode_that_is_open_is_not_judged_by_its_number(bags, capsys):
     (bags / "episode_000004").mkdir()
     assert main(["episode", "label", "x", "--episode", "4", "--bags", str(bags)]) == 1
@@ -98,9 +106,9 @@ def test_an_episode_that_is_open_is_not_judged_by_its_number(bags, capsys):
 @pytest.mark.parametrize(
     "words",
     [
-        ["episode", "start", "--timeout", "0.3"],
-        ["episode", "label", "spilled", "--timeout", "0.3"],
-        ["episode", "list", "--timeout", "0.3"],
+        ["episode", "start", "--timeout", "0.5"],
+        ["episode", "label", "spilled", "--timeout", "0.5"],
+        ["episode", "list", "--timeout", "0.5"],
         ["status", "--seconds", "1"],
     ],
 )

@@ -64,6 +64,16 @@ def require_not_negative(**numbers: float) -> None:
             raise UsageError(f"{name} is {value}, must be finite and not negative")
 
 
+def require_timeout(timeout: float) -> None:
+    """Refuse a --timeout of a command that asks a running cell, outside of 0.5 to 60 s.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not 0.5 <= timeout <= 60.0:
+        raise UsageError(f"--timeout is {timeout} s; need 0.5 to 60 s")
+
+
 def require_seed(**seeds: int) -> None:
     """Refuse seeds that not every generator takes, by name.
 

@@ -47,10 +47,10 @@ class BenchmarkConfig:
     """How long both loops run [s]."""
 
     def __post_init__(self) -> None:
-        if self.repeats < 1 or not self.seconds > 0.0:
+        if self.repeats < 1 or not 0.0 < self.seconds <= 3600.0:
             raise UsageError(
                 f"repeats is {self.repeats} and seconds {self.seconds:g}: need 1 or more and "
-                "above 0"
+                "above 0, 3600 at most"
             )
 
 

@@ -12,7 +12,7 @@ import tyro
 from ate_core.episode_folders import EpisodeFolders
 from ate_core.episode_outcome import SUCCESS, check_label
 from ate_core.episode_trash import empty_trash, list_trash
-from ate_core.errors import EpisodeError
+from ate_core.errors import EpisodeError, require_timeout
 from ate_recorder.episode_summary import EpisodeSummary, read_summary
 
 TIMEOUT = 5.0
@@ -20,59 +20,53 @@ TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class Asking:
+    """What may ask the recorder of a running cell."""
+
+    timeout: float = TIMEOUT
+    """How long a recorder is looked for [s]."""
+
+    def __post_init__(self) -> None:
+        require_timeout(self.timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Asking):
     """Begin to record an episode."""
 
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Stop:
+class Stop(Asking):
     """End the episode; it waits until it is kept or discarded."""
 
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Keep:
+class Keep(Asking):
     """Keep the episode that waits, as a success."""
 
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Redo:
+class Redo(Asking):
     """Set the episode aside that is recorded or waits, if any, and begin the next one."""
 
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class SaveLast:
+class SaveLast(Asking):
     """Make an episode of the last seconds (the recorder's ring_s); it waits to be judged."""
 
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Discard:
+class Discard(Asking):
     """Set the episode aside that is recorded or waits, or one with a number."""
 
     episode: int | None = None
     """Number of an episode that is closed already."""
     bags: Path | None = None
     """Folder of the episodes; None: that of the running recorder."""
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label:
+class Label(Asking):
     """Keep the episode that waits with a label, or label one with a number anew."""
 
     text: tyro.conf.Positional[str]
@@ -81,12 +75,10 @@ class Label:
     """Number of an episode that is closed already."""
     bags: Path | None = None
     """Folder of the episodes; None: that of the running recorder."""
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class List:
+class List(Asking):
     """List the episodes of a folder."""
 
     outcome: str | None = None
@@ -95,12 +87,10 @@ class List:
     """Folder of the episodes; None: that of the running recorder."""
     json: bool = False
     """Print JSON instead of a table."""
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trash:
+class Trash(Asking):
     """Show what discarded episodes take, or delete them for good."""
 
     do: tyro.conf.Positional[Literal["list", "empty"]] = "list"
@@ -109,8 +99,6 @@ class Trash:
     """Delete without asking."""
     bags: Path | None = None
     """Folder of the episodes; None: that of the running recorder."""
-    timeout: float = TIMEOUT
-    """How long a recorder is looked for [s]."""
 
 
 Action = (

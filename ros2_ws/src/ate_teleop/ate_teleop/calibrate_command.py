@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import tyro
 
 from ate_core.contract import Side, load_cell
-from ate_core.errors import UsageError
+from ate_core.errors import require_timeout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,7 @@ class CalibrateConfig:
     """How long the operator's node is looked for [s]."""
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.timeout <= 60.0:
-            raise UsageError(f"--timeout is {self.timeout} s; need 0.5 to 60 s")
+        require_timeout(self.timeout)
 
 
 def teleop_calibrate(config: CalibrateConfig) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ate_core.contract import load_cell
-from ate_core.errors import AteError, UsageError
+from ate_core.errors import AteError, require_timeout
 from cell_monitor.estop_state import Confirmation
 
 
@@ -24,8 +24,7 @@ class StopConfig:
     """How long to ask before an arm counts as not stopped [s]."""
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.timeout <= 60.0:
-            raise UsageError(f"--timeout is {self.timeout} s; need 0.5 to 60 s")
+        require_timeout(self.timeout)
 
 
 def stop(config: StopConfig) -> int:
