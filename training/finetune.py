@@ -15,7 +15,6 @@ from ate_core.contract import parse_cell_text
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.interface import ChunkModel, Scored
 from ate_policy.models.registry import entry_of
-from ate_policy.noise import target_of
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import ChunkTransform, Statistics
 from training.clap.writing import WritingRun, prepare_writing
@@ -245,8 +244,7 @@ def loss_of(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The objective's loss over the entries that the layout has.
 
-    Rows that were given clean are no prediction: they stand as their target, and the loss is the
-    mean over the others.
+    Rows that were given clean are no prediction: the batch's weights leave them out.
     """
     output, spoken = heard(output, batch)
     noised = dataclasses.replace(
@@ -257,17 +255,7 @@ def loss_of(
     if noised.reference is not None:
         noised = dataclasses.replace(noised, reference=model.extract(noised.reference))
     output, prediction = model.extract(output), model.process.prediction
-    clean, weight = noised.clean, batch.weight
-    if clean is not None:
-        noised, target = dataclasses.replace(noised, clean=None), target_of(prediction, noised)
-        output = torch.where(clean, target, output)
-        if noised.reference is not None:
-            reference = torch.where(clean, target, noised.reference)
-            noised = dataclasses.replace(noised, reference=reference)
-    if weight is not None:  # clean rows weigh nothing
-        return objective.loss(prediction, output, noised, batch.eps, step, weight, spoken)
-    loss, metrics = objective.loss(prediction, output, noised, batch.eps, step, spoken=spoken)
-    return loss if clean is None else loss * (clean.numel() / (~clean).sum()), metrics
+    return objective.loss(prediction, output, noised, batch.eps, step, batch.weight, spoken)
 
 
 def heard(output: Tensor | Scored, batch: Batch) -> tuple[Tensor, Spoken | None]:

@@ -1,5 +1,7 @@
 """Training with delays: rows given clean teach nothing, and the checkpoint knows of them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from ate_policy.noise import FlowProcess, mix
 from ate_policy.policy import load_policy
 from training import finetune as command
 from training.configs.finetune import FinetuneConfig, OptimOptions
+from training.data.corrections import batch_weights
 from training.data.sampler import Batch
 from training.data.trajectory import read_trajectories
 from training.finetune import finetune, loss_of
@@ -42,13 +45,30 @@ def test_the_loss_is_the_mean_over_the_rows_that_are_not_given():
     object.__setattr__(noised, "clean", clean)
     torch.testing.assert_close(noised.noisy[0, :2], actions[0, :2])
     output.requires_grad_()
-    batch = Batch(inputs=None, noised=noised, eps=torch.empty(2, 0))
+    weight = batch_weights(torch.ones(2, 5), clean)[..., None]
+    batch = Batch(inputs=None, noised=noised, eps=torch.empty(2, 0), weight=weight)
     loss, _ = loss_of(Whole, PlainDenoising(), output, batch, 0)
     squares = (output - (actions - noise)).square()[~clean.expand_as(output)]
     torch.testing.assert_close(loss, squares.mean())
     loss.backward()
     assert not output.grad[clean.expand_as(output)].any()
     assert output.grad[~clean.expand_as(output)].all()
+
+
+def test_what_is_learned_with_delays_does_not_depend_on_the_size_of_a_forward_pass(
+    tmp_path, episodes
+):
+    norms = []
+    for accumulate in (1, 8):
+        run, optim = tmp_path / str(accumulate), OptimOptions(batch=16, accumulate=accumulate)
+        settings = {"steps": 1, "save_every": 1, "log_every": 1, "max_delay": 6}
+        tiny = FlowOptions(preset="tiny")
+        config = FinetuneConfig(
+            episodes=episodes, output=run, policy=tiny, optim=optim, **settings
+        )
+        assert finetune(config) == 0
+        norms.append(json.loads((run / "log.jsonl").read_text())["gradient_norm"])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
 
 
 def test_a_policy_trained_with_delays_goes_on_exactly_with_the_rows_it_is_given(

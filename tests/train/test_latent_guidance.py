@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 
@@ -189,6 +190,24 @@ def test_a_random_shift_is_as_large_as_the_papers_and_points_anywhere(vae):
     assert abs(metrics["random"]["cosine"].item()) < 0.05 < metrics["paper"]["cosine"].item()
 
 
+@pytest.mark.parametrize("name", ["paper", "anneal", "toward", "random", "reference"])
+def test_rows_that_were_given_clean_are_seen_so_and_not_shifted(vae, name):
+    clean = torch.zeros(6, 4, 1, dtype=torch.bool)
+    clean[:, :2] = True
+    batch = dataclasses.replace(batch_of(), clean=clean)
+    objective = objectives(vae, 1e3)[name]
+    output = batch.actions.clone().requires_grad_()
+    eps = objective.draw(6)
+    loss, metrics = objective.loss("sample", output, batch, eps, 0)
+    shift = torch.autograd.grad(loss, output)[0]
+    assert not shift[:, :2].any() and shift[:, 2:].abs().amax((1, 2)).gt(0.0).all()
+
+    elsewhere = dataclasses.replace(batch, noise=torch.where(clean, 9.0, batch.noise))
+    assert torch.equal(objective.loss("sample", output, elsewhere, eps, 0)[0], loss)
+    if name != "reference":  # the cap is of what is predicted
+        assert metrics["shift_ratio"].item() == pytest.approx(0.1, rel=1e-4)
+
+
 def test_annealed_guidance_fades_to_plain(vae):
     batch = batch_of()
     losses = []
@@ -203,12 +222,13 @@ def test_the_reference_shrinks_with_the_batch_and_is_clamped(vae):
     batch = batch_of()
     objective = ReferenceShift(vae, 1e6, 1e9, seed=0)  # no clamp to speak of
     whole = objective.draw(6)
-    alone = mix(FlowProcess(), batch.actions[:1], batch.level[:1], batch.noise[:1])
-    one, _ = objective.loss("sample", alone.actions, alone, whole[:1], 0)
     g = guidance_gradient(vae, batch.noisy, batch.actions, whole)
     weight = (batch.sigma**2 / batch.signal)[:, None, None]
-    expected = (1e6 * weight[:1] * g[:1] / 8).square().mean()
-    torch.testing.assert_close(one, expected, rtol=1e-4, atol=0.0)
+    for rows in (slice(6), slice(1)):  # of a smaller forward pass too
+        part = mix(FlowProcess(), batch.actions[rows], batch.level[rows], batch.noise[rows])
+        loss, _ = objective.loss("sample", part.actions, part, whole[rows], 0)
+        expected = (1e6 * weight[rows] * g[rows] / (6 * 8)).square().mean()
+        torch.testing.assert_close(loss, expected, rtol=1e-4, atol=0.0)
     clamped = ReferenceShift(vae, 3.0, 1e-6, seed=0)
     loss, metrics = loss_of(clamped, batch.actions, batch)
     assert loss.item() <= (3.0 * 1e-6) ** 2 * 1.001

@@ -162,11 +162,12 @@ class BatchSampler:
 
     def _weight(self, draw: Draw, micro_batch: MicroBatch, device: torch.device) -> Tensor | None:
         """(R B, H, 1) of the micro-batch, in proportion to the whole batch."""
-        weights = self._data.imitation.weights
-        if weights is None:
+        weights, clean = self._data.imitation.weights, None
+        if weights is None and draw.prefix is None:
             return None
-        weights, clean = weights[draw.rows], None
+        horizon = self._data.windows.shape[1]
+        weights = torch.ones(len(draw.rows), horizon) if weights is None else weights[draw.rows]
         if draw.prefix is not None:
-            clean = clean_rows(draw.prefix, weights.shape[1], weights.device)
+            clean = clean_rows(draw.prefix, horizon, weights.device)
         share = micro_batch.of(batch_weights(weights, clean))
         return share.repeat_interleave(self.draws, dim=0)[..., None].to(device)

@@ -97,7 +97,7 @@ def guidance_gradient(
 
 
 def bounded_shift(g: Tensor, noised: Noised, bounds: ShiftBounds) -> tuple[Tensor, Tensor]:
-    """(n / s) lambda g with a floor on s, and at most cap ||v|| per sample.
+    """(n / s) lambda g with a floor on s, and at most cap ||v|| per sample, of predicted rows.
 
     Args:
         g: (B, H, D).
@@ -131,7 +131,7 @@ def shift_metrics(
         target: What is shifted, (B, H, D); None: the velocity v.
     """
     velocity = _velocity(noised)
-    whole = velocity if target is None else target.flatten(1)
+    whole = velocity if target is None else predicted_rows(target, noised).flatten(1)
     ratio = shift.flatten(1).norm(dim=1) / whole.norm(dim=1).clamp(min=SMALL)
     share = noised.sigma / (noised.signal + noised.sigma)
     bins = (share * LEVEL_BINS).long().clamp(max=LEVEL_BINS - 1)
@@ -166,6 +166,11 @@ class LatentObjective(ABC):
         """Latent noise (count, L)."""
         return torch.randn(count, self._encoder.latent, generator=self.generator)
 
+    def gradient(self, noised: Noised, eps: Tensor) -> Tensor:
+        """The gradient g (B, H, D) at what the network sees; zero in rows that it was given."""
+        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps, noised.latent)
+        return predicted_rows(g, noised)
+
     @abstractmethod
     def loss(
         self,
@@ -180,9 +185,14 @@ class LatentObjective(ABC):
         """Loss of a batch and metrics for the log, as `Objective` says."""
 
 
+def predicted_rows(values: Tensor, noised: Noised) -> Tensor:
+    """Values (B, H, D) with zeros in rows that the network was given and does not predict."""
+    return values if noised.clean is None else values.masked_fill(noised.clean, 0.0)
+
+
 def _velocity(noised: Noised) -> Tensor:
-    """The flow's velocity v = a - eps, (B, H D)."""
-    return (noised.actions - noised.noise).flatten(1)
+    """The flow's velocity v = a - eps of the predicted rows, (B, H D)."""
+    return predicted_rows(noised.actions - noised.noise, noised).flatten(1)
 
 
 def _sample(mean: Tensor, log_variance: Tensor, eps: Tensor) -> Tensor:

@@ -9,7 +9,12 @@ from torch import Tensor
 from ate_policy.noise import Noised
 from training.objectives.denoising import Objective
 from training.objectives.guidance import GuidedRun
-from training.objectives.latent_guidance import ChunkEncoder, EncoderOptions, ShiftBounds
+from training.objectives.latent_guidance import (
+    ChunkEncoder,
+    EncoderOptions,
+    ShiftBounds,
+    predicted_rows,
+)
 from training.objectives.shifted_target import ShiftedTarget
 
 
@@ -38,6 +43,7 @@ class RandomShift(ShiftedTarget):
     def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
         eps, direction = eps.split([self._encoder.latent, self._entries], dim=1)
         norm = super()._direction(noised, eps).flatten(1).norm(dim=1, keepdim=True)
+        direction = predicted_rows(direction.view_as(noised.actions), noised).flatten(1)
         shift: Tensor = norm * torch.nn.functional.normalize(direction, dim=1)
         return shift.view_as(noised.actions)
 

@@ -14,13 +14,12 @@ from training.objectives.latent_guidance import (
     ChunkEncoder,
     EncoderOptions,
     LatentObjective,
-    guidance_gradient,
     shift_metrics,
 )
 
 
 class ReferenceShift(LatentObjective):
-    """The energy is a mean over batch and latent, so g shrinks with the batch.
+    """The energy is a mean over the whole batch and the latent, so g shrinks with the batch.
 
     The weighted gradient is clamped entry by entry and then multiplied by lambda.
     """
@@ -29,6 +28,13 @@ class ReferenceShift(LatentObjective):
         super().__init__(encoder, seed)
         self._strength = strength
         self._clamp = clamp
+        self._entries = 0
+
+    def draw(self, count: int) -> Tensor:
+        """Latent noise (count, L), over all of which the energy is a mean."""
+        eps = super().draw(count)
+        self._entries = eps.numel()
+        return eps
 
     def loss(
         self,
@@ -41,8 +47,7 @@ class ReferenceShift(LatentObjective):
         spoken: Spoken | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss against the shifted target."""
-        g = guidance_gradient(self._encoder, noised.noisy, noised.actions, eps, noised.latent)
-        g = g / eps.numel()
+        g = self.gradient(noised, eps) / self._entries
         factor = target_weight(prediction, noised.signal, noised.sigma, SMALL)
         shift = (factor * g).clamp(-self._clamp, self._clamp)
         capped = (shift.abs() >= self._clamp).float().mean((1, 2))

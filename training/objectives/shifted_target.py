@@ -22,7 +22,6 @@ from training.objectives.latent_guidance import (
     LatentObjective,
     ShiftBounds,
     bounded_shift,
-    guidance_gradient,
     shift_metrics,
 )
 
@@ -75,7 +74,7 @@ class ShiftedTarget(LatentObjective):
 
     def _direction(self, noised: Noised, eps: Tensor) -> Tensor:
         """Where the target may move along or against, (B, H, D)."""
-        return guidance_gradient(self._encoder, noised.noisy, noised.actions, eps, noised.latent)
+        return self.gradient(noised, eps)
 
 
 @dataclass(frozen=True, kw_only=True)
