@@ -130,6 +130,22 @@ def test_a_joint_that_rested_in_pretraining_takes_its_statistics_from_the_data(s
     assert statistics(on.init.parent / "asked") == statistics(idle)
 
 
+def test_an_object_that_stood_still_in_pretraining_takes_its_statistics_from_the_data(
+    started, capsys
+):
+    on = started()
+    stored = load_checkpoint(on.init)
+    table = stored.statistics.environment
+    still = dataclasses.replace(table, std=(table.std[0] / 1000.0, *table.std[1:]))
+    before = dataclasses.replace(stored.statistics, environment=still)
+    save_checkpoint(on.init.parent / "edited", dataclasses.replace(stored, statistics=before))
+    finetune(dataclasses.replace(on, init=on.init.parent / "edited"))
+    assert statistics(on.output) == stored.statistics
+    told = capsys.readouterr().out
+    assert f"statistics: those of {on.init.parent / 'edited'}" in told
+    assert "those of the episodes for what moved less before: object 0 x\n" in told
+
+
 def test_statistics_that_differ_much_are_compared_in_a_table(started, capsys):
     on = started()
     wide = with_statistics(
@@ -137,7 +153,7 @@ def test_statistics_that_differ_much_are_compared_in_a_table(started, capsys):
     )
     finetune(dataclasses.replace(on, init=wide))
     out = capsys.readouterr().out
-    assert "2 of 32 entries differ much" in out
+    assert "2 of 38 entries differ much" in out
     assert re.search(r"action left_arm_1 +\S+ \+- +5\.000 +\S+ \+- +0\.\d+", out)
     finetune(dataclasses.replace(on, output=on.init.parent / "alike"))
     assert "differ much" not in capsys.readouterr().out

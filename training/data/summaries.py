@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ate_core.files import replace_text
 from ate_core.json_text import UNREADABLE
-from ate_policy.transforms import environment_features
+from ate_policy.transforms import OBJECT_FEATURES, environment_features
 from training.data.episode_file import Episode, list_episodes, read_episode
 from training.data.first_motion import first_motion
 from training.data.moments import Moments, moments_of
@@ -36,8 +36,6 @@ PICTURES = 32
 """Pictures of each camera whose brightness is measured, evenly over an episode."""
 DIGITS = 9
 """Of a quantile, as many as a float32 has."""
-AXES = ("x", "y", "z", "axis x", "axis y", "axis z")
-"""What `environment_features` gives of an object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +199,9 @@ def _values(episode: Episode) -> dict[str, tuple[str, NDArray[Any]]]:
     if episode.environment is not None:
         features = environment_features(episode.environment[first:])
         for index in range(features.shape[1]):
-            place, axis = divmod(index, len(AXES))
+            place, axis = divmod(index, len(OBJECT_FEATURES))
             unit = "m" if axis < 3 else "1"
-            found[f"environment object {place} {AXES[axis]}"] = unit, features[:, index]
+            found[f"environment object {place} {OBJECT_FEATURES[axis]}"] = unit, features[:, index]
     for key in sorted(episode.images):
         brightness = _brightness(episode, key, first)
         if len(brightness):

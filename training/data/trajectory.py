@@ -11,13 +11,14 @@ from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
 from ate_core.layout import Layout
 from ate_policy.models.interface import PolicyConfig
+from ate_policy.transforms import OBJECT_FEATURES
 from training.audit.gate import OPEN, Gate
 from training.audit.stored import Reports, StoredAudit, read_reports
 from training.data.commanders import OPERATOR
 from training.data.episode_file import Episode, list_episodes, read_episode
 from training.data.first_motion import first_motion
 from training.data.moments import Moments
-from training.data.summaries import AXES, read_summary
+from training.data.summaries import read_summary
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def _with_moments(one: Trajectory, episode: Episode, path: Path) -> Trajectory:
     widths = {
         "state": one.state.shape[1],
         "action": one.action.shape[1],
-        "environment": len(AXES) * objects,
+        "environment": len(OBJECT_FEATURES) * objects,
     }
     found = {kind: kept.moments(kind) for kind in widths}
     return replace(one, moments={k: v for k, v in found.items() if len(v) == widths[k]})

@@ -12,7 +12,7 @@ from ate_core.errors import UsageError
 from ate_core.layout import Layout
 from ate_policy.checkpoint import describe_checkpoint
 from ate_policy.models.registry import entry_of
-from ate_policy.transforms import Statistics
+from ate_policy.transforms import OBJECT_FEATURES, Statistics, VectorStatistics
 from training.configs.finetune import FinetuneConfig, StatisticsSource
 from training.data.dataset import Demonstrations
 from training.data.statistics import quantile_statistics
@@ -33,7 +33,7 @@ is more than so many times the other."""
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One number of the state or the action, in the statistics of the start and of the data."""
+    """One number that is read or written, in the statistics of the start and of the data."""
 
     name: str
     """Which one."""
@@ -79,14 +79,17 @@ def choose_statistics(
     if (theirs.state.names, theirs.action.names) != (layout.state.names, layout.action.names):
         _refuse(config, f"{start.folder} has those of another layout")
         return "data", own
-    kept = _with_objects(start.statistics, own)
+    objects = compare_objects(start.statistics.environment, own.environment)
+    kept = _with_objects(start.statistics, own, objects)
     if start.trunk_only:  # a trunk reads observations only
         kept = dataclasses.replace(kept, action=own.action, relative=own.relative)
     entries = compare(kept, own, layout)
     far = max(entries, key=lambda entry: entry.reach)
     usual: StatisticsSource = "init" if data.episodes < FEW and far.reach <= REACH else "data"
     source = of_run(config) or usual
-    tell(_account(start, source, data.episodes, far, entries))
+    tell(_account(start, source, data.episodes, far, [*entries, *objects]))
+    if source == "init" and (moved := [entry.name for entry in objects if entry.reach > REACH]):
+        tell(f"  those of the episodes for what moved less before: {', '.join(moved)}")
     return source, kept if source == "init" else own
 
 
@@ -107,28 +110,54 @@ def compare(kept: Statistics, own: Statistics, layout: Layout) -> list[Entry]:
         own: Of the demonstrations.
         layout: Names of the entries.
     """
-    entries = []
-    for part, names in (("state", layout.state.names), ("action", layout.action.names)):
-        theirs, ours = getattr(kept, part), getattr(own, part)
-        for index, name in enumerate(names):
-            mean, std = theirs.mean[index], theirs.std[index]
-            ends = (ours.q01[index], ours.q99[index])
-            entries.append(
-                Entry(
-                    name=f"{part} {name}",
-                    kept=(mean, std),
-                    own=(ours.mean[index], ours.std[index]),
-                    reach=max(abs(end - mean) for end in ends) / std,
-                )
-            )
-    return entries
+    states = [f"state {name}" for name in layout.state.names]
+    actions = [f"action {name}" for name in layout.action.names]
+    return [
+        *_entries(states, kept.state, own.state),
+        *_entries(actions, kept.action, own.action),
+    ]
 
 
-def _with_objects(kept: Statistics, own: Statistics) -> Statistics:
-    """Statistics of the start; of objects that it did not read, those of the data."""
+def compare_objects(kept: VectorStatistics | None, own: VectorStatistics | None) -> list[Entry]:
+    """The same of object features; none where the start read other objects, or none."""
+    if kept is None or own is None or kept.size != own.size:
+        return []
+    objects = range(own.size // len(OBJECT_FEATURES))
+    names = [f"object {place} {name}" for place in objects for name in OBJECT_FEATURES]
+    return _entries(names, kept, own)
+
+
+def _entries(names: list[str], kept: VectorStatistics, own: VectorStatistics) -> list[Entry]:
+    return [
+        Entry(
+            name=name,
+            kept=(mean, std),
+            own=(own.mean[index], own.std[index]),
+            reach=max(abs(end - mean) for end in (own.q01[index], own.q99[index])) / std,
+        )
+        for index, (name, mean, std) in enumerate(zip(names, kept.mean, kept.std, strict=True))
+    ]
+
+
+def _with_objects(kept: Statistics, own: Statistics, objects: list[Entry]) -> Statistics:
+    """Statistics of the start; of objects that it did not read, those of the data.
+
+    So are those of a coordinate that goes far beyond where it was in pre-training: of a task in
+    which the object stood still or was missing.
+    """
     theirs, ours = kept.environment, own.environment
-    fits = theirs is not None and ours is not None and theirs.size == ours.size
-    return dataclasses.replace(kept, environment=theirs if fits else ours)
+    if not objects or theirs is None or ours is None:
+        return dataclasses.replace(kept, environment=ours)
+    merged = {
+        key: tuple(
+            one if entry.reach > REACH else other
+            for entry, one, other in zip(
+                objects, getattr(ours, key), getattr(theirs, key), strict=True
+            )
+        )
+        for key in ("mean", "std", "q01", "q99")
+    }
+    return dataclasses.replace(kept, environment=VectorStatistics(**merged))
 
 
 def _refuse(config: FinetuneConfig, why: str) -> None:

@@ -157,6 +157,10 @@ class ChunkTransform:
         return shifted
 
 
+OBJECT_FEATURES = ("x", "y", "z", "axis x", "axis y", "axis z")
+"""What `environment_features` gives of an object."""
+
+
 def environment_features(environment: np.ndarray) -> np.ndarray:
     """What the state policy sees of the objects: position and x axis of each.
 
