@@ -4,23 +4,24 @@
     python -m benchmarks.study_pretrained --try-out             # its smallest form, minutes
 
 The settings below are those of the page, written down before it ran. Plain runs come first; from
-them the gates are computed and written, and where one fails no guided run is trained. Every arm of
-every seed leaves one line under `rows`, which may be made on several days and machines: copy
-`rows`, `pretraining` and `vae` there first, and give each machine seeds of its own.
+those of all seeds the gates are computed and written, and where one fails no guided run is
+trained. Nothing is reported before all seeds are whole. Every arm of every seed leaves one line
+under `rows`, which may be made on several days and machines: copy `rows`, `pretraining` and `vae`
+there first, and give each machine seeds of its own.
 """
 
 import dataclasses
 import json
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from ate_core.errors import AteError
+from ate_core.errors import AteError, UsageError
 from ate_core.files import replace_text
 from ate_policy.models.rdt_entry import RdtOptions
 from training.configs.output_folder import only_writer
@@ -37,6 +38,7 @@ from training.studies.stages import (
     rollouts_file,
     train_aligned,
     train_policy,
+    train_prior,
 )
 from training.studies.statistics import contrast
 from training.study import (
@@ -110,7 +112,9 @@ class BenchmarkConfig:
     first_seed: int = 0
     """First seed that this machine makes."""
     seeds: int | None = None
-    """How many; None: all of the page."""
+    """How many; None: all of the page from the first one on."""
+    broken: tuple[int, ...] = ()
+    """Seeds in which a run broke: left out for all arms, and named in the report."""
     jobs: int = 1
     """Runs at the same time, one process each."""
     until: Literal["pretraining", "gates", "end"] = "end"
@@ -123,18 +127,34 @@ class BenchmarkConfig:
     @property
     def study(self) -> StudyConfig:
         """The protocol with what may be chosen."""
-        usual = TRY_OUT if self.try_out else PROTOCOL
+        usual, first = self.protocol, self.first_seed
+        seeds = usual.seeds - first if self.seeds is None else self.seeds
+        if not 0 <= first < first + seeds <= usual.seeds:
+            raise UsageError(
+                f"seeds {first} to {first + seeds - 1} are asked for, those of the page are 0 to "
+                f"{usual.seeds - 1}"
+            )
         return dataclasses.replace(
             usual,
             output=self.output or usual.output,
-            first_seed=self.first_seed,
-            seeds=usual.seeds if self.seeds is None else self.seeds,
+            first_seed=first,
+            seeds=seeds,
             jobs=self.jobs,
         )
 
+    @property
+    def protocol(self) -> StudyConfig:
+        """What is written down."""
+        return TRY_OUT if self.try_out else PROTOCOL
+
+    @property
+    def reported(self) -> list[int]:
+        """Seeds of which nothing is told before all of them are whole."""
+        return [seed for seed in self.protocol.training_seeds if seed not in self.broken]
+
 
 def main(config: BenchmarkConfig) -> int:
-    """Run what is missing; 0 when done, 1 where a gate stopped it."""
+    """Run what is missing; 0 when done, or other seeds are awaited, 1 where a gate stopped it."""
     study = config.study
     rows = Rows(folder=config.rows or study.output / "rows")
     open_study(study)
@@ -150,8 +170,11 @@ def _run(config: BenchmarkConfig, rows: Rows) -> int:
         run_jobs(only(make_jobs(study), [PRIOR, pretraining_job(TASK)]), study.jobs)
         return 0
 
-    run_arms(study, rows, BEFORE, encoders=True)
-    gates = write_gates(study, rows)
+    mine = [seed for seed in study.training_seeds if seed in config.reported]
+    run_arms(study, rows, BEFORE, mine, encoders=True)
+    if is_unfinished(rows, [ENCODERS, *folders(study, BEFORE)], config.reported, "plain runs"):
+        return 0
+    gates = write_gates(study, rows, config.reported)
     print(*gates, sep="\n", flush=True)
     if config.until == "gates":
         return 0
@@ -161,9 +184,27 @@ def _run(config: BenchmarkConfig, rows: Rows) -> int:
             "changed, in another folder and for other seeds."
         )
         return 1
-    run_arms(study, rows, [arm.name for arm in study.arms if arm.name not in BEFORE])
-    print(*write_report(study, rows, gates), sep="\n")
+    run_arms(study, rows, [arm.name for arm in study.arms if arm.name not in BEFORE], mine)
+    if not is_unfinished(rows, [arm.folder for arm in study.arms], config.reported, "all arms"):
+        print(*write_report(study, rows, config.reported, gates), sep="\n")
     return 0
+
+
+def folders(study: StudyConfig, names: Collection[str]) -> list[str]:
+    """Rows of these arms."""
+    return [arm.folder for arm in study.arms if arm.name in names]
+
+
+def is_unfinished(rows: Rows, names: Sequence[str], seeds: Sequence[int], what: str) -> bool:
+    """Whether some seeds lack some of these rows; says so, and nothing else of them."""
+    lacking = [seed for seed in seeds if not all(rows.has(seed, name) for name in names)]
+    if lacking:
+        there = len(seeds) - len(lacking)
+        print(
+            f"{what} of {there} of {len(seeds)} seeds are there, those of "
+            f"{', '.join(map(str, lacking))} are not: nothing is told before"
+        )
+    return bool(lacking)
 
 
 def settings_of(study: StudyConfig) -> dict[str, object]:
@@ -173,7 +214,12 @@ def settings_of(study: StudyConfig) -> dict[str, object]:
 
 
 def run_arms(
-    study: StudyConfig, rows: Rows, names: Collection[str], *, encoders: bool = False
+    study: StudyConfig,
+    rows: Rows,
+    names: Collection[str],
+    seeds: Iterable[int],
+    *,
+    encoders: bool = False,
 ) -> None:
     """Make the rows that are missing, whole seeds first.
 
@@ -181,10 +227,11 @@ def run_arms(
         study: The study.
         rows: Where they are kept.
         names: Arms that may be trained now.
+        seeds: Of them.
         encoders: Whether to look at the encoders too.
     """
     jobs, wanted = make_jobs(study), []
-    for seed in study.training_seeds:
+    for seed in seeds:
         if encoders and not rows.has(seed, ENCODERS):
             name = f"{TASK}, seed {seed}: {ENCODERS}"
             needs = [vae_job(TASK, seed, variant) for variant in ("", "untrained")]
@@ -202,8 +249,9 @@ def run_arms(
 def run_arm(study: StudyConfig, rows: Rows, arm: Arm, seed: int) -> None:
     """Train and roll out one arm of one seed, and keep its row."""
     start = {} if arm.scratch else {"start": digest_of(pretrain_policy(study, TASK))}
-    for digest in start.values():
-        rows.require_one_start(digest)
+    if arm.steered:
+        start["prior"] = digest_of(train_prior(study))
+    rows.require_one_start(start)
     begin = time.process_time()
     run = train_policy(study, TASK, arm, seed)
     trained = time.process_time()
@@ -220,24 +268,25 @@ def run_arm(study: StudyConfig, rows: Rows, arm: Arm, seed: int) -> None:
 def look_at_encoders(study: StudyConfig, rows: Rows, seed: int) -> None:
     """Keep where the gradients of the trained and the untrained encoder point."""
     policy = pretrain_policy(study, TASK)
+    start = {"start": digest_of(policy), "prior": digest_of(train_prior(study))}
+    rows.require_one_start(start)
     found = {
         name: alignment_of(train_aligned(study, TASK, seed, variant), policy, seed)
         for name, variant in (("trained", ""), ("untrained", "untrained"))
     }
-    rows.write(seed, ENCODERS, found)
+    rows.write(seed, ENCODERS, {**start, **found})
 
 
-def write_gates(study: StudyConfig, rows: Rows) -> list[Gate]:
-    """Compute the gates from all seeds whose plain rows are there, and keep them."""
+def write_gates(study: StudyConfig, rows: Rows, seeds: Sequence[int]) -> list[Gate]:
+    """Compute the gates from the plain rows of these seeds, and keep them."""
     before = {arm.name: arm for arm in study.arms if arm.name in BEFORE}
-    seeds = seeds_with(rows, [ENCODERS, *(arm.folder for arm in before.values())])
     plain, scratch = (
         [success_rate(rows, before[name], seed, study.steps) for seed in seeds] for name in BEFORE
     )
     encoders = [rows.read(seed, ENCODERS) for seed in seeds]
     trained, untrained = ([row[key] for row in encoders] for key in ("trained", "untrained"))
     gates = gates_of(plain, scratch, trained, untrained)
-    kept = {"seeds": seeds, "gates": [gate.as_dict() for gate in gates]}
+    kept = {"seeds": [*seeds], "gates": [gate.as_dict() for gate in gates]}
     replace_text(rows.folder / "gates.json", json.dumps(kept, indent=1) + "\n")
     return gates
 
@@ -248,9 +297,10 @@ def success_rate(rows: Rows, arm: Arm, seed: int, step: int) -> float:
     return float(word.count("1") / len(word))
 
 
-def write_report(study: StudyConfig, rows: Rows, gates: list[Gate]) -> list[str]:
-    """Tables, figure and the verdict, of all seeds that are whole; returns the lines."""
-    seeds = seeds_with(rows, [arm.folder for arm in study.arms])
+def write_report(
+    study: StudyConfig, rows: Rows, seeds: Sequence[int], gates: list[Gate]
+) -> list[str]:
+    """Tables, figure and the verdict of these seeds; returns the lines."""
     outcomes: Outcomes = {TASK: {arm.name: {} for arm in study.arms}}
     for arm in study.arms:
         for step in study.rolled_out:
@@ -264,7 +314,7 @@ def write_report(study: StudyConfig, rows: Rows, gates: list[Gate]) -> list[str]
     }
     controls = [name for name in (RANDOM, UNTRAINED) if name in gains]
     lines = [
-        f"{len(seeds)} seeds, {study.rollouts} paired starts each.",
+        f"Seeds {', '.join(map(str, seeds))}, {study.rollouts} paired starts each.",
         "",
         *(f"- {gate}" for gate in gates),
         "",
@@ -275,11 +325,6 @@ def write_report(study: StudyConfig, rows: Rows, gates: list[Gate]) -> list[str]
     replace_text(rows.folder / "study.md", "\n".join(lines) + "\n")
     draw(outcomes, rows.folder / "study.svg")
     return lines
-
-
-def seeds_with(rows: Rows, names: Collection[str]) -> list[int]:
-    """Seeds that have all of these rows, also those that other machines made."""
-    return [seed for seed in rows.seeds() if all(rows.has(seed, name) for name in names)]
 
 
 if __name__ == "__main__":

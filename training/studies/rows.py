@@ -4,7 +4,7 @@ rows/settings.json                     of the study; rows of others are refused
 rows/seed_003/paper-untrained.json     rollouts of one arm at every checkpoint
 rows/seed_003/encoders.json            where the encoders' gradients point
 
-Rows may come from several days and machines, if all of them start from one pre-trained policy.
+Rows may come from several days and machines, if all of them start from the same networks.
 """
 
 import json
@@ -26,6 +26,11 @@ from training.studies.rollout import Trial
 
 ENCODERS = "encoders"
 """Row of a seed's encoders."""
+BEGINNINGS = {
+    "start": ("the pre-trained policy", "pretraining"),
+    "prior": ("stage 1 of the action VAE", "vae"),
+}
+"""What rows have in common, and the folder to copy to another machine."""
 KEPT = ("success", "score", "jerk", "refused", "duration")
 """What of each rollout is kept."""
 
@@ -72,20 +77,24 @@ class Rows:
         names = (one.name.removeprefix("seed_") for one in self.folder.glob("seed_*"))
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def require_one_start(self, start: str) -> None:
-        """Refuse to add rows that begin with another pre-trained policy than those that are there.
+    def require_one_start(self, start: Mapping[str, str]) -> None:
+        """Refuse to add rows that begin with other networks than those that are there.
 
         Args:
-            start: Digest of the policy's weights.
+            start: Digests of the pre-trained policy's weights (`start`) and of stage 1 of the
+                action VAE (`prior`), of those that the row begins with.
         """
         rows = [file for seed in self.seeds() for file in self._of(seed).glob("*.json")]
         for file in sorted(rows):
-            if (theirs := _read(file).get("start", start)) != start:
-                raise UsageError(
-                    f"{file} started from the pre-trained policy {theirs}, this folder's is "
-                    f"{start}: copy the folder `pretraining` of the run that made it, or choose "
-                    "another folder for the rows"
-                )
+            row = _read(file)
+            for key, mine in start.items():
+                if (theirs := row.get(key, mine)) != mine:
+                    what, folder = BEGINNINGS[key]
+                    raise UsageError(
+                        f"{file} started from {what} {theirs}, this folder's is {mine}: copy the "
+                        f"folder `{folder}` of the run that made it, or choose another folder for "
+                        "the rows"
+                    )
 
     def _file(self, seed: int, name: str) -> Path:
         return self._of(seed) / f"{name}.json"
@@ -98,9 +107,9 @@ def _read(file: Path) -> dict[str, Any]:
     return read_object(file, TrainingError, "remove it, it will be made again")
 
 
-def digest_of(policy: Path) -> str:
-    """Of a policy's weights, by which machines can tell that they start from the same ones."""
-    weights = resolve_checkpoint(policy) / "model.safetensors"
+def digest_of(run: Path) -> str:
+    """Of a network's weights, by which machines can tell that they start from the same ones."""
+    weights = resolve_checkpoint(run) / "model.safetensors"
     return sha256(weights.read_bytes()).hexdigest()[:16]
 
 
