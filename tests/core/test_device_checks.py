@@ -185,6 +185,38 @@ def test_the_field_of_a_gripper_holds_one_ratio(tmp_path):
     assert "gives left_gripper the size 2; need 1" in refusal(tmp_path, edit)
 
 
+def test_a_field_that_no_device_gives_is_refused(tmp_path):
+    def edit(values):
+        values["vectors"]["state"].append({"name": "lift", "unit": "m", "size": 1})
+
+    text = refusal(tmp_path, edit)
+    assert "vectors.state has lift, which no device of this cell gives" in text
+
+
+@pytest.mark.parametrize(("part", "offset"), [("arm", 0), ("gripper", 1)])
+def test_right_before_left_in_a_vector_is_refused(tmp_path, part, offset):
+    def edit(values):
+        fields = values["vectors"]["state"]  # and the action: one list in the file
+        fields[offset], fields[2 + offset] = fields[2 + offset], fields[offset]
+
+    words = f"vectors.state has right_{part} before left_{part}; need left before right"
+    assert words in refusal(tmp_path, edit)
+
+
+@pytest.mark.parametrize(("entry", "rate"), [("arm_state", 10.0), ("gripper", 5.0)])
+@pytest.mark.parametrize("hardware", ["real", "sim"])
+def test_states_slower_than_the_ticks_are_refused(tmp_path, entry, rate, hardware):
+    values = yaml.safe_load(packaged_cell().read_text())
+    values["rates"] = {entry: rate}
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(
+        ContractError,
+        match=rf"rates\.{entry} is {rate:g}; need .* same state twice: raise {entry}",
+    ):
+        load_cell(path, hardware)
+
+
 @pytest.mark.parametrize("rate", [5.0, 50.0, 66.0, 67.0, 100.0])
 def test_a_gripper_can_be_polled_at_every_rate_that_a_cell_may_give(rate):
     config = ClientConfig.from_cell(load_cell(None, "real").grippers["left"], rate)

@@ -103,6 +103,18 @@ def test_columns_carry_the_names_of_the_joints(exported, studio):
 
 
 def test_statistics_are_those_of_all_values(studio, exported, episodes):
+def test_velocities_carry_the_names_of_their_arms_whatever_the_order_of_the_state(
+    studio, tmp_path
+):
+    fields = studio.cell.vectors.state
+    turned = replace(studio.cell.vectors, state=fields[2:] + fields[:2])
+    cell = replace(studio.cell, vectors=turned)
+    studio.write(tmp_path / "data", studio.episode(7, cell=cell))
+    assert run(tmp_path) == 0
+    names = studio.reader(tmp_path / "set").info["features"]["observation.velocity"]["names"]
+    assert (names[0], names[-1]) == ("left_arm_1", "right_arm_7")
+
+
     reader = studio.reader(exported / "set")
     values = np.concatenate([episode.action for episode in episodes]).astype(float)
     stats = reader.stats["action"]

@@ -157,7 +157,7 @@ def _vectors(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, Any]]]:
     """What goes into columns, and LeRobot's description of it."""
     layout = episode.cell.layout
-    joints = [layout.state.names[i] for i in layout.state.columns("rad")]
+    joints = [layout.state.names[i] for i in episode.cell.joint_columns]
     columns: dict[str, tuple[NDArray[Any], list[str] | None]] = {
         "observation.state": (episode.state, list(layout.state.names)),
         "action": (episode.action, list(layout.action.names)),

@@ -143,13 +143,12 @@ class Importer:
         images: Mapping[str, Sequence[bytes]],
         digest: str,
     ) -> Episode:
-        layout, count = self.cell.layout, len(ticks.times_ns)
+        count = len(ticks.times_ns)
         sizes = {key: simplejpeg.decode_jpeg_header(one[0])[:2] for key, one in images.items()}
         instruction = self.mapping.instruction or recorded.instruction
-        turning = list(layout.state.columns("rad"))
         return Episode(
             state=ticks.measured(states).astype(np.float32),
-            velocity=ticks.velocity(states)[:, turning].astype(np.float32),
+            velocity=ticks.velocity(states)[:, list(self.cell.joint_columns)].astype(np.float32),
             wrench=np.zeros((count, 6 * len(self.cell.arms)), np.float32),
             action=actions.astype(np.float32),
             timestamps_ns=ticks.times_ns,

@@ -141,10 +141,10 @@ def as_episode(made: FastEpisode, cell: Cell, objects: int | None = None) -> Epi
         )
     absent = np.zeros((ticks, missing, POSE_SIZE), np.float32)
     absent[..., -1] = 1.0
-    joints = cell.layout.state.columns("rad")
     return Episode(
         state=made.state,
-        velocity=np.gradient(made.state[:, list(joints)], axis=0) * np.float32(cell.tick_rate),
+        velocity=np.gradient(made.state[:, list(cell.joint_columns)], axis=0)
+        * np.float32(cell.tick_rate),
         wrench=np.zeros((ticks, 6 * len(cell.arms)), np.float32),
         action=made.action,
         timestamps_ns=np.round(np.arange(ticks) * 1e9 / cell.tick_rate).astype(np.int64),

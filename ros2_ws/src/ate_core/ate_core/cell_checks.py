@@ -16,11 +16,11 @@ from ate_core.camera_config import WORLD_MOUNT
 from ate_core.checked_cell import Cell, Check, Problems
 from ate_core.device_checks import (
     camera_addresses,
-    camera_rates,
     gripper_lines,
     gripper_ports,
     headsets,
     obstacle_names,
+    tick_rates,
     vector_fields,
 )
 from ate_core.device_names import is_local
@@ -249,10 +249,13 @@ def _devices(cell: Cell) -> Problems:
     yield from headsets(cell.operators)
     yield from obstacle_names(cell.obstacles)
     yield from gripper_lines(cell.grippers, cell.rates.gripper)
+    states = {f"rates.{name}": getattr(cell.rates, name) for name in ("arm_state", "gripper")}
+    yield from tick_rates(states, cell.tick_rate)
     if cell.hardware == "real":
         yield from gripper_ports(cell.grippers)
         yield from camera_addresses(cell.cameras)
-        yield from camera_rates(cell.cameras, cell.tick_rate)
+        pictures = {f"cameras.{role}.fps": camera.fps for role, camera in cell.cameras.items()}
+        yield from tick_rates(pictures, cell.tick_rate)
 
 
 DRIVEN_CHECKS: tuple[Check, ...] = (

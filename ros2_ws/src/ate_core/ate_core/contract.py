@@ -194,6 +194,15 @@ class Cell:
             tick_rate=self.tick_rate,
         )
 
+    @property
+    def joint_columns(self) -> tuple[int, ...]:
+        """Where the joints stand in the state, arm by arm as velocities do."""
+        state = self.layout.state
+        columns = range(state.size)
+        return tuple(
+            column for side in self.arms for column in columns[state.slice(f"{side}_arm")]
+        )
+
     def canonical_text(self) -> str:
         """YAML text that rebuilds this cell; equal cells have equal text."""
         return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=True)

@@ -84,10 +84,10 @@ def obstacle_names(obstacles: Iterable[str]) -> Problems:
 
 
 def vector_fields(arms: Mapping[str, ArmConfig], vectors: Any) -> Problems:
-    """Every arm and gripper that is driven is measured and commanded.
+    """What is driven is measured and commanded, and nothing else; left before right.
 
     Args:
-        arms: by side.
+        arms: by side, left before right.
         vectors: layout of state and action.
     """
     sizes = {
@@ -102,6 +102,18 @@ def vector_fields(arms: Mapping[str, ArmConfig], vectors: Any) -> Problems:
                 yield f"vectors.{vector} has no {name}; need it with size {size}: add the field"
             elif name.endswith("_gripper") and found[name] != size:
                 yield f"vectors.{vector} gives {name} the size {found[name]}; need {size}, a ratio"
+        for name in found.keys() - sizes.keys():
+            yield (
+                f"vectors.{vector} has {name}, which no device of this cell gives; need "
+                f"{', '.join(sizes)}: remove the field, or no episode can be made"
+            )
+        for part in ("_arm", "_gripper"):
+            order = [name for name in found if name in sizes and name.endswith(part)]
+            if order != [name for name in sizes if name in order]:
+                yield (
+                    f"vectors.{vector} has {order[0]} before {order[1]}; need left before right, "
+                    "as velocities and wrenches stand: exchange them"
+                )
 
 
 def camera_addresses(cameras: Mapping[str, CameraConfig]) -> Problems:
@@ -124,16 +136,18 @@ def camera_addresses(cameras: Mapping[str, CameraConfig]) -> Problems:
             )
 
 
-def camera_rates(cameras: Mapping[str, CameraConfig], tick_rate: float) -> Problems:
-    """Every tick has a new picture.
+def tick_rates(rates: Mapping[str, float], tick_rate: float) -> Problems:
+    """Every tick has a new sample.
 
     Args:
-        cameras: by role, of a real cell.
+        rates: of pictures or states, by the place of the entry [Hz].
         tick_rate: of episodes and policies [Hz].
     """
-    for role, camera in cameras.items():
-        if camera.fps < tick_rate:
+    for place, rate in rates.items():
+        if rate < tick_rate:
+            what = "picture" if place.endswith(".fps") else "state"
             yield (
-                f"cameras.{role}.fps is {camera.fps}; need at least tick_rate ({tick_rate:g} Hz), "
-                "or ticks record the same picture twice: raise fps, or lower tick_rate"
+                f"{place} is {rate:g}; need at least tick_rate ({tick_rate:g} Hz), or ticks "
+                f"record the same {what} twice: raise {place.rpartition('.')[2]}, or lower "
+                "tick_rate"
             )
