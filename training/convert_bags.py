@@ -22,12 +22,12 @@ from rich.table import Table
 from ate_core.disk_refusals import is_by_disk
 from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import OUTCOME_FILE
-from ate_core.errors import AteError, EpisodeError
+from ate_core.errors import AteError, EpisodeError, UsageError
 from training.audit.judge import audit_episode
 from training.audit.stored import stored_audit
 from training.configs.convert import ConvertConfig
 from training.configs.output_folder import make_folder, only_writer
-from training.data.bag_reader import bag_file, read_episode_bag
+from training.data.bag_reader import bag_file, read_episode_bag, read_recording
 from training.data.build_episode import build_episode
 from training.data.disk_room import refusal
 from training.data.episode_file import Episode
@@ -71,6 +71,7 @@ def convert(config: ConvertConfig) -> int:
     target = output_of(config)
     told = f"another `ate convert` writes to {config.output}"
     with only_writer(config.output, told), target.held():
+        _refuse_others(folders, config, target)
         target.require_room({folder.name: _bag_path(folder) for folder in folders})
         try:
             with Progress(console=console, transient=True) as progress:
@@ -83,6 +84,24 @@ def convert(config: ConvertConfig) -> int:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
     return 1 if any(report.result == "rejected" for report in reports) else 0
+
+
+def _refuse_others(folders: list[Path], config: ConvertConfig, target: OutputFormat) -> None:
+    """Refuse to replace, or to pass by, what the output holds of other recordings.
+
+    Raises:
+        UsageError: naming the first of it.
+    """
+    for folder in folders:
+        own = read_recording(folder)
+        others = {} if own is None else target.of_others(folder.name, own, config.farthest_start)
+        for file, when in others.items():
+            is_aside = file.name.endswith(SUFFIX)
+            if is_aside or not config.overwrite:
+                raise UsageError(
+                    f"{file} is of another recording ({when}, this {folder.name} {own}): choose "
+                    f"another --output{'' if is_aside else ', or --overwrite'}"
+                )
 
 
 def find_bags(folder: Path) -> list[Path]:
@@ -117,7 +136,7 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
     try:
         return _convert(folder, config)
     except AteError as error:  # the episode is to blame, not the disk
-        return _refused(folder.name, str(error), config)
+        return _refused(folder, str(error), config)
     except Exception as error:  # any: one bad episode never ends a batch
         return EpisodeReport(
             name=folder.name,
@@ -127,36 +146,57 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
         )
 
 
-def _refused(name: str, reason: str, config: ConvertConfig) -> EpisodeReport:
+def _refused(folder: Path, reason: str, config: ConvertConfig) -> EpisodeReport:
     """Reject an episode; nobody trains on what an earlier conversion made of it, either."""
     try:
-        moved = output_of(config).put_away(name)
+        note = _put_away(folder, config, output_of(config))
     except OSError as error:
-        moved, reason = "", f"{reason} (its earlier file could not be moved: {error.strerror})"
-    note = f" (its earlier file is now {moved})" if moved else ""
-    return EpisodeReport(name=name, result="rejected", reason=reason + note)
+        note = f" (its earlier file could not be moved: {error.strerror})"
+    return EpisodeReport(name=folder.name, result="rejected", reason=reason + note)
+
+
+def _write(folder: Path, config: ConvertConfig, target: OutputFormat, episode: Episode) -> None:
+    """Write an episode; files and label of another recording go, which `--overwrite` allows."""
+    own = read_recording(folder)
+    others = {} if own is None else target.of_others(folder.name, own, config.farthest_start)
+    for file in others:
+        if file.is_file():
+            file.unlink()
+    target.write(folder.name, episode, episode.source_sha256)
+
+
+def _put_away(folder: Path, config: ConvertConfig, target: OutputFormat) -> str:
+    """Take what an earlier conversion made of an episode out of the output; returns what to tell.
+
+    What is of another recording stays, or may be: a bag that cannot be read does not say.
+    """
+    own = read_recording(folder)
+    if own is None or target.of_others(folder.name, own, config.farthest_start):
+        return ""
+    moved = target.put_away(folder.name)
+    return f" (its earlier file is now {moved})" if moved else ""
 
 
 def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
     target, gate, name = output_of(config), config.gate, folder.name
     if reason := gate.names(name):
-        return _excluded(target, name, reason)
+        return _excluded(folder, config, target, reason)
     digest = _source_hash(bag_file(folder), config)
     is_there = not config.overwrite and target.has(name, digest)
     audit = target.audit(name) if is_there else None
     if is_there and (audit is not None or not gate.needs_audit):
         if audit is not None and (reason := gate.refusal(audit)):
-            return _excluded(target, name, reason)
+            return _excluded(folder, config, target, reason)
         return EpisodeReport(name=name, result="up to date")
     bag = read_episode_bag(folder)
     episode = build_episode(bag, config, name, digest)
     if config.audits:
         audit = stored_audit(audit_episode(name, bag))
         if reason := gate.refusal(audit):
-            return _excluded(target, name, reason)
+            return _excluded(folder, config, target, reason)
         episode = replace(episode, audit=audit.as_dict())
     if not is_there:
-        target.write(name, episode, digest)
+        _write(folder, config, target, episode)
     unjudged = ", ".join(gate.unjudged(audit)) if audit is not None else ""
     return EpisodeReport(
         name=name,
@@ -168,11 +208,12 @@ def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
     )
 
 
-def _excluded(target: OutputFormat, name: str, reason: str) -> EpisodeReport:
+def _excluded(
+    folder: Path, config: ConvertConfig, target: OutputFormat, reason: str
+) -> EpisodeReport:
     """Leave an episode out; what an earlier conversion made of it leaves the output, too."""
-    moved = target.put_away(name)
-    note = f" (its earlier file is now {moved})" if moved else ""
-    return EpisodeReport(name=name, result="excluded", reason=reason + note)
+    note = _put_away(folder, config, target)
+    return EpisodeReport(name=folder.name, result="excluded", reason=reason + note)
 
 
 def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[EpisodeReport]:

@@ -9,6 +9,7 @@ import pytest
 
 from ate_core.errors import EpisodeError, UsageError
 from training.data.lerobot_tables import read_actions
+from training.data.recording import Recording
 from training.export import lerobot_part, lerobot_set
 from training.export.camera_video import VideoConfig
 from training.export.lerobot import LerobotExport, export_lerobot
@@ -102,7 +103,6 @@ def test_columns_carry_the_names_of_the_joints(exported, studio):
     assert features["observation.wrench"]["names"][0] == "left_force_x"
 
 
-def test_statistics_are_those_of_all_values(studio, exported, episodes):
 def test_velocities_carry_the_names_of_their_arms_whatever_the_order_of_the_state(
     studio, tmp_path
 ):
@@ -115,6 +115,7 @@ def test_velocities_carry_the_names_of_their_arms_whatever_the_order_of_the_stat
     assert (names[0], names[-1]) == ("left_arm_1", "right_arm_7")
 
 
+def test_statistics_are_those_of_all_values(studio, exported, episodes):
     reader = studio.reader(exported / "set")
     values = np.concatenate([episode.action for episode in episodes]).astype(float)
     stats = reader.stats["action"]
@@ -189,6 +190,19 @@ def test_an_export_that_was_stopped_goes_on_where_it_was(copy, monkeypatch, caps
     assert run(copy) == 0
     assert before.items() <= made(copy).items()
     assert "1 exported, 2 up to date" in capsys.readouterr().out
+
+
+def test_a_part_of_another_recording_is_known_by_its_cell_and_its_start(exported, episodes):
+    folder, name = LerobotFolder(output=exported / "set"), "episode_000000"
+    start_ns = int(episodes[0].timestamps_ns[0])
+    own = Recording(contract=episodes[0].cell.canonical_text(), start_ns=start_ns)
+    assert folder.of_others(name, own, 10.0) == {}
+    later = replace(own, start_ns=start_ns + 11 * 10**9)
+    assert folder.of_others(name, later, 10.0) == {
+        folder.parts / name: "started 2001-09-09 01:46:40 UTC"
+    }
+    moved = replace(episodes[0].cell, name="another").canonical_text()
+    assert folder.of_others(name, replace(own, contract=moved), 10.0)
 
 
 def test_another_quality_encodes_everything_anew(copy):

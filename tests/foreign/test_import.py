@@ -83,6 +83,16 @@ def test_rows_at_another_rate_are_interpolated_and_images_held(tmp_path, bring, 
     np.testing.assert_allclose(episode.ages["cam_high"][:4], [0.0, 1 / 60, 0.0, 1 / 60], atol=1e-6)
 
 
+def test_an_episode_of_another_folder_is_not_replaced(tmp_path, bring, others):
+    folder = others.write_v2(tmp_path / "set", lengths=(24,))
+    bring(folder, others.mapping)
+    folder.rename(tmp_path / "other")
+    (report,), output = bring(tmp_path / "other", others.mapping + "instruction: take it\n")
+    assert report.result == "rejected" and "or --overwrite" in report.reason
+    assert "(set/episode 0, this one is other/episode 0)" in report.reason
+    assert read_episode(output / report.file).instruction == "put it down"
+
+
 def test_images_that_lie_in_a_table_are_read_from_there(tmp_path, bring, others):
     folder = others.write_v2(tmp_path / "set", lengths=(24,))
     others.put_into_table(folder)

@@ -14,6 +14,7 @@ from ate_core.sampling import HOLD, SamplingRules
 from training.audit.gate import Gated
 from training.audit.judge import SET_RULES, rule_words, rules_version
 from training.data.episode_file import FORMAT
+from training.data.recording import NEAR
 from training.export.camera_video import VideoConfig
 from training.tasks.choose import WorkConfig
 
@@ -68,6 +69,11 @@ class ConvertConfig(Gated):
     def audits(self) -> bool:
         """Whether episodes are audited, as asked for or for the gate."""
         return self.audit or self.gate.needs_audit
+
+    @property
+    def farthest_start(self) -> float:
+        """How far the first tick of an episode may be from the start of its recording [s]."""
+        return max(NEAR, self.max_late_start)
 
     def limits(self) -> StreamLimits:
         """Return the ages as the sampler's limits."""

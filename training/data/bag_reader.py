@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import read_outcome
-from ate_core.errors import EpisodeError, LayoutError
+from ate_core.errors import AteError, EpisodeError, LayoutError
 from ate_core.resample import Series, make_series, order_by_stamp
 from ate_core.streams import (
     INFO_TOPIC,
@@ -37,6 +37,7 @@ from training.data.contract_hashes import require_hashes
 from training.data.episode_texts import LARGEST_NS, read_text
 from training.data.mcap_chunks import DAMAGE, Block, McapChunks, Placed, require_complete
 from training.data.message_columns import MessageColumns, read_commanders, read_stamps
+from training.data.recording import Recording
 from training.data.stamp_bounds import require_true_stamps
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
@@ -145,6 +146,18 @@ def read_episode_bag(folder: Path) -> BagEpisode:
             f"a time in {folder.name} lies beyond {LARGEST_NS} ns: the bag was written by another "
             "tool, or is damaged; record the episode anew"
         ) from None
+
+
+def read_recording(folder: Path) -> Recording | None:
+    """Which recording a bag is, by its first message; None where that cannot be read."""
+    try:
+        with bag_file(folder).open("rb") as stream:
+            chunks = McapChunks(stream)
+            block = next(block for block in chunks if block.messages)
+            info = _read_info(chunks, block, block.messages[0])
+    except (AteError, OSError, StopIteration, *DAMAGE):
+        return None
+    return Recording(contract=str(info["contract"]), start_ns=int(info["start_ns"]))
 
 
 def _read_episode(folder: Path) -> BagEpisode:

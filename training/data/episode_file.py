@@ -25,6 +25,7 @@ from training.data.bag_images import ChosenImages
 from training.data.commanders import OPERATOR, POLICY
 from training.data.contract_hashes import require_hashes
 from training.data.hdf5_file import new_hdf5
+from training.data.recording import Recording
 from training.data.set_files import read_label, refuse_half_edited, require_readable
 
 FORMAT = 3
@@ -315,10 +316,29 @@ def checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:
 
 def read_source_hash(path: Path) -> str | None:
     """Return from which bag and options a file was made; None when it is not a whole episode."""
+    return _read_attribute(path, "source_sha256")
+
+
+def read_source(path: Path) -> str | None:
+    """Return what a file calls its recording; None when it is not a whole episode."""
+    return _read_attribute(path, "source")
+
+
+def _read_attribute(path: Path, name: str) -> str | None:
     try:
         with open_episode(path) as file:
-            return str(read_attributes(path, file)["source_sha256"])
+            return str(read_attributes(path, file)[name])
     except EpisodeError:
+        return None
+
+
+def read_recording_of(path: Path) -> Recording | None:
+    """Of which recording a file was made; None when it is not a whole episode, or not there."""
+    try:
+        with open_episode(path) as file:
+            contract = str(read_attributes(path, file)["contract"])
+            return Recording(contract=contract, start_ns=int(file["/timestamps_ns"][0]))
+    except (EpisodeError, KeyError, ValueError, OSError):
         return None
 
 

@@ -41,6 +41,14 @@ def read_label(path: Path) -> str | None:
         ) from None
 
 
+def read_label_time(path: Path) -> int | None:
+    """When a converted episode was given its label [ns]; None where it has none that tells."""
+    try:
+        return int(json.loads(label_file(path).read_text(encoding="utf-8"))["decided_ns"])
+    except (*UNREADABLE, OSError):
+        return None
+
+
 def require_readable(folder: Path) -> None:
     """Refuse a folder that may not be read, which a glob takes for an empty one.
 

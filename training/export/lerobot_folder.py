@@ -12,6 +12,7 @@ from ate_core.locks import open_locked
 from training.audit.stored import StoredAudit
 from training.data.disk_room import MAKE_ROOM, file_size, refusal, require_room, shortage
 from training.data.episode_file import Episode
+from training.data.recording import Recording
 from training.export.camera_video import VideoConfig
 from training.export.lerobot_part import FORMAT, Part, read_part, write_part
 from training.export.lerobot_set import aside_of, check_output, differing, is_current, write_set
@@ -91,6 +92,14 @@ class LerobotFolder:
         """Whether the part of an episode is there already."""
         part = self.part(name)
         return part is not None and part.digest == digest
+
+    def of_others(self, name: str, own: Recording, near: float) -> dict[Path, str]:
+        """The part of the episode; arguments as `OutputFormat`."""
+        part = self.part(name)
+        found = None if part is None else part.recording()
+        if part is None or found is None or found.is_same(own, near):
+            return {}
+        return {part.folder: str(found)}
 
     def part(self, name: str) -> Part | None:
         """The part of an episode, whatever it was made of."""

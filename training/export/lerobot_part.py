@@ -21,6 +21,7 @@ from ate_core.contract import Cell
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_folder
 from training.data.episode_file import Episode
+from training.data.recording import Recording
 from training.export.camera_video import PIXELS, VideoConfig, VideoFacts, encode_video
 from training.export.set_statistics import Statistics, column_statistics, picture_statistics
 
@@ -74,6 +75,14 @@ class Part:
         rows = column.flatten() if pyarrow.types.is_fixed_size_list(column.type) else column
         values: NDArray[np.float32] = rows.to_numpy().reshape(len(column), -1)
         return values
+
+    def recording(self) -> Recording | None:
+        """Of which recording it was made; None where it is damaged."""
+        try:
+            start_ns = self.rows()["stamp_ns"][0].as_py()
+        except (EpisodeError, KeyError, IndexError):
+            return None
+        return Recording(contract=self.contract, start_ns=start_ns)
 
     @property
     def size(self) -> int:

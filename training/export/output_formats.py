@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ate_core.episode_folders import SUFFIX
 from training.audit.stored import StoredAudit, parse_audit
 from training.configs.convert import ConvertConfig
-from training.data.episode_file import Episode, read_episode, read_source_hash, write_episode
+from training.data.episode_file import (
+    Episode,
+    read_episode,
+    read_recording_of,
+    read_source_hash,
+    write_episode,
+)
+from training.data.recording import Recording, told_time
+from training.data.set_files import label_file, read_label_time
 from training.export.lerobot_folder import LerobotFolder
 
 EXCLUDED = ".excluded"
@@ -34,6 +43,19 @@ class OutputFormat(Protocol):
 
     def audit(self, name: str) -> StoredAudit | None:
         """The audit kept with an episode that is there; None where none is kept."""
+        ...
+
+    def of_others(self, name: str, own: Recording, near: float) -> dict[Path, str]:
+        """What is kept under an episode's name but is of another recording.
+
+        Args:
+            name: Of the episode.
+            own: Its recording.
+            near: How far its first tick may be from its start [s].
+
+        Returns:
+            File or folder -> when that recording began, for people.
+        """
         ...
 
     def write(self, name: str, episode: Episode, digest: str) -> None:
@@ -78,6 +100,23 @@ class Hdf5Files:
         """The attribute of the file."""
         values = read_episode(self._path(name)).audit
         return parse_audit(values, name) if values else None
+
+    def of_others(self, name: str, own: Recording, near: float) -> dict[Path, str]:
+        """Its files, kept out and set aside ones too, and the label beside them.
+
+        A label alone is of another recording where it was given before this one began.
+        """
+        path = self._path(name)
+        files = (path, self._away(name), path.with_name(path.name + SUFFIX))
+        kept = {file: found for file in files if (found := read_recording_of(file)) is not None}
+        others = {file: str(found) for file, found in kept.items() if not found.is_same(own, near)}
+        labelled_ns = read_label_time(path)
+        if labelled_ns is not None:
+            if others and others.keys() == kept.keys():
+                others[label_file(path)] = next(iter(others.values()))
+            elif not kept and labelled_ns < own.start_ns:
+                others[label_file(path)] = f"labelled {told_time(labelled_ns)}"
+        return others
 
     def write(self, name: str, episode: Episode, digest: str) -> None:
         """Write the file; the episode carries the digest itself."""

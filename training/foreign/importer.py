@@ -15,7 +15,13 @@ from ate_core.errors import EpisodeError
 from ate_core.resample import tick_period_ns
 from ate_core.strict import nearest, require
 from training.data.commanders import NAMES
-from training.data.episode_file import FORMAT, Episode, read_source_hash, write_episode
+from training.data.episode_file import (
+    FORMAT,
+    Episode,
+    read_source,
+    read_source_hash,
+    write_episode,
+)
 from training.data.lerobot_index import INFO
 from training.foreign import hdf5_set, lerobot_set
 from training.foreign.body import foreign_cell
@@ -75,12 +81,20 @@ class Importer:
         """Import one episode; None: the file is there and up to date.
 
         Raises:
-            EpisodeError: it is damaged, incomplete, or does not look like what the mapping says.
+            EpisodeError: it is damaged, incomplete, or does not look like what the mapping says,
+                or the file is of another recording.
         """
         recorded = self.recordings.read(index, self.mapping, self._features)
         digest = self._digest(recorded)
-        if not overwrite and path.exists() and read_source_hash(path) == digest:
-            return None
+        if not overwrite and path.exists():
+            if read_source_hash(path) == digest:
+                return None
+            was, source = read_source(path), self._source(recorded)
+            if was not in (None, source):
+                raise EpisodeError(
+                    f"{path.name} is of another recording ({was}, this one is {source}): choose "
+                    "another --output, or --overwrite"
+                )
         episode = self._made(recorded, digest, path.parent)
         write_episode(path, episode)
         return episode
@@ -156,12 +170,15 @@ class Importer:
             cell=foreign_cell(self.cell, self.mapping, sizes, recorded.rate),
             task=self.mapping.task or instruction,
             instruction=instruction,
-            source=f"{self.folder.name}/{recorded.name}",
+            source=self._source(recorded),
             source_sha256=digest,
             ages=dict.fromkeys([*self._streams(), *images], ticks.ages()),
             rules=RULES,
             commanded_by=self._commanders(recorded, ticks),
         )
+
+    def _source(self, recorded: RecordedEpisode) -> str:
+        return f"{self.folder.name}/{recorded.name}"
 
     def _commanders(self, recorded: RecordedEpisode, ticks: Ticks) -> NDArray[np.uint8] | None:
         """Who gave the action of each tick (T, arms); None where the recordings do not say."""
