@@ -14,6 +14,7 @@ import simplejpeg
 
 from ate_core.errors import DiskError, EpisodeError, UsageError
 from training.data.commanders import OPERATOR, POLICY
+from training.data.set_files import label_file
 from training.export.act import TASK_FILE, ActExport, export_act
 from training.export.rdt import (
     ACTION_DIVISORS,
@@ -270,6 +271,46 @@ def test_copies_that_the_system_cuts_leave_nothing_and_the_cause_is_named(data, 
     assert list(tmp_path.iterdir()) == []
 
 
+def robotwin(data, folder, **options):
+    config = RobotwinExport(episodes=data, output=folder / "robotwin", **options)
+    return export_robotwin(config), folder / "robotwin"
+
+
+def export(loader, data, folder, **options):
+    kinds = {
+        "act": lambda: act(data, folder, **options),
+        "rdt": lambda: rdt(data, folder, drop_joint=4, **options),
+        "robotwin": lambda: robotwin(data, folder, **options),
+    }
+    return kinds[loader]()
+
+
+@pytest.mark.parametrize("loader", ["act", "rdt", "robotwin"])
+def test_what_ended_otherwise_than_as_success_is_not_copied(studio, tmp_path, capsys, loader):
+    good = [studio.episode(9, seed) for seed in range(3)]
+    data = studio.write(tmp_path / "data", *good, studio.episode(9, 3, outcome="failure"))
+    label_file(data / "episode_000001.hdf5").write_text('{"outcome": "knocked over"}')
+    code, output = export(loader, data, tmp_path)
+    assert code == 0 and len(list(output.rglob("*.hdf5"))) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "knocked over" in said and "2 exported" in said and "2 left out" in said
+    code, output = export(loader, data, tmp_path, outcome="", overwrite=True)
+    assert code == 0 and len(list(output.rglob("*.hdf5"))) == 4
+
+
+@pytest.mark.parametrize("loader", ["act", "rdt", "robotwin"])
+def test_two_tick_rates_are_not_mixed(studio, tmp_path, capsys, loader):
+    faster = replace(studio.cell, tick_rate=25.0)
+    data = studio.write(
+        tmp_path / "data",
+        *(studio.episode(9, seed) for seed in range(2)),
+        studio.episode(9, 2, cell=faster),
+    )
+    code, output = export(loader, data, tmp_path)
+    assert code == 1 and len(list(output.rglob("*.hdf5"))) == 2
+    assert "tick_rate: 20.0 Hz" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("loader", ["act", "rdt", "robotwin"])
 def test_a_copy_that_loses_who_commanded_says_so(
     studio, episodes, tmp_path, capsys, monkeypatch, loader
@@ -281,13 +322,6 @@ def test_a_copy_that_loses_who_commanded_says_so(
     theirs = np.full((len(second), 2), OPERATOR, np.uint8)
     both = replace(first, commanded_by=who), replace(second, commanded_by=theirs)
     data = studio.write(tmp_path / "data", *both)
-    export = {
-        "act": lambda: act(data, tmp_path),
-        "rdt": lambda: rdt(data, tmp_path, drop_joint=7, hold_short=True),
-        "robotwin": lambda: export_robotwin(
-            RobotwinExport(episodes=data, output=tmp_path / "robotwin")
-        ),
-    }
-    export[loader]()
+    export(loader, data, tmp_path)
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("ticks of a policy") == 1

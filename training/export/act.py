@@ -17,11 +17,13 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from ate_core.errors import AteError, EpisodeError, UsageError
+from ate_core.episode_outcome import SUCCESS
+from ate_core.errors import EpisodeError, UsageError
 from ate_core.layout import Layout
 from ate_policy.images import resize_image
-from training.data.episode_file import Episode, list_episodes, read_episode
+from training.data.episode_file import Episode, read_episode
 from training.export.camera_video import decode_picture, in_blocks
+from training.export.chosen import of_one_layout, of_outcome
 from training.export.copies import (
     Copy,
     length_note,
@@ -33,7 +35,7 @@ from training.export.copies import (
     ticks_for,
     write_copy,
 )
-from training.export.report import ExportReport, one_line, print_reports
+from training.export.report import ExportReport, print_reports
 from training.tasks.choose import WorkConfig
 
 TASK_FILE = "task_config.json"
@@ -54,6 +56,8 @@ class ActExport:
     """Ticks of every copy: the last tick is held, or the rest is cut off."""
     size: tuple[int, int] | None = None
     """Height and width of the pictures [px]; None: as recorded."""
+    outcome: str = SUCCESS
+    """Only those with this outcome; empty: all."""
     overwrite: bool = False
     """Replace the output."""
     work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
@@ -121,22 +125,16 @@ def _look(path: Path, size: tuple[int, int] | None) -> _Look:
 
 def _alike(config: ActExport, reports: list[ExportReport]) -> list[_Look]:
     """The episodes that are like the first one; the others are reported."""
-    paths = list_episodes(config.episodes.resolve())
+    paths = of_outcome(config.episodes.resolve(), config.outcome, reports)
     look_at = functools.partial(_look, size=config.size)
-    looks = make_copies(paths, look_at, config.work, reports)
+    looks = of_one_layout(make_copies(paths, look_at, config.work, reports), reports)
     alike = []
     for look in looks:
-        try:
-            looks[0].layout.require(look.layout, "it")
-            if look.cameras != looks[0].cameras:
-                raise EpisodeError(
-                    f"its cameras are {list(look.cameras)}, not {list(looks[0].cameras)}"
-                )
-        except AteError as error:
-            name = look.path.stem
-            reports.append(ExportReport(name=name, result="rejected", note=one_line(error)))
-        else:
+        if look.cameras == looks[0].cameras:
             alike.append(look)
+            continue
+        note = f"its cameras are {list(look.cameras)}, not {list(looks[0].cameras)}"
+        reports.append(ExportReport(name=look.path.stem, result="rejected", note=note))
     return alike
 
 

@@ -16,9 +16,11 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import EpisodeError, UsageError
 from ate_core.layout import VectorLayout
-from training.data.episode_file import Episode, list_episodes, read_episode
+from training.data.episode_file import Episode, read_episode
+from training.export.chosen import demonstrations
 from training.export.copies import (
     Copy,
     folder_name,
@@ -67,6 +69,8 @@ class RdtExport:
     """Hold the last tick of an episode below 128 ticks; otherwise it is rejected."""
     channels: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels that the loader hands out: rgb encodes anew, bgr leaves the bytes."""
+    outcome: str = SUCCESS
+    """Only those with this outcome; empty: all."""
     overwrite: bool = False
     """Replace the output."""
     work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
@@ -80,7 +84,7 @@ class RdtExport:
 def export_rdt(config: RdtExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
-    paths = list_episodes(config.episodes.resolve())
+    paths = demonstrations(config.episodes.resolve(), config.outcome, config.work, reports)
     with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         exchange = config.channels == "rgb"
         sizes = {path: least_size(path, CAMERAS, SHORTEST, exchange=exchange) for path in paths}

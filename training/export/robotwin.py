@@ -21,9 +21,11 @@ import numpy as np
 import simplejpeg
 import tyro
 
+from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import EpisodeError, UsageError
 from ate_core.layout import VectorLayout
-from training.data.episode_file import Episode, list_episodes, read_episode
+from training.data.episode_file import Episode, read_episode
+from training.export.chosen import demonstrations
 from training.export.copies import (
     Copy,
     folder_name,
@@ -72,6 +74,8 @@ class RobotwinExport:
     config: str = "demo_clean"
     """RoboTwin's name of a task configuration, or of an environment in `main`: the folder below
     the task."""
+    outcome: str = SUCCESS
+    """Only those with this outcome; empty: all."""
     overwrite: bool = False
     """Replace the output."""
     work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
@@ -86,7 +90,7 @@ def export_robotwin(config: RobotwinExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
     counts: Counter[str] = Counter()
-    paths = list_episodes(config.episodes.resolve())
+    paths = demonstrations(config.episodes.resolve(), config.outcome, config.work, reports)
     with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         keys = list(CAMERAS.values())
         sizes = {path: least_size(path, keys, exchange=True) for path in paths}
