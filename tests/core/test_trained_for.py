@@ -11,6 +11,7 @@ from ate_core.trained_for import (
     findings,
     free_start,
     known_starts,
+    mixed,
     picture_finding,
 )
 
@@ -274,3 +275,51 @@ def test_an_instruction_that_is_new_or_not_used_is_told_with_the_known_ones(
 def test_damaged_statistics_are_refused_in_one_line(cell):
     with pytest.raises(CheckpointError, match=r"damaged .*copy it again"):
         TrainedOn.read(cell, {}, {"norm_stats": {"state": {"q01": ["x"]}}}, {})
+
+
+def with_arms(cell, **changes):
+    """The cell, with fields of some arms changed by side."""
+    arms = {side: replace(arm, **changes.get(side, {})) for side, arm in cell.arms.items()}
+    return replace(cell, arms=arms)
+
+
+def mix(first, other, cameras=CAMERAS):
+    return [(finding.status, finding.text) for finding in mixed(first, other, cameras, "first")]
+
+
+def test_episodes_of_one_cell_are_mixed_without_a_word(cell):
+    assert mix(cell, cell) == []
+
+
+def test_episodes_whose_arms_were_exchanged_are_not_mixed(cell):
+    left, right = (cell.arms[side].ip for side in ("left", "right"))
+    ((status, text),) = mix(cell, with_arms(cell, left={"ip": right}, right={"ip": left}))
+    assert status == "fail" and "exchanged addresses since first" in text
+    assert "train on one of them at a time" in text
+
+
+def test_exchanged_cameras_keep_a_network_from_a_mix_only_where_it_looks_through_them(cell):
+    other = with_cameras(
+        cell, left_wrist={"serial": "right_wrist"}, right_wrist={"serial": "left_wrist"}
+    )
+    ((status, text),) = mix(cell, other)
+    assert status == "fail" and "have exchanged serials since first" in text
+    assert mix(cell, other, ("cam_high",)) == []
+
+
+def test_episodes_of_two_kinds_of_arms_are_not_mixed(cell):
+    (finding,) = mix(cell, with_arms(cell, right={"model": "another"}))
+    assert finding[0] == "fail"
+    assert "right arm: is another, first was recorded with rm75_6f" in finding[1]
+
+
+def test_places_strokes_and_simulation_are_told_of_a_mix(cell):
+    x, *rest = cell.arms["left"].base_pose
+    moved = with_arms(cell, left={"base_pose": (x + 0.4, *rest)})
+    assert [status for status, _ in mix(cell, moved)] == ["warn"]
+    assert "in first at" in mix(cell, moved)[0][1]
+    grippers = {side: replace(one, stroke_m=0.06) for side, one in cell.grippers.items()}
+    strokes = mix(cell, replace(cell, grippers=grippers))
+    assert [status for status, _ in strokes] == ["warn", "warn"]
+    assert "opens 0.06 m at ratio 1, first was recorded with 0.12 m" in strokes[0][1]
+    assert "warn" in mix(cell, load_cell(None, "real"))[0]

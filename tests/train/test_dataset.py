@@ -55,6 +55,32 @@ def test_nothing_is_left_out_of_an_episode_without_motion():
     assert first_motion(np.zeros((30, 16))) == 0
 
 
+def test_episodes_of_exchanged_arms_are_refused_by_name(tmp_path, write_demonstrations, cell):
+    ips = [arm.ip for arm in cell.arms.values()]
+    arms = {
+        side: dataclasses.replace(arm, ip=ip)
+        for (side, arm), ip in zip(cell.arms.items(), reversed(ips), strict=True)
+    }
+    turned = {"cell": dataclasses.replace(cell, arms=arms)}
+    folder = write_demonstrations(tmp_path, count=2, change=turned)
+    with pytest.raises(
+        EpisodeError, match=r"episode_000001\.hdf5: arms .* since episode_000000\.hdf5"
+    ):
+        gather(read_trajectories(folder), PolicyConfig())
+
+
+def test_episodes_of_another_stroke_are_told_once(tmp_path, write_demonstrations, cell, caplog):
+    grippers = {
+        side: dataclasses.replace(one, stroke_m=0.06) for side, one in cell.grippers.items()
+    }
+    other = dataclasses.replace(cell, grippers=grippers)
+    first = read_trajectories(write_demonstrations(tmp_path / "a", count=1))
+    others = read_trajectories(write_demonstrations(tmp_path / "b", count=2, cell=other))
+    gather([*first, *others], PolicyConfig())
+    told = [record.getMessage() for record in caplog.records if "opens 0.06 m" in record.message]
+    assert len(told) == 2 and "left gripper" in told[0] and "right gripper" in told[1]
+
+
 def test_failed_episodes_are_left_out(tmp_path, write_demonstrations):
     folder = write_demonstrations(tmp_path, count=3, change={"outcome": "failure"})
     assert len(read_trajectories(folder)) == len(read_trajectories(folder, 2)) == 2

@@ -10,6 +10,7 @@ import numpy as np
 from ate_core.contract import parse_cell_text
 from ate_core.errors import EpisodeError, LayoutError, TrainingError
 from ate_core.layout import Layout
+from ate_core.trained_for import mixed
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import OBJECT_FEATURES
 from training.audit.gate import OPEN, Gate
@@ -169,9 +170,11 @@ def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig)
     """Refuse demonstrations that do not fit together or lack what the policy reads."""
     first = trajectories[0]
     layout = parse_cell_text(first.contract, where=first.name).layout
+    compared = {first.contract}
     for one in trajectories:
-        if one.contract != first.contract:
-            _check_layout(one, first, layout)
+        if one.contract not in compared:
+            compared.add(one.contract)
+            _check_cell(one, first, config.cameras)
         _check_vectors(one, layout, config.horizon)
         if config.objects:
             _check_environment(one, first)
@@ -183,13 +186,19 @@ def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig)
             )
 
 
-def _check_layout(one: Trajectory, first: Trajectory, layout: Layout) -> None:
-    other = parse_cell_text(one.contract, where=one.name).layout
-    if other.sha256 != layout.sha256:
+def _check_cell(one: Trajectory, first: Trajectory, cameras: Sequence[str]) -> None:
+    """Refuse another layout and devices that were exchanged; tell of other places and bodies."""
+    cell = parse_cell_text(one.contract, where=one.name)
+    trained = parse_cell_text(first.contract, where=first.name)
+    if cell.layout.sha256 != trained.layout.sha256:
         raise LayoutError(
             f"{one.name} has another layout than {first.name}: "
-            f"{'; '.join(layout.differences(other))}. Train on one layout at a time"
+            f"{'; '.join(trained.layout.differences(cell.layout))}. Train on one layout at a time"
         )
+    for finding in mixed(trained, cell, cameras, first.name):
+        if finding.status == "fail":
+            raise EpisodeError(f"{one.name}: {finding.text}")
+        logger.warning("%s: %s", one.name, finding.text)
 
 
 def _check_vectors(one: Trajectory, layout: Layout, horizon: int) -> None:

@@ -6,7 +6,7 @@ be new to the network. Nothing here opens a device or a network.
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -154,24 +154,69 @@ def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> 
         cell: that it shall drive, of the same layout.
         instruction: that it is given; None: not known yet.
     """
-    found = [*_rates(trained.cell, cell), *_cameras(trained, cell), *_devices(trained.cell, cell)]
-    found += _places(trained.cell, cell)
+    found = list(_bodies(trained.cell, cell, trained.cameras, TRAINING))
     for spread in _spreads(trained, cell):
         found += list(_ranges(spread, cell)) or _homes(spread, cell)
     return found if instruction is None else found + list(_words(trained, instruction))
 
 
-def _rates(trained: Cell, cell: Cell) -> Iterator[Finding]:
+def mixed(first: Cell, other: Cell, cameras: Sequence[str], name: str) -> list[Finding]:
+    """What makes episodes of two cells unlike that one network shall learn; empty: nothing.
+
+    Args:
+        first: the cell of the first episode.
+        other: that of another one, of the same layout.
+        cameras: keys of those that the network reads.
+        name: of the first episode.
+    """
+    words = _Words(since=name, learned=f"{name} was recorded")
+    found = [*_bodies(first, other, cameras, words), *_kinds(first, other, words)]
+    told = {"fail": "train on one of them at a time, or leave it out", "warn": ""}
+    return [replace(finding, remedy=told[finding.status]) for finding in found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Words:
+    """Words for what a cell is compared with."""
+
+    since: str
+    learned: str
+
+
+TRAINING = _Words(since="the training", learned="the policy learned")
+
+
+def _bodies(trained: Cell, cell: Cell, cameras: Sequence[str], words: _Words) -> Iterator[Finding]:
+    """What differs between the bodies of two cells."""
+    yield from _rates(trained, cell, words)
+    yield from _cameras(trained, cell, cameras, words)
+    yield from _devices(trained, cell, words)
+    yield from _places(trained, cell, words)
+
+
+def _kinds(trained: Cell, cell: Cell, words: _Words) -> Iterator[Finding]:
+    """Arms of other models, and grippers that open further at the same ratio."""
+    for side in (side for side in trained.arms if side in cell.arms):
+        model, was = cell.arms[side].model, trained.arms[side].model
+        if model != was:
+            yield failed(f"{side} arm", f"is {model}, {words.learned} with {was}", "")
+        stroke, former = cell.grippers[side].stroke_m, trained.grippers[side].stroke_m
+        if stroke != former:
+            value = f"opens {stroke:g} m at ratio 1, {words.learned} with {former:g} m"
+            yield warned(f"{side} gripper", value, "")
+
+
+def _rates(trained: Cell, cell: Cell, words: _Words) -> Iterator[Finding]:
     if trained.tick_rate != cell.tick_rate:
         yield failed(
             "tick_rate",
-            f"{cell.tick_rate:g} Hz, the policy learned at {trained.tick_rate:g} Hz",
+            f"{cell.tick_rate:g} Hz, {words.learned} at {trained.tick_rate:g} Hz",
             "its motions would run at another speed: use the cell it was trained for",
         )
     if trained.hardware != cell.hardware:
         yield warned(
             "hardware",
-            f"{cell.hardware}, the policy learned on the {trained.hardware} cell",
+            f"{cell.hardware}, {words.learned} on the {trained.hardware} cell",
             "expect it to do worse; devices were not compared",
         )
 
@@ -189,10 +234,10 @@ def _exchanged(trained: Mapping[str, str], now: Mapping[str, str]) -> Iterator[t
             yield role, former[0]
 
 
-def _cameras(trained: TrainedOn, cell: Cell) -> Iterator[Finding]:
-    before = {camera.key: camera for camera in trained.cell.cameras.values()}
+def _cameras(trained: Cell, cell: Cell, keys: Sequence[str], words: _Words) -> Iterator[Finding]:
+    before = {camera.key: camera for camera in trained.cameras.values()}
     now = {camera.key: camera for camera in cell.cameras.values()}
-    for key in trained.cameras:
+    for key in keys:
         if key not in now:
             known = ", ".join(now) or "none"
             yield failed(
@@ -200,30 +245,31 @@ def _cameras(trained: TrainedOn, cell: Cell) -> Iterator[Finding]:
                 f"the policy looks through it, the cell has {known}",
                 "add it to cameras: of the cell file, or train without it",
             )
-    same_body = trained.cell.hardware == cell.hardware
+    same_body = trained.hardware == cell.hardware
     serials = [{key: c.serial for key, c in cameras.items()} for cameras in (before, now)]
     exchanged = set(_exchanged(*serials)) if same_body else set()
+    exchanged = {pair for pair in exchanged if set(pair) & set(keys)}  # of others it sees nothing
     for one, other in sorted(exchanged):
         yield failed(
             f"cameras {one} and {other}",
-            f"have exchanged serials since the training ({now[one].serial!r} was {other})",
+            f"have exchanged serials since {words.since} ({now[one].serial!r} was {other})",
             "exchange them in the cell file",
         )
-    for key in trained.cameras:
+    for key in keys:
         if key in before and key in now:
             size, was = (now[key].width, now[key].height), (before[key].width, before[key].height)
-            yield from _pictures(key, size, was, same_body)
+            yield from _pictures(key, size, was, words, same_body)
             swapped = any(key in pair for pair in exchanged)
             if same_body and not swapped and now[key].serial != before[key].serial:
                 yield warned(
                     f"camera {key}",
-                    f"is {now[key].serial!r}, the policy learned with {before[key].serial!r}",
+                    f"is {now[key].serial!r}, {words.learned} with {before[key].serial!r}",
                     "see that it looks at what the other did",
                 )
 
 
 def _pictures(
-    key: str, size: tuple[int, int], was: tuple[int, int], same_body: bool
+    key: str, size: tuple[int, int], was: tuple[int, int], words: _Words, same_body: bool
 ) -> Iterator[Finding]:
     if abs(size[0] * was[1] / (size[1] * was[0]) - 1.0) > SAME_ASPECT:
         remedy = "another aspect shows things in another shape: set width and height as they were"
@@ -231,7 +277,7 @@ def _pictures(
         remedy = "details differ from those it knows: set width and height as they were"
     else:
         return
-    value = f"pictures of {size[0]}x{size[1]}, the policy learned from {was[0]}x{was[1]}"
+    value = f"pictures of {size[0]}x{size[1]}, {words.learned} from {was[0]}x{was[1]}"
     yield warned(f"camera {key}", value, remedy)
 
 
@@ -240,11 +286,11 @@ def picture_finding(trained: TrainedOn, key: str, width: int, height: int) -> Fi
     for camera in trained.cell.cameras.values():
         if camera.key == key:
             was = (camera.width, camera.height)
-            return next(_pictures(key, (width, height), was, same_body=False), None)
+            return next(_pictures(key, (width, height), was, TRAINING, same_body=False), None)
     return None
 
 
-def _devices(trained: Cell, cell: Cell) -> Iterator[Finding]:
+def _devices(trained: Cell, cell: Cell, words: _Words) -> Iterator[Finding]:
     if trained.hardware != cell.hardware:
         return
     kinds = {
@@ -258,18 +304,18 @@ def _devices(trained: Cell, cell: Cell) -> Iterator[Finding]:
         for one, other in _exchanged(before, now):
             yield failed(
                 f"{kind} {one} and {other}",
-                f"have exchanged addresses since the training ({now[one]} was {other})",
+                f"have exchanged addresses since {words.since} ({now[one]} was {other})",
                 "exchange them in the cell file",
             )
 
 
-def _places(trained: Cell, cell: Cell) -> Iterator[Finding]:
+def _places(trained: Cell, cell: Cell, words: _Words) -> Iterator[Finding]:
     for side in trained.arms.keys() & cell.arms.keys():
         was, now = np.array(trained.arms[side].base_pose), np.array(cell.arms[side].base_pose)
         if was.shape == now.shape and np.abs(was - now).max() > SAME_PLACE:
             yield warned(
                 f"{side} arm",
-                f"stands at {now.round(3).tolist()}, in the training at {was.round(3).tolist()}",
+                f"stands at {now.round(3).tolist()}, in {words.since} at {was.round(3).tolist()}",
                 "put it back, or train on episodes of this place",
             )
 
