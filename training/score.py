@@ -22,6 +22,8 @@ from training.reporting.terminal import terminal
 
 RESULT = "evaluation.json"
 """Outcomes by policy, made after the last rollout."""
+MOST_STARTS = 10_000
+"""More than anybody scores by hand; their order is drawn at once."""
 KEYS = "s success, f failure, 1-9 tenths of the task, a aborted (again later), u undo, q pause"
 
 
@@ -44,8 +46,8 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         """Refuse arguments that cannot work."""
-        if self.starts < 1:
-            raise UsageError(f"starts is {self.starts}; need at least 1")
+        if not 1 <= self.starts <= MOST_STARTS:
+            raise UsageError(f"starts is {self.starts}; need 1 to {MOST_STARTS}")
         if len(self.policies) == 1 or len(self.policies) > MOST_POLICIES:
             raise UsageError(
                 f"{len(self.policies)} policies are given: nothing is blind with one; give 2 to "

@@ -101,7 +101,13 @@ def test_json_goes_to_the_output_alone_and_the_page_stands_alone(converted, tmp_
 def test_a_low_score_fails_the_command(converted):
     (converted / "episode_000002.hdf5").unlink()
     assert audit(AuditConfig(bags=converted)) == 0
-    assert audit(AuditConfig(bags=converted, min_score=100.1)) == 1
+    assert audit(AuditConfig(bags=converted, min_score=100.0)) == 1
+
+
+@pytest.mark.parametrize("score", [100.1, -1.0, float("nan")])
+def test_a_score_that_none_can_have_is_refused(tmp_path, score):
+    with pytest.raises(UsageError, match=r"--min-score is .*, must lie in 0\.\.100"):
+        AuditConfig(bags=tmp_path, min_score=score)
 
 
 def test_a_folder_without_episodes_is_refused(tmp_path):

@@ -126,6 +126,22 @@ def test_a_gate_that_cannot_be_meant_is_refused(config, options, told):
         convert(dataclasses.replace(config, **options))
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_state_age": 200.0}, r"--max-state-age is 200.* Is it in ms\? 200 ms are 0\.2 s"),
+        ({"max_image_age": float("nan")}, "--max-image-age is nan s; need 0.001 to 10 s"),
+        ({"max_object_age": float("inf")}, "--max-object-age is inf s"),
+        ({"max_late_start": -1.0}, "--max-late-start is -1.0 s; need 0 to 60 s"),
+        ({"min_seconds": -5.0}, "--min-seconds is -5.0 s; need 0 to 3600 s"),
+        ({"min_seconds": float("nan")}, "--min-seconds is nan"),
+    ],
+)
+def test_a_bound_that_cannot_be_meant_is_refused_with_the_unit(tmp_path, options, told):
+    with pytest.raises(UsageError, match=told):
+        ConvertConfig(bags=tmp_path, output=tmp_path, **options)
+
+
 def test_a_gate_says_itself_as_options():
     assert str(Gate(min_score=70.0, exclude=("idle",))) == "--min-score 70 --exclude idle"
     assert str(Gate()) == ""

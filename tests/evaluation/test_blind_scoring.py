@@ -149,3 +149,9 @@ def test_the_command_begins_pauses_resumes_and_ends(tmp_path, policies, monkeypa
         score(ScoreConfig(session=tmp_path / "none"))
     with pytest.raises(UsageError, match="nothing is blind with one"):
         ScoreConfig(session=folder, policies=(folder,))
+
+
+@pytest.mark.parametrize("starts", [0, 10**9])
+def test_a_number_of_starts_that_nobody_scores_is_refused(tmp_path, starts):
+    with pytest.raises(UsageError, match=f"starts is {starts}; need 1 to 10000"):
+        ScoreConfig(session=tmp_path, starts=starts)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ate_core.errors import AteError, EpisodeError, UsageError
 from ate_core.files import replace_text
+from training.audit.gate import Gate
 from training.audit.hdf5 import read_converted
 from training.audit.journal import Journal, Judged, signature_of
 from training.audit.judge import audit_episode, compare, rule_words, rules_version
@@ -58,6 +59,10 @@ class AuditConfig:
     """Score below which an episode makes the command fail, 0 to 100."""
     work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
     """Where, and how many at the same time."""
+
+    def __post_init__(self) -> None:
+        """Refuse a score that none can have."""
+        Gate(min_score=self.min_score)
 
 
 def audit(config: AuditConfig) -> int:

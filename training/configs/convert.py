@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ate_core.entry_checks import Range
 from ate_core.errors import UsageError
 from ate_core.observation import StreamLimits
 from ate_core.sampling import HOLD, SamplingRules
@@ -17,6 +18,15 @@ from training.data.episode_file import FORMAT
 from training.data.recording import NEAR
 from training.export.camera_video import VideoConfig
 from training.tasks.choose import WorkConfig
+
+BOUNDS = {
+    "min_seconds": Range(0.0, 3600.0, "s"),
+    "max_state_age": Range(0.001, 10.0, "s"),
+    "max_image_age": Range(0.001, 10.0, "s"),
+    "max_object_age": Range(0.001, 10.0, "s"),
+    "max_late_start": Range(0.0, 60.0, "s"),
+}
+"""What each option may be: beyond it no episode is of use, or none is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +69,9 @@ class ConvertConfig(Gated):
     """Which sample stands for a stream at a tick."""
 
     def __post_init__(self) -> None:
+        for name, bound in BOUNDS.items():
+            if wrong := bound.problem(getattr(self, name)):
+                raise UsageError(f"--{name.replace('_', '-')} {wrong}")
         for rule in SET_RULES.keys() & set(self.gate.rules):
             raise UsageError(
                 f"--exclude {rule} compares an episode with its set: convert, run "
