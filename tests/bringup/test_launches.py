@@ -34,6 +34,28 @@ def test_every_process_is_a_module_that_exists(name, runtime_dir):
         assert spec.environment["ATE_RUNTIME_DIR"] == runtime_dir
 
 
+@pytest.mark.parametrize("text", ["😀", "put it: down", "a\x85b\x7f", 'a "b"\n', "12", ""])
+def test_a_text_reaches_its_node_as_it_was_given(text):
+    spec = ProcessSpec(name="node", module="ate_policy.nodes.policy_node", parameters={"a": text})
+    given = spec.command()[-1]
+    assert given.isascii() and "\\ud" not in given, "the parser of ROS takes no half a mark"
+    assert yaml.safe_load(given.removeprefix("a:=")) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"output": ""}, r"output:= is not allowed; need a value, or .* output:=runs/bags"),
+        ({"cockpit": "true", "cockpit_port": "70000"}, "cockpit_port:=70000 .* 0 to 65535"),
+        ({"seed": "99999999999999999999999"}, "seed:=9+ is not allowed; need .* to 4294967295"),
+        ({"seed": "9" * 5000}, "seed:=9+ is not allowed"),
+    ],
+)
+def test_a_value_that_fails_only_after_the_start_is_refused(words, told):
+    with pytest.raises(UsageError, match=told):
+        DUAL_OPERATOR.resolve({"hardware": "sim", **words})
+
+
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_a_simulated_cell_is_not_heard_on_the_network(name, runtime_dir, monkeypatch):
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)

@@ -178,6 +178,14 @@ def test_a_scene_reset_in_mid_episode_is_rejected(studio, config):
     assert "reset in mid-episode (epoch 4 to 5)" in reason(studio, config, messages)
 
 
+def test_a_seed_that_no_file_holds_is_told_in_plain_words(studio, config):
+    messages = list(studio.messages())
+    index = next(i for i, m in enumerate(messages) if m.spec.name == "scene_info")
+    text = json.dumps({"objects": ["bun", "plate"], "seed": 10**30})
+    messages[index] = dataclasses.replace(messages[index], data=encode_text(text))
+    assert "/scene/info has seed '1000" in reason(studio, config, messages)
+
+
 def test_an_episode_too_short_is_rejected(studio, config):
     assert "too short" in reason(studio, config, studio.messages(seconds=0.5))
 

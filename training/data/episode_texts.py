@@ -30,7 +30,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     OUTCOME_TOPIC: ("outcome",),
     CLOCK_TOPIC: ("bag_ns",),
 }
-_SCENE: Mapping[str, type] = {"objects": list}
+_SCENE: Mapping[str, type] = {"objects": list, "seed": int}
 _WORDS = {
     str: "a text",
     int: "a whole number",

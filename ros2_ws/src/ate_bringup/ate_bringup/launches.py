@@ -28,6 +28,7 @@ COCKPIT = (
         default="8400",
         description="TCP port of the page; 0: one that is free, which the log names",
         is_count=True,
+        largest=65535,
     ),
     LaunchArgument(
         name="cockpit_score",

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ate_core.errors import UsageError
+import yaml
+
+from ate_core.errors import LARGEST_SEED, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class LaunchArgument:
     """Values of before, each with the one to give instead."""
     is_count: bool = False
     """Whether the value is a whole number of 0 or more."""
+    largest: int = LARGEST_SEED
+    """Largest such number."""
     is_share: bool = False
     """Whether the value is a number from 0 to 1, or empty."""
 
@@ -38,8 +42,10 @@ class LaunchArgument:
         """
         if self.choices and value not in self.choices:
             allowed = dict(self.gone).get(value) or f"one of {', '.join(self.choices)}"
-        elif self.is_count and not value.isdecimal():
-            allowed = "a whole number of 0 or more"
+        elif self.is_count and not _is_count(value, self.largest):
+            allowed = f"a whole number from 0 to {self.largest}"
+        elif self.default and not value:
+            allowed = f"a value, or leave it out: that is {self.name}:={self.default}"
         elif self.is_share and value and not _is_share(value):
             allowed = "a number from 0 to 1"
         else:
@@ -95,6 +101,10 @@ def flag(name: str, description: str, *, default: bool = False) -> LaunchArgumen
 def is_on(values: Mapping[str, str], name: str, default: bool = False) -> bool:
     """Whether a flag among resolved arguments is true; the default where a launch has none."""
     return values.get(name, str(default).lower()) == "true"
+
+
+def _is_count(value: str, largest: int) -> bool:
+    return value.isdecimal() and len(value) <= len(str(largest)) and int(value) <= largest
 
 
 def _is_share(value: str) -> bool:
@@ -175,8 +185,15 @@ class ProcessSpec:
         for inner, outer in self.remappings.items():
             start += ["-r", f"{inner}:={outer}"]
         for key, value in self.parameters.items():
-            start += ["-p", f"{key}:={json.dumps(value)}"]
+            start += ["-p", f"{key}:={_as_yaml(value)}"]
         return start
+
+
+def _as_yaml(value: str | bool | int) -> str:
+    """A value as the parser of ROS reads it: JSON writes many signs as pairs that it refuses."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return yaml.safe_dump(value, default_style='"', width=sys.maxsize).strip()
 
 
 def find_executable(package: str, executable: str) -> Path | None:
