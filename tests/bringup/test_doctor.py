@@ -1,5 +1,7 @@
 """The doctor: what would keep a cell from working, named before it moves."""
 
+import ctypes
+import errno
 import json
 import socket
 import threading
@@ -11,9 +13,10 @@ import yaml
 from safetensors.numpy import save_file
 
 from ate_bringup.cli import main
+from ate_bringup.doctor import machine
 from ate_bringup.doctor.cell_file import look_at_cell_file
 from ate_bringup.doctor.finding import Check, Patient
-from ate_bringup.doctor.libraries import LIBRARIES
+from ate_bringup.doctor.libraries import LIBRARIES, look_at_libraries
 from ate_bringup.doctor.visit import visit, worst
 from ate_bringup.launches import LAUNCHES
 from ate_bringup.preflight import checks_before_launch, refuse_to_launch, static_problems
@@ -143,6 +146,62 @@ def test_a_missing_and_an_untried_library_are_told(monkeypatch, capsys):
     assert code == 1
     assert [(f["what"], f["bound"]) for f in findings(report, "fail")] == [("pin", "4.1.0")]
     assert "pip install numpy==2.4.6" in [f["remedy"] for f in findings(report, "warn")][-1]
+
+
+@pytest.mark.parametrize(("found", "status"), [(None, "warn"), (object(), "pass")])
+def test_a_video_device_needs_opencv(monkeypatch, found, status):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    told = {one.what: one for one in look_at_libraries(Patient())}
+    assert told["OpenCV"].status == status and "overhead" in told["OpenCV"].value
+    assert status == "pass" or told["OpenCV"].remedy == "pip install opencv-python-headless"
+    blind = look_at_libraries(Patient(runs_cameras=False))
+    assert "OpenCV" not in {one.what for one in blind}
+    simulated = look_at_libraries(Patient(hardware="sim"))
+    assert "OpenCV" not in {one.what for one in simulated}
+
+
+def cell_findings(tmp_path, edit, **patient):
+    """What the doctor says of a cell file that was changed."""
+    values = yaml.safe_load(packaged_cell().read_text())
+    edit(values)
+    file = tmp_path / "cell.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return list(look_at_cell_file(Patient(cell_name=str(file), **patient)))
+
+
+@pytest.mark.parametrize(("starts", "status"), [(True, "fail"), (False, "warn")])
+def test_a_cell_with_one_arm_is_told_that_no_launch_starts_it(tmp_path, starts, status):
+    def edit(values):
+        del values["simulation"], values["cameras"]["left_wrist"]
+        for section in ("arms", "grippers", "operators"):
+            del values[section]["left"]
+        right = [one for one in values["vectors"]["state"] if one["name"].startswith("right")]
+        values["vectors"] = {"state": right, "action": right}
+
+    found = cell_findings(tmp_path, edit, starts_devices=starts)
+    (told,) = [one for one in found if one.what == "arms"]
+    assert told.status == status and "right alone: no launch starts such a cell" in told.value
+
+
+def test_one_camera_without_a_serial_beside_a_named_one_is_left_to_chance(tmp_path):
+    def edit(values):
+        values["cameras"]["right_wrist"]["serial"] = "218622271234"
+
+    found = [one.what for one in cell_findings(tmp_path, edit) if one.status == "warn"]
+    assert "cameras left_wrist" in found
+
+
+def test_a_wall_clock_whose_state_is_refused_is_not_called_synchronised(monkeypatch):
+    class Refusing:
+        @staticmethod
+        def adjtimex(_):
+            ctypes.set_errno(errno.EPERM)
+            return -1
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda *_, **__: Refusing)
+    told = machine._wall_clock()
+    assert told.status == "warn" and "its state cannot be read" in told.value
+    assert "not permitted" in told.value
 
 
 @pytest.fixture

@@ -239,6 +239,18 @@ def test_absent_camera_tells_the_story_of_the_l515(settings: CameraSettings) -> 
         backend.open(lambda frame: None)
 
 
+def test_a_camera_without_a_serial_beside_others_is_told_to_be_named(settings) -> None:
+    def device(serial: str) -> types.SimpleNamespace:
+        return types.SimpleNamespace(supports=lambda _: True, get_info=lambda _: serial)
+
+    context = types.SimpleNamespace(query_devices=lambda: [device("218"), device("127")])
+    unnamed = dataclasses.replace(settings, serial="")
+    with pytest.raises(
+        DeviceError, match=r"overhead has no serial, and 2 cameras are connected \(127, 218\)"
+    ):
+        RealsenseBackend(unnamed, context).open(lambda frame: None)
+
+
 def test_stream_that_the_camera_lacks_is_named(settings: CameraSettings) -> None:
     device = SoftwareColorDevice(SDK, settings)
     context = types.SimpleNamespace(query_devices=lambda: [device.device])

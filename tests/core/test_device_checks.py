@@ -144,6 +144,16 @@ WRONG = {
         {"guards": {"left_joint4": {"upper": 10**400}}},
         "guards.left_joint4.upper is 1000.*; need a finite number",
     ),
+    "a camera with the serial of the other side": (
+        ("cameras", "left_wrist"),
+        {"serial": "/dev/v4l/by-id/right-wrist", "backend": "v4l2"},
+        "cameras.left_wrist.serial is /dev/v4l/by-id/right-wrist, .* after the other side",
+    ),
+    "a rotation with a position": (
+        ("operators", "left"),
+        {"hand_rotation": [5, 5, 5, 0, 0, 0, 1]},
+        "operators.left.hand_rotation is .*; need a quaternion x, y, z, w",
+    ),
     "pictures slower than the ticks": (
         ("cameras", "overhead"),
         {"fps": 15},

@@ -85,22 +85,21 @@ class OneOf:
 
 @dataclass(frozen=True)
 class UnitQuaternion:
-    """A rotation x, y, z, w, which is the last four numbers of a longer list."""
+    """A rotation x, y, z, w."""
 
     def problem(self, value: object) -> str:
         """Refuse a quaternion that is no rotation."""
-        if not isinstance(value, Sequence) or len(value) < QUATERNION_SIZE:
+        if not isinstance(value, Sequence) or len(value) != QUATERNION_SIZE:
             return f"is {value}; need a quaternion x, y, z, w"
-        length = math.hypot(*value[-QUATERNION_SIZE:])
+        length = math.hypot(*value)
         if abs(length - 1.0) <= UNIT_LENGTH_TOLERANCE:
             return ""
         remedy = (
             "0 0 0 1 turns nothing"
             if length < UNIT_LENGTH_TOLERANCE
-            else "divide it by its length: "
-            + " ".join(f"{x / length:.6g}" for x in value[-QUATERNION_SIZE:])
+            else "divide it by its length: " + " ".join(f"{x / length:.6g}" for x in value)
         )
-        given = " ".join(f"{x:g}" for x in value[-QUATERNION_SIZE:])
+        given = " ".join(f"{x:g}" for x in value)
         return f"has the quaternion {given} of length {length:.4g}; need length 1 ({remedy})"
 
 
@@ -119,7 +118,7 @@ class Pose:
             wrong = Range(-self.reach, self.reach, "m").problem(number)
             if wrong:
                 return f"{wrong} ({axis} of the position)"
-        return UnitQuaternion().problem(value)
+        return UnitQuaternion().problem(value[POSITION_SIZE:])
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ def _sides(cell: Cell) -> Problems:
     for role, camera in cell.cameras.items():
         for side in _sides_in(role):
             named.append((side, f"cameras.{role}.key", camera.key))
+            named.append((side, f"cameras.{role}.serial", camera.serial))
             if camera.view is not None:
                 named.append((side, f"cameras.{role}.view.mount", camera.view.mount))
     for side, place, value in named:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ate_bringup.doctor.finding import Patient
 from ate_core.contract import (
+    SIDES,
     Cell,
     Hardware,
     cell_file,
@@ -46,6 +47,7 @@ def look_at_cell_file(patient: Patient) -> Iterator[Finding]:
                 f"{cell.layout.sha256[:12]}",
             )
             yield from _undriven(cell, patient)
+            yield from _one_armed(cell, patient)
             yield from _clearance(cell)
             yield from _calibrations(cell)
             yield from (_placeholders(cell) if hardware == "real" else ())
@@ -60,6 +62,19 @@ def _undriven(cell: Cell, patient: Patient) -> Iterator[Finding]:
         "operators",
         "none: such a cell is only read from files, its limits and devices are not checked",
         "give each arm its operator before a launch drives it",
+    )
+
+
+def _one_armed(cell: Cell, patient: Patient) -> Iterator[Finding]:
+    """A launch starts both arms, whoever checks the file alone."""
+    if not cell.operators or len(cell.arms) == len(SIDES):
+        return
+    tell = failed if patient.starts_devices else warned
+    yield tell(
+        "arms",
+        f"{', '.join(cell.arms)} alone: no launch starts such a cell",
+        "describe both arms with their grippers and operators",
+        " and ".join(SIDES),
     )
 
 
@@ -116,8 +131,9 @@ def _placeholders(cell: Cell) -> Iterator[Finding]:
                 f"{arm.ip}, this machine itself",
                 "right for an emulated controller only (`ate emulate arm`)",
             )
-    unnamed = [role for role, camera in cell.cameras.items() if not camera.serial]
-    if len(unnamed) > 1:
+    listed = [role for role, camera in cell.cameras.items() if camera.backend == "realsense"]
+    unnamed = [role for role in listed if not cell.cameras[role].serial]
+    if unnamed and len(listed) > 1:
         yield warned(
             f"cameras {', '.join(unnamed)}",
             "no serial",

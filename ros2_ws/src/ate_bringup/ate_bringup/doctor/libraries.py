@@ -1,5 +1,6 @@
 """Versions of the libraries that a cell stands on."""
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ LIBRARIES: Mapping[str, Library] = {
 def look_at_libraries(patient: Patient) -> Iterator[Finding]:
     """Each library that the cell uses is there, in the version that is tested."""
     yield _python()
+    yield from _opencv(patient)
     for name, library in LIBRARIES.items():
         if not library.is_needed(patient.cell):
             continue
@@ -83,6 +85,18 @@ def look_at_libraries(patient: Patient) -> Iterator[Finding]:
             )
         else:
             yield passed(name, found)
+
+
+def _opencv(patient: Patient) -> Iterator[Finding]:
+    """OpenCV, whichever package brought it; the stack is installed without."""
+    roles = [role for role, one in patient.cell.cameras.items() if one.backend == "v4l2"]
+    if not roles or not patient.runs_cameras:
+        return
+    if importlib.util.find_spec("cv2") is None:
+        value = f"not installed, and backend v4l2 of {', '.join(roles)} shows nothing without it"
+        yield warned("OpenCV", value, "pip install opencv-python-headless")
+    else:
+        yield passed("OpenCV", f"for {', '.join(roles)}")
 
 
 def _python() -> Finding:

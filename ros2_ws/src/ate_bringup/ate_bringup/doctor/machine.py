@@ -20,11 +20,11 @@ from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL, FIFO_SETTING, HIGHEST_FIFO, wanted_fifo
 
 MIN_FREE = 10e9
-"""Free space below which a session is too short [byte]: an hour of three cameras takes 20 GB."""
+"""Free space below which a session is too short [byte]: an hour of three cameras takes 19 GB."""
 REFUSED_FREE = 1e9
 """Free space at which the recorder soon starts no episode [byte]."""
 MIN_WRITE = 50e6
-"""Speed of the disk below which episodes may lose messages [byte/s]: three cameras write 10 MB/s,
+"""Speed of the disk below which episodes may lose messages [byte/s]: three cameras write 5 MB/s,
 and the page cache is written back in bursts."""
 PROBE_SIZE = 32 << 20
 """Bytes that are written to measure the disk."""
@@ -55,10 +55,14 @@ def _wall_clock() -> Finding:
     try:
         state = ctypes.CDLL(None, use_errno=True).adjtimex
         buffer = (ctypes.c_long * 64)()
-        state(ctypes.byref(buffer))
+        if state(ctypes.byref(buffer)) == -1:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
         status = ctypes.cast(buffer, ctypes.POINTER(_Timex)).contents.status
     except (OSError, AttributeError) as error:
-        return warned("wall clock", f"its state cannot be read ({error})", "look at `chronyc`")
+        return warned(
+            "wall clock", f"its state cannot be read ({error})", "look at `chronyc tracking`"
+        )
     if status & UNSYNCHRONISED:
         return warned(
             "wall clock",

@@ -62,6 +62,12 @@ class RealsenseBackend:
             return devices[wanted]
         if not wanted and len(devices) == 1:
             return next(iter(devices.values()))
+        if not wanted and devices:
+            raise DeviceError(
+                f"camera {self._settings.role} has no serial, and {len(devices)} cameras are "
+                f"connected ({', '.join(sorted(devices))}): write its own into "
+                f"cameras.{self._settings.role}.serial"
+            )
         raise DeviceError(
             f"camera {self._settings.role} with serial {wanted!r} is not connected, found "
             f"{sorted(devices) or 'none'}: check cable and cameras.{self._settings.role}.serial. "
