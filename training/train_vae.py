@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from training.configs.run import Precision
 from training.configs.train_vae import TrainVaeConfig
+from training.data.digests import sha256_of
 from training.loop.memory import explain_memory, memory_estimate
 from training.loop.optimisation import apply_gradients, make_optimizer
 from training.loop.processes import (
@@ -31,6 +32,9 @@ from training.vae.reference import reset_weights
 from training.vae.schedule import Schedule
 from training.vae.storage import StoredVae
 
+PRIOR = "prior.sha256"
+"""File of the run folder: which moments the latent is pulled to."""
+
 
 @explain_memory("use --precision bf16, a smaller --batch, or fewer layers (--preset small)")
 def train_vae(config: TrainVaeConfig) -> int:
@@ -51,6 +55,7 @@ def train_vae(config: TrainVaeConfig) -> int:
     sizes = vae_sizes(config, recipe, data)
     stored = load_prior(config, data, sizes)
     prior = prior_of(stored, sizes.latent)
+    require_same_prior(run, prior, config)
 
     # model
     vae = initial_vae(config, recipe, sizes, stored).to(device)
@@ -90,6 +95,17 @@ def prior_of(stored: StoredVae | None, latent: int) -> DiagonalGaussian:
     """N(0, I), or stage 1's aggregate posterior: float32 on the CPU, where batches are drawn."""
     prior = DiagonalGaussian.standard(latent) if stored is None else stored.moments
     return prior.to(torch.device("cpu"))
+
+
+def require_same_prior(run: RunFolder, prior: DiagonalGaussian, config: TrainVaeConfig) -> None:
+    """Refuse to resume with the moments of another stage 1."""
+    run.require_same(
+        PRIOR,
+        sha256_of(prior.mean, prior.variance),
+        f"the prior of {config.prior}",
+        "put back what it was, or choose another output",
+        adopt=True,
+    )
 
 
 def loss_of(

@@ -1,5 +1,6 @@
 """Windows of episodes without actions, as a token policy is shown them, and their codes."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training.clap.pseudo_labels import (
     digest_of_times,
     read_pseudo_labels,
 )
+from training.data.digests import sha256_of
 from training.data.images import ImageStore
 from training.data.watched_episode import WatchedEpisode, read_watched
 
@@ -51,6 +53,11 @@ class WatchedWindows:
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw ticks (count,) at which a window begins, with replacement."""
         return self.ticks[torch.randint(len(self.ticks), (count,), generator=generator)]
+
+    def sha256(self) -> str:
+        """Digest of what was read, images aside."""
+        told = json.dumps([self.instructions, self.first_ticks.tolist()])
+        return sha256_of(told, self.environment, self.ticks, self.codes)
 
     def __str__(self) -> str:
         """For the screen and the model card."""

@@ -34,6 +34,9 @@ from training.loop.processes import autocast, no_sync
 from training.loop.run_folder import RunFolder
 from training.objectives.knowledge import token_loss
 
+PSEUDO = "pseudo.sha256"
+"""File of the run folder: which windows without actions it learns from."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WritingRun:
@@ -125,6 +128,13 @@ def prepare_writing(opened: Opened) -> WritingRun:
             arms=sides_of(tokens.identity, cell),
             confidence=config.policy.pseudo_confidence,
             image_memory_gb=config.images.memory_gb,
+        )
+        opened.folder.require_same(
+            PSEUDO,
+            watched.sha256(),
+            f"--policy.pseudo {config.policy.pseudo}",
+            "put back what it was, or choose another output",
+            adopt=True,
         )
         opened.accelerator.print(str(watched))
     dropout = None

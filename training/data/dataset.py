@@ -6,6 +6,7 @@ VAE take their chunks from here, so both see the same padding.
 """
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -87,6 +88,15 @@ class Demonstrations:
         """Digest of what was read, images aside: which data a run was made from."""
         seen, weights = self.environment, self.imitation.weights
         return sha256_of(self.contract, self.states, self.actions, seen, weights)
+
+    def motion_sha256(self) -> str:
+        """Digest of what all networks that learn these chunks read, whatever they see besides."""
+        return sha256_of(self.states, self.actions, self.first_ticks)
+
+    def labels_sha256(self) -> str:
+        """Digest of what is told of each demonstration: instruction, seed and first tick."""
+        told = [self.instructions, self.seeds, self.first_ticks.tolist()]
+        return sha256_of(json.dumps(told))
 
     def statistics(self, space: ActionSpace = "absolute", *, normalise: bool = True) -> Statistics:
         """Statistics of state, action and object features, over all ticks.

@@ -18,6 +18,7 @@ from training.clap.reference import TokenReference, load_reference, tokens_of
 from training.configs.finetune import FinetuneConfig
 from training.data.augmentation import Augmentation
 from training.data.dataset import Demonstrations, gather
+from training.data.digests import sha256_of
 from training.data.micro_batch import MicroBatch
 from training.data.sampler import Batch, BatchSampler, Draw
 from training.data.trajectory import read_trajectories
@@ -28,6 +29,8 @@ from training.objectives.knowledge import KnowledgeMatching, TokenLoss
 
 FINGERPRINT = "knowledge.sha256"
 """File of the run folder: which weights the trunk is held to."""
+OLD_EPISODES = "knowledge_episodes.sha256"
+"""File of the run folder: which observations are recalled."""
 RECALL_SEED = 1_000_000
 """Added to a run's seed for what it recalls: the stream of its own data stays what it was."""
 
@@ -123,6 +126,13 @@ def codes_of_run(
 
     if matching.contexts == "old":
         old = _old_observations(config, network, data)
+        folder.require_same(
+            OLD_EPISODES,
+            sha256_of(old.sha256(), old.labels_sha256()),
+            f"--knowledge-episodes {config.knowledge_episodes}",
+            "put back what it was, or choose another output",
+            adopt=True,
+        )
         return CodesOfRun(reference=reference, old=old, around=around)
     codes = chunk_codes(tokens, data, what)
     return CodesOfRun(of_chunks=codes, reference=reference, around=around)

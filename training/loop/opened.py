@@ -4,17 +4,23 @@ import dataclasses
 
 from accelerate import Accelerator
 
+from ate_policy.checkpoint import describe_checkpoint, resolve_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import Statistics
 from training.configs.finetune import FinetuneConfig
 from training.data.dataset import Demonstrations, gather
 from training.data.micro_batch import MicroBatch
+from training.data.summaries import file_sha256
 from training.data.trajectory import read_trajectories
 from training.loop.policies import horizon_of, policy_config
 from training.loop.processes import make_accelerator, micro_batches
 from training.loop.run_folder import RunFolder
+from training.objectives.latent_guidance import EncoderOptions
 from training.pretrained.kept_statistics import choose_statistics
 from training.pretrained.start import inherit
+
+LABELS, ENCODER = "labels.sha256", "encoder.sha256"
+"""Files of the run folder: what is told of the demonstrations, and which encoder steers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,10 +64,12 @@ def open_run(config: FinetuneConfig) -> Opened:
         image_memory_gb=config.images.memory_gb,
         corrections=config.corrections,
     )
-    folder.require_same_data(data.sha256())
+    _require_same_inputs(config, folder, data)
     if told := str(data.imitation):
         accelerator.print(told)
     source, statistics = choose_statistics(config, data, accelerator.print)
+    if config.resume:  # what stands at --init may have changed, the weights know these
+        statistics = describe_checkpoint(config.output).statistics
     return Opened(
         config=dataclasses.replace(config, statistics=source),
         accelerator=accelerator,
@@ -71,3 +79,24 @@ def open_run(config: FinetuneConfig) -> Opened:
         statistics=statistics,
         built_from=built_from,
     )
+
+
+def _require_same_inputs(config: FinetuneConfig, folder: RunFolder, data: Demonstrations) -> None:
+    """Refuse to resume with other data, or with the encoder of another action VAE."""
+    folder.require_same_data(data.sha256())
+    folder.require_same(
+        LABELS,
+        data.labels_sha256(),
+        f"what is told of {config.episodes} (instructions, seeds, lengths)",
+        "put back what it was, or begin another run from the newest checkpoint",
+        adopt=True,
+    )
+    if isinstance(config.guidance, EncoderOptions):
+        vae = config.guidance.vae
+        folder.require_same(
+            ENCODER,
+            file_sha256(resolve_checkpoint(vae) / "model.safetensors"),
+            f"the encoder of {vae}",
+            "put back what it was, or choose another output",
+            adopt=True,
+        )

@@ -6,6 +6,10 @@ log.jsonl              one line per logged step
 initial_policy.sha256  of the weights that an anchored run is compared with
 knowledge.sha256       of the token policy that a trunk is held to
 data.sha256            of the data that it learns from
+labels.sha256          of its episodes' instructions, seeds and lengths
+encoder.sha256         of the action VAE that steers a guided run
+prior.sha256           of the prior of a stage-2 VAE
+knowledge_episodes.sha256, pseudo.sha256  of the other episodes that it reads
 step_001000/           checkpoint folders; the newest also holds training_state.safetensors
 last -> step_001000
 """
@@ -170,7 +174,9 @@ class RunFolder:
             self._cut_log(int(state["step"]))
         return state
 
-    def require_same(self, name: str, value: str, what: str, remedy: str) -> None:
+    def require_same(
+        self, name: str, value: str, what: str, remedy: str, *, adopt: bool = False
+    ) -> None:
         """Keep a line in a file of a new run; refuse to resume one whose line was another.
 
         Args:
@@ -178,32 +184,28 @@ class RunFolder:
             value: The line.
             what: It tells apart.
             remedy: What to do where it differs.
+            adopt: A run of an older version, which kept none, takes it for its own.
         """
         file = self.path / name
-        if self._resumed:
-            if not file.is_file() or file.read_text().strip() != value:
-                raise UsageError(f"{what} is not the one that {file} tells of: {remedy}")
-        elif self.main:
-            file.write_text(value + "\n")
+        if not self._resumed or (adopt and not file.is_file()):
+            if self.main:
+                file.write_text(value + "\n")
+        elif not file.is_file() or file.read_text().strip() != value:
+            raise UsageError(f"{what} is not the one that {file} tells of: {remedy}")
 
     def require_same_data(self, digest: str) -> None:
         """Refuse to resume with other data: its statistics, and all that is drawn, would change.
 
         Args:
-            digest: Of what the run learns from. A run of an older version, which kept none, takes
-                it for its own.
+            digest: Of what the run learns from.
         """
-        file = self.path / DATA
-        if self._resumed and not file.is_file():
-            if self.main:
-                file.write_text(digest + "\n")
-            return
         self.require_same(
             DATA,
             digest,
             "what the run learns from",
             "episodes were added, taken away, labelled or changed since it began. Resume with the "
             "former ones, or begin another run from its newest checkpoint",
+            adopt=True,
         )
 
     def refuse_loss(self, step: int, loss: Tensor, batch: Mapping[str, Tensor]) -> NoReturn:
