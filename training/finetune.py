@@ -131,7 +131,7 @@ def prepare_denoising(opened: Opened) -> Run:
     config, accelerator, folder = opened.config, opened.accelerator, opened.folder
     data, statistics, built_from = opened.data, opened.statistics, opened.built_from
     recipe, device = config.recipe, accelerator.device
-    objective = make_objective(config, statistics, built_from.horizon, device)
+    objective = make_objective(config, data, statistics, built_from.horizon, device)
     codes = codes_of_run(config, built_from, data, statistics, folder, device)
 
     model = build_policy(config, built_from, data.contract).to(device)
@@ -296,13 +296,19 @@ def make_sampler(
 
 
 def make_objective(
-    config: FinetuneConfig, statistics: Statistics, horizon: int, device: torch.device
+    config: FinetuneConfig,
+    data: Demonstrations,
+    statistics: Statistics,
+    horizon: int,
+    device: torch.device,
 ) -> Objective:
     """The objective of the chosen guidance mode."""
     return config.guidance.make_objective(
         GuidedRun(
             statistics=statistics,
             horizon=horizon,
+            layout=parse_cell_text(data.contract).layout,
+            motion_sha256=data.motion_sha256(),
             steps=config.steps,
             seed=config.seed,
             device=device,

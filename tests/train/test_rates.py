@@ -20,7 +20,7 @@ from training.finetune import finetune
 from training.reporting.video import write_video
 from training.studies import rollout
 from training.train_vae import train_vae
-from training.vae.storage import load_vae, require_same_space
+from training.vae.storage import load_vae, require_same_demonstrations, require_same_space
 
 SHORT = {"steps": 2, "optim": OptimOptions(batch=8), "log_every": 1}
 VAE = {"steps": 2, "batch": 8, "log_every": 1, "latent": 8, "width": 16}
@@ -49,6 +49,8 @@ def test_chunks_of_both_vaes_and_the_policy_cover_a_second_at_any_rate(
     assert [load_vae(folder).model.config.horizon for folder in (first, second)] == [rate, rate]
     policy = load_policy(run, cell)
     require_same_space(load_vae(second), policy.statistics, policy.horizon)
+    with pytest.raises(TrainingError, match=r"another action layout or tick rate .*tick_rate"):
+        require_same_demonstrations(load_vae(second), load_cell(hardware="sim").layout, "")
     for folder in (first, second, run):  # the number, not what it was derived from
         assert json.loads((folder / "run.json").read_text())["horizon"] == rate
     assert policy.training["horizon"] == rate

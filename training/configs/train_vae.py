@@ -151,6 +151,9 @@ class TrainVaeConfig(Gated):
     `ate finetune --init` does where it keeps them."""
     normalise: bool = True
     """Learn normalised chunks, as the policies do; without: robot units, as released."""
+    by_quantiles: bool = False
+    """Stage 2: bring the 1 % and 99 % quantiles of the chunks to -1 and 1, as a pi0.5 that is
+    normalised with the episodes' own statistics does."""
     precision: Precision = "fp32"
     """bf16: network in bfloat16 where that is safe; losses, norms and optimiser stay fp32."""
     seed: int = 0
@@ -218,6 +221,7 @@ class TrainVaeConfig(Gated):
             "min_score",
             "exclude",
             "statistics_of",
+            "by_quantiles",
         ):
             if getattr(self, name):
                 raise UsageError(f"{name} is a choice of stage 2: leave it out")
@@ -240,3 +244,8 @@ class TrainVaeConfig(Gated):
             raise UsageError("--start-from-prior needs --prior")
         if self.statistics_of is not None and not self.normalise:
             raise UsageError("--statistics-of normalises: leave it or --no-normalise out")
+        if self.by_quantiles and (self.statistics_of is not None or not self.normalise):
+            raise UsageError(
+                "--by-quantiles scales by the episodes' own quantiles: leave it out, or "
+                "--statistics-of and --no-normalise"
+            )

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from ate_core.errors import UsageError, require_not_negative
+from ate_core.layout import Layout
 from ate_core.registry import Registry
 from ate_policy.transforms import Statistics
 from training.objectives.denoising import Objective
 from training.vae.model import ActionVae
-from training.vae.storage import load_vae, require_same_space
+from training.vae.storage import load_vae, require_same_demonstrations, require_same_space
 
 GUIDANCE = Registry(
     what="guidance mode",
@@ -45,6 +46,10 @@ class GuidedRun:
     """Normalisation of the chunks."""
     horizon: int
     """Actions per chunk [ticks]."""
+    layout: Layout
+    """Of the cell."""
+    motion_sha256: str
+    """Of the demonstrations, see `Demonstrations.motion_sha256`."""
     steps: int
     """Optimiser steps of the whole run."""
     seed: int
@@ -56,6 +61,7 @@ class GuidedRun:
         """A frozen action VAE on the device; one of other chunks than the policy's is refused."""
         vae = load_vae(folder)
         require_same_space(vae, self.statistics, self.horizon)
+        require_same_demonstrations(vae, self.layout, self.motion_sha256)
         return vae.model.to(self.device)
 
 

@@ -20,7 +20,7 @@ from training.data.dataset import action_space, gather
 from training.data.digests import sha256_of, spread
 from training.data.episode_file import read_cell
 from training.data.pretraining import load_sources, make_chunks, report_constant
-from training.data.statistics import unit_statistics
+from training.data.statistics import quantile_statistics, unit_statistics
 from training.data.trajectory import read_trajectories
 from training.vae.model import VaeConfig
 from training.vae.recipe import Recipe
@@ -138,6 +138,8 @@ def load_demonstrations(config: TrainVaeConfig, episodes: Path, recipe: Recipe) 
     statistics = data.statistics(config.actions)
     if config.statistics_of is not None:
         statistics = _statistics_of(config.statistics_of, config, layout)
+    if config.by_quantiles:
+        statistics = quantile_statistics(statistics)
     if not recipe.normalised:
         statistics = replace(statistics, action=unit_statistics(statistics.action))
     chunks, states, windows = data.chunks(ChunkTransform(statistics)), data.states, data.windows
@@ -153,7 +155,11 @@ def load_demonstrations(config: TrainVaeConfig, episodes: Path, recipe: Recipe) 
         contract=data.contract,
         sources={data.task or "unnamed": len(chunks)},
         states=states,
-        about={"task": data.task, "demonstration_count": data.episodes},
+        about={
+            "task": data.task,
+            "demonstration_count": data.episodes,
+            "motion_sha256": data.motion_sha256(),
+        },
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from ate_core.contract import Cell
 from ate_core.errors import CheckpointError, TrainingError
+from ate_core.layout import Layout
 from ate_policy.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -16,6 +17,7 @@ from ate_policy.checkpoint import (
 )
 from ate_policy.transforms import Statistics
 from training.data.dataset import action_space
+from training.data.statistics import quantile_statistics
 from training.vae.losses import DiagonalGaussian
 from training.vae.model import ActionVae, VaeConfig
 
@@ -101,10 +103,42 @@ def require_same_space(vae: StoredVae, statistics: Statistics, horizon: int) -> 
             f"the VAE was trained on {theirs} actions, the policy on {own} ones: give both, and "
             "stage 1 of the VAE, the same --actions"
         )
-    if vae.checkpoint.statistics.action != statistics.action:
+    policy, encoder = statistics, vae.checkpoint.statistics
+    for scaled, other, remedy in (
+        (policy, encoder, "train it again with --by-quantiles"),
+        (encoder, policy, "train it again without --by-quantiles"),
+    ):
+        if scaled.action == quantile_statistics(other).action != other.action:
+            raise TrainingError(
+                "only one of the VAE and the policy brings the 1 % and 99 % quantiles of the "
+                f"demonstrations to -1 and 1: {remedy}"
+            )
+    if encoder.action != policy.action:
         raise TrainingError(
             "the VAE was trained on other episodes, or on more or fewer of them, or only one of "
             "both with --no-normalise (its action statistics differ): run `ate train-vae --stage "
             "2` with the --episodes, --demonstrations and --no-normalise of this run, and, where "
             "it keeps the statistics of --init INIT, with --statistics-of INIT"
+        )
+
+
+def require_same_demonstrations(vae: StoredVae, layout: Layout, motion: str) -> None:
+    """Refuse a VAE of another cell's chunks, or of other demonstrations than the policy's.
+
+    Args:
+        vae: Of stage 2; one of an older version does not tell its demonstrations.
+        layout: Of the policy's cell.
+        motion: Digest of its demonstrations, see `Demonstrations.motion_sha256`.
+    """
+    learned = vae.checkpoint.cell.layout
+    if (learned.action, learned.tick_rate) != (layout.action, layout.tick_rate):
+        raise TrainingError(
+            "the VAE has another action layout or tick rate than the policy's episodes "
+            f"({'; '.join(learned.differences(layout))}): run `ate train-vae --stage 2` on these"
+        )
+    if vae.checkpoint.training.get("motion_sha256", motion) != motion:
+        raise TrainingError(
+            "the VAE was trained on other episodes than the policy, or on more or fewer of them: "
+            "run `ate train-vae --stage 2` with the --episodes, --demonstrations, --min-score and "
+            "--exclude of this run"
         )
