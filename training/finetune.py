@@ -52,6 +52,8 @@ class Run:
     folder: RunFolder
     data: Demonstrations
     statistics: Statistics
+    seeds_before: dict[str, list[int]]
+    """Simulated starts that the weights knew before the run, by task."""
     objective: Objective
     model: ChunkModel
     network: nn.Module
@@ -155,6 +157,7 @@ def prepare_denoising(opened: Opened) -> Run:
         folder=folder,
         data=data,
         statistics=statistics,
+        seeds_before=opened.seeds_before,
         objective=objective if codes is None else codes.around(objective),
         model=model,
         network=network,
@@ -327,6 +330,7 @@ def describe(run: Run | WritingRun, weights: Mapping[str, Tensor], step: int) ->
     training |= {"data_sha256": data.sha256(), **run.about}
     training |= {"instructions": sorted(set(data.instructions))}
     training |= {"seeds": sorted({seed for seed in data.seeds if seed >= 0})}
+    training |= {"seeds_before": run.seeds_before}
     parameters = sum(p.numel() for p in run.model.parameters())
     gate = f", {config.gate}" if str(config.gate) else ""
     told = f"{data.imitation}, weight {config.correction_weight:g}" if data.imitation.own else ""

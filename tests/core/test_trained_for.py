@@ -13,6 +13,7 @@ from ate_core.trained_for import (
     known_starts,
     mixed,
     picture_finding,
+    starts_by_task,
 )
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -61,6 +62,15 @@ def test_starts_that_were_demonstrated_are_named_with_one_that_was_not():
     assert "(seeds 0, 1, 2, 3, 4, ...)" in known_starts(training, range(100))
     assert free_start(training) == 2000 and free_start({}) == 1000
     assert known_starts({}, range(100)) == ""
+
+
+def test_starts_that_what_it_started_from_knew_count_in_the_same_task():
+    first = {"task": "lift, stack", "seeds": [7, 1500]}
+    second = {"task": "turn", "seeds": [1], "seeds_before": starts_by_task(first)}
+    third = {"task": "lift", "seeds": [2], "seeds_before": starts_by_task(second)}
+    assert starts_by_task(third) == {"lift, stack": [7, 1500], "turn": [1], "lift": [2]}
+    assert "(seeds 2, 7)" in known_starts(third, range(10)) and free_start(third) == 2000
+    assert "(seeds 1)" in known_starts(second, range(10)) and free_start(second) == 1000
 
 
 def test_the_cell_it_was_trained_for_is_taken_without_a_word(trained, cell):

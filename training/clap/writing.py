@@ -47,6 +47,8 @@ class WritingRun:
     folder: RunFolder
     data: Demonstrations
     statistics: Statistics
+    seeds_before: dict[str, list[int]]
+    """Simulated starts that the weights knew before the run, by task."""
     model: TokenModel
     network: nn.Module
     """The model, as the processes of the run share it."""
@@ -166,6 +168,7 @@ def prepare_writing(opened: Opened) -> WritingRun:
         folder=opened.folder,
         data=data,
         statistics=opened.statistics,
+        seeds_before=opened.seeds_before,
         model=model,
         network=network,
         optimizer=optimizer,

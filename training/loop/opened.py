@@ -4,6 +4,7 @@ import dataclasses
 
 from accelerate import Accelerator
 
+from ate_core.trained_for import starts_by_task
 from ate_policy.checkpoint import describe_checkpoint, resolve_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import Statistics
@@ -35,6 +36,8 @@ class Opened:
     """Forward passes of this process in one optimiser step."""
     data: Demonstrations
     statistics: Statistics
+    seeds_before: dict[str, list[int]]
+    """Simulated starts that the weights knew before the run, by task."""
     built_from: PolicyConfig
     """Configuration of the network."""
 
@@ -77,8 +80,21 @@ def open_run(config: FinetuneConfig) -> Opened:
         shares=shares,
         data=data,
         statistics=statistics,
+        seeds_before=_seeds_before(config),
         built_from=built_from,
     )
+
+
+def _seeds_before(config: FinetuneConfig) -> dict[str, list[int]]:
+    """Starts that the weights knew before the run; one that goes on keeps what it said."""
+    if config.resume:
+        training = describe_checkpoint(config.output).training
+        kept: dict[str, list[int]] | None = training.get("seeds_before")
+        if kept is not None:  # a run of an older version said nothing
+            return kept
+    if config.init is None:
+        return {}
+    return starts_by_task(describe_checkpoint(config.init).training)
 
 
 def _require_same_inputs(config: FinetuneConfig, folder: RunFolder, data: Demonstrations) -> None:

@@ -5,7 +5,7 @@ be new to the network. Nothing here opens a device or a network.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ SAME_ASPECT = 0.02
 """Largest relative difference of two aspects that are the same."""
 SHOWN = 5
 """So many trained instructions are listed."""
+TASKS = ", "
+"""Between the tasks of demonstrations of several."""
 ITS_CELL = "use the cell that it was trained for, or train again"
 """Remedy where the layouts differ."""
 
@@ -119,7 +121,7 @@ def known_starts(training: Mapping[str, Any], starts: range) -> str:
         training: that part of a checkpoint's config.json.
         starts: seeds of the rollouts, of the task that was demonstrated.
     """
-    seeds = {seed for seed in training.get("seeds", ()) if isinstance(seed, int)}
+    seeds = _demonstrated(training)
     known = [seed for seed in starts if seed in seeds]
     if not known:
         return ""
@@ -129,8 +131,34 @@ def known_starts(training: Mapping[str, Any], starts: range) -> str:
 
 def free_start(training: Mapping[str, Any]) -> int:
     """The first seed beyond all that were demonstrated, a round number."""
-    seeds = [seed for seed in training.get("seeds", ()) if isinstance(seed, int)]
-    return 1000 * (1 + max(seeds, default=0) // 1000)
+    return 1000 * (1 + max(_demonstrated(training), default=0) // 1000)
+
+
+def starts_by_task(training: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Seeds of the demonstrations that a policy learned from, and what it started from, by tasks.
+
+    Args:
+        training: that part of a checkpoint's config.json.
+    """
+    before, own = training.get("seeds_before", {}), str(training.get("task", ""))
+    found = {task: _seeds(seeds) for task, seeds in before.items()}
+    found[own] = found.get(own, set()) | _seeds(training.get("seeds", ()))
+    return {task: sorted(seeds) for task, seeds in found.items() if seeds}
+
+
+def _demonstrated(training: Mapping[str, Any]) -> set[int]:
+    """Seeds of all starts that were demonstrated in a policy's task."""
+    tasks = set(str(training.get("task", "")).split(TASKS))
+    return {
+        seed
+        for shown, seeds in starts_by_task(training).items()
+        if tasks & set(shown.split(TASKS))
+        for seed in seeds
+    }
+
+
+def _seeds(values: Iterable[object]) -> set[int]:
+    return {seed for seed in values if isinstance(seed, int)}
 
 
 def as_trained(given: str, known: Sequence[str]) -> str:
