@@ -11,18 +11,21 @@ from safetensors.torch import save_file
 
 from ate_bringup import cli
 from ate_core.errors import TrainingError, UsageError
-from ate_policy.checkpoint import load_checkpoint, save_checkpoint
+from ate_core.trained_for import known_starts
+from ate_policy.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.pi0 import Pi0, Pi0Config
 from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_weights import export_weights
-from training.configs.finetune import FinetuneConfig, OptimOptions
+from ate_policy.models.registry import policy_entry
+from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
 from training.finetune import finetune
 from training.objectives.shifted_target import PaperGuidance
 from training.pretrained import kept_statistics
 from training.pretrained.kept_statistics import compare
 from training.train_vae import train_vae
+from training.vae.storage import MOMENTS
 
 SHORT = {
     "steps": 2,
@@ -44,6 +47,11 @@ def started(tmp_path, episodes):
         return dataclasses.replace(base, init=tmp_path / "base", output=tmp_path / "on")
 
     return start
+
+
+def tiny(name):
+    """The smallest network of a kind."""
+    return policy_entry(name).options(preset="tiny")
 
 
 def statistics(run):
@@ -203,6 +211,27 @@ def test_a_guided_run_needs_a_vae_of_the_statistics_that_it_keeps(
         train_vae(dataclasses.replace(same, output=tmp_path / "other", actions="relative"))
 
 
+def test_a_guided_run_refuses_a_vae_of_other_episodes_under_the_statistics_of_its_start(
+    started, tmp_path, write_demonstrations
+):
+    on = started()
+    other = write_demonstrations(tmp_path / "new", count=2, seed=9)
+    small = {"steps": 1, "batch": 4, "latent": 8, "width": 16, "single_stage": True}
+    vae = TrainVaeConfig(
+        output=tmp_path / "vae", stage=2, episodes=other, statistics_of=on.init, **small
+    )
+    train_vae(vae)
+    guided = dataclasses.replace(on, guidance=PaperGuidance(vae=vae.output), statistics="init")
+    with pytest.raises(TrainingError, match="trained on other episodes than the policy, or on mo"):
+        finetune(guided)
+    stored = load_checkpoint(vae.output)
+    moments = {MOMENTS: read_tensors(vae.output / "last" / f"{MOMENTS}.safetensors")}
+    silent = {key: v for key, v in stored.training.items() if key != "motion_sha256"}
+    older = dataclasses.replace(stored, training=silent, extra=moments)
+    save_checkpoint((vae.output / "last").resolve(), older)
+    assert finetune(guided) == 0
+
+
 def test_entries_are_compared_in_the_deviations_of_the_start(started, cell):
     kept = statistics(started().init)
     far = dataclasses.replace(
@@ -214,7 +243,7 @@ def test_entries_are_compared_in_the_deviations_of_the_start(started, cell):
     assert all(entry.reach == pytest.approx(3.0) for entry in entries[16:])
 
 
-@pytest.mark.parametrize("options", [[], ["--relative"], ["--cameras", "cam_high"]])
+@pytest.mark.parametrize("options", [[], ["--actions", "relative"], ["--cameras", "cam_high"]])
 def test_the_command_that_an_import_prints_trains_in_the_space_of_the_weights(
     tmp_path, write_demonstrations, capsys, options
 ):
@@ -234,6 +263,90 @@ def test_the_command_that_an_import_prints_trains_in_the_space_of_the_weights(
     trained = load_checkpoint(tmp_path / "run")
     assert trained.statistics.relative == (*range(7), *range(8, 15))
     assert len(trained.model["cameras"]) == (1 if "--cameras" in options else 3)
+
+
+@pytest.fixture
+def seeing(tmp_path, write_demonstrations, started):
+    """A function that trains a policy that reads cameras, as `started` does."""
+    films = write_demonstrations(tmp_path / "films", count=2, ticks=20, images=True)
+
+    def start(cameras, name="diffusion"):
+        settings = {
+            "episodes": films,
+            "variant": "vision",
+            "images": ImageOptions(cameras=cameras),
+            "optim": OptimOptions(batch=8),
+            "policy": tiny(name),
+        }
+        return dataclasses.replace(started(**settings), **settings)
+
+    return start
+
+
+@pytest.mark.parametrize("cameras", [CAMERAS[::-1], CAMERAS[:1]])
+def test_a_run_reads_the_cameras_of_its_start_in_their_order(seeing, cameras, capsys):
+    on = seeing(cameras)
+    left_out = dataclasses.replace(on, images=ImageOptions())
+    assert finetune(left_out) == 0
+    assert tuple(load_checkpoint(on.output).model["cameras"]) == cameras
+    assert finetune(dataclasses.replace(left_out, resume=True)) == 0
+    assert "cameras:" not in capsys.readouterr().out
+
+
+def test_other_cameras_than_the_start_read_are_told(seeing, capsys):
+    on = seeing(CAMERAS)
+    other = dataclasses.replace(on, images=ImageOptions(cameras=CAMERAS[::-1]))
+    assert finetune(other) == 0
+    assert tuple(load_checkpoint(on.output).model["cameras"]) == CAMERAS[::-1]
+    told = f"cameras: {', '.join(CAMERAS[::-1])}, where {on.init} learned from {CAMERAS[0]}"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["pi0", "diffusion"])
+def test_a_start_that_read_cameras_is_not_trained_on_object_poses(seeing, name):
+    on = seeing(CAMERAS, name)
+    blind = dataclasses.replace(on, variant="state", images=ImageOptions())
+    with pytest.raises(UsageError, match=r"learned from cam_high, .* give --variant vision"):
+        finetune(blind)
+
+
+def test_a_start_that_read_object_poses_is_not_trained_on_cameras(started):
+    on = dataclasses.replace(started(), variant="vision", optim=OptimOptions(batch=8))
+    with pytest.raises(UsageError, match=r"learned from 1 object poses, .* give --variant state"):
+        finetune(on)
+
+
+def test_a_start_that_read_more_object_poses_is_refused(started, tmp_path, write_demonstrations):
+    two = write_demonstrations(tmp_path / "two", count=2, ticks=20, objects=2)
+    policy = tiny("pi0")
+    on = dataclasses.replace(started(policy=policy), policy=policy)
+    with pytest.raises(TrainingError, match=r"learned from 1 object poses per tick, .* have 2"):
+        finetune(dataclasses.replace(on, episodes=two))
+
+
+def test_a_run_that_dropped_its_starts_cameras_before_goes_on_with_its_own(seeing):
+    on = seeing(CAMERAS[::-1])
+    chosen = dataclasses.replace(on, images=ImageOptions(cameras=CAMERAS))
+    assert finetune(chosen) == 0
+    record = json.loads((on.output / "run.json").read_text())
+    record["images"]["cameras"] = []  # taken from the cell, as older versions did
+    (on.output / "run.json").write_text(json.dumps(record))
+    assert finetune(dataclasses.replace(on, images=ImageOptions(), resume=True)) == 0
+    assert tuple(load_checkpoint(on.output).model["cameras"]) == CAMERAS
+
+
+def test_starts_that_the_start_was_shown_are_known_to_the_run(
+    started, tmp_path, write_demonstrations
+):
+    seeded = write_demonstrations(tmp_path / "seeded", count=1, change={"seed": 1005})
+    again = write_demonstrations(tmp_path / "again", count=1, change={"seed": 3})
+    on = dataclasses.replace(started(episodes=seeded), episodes=again)
+    assert finetune(on) == 0
+    training = load_checkpoint(on.output).training
+    assert training["seeds"] == [3]
+    assert "(seeds 1005)" in known_starts(training, range(1000, 1020))
+    assert finetune(dataclasses.replace(on, resume=True)) == 0
+    assert load_checkpoint(on.output).training["seeds_before"] == {"reach": [1005]}
 
 
 def test_a_start_that_does_not_tell_its_space_is_asked_for_it(started):

@@ -38,7 +38,8 @@ class ImageOptions:
     """Images of a policy that reads cameras (`--variant vision`)."""
 
     cameras: tuple[str, ...] = ()
-    """Image keys that the policy reads; empty: all cameras of the layout."""
+    """Image keys that the policy reads; empty: those that `init` learned from, in their order,
+    else all cameras of the layout."""
     augmentation: ImageAugmentation | None = None
     """How images are changed at random. shift: all of a tick by a few pixels; openpi: a crop of
     95 % and up to 5 degrees of rotation (not of wrist cameras), brightness, contrast and

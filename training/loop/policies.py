@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError, UsageError
-from ate_policy.checkpoint import Checkpoint, load_checkpoint, read_model
+from ate_policy.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, read_model
 from ate_policy.chunking import usual_horizon
 from ate_policy.loading import placed_weights, without_weights
 from ate_policy.models.clap_trunk import TrunkConfig
@@ -60,17 +60,17 @@ def policy_config(config: FinetuneConfig, first: Trajectory) -> PolicyConfig:
 def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig:
     """Configuration of the network for a cell and so many object poses."""
     name, entry = entry_of(config.policy)
-    vision = config.variant == "vision"
+    stored = _known_network(config)
     fixed = {
         "horizon": horizon_of(config),
         **({} if config.max_delay is None else {"max_delay": config.max_delay}),
         "action_size": cell.layout.action.size,
         "state_size": cell.layout.state.size,
         "objects": objects,
-        "cameras": (config.images.cameras or cell.layout.cameras) if vision else (),
+        "cameras": _cameras(config, cell, stored),
         **config.policy.fields(cell),
     }
-    if config.init is None:
+    if config.init is None or stored is None:
         made = entry.config(**{**config.preset.sizes, **fixed})
         if made.keeps:
             raise UsageError(
@@ -78,16 +78,31 @@ def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig
                 f"would keep: give --init, or train the {made.keeps} along"
             )
     else:
-        stored = load_checkpoint(config.init, kind=entry.kinds_of_start(name))
         _require_preset(config, stored)
         _require_tokens(config.init, stored, fixed)
         if stored.kind == name:
             made = dataclasses.replace(entry.config(**stored.model), **fixed)
+            _require_same_objects(config.init, stored, made)
         else:
             made = entry.config(**{**config.preset.sizes, **_trunk_of(stored), **fixed})
             _require_same_prompt(config.init, stored, made)
     config.policy.check(made)
     return made
+
+
+def _known_network(config: FinetuneConfig) -> Checkpoint | None:
+    """The network that a run goes on with, or starts from, without weights; None: a fresh one."""
+    name, entry = entry_of(config.policy)
+    folder = config.output if config.resume else config.init
+    return None if folder is None else describe_checkpoint(folder, entry.kinds_of_start(name))
+
+
+def _cameras(config: FinetuneConfig, cell: Cell, stored: Checkpoint | None) -> tuple[str, ...]:
+    """Images that the network reads: as given, those that it learned from, or all of the cell."""
+    if config.variant != "vision":
+        return ()
+    learned = () if stored is None else tuple(stored.model.get("cameras", ()))
+    return config.images.cameras or learned or cell.layout.cameras
 
 
 def _require_preset(config: FinetuneConfig, stored: Checkpoint) -> None:
@@ -153,6 +168,16 @@ def _require_same_prompt(init: Path, stored: Checkpoint, made: PolicyConfig) -> 
                 f"the trunk of {init} has {name} {theirs}, this run {ours}: train with the same "
                 f"{name}, or start from a token policy that has it"
             )
+
+
+def _require_same_objects(init: Path, stored: Checkpoint, made: PolicyConfig) -> None:
+    """Refuse another number of object poses, for which some networks have room."""
+    learned = stored.model.get("objects", 0)
+    if made.objects and learned not in (0, made.objects):
+        raise TrainingError(
+            f"{init} learned from {learned} object poses per tick, these episodes have "
+            f"{made.objects}: start from a policy of this task, or train with --variant vision"
+        )
 
 
 def _with_trunk(model: Network, weights: Mapping[str, Tensor]) -> Network:

@@ -87,8 +87,6 @@ def save_imported(
         card: Model card; that command is added.
         options: Of `ate finetune` that these weights want, besides the usual ones.
     """
-    if config.cameras != cell.layout.cameras:
-        options = f"{options}--images.cameras {' '.join(config.cameras)} "
     command = (
         f"ate finetune --init {{}} --variant vision {options}--episodes runs/episodes "
         f"--output runs/{kind} policy:{kind} --policy.preset {preset}"

@@ -1,8 +1,9 @@
 """What a run takes over from the checkpoint that it starts from (`ate finetune --init`).
 
 Weights fit the numbers that they learned: absolute or relative actions, normalised or in robot
-units, and normalised with whose statistics. A run inherits all three, or is refused; it never
-trains on other numbers without a word.
+units, and normalised with whose statistics. They fit what they read as well: object poses, or
+which cameras in which order. A run inherits all of these, or is refused; it never trains on other
+numbers or images without a word.
 """
 
 import dataclasses
@@ -33,6 +34,10 @@ class Start:
     """What they were normalised with; None: not known, or not normalised."""
     layout: Layout
     """Of its cell."""
+    cameras: tuple[str, ...]
+    """Keys of the images that it reads, in their order."""
+    objects: int
+    """Object poses that it reads."""
     trunk_only: bool = False
     """Whether it is a network of another kind, of which the trunk alone is taken over: what its
     actions were is no matter."""
@@ -55,6 +60,8 @@ def read_start(folder: Path, policy: PolicyOptions) -> Start:
         normalised=normalised,
         statistics=stored.statistics if known and normalised else None,
         layout=stored.cell.layout,
+        cameras=tuple(stored.model.get("cameras", ())),
+        objects=int(stored.model.get("objects", 0)),
         trunk_only=stored.kind != name,
     )
 
@@ -72,19 +79,44 @@ def inherit(config: FinetuneConfig, tell: Callable[[str], object] = print) -> Fi
 
     Args:
         config: As given.
-        tell: Is given what was not asked for.
+        tell: Is given what was not asked for, and what the weights did not learn.
 
     Raises:
-        UsageError: another space was asked for than the weights learned.
+        UsageError: another space or variant was asked for than the weights learned.
     """
     if config.init is None:
         return dataclasses.replace(config, actions=config.space)
     start = read_start(config.init, config.policy)
+    if not (start.trunk_only or config.resume):  # a trunk is compared in all that it reads
+        _require_same_inputs(config, start, tell)
     return dataclasses.replace(
         config,
         actions=_inherited_space(config, start),
         normalise=_inherited_units(config, start, tell),
     )
+
+
+def _require_same_inputs(
+    config: FinetuneConfig, start: Start, tell: Callable[[str], object]
+) -> None:
+    """Refuse to read object poses where the weights read images, and the other way round."""
+    learned, given = start.cameras, config.images.cameras
+    reads = ", ".join(learned) if learned else f"{start.objects} object poses"
+    if config.variant == "state" and learned:
+        raise UsageError(
+            f"{start.folder} learned from {reads}, this run reads object poses: give "
+            "--variant vision"
+        )
+    if config.variant == "vision" and start.objects:
+        raise UsageError(
+            f"{start.folder} learned from {reads}, this run reads cameras: give --variant state, "
+            "or start from a policy that was trained with --variant vision"
+        )
+    if given and learned and given != learned:
+        tell(
+            f"cameras: {', '.join(given)}, where {start.folder} learned from {reads}: "
+            "its weights see other images than they know; leave --images.cameras out for these"
+        )
 
 
 def _inherited_space(config: FinetuneConfig, start: Start) -> ActionSpace:
