@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ate_core.contract import Cell, load_cell
-from ate_core.errors import CheckpointError
+from ate_core.errors import CheckpointError, UsageError
+from ate_core.json_text import read_object
 from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import describe_checkpoint, load_checkpoint
 from ate_policy.chunking import usual_horizon
@@ -22,7 +23,7 @@ from ate_policy.models.pi0_inputs import BYTES, load_tokenizer
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.transforms import Statistics, VectorStatistics
 from training.configs.import_pi0 import ExportPi0Config, ImportPi0Config
-from training.data.dataset import action_space
+from training.data.dataset import ActionSpace
 from training.pretrained.imported import NORMAL_Q99, Learned, make_parent, save_imported
 from training.pretrained.lerobot_folder import write_lerobot_folder
 
@@ -34,6 +35,9 @@ STD_FLOOR = 1e-6
 
 QUANTILES = ("q01", "q99")
 
+LEROBOT_STATISTICS = "policy_preprocessor_step_*.safetensors"
+"""Where lerobot keeps the statistics of a policy."""
+
 
 def import_pi0(config: ImportPi0Config) -> int:
     """Write a checkpoint from the weights of lerobot or openpi."""
@@ -43,8 +47,8 @@ def import_pi0(config: ImportPi0Config) -> int:
     made = pi0_config(config, cell, kind)
     if made.reads_text:
         load_tokenizer(made.tokenizer)  # refuse a missing one before gigabytes are read
-    weights = import_weights(read_folder(config.source, SOURCES), made)
     learned = learned_numbers(config, cell, quantiles=made.by_quantiles)
+    weights = import_weights(read_folder(config.source, SOURCES), made)
     save_imported(
         config.output,
         kind,
@@ -60,17 +64,50 @@ def import_pi0(config: ImportPi0Config) -> int:
     if learned.actions is None:
         print("  (openpi's published weights learned relative actions; if these learned joint")
         print("  targets, as lerobot's fine-tuning does by default: --actions absolute)")
+    unread = sorted(config.source.glob(LEROBOT_STATISTICS))
+    if unread and config.statistics is None:
+        print(f"  (the statistics in {unread[0]} are not read: give --statistics norm_stats.json)")
     return 0
 
 
 def learned_numbers(config: ImportPi0Config, cell: Cell, *, quantiles: bool = False) -> Learned:
     """Space and statistics, as far as they are told; no file of weights tells either."""
+    space = _told_space(config)
     if config.statistics is None:
-        return Learned(statistics=None, actions="relative" if config.relative else None)
+        return Learned(statistics=None, actions=space)
+    if space is None:
+        raise UsageError(
+            f"{config.statistics} does not say of which actions it is: give --actions relative "
+            "where joints are differences from the present ones, as openpi's published weights "
+            "learned, else --actions absolute"
+        )
     statistics = read_norm_stats(
-        config.statistics, cell, relative=config.relative, quantiles=quantiles
+        config.statistics, cell, relative=space == "relative", quantiles=quantiles
     )
-    return Learned(statistics=statistics, actions=action_space(statistics))
+    return Learned(statistics=statistics, actions=space)
+
+
+def _told_space(config: ImportPi0Config) -> ActionSpace | None:
+    """Space of the actions, as given and as the files tell; None: nobody says.
+
+    Raises:
+        UsageError: two of them say another.
+    """
+    told: dict[str, ActionSpace] = {} if config.actions is None else {"--actions": config.actions}
+    for file, key in (
+        (config.source / "config.json", "use_relative_actions"),
+        (config.statistics, "relative"),
+    ):
+        remedy = "copy or write it again"
+        if file is None or not file.is_file():
+            continue
+        value = read_object(file, CheckpointError, remedy).get(key)
+        if value is not None:
+            told[f"{key} in {file}"] = "relative" if value else "absolute"
+    if len(set(told.values())) > 1:
+        says = ", ".join(f"{who} says {space}" for who, space in told.items())
+        raise UsageError(f"are the actions absolute or relative? {says}: correct what is wrong")
+    return next(iter(told.values()), None)
 
 
 def export_pi0(config: ExportPi0Config) -> int:
@@ -92,12 +129,13 @@ def export_pi0(config: ExportPi0Config) -> int:
         )
     weights = export_weights(stored.weights, lerobot=True)
     write_lerobot_folder(folder, weights, made, stored.statistics, stored.cell.layout)
-    text = json.dumps(stored.statistics.to_dict(), indent=1)
-    (folder / "norm_stats.json").write_text(text + "\n")
     opener = "PI05Policy" if made.adaptive else "PI0Policy"
     print(f"{folder}: {len(weights)} tensors; open it with {opener}.from_pretrained of lerobot")
     if (made.layers, made.expert_width) != (Pi0Config().layers, Pi0Config().expert_width):
         print("  (lerobot knows the published sizes only, and will refuse this smaller one)")
+    if not made.language:
+        print("  (it learned without instructions, and lerobot puts one in front of the network:")
+        print("  fine-tune it there, or train with --policy.language True before it is exported)")
     return 0
 
 
@@ -133,8 +171,10 @@ def read_norm_stats(
         relative: The actions' joints are differences from the present ones, grippers are not.
         quantiles: q01 and q99 become -1 and 1, as pi0.5 learned.
     """
+    joints = cell.layout.action.columns("rad")
     try:
-        tables = json.loads(file.read_text())["norm_stats"]
+        told = json.loads(file.read_text())
+        tables, columns = told["norm_stats"], told.get("relative")
         state = _vector(tables["state"], cell.layout.state, quantiles)
         action = _vector(tables["actions"], cell.layout.action, quantiles)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -142,7 +182,11 @@ def read_norm_stats(
             f"{file} is no norm_stats.json of openpi ({error!r}): it must hold norm_stats with "
             f"state and actions, each with mean and std{', q01 and q99' if quantiles else ''}"
         ) from None
-    joints = cell.layout.action.columns("rad")
+    if isinstance(columns, list) and columns and tuple(columns) != joints:
+        raise CheckpointError(
+            f"{file} has differences in columns {columns}, the joints of the cell are {joints}: "
+            "compute the statistics on data of this cell"
+        )
     return Statistics(state=state, action=action, relative=joints if relative else ())
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ate_core.errors import CheckpointError, LayoutError
+from ate_core.errors import CheckpointError, LayoutError, UsageError
 from ate_policy.models.inpainting import Inpainting
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import Pi0
@@ -24,6 +24,7 @@ from ate_policy.transforms import Normalise, Statistics, VectorStatistics
 from training.configs.import_pi0 import ExportPi0Config, ImportPi0Config
 from training.data.statistics import STD_FLOOR, quantile_statistics
 from training.import_pi0 import export_pi0, import_pi0, read_norm_stats
+from training.pretrained.lerobot_folder import write_lerobot_folder
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 SIZES = {**PRESETS["tiny"].sizes, "cameras": CAMERAS, "horizon": 6}
@@ -241,6 +242,9 @@ def test_import_pi0_tells_a_pi05_by_its_weights(tmp_path, cell):
         horizon=6,
         statistics=statistics,
     )
+    with pytest.raises(UsageError, match=r"norm_stats\.json does not say of which actions it is"):
+        import_pi0(config)
+    config = dataclasses.replace(config, actions="absolute")
     assert import_pi0(config) == 0
     policy = load_policy(tmp_path / "ours")
     assert isinstance(policy.config, Pi05Config)
@@ -256,6 +260,21 @@ def test_import_pi0_tells_a_pi05_by_its_weights(tmp_path, cell):
     statistics.write_text(json.dumps({"norm_stats": {"state": table, "actions": table}}))
     with pytest.raises(CheckpointError, match="mean and std, q01 and q99"):
         read_norm_stats(statistics, cell, quantiles=True)
+
+
+def test_an_idle_joint_is_written_for_openpi_as_wide_as_the_network_saw_it(tmp_path, cell):
+    still = VectorStatistics(mean=(0.5,) * 16, std=(0.1,) * 16, q01=(0.499,) * 16, q99=(0.5,) * 16)
+    ours = quantile_statistics(Statistics(state=still, action=still))
+    model = tiny(horizon=6)
+    write_lerobot_folder(tmp_path / "out", {}, model.config, ours, cell.layout)
+    file = tmp_path / "out" / "norm_stats.json"
+    ends = json.loads(file.read_text())["norm_stats"]["state"]
+    # openpi: 2 (x - q01) / (q99 - q01 + 1e-6) - 1
+    seen = 2.0 * (0.502 - ends["q01"][0]) / (ends["q99"][0] - ends["q01"][0] + 1e-6) - 1.0
+    assert seen == pytest.approx((0.502 - ours.state.mean[0]) / ours.state.std[0], abs=1e-3)
+    back = read_norm_stats(file, cell, quantiles=True)
+    assert back.state.std == pytest.approx(ours.state.std, abs=2e-6)
+    assert back.state.mean == pytest.approx(ours.state.mean)
 
 
 def test_quantiles_become_minus_one_and_one_and_a_still_joint_is_not_blown_up():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -269,7 +270,7 @@ def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path,
 
 def test_a_folder_for_lerobot_says_which_actions_are_differences(ours, tmp_path):
     save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
-    common = {"language": False, "preset": "tiny", "relative": True}
+    common = {"language": False, "preset": "tiny", "actions": "relative"}
     import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "in", **common))
     export_pi0(ExportPi0Config(checkpoint=tmp_path / "in", output=tmp_path / "out"))
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -279,6 +280,56 @@ def test_a_folder_for_lerobot_says_which_actions_are_differences(ours, tmp_path)
         steps = json.loads((tmp_path / "out" / f"{name}.json").read_text())["steps"]
         held = load_file(tmp_path / "out" / steps[index]["state_file"])
         assert torch.equal(held["action.std"], torch.ones(16))
+
+
+def test_a_folder_for_lerobot_names_the_images_in_the_order_that_the_network_saw(
+    ours, tmp_path, capsys
+):
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
+    cameras = ("cam_left_wrist", "cam_right_wrist", "cam_high")
+    common = {"language": False, "preset": "tiny", "actions": "absolute", "cameras": cameras}
+    import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "in", **common))
+    export_pi0(ExportPi0Config(checkpoint=tmp_path / "in", output=tmp_path / "out"))
+    read = json.loads((tmp_path / "out" / "config.json").read_text())["input_features"]
+    images = [key.rpartition(".")[2] for key in read if "images" in key]
+    assert images == ["cam_high", "cam_left_wrist", "cam_right_wrist"]
+    assert "it learned without instructions" in capsys.readouterr().out
+
+
+def test_an_exported_folder_tells_the_space_of_its_actions_when_it_is_imported(
+    ours, tmp_path, capsys
+):
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
+    table = {"mean": [0.5] * 16, "std": [0.2] * 16, "q01": [0.0] * 16, "q99": [1.0] * 16}
+    given = tmp_path / "norm_stats.json"
+    given.write_text(json.dumps({"norm_stats": {"state": table, "actions": table}}))
+    common = {"language": False, "preset": "tiny"}
+    first = ImportPi0Config(source=tmp_path, output=tmp_path / "in", statistics=given, **common)
+    with pytest.raises(UsageError, match=r"norm_stats\.json does not say of which actions it is"):
+        import_pi0(first)
+    import_pi0(dataclasses.replace(first, actions="relative"))
+    folder = tmp_path / "out"
+    export_pi0(ExportPi0Config(checkpoint=first.output, output=folder))
+    again = ImportPi0Config(source=folder, output=tmp_path / "again", **common)
+    capsys.readouterr()
+    assert import_pi0(again) == 0
+    assert load_checkpoint(again.output).training["actions"] == "relative"
+    assert "policy_preprocessor_step_6_normalizer_processor" in capsys.readouterr().out
+    known = dataclasses.replace(again, statistics=folder / "norm_stats.json")
+    assert import_pi0(known) == 0
+    stored = load_checkpoint(known.output)
+    assert stored.training["statistics_known"] and stored.training["actions"] == "relative"
+    assert stored.statistics.relative == (*range(7), *range(8, 15))
+    assert "not read" not in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"--actions says absolute, use_relative_actions in"):
+        import_pi0(dataclasses.replace(known, actions="absolute"))
+    told = json.loads((folder / "norm_stats.json").read_text())
+    (folder / "norm_stats.json").write_text(json.dumps({**told, "relative": []}))
+    with pytest.raises(UsageError, match=r"says relative, relative in .* says absolute"):
+        import_pi0(known)
+    (folder / "norm_stats.json").write_text(json.dumps({**told, "relative": [0, 1]}))
+    with pytest.raises(CheckpointError, match=r"has differences in columns \[0, 1\]"):
+        import_pi0(known)
 
 
 def test_a_policy_with_language_needs_a_tokenizer(ours, tmp_path):

@@ -7,6 +7,7 @@ import tyro
 
 from ate_core.errors import require_at_least_one
 from ate_policy.models.entry import PresetName
+from training.data.dataset import ActionSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,12 @@ class ImportPi0Config:
     language: bool = True
     """Whether the policy reads the instruction; without, it needs no tokenizer."""
     statistics: Path | None = None
-    """openpi's norm_stats.json of data of this cell; None: fine-tune before running."""
-    relative: bool = False
-    """Whether the weights learned joints as differences from the present ones, as openpi's did."""
+    """openpi's norm_stats.json of data of this cell, or that of `ate export-pi0`; None: fine-tune
+    before running."""
+    actions: ActionSpace | None = None
+    """Whether the weights learned joints as differences from the present ones (relative), as
+    openpi's did, or as targets (absolute). None: as the folder's config.json or the statistics
+    tell."""
     cameras: tuple[str, ...] = ()
     """Keys of the images that the policy reads; () takes all of the cell."""
     horizon: int | None = None

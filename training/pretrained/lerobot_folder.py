@@ -1,9 +1,10 @@
 """A pi0 or pi0.5 of ours as a folder that lerobot's own loader opens (tried with lerobot 0.6.1).
 
 config.json names inputs, outputs and sizes; policy_preprocessor.json and policy_postprocessor.json
-what happens around the network, with the statistics in a file of their own. Their normalisation is
-(x - mean) / (std + 1e-8), ours (x - mean) / std; of pi0.5 theirs is 2 (x - q01) / (q99 - q01) - 1,
-for which the quantiles are written as mean - std and mean + std of ours.
+what happens around the network, with the statistics in a file of their own, and norm_stats.json
+the same statistics for openpi. Their normalisation is (x - mean) / (std + 1e-8), ours
+(x - mean) / std; of pi0.5 theirs is 2 (x - q01) / (q99 - q01) - 1, for which the quantiles are
+written as mean - std and mean + std of ours.
 """
 
 import json
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ate_core.layout import Layout
 from ate_policy.models.pi0_config import Pi0Config
+from ate_policy.models.pi0_inputs import camera_order
 from ate_policy.transforms import Statistics, VectorStatistics
 
 STATE, ACTION = "observation.state", "action"
@@ -71,6 +73,9 @@ def write_lerobot_folder(
         layout: Names of its state and actions.
     """
     kind = PI05 if config.adaptive else PI0
+    if kind is PI05:
+        state, action = _ends(statistics.state), _ends(statistics.action)
+        statistics = replace(statistics, state=state, action=action)
     folder.mkdir(parents=True)
     save_file(dict(weights), folder / "model.safetensors", metadata={"format": "pt"})
     relative = {
@@ -93,10 +98,9 @@ def write_lerobot_folder(
         {"registry_name": "device_processor", "config": {"device": "cpu", "float_dtype": None}},
     ]
     parts = {STATE: statistics.state, ACTION: statistics.action}
-    if kind is PI05:
-        parts = {name: _ends(vector) for name, vector in parts.items()}
     _write_steps(folder, "policy_preprocessor", before, parts)
     _write_steps(folder, "policy_postprocessor", after, parts)
+    _write(folder / "norm_stats.json", statistics.to_dict())
 
 
 def _before(kind: _Kind, config: Pi0Config, relative: Json, normaliser: Json) -> list[Json]:
@@ -160,10 +164,12 @@ def _config(kind: _Kind, config: Pi0Config, relative: Json) -> Json:
 
 
 def _inputs(config: Pi0Config) -> Json:
+    """What it reads; lerobot gives it the images in the order in which they stand here."""
     image = [3, config.image_height, config.image_width]
+    cameras = [config.cameras[index] for index in camera_order(config.cameras)]
     return {
         STATE: {"type": "STATE", "shape": [config.state_size]},
-        **{f"observation.images.{k}": {"type": "VISUAL", "shape": image} for k in config.cameras},
+        **{f"observation.images.{key}": {"type": "VISUAL", "shape": image} for key in cameras},
     }
 
 
