@@ -18,6 +18,8 @@ from ate_core.errors import DeviceError, UsageError
 def _echo(request: Mapping[str, object]) -> dict[str, object]:
     if request["command"] == "refuse":
         raise UsageError("seed is 'x'; need a whole number")
+    if request["command"] == "count":
+        return {"count": float(request["number"])}
     if request["command"] == "fill":
         return {"text": "x" * 2_000_000}
     return {"heard": dict(request)}
@@ -114,6 +116,23 @@ def test_a_line_that_is_no_request_is_refused_and_the_link_lives_on(
         assert not refusal["ok"]
         assert refusal["error"].startswith("request b'")
         assert json.loads(answers.readline())["ok"]
+
+
+@pytest.mark.parametrize(
+    ("values", "stumbled"),
+    [
+        ({"number": 10**400}, "OverflowError"),
+        ({"number": "one"}, "ValueError"),
+        ({"number": [1.0]}, "TypeError"),
+        ({}, "KeyError: 'number'"),
+    ],
+)
+def test_a_value_over_which_the_handler_stumbles_is_refused_and_the_loop_goes_on(
+    served: Path, values: dict[str, object], stumbled: str
+) -> None:
+    with pytest.raises(DeviceError, match=f"refused 'count': not understood: {stumbled}"):
+        client_of(served).call("count", **values)
+    assert client_of(served).call("count", number=2) == {"count": 2.0}
 
 
 def test_an_endless_line_drops_the_client(served: Path) -> None:

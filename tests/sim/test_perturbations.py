@@ -133,6 +133,9 @@ def test_the_world_of_a_deployment_knows_the_words(tmp_path, monkeypatch):
         assert host.handle({"command": "state"})["perturbation"] == "light_low"
         with pytest.raises(UsageError, match="perturbation is 'dark'"):
             host.handle({"command": "reset", "perturbation": "dark"})
+        for seed in (-1, 10**400, True, "4"):
+            with pytest.raises(UsageError, match="seed is"):
+                host.handle({"command": "reset", "seed": seed})
         told = host.handle({"command": "reset", "seed": 4})
         assert told["perturbation"] == "light_low", "as the launch said"
         told = host.handle({"command": "reset", "perturbation": "distractors"})

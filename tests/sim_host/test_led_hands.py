@@ -128,6 +128,7 @@ def test_one_leader_at_a_time_and_the_next_one_takes_over_nothing_that_is_held(b
         {**IDLE, "left": {"linear": [1.0, 2.0]}},
         {**IDLE, "left": {"linear": [1.0, 2.0, float("nan")]}},
         {**IDLE, "left": {"linear": "fast"}},
+        {**IDLE, "left": {"linear": [10**400, 0, 0]}},
         {**IDLE, "right": {"angular": [[1.0], [2.0], [3.0]]}},
         {**IDLE, "left": {"buttons": "l"}},
         {**IDLE, "left": {"buttons": ["trigger"]}},

@@ -5,6 +5,7 @@ A request is ``{"command": name, ...arguments}``, its answer ``{"ok": true, ...}
 """
 
 import json
+import logging
 import select
 import socket
 import time
@@ -14,6 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from ate_core.errors import AteError, DeviceError, UsageError
+from ate_core.json_text import UNREADABLE
+
+LOG = logging.getLogger(__name__)
 
 LONGEST_REQUEST = 65536
 """Bytes without a line end after which a client is dropped."""
@@ -33,7 +37,8 @@ class ControlServer:
 
         Args:
             path: unix socket (at most about 100 characters, a limit of the kernel).
-            handle: answers one request; an `AteError` it raises becomes the reply's ``error``.
+            handle: answers one request; an `AteError` it raises becomes the reply's ``error``,
+                as does what it stumbles over in strange values.
             patience: longest wait [s] for a client to read an answer that exceeds the buffer of
                 its socket (about 200 kB).
 
@@ -115,6 +120,9 @@ class ControlServer:
             return {"ok": True, **self._handle(parse_request(line))}
         except AteError as error:
             return {"ok": False, "error": str(error)}
+        except UNREADABLE as error:  # one bad value must not end the loop that serves all others
+            LOG.warning("a request made no sense", exc_info=True)
+            return {"ok": False, "error": f"not understood: {type(error).__name__}: {error}"}
 
 
 class ControlClient:
@@ -146,7 +154,7 @@ class ControlClient:
             reply = json.loads(answer)
             if not isinstance(reply, dict):
                 raise ValueError(f"answer {answer[:80]!r} is no JSON object")
-        except (OSError, ValueError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise DeviceError(
                 f"no answer to '{command}' from {self._peer} at {self._path}: {error}; "
                 f"{self._remedy}"
@@ -183,7 +191,7 @@ def parse_request(line: bytes) -> Mapping[str, Any]:
     """
     try:
         request = json.loads(line)
-    except (ValueError, RecursionError) as error:  # the latter: brackets without end
+    except UNREADABLE as error:
         raise UsageError(f"request {line[:80]!r} is not JSON: {error}") from None
     if not isinstance(request, dict) or not isinstance(request.get("command"), str):
         raise UsageError(f'request {line[:80]!r} is no JSON object like {{"command": "status"}}')

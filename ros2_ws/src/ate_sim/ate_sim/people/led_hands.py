@@ -19,6 +19,7 @@ from ate_core.contract import SIDES, Side
 from ate_core.errors import UsageError
 from ate_core.geometry import rotation_exp, transform
 from ate_core.hands_socket import LEAD
+from ate_core.json_text import UNREADABLE
 from ate_sim.people.performance import CLUTCH, TRIGGER
 from ate_sim.people.person import REST_POSE, Person
 from operator_devices.joycon_report import BUTTONS
@@ -173,7 +174,7 @@ def _vector(side: Side, name: str, values: Mapping[str, Any]) -> Array:
     given = values.get(name, [0.0, 0.0, 0.0])
     try:
         vector = np.array(given, dtype=np.float64)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         vector = np.zeros(0)
     if vector.shape != (3,) or not np.isfinite(vector).all():
         raise UsageError(f"{side}.{name} is {given!r}; need three finite numbers")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ate_core.contract import SIDES, Cell
-from ate_core.errors import UsageError
+from ate_core.errors import UsageError, require_seed
 from ate_core.shared_state import (
     GRIPPER_TARGET_DTYPE,
     SharedBlock,
@@ -160,7 +160,7 @@ class WorldHost:
         started = time.monotonic()
         start = Start(
             task=str(request.get("task", self._start.task)),
-            seed=_integer(request.get("seed", self._start.seed)),
+            seed=_seed(request.get("seed", self._start.seed)),
             difficulty=check_difficulty(str(request.get("difficulty", self._start.difficulty))),
             perturbation=str(request.get("perturbation", self._start.perturbation)),
         )
@@ -235,7 +235,8 @@ class WorldHost:
         self._block.write(record)
 
 
-def _integer(value: object) -> int:
+def _seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise UsageError(f"seed is {value!r}; need a whole number")
+    require_seed(seed=value)
     return value
