@@ -248,12 +248,14 @@ class SocketHands(threading.Thread):
     """Hands that can be led as those of the simulated cell, but whom no silence makes let go."""
 
     def __init__(self, path: Path) -> None:
+        from ate_core.contract import load_cell
         from ate_sim.people.led_hands import LedHands, LedHandsConfig
         from ate_sim.people.person import Person
 
         super().__init__(daemon=True)
         self.buttons = {side: Buttons() for side in ("left", "right")}
-        self.people = {side: Person("right", self, b) for side, b in self.buttons.items()}
+        operators = load_cell(None, "sim").operators
+        self.people = {s: Person(operators[s], self, b) for s, b in self.buttons.items()}
         config = LedHandsConfig(silence=1e9)  # a busy machine is no silence here
         self.hands, self.path, self.ended = LedHands(self.people, config), path, threading.Event()
         self.requests: list[Mapping[str, object]] = []

@@ -43,7 +43,8 @@ class FakeCell:
         }
         self.controllers = {side: FakeController() for side in SIDES}
         self.people = {
-            side: Person("right", self.headset(side), self.controllers[side]) for side in SIDES
+            side: Person(cell.operators[side], self.headset(side), self.controllers[side])
+            for side in SIDES
         }
         self.hands: dict[str, NDArray[np.float64]] = {}
         self.tools = {

@@ -1,8 +1,11 @@
 """Hands led from outside: limits, silence, one leader; a virtual clock throughout."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 from ate_sim.people.led_hands import LedHands, LedHandsConfig
 from ate_sim.people.person import REST_POSE, Person
@@ -25,9 +28,15 @@ class Controller:
 
 
 class Bench:
-    def __init__(self):
+    def __init__(self, **changes):
         self.buttons = {side: Controller() for side in ("left", "right")}
-        self.people = {side: Person("right", self, self.buttons[side]) for side in self.buttons}
+        self.operators = {
+            side: replace(operator, **(changes if side == "left" else {}))
+            for side, operator in load_cell(None, "sim").operators.items()
+        }
+        self.people = {
+            side: Person(self.operators[side], self, self.buttons[side]) for side in self.buttons
+        }
         self.hands = LedHands(self.people, LedHandsConfig())
         self.now, self.path = 0.0, []
 
@@ -62,15 +71,15 @@ def bench():
 
 
 def test_a_led_hand_goes_where_it_is_sent_while_its_clutch_is_held(bench):
-    bench.lead(1.0, left={"linear": [0.0, 0.1, 0.0], "buttons": ["l"]})
+    bench.lead(1.0, left={"linear": [0.0, 0.1, 0.0], "actions": ["clutch"]})
     assert bench.buttons["left"].held == {"l"}
     assert bench.offset()[1] == pytest.approx(0.1, abs=0.01)
     assert np.abs(bench.offset()[[0, 2]]).max() < 1e-9 and not bench.offset("right").any()
 
 
 def test_no_request_makes_a_hand_faster_or_jerkier_than_allowed_or_sends_it_out_of_reach(bench):
-    wild = {"linear": [9.0, -9.0, 9.0], "angular": [99.0, 0.0, 0.0], "buttons": ["l"]}
-    back = {"linear": [-9.0, 9.0, -9.0], "buttons": ["l"]}
+    wild = {"linear": [9.0, -9.0, 9.0], "angular": [99.0, 0.0, 0.0], "actions": ["clutch"]}
+    back = {"linear": [-9.0, 9.0, -9.0], "actions": ["clutch"]}
     bench.path.clear()
     for wish in (wild, back, wild):
         bench.lead(4.0, left=wish)
@@ -87,7 +96,7 @@ def test_no_request_makes_a_hand_faster_or_jerkier_than_allowed_or_sends_it_out_
 
 
 def test_silence_stops_the_hand_and_opens_the_clutch_but_drops_no_object(bench):
-    bench.lead(1.0, left={"linear": [0.0, 0.1, 0.0], "buttons": ["l", "zl"]})
+    bench.lead(1.0, left={"linear": [0.0, 0.1, 0.0], "actions": ["clutch", "gripper"]})
     bench.path.clear()
     bench.let_pass(LedHandsConfig().silence + 2 * TICK)
     assert bench.buttons["left"].held == {"zl"}
@@ -97,23 +106,23 @@ def test_silence_stops_the_hand_and_opens_the_clutch_but_drops_no_object(bench):
 
 
 def test_what_was_held_before_a_silence_must_be_let_go_before_it_is_held_again(bench):
-    held = {"linear": [0.0, 0.1, 0.0], "buttons": ["l", "zl"]}
+    held = {"linear": [0.0, 0.1, 0.0], "actions": ["clutch", "gripper"]}
     bench.lead(0.5, left=held)
     bench.let_pass(1.0)
     assert bench.lead(0.5, left=held)["released"]
     assert bench.buttons["left"].held == {"zl"} and not bench.offset().any()
-    answer = bench.lead(0.1, left={"buttons": ["zl"]})
-    assert not answer["released"] and answer["left"]["buttons"] == ["zl"]
+    answer = bench.lead(0.1, left={"actions": ["gripper"]})
+    assert not answer["released"] and answer["left"]["actions"] == ["gripper"]
     bench.lead(0.5, left=held)
     assert bench.buttons["left"].held == {"l", "zl"} and bench.offset()[1] > 0.01
 
 
 def test_one_leader_at_a_time_and_the_next_one_takes_over_nothing_that_is_held(bench):
-    bench.lead(0.5, left={"buttons": ["l"]})
+    bench.lead(0.5, left={"actions": ["clutch"]})
     with pytest.raises(UsageError, match="the hands are led by keys: end it first"):
         bench.lead(0.1, source="page")
     bench.let_pass(1.0)
-    assert bench.lead(0.2, source="page", left={"buttons": ["l"]})["released"]
+    assert bench.lead(0.2, source="page", left={"actions": ["clutch"]})["released"]
     assert bench.buttons["left"].held == set()
 
 
@@ -130,13 +139,13 @@ def test_one_leader_at_a_time_and_the_next_one_takes_over_nothing_that_is_held(b
         {**IDLE, "left": {"linear": "fast"}},
         {**IDLE, "left": {"linear": [10**400, 0, 0]}},
         {**IDLE, "right": {"angular": [[1.0], [2.0], [3.0]]}},
-        {**IDLE, "left": {"buttons": "l"}},
-        {**IDLE, "left": {"buttons": ["trigger"]}},
-        {**IDLE, "left": {"buttons": [["l"]]}},
+        {**IDLE, "left": {"actions": "clutch"}},
+        {**IDLE, "left": {"actions": ["l"]}},
+        {**IDLE, "left": {"actions": [["clutch"]]}},
     ],
 )
 def test_a_bad_request_is_refused_and_changes_nothing(bench, request_):
-    bench.lead(0.1, left={"buttons": ["l"]})
+    bench.lead(0.1, left={"actions": ["clutch"]})
     with pytest.raises(UsageError):
         bench.hands.handle(request_)
     bench.let_pass(TICK)
@@ -150,8 +159,23 @@ def test_the_answer_shows_what_the_people_see(bench):
 
 
 def test_a_hand_that_is_not_named_rests_and_keeps_what_it_grips(bench):
-    bench.lead(0.2, left={"buttons": ["l", "zl"], "linear": [0.1, 0.0, 0.0]})
-    bench.lead(0.2, right={"buttons": ["r"]})
+    bench.lead(0.2, left={"actions": ["clutch", "gripper"], "linear": [0.1, 0.0, 0.0]})
+    bench.lead(0.2, right={"actions": ["clutch"]})
     assert bench.buttons["left"].held == {"zl"} and bench.buttons["right"].held == {"r"}
     bench.lead(0.2)
     assert bench.buttons["left"].held == {"zl"} and bench.buttons["right"].held == set()
+
+
+def test_hands_hold_the_buttons_of_their_own_cell_and_a_silence_opens_their_clutch():
+    bench = Bench(buttons={"clutch": "left_sl", "gripper": "l", "scale_down": "zl"})
+    bench.lead(0.1)
+    bench.lead(0.5, left={"actions": ["clutch", "gripper"], "linear": [0.0, 0.1, 0.0]})
+    assert bench.buttons["left"].held == {"left_sl", "l"} and bench.offset().any()
+    bench.let_pass(LedHandsConfig().silence + 2 * TICK)
+    assert bench.buttons["left"].held == {"l"}, "the gripper's, whatever it is"
+
+
+def test_what_the_cell_has_no_button_for_is_refused_by_name():
+    bench = Bench(buttons={"gripper": ""})
+    with pytest.raises(UsageError, match="the cell gives 'gripper' of the left arm no button"):
+        bench.lead(0.1, left={"actions": ["gripper"]})

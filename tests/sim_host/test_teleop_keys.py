@@ -13,16 +13,16 @@ from benchmarks.terminal import Terminal
 DEADLINE = 30.0
 
 
-def seen(left=(), right=(), released=False, buttons=()):
+def seen(left=(), right=(), released=False, actions=()):
     return {
         "released": released,
-        "left": {"lamps": list(left), "buttons": list(buttons)},
-        "right": {"lamps": list(right), "buttons": []},
+        "left": {"lamps": list(left), "actions": list(actions)},
+        "right": {"lamps": list(right), "actions": []},
     }
 
 
-def buttons(operator, now, side="left"):
-    return operator.wish(now)[side]["buttons"]
+def actions(operator, now, side="left"):
+    return operator.wish(now)[side]["actions"]
 
 
 def test_keys_are_told_apart_whatever_a_terminal_sends():
@@ -43,7 +43,7 @@ def test_a_stroke_lasts_a_moment_and_goes_on_while_its_key_repeats():
         operator.press("forward", now)
         assert operator.wish(now + 0.05)["left"]["linear"] == [0.0, KeysConfig().speed, 0.0]
     assert operator.wish(0.2 + KeysConfig().linger)["left"]["linear"] == [0.0, 0.0, 0.0]
-    assert buttons(operator, 10.0) == ["l"], "the clutch stays"
+    assert actions(operator, 10.0) == ["clutch"], "the clutch stays"
     operator.press("z", 10.0)
     assert operator.wish(10.0)["left"]["angular"] == [0.0, 0.0, KeysConfig().turn]
 
@@ -51,14 +51,14 @@ def test_a_stroke_lasts_a_moment_and_goes_on_while_its_key_repeats():
 def test_clutch_gripper_and_home_are_switched_and_exclude_each_other_where_they_must():
     operator = KeyOperator("left")
     for key, held in (
-        (" ", ["l"]),
-        ("g", ["l", "zl"]),
-        ("h", ["capture", "zl"]),
-        ("g", ["capture"]),
-        (" ", ["l"]),
+        (" ", ["clutch"]),
+        ("g", ["clutch", "gripper"]),
+        ("h", ["gripper", "home"]),
+        ("g", ["home"]),
+        (" ", ["clutch"]),
     ):
         operator.press(key, 0.0)
-        assert buttons(operator, 0.0) == held
+        assert actions(operator, 0.0) == held
 
 
 def test_the_other_arm_is_taken_with_the_first_clutch_open():
@@ -66,25 +66,25 @@ def test_the_other_arm_is_taken_with_the_first_clutch_open():
     operator.press(" ", 0.0)
     operator.press("\t", 0.0)
     operator.press(" ", 0.0)
-    assert buttons(operator, 0.0) == [] and buttons(operator, 0.0, "right") == ["r"]
+    assert actions(operator, 0.0) == [] and actions(operator, 0.0, "right") == ["clutch"]
 
 
 @pytest.mark.parametrize(
     ("lamps", "key", "tapped"),
     [
-        ((), "r", ("right", "plus")),
+        ((), "r", ("right", "record")),
         ((1,), "r", None),
         ((3,), "r", None),
-        ((1,), "s", ("right", "plus")),
+        ((1,), "s", ("right", "record")),
         ((), "s", None),
         ((3,), "s", None),
-        ((3,), "k", ("right", "plus")),
+        ((3,), "k", ("right", "record")),
         ((1,), "k", None),
-        ((1,), "d", ("left", "minus")),
-        ((3,), "d", ("left", "minus")),
+        ((1,), "d", ("left", "discard")),
+        ((3,), "d", ("left", "discard")),
         ((), "d", None),
-        ((), "R", ("right", "y")),
-        ((), "p", ("right", "x")),
+        ((), "R", ("right", "redo")),
+        ((), "p", ("right", "hand_back")),
         ((), "5", None),
     ],
 )
@@ -93,22 +93,42 @@ def test_a_key_of_the_recording_is_pressed_only_where_it_means_that(lamps, key, 
     operator.hear(seen(right=lamps))
     operator.press(key, 0.0)
     held = {
-        (side, button) for side in ("left", "right") for button in buttons(operator, 0.01, side)
+        (side, action) for side in ("left", "right") for action in actions(operator, 0.01, side)
     }
     assert held == ({tapped} if tapped else set())
     assert bool(operator.told) == (tapped is None), "why not is told"
-    assert not buttons(operator, 1.0) and not buttons(operator, 1.0, "right")
+    assert not actions(operator, 1.0) and not actions(operator, 1.0, "right")
+
+
+def test_a_key_does_nothing_that_the_cell_has_no_button_for_and_says_so():
+    both = {"clutch", "gripper", "home", "stop", "discard"}
+    operator = KeyOperator(
+        "left", actions={"left": both - {"gripper"} | {"record"}, "right": both}
+    )
+    operator.hear(seen())
+    operator.press("g", 0.0)
+    assert not actions(operator, 0.0) and "no button for this on the left arm" in operator.told
+    operator.press("r", 0.0)
+    assert actions(operator, 0.0) == ["record"] and not operator.told, "the other one has it"
+    operator.press("R", 0.0)
+    assert "no button for redo" in operator.told
+
+
+def test_the_emergency_stop_is_held_for_a_moment():
+    operator = KeyOperator("left")
+    operator.press("!", 0.0)
+    assert actions(operator, 0.1, "right") == ["stop"] and not actions(operator, 1.0, "right")
 
 
 def test_a_release_lets_go_of_everything_but_an_object():
     operator = KeyOperator("left")
     for key in (" ", "h", " ", "forward", "!"):
         operator.press(key, 0.0)
-    operator.hear(seen(released=True, buttons=["zl"]))
+    operator.hear(seen(released=True, actions=["gripper"]))
     assert operator.wish(0.0)["left"] == {
         "linear": [0.0] * 3,
         "angular": [0.0] * 3,
-        "buttons": ["zl"],
+        "actions": ["gripper"],
     }
 
 

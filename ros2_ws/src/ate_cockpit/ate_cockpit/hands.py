@@ -15,10 +15,11 @@ from ate_core.control_socket import ControlClient
 from ate_core.errors import DeviceError
 from ate_core.hands_socket import HANDS_SOCKET, LEAD
 from ate_core.json_text import UNREADABLE, Document
-from ate_core.operator_buttons import DEFAULT_BUTTONS
 
 TIMEOUT = 0.5
 """Longest wait for the hands [s]; they have let go of everything by then."""
+ACTIONS = {"clutch": "clutch", "grip": "gripper"}
+"""Word of the page -> action of the cell's buttons that goes on while it is true."""
 
 
 class Hands(Protocol):
@@ -72,33 +73,28 @@ class SimulatedHands:
             raise DeviceError(refusal)
         remedy = "does the cell still run?"
         client = ControlClient(self._path, peer="the hands", remedy=remedy, timeout=TIMEOUT)
-        sides = {side: _request(side, wish[side]) for side in self._sides if side in wish}
+        sides = {side: _request(wish[side]) for side in self._sides if side in wish}
         answer = await asyncio.to_thread(client.call, LEAD, source=source, **sides)
         return {
             "released": answer["released"],
-            **{side: _answer(side, answer[side]) for side in self._sides},
+            **{side: _answer(answer[side]) for side in self._sides},
         }
 
 
-def _request(side: str, wish: object) -> object:
+def _request(wish: object) -> object:
     if not isinstance(wish, Mapping):
         return wish  # refused by the hands
-    names = DEFAULT_BUTTONS[side]
-    held = {"clutch": names["clutch"], "grip": names["gripper"]}
     return {
         **{name: wish[name] for name in ("linear", "angular") if name in wish},
-        "buttons": [button for name, button in held.items() if wish.get(name) is True],
+        "actions": [action for name, action in ACTIONS.items() if wish.get(name) is True],
     }
 
 
-def _answer(side: str, answer: Mapping[str, object]) -> Document:
-    held, names = answer["buttons"], DEFAULT_BUTTONS[side]
+def _answer(answer: Mapping[str, object]) -> Document:
+    held = answer["actions"]
     assert isinstance(held, list)
-    return {
-        "lamps": answer["lamps"],
-        "clutch": names["clutch"] in held,
-        "grip": names["gripper"] in held,
-    }
+    words = {name: action in held for name, action in ACTIONS.items()}
+    return {"lamps": answer["lamps"], **words}
 
 
 class Leader:

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 from ate_core.contract import Cell
 from ate_core.loop import FixedRateLoop, running_beside
-from operator_devices.emulator import RATE, CircleMotion
+from operator_devices.emulator import RATE, CircleMotion, buttons_of
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
-from operator_devices.joycon_report import SHOULDER, TRIGGER
 from operator_devices.vision_pro_emulator import HeadsetEmulator
 
 HEADSET_EXAMPLE = """python -c "import time; \
@@ -48,7 +47,7 @@ def emulate_headset(cell: Cell, side: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def emulate_joycon(cell: Cell, side: str) -> Iterator[tuple[str, str]]:
-    """Press shoulder button and trigger in turn while the context lasts.
+    """Press the buttons of clutch and gripper in turn while the context lasts.
 
     Args:
         cell: a simulated cell.
@@ -61,10 +60,7 @@ def emulate_joycon(cell: Cell, side: str) -> Iterator[tuple[str, str]]:
     folder = cell.runtime_path("hid")
 
     def press(elapsed: float) -> None:
-        for button, held in (
-            (SHOULDER[one.joycon_side], motion.clutch(elapsed)),
-            (TRIGGER[one.joycon_side], motion.grip(elapsed)),
-        ):
+        for button, held in buttons_of(one, motion, elapsed).items():
             (joycon.press if held else joycon.release)(button)
 
     with JoyConEmulator(one.joycon_serial, one.joycon_side, folder) as joycon, _repeated(press):

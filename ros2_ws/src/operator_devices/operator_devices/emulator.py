@@ -22,9 +22,9 @@ from ate_core.devices import OperatorConfig
 from ate_core.errors import AteError
 from ate_core.geometry import pose_to_matrix
 from ate_core.loop import FixedRateLoop
+from ate_core.operator_buttons import operator_buttons
 from operator_devices.hand_pose import Matrix
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
-from operator_devices.joycon_report import SHOULDER, TRIGGER
 from operator_devices.vision_pro_emulator import HeadsetEmulator
 
 _logger = logging.getLogger(__name__)
@@ -57,11 +57,11 @@ class CircleMotion:
         return pose_to_matrix([*(np.array(self.centre) + offset), 0.0, 0.0, 0.0, 1.0])
 
     def clutch(self, elapsed: float) -> bool:
-        """Whether the shoulder button is held."""
+        """Whether the button of the clutch is held."""
         return elapsed % self.period >= self.let_go
 
     def grip(self, elapsed: float) -> bool:
-        """Whether the trigger is held: in the second half of each lap."""
+        """Whether the button of the gripper is held: in the second half of each lap."""
         return elapsed % self.period >= 0.5 * self.period
 
 
@@ -92,11 +92,18 @@ class OperatorEmulator:
 
     def perform(self, motion: CircleMotion, elapsed: float) -> None:
         """Brings hand and buttons to where the motion has them at a time [s]."""
-        hand, side = self._operator.hand, self._operator.joycon_side
+        hand = self._operator.hand
         self.headset.set_wrist(hand, motion.wrist(elapsed))
         self.headset.set_tracked(hand, True)
-        self.hold_button(SHOULDER[side], motion.clutch(elapsed))
-        self.hold_button(TRIGGER[side], motion.grip(elapsed))
+        for button, held in buttons_of(self._operator, motion, elapsed).items():
+            self.hold_button(button, held)
+
+
+def buttons_of(operator: OperatorConfig, motion: CircleMotion, elapsed: float) -> dict[str, bool]:
+    """Button of the cell for clutch and gripper -> whether it is held at a time [s]."""
+    chosen = operator_buttons(operator.joycon_side, operator.buttons)
+    held = {"clutch": motion.clutch(elapsed), "gripper": motion.grip(elapsed)}
+    return {chosen[action]: down for action, down in held.items() if action in chosen}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Protocol, TypeVar
 
 from ate_core.contract import Side
+from ate_core.errors import UsageError
 from ate_core.hand_mapping import HandMapping
 from ate_sim.people.clearing import Clearing
 from ate_sim.people.mistakes import EpisodeSpoiled, MistakesConfig, draw_slips
 from ate_sim.people.performance import (
-    CLUTCH,
     CLUTCH_LAMP,
     Performance,
     PerformanceConfig,
     PlannedMotion,
 )
-from ate_sim.people.person import REST_POSE, Person, squeezing
+from ate_sim.people.person import CLUTCH, GRIPPER, HOME, REST_POSE, Person, squeezing
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
 
@@ -28,10 +28,9 @@ PENDING_LAMP = 3
 TROUBLE_LAMP = 4
 LAMPS = {RECORDING_LAMP: "recording", PENDING_LAMP: "pending"}
 """Lamps that tell of an episode."""
-HOME = {"left": "capture", "right": "home"}
-KEEP: tuple[Side, str] = ("right", "plus")
-DISCARD: tuple[Side, str] = ("left", "minus")
-"""Arm whose person presses it, and the button."""
+KEEP: tuple[Side, str] = ("right", "record")
+DISCARD: tuple[Side, str] = ("left", "discard")
+"""Arm whose person does it, where the cell has a button for it, and the action."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +123,9 @@ class Demonstrator:
         self._view = view
         self._director = director
         self._clearing = clearing
+        self._keep, self._throw_away = (
+            whoever_can(people, side, action) for side, action in (KEEP, DISCARD)
+        )
 
     def wait_until_ready(self) -> Script[None]:
         """Squeeze the clutches until both lamps answer: headsets, Joy-Cons and arms are there.
@@ -134,7 +136,7 @@ class Demonstrator:
         for side, person in self._people.items():
             yield from wait_for(
                 f"clutch lamp of the {side} operator; is the teleoperation running",
-                squeezing(person, CLUTCH[side], CLUTCH_LAMP),
+                squeezing(person, CLUTCH_LAMP),
                 self._config.ready_timeout,
             )
             person.release_all()
@@ -214,14 +216,14 @@ class Demonstrator:
         Hands return to where they rest meanwhile.
         """
         self._let_go()
-        for side, person in self._people.items():
-            person.hold(HOME[side])
+        for person in self._people.values():
+            person.hold(HOME)
         yield from pause(self._config.press)
         started = still_since = now = yield
         presses, last = 1, started
         while away := [side for side in self._people if not self._view.at_home(side)]:
             for side, person in self._people.items():
-                person.hold(HOME[side], down=side in away)
+                person.hold(HOME, down=side in away)
                 person.reach(REST_POSE, now - last)
             last = now
             if now - started > self._config.home_timeout:
@@ -257,19 +259,17 @@ class Demonstrator:
         result.success = self._view.outcome["success"] > 0
         result.score = self._view.outcome["score"]
 
-    def _tap(self, buttons: Mapping[Side, str]) -> Script[None]:
-        for side, button in buttons.items():
-            self._people[side].hold(button)
+    def _tap(self, person: Person, action: str) -> Script[None]:
+        person.hold(action)
         yield from pause(self._config.press)
-        for side, button in buttons.items():
-            self._people[side].hold(button, down=False)
+        person.hold(action, down=False)
 
     def _start(self) -> Script[None]:
         """Begin to record; what somebody left to be judged is not theirs, and goes."""
         if any(person.lamp(PENDING_LAMP) for person in self._people.values()):
-            yield from self._tap_until_lamp(DISCARD, PENDING_LAMP, lit=False)
+            yield from self._tap_until_lamp(self._throw_away, PENDING_LAMP, lit=False)
             yield from pause(self._config.thought)
-        yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=True)
+        yield from self._tap_until_lamp(self._keep, RECORDING_LAMP, lit=True)
 
     def _stop_and_keep(self) -> Script[None]:
         """End the episode, and say that it was good once the recorder has it.
@@ -281,26 +281,26 @@ class Demonstrator:
             lambda: any(person.lamp(RECORDING_LAMP) for person in self._people.values()),
             self._config.lamp_timeout,
         )
-        yield from self._tap_until_lamp(KEEP, RECORDING_LAMP, lit=False)
+        yield from self._tap_until_lamp(self._keep, RECORDING_LAMP, lit=False)
         yield from wait_for(
             "pending lamp on (the recorder may have refused the episode: see its log)",
-            lambda: self._people[KEEP[0]].lamp(PENDING_LAMP),
+            lambda: self._people[self._keep[0]].lamp(PENDING_LAMP),
             self._config.lamp_timeout,
         )
         yield from pause(self._config.thought)
-        yield from self._tap_until_lamp(KEEP, PENDING_LAMP, lit=False)
+        yield from self._tap_until_lamp(self._keep, PENDING_LAMP, lit=False)
 
     def _discard(self) -> Script[None]:
-        yield from self._tap_until_lamp(DISCARD, RECORDING_LAMP, lit=False)
-        yield from self._tap_until_lamp(DISCARD, PENDING_LAMP, lit=False)
+        yield from self._tap_until_lamp(self._throw_away, RECORDING_LAMP, lit=False)
+        yield from self._tap_until_lamp(self._throw_away, PENDING_LAMP, lit=False)
 
     def _tap_until_lamp(self, who: tuple[Side, str], lamp: int, lit: bool) -> Script[None]:
         """Tap until a lamp of that person is as wanted; not at all where it is already."""
-        side, button = who
+        side, action = who
         if self._people[side].lamp(lamp) == lit:
             return
         for _ in range(self._config.taps):
-            yield from self._tap({side: button})
+            yield from self._tap(self._people[side], action)
             try:
                 yield from wait_for(
                     f"{LAMPS[lamp]} lamp {'on' if lit else 'off'}",
@@ -323,3 +323,31 @@ class Demonstrator:
                 yield from self._discard()
             except EpisodeFailed as failure:
                 LOG.warning("discarding: %s", failure)
+
+
+def whoever_can(people: Mapping[Side, Person], side: Side, action: str) -> tuple[Side, str]:
+    """The arm of who does an action of both, at best that of `side`, and the action.
+
+    Raises:
+        UsageError: the cell has no button for it.
+    """
+    for one in (side, *people):
+        if people[one].can(action):
+            return one, action
+    raise UsageError(
+        f"no button for {action!r}, which the scripted people need: give it one in "
+        f"operators.{side}.buttons of the cell"
+    )
+
+
+def require_buttons(people: Mapping[Side, Person]) -> None:
+    """Refuse a cell without the buttons that the scripted people need.
+
+    Raises:
+        UsageError: it has not got them.
+    """
+    for side, person in people.items():
+        for action in (CLUTCH, GRIPPER, HOME):
+            whoever_can({side: person}, side, action)
+    for side, action in (KEEP, DISCARD):
+        whoever_can(people, side, action)

@@ -5,13 +5,15 @@ motion lasts for a moment after each of these, and what must be held is switched
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from ate_core.contract import SIDES, Side
-from ate_sim.people.episode import DISCARD, HOME, KEEP, PENDING_LAMP, RECORDING_LAMP
-from ate_sim.people.performance import CLUTCH, CLUTCH_LAMP, TRIGGER
+from ate_core.operator_buttons import DEFAULT_BUTTONS
+from ate_sim.people.episode import DISCARD, KEEP, PENDING_LAMP, RECORDING_LAMP
+from ate_sim.people.performance import CLUTCH_LAMP
+from ate_sim.people.person import CLUTCH, GRIPPER, HOME, STOP
 
 HELP = """\
 arrows, or W A S D      forward, left, back, right        space  clutch: the arm follows, or not
@@ -44,10 +46,10 @@ TURNS = {
     "Z": (0, 0, -1),
 }  # fmt: skip
 """Axis of a turn in the same axes."""
-REDO: tuple[Side, str] = ("right", "y")
-HAND_BACK: tuple[Side, str] = ("right", "x")
-STOP = ("a", "b")
-"""Two thumb buttons of the right Joy-Con: the emergency stop."""
+HELD = {"g": GRIPPER, "h": HOME}
+"""Keys of what is held and needs a button of the cell."""
+REDO: tuple[Side, str] = ("right", "redo")
+HAND_BACK: tuple[Side, str] = ("right", "hand_back")
 QUIT = ("q", "\x03", "\x04")
 """Keys that end it: q, Ctrl-C, Ctrl-D."""
 
@@ -107,6 +109,10 @@ class KeyOperator:
     """Arm that the keys move."""
     config: KeysConfig = field(default_factory=KeysConfig)
     """How keys become motion."""
+    actions: Mapping[Side, Set[str]] = field(
+        default_factory=lambda: {side: {*DEFAULT_BUTTONS[side], STOP} for side in SIDES}
+    )
+    """What the cell of each arm has buttons for."""
     told: str = ""
     """What the last key did, for people."""
 
@@ -125,6 +131,8 @@ class KeyOperator:
             self._move(key, now)
         elif key == " ":
             mine.clutch, mine.home = not mine.clutch, False
+        elif key in HELD and HELD[key] not in self.actions[self.side]:
+            self.told = f"the cell has no button for this on the {self.side} arm"
         elif key == "g":
             mine.grip = not mine.grip
         elif key == "h":
@@ -136,7 +144,7 @@ class KeyOperator:
             factor = self.config.step if key == "+" else 1.0 / self.config.step
             self._scale = min(max(self._scale * factor, 0.2), 2.0)
         elif key == "!":
-            self._taps |= {("right", button): now + self.config.slap for button in STOP}
+            self._taps[("right", STOP)] = now + self.config.slap
             self.told = "emergency stop; `ate stop --reset` ends it"
         else:
             self._record(key, now)
@@ -148,7 +156,7 @@ class KeyOperator:
         if answer["released"]:
             self.let_go()
             for side, mine in self._sides.items():
-                mine.grip = TRIGGER[side] in answer[side]["buttons"]
+                mine.grip = GRIPPER in answer[side]["actions"]
 
     def let_go(self) -> None:
         """Open the clutches, end every motion; the grippers stay as they are."""
@@ -182,7 +190,7 @@ class KeyOperator:
             self.told = "press space first: the clutch is open"
 
     def _record(self, key: str, now: float) -> None:
-        """Tap a button of the recording, where it means what the key says."""
+        """Do something about the recording for a moment, where it means what the key says."""
         recording, pending = self._is_lit(RECORDING_LAMP), self._is_lit(PENDING_LAMP)
         meanings = {
             "r": (KEEP, not recording and not pending, "keep or discard the episode first"),
@@ -195,19 +203,22 @@ class KeyOperator:
         if key not in meanings:
             self.told = f"no such key: {key!r}"
             return
-        tap, fits, reason = meanings[key]
-        if fits:
-            self._taps[tap] = now + self.config.tap
-        self.told = "" if fits else reason
+        (first, action), fits, reason = meanings[key]
+        able = [side for side in (first, *SIDES) if action in self.actions[side]]
+        if fits and able:
+            self._taps[able[0], action] = now + self.config.tap
+        elif fits:
+            reason = f"the cell has no button for {action}"
+        self.told = "" if fits and able else reason
 
     def _is_lit(self, lamp: int) -> bool:
         return any(lamp in lamps for lamps in self._lamps.values())
 
     def _wish(self, side: Side, now: float) -> dict[str, Any]:
         mine = self._sides[side]
-        held = {CLUTCH[side]: mine.clutch, TRIGGER[side]: mine.grip, HOME[side]: mine.home}
-        buttons = {button for button, down in held.items() if down}
-        buttons |= {button for where, button in self._taps if where == side}
+        held = {CLUTCH: mine.clutch, GRIPPER: mine.grip, HOME: mine.home}
+        actions = {action for action, on in held.items() if on}
+        actions |= {action for where, action in self._taps if where == side}
         stroke, turn = (
             key if side == self.side and now < until else ""
             for key, until in (self._stroke, self._turn)
@@ -216,5 +227,5 @@ class KeyOperator:
         return {
             "linear": [speed * axis for axis in STROKES.get(stroke, (0, 0, 0))],
             "angular": [pace * axis for axis in TURNS.get(turn, (0, 0, 0))],
-            "buttons": sorted(buttons),
+            "actions": sorted(actions),
         }

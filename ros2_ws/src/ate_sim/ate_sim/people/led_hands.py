@@ -20,12 +20,13 @@ from ate_core.errors import UsageError
 from ate_core.geometry import rotation_exp, transform
 from ate_core.hands_socket import LEAD
 from ate_core.json_text import UNREADABLE
-from ate_sim.people.performance import CLUTCH, TRIGGER
-from ate_sim.people.person import REST_POSE, Person
-from operator_devices.joycon_report import BUTTONS
+from ate_core.operator_buttons import DEFAULT_BUTTONS
+from ate_sim.people.person import CLUTCH, GRIPPER, REST_POSE, STOP, Person
 
 Array = NDArray[np.float64]
-GRIP = frozenset(TRIGGER.values())
+GRIP = frozenset({GRIPPER})
+ACTIONS = (*DEFAULT_BUTTONS["left"], STOP)
+"""What hands may be asked to do beside moving."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +55,17 @@ class HandWish:
     """Velocity in the headset's axes: right, forward, up (3,) [m/s]."""
     angular: Array = field(default_factory=lambda: np.zeros(3))
     """Turn about the same axes (3,) [rad/s]."""
-    buttons: frozenset[str] = frozenset()
-    """Buttons held."""
+    actions: frozenset[str] = frozenset()
+    """What goes on as long as it is wanted, one of `ACTIONS` each."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is wanted but to go on holding what is held."""
-        return not (self.buttons - GRIP or self.linear.any() or self.angular.any())
+        return not (self.actions - GRIP or self.linear.any() or self.angular.any())
 
     def at_rest(self) -> "HandWish":
         """What is left of it when whoever wants it falls silent."""
-        return HandWish(buttons=self.buttons & GRIP)
+        return HandWish(actions=self.actions & GRIP)
 
 
 class LedHands:
@@ -84,10 +85,10 @@ class LedHands:
         """Take one request, and answer with what the people see.
 
         The request names its ``source``, and for ``left`` and ``right`` what is wanted: ``linear``
-        [m/s], ``angular`` [rad/s] and ``buttons``, each of which may be missing. A hand that is
-        not named rests and goes on holding what its gripper holds. The answer has
-        ``released`` (whether held buttons must be let go first) and each side's ``lamps``,
-        ``buttons`` (those held) and ``hand`` (its position [m]).
+        [m/s], ``angular`` [rad/s] and ``actions`` (a list, see `ACTIONS`), each of which may be
+        missing. A hand that is not named rests and goes on holding what its gripper holds. The
+        answer has ``released`` (whether what is held must be let go first) and each side's
+        ``lamps``, ``actions`` (those that go on) and ``hand`` (its position [m]).
 
         Raises:
             UsageError: another request, bad values, or somebody else leads.
@@ -98,7 +99,9 @@ class LedHands:
         if not isinstance(source, str) or not source:
             raise UsageError("the request names no source; give it a text that nobody else has")
         wishes = {
-            side: _wish(side, request[side]) if side in request else self._wishes[side].at_rest()
+            side: self._wish(side, request[side])
+            if side in request
+            else self._wishes[side].at_rest()
             for side in SIDES
         }
         if source != self._leader and not self._is_silent():
@@ -115,7 +118,7 @@ class LedHands:
             **{
                 side: {
                     "lamps": [number for number in range(1, 5) if person.lamp(number)],
-                    "buttons": sorted(self._wishes[side].buttons),
+                    "actions": sorted(self._wishes[side].actions),
                     "hand": person.hand[:3, 3].tolist(),
                 }
                 for side, person in self._people.items()
@@ -129,9 +132,9 @@ class LedHands:
             self._wishes = {side: wish.at_rest() for side, wish in self._wishes.items()}
         for side, person in self._people.items():
             wish = self._wishes[side]
-            for button in BUTTONS:
-                person.hold(button, down=button in wish.buttons)
-            if CLUTCH[side] in wish.buttons:
+            for action in ACTIONS:
+                person.hold(action, down=action in wish.actions)
+            if CLUTCH in wish.actions:
                 self._move(side, person, wish, dt)
             else:
                 self._speeds[side] = np.zeros(3), np.zeros(3)
@@ -151,23 +154,25 @@ class LedHands:
         turned = rotation_exp(angular * dt) @ person.hand[:3, :3]
         person.reach(transform(turned, REST_POSE[:3, 3] + offset), dt)
 
+    def _wish(self, side: Side, values: object) -> HandWish:
+        """Read what one hand is to do.
+
+        Raises:
+            UsageError: something else than three finite numbers, or an action that there is not.
+        """
+        if not isinstance(values, Mapping):
+            raise UsageError(f"{side} is {values!r}; need an object with linear, angular, actions")
+        actions = values.get("actions", [])
+        if not isinstance(actions, list) or not all(action in ACTIONS for action in actions):
+            raise UsageError(f"{side}.actions is {actions!r}; need a list of {', '.join(ACTIONS)}")
+        for action in actions:
+            if not self._people[side].can(action):
+                raise UsageError(f"the cell gives {action!r} of the {side} arm no button")
+        linear, angular = (_vector(side, name, values) for name in ("linear", "angular"))
+        return HandWish(linear=linear, angular=angular, actions=frozenset(actions))
+
     def _is_silent(self) -> bool:
         return self._now - self._heard > self._config.silence
-
-
-def _wish(side: Side, values: object) -> HandWish:
-    """Read what one hand is to do.
-
-    Raises:
-        UsageError: something else than three finite numbers, or a button that there is not.
-    """
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{side} is {values!r}; need an object with linear, angular, buttons")
-    buttons = values.get("buttons", [])
-    if not isinstance(buttons, list) or not all(button in BUTTONS for button in buttons):
-        raise UsageError(f"{side}.buttons is {buttons!r}; need a list of {', '.join(BUTTONS)}")
-    linear, angular = (_vector(side, name, values) for name in ("linear", "angular"))
-    return HandWish(linear=linear, angular=angular, buttons=frozenset(buttons))
 
 
 def _vector(side: Side, name: str, values: Mapping[str, Any]) -> Array:

@@ -12,10 +12,9 @@ import numpy as np
 
 from ate_core.contract import Side
 from ate_core.errors import UsageError
-from ate_sim.people.person import Person
+from ate_sim.people.person import GRIPPER, Person
 from ate_sim.people.script import EpisodeFailed, Script, pause
 
-TRIGGER: Mapping[Side, str] = {"left": "zl", "right": "zr"}
 REACTION = (0.3, 0.8)
 """Time within which people notice what they have done [s]."""
 TAP = 0.12
@@ -23,18 +22,15 @@ TAP = 0.12
 RECONNECT = 1.6
 """Time that a Joy-Con needs from its waking up until it reports and its lamps are lit [s]."""
 
-HARMLESS: Mapping[Side, str] = {"left": "down", "right": "b"}
+HARMLESS = "fail"
 """Keeps a waiting episode as a failure; while one is recorded, nothing."""
 SPOILING: tuple[tuple[Side, str, str], ...] = (
-    ("right", "plus", "ended the recording too early"),
-    ("left", "minus", "discarded it while it was recorded"),
-    ("right", "y", "began the recording anew on the way"),
+    ("right", "record", "ended the recording too early"),
+    ("left", "discard", "discarded it while it was recorded"),
+    ("right", "redo", "began the recording anew on the way"),
 )
-"""Side, button, and what that does."""
-SCALES: Mapping[Side, tuple[str, str]] = {
-    "left": ("left_sr", "left_sl"),
-    "right": ("right_sr", "right_sl"),
-}
+"""Side, action, and what that does."""
+SCALES = ("scale_up", "scale_down")
 """Larger and smaller scale: the one takes the other back."""
 
 
@@ -119,8 +115,8 @@ def _sleep(share: float, random: np.random.Generator) -> Slip:
 
 def _harmless(share: float, random: np.random.Generator) -> Slip:
     def act(people: People) -> Script[None]:
-        for side, person in people.items():
-            yield from tap(person, HARMLESS[side])
+        for person in people.values():
+            yield from tap(person, HARMLESS)
 
     return Slip(name="wrong button", share=share, act=act)
 
@@ -129,11 +125,11 @@ def _scale(share: float, random: np.random.Generator) -> Slip:
     reaction = float(random.uniform(*REACTION))
 
     def act(people: People) -> Script[None]:
-        for side, person in people.items():
-            larger, smaller = SCALES[side]
-            yield from tap(person, larger)
-            yield from pause(reaction)
-            yield from tap(person, smaller)
+        for person in people.values():
+            if all(person.can(action) for action in SCALES):
+                yield from tap(person, SCALES[0])
+                yield from pause(reaction)
+                yield from tap(person, SCALES[1])
 
     return Slip(name="wrong scale", share=share, act=act)
 
@@ -142,9 +138,9 @@ def _freeze(share: float, random: np.random.Generator) -> Slip:
     reaction = float(random.uniform(*REACTION))
 
     def act(people: People) -> Script[None]:
-        for side, person in people.items():
+        for person in people.values():
             for _ in range(2):
-                yield from tap(person, f"{side}_stick")
+                yield from tap(person, "freeze")
                 yield from pause(reaction)
 
     return Slip(name="frozen", share=share, act=act)
@@ -154,11 +150,11 @@ def _drop(share: float, random: np.random.Generator) -> Slip:
     reaction = float(random.uniform(*REACTION))
 
     def is_held(people: People) -> bool:
-        return any(person.holds(TRIGGER[side]) for side, person in people.items())
+        return any(person.holds(GRIPPER) for person in people.values())
 
     def act(people: People) -> Script[None]:
-        for side, person in people.items():
-            person.hold(TRIGGER[side], down=False)
+        for person in people.values():
+            person.hold(GRIPPER, down=False)
         yield from pause(reaction)
         raise EpisodeSpoiled("let go what was held")
 
@@ -167,21 +163,21 @@ def _drop(share: float, random: np.random.Generator) -> Slip:
 
 def _spoil(share: float, random: np.random.Generator) -> Slip:
     reaction = float(random.uniform(*REACTION))
-    where, button, told = SPOILING[int(random.integers(len(SPOILING)))]
+    where, action, told = SPOILING[int(random.integers(len(SPOILING)))]
 
     def act(people: People) -> Script[None]:
-        if where in people:
-            yield from tap(people[where], button)
-            yield from pause(reaction)
-            raise EpisodeSpoiled(told)
+        yield from tap(people[where], action)
+        yield from pause(reaction)
+        raise EpisodeSpoiled(told)
 
-    return Slip(
-        name=f"pressed {button}", share=share, act=act, is_due=lambda people: where in people
-    )
+    def is_due(people: People) -> bool:
+        return where in people and people[where].can(action)
+
+    return Slip(name=f"pressed {action}", share=share, act=act, is_due=is_due)
 
 
-def tap(person: Person, button: str) -> Script[None]:
-    """Press a button for a moment."""
-    person.hold(button)
+def tap(person: Person, action: str) -> Script[None]:
+    """Press the button of an action for a moment."""
+    person.hold(action)
     yield from pause(TAP)
-    person.hold(button, down=False)
+    person.hold(action, down=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -20,9 +21,15 @@ from ate_core.loop import FixedRateLoop
 from ate_core.priority import CONTROL
 from ate_sim.people.clearing import TerminalClearing
 from ate_sim.people.director import SimDirector
-from ate_sim.people.episode import Demonstrator, DemonstratorConfig, EpisodeOutcome
+from ate_sim.people.episode import (
+    Demonstrator,
+    DemonstratorConfig,
+    EpisodeOutcome,
+    require_buttons,
+)
 from ate_sim.people.led_hands import LedHands, LedHandsConfig
 from ate_sim.people.mistakes import MistakesConfig
+from ate_sim.people.performance import FINGERS_OPEN
 from ate_sim.people.person import Person
 from ate_sim.people.script import Script, wait_for
 from ate_sim.people.tremor import Tremor, TremorConfig
@@ -78,16 +85,20 @@ def run_operators(config: OperatorsConfig, stop: threading.Event) -> int:
     cell = load_cell(config.cell, "sim")
     with ExitStack() as stack:
         stack.enter_context(claim(Path(cell.runtime_dir), "operators"))
-        people = {side: _person(cell, side, config, stack) for side in SIDES}
-        LOG.info("headsets and Joy-Cons are up")
-        if not config.episodes:
-            return _lead(cell, people, stop)
         view = WorldView(cell)
         stack.callback(view.close)
+        people = {side: _person(cell, side, config, view, stack) for side in SIDES}
+        if config.episodes:
+            require_buttons(people)
+        LOG.info("headsets and Joy-Cons are up")
+        if not config.episodes:
+            return _lead(cell, people, view, stop)
         return _live(people, view, _demonstrate(config, cell, people, view, stack), stop)
 
 
-def _lead(cell: Cell, people: Mapping[Side, Person], stop: threading.Event) -> int:
+def _lead(
+    cell: Cell, people: Mapping[Side, Person], view: WorldView, stop: threading.Event
+) -> int:
     """Let whoever asks lead the hands, until `stop` is set."""
     hands = LedHands(people, LedHandsConfig())
     with ControlServer(cell.runtime_path(HANDS_SOCKET), hands.handle) as server:
@@ -95,6 +106,7 @@ def _lead(cell: Cell, people: Mapping[Side, Person], stop: threading.Event) -> i
         last = time.monotonic()
         for _ in FixedRateLoop(RATE, stop):
             now = time.monotonic()
+            view.update(now)
             hands.tick(now, now - last)
             for person in people.values():
                 person.tick(now - last)
@@ -168,7 +180,9 @@ def _write(config: OperatorsConfig, result: EpisodeOutcome) -> None:
             file.write(json.dumps({"task": config.task, **result.line()}) + "\n")
 
 
-def _person(cell: Cell, side: Side, config: OperatorsConfig, stack: ExitStack) -> Person:
+def _person(
+    cell: Cell, side: Side, config: OperatorsConfig, view: WorldView, stack: ExitStack
+) -> Person:
     operator = cell.operators[side]
     headset = stack.enter_context(HeadsetEmulator(operator.headset_ip, operator.headset_port))
     headset.set_tracked(operator.hand, True)
@@ -180,9 +194,14 @@ def _person(cell: Cell, side: Side, config: OperatorsConfig, stack: ExitStack) -
         calm, position=config.unrest * calm.position, rotation=config.unrest * calm.rotation
     )
     tremor = Tremor(unrest, seed=SIDES.index(side)) if config.tremor else None
-    person = Person(operator.hand, headset, buttons, tremor)
+    person = Person(operator, headset, buttons, tremor, partial(_sees_closed, view, side))
     person.tick(0.0)
     return person
+
+
+def _sees_closed(view: WorldView, side: Side) -> bool | None:
+    """Whether a gripper is seen closed, or around an object."""
+    return view.blocked(side) or view.opening(side) < FINGERS_OPEN if view.seen else None
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from ate_core.contract import Side
 from ate_core.geometry import inverse
 from ate_core.hand_mapping import HandMapping, hand_pose_for_tool_motion
 from ate_sim.people.mistakes import Slip
-from ate_sim.people.person import Person, squeezing
+from ate_sim.people.person import CLUTCH, GRIPPER, Person, squeezing
 from ate_sim.people.plan_clock import PlanClock, PlanClockConfig
 from ate_sim.people.script import EpisodeFailed, Script, pause, wait_for
 from ate_sim.people.view import WorldView
@@ -21,8 +21,6 @@ LOG = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 CLUTCH_LAMP = 2
-CLUTCH = {"left": "l", "right": "r"}
-TRIGGER = {"left": "zl", "right": "zr"}
 FINGERS_CLOSED = 0.05
 FINGERS_OPEN = 0.9
 
@@ -81,12 +79,12 @@ class Performance:
 
     def engage(self) -> Script[None]:
         """Squeeze the clutches and note where hands and tools are when the lamps answer."""
-        for side, person in self._people.items():
-            person.hold(CLUTCH[side])
+        for person in self._people.values():
+            person.hold(CLUTCH)
         for side, person in self._people.items():
             yield from wait_for(
                 f"clutch lamp of the {side} operator",
-                squeezing(person, CLUTCH[side], CLUTCH_LAMP),
+                squeezing(person, CLUTCH_LAMP),
                 self._config.lamp_timeout,
             )
             self._starts[side] = (person.hand.copy(), self._view.tool(side))
@@ -117,7 +115,7 @@ class Performance:
             for side, person in self._people.items():
                 tool, opening = self._plan.tool_target(side, self._clock.time)
                 person.reach(self._hand_for(side, tool), dt)
-                if person.hold(TRIGGER[side], opening < 0.5):
+                if person.hold(GRIPPER, opening < 0.5):
                     self._fingers_under_way.add(side)
 
     def _next_slip(self) -> Slip | None:
@@ -140,7 +138,7 @@ class Performance:
         if self.regrips > self._config.regrips:
             raise EpisodeFailed(f"clutch of the {sides[0]} operator lets go again and again")
         for side in sides:
-            self._people[side].hold(CLUTCH[side], down=False)
+            self._people[side].hold(CLUTCH, down=False)
         yield from pause(self._config.regrip_pause)
         yield from self.engage()
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from ate_core.contract import Side, load_cell
+from ate_core.contract import SIDES, Side, load_cell
 from ate_core.control_socket import ControlClient
 from ate_core.errors import DeviceError, NoCellError, UsageError
 from ate_core.hands_socket import HANDS_SOCKET, LEAD
 from ate_sim.people.keys import HELP, QUIT, KeyOperator, is_cut, split_keys
+from ate_sim.people.person import actions_of
 
 PERIOD = 0.05
 """Time between two requests [s]; a sixth of the silence that releases everything."""
@@ -43,13 +44,15 @@ def teleop_keys(config: TeleopKeysConfig) -> int:
     """
     if not sys.stdin.isatty():
         raise UsageError("teleop-keys reads keys: run it in a terminal, not behind a pipe")
-    path = load_cell(config.cell, "sim").runtime_path(HANDS_SOCKET)
+    cell = load_cell(config.cell, "sim")
+    path = cell.runtime_path(HANDS_SOCKET)
     if not path.exists():
         raise NoCellError("simulated cell with episodes:=0", 0.0)
     client = ControlClient(
         path, peer="the hands", remedy="is the simulated cell still running?", timeout=TIMEOUT
     )
-    operator = KeyOperator(config.side)
+    actions = {side: actions_of(cell.operators[side]) for side in SIDES}
+    operator = KeyOperator(config.side, actions=actions)
     print(HELP)
     with _single_keys(), suppress(KeyboardInterrupt):
         _lead(client, operator, f"keys#{os.getpid()}")
