@@ -11,7 +11,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['circus', 'numpy', 'PyYAML', 'rich', 'setuptools', 'tyro'],
+    install_requires=['circus', 'numpy', 'rich', 'setuptools', 'tyro'],
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [

@@ -1,16 +1,14 @@
 """What a launch consists of: arguments, and processes described without any launch library."""
 
 import difflib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from ate_core.errors import LARGEST_SEED, UsageError
+from ate_core.ros_words import parameter_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,16 +182,7 @@ class ProcessSpec:
             start += ["-r", f"__ns:={self.namespace}"]
         for inner, outer in self.remappings.items():
             start += ["-r", f"{inner}:={outer}"]
-        for key, value in self.parameters.items():
-            start += ["-p", f"{key}:={_as_yaml(value)}"]
-        return start
-
-
-def _as_yaml(value: str | bool | int) -> str:
-    """A value as the parser of ROS reads it: JSON writes many signs as pairs that it refuses."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    return yaml.safe_dump(value, default_style='"', width=sys.maxsize).strip()
+        return [*start, *parameter_words(self.parameters)]
 
 
 def find_executable(package: str, executable: str) -> Path | None:

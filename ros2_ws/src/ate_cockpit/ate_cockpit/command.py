@@ -7,6 +7,7 @@ from typing import Literal
 from ate_core.blind_scoring import resume
 from ate_core.contract import load_cell
 from ate_core.errors import UsageError
+from ate_core.ros_words import parameter_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +40,13 @@ def cockpit(config: CockpitConfig) -> int:
     load_cell(config.cell or None, config.hardware)  # a wrong cell is told before ROS starts
     if config.score:
         resume(Path(config.score))  # likewise
-    values = {
+    values: dict[str, str | bool | int] = {
         "cell": config.cell,
         "hardware": config.hardware,
         "host": config.host,
-        "port": str(config.port),
+        "port": config.port,
         "token": config.token,
         "score": config.score,
     }
-    words = ["--ros-args"]
-    for name, value in values.items():
-        if value:
-            words += ["-p", f"{name}:={value}"]
-    return main(words)
+    given = {name: value for name, value in values.items() if value}
+    return main(["--ros-args", *parameter_words(given)])
