@@ -99,13 +99,10 @@ class PlayedCell:
             lambda name, text: self.act(name, text),
             self.hands,
         )
-        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(page.serve(address.set_result))
-        done, _ = await asyncio.wait({serving, address}, return_when=asyncio.FIRST_COMPLETED)
+        await page.start()
+        serving = asyncio.create_task(page.serve())
         try:
-            if serving in done:
-                serving.result()
-            yield address.result()
+            yield page.address
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)

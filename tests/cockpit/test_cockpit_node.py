@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,8 +13,11 @@ import aiohttp
 import numpy as np
 import pytest
 
+from arm_driver.clearing import CALL_TIMEOUT, CHECK_TIMEOUT
 from ate_cockpit import server
+from ate_cockpit.acts import acts_of
 from ate_core.contract import load_cell
+from ate_core.episode_outcome import CLOSING
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
 PATIENCE = 30.0
@@ -168,6 +174,34 @@ def test_what_nodes_say_is_seen_and_stop_and_reset_reach_the_emergency_stop(peer
             assert not refused["success"] and "its node does not run" in refused["message"]
 
     asyncio.run(look())
+
+
+def test_a_port_that_is_taken_is_one_line_with_the_remedy(empty_domain, runtime_dir):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ["cockpit", "--hardware", "sim", "--port", str(port), "--token", "20242024"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "ate_bringup.cli", *words],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert f"error: the cockpit cannot listen on 127.0.0.1:{port}: " in ended.stderr
+    assert "--port of `ate cockpit`" in ended.stderr
+
+
+def test_a_page_that_has_ended_is_halted_all_the_same(peer):
+    peer.cockpit.halt()
+    assert not peer.cockpit._thread.is_alive()
+    peer.cockpit.halt()
+
+
+def test_an_act_is_waited_for_as_long_as_its_node_may_take():
+    acts = acts_of(CELL)
+    assert acts["finish"].timeout > CLOSING, "a slow disk closes a bag"
+    assert acts["left/clear_errors"].timeout > CALL_TIMEOUT + CHECK_TIMEOUT
+    assert acts["reset"].timeout == 5.0
 
 
 def test_a_page_that_takes_nothing_and_one_that_closed_keep_no_command_and_nobody_else(

@@ -193,7 +193,7 @@ def test_a_port_that_is_taken_is_named_with_the_remedy(played):
             config = PageConfig(port=port)
             page = server.Page(config, played.view, dict, {}, played.act, played.hands)
             with pytest.raises(DeviceError, match=f"127.0.0.1:{port}.*another port"):
-                await page.serve(lambda _: None)
+                await page.start()
 
     run(look())
 

@@ -8,6 +8,7 @@ the policy itself refuses where it must.
 from dataclasses import dataclass
 
 from ate_core.contract import Cell
+from ate_core.episode_outcome import CLOSING
 from ate_core.topics import ESTOP_REQUEST, ESTOP_RESET
 
 ESTOP = "estop"
@@ -16,6 +17,10 @@ SCORE = "score"
 """One key for a blinded rollout, and which rollout was shown: `s 3: start 2, policy B`."""
 LABEL = "label"
 """Keeps the pending episode with a label in words."""
+CLEARING = 5.0
+"""How long a driver waits for its device at most [s]: 3 to be told, 2 to report no error."""
+MARGIN = 5.0
+"""How much longer an answer is waited for than its node may wait itself [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class Act:
     """Name of the service (std_srvs/srv/Trigger) that does it; empty: a text on a topic does."""
     topic: str = ""
     """Topic (std_msgs/msg/String) that does it; empty: the node of the page itself does."""
+    timeout: float = 5.0
+    """How long its service may take to answer [s]."""
 
 
 def acts_of(cell: Cell) -> dict[str, Act]:
@@ -36,20 +43,22 @@ def acts_of(cell: Cell) -> dict[str, Act]:
     Args:
         cell: its arms and topics.
     """
-    episode = cell.topics.episode
+    prefix = cell.topics.episode
+
+    def of_episode(name: str, words: str) -> Act:
+        return Act(service=f"{prefix}/{name}", words=words, timeout=CLOSING + MARGIN)
+
     acts = {
         ESTOP: Act(topic=ESTOP_REQUEST, words="stop both arms now"),
         "reset": Act(service=ESTOP_RESET, words="end the emergency stop; nothing moves by it"),
-        "record": Act(service=f"{episode}/start", words="begin an episode"),
-        "finish": Act(service=f"{episode}/stop", words="end the episode; it waits to be judged"),
-        "keep": Act(service=f"{episode}/keep", words="keep the episode as a success"),
-        "fail": Act(service=f"{episode}/fail", words="keep the episode as a failure"),
-        LABEL: Act(topic=f"{episode}/label", words="keep the episode with a label of your own"),
-        "discard": Act(service=f"{episode}/discard", words="set the episode aside"),
-        "save_last": Act(
-            service=f"{episode}/save_last", words="make an episode of the last seconds"
-        ),
-        "redo": Act(service=f"{episode}/redo", words="set the episode aside and begin anew"),
+        "record": of_episode("start", "begin an episode"),
+        "finish": of_episode("stop", "end the episode; it waits to be judged"),
+        "keep": of_episode("keep", "keep the episode as a success"),
+        "fail": of_episode("fail", "keep the episode as a failure"),
+        LABEL: Act(topic=f"{prefix}/label", words="keep the episode with a label of your own"),
+        "discard": of_episode("discard", "set the episode aside"),
+        "save_last": of_episode("save_last", "make an episode of the last seconds"),
+        "redo": of_episode("redo", "set the episode aside and begin anew"),
         SCORE: Act(words="score a blinded rollout"),
         "policy_start": Act(service="/policy/start", words="let the policy move the arms"),
         "policy_stop": Act(service="/policy/stop", words="let the policy fall silent"),
@@ -57,5 +66,7 @@ def acts_of(cell: Cell) -> dict[str, Act]:
     for side, arm in cell.arms.items():
         for name, words in (("enable", "accept commands again"), ("clear_errors", "clear errors")):
             service = cell.topics.of_arm(arm.namespace, f"arm/{name}")
-            acts[f"{side}/{name}"] = Act(service=service, words=f"{side} arm: {words}")
+            acts[f"{side}/{name}"] = Act(
+                service=service, words=f"{side} arm: {words}", timeout=CLEARING + MARGIN
+            )
     return acts

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from aiohttp import WSMsgType, web
 
@@ -82,7 +82,7 @@ class PageConfig:
 
 
 class Page:
-    """Serves the page until `serve` is cancelled."""
+    """The page: `start` listens, `serve` tells browsers the cell until it is cancelled."""
 
     def __init__(
         self,
@@ -110,17 +110,15 @@ class Page:
         self._act = act
         self._hands = hands
         self._newest = ""
+        self._runner: web.AppRunner | None = None
         self._told = asyncio.Condition()
         self.browsers = 0
         """How many look now."""
         self.address = ""
         """Where the page is, for a browser; empty until it is served."""
 
-    async def serve(self, ready: Callable[[str], None]) -> None:
-        """Serve for ever.
-
-        Args:
-            ready: called with the address once browsers are answered.
+    async def start(self) -> None:
+        """Listen.
 
         Raises:
             DeviceError: the address cannot be listened on.
@@ -132,23 +130,27 @@ class Page:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._config.host, self._config.port)
-            try:
-                await site.start()
-            except OSError as error:
-                raise DeviceError(
-                    f"the cockpit cannot listen on {self._config.host}:{self._config.port}: "
-                    f"{error.strerror}; is another one running? Give another port "
-                    "(cockpit_port:=... of a launch)"
-                ) from error
-            port = runner.addresses[0][1]
-            host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-            query = f"?token={self._config.token}" if self._config.token else ""
-            self.address = f"http://{host}:{port}/{query}"
-            ready(self.address)
+            await web.TCPSite(runner, self._config.host, self._config.port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise DeviceError(
+                f"the cockpit cannot listen on {self._config.host}:{self._config.port}: "
+                f"{error.strerror}; is another one running? Give another port (--port of "
+                "`ate cockpit`, cockpit_port:=... of a launch)"
+            ) from None
+        self._runner = runner
+        port = runner.addresses[0][1]
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        query = f"?{urlencode({'token': self._config.token})}" if self._config.token else ""
+        self.address = f"http://{host}:{port}/{query}"
+
+    async def serve(self) -> None:
+        """Serve for ever, after `start`."""
+        assert self._runner is not None
+        try:
             await self._tell()
         finally:
-            await runner.cleanup()
+            await self._runner.cleanup()
 
     async def _tell(self) -> None:
         """Make the words once for all browsers, as long as there is one."""

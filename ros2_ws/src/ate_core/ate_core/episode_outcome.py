@@ -23,6 +23,8 @@ DISCARDED = "discarded"
 """Set aside."""
 INTERRUPTED = "interrupted"
 """The recording was cut short; nobody has judged it."""
+CLOSING = 20.0
+"""What a slow disk needs to close a bag [s]."""
 LONGEST_LABEL = 60
 """Characters of a label."""
 

@@ -7,6 +7,7 @@ Run: ``ate cockpit``, or ``cockpit:=true`` in a launch.
 """
 
 import asyncio
+import contextlib
 import math
 import secrets
 import sys
@@ -43,8 +44,6 @@ from ate_core.nodes.qos import DEFAULT_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
 from ate_core.nodes.statuses import hear_cell_statuses, hear_part_statuses
 
-ANSWER_TIMEOUT = 5.0
-"""How long an act may take [s]."""
 LIST_PERIOD = 2.0
 """Between two looks at the folder of the episodes [s]."""
 NEWEST = 20
@@ -90,17 +89,23 @@ class CockpitNode(Node):
         self._heartbeat = Heartbeat(self, "cockpit: page", lambda: self._page.address)
         self._loop = asyncio.new_event_loop()
         self._serving: asyncio.Task[None] | None = None
+        self._start()
         self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
         self._thread.start()
 
     def halt(self) -> None:
         """Close the page."""
-        self._loop.call_soon_threadsafe(self._cancel)
+        self._on_page(self._cancel)
         self._thread.join(3.0)
 
     def _cancel(self) -> None:
         if self._serving is not None:
             self._serving.cancel()
+
+    def _on_page(self, act: Callable[[], None]) -> None:
+        """Let the page's thread do something, if it has not ended."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(act)
 
     def _declare_config(self) -> PageConfig:
         host = declare_text(self, "host", "127.0.0.1", "address that the page listens on")
@@ -185,18 +190,28 @@ class CockpitNode(Node):
 
     # --- the page, in its own thread ---------------------------------------------------------
 
+    def _start(self) -> None:
+        """Listen, still in the thread that makes the node: it is told what that refuses.
+
+        Raises:
+            DeviceError: the address cannot be listened on.
+        """
+        try:
+            self._loop.run_until_complete(self._page.start())
+        except DeviceError:
+            self._loop.close()
+            raise
+        self.get_logger().info(f"cockpit: open {self._page.address}")
+
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._serving = self._loop.create_task(self._page.serve(self._tell_address))
+        self._serving = self._loop.create_task(self._page.serve())
         try:
             self._loop.run_until_complete(self._serving)
         except asyncio.CancelledError:
             pass
         finally:
             self._loop.close()
-
-    def _tell_address(self, address: str) -> None:
-        self.get_logger().info(f"cockpit: open {address}")
 
     def _setup(self) -> Document:
         return {
@@ -253,12 +268,12 @@ class CockpitNode(Node):
         future = client.call_async(Trigger.Request())
         future.add_done_callback(partial(self._pass_on, done))
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
+            async with asyncio.timeout(act.timeout):
                 response = await done
         except TimeoutError:
             client.remove_pending_request(future)
             raise DeviceError(
-                f"{client.srv_name} did not answer within {ANSWER_TIMEOUT:g} s: its node hangs"
+                f"{client.srv_name} did not answer within {act.timeout:g} s: its node hangs"
             ) from None
         return Answer(success=bool(response.success), message=str(response.message))
 
@@ -276,7 +291,7 @@ class CockpitNode(Node):
             if not done.done():
                 done.set_result(future.result())
 
-        self._loop.call_soon_threadsafe(give)
+        self._on_page(give)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -9,14 +9,12 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.contract import load_cell
+from ate_core.episode_outcome import CLOSING
 from ate_core.errors import NoCellError
 from ate_core.json_text import UNREADABLE
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.visitor import Visitor, visit
-
-CLOSING = 20.0
-"""What a slow disk needs to close a bag [s]."""
 
 
 class EpisodeClient:
