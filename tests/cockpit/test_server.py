@@ -154,6 +154,24 @@ def test_with_a_token_nobody_is_answered_without_it_and_a_browser_needs_it_once(
     run(look())
 
 
+def test_two_pages_of_one_machine_with_tokens_of_their_own_do_not_lock_each_other_out(played):
+    """Browsers keep one cookie of a name for a host, whatever the port."""
+
+    async def look():
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with (
+            played.page(token="correct horse") as first,
+            played.page(token="battery staple") as second,
+            aiohttp.ClientSession(cookie_jar=jar) as session,
+        ):
+            for address in (first, second):
+                assert await status(session, address) == 200
+            for address in (first, second):
+                assert await status(session, address.split("?")[0]) == 200
+
+    run(look())
+
+
 def test_a_browser_that_takes_nothing_is_dropped_and_delays_nobody(played, monkeypatch):
     monkeypatch.setattr(server, "STALLED", 0.5)
     big = {"filler": "x" * 300_000}

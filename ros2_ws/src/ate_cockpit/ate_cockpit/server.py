@@ -111,6 +111,7 @@ class Page:
         self._hands = hands
         self._newest = ""
         self._runner: web.AppRunner | None = None
+        self._cookie = ""
         self._told = asyncio.Condition()
         self.browsers = 0
         """How many look now."""
@@ -140,6 +141,7 @@ class Page:
             ) from None
         self._runner = runner
         port = runner.addresses[0][1]
+        self._cookie = f"token-{port}"
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         query = f"?{urlencode({'token': self._config.token})}" if self._config.token else ""
         self.address = f"http://{host}:{port}/{query}"
@@ -168,7 +170,7 @@ class Page:
         """Refuse strangers, and pages of others that would speak for a browser here."""
         host = urlsplit(f"//{request.host}").hostname or ""
         if self._config.token:
-            given = request.query.get("token", "") or request.cookies.get("token", "")
+            given = request.query.get("token", "") or request.cookies.get(self._cookie, "")
             if not hmac.compare_digest(given.encode(), self._config.token.encode()):
                 raise web.HTTPForbidden(
                     text="The cockpit needs its token: open the address that its start printed."
@@ -182,8 +184,8 @@ class Page:
         if not response.prepared:
             response.headers.update(HEADERS)
             if self._config.token:
-                response.set_cookie(
-                    "token", self._config.token, httponly=True, samesite="Strict", path="/"
+                response.set_cookie(  # browsers keep cookies by host, whatever the port
+                    self._cookie, self._config.token, httponly=True, samesite="Strict", path="/"
                 )
         return response
 
