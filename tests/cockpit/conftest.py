@@ -35,6 +35,7 @@ class PlayedCell:
         self.figure = packaged_figure()
         self.hands = SimulatedHands(self.cell)
         self.asked: list[tuple[str, str]] = []
+        self.meant: list[int | None] = []
         self.address = ""
         self.scoring: dict[str, object] = {}
         self.stop: str | None = ""
@@ -76,8 +77,9 @@ class PlayedCell:
             "scoring": self.scoring,
         }
 
-    async def act(self, name: str, text: str) -> Answer:
+    async def act(self, name: str, text: str, episode: int | None) -> Answer:
         self.asked.append((name, text))
+        self.meant.append(episode)
         await self.hold.wait()
         return Answer(success=True, message=f"{name} was done")
 
@@ -96,7 +98,7 @@ class PlayedCell:
             self.view,
             lambda: self.words(),
             setup,
-            lambda name, text: self.act(name, text),
+            lambda name, text, episode: self.act(name, text, episode),
             self.hands,
         )
         await page.start()

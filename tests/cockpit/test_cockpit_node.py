@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import aiohttp
 import numpy as np
@@ -18,6 +19,7 @@ from ate_cockpit import server
 from ate_cockpit.acts import acts_of
 from ate_core.contract import load_cell
 from ate_core.episode_outcome import CLOSING
+from ate_core.label_request import ANSWER, read_label
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
 PATIENCE = 30.0
@@ -43,10 +45,8 @@ class Peer:
         self.node = rclpy.create_node("peer")
         make, take = self.node.create_publisher, self.node.create_subscription
         self._string, self._joints, self._image = String, JointState, CompressedImage
-        self._texts = {
-            topic: make(String, topic, LATCHED_QOS)
-            for topic in ("/left/arm/status", "/left/operator/status", "/episode/status")
-        }
+        self._latched, self._texts = LATCHED_QOS, {}
+        self.speak()
         self._states = make(JointState, "/left/arm/joint_states", SENSOR_QOS)
         self._pictures = make(
             CompressedImage, "/cameras/overhead/image_raw/compressed", SENSOR_QOS
@@ -76,6 +76,15 @@ class Peer:
 
     def tell(self, topic: str, **document: object) -> None:
         self._texts[topic].publish(self._string(data=json.dumps(document)))
+
+    def speak(self) -> None:
+        """Begin to publish statuses."""
+        for topic in ("/left/arm/status", "/left/operator/status", "/episode/status"):
+            self._texts[topic] = self.node.create_publisher(self._string, topic, self._latched)
+
+    def hear_labels(self, take: Callable[[object], None]) -> None:
+        """Play a recorder that takes labels."""
+        self.node.create_subscription(self._string, "/episode/label", take, 10)
 
     def show(self, q: np.ndarray, picture: bytes) -> None:
         names = list(CELL.arms["left"].joint_names)
@@ -118,9 +127,9 @@ async def told(socket, condition, again=lambda: None):
                     return cell
 
 
-async def answer(socket, act):
+async def answer(socket, act, **words):
     """Ask for an act; its answer."""
-    await socket.send_json({"wish": "act", "name": act})
+    await socket.send_json({"wish": "act", "name": act, **words})
     async with asyncio.timeout(PATIENCE):
         while True:
             found = json.loads((await socket.receive()).data).get("answer")
@@ -172,6 +181,46 @@ def test_what_nodes_say_is_seen_and_stop_and_reset_reach_the_emergency_stop(peer
             await told(socket, lambda cell: not cell["estop"]["stopped"])
             refused = await answer(socket, "record")
             assert not refused["success"] and "its node does not run" in refused["message"]
+
+    asyncio.run(look())
+
+
+def test_a_label_is_answered_by_the_recorder_about_that_label_and_that_episode(peer):
+    waits = {"state": "pending", "episode": 3, "message": "episode_000003: 4.0 s"}
+    asked = []
+
+    def take(message):
+        request = read_label(message.data)
+        asked.append((request.label, request.episode))
+        kept = asked[-1] == ("bad grasp", 3)
+        answer = request.answer(kept, "kept (bad grasp)" if kept else "judged already")
+        peer.tell("/episode/status", **waits, **{ANSWER: answer})
+
+    async def look():
+        async with aiohttp.ClientSession() as session, session.ws_connect(peer.address) as socket:
+            peer.tell("/episode/status", **waits)
+            await told(socket, lambda cell: cell["episode"].get("episode") == 3)
+            for text in ("", "pending", "discarded", "ok\u200d"):
+                refused = await answer(socket, "label", text=text, episode=3)
+                assert not refused["success"] and "label" in refused["message"]
+            refused = await answer(socket, "label", text="bad grasp", episode=3)
+            assert "its node does not run" in refused["message"]
+            peer.hear_labels(take)
+            async with asyncio.timeout(PATIENCE):
+                while not (done := await answer(socket, "label", text="bad grasp", episode=3))[
+                    "success"
+                ]:
+                    assert "its node does not run" in done["message"]
+            assert done["message"] == "kept (bad grasp)" and asked == [("bad grasp", 3)]
+            refused = await answer(socket, "label", text="spilled", episode=3)
+            assert not refused["success"] and refused["message"] == "judged already"
+            for act in ("label", "keep", "fail", "discard", "redo"):
+                refused = await answer(socket, act, text="spilled", episode=2)
+                assert (refused["success"], refused["message"]) == (
+                    False,
+                    "episode 2 was judged meanwhile",
+                )
+            assert len(asked) == 2, "nobody was asked about another episode"
 
     asyncio.run(look())
 

@@ -93,7 +93,7 @@ def test_an_act_is_done_and_answered_while_another_one_hangs(played):
 
 
 def test_an_act_that_fails_is_answered_with_the_reason(played):
-    async def refuse(name, text):
+    async def refuse(name, text, episode):
         raise DeviceError(f"{name} is not there: its node does not run")
 
     async def look():

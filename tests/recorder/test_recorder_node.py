@@ -14,6 +14,7 @@ import pytest
 from rosbags.rosbag2 import Reader
 
 from ate_core.contract import load_cell
+from ate_core.label_request import LabelRequest
 from ate_core.streams import cell_streams
 
 pytestmark = pytest.mark.ros
@@ -147,8 +148,16 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
     assert stopped.success and "episode_000000 waits to be kept" in stopped.message
     fake_cell.spin_until(lambda: fake_cell.status()["state"] == "pending")
     assert "episode_000000 waits to be judged" in fake_cell.call("start").message
-    fake_cell.label.publish(fake_cell.text(data="spilled"))
-    fake_cell.spin_until(lambda: fake_cell.status()["state"] == "idle")
+    other = LabelRequest(label="spilled", episode=7)
+    fake_cell.label.publish(fake_cell.text(data=other.text()))
+    fake_cell.spin_until(lambda: other.find_answer(fake_cell.status()))
+    done, why = other.find_answer(fake_cell.status())
+    assert not done and why.startswith("episode 7 does not wait to be judged")
+    assert fake_cell.status()["state"] == "pending"
+    meant = LabelRequest(label="spilled", episode=0)
+    fake_cell.label.publish(fake_cell.text(data=meant.text()))
+    fake_cell.spin_until(lambda: meant.find_answer(fake_cell.status()))
+    assert meant.find_answer(fake_cell.status()) == (True, "episode_000000 kept (spilled)")
     assert fake_cell.status()["message"] == "episode_000000 kept (spilled)"
     assert start_episode(fake_cell).success
     assert fake_cell.call("discard").success
@@ -164,6 +173,9 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
     assert (tmp_path / "bags" / "episode_000001.discarded").is_dir()
     assert "episode_000002 waits to be kept" in fake_cell.call("save_last").message
     assert len(topics_of(tmp_path / "bags" / "episode_000002")) > 2
+    fake_cell.label.publish(fake_cell.text(data="said without a number"))
+    fake_cell.spin_until(lambda: fake_cell.status()["state"] == "idle")
+    assert fake_cell.status()["message"] == "episode_000002 kept (said without a number)"
 
     recorder.send_signal(signal.SIGINT)
     assert recorder.wait(10.0) == 0

@@ -133,6 +133,17 @@ def test_an_episode_is_kept_with_the_label_that_a_person_gives(bench, label):
     assert read_outcome(folder)["outcome"] == label
 
 
+def test_a_label_is_of_the_episode_that_it_names_or_of_none(bench):
+    first = bench.record()
+    with pytest.raises(EpisodeError, match="episode 1 does not wait to be judged"):
+        bench.recorder.keep(bench.now, "spilled", episode=1)
+    assert read_outcome(first)["outcome"] == "pending"
+    bench.recorder.keep(bench.now, "spilled", episode=0)
+    assert read_outcome(first)["outcome"] == "spilled"
+    with pytest.raises(EpisodeError, match="was judged already"):
+        bench.recorder.keep(bench.now, "again", episode=0)
+
+
 @pytest.mark.parametrize("label", ["", "  ", "pending", "discarded", "two\nlines", "x" * 61])
 def test_a_label_that_says_nothing_is_refused_and_the_episode_waits_on(bench, label):
     bench.record()

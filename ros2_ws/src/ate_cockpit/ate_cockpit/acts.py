@@ -34,7 +34,9 @@ class Act:
     topic: str = ""
     """Topic (std_msgs/msg/String) that does it; empty: the node of the page itself does."""
     timeout: float = 5.0
-    """How long its service may take to answer [s]."""
+    """How long it may take to be answered [s]."""
+    judges: bool = False
+    """Whether it is about the episode that was shown when it was asked for, and no other one."""
 
 
 def acts_of(cell: Cell) -> dict[str, Act]:
@@ -45,20 +47,26 @@ def acts_of(cell: Cell) -> dict[str, Act]:
     """
     prefix = cell.topics.episode
 
-    def of_episode(name: str, words: str) -> Act:
-        return Act(service=f"{prefix}/{name}", words=words, timeout=CLOSING + MARGIN)
+    def of_episode(name: str, words: str, judges: bool = False) -> Act:
+        service, timeout = f"{prefix}/{name}", CLOSING + MARGIN
+        return Act(service=service, words=words, timeout=timeout, judges=judges)
 
     acts = {
         ESTOP: Act(topic=ESTOP_REQUEST, words="stop both arms now"),
         "reset": Act(service=ESTOP_RESET, words="end the emergency stop; nothing moves by it"),
         "record": of_episode("start", "begin an episode"),
         "finish": of_episode("stop", "end the episode; it waits to be judged"),
-        "keep": of_episode("keep", "keep the episode as a success"),
-        "fail": of_episode("fail", "keep the episode as a failure"),
-        LABEL: Act(topic=f"{prefix}/label", words="keep the episode with a label of your own"),
-        "discard": of_episode("discard", "set the episode aside"),
+        "keep": of_episode("keep", "keep the episode as a success", judges=True),
+        "fail": of_episode("fail", "keep the episode as a failure", judges=True),
+        LABEL: Act(
+            topic=f"{prefix}/label",
+            words="keep the episode with a label of your own",
+            timeout=CLOSING + MARGIN,
+            judges=True,
+        ),
+        "discard": of_episode("discard", "set the episode aside", judges=True),
         "save_last": of_episode("save_last", "make an episode of the last seconds"),
-        "redo": of_episode("redo", "set the episode aside and begin anew"),
+        "redo": of_episode("redo", "set the episode aside and begin anew", judges=True),
         SCORE: Act(words="score a blinded rollout"),
         "policy_start": Act(service="/policy/start", words="let the policy move the arms"),
         "policy_stop": Act(service="/policy/stop", words="let the policy fall silent"),

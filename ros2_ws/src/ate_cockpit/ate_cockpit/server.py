@@ -21,7 +21,7 @@ from aiohttp import WSMsgType, web
 
 from ate_cockpit.hands import Hands, Leader
 from ate_cockpit.view import CellView
-from ate_core.errors import DeviceError
+from ate_core.errors import AteError, DeviceError
 from ate_core.json_text import UNREADABLE, Document, as_document, finite, plain_text
 
 WORDS_RATE = 10.0
@@ -81,6 +81,9 @@ class PageConfig:
         return self.host == "localhost"
 
 
+Act = Callable[[str, str, int | None], Awaitable[Answer]]
+
+
 class Page:
     """The page: `start` listens, `serve` tells browsers the cell until it is cancelled."""
 
@@ -90,7 +93,7 @@ class Page:
         view: CellView,
         words: Callable[[], Document],
         setup: Document,
-        act: Callable[[str, str], Awaitable[Answer]],
+        act: Act,
         hands: Hands,
     ) -> None:
         """Prepare.
@@ -100,7 +103,8 @@ class Page:
             view: pictures.
             words: gives the state of the cell; called at `WORDS_RATE` while somebody looks.
             setup: what never changes, sent once to each browser.
-            act: does an act by its name, with a text where it takes one; may raise `DeviceError`.
+            act: does an act by its name, with a text where it takes one, and the number of the
+                episode that was shown; may raise an `AteError`.
             hands: what a browser may lead in a simulated cell.
         """
         self._config = config
@@ -229,7 +233,7 @@ class Page:
         try:
             wish = json.loads(text)
             kind, name = str(wish["wish"]), str(wish.get("name", ""))
-            text = plain_text(wish.get("text", ""))
+            text, episode = plain_text(wish.get("text", "")), wish.get("episode")
         except UNREADABLE:
             await browser.send(_answer("", Answer(success=False, message="not understood")))
             return
@@ -238,13 +242,14 @@ class Page:
         elif kind == "lead":
             browser.leader.want(as_document(wish.get("sides")), wish.get("number"))
         elif kind == "act":
-            browser.begin(self._do(browser, name, text))
+            shown = episode if isinstance(episode, int) else None
+            browser.begin(self._do(browser, name, text, shown))
 
-    async def _do(self, browser: "_Browser", name: str, text: str) -> None:
+    async def _do(self, browser: "_Browser", name: str, text: str, shown: int | None) -> None:
         logger.info("the page asks for %s", name)
         try:
-            answer = await self._act(name, text)
-        except DeviceError as error:
+            answer = await self._act(name, text, shown)
+        except AteError as error:
             answer = Answer(success=False, message=str(error))
         await browser.send(_answer(name, answer))
 

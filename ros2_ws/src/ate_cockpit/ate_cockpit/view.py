@@ -123,6 +123,12 @@ class CellView:
         return tuple(self._pictures)
 
     @property
+    def episode(self) -> object:
+        """Number of the episode that is recorded, waits, or is next; None: no recorder says."""
+        with self._lock:
+            return self._episode.get("episode")
+
+    @property
     def output(self) -> Path | None:
         """Folder of the episodes, once the recorder has told it."""
         with self._lock:

@@ -165,9 +165,26 @@ class EpisodeRecorder:
             line = self._take(Event.STOP, now_ns)
             return self.keep(now_ns, label) if label else line
 
-    def keep(self, now_ns: int, label: str = SUCCESS) -> str:
-        """Keep the episode that waits, with a label; return one line about it."""
-        return self._take(Event.KEEP, now_ns, check_label(label))
+    def keep(self, now_ns: int, label: str = SUCCESS, episode: object = None) -> str:
+        """Keep the episode that waits, with a label; return one line about it.
+
+        Args:
+            now_ns: Time [ns].
+            label: In words.
+            episode: Number of the episode that is meant; None: whichever waits.
+
+        Raises:
+            EpisodeError: none waits, or another one, or the label is none.
+        """
+        label = check_label(label)
+        with self._lock:
+            waits = number_of(Path(self.present)) if self.state is State.PENDING else None
+            if episode not in (None, waits):
+                raise EpisodeError(
+                    f"episode {episode} does not wait to be judged: it is recorded, or was judged "
+                    "already; `ate episode label --episode` labels a closed one anew"
+                )
+            return self._take(Event.KEEP, now_ns, label)
 
     def fail(self, now_ns: int) -> str:
         """Keep the episode that waits as a failure; return one line about it."""

@@ -25,7 +25,7 @@ from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ate_cockpit.acts import ESTOP, SCORE, acts_of
+from ate_cockpit.acts import ESTOP, LABEL, SCORE, Act, acts_of
 from ate_cockpit.figure import CellFigure
 from ate_cockpit.hands import SimulatedHands
 from ate_cockpit.scoring import BlindScoring
@@ -35,6 +35,7 @@ from ate_core.contract import Cell
 from ate_core.episode_folders import EpisodeFolders
 from ate_core.errors import DeviceError, UsageError
 from ate_core.json_text import Document
+from ate_core.label_request import LabelRequest
 from ate_core.nodes.estop import REQUEST_QOS
 from ate_core.nodes.heartbeat import Heartbeat
 from ate_core.nodes.joints import joint_positions
@@ -74,6 +75,7 @@ class CockpitNode(Node):
         }
         self._listed: list[dict[str, str]] = []
         self._listed_at = -math.inf
+        self._labels: dict[str, Callable[[Document], None]] = {}
         self._listen(cell)
         self._hands = SimulatedHands(cell)
         folder = declare_text(self, "score", "", "folder of a session of `ate score`")
@@ -146,7 +148,7 @@ class CockpitNode(Node):
             self,
             cell,
             estop=lambda document: view.take_estop(document, time.monotonic()),
-            episode=view.take_episode,
+            episode=self._take_episode,
             policy=view.take_policy,
         )
         listen(self, DiagnosticArray, "/diagnostics_agg", self._take_health, DEFAULT_QOS)
@@ -164,6 +166,11 @@ class CockpitNode(Node):
 
     def _take_status(self, side: str, kind: str, document: Document) -> None:
         self._view.take_status(side, kind, document, time.monotonic())
+
+    def _take_episode(self, document: Document) -> None:
+        self._view.take_episode(document)
+        for hear in tuple(self._labels.values()):
+            hear(document)
 
     def _take_opening(self, side: str, message: JointState) -> None:
         opening = float(message.position[0])
@@ -244,22 +251,24 @@ class CockpitNode(Node):
             self._listed = EpisodeFolders(output).newest(NEWEST) if output else []
         return self._listed
 
-    async def _act(self, name: str, text: str) -> Answer:
-        """Do what the page asks for.
+    async def _act(self, name: str, text: str, episode: int | None) -> Answer:
+        """Do what the page asks for, of the episode that it has shown.
 
         Raises:
             DeviceError: nobody does it, or not in time.
+            EpisodeError: the label is none.
         """
         if name not in self._acts:
             raise DeviceError(f"there is no {name!r}; known: {', '.join(self._acts)}")
         act = self._acts[name]
         if name == SCORE:
             return self._score(text)
-        if act.topic:
-            if name != ESTOP and not self.count_subscribers(act.topic):
-                raise DeviceError(f"nobody listens on {act.topic}: its node does not run")
-            said = "the cockpit asked for it" if name == ESTOP else text
-            self._texts[name].publish(String(data=said))
+        if act.judges and episode is not None and episode != self._view.episode:
+            return Answer(success=False, message=f"episode {episode} was judged meanwhile")
+        if name == LABEL:
+            return await self._label(act, text, episode)
+        if name == ESTOP:
+            self._texts[name].publish(String(data="the cockpit asked for it"))
             return Answer(success=True, message=f"asked to {act.words}")
         client = self._triggers[name]
         if not client.service_is_ready():
@@ -276,6 +285,36 @@ class CockpitNode(Node):
                 f"{client.srv_name} did not answer within {act.timeout:g} s: its node hangs"
             ) from None
         return Answer(success=bool(response.success), message=str(response.message))
+
+    async def _label(self, act: Act, text: str, episode: int | None) -> Answer:
+        """Keep the episode that was shown with a label; the recorder's status answers.
+
+        Raises:
+            DeviceError: there is no recorder, or it says nothing of it in time.
+            EpisodeError: the label is none.
+        """
+        request = LabelRequest(label=text, episode=episode)
+        said = request.text()
+        if not self.count_subscribers(act.topic):
+            raise DeviceError(f"nobody listens on {act.topic}: its node does not run")
+        done: asyncio.Future[tuple[bool, str]] = self._loop.create_future()
+
+        def hear(status: Document) -> None:
+            if (answer := request.find_answer(status)) is not None:
+                self._on_page(lambda: None if done.done() else done.set_result(answer))
+
+        self._labels[request.request] = hear
+        try:
+            self._texts[LABEL].publish(String(data=said))
+            async with asyncio.timeout(act.timeout):
+                success, message = await done
+        except TimeoutError:
+            raise DeviceError(
+                f"the recorder said nothing of the label within {act.timeout:g} s: its log may"
+            ) from None
+        finally:
+            del self._labels[request.request]
+        return Answer(success=success, message=message)
 
     def _score(self, text: str) -> Answer:
         key, _, turn = text.partition(" ")

@@ -64,8 +64,9 @@ function send(wish) {
   return true;
 }
 
-function ask(kind, name, text = "") {
-  if (!send({ wish: kind, name, text }) && kind === "act") {
+// An act is about the episode that is shown when it is asked for.
+function ask(kind, name, text = "", episode = episodeNumber) {
+  if (!send({ wish: kind, name, text, episode }) && kind === "act") {
     say(`${name}: not sent, the cockpit is not connected; use \`ate stop\``, false);
   }
 }
@@ -137,14 +138,17 @@ document.addEventListener("click", (event) => {
   if (name) { ask("act", name); event.target.blur(); }
 });
 
+let labelled = null;  // the episode that waited when its label was begun
+byId("label").addEventListener("focus", () => { labelled = episodeNumber; });
 byId("label-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  ask("act", "label", byId("label").value);
+  ask("act", "label", byId("label").value, labelled);
   byId("label").value = "";
   byId("label").blur();
 });
 
 let episodeState = "";
+let episodeNumber = null;
 const KEYS = { " ": "estop", r: "record", f: "fail", d: "discard", e: "redo" };
 document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -295,6 +299,7 @@ const SHOWN = { idle: ["record", "redo", "save_last"], recording: ["finish", "di
 function showEpisode(cell) {
   const { episode, card } = cell;
   episodeState = episode.state || "";
+  episodeNumber = episode.episode ?? null;
   const recording = episodeState === "recording", pending = episodeState === "pending";
   write(byId("episode-state"), !episode.state ? "no recorder runs"
     : recording ? `recording episode ${episode.episode}: ${episode.seconds} s`

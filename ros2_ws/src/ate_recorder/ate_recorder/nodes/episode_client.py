@@ -12,6 +12,7 @@ from ate_core.contract import load_cell
 from ate_core.episode_outcome import CLOSING
 from ate_core.errors import NoCellError
 from ate_core.json_text import UNREADABLE
+from ate_core.label_request import LabelRequest
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.visitor import Visitor, visit
@@ -21,7 +22,12 @@ class EpisodeClient:
     """Asks the recorder and hears its status."""
 
     def __init__(self, visitor: Visitor, timeout: float) -> None:
-        """Prepare; every wait lasts at most `timeout` [s]."""
+        """Prepare.
+
+        Args:
+            visitor: in the graph.
+            timeout: longest wait [s].
+        """
         self._visitor = visitor
         self._timeout = timeout
         self._prefix = load_cell(None).topics.episode
@@ -56,9 +62,13 @@ class EpisodeClient:
         return bool(response.success), str(response.message)
 
     def label(self, text: str) -> tuple[bool, str]:
-        """Keep the pending episode with a label; returns whether it was done, and what is said.
+        """Keep the episode that waits now with a label.
+
+        Returns:
+            Whether that episode was, and what the recorder says of it.
 
         Raises:
+            EpisodeError: the label is none.
             NoCellError: nobody hears it.
         """
         before = self.status()
@@ -67,13 +77,13 @@ class EpisodeClient:
         is_heard = self._label.get_subscription_count
         if not self._visitor.spin_until(lambda: is_heard() > 0, self._timeout):
             raise NoCellError("recorder", self._timeout)
-        self._label.publish(String(data=text))
-        message = before.get("message")
-        if not self._visitor.spin_until(
-            lambda: self._status.get("message") != message, self._timeout
-        ):
-            return False, "the recorder did not take the label; its log says why"
-        return self._status.get("state") != "pending", str(self._status.get("message"))
+        request = LabelRequest(label=text, episode=before.get("episode"))
+        self._label.publish(String(data=request.text()))
+        self._visitor.spin_until(
+            lambda: request.find_answer(self._status) is not None, self._timeout + CLOSING
+        )
+        told = request.find_answer(self._status)
+        return told or (False, "the recorder says nothing of the label; its log says why")
 
     def _take_status(self, message: String) -> None:
         try:
@@ -85,6 +95,6 @@ class EpisodeClient:
 
 @contextmanager
 def recorder(timeout: float) -> Iterator[EpisodeClient]:
-    """Join the graph for as long as the context lasts; waits last at most `timeout` [s]."""
+    """Join the graph for as long as the context lasts; see `EpisodeClient`."""
     with visit("ate_episode") as visitor:
         yield EpisodeClient(visitor, timeout)

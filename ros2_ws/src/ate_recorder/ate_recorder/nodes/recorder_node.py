@@ -18,6 +18,8 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ate_core.errors import AteError
+from ate_core.json_text import Document
+from ate_core.label_request import ANSWER, read_label
 from ate_core.nodes.heartbeat import Heartbeat
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
@@ -55,6 +57,7 @@ class RecorderNode(Node):
         self._status = self.create_publisher(String, f"{prefix}/status", LATCHED_QOS)
         self._published = ""
         self._done, self._done_ns = "", 0
+        self._labelled: Document = {}
         commands = {
             "start": self._recorder.start,
             "stop": self._recorder.stop,
@@ -156,9 +159,13 @@ class RecorderNode(Node):
 
     def _take_label(self, message: String) -> None:
         """Keep the episode that waits, with a label in words; the status tells the result."""
-        self._answer("label", lambda now_ns: self._recorder.keep(now_ns, message.data))(
-            Trigger.Request(), Trigger.Response()
+        asked = read_label(message.data)
+        keep = self._answer(
+            "label", lambda now: self._recorder.keep(now, asked.label, asked.episode)
         )
+        response = keep(Trigger.Request(), Trigger.Response())
+        self._labelled = asked.answer(bool(response.success), str(response.message))
+        self._publish_status()
 
     def _supervise(self) -> None:
         self._taker.check()
@@ -166,7 +173,8 @@ class RecorderNode(Node):
         self._publish_status()
 
     def _publish_status(self) -> None:
-        text = json.dumps(self._recorder.status(self._now_ns()), sort_keys=True)
+        status = {**self._recorder.status(self._now_ns()), ANSWER: self._labelled}
+        text = json.dumps(status, sort_keys=True)
         if text != self._published:
             self._published = text
             self._status.publish(String(data=text))
