@@ -82,6 +82,11 @@ class Peer:
         for topic in ("/left/arm/status", "/left/operator/status", "/episode/status"):
             self._texts[topic] = self.node.create_publisher(self._string, topic, self._latched)
 
+    def fall_silent(self) -> None:
+        """Be gone, as a node that was killed."""
+        for publisher in self._texts.values():
+            self.node.destroy_publisher(publisher)
+
     def hear_labels(self, take: Callable[[object], None]) -> None:
         """Play a recorder that takes labels."""
         self.node.create_subscription(self._string, "/episode/label", take, 10)
@@ -221,6 +226,32 @@ def test_a_label_is_answered_by_the_recorder_about_that_label_and_that_episode(p
                     "episode 2 was judged meanwhile",
                 )
             assert len(asked) == 2, "nobody was asked about another episode"
+
+    asyncio.run(look())
+
+
+def test_what_nobody_publishes_any_more_is_lost_and_no_green_light(peer):
+    async def look():
+        async with aiohttp.ClientSession() as session, session.ws_connect(peer.address) as socket:
+            peer.tell("/left/arm/status", state="tracking")
+            peer.tell("/left/operator/status", clutch="engaged")
+            peer.tell("/episode/status", state="recording", episode=7)
+            await told(
+                socket,
+                lambda cell: (
+                    cell["episode"]
+                    and cell["arms"]["left"]["status"]
+                    and cell["arms"]["left"]["operator"].get("clutch")
+                ),
+            )
+            peer.fall_silent()
+            lost = ["left arm", "left operator", "recorder"]
+            cell = await told(socket, lambda cell: cell["lost"] == lost)
+            assert not cell["episode"] and not cell["arms"]["left"]["status"]
+            assert "clutch" not in cell["arms"]["left"]["operator"]
+            peer.speak()
+            peer.tell("/episode/status", state="idle", episode=8)
+            await told(socket, lambda cell: cell["lost"] == lost[:2] and cell["episode"])
 
     asyncio.run(look())
 

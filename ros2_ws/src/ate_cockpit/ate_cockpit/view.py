@@ -24,6 +24,8 @@ SILENT = 1.0
 """Age from which a stream counts as silent [s]."""
 LEVELS = ("ok", "warn", "error", "stale")
 """Words of the levels of a diagnostic line."""
+RECORDER = "recorder"
+"""What is lost with the status of the episode."""
 MOST_LINES = 64
 """Lines of diagnostics kept; a cell has some twenty."""
 
@@ -114,6 +116,7 @@ class CellView:
         self._episode: Document = {}
         self._card = EpisodeCard(tuple(cell.arms))
         self._policy: Document = {}
+        self._lost: set[str] = set()
         self._health: dict[str, Document] = {}
         self._loops: dict[str, str] = {}
 
@@ -167,6 +170,7 @@ class CellView:
             now: monotonic time [s].
         """
         with self._lock:
+            self._lost.discard(f"{side} {kind}")
             setattr(self.arms[side], kind, document)
             if kind == "operator":
                 self._card.see_operator(side, document, now)
@@ -189,6 +193,7 @@ class CellView:
     def take_episode(self, document: Document) -> None:
         """Take the recorder's status."""
         with self._lock:
+            self._lost.discard(RECORDER)
             self._episode = document
             self._card.see_episode(document)
 
@@ -196,6 +201,28 @@ class CellView:
         """Take the policy's status."""
         with self._lock:
             self._policy = document
+
+    def lose_status(self, side: str, kind: str, now: float) -> None:
+        """Forget a status that nobody publishes any more; see `take_status`."""
+        with self._lock:
+            if getattr(self.arms[side], kind):
+                setattr(self.arms[side], kind, {})
+                self._lost.add(f"{side} {kind}")
+                if kind == "operator":
+                    self._card.see_operator(side, {}, now)
+
+    def lose_episode(self) -> None:
+        """Forget the status of a recorder that is there no more."""
+        with self._lock:
+            if self._episode:
+                self._lost.add(RECORDER)
+                self._episode = {}
+                self._card.see_episode({})
+
+    def lose_policy(self) -> None:
+        """Forget the status of a policy that is there no more: most are ended on purpose."""
+        with self._lock:
+            self._policy = {}
 
     def take_health(self, name: str, level: int, message: str) -> None:
         """Take a line of the summary of diagnostics."""
@@ -242,6 +269,7 @@ class CellView:
                 "episode": dict(self._episode),
                 "card": self._card.document(now),
                 "policy": dict(self._policy),
+                "lost": sorted(self._lost),
                 "arms": {side: self._arm(side, arm, now) for side, arm in self.arms.items()},
                 "cameras": {
                     role: picture.stream.document(now) for role, picture in self._pictures.items()

@@ -43,8 +43,16 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_number, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS, SENSOR_QOS
 from ate_core.nodes.runner import run_node
-from ate_core.nodes.statuses import hear_cell_statuses, hear_part_statuses
+from ate_core.nodes.statuses import (
+    episode_topic,
+    hear_cell_statuses,
+    hear_part_statuses,
+    part_topics,
+)
+from ate_core.topics import POLICY_STATUS
 
+LOOK_PERIOD = 1.0
+"""Between two looks at who publishes the statuses [s]."""
 LIST_PERIOD = 2.0
 """Between two looks at the folder of the episodes [s]."""
 NEWEST = 20
@@ -74,7 +82,7 @@ class CockpitNode(Node):
             if act.topic
         }
         self._listed: list[dict[str, str]] = []
-        self._listed_at = -math.inf
+        self._listed_at = self._looked_at = -math.inf
         self._labels: dict[str, Callable[[Document], None]] = {}
         self._listen(cell)
         self._hands = SimulatedHands(cell)
@@ -232,6 +240,7 @@ class CockpitNode(Node):
     def _words(self) -> Document:
         """The state of the cell, and its drawing."""
         now = time.monotonic()
+        self._forget_the_silent(now)
         measured, targets = self._view.joints(now), self._view.targets(now)
         return {
             **self._view.document(now),
@@ -250,6 +259,19 @@ class CockpitNode(Node):
             output = self._view.output
             self._listed = EpisodeFolders(output).newest(NEWEST) if output else []
         return self._listed
+
+    def _forget_the_silent(self, now: float) -> None:
+        """Show no status that nobody publishes any more; most are latched and have no age."""
+        if now - self._looked_at < LOOK_PERIOD:
+            return
+        self._looked_at = now
+        for (side, kind), topic in part_topics(self._cell).items():
+            if not self.count_publishers(topic):
+                self._view.lose_status(side, kind, now)
+        if not self.count_publishers(episode_topic(self._cell)):
+            self._view.lose_episode()
+        if not self.count_publishers(POLICY_STATUS):
+            self._view.lose_policy()
 
     async def _act(self, name: str, text: str, episode: int | None) -> Answer:
         """Do what the page asks for, of the episode that it has shown.

@@ -218,12 +218,13 @@ function headline(cell) {
     .includes(cell.arms[side].status.state));
   const text = stopped ? `STOPPED: ${cell.estop.reason}`
     : unknown ? "emergency stop unknown: its node is silent; \`ate stop\` stops without it"
+    : cell.lost.length ? `${cell.lost.join(", ")}: silent, its node has ended`
     : faults.length ? faults.map((side) => `${side} arm ${cell.arms[side].status.state}`).join(", ")
       : cell.episode.state === "recording" ? `recording episode ${cell.episode.episode}`
         : cell.episode.state === "pending" ? `episode ${cell.episode.episode}: keep or discard it`
           : "ready";
   const element = byId("headline");
-  element.className = stopped || unknown || faults.length ? "bad"
+  element.className = stopped || unknown || cell.lost.length || faults.length ? "bad"
     : cell.episode.state === "recording" ? "recording" : "good";
   write(element, text);
   byId("reset").hidden = !stopped;

@@ -28,14 +28,23 @@ def hear_part_statuses(
         cell: names of the topics.
         take: called with side, ``arm``, ``gripper`` or ``operator``, and what it says.
     """
+    for (side, kind), topic in part_topics(cell).items():
+        _hear(node, topic, partial(take, side, kind))
+
+
+def part_topics(cell: Cell) -> dict[tuple[str, str], str]:
+    """Side and ``arm``, ``gripper`` or ``operator`` -> topic of its status."""
     topics = cell.topics
-    for side, arm in cell.arms.items():
-        for kind, topic in (
-            ("arm", topics.arm_status),
-            ("gripper", topics.gripper_status),
-            ("operator", topics.operator_status),
-        ):
-            _hear(node, topics.of_arm(arm.namespace, topic), partial(take, side, kind))
+    kinds = {
+        "arm": topics.arm_status,
+        "gripper": topics.gripper_status,
+        "operator": topics.operator_status,
+    }
+    return {
+        (side, kind): topics.of_arm(arm.namespace, topic)
+        for side, arm in cell.arms.items()
+        for kind, topic in kinds.items()
+    }
 
 
 def hear_cell_statuses(
@@ -51,8 +60,13 @@ def hear_cell_statuses(
         policy: takes the policy's status.
     """
     _hear(node, ESTOP_STATE, estop)
-    _hear(node, f"{cell.topics.episode}/status", episode)
+    _hear(node, episode_topic(cell), episode)
     _hear(node, POLICY_STATUS, policy)
+
+
+def episode_topic(cell: Cell) -> str:
+    """Topic of the recorder's status."""
+    return f"{cell.topics.episode}/status"
 
 
 def _hear(node: Node, topic: str, take: Take) -> None:
