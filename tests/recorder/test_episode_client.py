@@ -5,7 +5,9 @@ import json
 import threading
 
 import pytest
+import yaml
 
+from ate_core.contract import packaged_cell
 from ate_core.errors import EpisodeError
 from ate_core.label_request import ANSWER, LabelRequest, read_label
 
@@ -69,6 +71,18 @@ def test_a_label_that_was_given_is_done_though_another_episode_waits(empty_domai
         assert client.label(" bad grasp ") == (True, "episode_000003 kept (bad grasp)")
         with pytest.raises(EpisodeError, match="the recorder's own word"):
             client.label("pending")
+
+
+def test_a_recorder_of_another_cell_is_reached_by_its_own_topics(empty_domain, tmp_path, capsys):
+    from ate_bringup.cli import main
+
+    values = yaml.safe_load(packaged_cell().read_text())
+    file = tmp_path / "cell.yaml"
+    file.write_text(yaml.safe_dump({**values, "topics": {"episode": "/session"}}))
+    with played_recorder(lambda asked: (), prefix="/session", **WAITS, output=str(tmp_path)):
+        words = ["episode", "list", "--cell", str(file), "--timeout", str(PATIENCE)]
+        assert main(words) == 0
+    assert "0 episodes in" in capsys.readouterr().out
 
 
 def test_a_text_that_is_no_object_is_the_label_itself():

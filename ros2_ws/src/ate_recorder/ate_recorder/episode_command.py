@@ -23,6 +23,9 @@ TIMEOUT = 5.0
 class Asking:
     """What may ask the recorder of a running cell."""
 
+    cell: str | None = None
+    """cell.yaml, or the name of a packaged cell, that names the recorder's topics; None: the
+    packaged one."""
     timeout: float = TIMEOUT
     """How long a recorder is looked for [s]."""
 
@@ -134,7 +137,7 @@ def _ask(config: Start | Stop | Keep | Discard | Redo | SaveLast | Label) -> int
     from ate_recorder.nodes.episode_client import recorder
 
     label = check_label(config.text) if isinstance(config, Label) else ""
-    with recorder(config.timeout) as client:
+    with recorder(config.timeout, config.cell) as client:
         if label and label != SUCCESS:
             done, message = client.label(label)
         else:
@@ -154,7 +157,7 @@ def _judge_closed(config: Label | Discard, number: int) -> int:
     Raises:
         EpisodeError: there is no such episode, or it is being recorded.
     """
-    folders = EpisodeFolders(_folder(config.bags, config.timeout))
+    folders = EpisodeFolders(_folder(config))
     folder = folders.find(number)
     if not (folder / "metadata.yaml").is_file():
         raise EpisodeError(
@@ -170,7 +173,7 @@ def _judge_closed(config: Label | Discard, number: int) -> int:
 
 
 def _list(config: List) -> int:
-    folder = _folder(config.bags, config.timeout)
+    folder = _folder(config)
     episodes = [read_summary(path) for path in EpisodeFolders(folder).episodes()]
     if config.outcome is not None:
         episodes = [one for one in episodes if one.outcome == config.outcome]
@@ -183,7 +186,7 @@ def _list(config: List) -> int:
 
 def _trash(config: Trash) -> int:
     """List the discarded episodes, or delete those that were shown."""
-    folders = EpisodeFolders(_folder(config.bags, config.timeout))
+    folders = EpisodeFolders(_folder(config))
     trash = list_trash(folders)
     total = sum(one.bytes for one in trash)
     told = f"{len(trash)} discarded episodes in {folders.output.resolve()}: {_size(total)}"
@@ -220,17 +223,18 @@ def table(folder: Path, episodes: list[EpisodeSummary]) -> str:
     return "\n".join(lines)
 
 
-def _folder(given: Path | None, timeout: float) -> Path:
+def _folder(config: Discard | Label | List | Trash) -> Path:
     """The folder of the episodes.
 
     Raises:
         EpisodeError: there is no such folder.
         NoCellError: none was given, and no recorder runs.
     """
+    given = config.bags
     if given is None:
         from ate_recorder.nodes.episode_client import recorder
 
-        with recorder(timeout) as client:
+        with recorder(config.timeout, config.cell) as client:
             given = Path(str(client.status().get("output", "")))
     if not given.is_dir():
         raise EpisodeError(f"there is no folder {given}: give --bags the folder of the episodes")

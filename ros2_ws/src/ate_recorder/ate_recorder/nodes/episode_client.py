@@ -21,16 +21,17 @@ from ate_core.nodes.visitor import Visitor, visit
 class EpisodeClient:
     """Asks the recorder and hears its status."""
 
-    def __init__(self, visitor: Visitor, timeout: float) -> None:
+    def __init__(self, visitor: Visitor, timeout: float, cell: str | None = None) -> None:
         """Prepare.
 
         Args:
             visitor: in the graph.
             timeout: longest wait [s].
+            cell: names the recorder's topics; a file, or the name of a packaged cell.
         """
         self._visitor = visitor
         self._timeout = timeout
-        self._prefix = load_cell(None).topics.episode
+        self._prefix = load_cell(cell).topics.episode
         self._status: dict[str, Any] = {}
         topic = f"{self._prefix}/status"
         listen(visitor.node, String, topic, self._take_status, LATCHED_QOS)
@@ -94,7 +95,7 @@ class EpisodeClient:
 
 
 @contextmanager
-def recorder(timeout: float) -> Iterator[EpisodeClient]:
+def recorder(timeout: float, cell: str | None = None) -> Iterator[EpisodeClient]:
     """Join the graph for as long as the context lasts; see `EpisodeClient`."""
     with visit("ate_episode") as visitor:
-        yield EpisodeClient(visitor, timeout)
+        yield EpisodeClient(visitor, timeout, cell)
