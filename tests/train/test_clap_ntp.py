@@ -269,6 +269,16 @@ def test_actions_of_labelled_episodes_are_never_opened(tmp_path, trained, watche
     assert "windows of 2 episodes without actions" in told
 
 
+def test_a_run_is_not_resumed_with_other_labels(tmp_path, trained, watched, tokens):
+    policy = dataclasses.replace(trained.policy, pseudo=watched)
+    config = dataclasses.replace(trained, output=tmp_path / "run", policy=policy)
+    assert finetune(config) == 0
+    assert finetune(dataclasses.replace(config, resume=True)) == 0
+    labelled(watched, load_tokens(tokens / "tool"), count=1)
+    with pytest.raises(UsageError, match=r"--policy.pseudo .* is not the one that"):
+        finetune(dataclasses.replace(config, resume=True))
+
+
 def test_a_share_of_each_batch_is_labelled_and_carries_its_own_codes(trained, watched, tokens):
     stored = load_tokens(tokens / "tool")
     data = gather(read_trajectories(trained.episodes), CONFIG)

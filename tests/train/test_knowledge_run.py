@@ -171,6 +171,21 @@ def relabel(path):
     write_episode(path, dataclasses.replace(episode, action=action.astype(np.float32)))
 
 
+def test_a_run_that_recalls_other_observations_is_refused_on_resume(
+    tmp_path, plain, start, write_demonstrations
+):
+    old = write_demonstrations(tmp_path / "old", seed=7, count=2)
+    recalls = {"knowledge_contexts": "old", "knowledge_episodes": old}
+    config = held(plain, start, tmp_path / "run", **recalls)
+    assert finetune(config) == 0
+    for path in old.iterdir():
+        relabel(path)  # actions are not read
+    assert finetune(dataclasses.replace(config, resume=True)) == 0
+    write_demonstrations(old, seed=8, count=1)
+    with pytest.raises(UsageError, match=r"--knowledge-episodes .* is not the one that"):
+        finetune(dataclasses.replace(config, resume=True))
+
+
 def test_an_insulated_trunk_learns_its_codes_from_the_tokens_of_its_start(tmp_path, plain, start):
     policy = dataclasses.replace(TINY, trunk="insulated")
     config = dataclasses.replace(plain, output=tmp_path / "run", policy=policy)

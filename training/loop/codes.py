@@ -128,7 +128,7 @@ def codes_of_run(
         old = _old_observations(config, network, data)
         folder.require_same(
             OLD_EPISODES,
-            sha256_of(old.sha256(), old.labels_sha256()),
+            sha256_of(old.states, old.environment, old.labels_sha256()),
             f"--knowledge-episodes {config.knowledge_episodes}",
             "put back what it was, or choose another output",
             adopt=True,
