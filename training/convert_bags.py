@@ -31,7 +31,7 @@ from training.data.bag_reader import bag_file, read_episode_bag, read_recording
 from training.data.build_episode import build_episode
 from training.data.disk_room import refusal
 from training.data.episode_file import Episode
-from training.data.set_files import require_readable
+from training.data.set_files import label_file, require_readable
 from training.data.stream_counts import disagreements
 from training.export.output_formats import OutputFormat, output_of
 from training.reporting.terminal import coloured, terminal
@@ -156,13 +156,12 @@ def _refused(folder: Path, reason: str, config: ConvertConfig) -> EpisodeReport:
 
 
 def _write(folder: Path, config: ConvertConfig, target: OutputFormat, episode: Episode) -> None:
-    """Write an episode; files and label of another recording go, which `--overwrite` allows."""
-    own = read_recording(folder)
+    """Write an episode; with `--overwrite` the label of another recording goes."""
+    own, label = read_recording(folder), label_file(config.output / folder.name)
     others = {} if own is None else target.of_others(folder.name, own, config.farthest_start)
-    for file in others:
-        if file.is_file():
-            file.unlink()
     target.write(folder.name, episode, episode.source_sha256)
+    if label in others:
+        label.unlink(missing_ok=True)
 
 
 def _put_away(folder: Path, config: ConvertConfig, target: OutputFormat) -> str:

@@ -19,6 +19,7 @@ from ate_policy.policy import load_policy
 from training.data import disk_room
 from training.data.episode_file import read_episode
 from training.data.pretraining import read_recordings
+from training.data.set_files import label_file
 from training.finetune import finetune
 from training.foreign.hdf5_set import Hdf5Set
 from training.foreign.importer import make_importer
@@ -83,7 +84,7 @@ def test_rows_at_another_rate_are_interpolated_and_images_held(tmp_path, bring, 
     np.testing.assert_allclose(episode.ages["cam_high"][:4], [0.0, 1 / 60, 0.0, 1 / 60], atol=1e-6)
 
 
-def test_an_episode_of_another_folder_is_not_replaced(tmp_path, bring, others):
+def test_an_episode_of_another_folder_is_not_replaced(tmp_path, bring, others, cell):
     folder = others.write_v2(tmp_path / "set", lengths=(24,))
     bring(folder, others.mapping)
     folder.rename(tmp_path / "other")
@@ -91,6 +92,12 @@ def test_an_episode_of_another_folder_is_not_replaced(tmp_path, bring, others):
     assert report.result == "rejected" and "or --overwrite" in report.reason
     assert "(set/episode 0, this one is other/episode 0)" in report.reason
     assert read_episode(output / report.file).instruction == "put it down"
+    label_file(output / report.file).write_text('{"outcome": "knocked over"}')
+    make_importer(tmp_path / "other", read_mapping(tmp_path / "mapping.yaml"), cell).write(
+        0, output / report.file, overwrite=True
+    )
+    episode = read_episode(output / report.file)
+    assert (episode.instruction, episode.outcome) == ("take it", "success")
 
 
 def test_images_that_lie_in_a_table_are_read_from_there(tmp_path, bring, others):

@@ -23,6 +23,7 @@ from training.data.episode_file import (
     write_episode,
 )
 from training.data.lerobot_index import INFO
+from training.data.set_files import label_file
 from training.foreign import hdf5_set, lerobot_set
 from training.foreign.body import foreign_cell
 from training.foreign.mapping import ColumnMapping
@@ -86,17 +87,19 @@ class Importer:
         """
         recorded = self.recordings.read(index, self.mapping, self._features)
         digest = self._digest(recorded)
-        if not overwrite and path.exists():
-            if read_source_hash(path) == digest:
-                return None
-            was, source = read_source(path), self._source(recorded)
-            if was not in (None, source):
-                raise EpisodeError(
-                    f"{path.name} is of another recording ({was}, this one is {source}): choose "
-                    "another --output, or --overwrite"
-                )
+        if not overwrite and path.exists() and read_source_hash(path) == digest:
+            return None
+        was, source = read_source(path), self._source(recorded)
+        is_others = was not in (None, source)
+        if is_others and not overwrite:
+            raise EpisodeError(
+                f"{path.name} is of another recording ({was}, this one is {source}): choose "
+                "another --output, or --overwrite"
+            )
         episode = self._made(recorded, digest, path.parent)
         write_episode(path, episode)
+        if is_others:
+            label_file(path).unlink(missing_ok=True)
         return episode
 
     def read(self, index: int) -> Episode:
