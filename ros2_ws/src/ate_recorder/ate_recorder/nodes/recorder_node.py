@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class RecorderNode(Node):
         prefix = cell.topics.episode
         self._status = self.create_publisher(String, f"{prefix}/status", LATCHED_QOS)
         self._published = ""
-        self._done, self._done_ns = "", 0
+        self._done, self._done_at = "", float("-inf")
         self._labelled: Document = {}
         commands = {
             "start": self._recorder.start,
@@ -138,7 +139,7 @@ class RecorderNode(Node):
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             now_ns = self._now_ns()
             self._taker.catch_up()  # what arrived before now belongs to what was before
-            settled = now_ns - self._done_ns >= SETTLING * 1e9
+            settled = time.monotonic() - self._done_at >= SETTLING
             if name in ONCE and name == self._done and not settled:
                 response.success, response.message = True, f"{name} was asked for just before"
                 self.get_logger().info(response.message)
@@ -147,7 +148,7 @@ class RecorderNode(Node):
                 response.message = command(now_ns)
                 response.success = True
                 self.get_logger().info(response.message)
-                self._done, self._done_ns = name, self._now_ns()
+                self._done, self._done_at = name, time.monotonic()
             except AteError as error:
                 response.message = str(error)
                 response.success = False
