@@ -71,7 +71,7 @@ def import_pi0(config: ImportPi0Config) -> int:
 
 
 def learned_numbers(config: ImportPi0Config, cell: Cell, *, quantiles: bool = False) -> Learned:
-    """Space and statistics, as far as they are told; no file of weights tells either."""
+    """Space and statistics, as far as they are given or the files beside the weights tell."""
     space = _told_space(config)
     if config.statistics is None:
         return Learned(statistics=None, actions=space)

@@ -211,12 +211,12 @@ def test_a_press_that_nobody_serves_or_answers_is_felt(monkeypatch) -> None:
     wishes.ask(Event.REDO)
     wishes._call_found()
     assert wishes.refused == 1
-    now[0] += module.ANSWERING + 0.1
+    now[0] += module.CLOSING + 0.1
     wishes._call_found()
     assert wishes.refused == 2 and removed == [future] and "its node hangs" in told[-1]
     wishes.ask(Event.REDO)
     answers.append(SimpleNamespace(success=True, message=""))
-    now[0] += module.ANSWERING + 0.1
+    now[0] += module.CLOSING + 0.1
     wishes._call_found()
     assert wishes.refused == 2 and not wishes._called
 

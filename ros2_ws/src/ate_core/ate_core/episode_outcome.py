@@ -25,6 +25,9 @@ INTERRUPTED = "interrupted"
 """The recording was cut short; nobody has judged it."""
 CLOSING = 20.0
 """What a slow disk needs to close a bag [s]."""
+SETTLING = 0.3
+"""Time after a change of the episode in which two people may have asked for it at once, and the
+second one meant the state before [s]."""
 LONGEST_LABEL = 60
 """Characters of a label."""
 

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from ate_core.episode_outcome import SETTLING
 from ate_core.errors import AteError
 from ate_core.json_text import Document
 from ate_core.label_request import ANSWER, read_label
@@ -37,9 +38,8 @@ from ate_recorder.software import software_versions
 STATUS_PERIOD = 1.0
 """Period of /episode/status while recording [s]."""
 ONCE = ("keep", "fail", "discard", "redo")
-"""What two people may ask for at once, and mean once: done twice it takes the next episode."""
-SETTLING = 0.3
-"""Time after one of these in which the same is not done again, unless another thing was [s]."""
+"""What two people may ask for at once, and mean once: done twice it takes the next episode. It is
+not done again before the episode has settled, unless another thing was."""
 
 
 class RecorderNode(Node):

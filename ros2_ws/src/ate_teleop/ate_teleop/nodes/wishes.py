@@ -6,6 +6,7 @@ from typing import Any
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from ate_core.episode_outcome import CLOSING, SETTLING
 from ate_core.policy_states import TAKEN_OVER
 from ate_teleop.buttons import Event
 
@@ -13,13 +14,8 @@ VERBS = ("start", "stop", "keep", "fail", "discard", "redo", "save_last")
 """Services of the recorder that operators use."""
 HAND_BACK = Event.HAND_BACK.value
 START_POLICY = "/policy/start"
-SETTLING = 0.3
-"""Time after a change of the episode in which its buttons do nothing: they meant the state before,
-as two people press them at once [s]."""
 FINDING = 2.0
 """How long a service is looked for before its node counts as not running [s]."""
-ANSWERING = 20.0
-"""How long an answer is waited for: a slow disk needs that to close a bag [s]."""
 
 
 class WishServices:
@@ -101,7 +97,7 @@ class WishServices:
                 del self._called[future]
                 self._clients[verb].remove_pending_request(future)
                 name = self._clients[verb].srv_name
-                self._refuse(verb, f"{name} does not answer for {ANSWERING:g} s: its node hangs")
+                self._refuse(verb, f"{name} does not answer for {CLOSING:g} s: its node hangs")
         for verb, deadline in list(self._waiting.items()):
             client = self._clients[verb]
             if client.service_is_ready():
@@ -114,7 +110,7 @@ class WishServices:
 
     def _call(self, verb: str) -> None:
         future = self._clients[verb].call_async(Trigger.Request())
-        self._called[future] = (verb, time.monotonic() + ANSWERING)
+        self._called[future] = (verb, time.monotonic() + CLOSING)
         future.add_done_callback(lambda done: self._answered(verb, done))
 
     def _answered(self, verb: str, future: Any) -> None:
