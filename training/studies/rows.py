@@ -11,7 +11,6 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ate_core.files import replace_text
 from ate_core.json_text import read_object
 from ate_policy.checkpoint import resolve_checkpoint
 from training.configs.record import Record, differences
+from training.data.summaries import file_sha256
 from training.studies.rollout import Trial
 
 ENCODERS = "encoders"
@@ -109,8 +109,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def digest_of(run: Path) -> str:
     """Of a network's weights, by which machines can tell that they start from the same ones."""
-    weights = resolve_checkpoint(run) / "model.safetensors"
-    return sha256(weights.read_bytes()).hexdigest()[:16]
+    return file_sha256(resolve_checkpoint(run) / "model.safetensors")[:16]
 
 
 def pack(trials: Sequence[Trial]) -> dict[str, Any]:
