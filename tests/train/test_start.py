@@ -21,6 +21,7 @@ from ate_policy.models.registry import policy_entry
 from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
 from training.finetune import finetune
+from training.loop.opened import open_run
 from training.objectives.shifted_target import PaperGuidance
 from training.pretrained import kept_statistics
 from training.pretrained.kept_statistics import compare
@@ -187,9 +188,10 @@ def test_a_run_goes_on_with_the_statistics_that_it_began_with(
     del record["statistics"], stored["training"]["statistics"]  # older than the choice
     (on.output / "run.json").write_text(json.dumps(record))
     (last / "config.json").write_text(json.dumps(stored))
-    assert kept_statistics.of_run(dataclasses.replace(on, resume=True)) == "data"
-    assert kept_statistics.of_run(on) is None
-    assert finetune(dataclasses.replace(on, resume=True)) == 0
+    opened = open_run(dataclasses.replace(on, resume=True))
+    opened.folder.release()
+    assert opened.config.statistics == "data"
+    assert opened.statistics == statistics(on.output)
 
 
 def test_a_guided_run_needs_a_vae_of_the_statistics_that_it_keeps(

@@ -5,7 +5,7 @@ import dataclasses
 from accelerate import Accelerator
 
 from ate_core.trained_for import starts_by_task
-from ate_policy.checkpoint import describe_checkpoint, resolve_checkpoint
+from ate_policy.checkpoint import Checkpoint, describe_checkpoint, resolve_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import Statistics
 from training.configs.finetune import FinetuneConfig
@@ -17,7 +17,7 @@ from training.loop.policies import horizon_of, policy_config
 from training.loop.processes import make_accelerator, micro_batches
 from training.loop.run_folder import RunFolder
 from training.objectives.latent_guidance import EncoderOptions
-from training.pretrained.kept_statistics import choose_statistics
+from training.pretrained.kept_statistics import choose_statistics, statistics_of
 from training.pretrained.start import inherit
 
 LABELS, ENCODER = "labels.sha256", "encoder.sha256"
@@ -70,9 +70,13 @@ def open_run(config: FinetuneConfig) -> Opened:
     _require_same_inputs(config, folder, data)
     if told := str(data.imitation):
         accelerator.print(told)
-    source, statistics = choose_statistics(config, data, accelerator.print)
-    if config.resume:  # what stands at --init may have changed, the weights know these
-        statistics = describe_checkpoint(config.output).statistics
+    # what stands at --init may have changed since: the weights of a resumed run know its own
+    stored = describe_checkpoint(config.output) if config.resume else None
+    source, statistics = (
+        choose_statistics(config, data, accelerator.print)
+        if stored is None
+        else statistics_of(stored)
+    )
     return Opened(
         config=dataclasses.replace(config, statistics=source),
         accelerator=accelerator,
@@ -80,18 +84,16 @@ def open_run(config: FinetuneConfig) -> Opened:
         shares=shares,
         data=data,
         statistics=statistics,
-        seeds_before=_seeds_before(config),
+        seeds_before=_seeds_before(config, stored),
         built_from=built_from,
     )
 
 
-def _seeds_before(config: FinetuneConfig) -> dict[str, list[int]]:
+def _seeds_before(config: FinetuneConfig, stored: Checkpoint | None) -> dict[str, list[int]]:
     """Starts that the weights knew before the run; one that goes on keeps what it said."""
-    if config.resume:
-        training = describe_checkpoint(config.output).training
-        kept: dict[str, list[int]] | None = training.get("seeds_before")
-        if kept is not None:  # a run of an older version said nothing
-            return kept
+    if stored is not None and "seeds_before" in stored.training:  # older versions said nothing
+        kept: dict[str, list[int]] = stored.training["seeds_before"]
+        return kept
     if config.init is None:
         return {}
     return starts_by_task(describe_checkpoint(config.init).training)

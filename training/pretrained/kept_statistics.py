@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ate_core.contract import parse_cell_text
 from ate_core.errors import UsageError
 from ate_core.layout import Layout
-from ate_policy.checkpoint import describe_checkpoint
+from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.registry import entry_of
 from ate_policy.transforms import OBJECT_FEATURES, Statistics, VectorStatistics
 from training.configs.finetune import FinetuneConfig, StatisticsSource
@@ -55,7 +55,7 @@ class Entry:
 def choose_statistics(
     config: FinetuneConfig, data: Demonstrations, tell: Callable[[str], object] = print
 ) -> tuple[StatisticsSource, Statistics]:
-    """Whose statistics a run uses, and these.
+    """Whose statistics a run that begins uses, and these.
 
     Args:
         config: With everything inherited, see `training.pretrained.start.inherit`.
@@ -86,20 +86,20 @@ def choose_statistics(
     entries = compare(kept, own, layout)
     far = max(entries, key=lambda entry: entry.reach)
     usual: StatisticsSource = "init" if data.episodes < FEW and far.reach <= REACH else "data"
-    source = of_run(config) or usual
+    source = config.statistics or usual
     tell(_account(start, source, data.episodes, far, [*entries, *objects]))
     if source == "init" and (moved := [entry.name for entry in objects if entry.reach > REACH]):
         tell(f"  those of the episodes for what moved less before: {', '.join(moved)}")
     return source, kept if source == "init" else own
 
 
-def of_run(config: FinetuneConfig) -> StatisticsSource | None:
-    """What was asked for; of a run that is resumed unasked, what its newest checkpoint has."""
-    if not config.resume or config.statistics is not None:
-        return config.statistics
-    stored = describe_checkpoint(config.output).training
-    source: StatisticsSource = "init" if stored.get("statistics") == "init" else "data"
-    return source  # a checkpoint of before the choice has those of its data
+def statistics_of(stored: Checkpoint) -> tuple[StatisticsSource, Statistics]:
+    """Whose statistics the weights of a run's checkpoint know, and these.
+
+    Args:
+        stored: One of before the choice has those of its data.
+    """
+    return "init" if stored.training.get("statistics") == "init" else "data", stored.statistics
 
 
 def compare(kept: Statistics, own: Statistics, layout: Layout) -> list[Entry]:
