@@ -306,8 +306,8 @@ def _video(path: Path) -> str:
 
 
 def _timings(stages: Sequence[dict[str, Any]], clocks: str) -> str:
-    """Seconds of each stage, by the clocks that it ran by."""
-    slow = "All times of this run are by clocks that went at {} of their speed: cite no latency."
+    """True seconds of each stage; what its nodes tell may be by slower clocks."""
+    slow = "All nodes of this run went by clocks that went at {} of their speed: cite no latency."
     rows = [(s["stage"], f"{s['seconds']:.0f}", "ate " + " ".join(s["words"])) for s in stages]
     told = note(slow.format(clocks)) if clocks != "1" else ""
     return told + table(("stage", "seconds", "command"), rows)

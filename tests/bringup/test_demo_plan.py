@@ -117,3 +117,11 @@ def test_a_failing_stage_stops_the_demo_and_names_the_command(tmp_path):
     stage = Stage(name="convert", words=("convert", "--bags", "none", "--output", "out"))
     with pytest.raises(DemoError, match="ate convert --bags none --output out --debug"):
         _run((stage,), tmp_path)
+
+
+def test_a_stage_takes_the_time_that_a_watch_says_where_clocks_go_slower(tmp_path, monkeypatch):
+    stage = Stage(name="help", words=("convert", "--help"))
+    [own] = _run((stage,), tmp_path)
+    monkeypatch.setenv("SLOW_CLOCK", "0.001 0")
+    [slow] = _run((stage,), tmp_path)
+    assert slow["seconds"] > 50 * own["seconds"]
