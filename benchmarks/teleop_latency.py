@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import load_cell
 from ate_core.geometry import rotation_exp, transform
-from ate_core.stage_times import BOUND_MS, TOTAL, Summary
+from ate_core.stage_times import TOTAL, Summary, bounds, level
 from ate_teleop.nodes.pacing import PosePacedLoop
 from ate_teleop.operator import OperatorController
 from ate_teleop.operator_settings import operator_settings
@@ -133,18 +133,18 @@ def show(ways: list[Way]) -> None:
 
 
 def excesses(ways: list[Way]) -> list[str]:
-    """What of the way of the poses is beyond its bounds, or was not told."""
-    totals = {
-        way.node: way.stages[TOTAL]
-        for way in ways
-        if way.what == "pose to command" and TOTAL in way.stages
-    }
-    told = [
-        f"{node}: median {median} ms, p99 {p99} ms; bounds {BOUND_MS[0]:g} and {BOUND_MS[1]:g}"
-        for node, (median, p99) in totals.items()
-        if median > BOUND_MS[0] or p99 > BOUND_MS[1]
-    ]
-    return told + ([] if len(totals) == 2 else [f"{len(totals)} of 2 operators told their times"])
+    """What is beyond its bounds, as the cockpit's page colours it, or was not told."""
+    told = []
+    for way in ways:
+        for stage, times in way.stages.items():
+            if level(stage, way.stages, *times) != "ok":
+                most = bounds(stage, way.stages)
+                told.append(
+                    f"{way.node}, {stage}: median {times[0]} ms, p99 {times[1]} ms; "
+                    f"bounds {most[0]:g} and {most[1]:g}"
+                )
+    totals = sum(way.what == "pose to command" and TOTAL in way.stages for way in ways)
+    return told + ([] if totals == 2 else [f"{totals} of 2 operators told their times"])
 
 
 def smooth_hand(config: LatencyConfig) -> Array:

@@ -139,12 +139,12 @@ def test_the_strip_shows_the_stages_of_operator_and_arm_and_what_is_beyond_its_b
     view.take_status(
         "left", "operator", {"latency_ms": {"wake": [0.2, 12.0], "total": [0.9, 24.0]}}, 0.0
     )
-    view.take_status("left", "arm", {"latency_ms": {"wire": [6.0, 12.0]}}, 0.0)
+    view.take_status("left", "arm", {"latency_ms": {"receipt": [6.0, 12.0]}}, 0.0)
     strip = view.document(0.0)["arms"]["left"]["latency"]
     assert [tuple(one.values()) for one in strip] == [
         ("wake", 0.2, 12.0, "warn"),
         ("total", 0.9, 24.0, "error"),
-        ("wire", 6.0, 12.0, "ok"),
+        ("receipt", 6.0, 12.0, "ok"),
     ]
     assert view.document(0.0)["arms"]["right"]["latency"] == []
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ate_core.stage_times import BOUND_MS, BOUNDS_MS, StageTimes, level
+from ate_core.stage_times import DRIVER_STAGES, OPERATOR_STAGES, StageTimes, bounds, level
 
 
 def test_each_stage_and_the_whole_way_are_told_in_their_order():
@@ -38,10 +38,19 @@ def test_the_newest_ways_push_out_the_oldest_and_old_ones_can_be_left_out():
     assert times.summary(10**12) == {}
 
 
-@pytest.mark.parametrize("stage", ["ik", "total", *BOUNDS_MS])
-def test_a_stage_is_well_within_its_bounds_and_wrong_beyond_twice_one_of_them(stage):
-    most = np.array(BOUNDS_MS.get(stage, BOUND_MS))
-    assert level(stage, *most) == "ok"
+@pytest.mark.parametrize("way", [OPERATOR_STAGES, DRIVER_STAGES])
+@pytest.mark.parametrize("place", range(4))
+def test_a_stage_is_well_within_its_bounds_and_wrong_beyond_twice_one_of_them(way, place):
+    stage = ([*way, "total"])[min(place, len(way))]
+    most = np.array(bounds(stage, way))
+    assert level(stage, way, *most) == "ok"
     for which, factor in itertools.product((0, 1), (1.5, 2.5)):
-        told = level(stage, *(most * np.where(np.arange(2) == which, factor, 1.0)))
+        told = level(stage, way, *(most * np.where(np.arange(2) == which, factor, 1.0)))
         assert told == ("warn" if factor < 2 else "error")
+
+
+def test_a_command_that_waits_for_a_tick_of_its_driver_is_well_and_a_slow_pose_is_not():
+    waited = {"receipt": (5.8, 10.6), "filter": (0.1, 0.1), "wire": (0.5, 1.0)}
+    stages = {**waited, "total": (6.4, 11.2)}  # of a cell at rest on two cores
+    assert {level(stage, stages, *times) for stage, times in stages.items()} == {"ok"}
+    assert level("total", OPERATOR_STAGES, 6.4, 11.2) == "error"

@@ -295,10 +295,11 @@ class CellView:
 
 def latency_strip(status: Document) -> list[Document]:
     """Stages of a status that times them, with what their times are; strange ones are left out."""
-    stages = status.get("latency_ms")
+    given = status.get("latency_ms")
+    stages = given if isinstance(given, Mapping) else {}
     return [
-        {"stage": name, "median": pair[0], "p99": pair[1], "level": level(name, *pair)}
-        for name, pair in (stages.items() if isinstance(stages, Mapping) else ())
+        {"stage": name, "median": pair[0], "p99": pair[1], "level": level(name, stages, *pair)}
+        for name, pair in stages.items()
         if _is_pair(pair)
     ]
 

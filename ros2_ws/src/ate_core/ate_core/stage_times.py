@@ -3,7 +3,7 @@
 A way is told by moments on the monotonic clock: when it began, and when each stage was done.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,14 +16,15 @@ WINDOW = 5.0
 OPERATOR_STAGES = ("wake", "retarget", "ik", "publish")
 """Of a pose in an operator's node, from its receipt: the loop has woken, the wanted tool pose is
 known, the joints are solved for, the command is published."""
-DRIVER_STAGES = ("receipt", "filter", "wire")
-"""Of a command from its stamp on: in the driver's callback, in its filter, and the next target,
-of whichever command, at the arm's link."""
+RECEIPT = "receipt"
+DRIVER_STAGES = (RECEIPT, "filter", "wire")
+"""Of a command from its stamp on: taken by a tick of the driver, in its filter, and the next
+target, of whichever command, at the arm's link."""
 
-BOUNDS_MS = {"wire": (10.0, 15.0)}
-"""Median and 99th percentile of a stage that wait for something: a tick of the driver [ms]."""
 BOUND_MS = (2.0, 10.0)
-"""Those of all others, and of the whole way of a pose [ms]."""
+"""Largest median and 99th percentile of a stage, and of the whole way of a pose [ms]."""
+WAIT_MS = (10.0, 15.0)
+"""Those of a stage that waits for a tick of the driver; its whole way has both [ms]."""
 
 Summary = dict[str, tuple[float, float]]
 """Stage -> median and 99th percentile [ms]; the whole way comes last."""
@@ -85,8 +86,17 @@ class StageTimes:
         return f"median/p99 [ms] of {len(self)}: {stages or 'none yet'}"
 
 
-def level(stage: str, median: float, p99: float) -> str:
-    """What times of a stage [ms] are: ``ok``, beyond a bound ``warn``, twice it ``error``."""
-    most = BOUNDS_MS.get(stage, BOUND_MS)
+def bounds(stage: str, way: Collection[str]) -> tuple[float, float]:
+    """Largest median and 99th percentile of a stage, or of the whole, of a way [ms]."""
+    if stage == RECEIPT:
+        return WAIT_MS
+    if stage == TOTAL and RECEIPT in way:
+        return WAIT_MS[0] + BOUND_MS[0], WAIT_MS[1] + BOUND_MS[1]
+    return BOUND_MS
+
+
+def level(stage: str, way: Collection[str], median: float, p99: float) -> str:
+    """What times of a stage are [ms]: ``ok``, beyond a bound ``warn``, twice it ``error``."""
+    most = bounds(stage, way)
     excess = max(median / most[0], p99 / most[1])
     return "ok" if excess <= 1.0 else "warn" if excess <= 2.0 else "error"
