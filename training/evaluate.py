@@ -15,7 +15,7 @@ from ate_core.checkpoint_folders import LATEST
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError, UsageError, require_seed
 from ate_core.files import replace_text
-from ate_core.trained_for import free_start, known_starts
+from ate_core.trained_for import free_start, known_starts, tasks_of
 from ate_policy.blind import BlindPolicy
 from ate_policy.checkpoint import resolve_checkpoint
 from ate_policy.chunking import GOING_ON, ChunkMode, executed_seconds
@@ -264,11 +264,11 @@ def _load_policies(
                 f"{name}: {known}: success there may be memory; give --first-seed "
                 f"{free_start(policy.training)}"
             )
-        trained_on = policy.training.get("task")
-        if trained_on and trained_on != config.task:
+        tasks = tasks_of(policy.training)
+        if tasks and config.task not in tasks:
             raise UsageError(
-                f"{name} was trained on {trained_on}, not on {config.task}: "
-                f"give --task {trained_on}"
+                f"{name} was trained on {', '.join(tasks)}, not on {config.task}: "
+                f"give --task {' or '.join(tasks)}"
             )
     return policies
 

@@ -14,6 +14,7 @@ from ate_core.trained_for import (
     mixed,
     picture_finding,
     starts_by_task,
+    tasks_of,
 )
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
@@ -71,6 +72,11 @@ def test_starts_that_what_it_started_from_knew_count_in_the_same_task():
     assert starts_by_task(third) == {"lift, stack": [7, 1500], "turn": [1], "lift": [2]}
     assert "(seeds 2, 7)" in known_starts(third, range(10)) and free_start(third) == 2000
     assert "(seeds 1)" in known_starts(second, range(10)) and free_start(second) == 1000
+
+
+def test_a_policy_of_several_tasks_has_each_of_them():
+    assert tasks_of({"task": "lift, stack"}) == ("lift", "stack")
+    assert tasks_of({"task": ""}) == tasks_of({"task": None}) == tasks_of({}) == ()
 
 
 def test_the_cell_it_was_trained_for_is_taken_without_a_word(trained, cell):

@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from ate_bringup.cli import main
-from ate_core.errors import AteError, UsageError
+from ate_core.errors import AteError, LayoutError, UsageError
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.pi0_entry import Pi0Options
 from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
@@ -170,6 +170,21 @@ def test_rollouts_that_cannot_be_made_are_refused(tmp_path: Path, write_demonstr
     ):
         with pytest.raises(UsageError, match=words):
             evaluate(dataclasses.replace(settings, **{field: value}))
+
+
+def test_a_policy_of_several_tasks_is_rolled_out_in_any_of_them(
+    tmp_path: Path, write_demonstrations
+) -> None:
+    episodes = write_demonstrations(tmp_path / "episodes", change={"task": "use_toaster"})
+    run = tmp_path / "run"
+    policy, optim = FlowOptions(preset="tiny"), OptimOptions(batch=2)
+    finetune(FinetuneConfig(episodes=episodes, output=run, policy=policy, steps=1, optim=optim))
+    settings = EvaluateConfig(checkpoints=(run,), output=tmp_path / "e.json", episodes=1)
+    words = "run was trained on reach, use_toaster, not on pick_place: give --task reach or use_t"
+    with pytest.raises(UsageError, match=words):
+        evaluate(dataclasses.replace(settings, task="pick_place"))
+    with pytest.raises(LayoutError, match="object poses have shape"):  # it got as far as the cell
+        evaluate(dataclasses.replace(settings, task="use_toaster"))
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,18 @@ def starts_by_task(training: Mapping[str, Any]) -> dict[str, list[int]]:
     return {task: sorted(seeds) for task, seeds in found.items() if seeds}
 
 
+def tasks_of(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tasks that a policy was shown; none where nobody named them.
+
+    Args:
+        training: that part of a checkpoint's config.json.
+    """
+    return tuple(filter(None, str(training.get("task") or "").split(TASKS)))
+
+
 def _demonstrated(training: Mapping[str, Any]) -> set[int]:
     """Seeds of all starts that were demonstrated in a policy's task."""
-    tasks = set(str(training.get("task", "")).split(TASKS))
+    tasks = set(tasks_of(training) or ("",))
     return {
         seed
         for shown, seeds in starts_by_task(training).items()
