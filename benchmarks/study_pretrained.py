@@ -1,5 +1,6 @@
 """Does guidance help a pre-trained policy on a new body? The study of docs/study_pretrained.md.
 
+    python -m benchmarks.study_pretrained --jobs 2 --policy flow   # an hour
     python -m benchmarks.study_pretrained --jobs 2              # hours; goes on where it stopped
     python -m benchmarks.study_pretrained --try-out             # its smallest form, minutes
 
@@ -23,6 +24,7 @@ import tyro
 
 from ate_core.errors import AteError, UsageError
 from ate_core.files import replace_text
+from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.rdt_entry import RdtOptions
 from training.configs.output_folder import only_writer
 from training.configs.study import HOW_TO_RUN, Arm, StudyConfig
@@ -77,10 +79,17 @@ PROTOCOL = StudyConfig(
     pretraining_tasks=("pick_place", "handover", "pick_bun", "cook_bun"),
     pretraining_bodies=("six_axes", "six_axes_short", "six_axes_long", "seven_axes_long"),
     pretraining_demonstrations=2000,
-    pretraining_steps=8000,
+    pretraining_steps=32_000,
     vae_steps=1000,
 )
 """As the page says."""
+FLOW = dataclasses.replace(
+    PROTOCOL,
+    output=Path("runs/study_pretrained_flow"),
+    policy=FlowOptions(preset="small"),
+    pretraining_steps=20_000,
+)
+"""The same with a network that predicts velocities."""
 TRY_OUT = dataclasses.replace(
     PROTOCOL,
     output=Path("runs/study_pretrained_try_out"),
@@ -119,6 +128,8 @@ class BenchmarkConfig:
     """Runs at the same time, one process each."""
     until: Literal["pretraining", "gates", "end"] = "end"
     """Where to stop: what other machines start from, or what is known before a guided run."""
+    policy: Literal["rdt", "flow"] = "rdt"
+    """Which of the two studies of the page; `try_out` is of the first."""
     try_out: bool = False
     """The smallest form; its numbers mean nothing."""
     despite_gates: bool = False
@@ -145,7 +156,9 @@ class BenchmarkConfig:
     @property
     def protocol(self) -> StudyConfig:
         """What is written down."""
-        return TRY_OUT if self.try_out else PROTOCOL
+        if self.try_out:
+            return TRY_OUT
+        return FLOW if self.policy == "flow" else PROTOCOL
 
     @property
     def reported(self) -> list[int]:

@@ -6,7 +6,15 @@ import pytest
 
 from ate_core.errors import UsageError
 from benchmarks import study_pretrained as program
-from benchmarks.study_pretrained import GUIDED, PROTOCOL, SCRATCH, TASK, BenchmarkConfig, main
+from benchmarks.study_pretrained import (
+    FLOW,
+    GUIDED,
+    PROTOCOL,
+    SCRATCH,
+    TASK,
+    BenchmarkConfig,
+    main,
+)
 from training import study as jobs
 from training.configs.study import StudyConfig
 from training.studies.rollout import Trial
@@ -168,3 +176,7 @@ def test_the_protocol_is_the_one_of_the_page():
     record = StudyConfig.record(PROTOCOL)
     assert told == {key: record[key] for key in told}
     assert record["tasks"] == [TASK] and len(told) >= 12
+    changed = json.loads(page.split("```json")[2].split("```")[0])
+    flow = StudyConfig.record(FLOW)
+    assert changed == {key: flow[key] for key in flow if flow[key] != record[key]}
+    assert BenchmarkConfig(policy="flow").study.policy == FLOW.policy
