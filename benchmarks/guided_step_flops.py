@@ -10,6 +10,7 @@ input, the latents of clean chunks being kept. Both grow alike with the batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import tyro
@@ -67,19 +68,36 @@ def count(config: BenchmarkConfig) -> Result:
         return Result(plain=operations(_plain(config)), guidance=operations(_guidance(config)))
 
 
-def _plain(config: BenchmarkConfig) -> Callable[[], None]:
-    sizes = Pi0Config(
-        horizon=config.horizon,
-        cameras=tuple(f"camera_{index}" for index in range(config.cameras)),
+def build_pi0(
+    horizon: int, cameras: int, prompt: int, dtype: torch.dtype = torch.float32, **sizes: Any
+) -> tuple[Pi0, Inputs]:
+    """A pi0 of the published sizes but for some, and an observation of zeros.
+
+    Args:
+        horizon: Actions per chunk.
+        cameras: Images per observation.
+        prompt: Prompt tokens, start and newline included.
+        dtype: Of weights and observation.
+        sizes: Fields of its configuration that are others.
+    """
+    made = Pi0Config(
+        horizon=horizon,
+        cameras=tuple(f"camera_{index}" for index in range(cameras)),
         tokenizer="bytes",
+        **sizes,
     )
-    model = Pi0(sizes)
+    size = (made.image_height, made.image_width)
     inputs = Inputs(
-        state=torch.empty(1, sizes.state_size),
-        images=torch.empty(1, config.cameras, 3, sizes.image_height, sizes.image_width),
-        instructions=("a" * (config.prompt - 2),),
+        state=torch.zeros(1, made.state_size, dtype=dtype),
+        images=torch.zeros(1, cameras, 3, *size, dtype=dtype),
+        instructions=("a" * (prompt - 2),),
     )
-    noisy = torch.empty(1, config.horizon, sizes.max_action_size)
+    return Pi0(made).to(dtype), inputs
+
+
+def _plain(config: BenchmarkConfig) -> Callable[[], None]:
+    model, inputs = build_pi0(config.horizon, config.cameras, config.prompt)
+    noisy = torch.empty(1, config.horizon, model.config.max_action_size)
     return lambda: model(noisy, torch.empty(1), inputs).square().mean().backward()
 
 

@@ -21,10 +21,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ate_policy.models.interface import Inputs
-from ate_policy.models.pi0 import Pi0, Pi0Config
+from ate_policy.models.pi0 import Pi0
 from ate_policy.models.pi0_layers import embed_suffix, predict_velocity
 from ate_policy.models.pi0_sampler import FoldedExpert
-from benchmarks.guided_step_flops import operations
+from benchmarks.guided_step_flops import build_pi0, operations
 from benchmarks.pi0_sampler import as_transformers
 
 NO_KERNEL = {
@@ -189,20 +189,7 @@ class _CountNorms(TorchFunctionMode):
 
 
 def _build(config: BenchmarkConfig, **sizes: Any) -> tuple[Pi0, Inputs]:
-    """A network of the published sizes but for these, in bfloat16, and an observation."""
-    made = Pi0Config(
-        horizon=config.horizon,
-        cameras=tuple(f"camera_{index}" for index in range(config.cameras)),
-        tokenizer="bytes",
-        **sizes,
-    )
-    dtype, size = torch.bfloat16, (made.image_height, made.image_width)
-    inputs = Inputs(
-        state=torch.zeros(1, made.state_size, dtype=dtype),
-        images=torch.zeros(1, config.cameras, 3, *size, dtype=dtype),
-        instructions=("a" * (config.prompt - 2),),
-    )
-    return Pi0(made).to(dtype).eval(), inputs
+    return build_pi0(config.horizon, config.cameras, config.prompt, torch.bfloat16, **sizes)
 
 
 def _step_of(model: Pi0, inputs: Inputs) -> Callable[[], object]:
