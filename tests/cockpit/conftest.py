@@ -39,6 +39,7 @@ class PlayedCell:
         self.address = ""
         self.scoring: dict[str, object] = {}
         self.stop: str | None = ""
+        self.whole = 0, "ready"
         self.hold = asyncio.Event()
         self.hold.set()
         self.play()
@@ -61,6 +62,7 @@ class PlayedCell:
         now = time.monotonic()
         if self.stop is not None:
             self.view.take_estop({"stopped": bool(self.stop), "reason": self.stop}, now)
+        self.view.take_whole(*self.whole, now)
         for side, arm in self.cell.arms.items():  # they go on, however slow the machine is
             self.view.take_joints(side, arm.home, now)
             self.view.take_command(side, np.array(arm.home) + 0.1, now)

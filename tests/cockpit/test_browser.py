@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 PATIENCE = 60.0
+HEADLINE = "document.querySelector('#headline').className"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -190,6 +191,16 @@ def test_a_hand_is_led_while_its_pad_is_pressed_and_let_go_however_that_ends(
 def test_what_is_wrong_is_said_where_it_is_looked_for(browse, played):
     async def look(tab):
         await tab.until_text("#headline", "ready")
+        played.play(state="recording", episode=4)
+        played.whole = 2, "recorder (silent for 2.0 s)"
+        await tab.until_text("#headline", "recording episode 4; recorder (silent for 2.0 s)")
+        assert await tab.value(f"{HEADLINE} == 'bad'")
+        played.whole = 1, "camera_top (silent for 2.0 s): no pictures of top"
+        await tab.until(f"{HEADLINE} == 'recording'")
+        played.play()
+        await tab.until(f"{HEADLINE} == 'warn'")
+        played.whole = 0, "ready"
+        await tab.until(f"{HEADLINE} == 'good'")
         fault = {"state": "fault", "reason": "joint 3 too hot (0x1008): let it cool down"}
         played.view.take_status("left", "arm", fault, time.monotonic())
         played.view.take_health("/left/arm_driver", 2, "joint 3 too hot")

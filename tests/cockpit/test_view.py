@@ -44,6 +44,17 @@ def test_an_emergency_stop_that_nobody_tells_any_more_is_named_unheard():
     assert not view.document(3.0)["estop"]["heard"]
 
 
+def test_a_monitor_that_falls_silent_leaves_no_cell_that_seems_well():
+    view = CellView(CELL)
+    assert view.document(0.0)["whole"] == {}, "no monitor runs"
+    view.take_whole(0, "ready", 1.0)
+    assert view.document(3.9)["whole"] == {"level": "ok", "message": "ready"}
+    assert view.document(4.1)["whole"]["level"] == "error"
+    assert "nobody watches" in view.document(4.1)["whole"]["message"]
+    view.take_whole(200, "invented", 5.0)
+    assert view.document(5.0)["whole"]["level"] == "stale"
+
+
 @pytest.mark.parametrize("document", [{}, {"stopped": "no"}, {"stopped": None}])
 def test_an_emergency_stop_that_says_nothing_is_no_green_light(document):
     view = CellView(CELL)

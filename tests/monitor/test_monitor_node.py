@@ -79,22 +79,27 @@ def launch(node_environment):
 
 @pytest.fixture
 def aggregate(node_environment):
-    """Lines of /diagnostics_agg by node: level, message and when they were heard."""
-    from diagnostic_msgs.msg import DiagnosticArray
+    """Newest level and message of each node on /diagnostics_agg, and of the `cell`."""
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
     from rclpy.executors import SingleThreadedExecutor
 
     from ate_core.nodes.qos import DEFAULT_QOS
+    from ate_core.topics import CELL_HEALTH
 
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("reader", context=context)
     heard = {}
 
-    def keep(message):
-        for status in message.status:
-            heard[status.name] = (status.level[0], status.message)
+    def keep(status):
+        heard[status.name] = (status.level[0], status.message)
 
-    node.create_subscription(DiagnosticArray, "/diagnostics_agg", keep, DEFAULT_QOS)
+    def keep_all(message):
+        for status in message.status:
+            keep(status)
+
+    node.create_subscription(DiagnosticArray, "/diagnostics_agg", keep_all, DEFAULT_QOS)
+    node.create_subscription(DiagnosticStatus, CELL_HEALTH, keep, DEFAULT_QOS)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
@@ -114,10 +119,12 @@ def test_drivers_are_activated_together_watched_and_brought_back(launch, aggrega
     launch.wait_for(lambda: launch.said("READY: press the button"))
     assert launch.said("active True") == 2
     launch.wait_for(lambda: aggregate.get("/left/fake") == (0, "well"))
+    launch.wait_for(lambda: aggregate.get("cell") == (0, "ready"))
 
     left.send_signal(signal.SIGSTOP)
     launch.wait_for(lambda: aggregate["/left/fake"][0] == 3)
     assert "silent for" in aggregate["/left/fake"][1]
+    launch.wait_for(lambda: aggregate["cell"][0] == 2)
     launch.wait_for(lambda: launch.said("/left/fake hangs"))
     assert left.wait(10) == -signal.SIGKILL
     launch.driver("left")

@@ -178,6 +178,22 @@ def test_a_cell_is_ready_without_a_camera_and_says_so():
     assert drive(readiness, 18.0, states) == [(False, "recovered: /camera_top")]
 
 
+def test_the_cell_as_a_whole_is_what_it_needs_and_lacks():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = dict.fromkeys((ARM.name, GRIPPER.name, CAMERA.name), "active")
+    silent = Health(level=STALE, text="silent for 2.0 s", age=2.0)
+    drive(readiness, 1.0, states)
+    assert readiness.verdict() == (OK, "ready")
+    drive(readiness, 2.0, states, {CAMERA.name: silent})
+    assert readiness.verdict() == (WARN, "/camera_top (silent for 2.0 s): no pictures of top")
+    drive(readiness, 3.0, states, {CAMERA.name: silent, GRIPPER.name: silent})
+    level, sentence = readiness.verdict()
+    assert level == ERROR and sentence.startswith(f"{GRIPPER.name} (silent for 2.0 s)")
+    assert sentence.endswith("; and 1 more")
+    drive(readiness, 4.0, states)
+    assert readiness.verdict() == (OK, "ready")
+
+
 def test_a_driver_without_a_lifecycle_is_taken_as_it_is():
     readiness = Readiness((ARM,), "go", 0.0)
     assert readiness.look(0.0, {ARM.name: WELL}, {}) == []

@@ -22,6 +22,8 @@ RATE_WINDOW = 2.0
 """Rates are counted over so long [s]."""
 SILENT = 1.0
 """Age from which a stream counts as silent [s]."""
+UNWATCHED = 3.0
+"""Age from which the word of the monitor, told once a second, counts no more [s]."""
 LEVELS = ("ok", "warn", "error", "stale")
 """Words of the levels of a diagnostic line."""
 RECORDER = "recorder"
@@ -118,6 +120,8 @@ class CellView:
         self._policy: Document = {}
         self._lost: set[str] = set()
         self._health: dict[str, Document] = {}
+        self._whole: Document = {}
+        self._whole_at = math.inf
         self._loops: dict[str, str] = {}
 
     @property
@@ -231,6 +235,12 @@ class CellView:
                 word = LEVELS[min(level, len(LEVELS) - 1)]
                 self._health[name] = {"level": word, "message": message}
 
+    def take_whole(self, level: int, message: str, now: float) -> None:
+        """Take what the monitor says of the cell as a whole at a monotonic time [s]."""
+        with self._lock:
+            self._whole = {"level": LEVELS[min(level, len(LEVELS) - 1)], "message": message}
+            self._whole_at = now
+
     def take_loop(self, name: str, sentence: str) -> None:
         """Take what a node says of the times of its loop."""
         with self._lock:
@@ -275,8 +285,15 @@ class CellView:
                     role: picture.stream.document(now) for role, picture in self._pictures.items()
                 },
                 "loops": dict(sorted(self._loops.items())),
+                "whole": self._watched(now),
                 "health": {name: dict(line) for name, line in sorted(self._health.items())},
             }
+
+    def _watched(self, now: float) -> Document:
+        """The cell as a whole; empty where no monitor runs, an error where it fell silent."""
+        if now - self._whole_at > UNWATCHED:
+            return {"level": "error", "message": "monitor: silent, nobody watches the nodes"}
+        return dict(self._whole)
 
     def _arm(self, side: str, arm: ArmView, now: float) -> Document:
         return {

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cell_monitor.watch import ERROR, STALE, WARN, Health, WatchedNode
+from cell_monitor.watch import ERROR, OK, STALE, WARN, Health, WatchedNode
 
 OPTIONAL_PATIENCE = 15.0
 """How long cameras and the like are waited for once everything else is ready [s]."""
@@ -35,6 +35,7 @@ class Readiness:
         self._complete_since: float | None = None
         self._were_active: set[str] = set()
         self._troubles: dict[str, str] = {}
+        self._lacks: dict[str, str] = {}
         self._waiting = ""
         self.ready = False
         """Whether the sentence has been said."""
@@ -73,6 +74,7 @@ class Readiness:
         """What to tell now: pairs of whether it is bad, and the sentence."""
         self._remember(states)
         lacking = self._lacking(now, health, states)
+        self._lacks = {name: text for name, text in lacking.items() if text}
         if self.ready:
             return self._changes(health, lacking)
         required = {n.name: lacking[n.name] for n in self._nodes if not n.optional}
@@ -91,6 +93,19 @@ class Readiness:
         self._troubles = late
         without = "".join(f"; WITHOUT {self._trouble(name, late[name])}" for name in late)
         return [(False, f"READY: {self._following}{without}")]
+
+    def verdict(self) -> tuple[int, str]:
+        """Level of the cell as a whole at the last look, and in words what it lacks.
+
+        `ERROR` without a node that it needs, `WARN` without one that it can do without.
+        """
+        needed = {node.name for node in self._nodes if not node.optional}
+        lost = sorted(self._lacks, key=lambda name: name not in needed)
+        if not lost:
+            return OK, "ready"
+        more = f"; and {len(lost) - 1} more" if len(lost) > 1 else ""
+        level = ERROR if lost[0] in needed else WARN
+        return level, self._trouble(lost[0], self._lacks[lost[0]]) + more
 
     def _lacking(
         self, now: float, health: Mapping[str, Health], states: Mapping[str, str]

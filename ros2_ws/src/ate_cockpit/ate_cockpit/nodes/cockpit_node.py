@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import WrenchStamped
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, JointState
@@ -49,7 +49,7 @@ from ate_core.nodes.statuses import (
     hear_part_statuses,
     part_topics,
 )
-from ate_core.topics import POLICY_STATUS
+from ate_core.topics import CELL_HEALTH, POLICY_STATUS
 
 LOOK_PERIOD = 1.0
 """Between two looks at who publishes the statuses [s]."""
@@ -160,6 +160,7 @@ class CockpitNode(Node):
             policy=view.take_policy,
         )
         listen(self, DiagnosticArray, "/diagnostics_agg", self._take_health, DEFAULT_QOS)
+        listen(self, DiagnosticStatus, CELL_HEALTH, self._take_whole, DEFAULT_QOS)
         listen(self, DiagnosticArray, "/diagnostics", self._take_loops, DEFAULT_QOS)
 
     def _joints(self, topic: str, take: Callable[[JointState], None]) -> None:
@@ -196,6 +197,9 @@ class CockpitNode(Node):
     def _take_health(self, message: DiagnosticArray) -> None:
         for line in message.status:
             self._view.take_health(line.name, line.level[0], line.message)
+
+    def _take_whole(self, message: DiagnosticStatus) -> None:
+        self._view.take_whole(message.level[0], message.message, time.monotonic())
 
     def _take_loops(self, message: DiagnosticArray) -> None:
         for line in message.status:

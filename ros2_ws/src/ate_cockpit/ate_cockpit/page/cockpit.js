@@ -214,18 +214,20 @@ function show(cell) {
 
 function headline(cell) {
   const stopped = cell.estop.stopped, unknown = !cell.estop.heard;
+  const { state, episode } = cell.episode, { level, message } = cell.whole;
   const faults = setup.sides.filter((side) => ["fault", "disconnected", "no_feedback"]
     .includes(cell.arms[side].status.state));
   const text = stopped ? `STOPPED: ${cell.estop.reason}`
     : unknown ? "emergency stop unknown: its node is silent; \`ate stop\` stops without it"
     : cell.lost.length ? `${cell.lost.join(", ")}: silent, its node has ended`
     : faults.length ? faults.map((side) => `${side} arm ${cell.arms[side].status.state}`).join(", ")
-      : cell.episode.state === "recording" ? `recording episode ${cell.episode.episode}`
-        : cell.episode.state === "pending" ? `episode ${cell.episode.episode}: keep or discard it`
-          : "ready";
+    : [state === "recording" ? `recording episode ${episode}`
+      : state === "pending" ? `episode ${episode}: keep or discard it` : "",
+    level === "error" ? message : ""].filter(Boolean).join("; ") || "ready";
   const element = byId("headline");
-  element.className = stopped || unknown || cell.lost.length || faults.length ? "bad"
-    : cell.episode.state === "recording" ? "recording" : "good";
+  const wrong = stopped || unknown || cell.lost.length || faults.length || level === "error";
+  element.className = wrong ? "bad" : state === "recording" ? "recording"
+    : level === "warn" ? "warn" : "good";
   write(element, text);
   byId("reset").hidden = !stopped;
 }

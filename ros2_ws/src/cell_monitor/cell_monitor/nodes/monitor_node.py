@@ -1,6 +1,7 @@
 """Brings the drivers of a cell up, says when it is ready, and watches it from outside.
 
-One line per node on ``/diagnostics_agg``; whoever falls silent is named, and a hanging process
+One line per node on ``/diagnostics_agg`` and one for the cell as a whole on
+``/diagnostics_toplevel_state``; whoever falls silent is named, and a hanging process
 that the launch starts again is killed, since nothing else ends a hang. One that is silent because
 the machine is too busy is not: its new start would make the machine busier.
 """
@@ -19,11 +20,12 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_text
 from ate_core.nodes.qos import DEFAULT_QOS
 from ate_core.nodes.runner import run_node
+from ate_core.topics import CELL_HEALTH
 from cell_monitor.nodes.lifecycle_client import LifecycleClient
 from cell_monitor.readiness import Readiness
 from cell_monitor.siblings import find_sibling
 from cell_monitor.starvation import Starvation
-from cell_monitor.watch import STALE, DiagnosticsWatch, Health, WatchedNode, parse_nodes
+from cell_monitor.watch import OK, STALE, DiagnosticsWatch, Health, WatchedNode, parse_nodes
 
 LOOK_PERIOD = 0.1
 """Between two looks at the ages of all nodes [s]."""
@@ -55,9 +57,10 @@ class MonitorNode(Node):
         self._waited: set[str] = set()
         self._starving: set[str] = set()
         self._silent: dict[str, Starvation] = {}
-        self._published: dict[str, int] = {}
+        self._published: tuple[dict[str, int], int] = ({}, OK)
         self._published_at = 0.0
         self._aggregate = self.create_publisher(DiagnosticArray, "/diagnostics_agg", DEFAULT_QOS)
+        self._whole = self.create_publisher(DiagnosticStatus, CELL_HEALTH, DEFAULT_QOS)
         listen(self, DiagnosticArray, "/diagnostics", self._take, DEFAULT_QOS)
         self.create_timer(LOOK_PERIOD, self._look)
         self.create_timer(MANAGE_PERIOD, self._manage)
@@ -86,10 +89,13 @@ class MonitorNode(Node):
                 self.get_logger().error(sentence)
             else:
                 self.get_logger().info(sentence)
-        levels = {name: one.level for name, one in health.items()}
+        level, sentence = self._readiness.verdict()
+        levels = {name: one.level for name, one in health.items()}, level
         if levels != self._published or now - self._published_at >= 1.0:
             self._published, self._published_at = levels, now
             self._publish(health)
+            whole = DiagnosticStatus(name="cell", level=bytes([level]), message=sentence)
+            self._whole.publish(whole)
         if self._kills:
             for name, node in self._nodes.items():
                 if node.restarts:
