@@ -202,6 +202,21 @@ def test_a_stream_stamped_in_the_future_is_refused_by_name_with_its_lead(cell, l
     assert f"is stamped {lead_ms - 5:.0f} ms in the future (bound 50 ms)" in str(refusal)
 
 
+@pytest.mark.parametrize("step_s", [-0.2, -0.5, -1.9])
+def test_after_a_clock_was_set_back_nothing_from_before_is_shown(cell, step_s):
+    live, shown = LiveBuffer(cell), []
+    for tick in range(120):
+        now = 10**15 + tick * 20 * MS + round(1e9 * step_s * (tick >= 60))
+        stamp = now - (3 + 9 * tick % 14) * MS  # they are under way for 3 to 16 ms
+        for spec in live.needed:
+            live.add(spec.name, stamp, np.full(2 * len(spec.joint_names) or 1, tick), now)
+        seen = live.observe(now)
+        if isinstance(seen, Observation):
+            shown.append((tick, seen.state[0]))
+    assert all(tick - of <= 1 for tick, of in shown)
+    assert len(shown) >= 118
+
+
 @pytest.mark.parametrize("step_s", [-3600.0, -1.0, 1.0, 3600.0])
 def test_a_clock_that_is_set_on_this_machine_ends_no_observation_for_long(cell, step_s):
     assert isinstance(fed_buffer(cell, step_s=step_s), Observation)

@@ -310,6 +310,7 @@ class LiveBuffer:
         """The streams to subscribe to."""
         self._history = {name: _History(round(history * NANOSECONDS)) for name in names}
         self._ahead: dict[str, Refusal] = {}
+        self._arrived_ns = 0
         self._lock = threading.Lock()
 
     def add(
@@ -332,6 +333,9 @@ class LiveBuffer:
         kept = value if isinstance(value, bytes) else np.asarray(value, dtype=np.float64)
         lead = 0.0 if arrived_ns is None else (stamp_ns - arrived_ns) / NANOSECONDS
         with self._lock:
+            if arrived_ns is not None:
+                self._forget_other_times(arrived_ns)
+                self._arrived_ns = arrived_ns
             if lead > self._limits.lead:
                 self._ahead[stream] = self._ahead_by(stream, lead)
                 return
@@ -341,6 +345,7 @@ class LiveBuffer:
     def observe(self, tick_ns: int, instruction: str = "") -> Observation | Refusal:
         """Return what the policy sees at a tick, or the stream that forbids it."""
         with self._lock:
+            self._forget_other_times(tick_ns)
             if self._ahead:
                 return next(iter(self._ahead.values()))
             samples = {name: list(history.samples) for name, history in self._history.items()}
@@ -367,6 +372,13 @@ class LiveBuffer:
             instruction=instruction,
             stamp_ns=tick_ns,
         )
+
+    def _forget_other_times(self, now_ns: int) -> None:
+        """Forget all samples where the clock was set back: they would pass for newer ones."""
+        if now_ns < self._arrived_ns - self._limits.lead * NANOSECONDS:
+            for history in self._history.values():
+                history.samples.clear()
+            self._arrived_ns = now_ns
 
     def _ahead_by(self, stream: str, lead: float) -> Refusal:
         return Refusal(
