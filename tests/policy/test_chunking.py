@@ -68,6 +68,39 @@ def test_a_chunk_that_comes_after_the_last_one_ran_out_goes_on_where_that_ended(
     assert actions.action(24) == 21, "ten were executed since its observation, three held"
 
 
+def test_a_chunk_that_is_awaited_when_all_are_dropped_begins_with_its_first_action():
+    actions = queue()
+    actions.add(chunk(0), 0)
+    for tick in range(1, 14):
+        actions.action(tick)
+    actions.mark_requested(13)
+    actions.action(14)
+    actions.hold()  # the action of tick 14 is refused
+    assert [actions.action(tick) for tick in range(15, 25)] == [None] * 10
+    actions.add(chunk(13), 13)
+    assert actions.action(25) == 14
+
+
+@pytest.mark.parametrize(("asked", "given"), [(5, 5), (6, 6), (7, 5), (13, 5)])
+def test_after_a_gap_in_which_the_drivers_held_a_chunk_goes_on_where_it_was(asked, given):
+    actions = queue(longest_gap=2)
+    actions.mark_requested(0)
+    actions.add(chunk(0), 0)
+    assert [float(actions.action(tick)[0]) for tick in range(1, 5)] == [1.0, 2.0, 3.0, 4.0]
+    assert actions.action(asked) == given
+    assert actions.action(asked + 1) == given + 1
+
+
+def test_an_action_that_was_not_sent_is_given_anew():
+    actions = queue(longest_gap=2)
+    actions.add(chunk(0), 0)
+    assert actions.action(1) == 1 and actions.action(2) == 2
+    actions.withhold()
+    assert actions.action(3) == 2
+    actions.withhold()
+    assert actions.action(9) == 2 and actions.action(10) == 3
+
+
 def test_a_chunk_that_comes_after_its_end_is_never_executed():
     actions = queue()
     actions.add(chunk(0), 0)
@@ -125,6 +158,8 @@ def test_wrong_chunks_and_settings_are_refused():
         queue(execute=10).add(np.zeros((8, 16)), 0)
     with pytest.raises(UsageError, match="execute is 0"):
         ChunkingConfig(execute=0)
+    with pytest.raises(UsageError, match="longest_gap is 0"):
+        ChunkingConfig(execute=10, longest_gap=0)
     with pytest.raises(UsageError, match="chunk mode is 'newest'"):
         ChunkingConfig(mode="newest", execute=10)
 

@@ -220,6 +220,27 @@ def test_a_policy_whose_process_stood_still_waits_to_be_started(bench):
     assert "stood still" in bench.statuses[-1]["reason"]
 
 
+@pytest.mark.parametrize("seconds", [0.25, 0.7])
+def test_an_action_that_was_read_before_the_process_stood_still_is_never_sent(bench, seconds):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.start_until_running()
+    withheld, stale = [], np.full(16, 0.5, np.float32)
+    bench.policy._runtime.withhold = lambda: withheld.append(True)
+
+    def stall(*_):
+        bench.policy._runtime.tick = lambda *_: None
+        time.sleep(seconds)  # as a stopped process does, between reading and sending
+        return stale
+
+    bench.policy._runtime.tick = stall
+    bench.spin_until(lambda: withheld)
+    bench.spin_for(0.3)
+    assert not any(0.5 in message.position for message in bench.commands)
+    stopped = seconds > 0.5
+    assert (bench.statuses[-1]["state"] == "ready") == stopped
+
+
 @pytest.mark.parametrize("state", ["stopped", "fault", "not_ready", "disconnected", "no_feedback"])
 def test_an_arm_that_does_not_follow_silences_the_policy(bench, state):
     for side in SIDES:

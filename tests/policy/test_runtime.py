@@ -146,6 +146,40 @@ def test_a_late_chunk_that_jumps_from_the_action_before_it_is_refused(make_runti
     assert runtime.stats().refusals == {"far": 1}
 
 
+@pytest.mark.parametrize(("begins", "refusals"), [(1.0, {}), (0.45, {"far": 1})])
+def test_a_chunk_that_comes_while_the_arms_hold_must_begin_where_they_are(
+    make_runtime, begins, refusals
+):
+    release, chunks = threading.Event(), [chunk_from(HOME, 0.05)]  # 1 rad in one second
+
+    def late(_):
+        if chunks:
+            return chunks.pop()
+        release.wait(10)
+        return chunk_from(HOME, 0.0) + begins * chunk_from(HOME * 0.0, 1.0)[:1]
+
+    posture = [HOME]
+    runtime = make_runtime(late, measure=lambda: posture[0])
+    runtime.tick(0, observation)
+    wait_for(lambda: runtime.stats().chunks == 1)
+    for tick in range(1, 25):
+        action = runtime.tick(tick, lambda: Observation(state=posture[0], stamp_ns=0))
+        posture[0] = posture[0] if action is None else action
+    assert posture[0][0] == pytest.approx(HOME[0] + 1.0) and runtime.is_inferring
+    release.set()
+    wait_for(lambda: not runtime.is_inferring)
+    assert runtime.stats().refusals == refusals
+
+
+def test_a_chunk_that_comes_while_nobody_sees_the_arms_is_refused(make_runtime):
+    stale = Refusal(stream="/left/arm/joint_states", reason="is 300 ms old", age=0.3, bound=0.2)
+    runtime = make_runtime(lambda _: chunk_from(HOME), measure=lambda: stale)
+    runtime.tick(0, observation)
+    wait_for(lambda: runtime.stats().refused == 1)
+    assert runtime.tick(1, observation) is None
+    assert "/left/arm/joint_states is 300 ms old" in runtime.stats().reason
+
+
 @pytest.mark.parametrize("approach_step", [0.0, 0.025])
 def test_a_chunk_whose_arms_are_exchanged_ends_the_old_one_and_nothing_leads_them_there(
     make_runtime, approach_step

@@ -301,13 +301,14 @@ class LiveBuffer:
         self._cameras = tuple(cameras)
         if self._cameras and decoder is None:
             raise LayoutError(f"cameras {list(cameras)} need a decoder of their images: pass one")
-        names = [f"{side}_{part}_state" for side in cell.arms for part in ("arm", "gripper")]
-        names += [*cameras, *(["objects"] if use_environment else [])]
+        states = [f"{side}_{part}_state" for side in cell.arms for part in ("arm", "gripper")]
+        names = [*states, *cameras, *(["objects"] if use_environment else [])]
         unknown = [name for name in names if name not in self._builder.streams]
         if unknown:
             raise LayoutError(f"the cell has no stream {unknown[0]!r}; check the policy's cameras")
         self.needed: tuple[StreamSpec, ...] = tuple(self._builder.streams[name] for name in names)
         """The streams to subscribe to."""
+        self._states = self.needed[: len(states)]
         self._history = {name: _History(round(history * NANOSECONDS)) for name in names}
         self._ahead: dict[str, Refusal] = {}
         self._arrived_ns = 0
@@ -344,19 +345,11 @@ class LiveBuffer:
 
     def observe(self, tick_ns: int, instruction: str = "") -> Observation | Refusal:
         """Return what the policy sees at a tick, or the stream that forbids it."""
-        with self._lock:
-            self._forget_other_times(tick_ns)
-            if self._ahead:
-                return next(iter(self._ahead.values()))
-            samples = {name: list(history.samples) for name, history in self._history.items()}
-        series = {}
-        for name, entries in samples.items():
-            numbers = [value for _, value in entries if not isinstance(value, bytes)]
-            series[name] = make_series([stamp for stamp, _ in entries], numbers or None)
         ticks = np.array([tick_ns], dtype=np.int64)
-        refusal = find_stale(series, self.needed, ticks, self._limits)
-        if refusal is not None:
-            return refusal
+        found = self._look(self.needed, ticks)
+        if isinstance(found, Refusal):
+            return found
+        samples, series = found
         index = self._builder.image_index(series, ticks)
         environment = self._builder.environment(series, ticks)
         images: dict[str, NDArray[np.uint8]] = {}
@@ -372,6 +365,29 @@ class LiveBuffer:
             instruction=instruction,
             stamp_ns=tick_ns,
         )
+
+    def state(self, tick_ns: int) -> NDArray[np.float32] | Refusal:
+        """Return where arms and grippers are at a tick (D,), or the stream that forbids it."""
+        ticks = np.array([tick_ns], dtype=np.int64)
+        found = self._look(self._states, ticks)
+        return found if isinstance(found, Refusal) else self._builder.state(found[1], ticks)[0]
+
+    def _look(
+        self, specs: Sequence[StreamSpec], ticks: NDArray[np.int64]
+    ) -> tuple[dict[str, list[tuple[int, Value]]], dict[str, Series]] | Refusal:
+        """Samples of streams by name, also as series, where all are there at a tick (1,)."""
+        with self._lock:
+            self._forget_other_times(int(ticks[0]))
+            for spec in specs:
+                if spec.name in self._ahead:
+                    return self._ahead[spec.name]
+            samples = {spec.name: list(self._history[spec.name].samples) for spec in specs}
+        series = {}
+        for name, entries in samples.items():
+            numbers = [value for _, value in entries if not isinstance(value, bytes)]
+            series[name] = make_series([stamp for stamp, _ in entries], numbers or None)
+        refusal = find_stale(series, specs, ticks, self._limits)
+        return (samples, series) if refusal is None else refusal
 
     def _forget_other_times(self, now_ns: int) -> None:
         """Forget all samples where the clock was set back: they would pass for newer ones."""

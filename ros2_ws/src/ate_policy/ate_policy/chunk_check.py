@@ -12,11 +12,11 @@ from ate_core.exchanged import exchanged_start
 from ate_core.guard import ChunkGuard
 
 Kind = Literal[
-    "not finite", "limit", "exchanged", "far", "jump", "distance", "late", "short", "inference",
-    "link",
+    "not finite", "limit", "exchanged", "far", "jump", "distance", "late", "short", "unseen",
+    "inference", "link",
 ]  # fmt: skip
 """Why a chunk is refused; exchanged: each arm would begin where the other one is; far: its first
-action jumps away from where the arms are."""
+action jumps away from where the arms are; unseen: where they are is not known."""
 
 
 class ChunkRefusal(SafetyError):

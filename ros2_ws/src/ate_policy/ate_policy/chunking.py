@@ -2,8 +2,8 @@
 
 A chunk inferred from the observation of tick k holds the actions of ticks k+1 .. k+H. It may
 arrive some ticks later; the actions whose tick has passed under other actions are then skipped,
-never replayed. Ticks at which the arms held move nothing and are not counted: after them a chunk
-goes on where it was, and one that was waited for at rest begins with its first action.
+never replayed. Ticks at which the arms held, also for want of a command in time, move nothing and
+are not counted: after them a chunk goes on where it was, and one that was waited for at rest begins with its first action.
 Ticks are integers and arguments: nothing here reads a clock.
 """
 
@@ -86,6 +86,9 @@ class ChunkingConfig:
     """Weight exp(-decay * i) of the i-th oldest chunk, as in ACT (temporal_ensemble only)."""
     expected_delay: int = 1
     """From an observation to its chunk, until it has been measured [ticks] (rtc only)."""
+    longest_gap: int | None = None
+    """Commands that lie further apart count as a hold between them, as for the drivers [ticks];
+    None: none do."""
 
     def __post_init__(self) -> None:
         """Refuse values outside their bounds."""
@@ -96,6 +99,8 @@ class ChunkingConfig:
             raise UsageError(f"execute is {self.execute} ticks, must be at least 1")
         if self.ensemble_decay < 0.0:
             raise UsageError(f"ensemble_decay is {self.ensemble_decay}, must not be negative")
+        if self.longest_gap is not None and self.longest_gap < 1:
+            raise UsageError(f"longest_gap is {self.longest_gap} ticks, must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ class ActionQueue:
         """Ticks from an observation to its chunk, as measured; a reset keeps it."""
         self._chunks: list[_Chunk] = []
         self._requested: int | None = None
-        self._held: list[int] = []
+        self._inferred: int | None = None  # of which observation a chunk is still to come
+        self._held: set[int] = set()
         self._asked: int | None = None
         self.last: np.ndarray | None = None
         """The action (D,) given at the last tick asked for; None: it was a hold."""
@@ -124,7 +130,7 @@ class ActionQueue:
         """Forget all chunks, for instance after a stop or at the start of an episode."""
         self._chunks.clear()
         self._held.clear()
-        self._requested = self._asked = self.last = None
+        self._requested = self._inferred = self._asked = self.last = None
 
     def wants_chunk(self, tick: int) -> bool:
         """Whether inference should start with the observation of this tick.
@@ -144,11 +150,11 @@ class ActionQueue:
 
     def mark_requested(self, tick: int) -> None:
         """Note that a chunk is being inferred from the observation of this tick."""
-        self._requested = tick
+        self._requested = self._inferred = tick
 
     def abandon_request(self) -> None:
         """Note that the requested chunk will not come (refused or failed): ask again."""
-        self._requested = None
+        self._requested = self._inferred = None
 
     def add(self, actions: np.ndarray, observed_tick: int) -> None:
         """Take a chunk.
@@ -165,6 +171,8 @@ class ActionQueue:
                 f"a chunk holds {len(actions)} actions but execute is {self.config.execute}: "
                 "lower execute to the horizon of the policy"
             )
+        if observed_tick == self._inferred:
+            self._inferred = None
         if self._chunks and observed_tick <= self._chunks[-1].observed:
             return  # overtaken by a newer chunk
         if self._asked is not None:
@@ -201,8 +209,8 @@ class ActionQueue:
 
     def action(self, tick: int) -> np.ndarray | None:
         """The action (D,) to command at this tick, or None: hold."""
-        if self.last is None and self._asked is not None:
-            self._held += range(self._asked + 1, tick)  # nobody asked: the hold went on
+        if self._asked is not None and (self.last is None or self._is_gap(tick - self._asked)):
+            self._held.update(range(self._asked + 1, tick))  # nobody asked: they held meanwhile
         self._drop_passed(tick)
         self._asked = tick
         rows = [
@@ -211,7 +219,7 @@ class ActionQueue:
             if (row := self._row(chunk.observed, tick)) >= 0
         ]
         if not rows:
-            self._held.append(tick)
+            self._held.add(tick)
             self.last = None
             return None
         if self.config.mode != "temporal_ensemble":
@@ -222,12 +230,17 @@ class ActionQueue:
         self.last = mean.astype(rows[-1].dtype)
         return self.last
 
+    def withhold(self) -> None:
+        """Note that the action that was given last is not executed: it is given anew."""
+        self.last = None
+        if self._asked is not None:
+            self._held.add(self._asked)
+
     def hold(self) -> None:
         """Forget all chunks; the action that was given last is not executed."""
+        self.withhold()
         self._chunks.clear()
-        self._requested = self.last = None
-        if self._asked is not None:
-            self._held.append(self._asked)
+        self._requested = None
 
     def depth(self, tick: int) -> int:
         """Number of ticks after this one for which an action is known."""
@@ -248,6 +261,10 @@ class ActionQueue:
     def _drop_passed(self, tick: int) -> None:
         self._chunks = [c for c in self._chunks if self._row(c.observed, tick) < len(c.actions)]
         oldest = min((chunk.observed for chunk in self._chunks), default=tick)
-        if self._requested is not None:
-            oldest = min(oldest, self._requested)
-        self._held = [held for held in self._held if held > oldest]
+        for asked in (self._requested, self._inferred):
+            oldest = oldest if asked is None else min(oldest, asked)
+        self._held = {held for held in self._held if held > oldest}
+
+    def _is_gap(self, ticks: int) -> bool:
+        """Whether the arms held between two commands that lie so far apart."""
+        return self.config.longest_gap is not None and ticks > self.config.longest_gap

@@ -80,6 +80,7 @@ class PolicyRuntime:
         queue: ActionQueue,
         clock: Callable[[], float] = time.monotonic,
         approach_step: float = 0.0,
+        measure: Callable[[], NDArray[np.floating] | Refusal] | None = None,
     ) -> None:
         """Start the inference thread.
 
@@ -90,10 +91,13 @@ class PolicyRuntime:
             clock: monotonic time [s].
             approach_step: largest change of a joint per tick on the way to a first action that is
                 too far from arms at rest [rad]; 0: there is no such way, the policy is stuck.
+            measure: gives the present state (D,), with which a chunk is compared where the arms
+                hold: they may have moved on since its observation. None: they have not.
         """
         self._approach_step = approach_step
         self._approaching = False
         self._infer, self._limits, self._queue, self._clock = infer, limits, queue, clock
+        self._measure = measure
         self._lock = threading.Lock()
         self._work: tuple[int, int, Observation, Continuation | None] | None = None
         self._generation = 0  # counts resets: a chunk of before a stop must not run after it
@@ -128,6 +132,11 @@ class PolicyRuntime:
             self._vain, self._stuck, self._reason = 0, "", ""
             if self._busy_since is not None and self._clock() - self._busy_since > PATIENCE:
                 self._leave_inference()
+
+    def withhold(self) -> None:
+        """Note that the action of the last tick was not sent; the next tick gives it anew."""
+        with self._lock:
+            self._queue.withhold()
 
     def tick(
         self, tick: int, observe: Callable[[], Observation | Refusal]
@@ -250,7 +259,7 @@ class PolicyRuntime:
             with self._lock:
                 first, before = self._queue.next_row(tick), self._queue.last
                 may_approach = self._approach_step > 0.0 and (before is None or self._approaching)
-            start = observation.state if before is None else before
+            start = self._at_rest(observation) if before is None else before
             try:
                 self._limits.check(chunk, start, first, observation.state)
                 self._approaching = False
@@ -268,6 +277,17 @@ class PolicyRuntime:
             logger.exception("inference failed")
             return None, "inference", f"inference failed ({caught!r}): start the policy again"
         return chunk, "", ""
+
+    def _at_rest(self, observation: Observation) -> NDArray[np.floating]:
+        """Where the arms are that hold (D,).
+
+        Raises:
+            ChunkRefusal: that is not known.
+        """
+        state = observation.state if self._measure is None else self._measure()
+        if isinstance(state, Refusal):
+            raise ChunkRefusal("unseen", f"where the arms are is not known: {state}")
+        return state
 
     def _way_to(
         self, target: NDArray[np.floating], start: NDArray[np.floating], first: int

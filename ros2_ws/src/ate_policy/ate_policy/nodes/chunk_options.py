@@ -6,6 +6,7 @@ from typing import Any, get_args
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from ate_core.contract import Cell
 from ate_core.errors import UsageError
 from ate_core.nodes.parameters import declare_text
 from ate_policy.approach import SPEED
@@ -75,14 +76,15 @@ class ChunkOptions:
                 "when it comes: use a faster device or a longer horizon"
             )
 
-    def chunking(self, policy: RobotPolicy, tick_rate: float, warm: float) -> ChunkingConfig:
+    def chunking(self, policy: RobotPolicy, cell: Cell, warm: float) -> ChunkingConfig:
         """How the chunks of a policy are played.
 
         Args:
             policy: That is played.
-            tick_rate: Of the cell [Hz].
+            cell: Its tick rate, and the silence after which its drivers hold.
             warm: Duration of an inference [s].
         """
+        tick_rate = cell.tick_rate
         expected = 1e-3 * self.delay_ms or warm
         mode: ChunkMode = self.mode  # type: ignore[assignment]
         return ChunkingConfig(
@@ -90,6 +92,7 @@ class ChunkOptions:
             execute=self.execute or usual_execute(tick_rate, policy.horizon, mode),
             # the action of the next tick is given away before the observation is looked at
             expected_delay=1 + int(expected * tick_rate),
+            longest_gap=max(1, round(cell.safety.command_timeout * tick_rate)),
         )
 
     def approach_step(self, tick_rate: float) -> float:

@@ -92,7 +92,7 @@ class PolicyNode(Node):
             use_environment=policy.config.objects > 0,
         )
         rate = self.cell.tick_rate
-        chunking = chunks.chunking(policy, rate, warm)
+        chunking = chunks.chunking(policy, self.cell, warm)
         tell_pace(policy, warm, chunking.execute, rate)
         limits = ChunkLimits.of_cell(self.cell)
         self._meter = RunMeter(limits)
@@ -101,12 +101,14 @@ class PolicyNode(Node):
             limits,
             ActionQueue(chunking),
             approach_step=chunks.approach_step(rate),
+            measure=lambda: self._buffer.state(time.time_ns()),
         )
         action = self.cell.layout.action
         self._dwell = GripperDwell(action.columns("ratio"), action.names, self.cell.tick_rate)
         self._answers = Answers()
         self._newest: dict[str, Any] = {}
         self._running = threading.Event()
+        self._sending = threading.RLock()  # while an action goes out; a hold comes after it
         self._stop = threading.Event()
         self._tick = self._paused_ticks = self._takeovers = 0
         self._pause = ""
@@ -180,8 +182,8 @@ class PolicyNode(Node):
             if self._running.is_set() and not self._pauses():
                 action = self._runtime.tick(self._tick, self._observe)
                 self._meter.note(action, self._tick, self._runtime.observed)
-                if action is not None and self._running.is_set():
-                    self._command(self._dwell.apply(action, self._tick))
+                if action is not None:
+                    self._command(self._dwell.apply(action, self._tick), last)
 
     def _pauses(self) -> bool:
         """Whether all arms hold because of one; they go on together, from where they are then."""
@@ -198,8 +200,20 @@ class PolicyNode(Node):
     def _observe(self) -> Any:
         return self._streams.take(self._buffer.observe(time.time_ns(), self._instruction))
 
-    def _command(self, action: Any) -> None:
-        stamp = self.get_clock().now().to_msg()
+    def _command(self, action: Any, read_at: float) -> None:
+        """Send an action, unless the process stood still since it was read [s, monotonic].
+
+        Its stamp is taken before that is looked at: of what is held up later the drivers see
+        the age.
+        """
+        with self._sending:
+            stamp = self.get_clock().now().to_msg()
+            if time.monotonic() - read_at > self.cell.safety.command_timeout:
+                self._runtime.withhold()
+            elif self._running.is_set():
+                self._send(action, stamp)
+
+    def _send(self, action: Any, stamp: Any) -> None:
         blocks = self.cell.layout.action.unpack(action)
         for side, arm in self.cell.arms.items():
             message = JointState()
@@ -260,8 +274,10 @@ class PolicyNode(Node):
 
     def _fall_silent(self, reason: str, state: str = "ready") -> None:
         """Stop commanding until /policy/start is called anew."""
-        if self._running.is_set():
+        with self._sending:
+            was_running = self._running.is_set()
             self._running.clear()
+        if was_running:
             self._runtime.reset()
             self._publish_status(state, reason)
             logger.error("policy stopped: %s; call /policy/start to go on", reason)
