@@ -214,7 +214,7 @@ def test_no_message_ends_a_policy_or_an_operator(domain) -> None:
     node = rclpy.create_node("policy")
     domain.extend([node, RolloutNode(CELL)])
     EstopListener(node, lambda reason: reason.encode())  # as every text must be that is told
-    watch = ArmWatch(node, CELL, str.encode)
+    watch = ArmWatch(node, CELL, "policy#1f0c27aa", str.encode)
     receiver = SimpleNamespace(
         _buffer=LiveBuffer(CELL, use_environment=False),
         _newest={},

@@ -1,6 +1,7 @@
 """The policy's node falls silent for the emergency stop and for arms that do not follow."""
 
 import json
+import os
 import time
 
 import numpy as np
@@ -218,6 +219,39 @@ def test_a_policy_whose_process_stood_still_waits_to_be_started(bench):
     bench.policy._runtime.tick = lambda *_: time.sleep(0.7)  # as a stopped process does
     bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
     assert "stood still" in bench.statuses[-1]["reason"]
+
+
+def test_a_policy_whose_arm_follows_another_policy_falls_silent(bench):
+    own = {"commander": "policy", "source": f"{bench.policy._commander}/1"}
+    for side in SIDES:
+        bench.tell(side, "tracking", **own)
+    bench.start_until_running()
+    bench.spin_for(0.3)
+    assert bench.statuses[-1]["state"] == "running"
+    bench.tell("left", "tracking", **{**own, "source": "policy#1f0c27aa/1"})
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert "left arm follows policy#1f0c27aa/1" in bench.statuses[-1]["reason"]
+    assert "left arm follows policy#1f0c27aa/1" in bench.start().message
+
+
+def test_a_second_policy_of_the_cell_is_refused_by_the_process_of_the_first(bench):
+    from ate_core.errors import DeviceError
+    from ate_policy.nodes.policy_node import PolicyNode
+
+    with pytest.raises(DeviceError, match=f"process {os.getpid()} already uses /policy"):
+        PolicyNode()
+
+
+def test_a_policy_does_not_start_while_a_device_is_silent(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.report()
+    bench.spin_for(0.2)
+    bench.report("right gripper")
+    bench.spin_for(0.6)
+    assert "right gripper is silent" in bench.start().message
+    bench.report()
+    bench.start_until_running()
 
 
 @pytest.mark.parametrize("seconds", [0.25, 0.7])

@@ -47,7 +47,32 @@ def test_a_lease_that_ended_in_a_pause_of_the_policy_is_waited_for_anew() -> Non
 
 
 def test_a_policy_that_commands_nothing_is_not_unheard() -> None:
-    assert not verdicts(lambda now: "", seconds=20.0, sends=lambda now: now % 2.0 < 1.0)
+    assert not verdicts(lambda now: "", seconds=20.0, sends=lambda now: False)
+
+
+def test_pauses_of_a_policy_spare_nobody_who_never_follows() -> None:
+    found = verdicts(lambda now: "", seconds=20.0, sends=lambda now: now % 1.5 < 1.0)
+    assert found[0][0] == pytest.approx(2.5, abs=0.7), "two seconds of commands"
+    assert "left arm follows nobody" in found[0][1]
+
+
+def test_an_arm_that_was_taken_in_a_pause_ends_the_policy_with_its_next_command() -> None:
+    def holder(now: float) -> str:
+        return "policy" if now < 2.0 else "trajectory"
+
+    found = verdicts(holder, seconds=8.0, sends=lambda now: not 1.5 < now < 3.0)
+    assert found[0][0] == pytest.approx(3.0, abs=0.1)
+    assert "left arm follows trajectory" in found[0][1]
+
+
+def test_a_policy_that_is_started_anew_waits_for_a_lease_anew() -> None:
+    unheard = Unheard("policy")
+    unheard.hear("left arm", "policy", "")
+    unheard.hear("left arm", "teleop", "")
+    unheard.begin()
+    for now in np.arange(0.0, LONGEST_UNHEARD - 0.2, 0.05):
+        unheard.send(now)
+        assert not unheard.look(now)
 
 
 def test_reports_that_wait_while_the_machine_stands_still_are_waited_for() -> None:

@@ -3,7 +3,8 @@
 A chunk inferred from the observation of tick k holds the actions of ticks k+1 .. k+H. It may
 arrive some ticks later; the actions whose tick has passed under other actions are then skipped,
 never replayed. Ticks at which the arms held, also for want of a command in time, move nothing and
-are not counted: after them a chunk goes on where it was, and one that was waited for at rest begins with its first action.
+are not counted: after them a chunk goes on where it was, and one that was waited for at rest
+begins with its first action.
 Ticks are integers and arguments: nothing here reads a clock.
 """
 

@@ -1,15 +1,15 @@
 """Whether the devices that a policy commands follow it. Time is an argument."""
 
 LONGEST_UNHEARD = 2.0
-"""How long a policy commands a device that follows somebody else, or nobody [s]; longer than any
-lease, and than a status that changed takes to come."""
+"""How long a policy commands a device that follows somebody else, or nobody, in all [s]; longer
+than any lease, and than a status that changed takes to come."""
 LONGEST_LOST = 0.6
 """The same for a device that has followed it since its commands began [s]; longer than a lease.
 The other arm must not go on alone meanwhile."""
 LONGEST_LOOK = 0.1
 """A look that comes later counts as this long [s]: then reports wait to be taken, too."""
 LONGEST_PAUSE = 0.3
-"""Commands that lie further apart begin anew [s]."""
+"""Commands that lie further apart are a pause, in which a lease may end [s]."""
 
 
 class Unheard:
@@ -24,13 +24,19 @@ class Unheard:
         self._commander = commander
         self._holders: dict[str, tuple[str, str]] = {}
         self._unheard: dict[str, float] = {}
-        self._followed: set[str] = set()
+        self._followed: set[str] = set()  # since the last pause
+        self._had: set[str] = set()  # since the policy was started
         self._sent_at = self._looked_at = float("-inf")
+
+    def begin(self) -> None:
+        """Forget what was counted: the policy is started on purpose."""
+        self._unheard.clear()
+        self._followed, self._had = self._following(), self._following()
 
     def send(self, now: float) -> None:
         """Note that all devices were commanded at ``now`` [s]."""
         if now - self._sent_at > LONGEST_PAUSE:
-            self._begin_anew()
+            self._followed = self._following()
         self._sent_at = now
 
     def hear(self, device: str, holder: str, reason: str) -> None:
@@ -38,13 +44,15 @@ class Unheard:
 
         Args:
             device: which one.
-            holder: name of that commander; empty: nobody.
+            holder: name of that commander, or its source where that is another process of the
+                policy's name; empty: nobody.
             reason: what the device says about it.
         """
         self._holders[device] = (holder, reason)
         if holder == self._commander:
             self._unheard.pop(device, None)
             self._followed.add(device)
+            self._had.add(device)
 
     def held(self, kind: str) -> str:
         """Which device whose name ends so follows somebody else at present; empty: none does."""
@@ -57,7 +65,6 @@ class Unheard:
         """What does not follow although it was commanded until ``now`` [s]; empty: all do."""
         passed, self._looked_at = min(now - self._looked_at, LONGEST_LOOK), now
         if now - self._sent_at > LONGEST_PAUSE:
-            self._begin_anew()
             return ""
         for device, (holder, reason) in self._holders.items():
             if holder == self._commander:
@@ -70,12 +77,9 @@ class Unheard:
 
     def _patience(self, device: str, holder: str) -> float:
         """How long a device may follow somebody else [s]: one that was taken away, no time."""
-        if device not in self._followed:
-            return LONGEST_UNHEARD
-        return 0.0 if holder else LONGEST_LOST
+        if holder:
+            return 0.0 if device in self._had else LONGEST_UNHEARD
+        return LONGEST_LOST if device in self._followed else LONGEST_UNHEARD
 
-    def _begin_anew(self) -> None:
-        self._unheard = {}
-        self._followed = {
-            device for device, (holder, _) in self._holders.items() if holder == self._commander
-        }
+    def _following(self) -> set[str]:
+        return {device for device, (who, _) in self._holders.items() if who == self._commander}

@@ -97,6 +97,11 @@ class GripperGate:
             self._lease.drop()
         return self._lease.holder.name
 
+    @property
+    def source(self) -> str:
+        """Which publisher holds it, as of the last look at `commander`."""
+        return self._lease.holder.source
+
     def silence(self, now: float) -> float:
         """Time since the last accepted command [s]."""
         return now - self._lease.last_accepted

@@ -35,6 +35,8 @@ class GripperStatus:
     """Why the gripper does not follow, with the remedy; empty while it does or nobody asks."""
     commander: str
     """Who holds the gripper; empty when nobody does."""
+    source: str
+    """Which publisher of that name."""
     holding: bool
     """Whether an object is held."""
     object: str
@@ -96,6 +98,7 @@ def status_of(
         state=name,
         reason=reason,
         commander=gate.commander(now),
+        source=gate.source,
         holding=grasp.holding,
         object=grasp.object.value,
         object_width=round(grasp.opening * stroke, 4) if known else None,

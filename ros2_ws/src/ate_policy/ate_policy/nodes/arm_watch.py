@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from rclpy.node import Node
@@ -12,6 +12,7 @@ from std_msgs.msg import String
 from ate_core.commanders import POLICY
 from ate_core.contract import Cell
 from ate_core.json_text import UNREADABLE, plain_text
+from ate_core.lease import Commander
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
@@ -33,14 +34,18 @@ class ArmWatch:
     silent and is started anew has its arms and grippers back.
     """
 
-    def __init__(self, node: Node, cell: Cell, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, node: Node, cell: Cell, frame_id: str, on_trouble: Callable[[str], None]
+    ) -> None:
         """Subscribe.
 
         Args:
             node: the policy's node.
             cell: its arms and grippers.
+            frame_id: of its commands, as no other process has it.
             on_trouble: called with the reason when the policy must fall silent.
         """
+        self._frame_id = frame_id
         self._on_trouble = on_trouble
         self._estop = EstopListener(node, self._take_stop)
         self._troubles = {f"{side} arm": "does not report: start its driver" for side in cell.arms}
@@ -86,6 +91,11 @@ class ArmWatch:
         with self._lock:
             return self._unheard.held("arm")
 
+    def begin(self) -> None:
+        """Note that the policy is started on purpose."""
+        with self._lock:
+            self._unheard.begin()
+
     def heard(self, device: str) -> None:
         """Note a measured state of an arm or a gripper."""
         with self._lock:
@@ -104,7 +114,7 @@ class ArmWatch:
         try:
             status = json.loads(message.data)
             state, reason = plain_text(status["state"]), plain_text(status.get("reason", ""))
-            holder = status.get("commander")
+            holder = self._holder(status)
             why = plain_text(status.get("refused") or reason)
         except UNREADABLE:
             holder, why = None, ""
@@ -120,6 +130,12 @@ class ArmWatch:
             self._troubles[device] = text if state in UNFIT else ""
         if state in UNFIT:
             self._on_trouble(self.trouble)
+
+    def _holder(self, status: Mapping[str, object]) -> object:
+        """Whom a device follows: another policy by its source, others by their name."""
+        holder, source = status.get("commander"), plain_text(status.get("source", ""))
+        is_own = not source or Commander(POLICY, source).signs(self._frame_id)
+        return holder if holder != POLICY or is_own else source
 
     def _look_for_silence(self) -> None:
         """Take a device that gives no report for too long as one that does not follow."""

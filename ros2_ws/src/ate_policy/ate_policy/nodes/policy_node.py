@@ -18,10 +18,11 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from ate_core.commanders import POLICY
-from ate_core.errors import UsageError
+from ate_core.errors import DeviceError, UsageError
 from ate_core.exchanged import Answers
 from ate_core.files import replace_text
 from ate_core.loop import FixedRateLoop
+from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
@@ -65,6 +66,9 @@ class PolicyNode(Node):
     def __init__(self) -> None:
         super().__init__("policy")
         self.cell = declare_cell(self)
+        self._claim = DeviceClaim(lambda: (in_domain("/policy", self.context.get_domain_id()),))
+        if taken := self._claim.take():
+            raise DeviceError(taken)
         checkpoint = declare_text(self, "checkpoint", "", "checkpoint folder")
         server = ServerOptions.declare(self)
         if bool(checkpoint) == bool(server.address):
@@ -155,7 +159,7 @@ class PolicyNode(Node):
             self.create_publisher(Header, topics.of_arm(arm.namespace, topics.hold), COMMAND_QOS)
             for arm in self.cell.arms.values()
         ]
-        self._watch = ArmWatch(self, self.cell, self._fall_silent)
+        self._watch = ArmWatch(self, self.cell, self._commander, self._fall_silent)
         self._operators = OperatorWatch(self, self.cell, self._yield)
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
@@ -251,7 +255,8 @@ class PolicyNode(Node):
         logger.info("instruction is now %r", self._instruction)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        trouble = self._watch.trouble or self._operators.pressed or self._watch.taken
+        trouble = self._watch.trouble or self._watch.pause
+        trouble = trouble or self._operators.pressed or self._watch.taken
         if trouble:
             response.success, response.message = False, f"not started: {trouble}"
             return response
@@ -260,6 +265,7 @@ class PolicyNode(Node):
         self._dwell.reset()
         self._answers.reset()
         self._pause = ""
+        self._watch.begin()
         self._running.set()
         self._publish_status("running", "")
         response.success, response.message = True, "running"
@@ -347,6 +353,7 @@ class PolicyNode(Node):
         if self._remote is not None:
             self._remote.close()
         self._runtime.close()
+        self._claim.release()
         report = self._report()
         logger.info("%s", report.sentence())
         if self._summary:
