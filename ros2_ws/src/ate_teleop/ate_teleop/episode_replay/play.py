@@ -64,6 +64,7 @@ def take(player: "EpisodePlayer", plan: Plan) -> str:
 
     while not (follows() and (are_open() or time.monotonic() - begin > OPENING)):
         # Whoever brought the arms here may hold them still for a moment.
+        stamp = player.now_ns
         trouble = player.watch.trouble(time.monotonic(), (COMMANDER, TRAJECTORY))
         if not trouble and time.monotonic() - begin > TAKE:
             idle = [one for one in player.watch.devices if one.text("commander") != COMMANDER]
@@ -71,7 +72,7 @@ def take(player: "EpisodePlayer", plan: Plan) -> str:
             trouble = f"the {idle[0].name} does not follow the replay: {reason}"
         if trouble:
             return trouble
-        player.command(arms, openings)
+        player.command(arms, openings, stamp)
         player.spin(lambda: False, PERIOD)
     return ""
 
@@ -87,7 +88,7 @@ def play(
     arms, openings = plan.at(0.0)
     rest = TAIL
     while rest > 0.0:
-        now = time.monotonic()
+        stamp, now = player.now_ns, time.monotonic()
         played.ended = player.watch.trouble(now)
         if now - last > STALL:
             played.ended = f"this process stood still for {now - last:.1f} s: play it again"
@@ -101,8 +102,8 @@ def play(
             rest -= now - last
         played.elapsed = min(elapsed, plan.seconds)
         arms, openings = plan.at(played.elapsed)
-        played.clock.append((player.now_ns, elapsed))
-        player.command(arms, openings)
+        played.clock.append((stamp, elapsed))
+        player.command(arms, openings, stamp)
         last, due = now, max(due + PERIOD, now)
         player.spin(lambda due=due: time.monotonic() >= due, PERIOD)  # type: ignore[misc]
 

@@ -114,9 +114,13 @@ class EpisodePlayer:
         for rows in (*self.measured.values(), *self.openings.values()):
             rows.clear()
 
-    def command(self, arms: Mapping[str, Array], openings: Mapping[str, float]) -> None:
-        """Send postures [rad] and openings [ratio], all with one stamp."""
-        stamp = self.now_ns
+    def command(
+        self, arms: Mapping[str, Array], openings: Mapping[str, float], stamp: int
+    ) -> None:
+        """Send postures [rad] and openings [ratio], all with one stamp: when they were due [ns].
+
+        Where the process stood still since, the drivers see their age.
+        """
         for side, q in arms.items():
             names = self._cell.arms[side].joint_names
             self._arms[side].publish(joint_message(names, q.tolist(), self._frame, stamp))

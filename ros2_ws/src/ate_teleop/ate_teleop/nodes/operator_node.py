@@ -1,5 +1,6 @@
 """The node of one operator: headset and Joy-Con in, joint and gripper commands out."""
 
+import dataclasses
 import threading
 import time
 from typing import Any
@@ -95,6 +96,7 @@ class OperatorNode(Node):
             self, topics.joint_states, arm.joint_names, cell.safety.feedback_timeout
         )
         self._other = OtherFeedback(self, cell, operator.arm, rows)
+        self._longest_tick_ns = int(1e9 * cell.safety.command_timeout)
         self._publish = OperatorPublishers(self, cell, side, hands)
         self._wishes = WishServices(self, topics.episode)
         self._news = News(self, cell, side)
@@ -200,6 +202,10 @@ class OperatorNode(Node):
         self._publish.send_stop(output.stop, now_ns)
         self._publish.send_home(output.go_home)
         stamp_ns = self.get_clock().now().nanoseconds
+        if time.monotonic_ns() - now_ns > self._longest_tick_ns:
+            # The process stood still since the hand was looked at; the next tick opens the
+            # clutch. Of a stall from here on the drivers see the age of the stamp.
+            output = dataclasses.replace(output, joint_target=None, gripper=None)
         self._publish.send_command(output, stamp_ns)
         self._keep_times(hand)
         self._publish.send_opening(output, now_ns, stamp_ns)
