@@ -183,7 +183,8 @@ def _success(run: Path, policies: Mapping[str, Sequence[dict[str, Any]]]) -> str
         paired = compare(plain, guided)
         content += (
             f"<p>Plain against guided on the same {len(plain)} starts: {html.escape(str(paired))}."
-            " So few trials of one training seed can show only large effects.</p>"
+            " So few rollouts of one training seed can show only large effects; what many seeds"
+            " show stands in docs/study.md and docs/study_pretrained.md.</p>"
         )
     return content
 
