@@ -49,12 +49,13 @@ class Ticks:
 
     def shown(self) -> NDArray[np.int64]:
         """Row of the image at each tick."""
-        return latest_at(self.rows_ns, self.times_ns)
+        return latest_at(self.rows_ns, self.times_ns + SLACK_NS)
 
     def ages(self) -> NDArray[np.float32]:
         """Age of the row shown at each tick, of two the older [s]."""
-        age_ns = self.times_ns - self.rows_ns[self.shown()]
-        return (age_ns / NANOSECONDS).astype(np.float32)
+        age_ns = np.maximum(self.times_ns - self.rows_ns[self.shown()], 0)
+        ages: NDArray[np.float32] = (age_ns / NANOSECONDS).astype(np.float32)
+        return ages
 
 
 def make_ticks(rows: int, rate: float, tick_rate: float, *, own_actions: bool) -> Ticks:
