@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ate_policy.images import images_to_tensor
 from ate_policy.models.interface import Inputs
-from ate_policy.transforms import ChunkTransform
+from ate_policy.transforms import ChunkTransform, Normalise
 from training.data.augmentation import Augmentation
 from training.data.images import ImageStore
 from training.data.micro_batch import MicroBatch
@@ -66,11 +66,13 @@ class Observations:
             input_noise: Noise on state and object features, in units of their std.
             augmentation: Changes images at random; None: they stay.
         """
-        self._seen, self._noise, self._augmentation = seen, input_noise, augmentation
+        self._seen, self._augmentation = seen, augmentation
         self._states = transform.state.apply(seen.states)
+        self._state_noise = input_noise * _unit(seen.states, transform.state)
         self._environment: Tensor | None = None
         if seen.environment is not None and transform.environment is not None:
             self._environment = transform.environment.apply(seen.environment)
+            self._object_noise = input_noise * _unit(seen.environment, transform.environment)
 
     def __len__(self) -> int:
         """Ticks N."""
@@ -94,8 +96,9 @@ class Observations:
     ) -> Inputs:
         """The observations of one micro-batch of a draw, on a device."""
         rows = micro_batch.of(draw.rows)
+        noise = self._state_noise * micro_batch.of(draw.state_noise)
         return Inputs(
-            state=(self._states[rows] + self._noise * micro_batch.of(draw.state_noise)).to(device),
+            state=(self._states[rows] + noise).to(device),
             environment=self._objects(draw, micro_batch, device),
             images=self._images(draw, micro_batch, device),
             instructions=self._seen.instructions_of(rows),
@@ -107,7 +110,7 @@ class Observations:
         """(B, 6 n)."""
         if self._environment is None or draw.environment_noise is None:
             return None
-        noise = self._noise * micro_batch.of(draw.environment_noise)
+        noise = self._object_noise * micro_batch.of(draw.environment_noise)
         return (self._environment[micro_batch.of(draw.rows)] + noise).to(device)
 
     def _images(
@@ -121,3 +124,11 @@ class Observations:
             return images
         drawn = None if draw.images is None else micro_batch.of(draw.images)
         return self._augmentation.apply(images, drawn)
+
+
+def _unit(values: Tensor, transform: Normalise) -> Tensor:
+    """One deviation in model units: that of the ticks (N, D) where they are not normalised."""
+    statistics = transform.statistics
+    if set(statistics.mean) == {0.0} and set(statistics.std) == {1.0}:
+        return values.std(dim=0, correction=0)
+    return torch.ones(())
