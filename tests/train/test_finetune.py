@@ -209,6 +209,26 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(
     assert all(torch.isfinite(value).all() for value in saved.weights.values())
 
 
+def test_weights_that_a_gradient_broke_are_never_saved(tmp_path, episodes, monkeypatch):
+    original, steps = command.apply_gradients, []
+
+    def poisoned(optimizer, model, rate):
+        steps.append(rate)
+        if len(steps) == 6:  # no loss is computed between it and the checkpoint
+            next(model.parameters()).grad.fill_(math.nan)
+        return original(optimizer, model, rate)
+
+    monkeypatch.setattr(command, "apply_gradients", poisoned)
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="is not finite after step 6, and nothing is saved"):
+        finetune(FinetuneConfig(episodes=episodes, output=run, **SHORT))
+    saved = load_checkpoint(run)
+    assert saved.training["step"] == 3
+    assert all(torch.isfinite(value).all() for value in saved.weights.values())
+    monkeypatch.setattr(command, "apply_gradients", original)
+    assert finetune(FinetuneConfig(episodes=episodes, output=run, resume=True, **SHORT)) == 0
+
+
 def test_a_vae_of_other_episodes_is_refused(tmp_path, vae, write_demonstrations):
     others = write_demonstrations(tmp_path / "others", seed=99)
     config = FinetuneConfig(

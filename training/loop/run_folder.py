@@ -154,10 +154,20 @@ class RunFolder:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     def save(self, step: int, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> Path:
-        """Write a checkpoint and make it the newest; older ones keep their weights only."""
+        """Write a checkpoint and make it the newest; older ones keep their weights only.
+
+        Raises:
+            TrainingError: a weight is not finite; the newest checkpoint stays what it was.
+        """
         folder = self.path / f"step_{step:06d}"
         if not self.main:
             return folder
+        for name, value in checkpoint.weights.items():
+            if not torch.isfinite(value).all():
+                raise TrainingError(
+                    f"{name} is not finite after step {step}, and nothing is saved: the last good "
+                    "checkpoint is untouched; lower the learning rate or the guidance strength"
+                )
         extra = {**checkpoint.extra, STATE: state}
         save_checkpoint(folder, dataclasses.replace(checkpoint, extra=extra))
         point_latest(self.path, folder)
