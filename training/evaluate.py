@@ -145,7 +145,7 @@ def evaluate(config: EvaluateConfig) -> int:
     last = list(policies)[-1]
     if config.untrained:
         policies[UNTRAINED] = untrained_copy(policies[last])
-    env = _environment(config.task, cell, policies[last])
+    env = _environment(config.task, cell, policies.values())
     if config.blind:
         other = env.reset(config.first_seed + config.episodes, config.difficulty)
         policies[BLIND] = BlindPolicy(policies[last], other)
@@ -317,12 +317,14 @@ def _called(path: Path) -> Path:
     return path.parent if path.name == LATEST else path
 
 
-def _environment(task: str, cell: Cell, policy: Policy) -> CellEnv:
-    reads = policy.config
-    if not reads.cameras:
+def _environment(task: str, cell: Cell, policies: Iterable[Policy]) -> CellEnv:
+    """A scene that shows what any of the policies reads."""
+    read = {camera for policy in policies for camera in policy.config.cameras}
+    cameras = tuple(camera for camera in cell.layout.cameras if camera in read)
+    if not cameras:
         return CellEnv(task, cell)
     # At the cameras' own size: the policy shrinks it by the same averaging as recorded images.
-    return CellEnv(task, cell, cameras=reads.cameras, image_size=None)
+    return CellEnv(task, cell, cameras=cameras, image_size=None)
 
 
 def _write(

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 from ate_core.contract import load_cell
 from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.policy import load_policy
+from training import evaluate as command
 from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.data.augmentation import cameras_on_arms
 from training.evaluate import EvaluateConfig, evaluate
@@ -45,6 +47,19 @@ def test_a_policy_learns_from_and_is_evaluated_with_seven_cameras(
     assert evaluate(config) == 0
     assert list(json.loads(output.read_text())["policies"]) == ["run"]
     assert config.video.stat().st_size > 0
+
+
+def test_every_policy_sees_its_cameras_whoever_is_last(seven_cameras, monkeypatch):
+    cell, made = load_cell(seven_cameras, "sim"), []
+    monkeypatch.setattr(command, "CellEnv", lambda *_, **given: made.append(given))
+    two, none = (
+        SimpleNamespace(config=SimpleNamespace(cameras=cameras))
+        for cameras in (cell.layout.cameras[1::-1], ())
+    )
+    for policies in ([two, none], [none, two]):
+        command._environment("pick_place", cell, policies)
+    command._environment("pick_place", cell, [none])
+    assert [given.get("cameras") for given in made] == [*2 * [cell.layout.cameras[:2]], None]
 
 
 def test_a_camera_moves_with_an_arm_because_of_its_mount_not_its_name(seven_cameras):
