@@ -15,6 +15,7 @@ from ate_policy.models.flow_policy import FlowOptions
 from ate_policy.models.pi0_config import Pi0Config
 from ate_policy.models.pi0_entry import PRESETS as PI0_PRESETS
 from ate_policy.models.pi0_entry import Pi0Options
+from ate_policy.models.pi05_entry import Pi05Options
 from ate_policy.models.registry import policy_entry
 from ate_sim.embodiments import FastEpisode, collect_fast
 from training.configs.output_folder import only_writer
@@ -167,6 +168,20 @@ def made_by_hand(objects):
         images={},
         success=True,
     )
+
+
+@pytest.mark.parametrize("statistics", ["data", "init"])
+def test_the_vae_of_a_policy_by_quantiles_is_scaled_by_them_too(tmp_path, monkeypatch, statistics):
+    settings = []
+    for name in ("record_demonstrations", "train_prior", "pretrain_policy"):
+        monkeypatch.setattr(stages, name, lambda *_: tmp_path)
+    monkeypatch.setattr(stages, "_train", lambda _, config: settings.append(config))
+    for policy in (Pi05Options(preset="small"), FlowOptions(preset="tiny")):
+        own = {"statistics": statistics, "policy": policy, "pretrained": ("pick_place",)}
+        config = StudyConfig(output=tmp_path, **TINY | own)
+        stages.train_aligned(config, "pick_place", 0)
+    wanted = [statistics == "data", False]
+    assert [config.by_quantiles for config in settings] == wanted
 
 
 def test_velocities_are_differences_and_absent_objects_lie_at_the_origin(cell):

@@ -26,6 +26,7 @@ from ate_core.errors import TrainingError, UsageError
 from ate_core.files import replace_text
 from ate_core.json_text import UNREADABLE
 from ate_policy.chunking import ticks_in
+from ate_policy.models.registry import entry_of
 from ate_policy.policy import load_policy
 from ate_sim.embodiments import FastEpisode, bodies_of, collect_fast
 from ate_sim.env import CellEnv
@@ -184,12 +185,14 @@ def train_aligned(config: StudyConfig, task: str, seed: int, variant: str = "") 
         seed: Of the study.
         variant: A word of `VAES`; empty: the paper's.
     """
+    kept = pretrain_policy(config, task) if config.statistics == "init" else None
     settings = TrainVaeConfig(
         stage=2,
         output=config.output / "vae" / task / f"{variant or 'seed'}_{seed}",
         episodes=record_demonstrations(config, task, seed),
         prior=train_prior(config),
-        statistics_of=pretrain_policy(config, task) if config.statistics == "init" else None,
+        statistics_of=kept,
+        by_quantiles=kept is None and entry_of(config.policy)[1].config.by_quantiles,
         steps=config.vae_steps,
         seed=seed,
         threads=config.threads,
