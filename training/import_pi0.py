@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError, UsageError
@@ -34,6 +35,10 @@ STD_FLOOR = 1e-6
 """openpi divides by std + 1e-6."""
 
 QUANTILES = ("q01", "q99")
+PADDED = 32
+"""Entries to which openpi pads every vector."""
+LEROBOT_NORMS = {"MEAN_STD": False, "QUANTILES": True}
+"""How lerobot scales what pi0 and pi0.5 read and write -> whether that is by quantiles."""
 
 LEROBOT_STATISTICS = "policy_preprocessor_step_*.safetensors"
 """Where lerobot keeps the statistics of a policy."""
@@ -71,7 +76,13 @@ def import_pi0(config: ImportPi0Config) -> int:
 
 
 def learned_numbers(config: ImportPi0Config, cell: Cell, *, quantiles: bool = False) -> Learned:
-    """Space and statistics, as far as they are given or the files beside the weights tell."""
+    """Space and statistics, as far as they are given or the files beside the weights tell.
+
+    Args:
+        config: Of the command.
+        cell: Its layout.
+        quantiles: The kind is usually scaled by quantiles.
+    """
     space = _told_space(config)
     if config.statistics is None:
         return Learned(statistics=None, actions=space)
@@ -82,9 +93,41 @@ def learned_numbers(config: ImportPi0Config, cell: Cell, *, quantiles: bool = Fa
             "learned, else --actions absolute"
         )
     statistics = read_norm_stats(
-        config.statistics, cell, relative=space == "relative", quantiles=quantiles
+        config.statistics,
+        cell,
+        relative=space == "relative",
+        quantiles=_by_quantiles(config.source, quantiles),
     )
     return Learned(statistics=statistics, actions=space)
+
+
+def _by_quantiles(source: Path, usual: bool) -> bool:
+    """Whether the numbers that weights learned were scaled by quantiles: as lerobot tells.
+
+    Args:
+        source: Folder of the weights.
+        usual: Of their kind, where nobody tells.
+
+    Raises:
+        CheckpointError: they were scaled in a way that statistics cannot say.
+    """
+    file = source / "config.json"
+    if not file.is_file():
+        return usual
+    told = read_object(file, CheckpointError, "copy it again")
+    norms = told.get("normalization_mapping")
+    named = {str(norms[part]) for part in ("STATE", "ACTION") if part in norms} if norms else set()
+    if not named <= set(LEROBOT_NORMS) or len(named) > 1:
+        raise CheckpointError(
+            f"{file} scales state and actions by {' and '.join(sorted(named))}; need one of "
+            f"{', '.join(LEROBOT_NORMS)} for both: leave out --statistics and fine-tune"
+        )
+    if told.get("use_relative_actions") and told.get("relative_exclude_joints") == []:
+        raise CheckpointError(
+            f"{file} learned differences of grippers too (relative_exclude_joints is empty), here "
+            "grippers are absolute: leave out --statistics and fine-tune"
+        )
+    return LEROBOT_NORMS[named.pop()] if named else usual
 
 
 def _told_space(config: ImportPi0Config) -> ActionSpace | None:
@@ -193,23 +236,36 @@ def read_norm_stats(
 def _vector(
     table: Mapping[str, Any], layout: VectorLayout, quantiles: bool = False
 ) -> VectorStatistics:
-    mean, std = (np.asarray(table[name], dtype=float)[: layout.size] for name in ("mean", "std"))
-    if len(mean) < layout.size:
-        raise CheckpointError(
-            f"the statistics have {len(mean)} entries, the cell's layout {layout.size}: compute "
-            "them on data of this cell, or leave them out and fine-tune"
-        )
+    given = {name: table[name] for name in ("mean", "std")}
+    given |= {name: table[name] for name in QUANTILES if table.get(name) is not None}
+    values = {name: _own(name, numbers, layout) for name, numbers in given.items()}
+    mean, std = values["mean"], values["std"]
     if quantiles:
-        ends = [np.asarray(table[name], dtype=float)[: layout.size] for name in QUANTILES]
-        mean, std = (ends[0] + ends[1]) / 2.0, (ends[1] - ends[0]) / 2.0
-    low, high = table.get("q01"), table.get("q99")
-    low = mean - NORMAL_Q99 * std if low is None else np.asarray(low, dtype=float)
-    high = mean + NORMAL_Q99 * std if high is None else np.asarray(high, dtype=float)
+        low, high = (values[name] for name in QUANTILES)
+        mean, std = (low + high) / 2.0, (high - low) / 2.0
+    low = values.get("q01", mean - NORMAL_Q99 * std)
+    high = values.get("q99", mean + NORMAL_Q99 * std)
     return VectorStatistics(
         mean=tuple(mean.tolist()),
         std=tuple((std + STD_FLOOR).tolist()),
-        q01=tuple(low[: layout.size].tolist()),
-        q99=tuple(high[: layout.size].tolist()),
+        q01=tuple(low.tolist()),
+        q99=tuple(high.tolist()),
+    )
+
+
+def _own(name: str, numbers: Any, layout: VectorLayout) -> NDArray[np.float64]:
+    """Entries of a vector of statistics that are the cell's, without openpi's padding.
+
+    Raises:
+        CheckpointError: the vector is of another robot.
+    """
+    given = np.asarray(numbers, dtype=float)
+    size = layout.size
+    if given.shape in ((size,), (PADDED,)):
+        return given[:size]
+    raise CheckpointError(
+        f"{name} of the statistics has {given.size} entries, the cell's layout {size}, with "
+        f"padding {PADDED}: compute them on data of this cell, or leave them out and fine-tune"
     )
 
 

@@ -15,7 +15,7 @@ from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_weights import SOURCES, export_weights, import_weights
 from ate_policy.policy import load_policy
 from training.configs.import_pi0 import ExportPi0Config, ImportPi0Config
-from training.import_pi0 import export_pi0, import_pi0, read_norm_stats
+from training.import_pi0 import export_pi0, import_pi0, learned_numbers, read_norm_stats
 
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
 SIZES = Pi0Config(**{**PRESETS["tiny"].sizes, "cameras": CAMERAS})
@@ -343,6 +343,41 @@ def test_a_policy_with_language_needs_a_tokenizer(ours, tmp_path):
         import_pi0(config)
 
 
+@pytest.mark.parametrize(
+    ("mapping", "more", "found"),
+    [
+        ({"STATE": "MEAN_STD", "ACTION": "MEAN_STD"}, {}, (0.5, 0.2)),
+        ({"STATE": "QUANTILES", "ACTION": "QUANTILES"}, {}, (0.0, 1.0)),
+        ({}, {}, (0.0, 1.0)),
+        ({"STATE": "MIN_MAX", "ACTION": "MIN_MAX"}, {}, "by MIN_MAX; need one of MEAN_STD, QUAN"),
+        ({"STATE": "MEAN_STD", "ACTION": "QUANTILES"}, {}, "by MEAN_STD and QUANTILES; need one"),
+        (
+            {},
+            {"use_relative_actions": True, "relative_exclude_joints": []},
+            "differences of gripp",
+        ),
+    ],
+)
+def test_statistics_scale_as_the_files_beside_the_weights_say(
+    tmp_path, cell, mapping, more, found
+):
+    table = {"mean": [0.5] * 16, "std": [0.2] * 16, "q01": [-1.0] * 16, "q99": [1.0] * 16}
+    file = tmp_path / "norm_stats.json"
+    file.write_text(json.dumps({"norm_stats": {"state": table, "actions": table}}))
+    told = {"normalization_mapping": mapping, **more}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    space = "relative" if more else "absolute"
+    config = ImportPi0Config(
+        source=tmp_path, output=tmp_path / "out", statistics=file, actions=space
+    )
+    if isinstance(found, str):
+        with pytest.raises(CheckpointError, match=found):
+            learned_numbers(config, cell, quantiles=True)
+        return
+    state = learned_numbers(config, cell, quantiles=True).statistics.state
+    assert (state.mean[0], state.std[0]) == pytest.approx(found, abs=1e-5)
+
+
 def test_statistics_of_openpi_are_z_scores_with_its_epsilon(tmp_path, cell):
     table = {"mean": [0.5] * 32, "std": [0.0] * 32, "q01": None, "q99": None}
     file = tmp_path / "norm_stats.json"
@@ -356,6 +391,13 @@ def test_statistics_of_openpi_are_z_scores_with_its_epsilon(tmp_path, cell):
     file.write_text(json.dumps({"norm_stats": {"state": short, "actions": short}}))
     with pytest.raises(CheckpointError, match="14 entries, the cell's layout 16"):
         read_norm_stats(file, cell)
+    wide = {"mean": [0.0] * 18, "std": [1.0] * 18}
+    file.write_text(json.dumps({"norm_stats": {"state": wide, "actions": wide}}))
+    with pytest.raises(CheckpointError, match="18 entries, the cell's layout 16, with padding 32"):
+        read_norm_stats(file, cell)
+    file.write_text(json.dumps({"norm_stats": {"state": table, "actions": table}}))
+    with pytest.raises(CheckpointError, match="each with mean and std, q01 and q99"):
+        read_norm_stats(file, cell, quantiles=True)
     file.write_text("{}")
     with pytest.raises(CheckpointError, match=r"no norm_stats\.json of openpi"):
         read_norm_stats(file, cell)
