@@ -10,6 +10,7 @@ import pytest
 from ate_core.errors import EpisodeError, UsageError
 from training.data.lerobot_tables import read_actions
 from training.data.recording import Recording
+from training.data.set_files import label_file
 from training.export import lerobot_part, lerobot_set
 from training.export.camera_video import VideoConfig
 from training.export.lerobot import LerobotExport, export_lerobot
@@ -168,6 +169,17 @@ def test_one_more_episode_costs_only_itself(studio, copy):
     after = made(copy)
     assert {name: after[name] for name in before} == before and len(after) == 4
     assert studio.reader(copy / "set").info["total_episodes"] == 4
+
+
+def test_a_label_that_was_given_since_reaches_the_set(studio, copy):
+    before = made(copy)
+    label = json.dumps({"outcome": "failure", "decided_ns": 0})
+    label_file(copy / "data" / "episode_000001.hdf5").write_text(label)
+    assert run(copy) == 0
+    after = made(copy)
+    assert {name for name in before if after[name] != before[name]} == {"episode_000001"}
+    outcomes = [row["outcome"] for row in studio.reader(copy / "set").episodes]
+    assert outcomes == ["success", "failure", "success"]
 
 
 def test_an_export_that_was_stopped_goes_on_where_it_was(copy, monkeypatch, capsys):

@@ -351,6 +351,14 @@ def read_outcome_of(path: Path) -> str:
         return str(read_attributes(path, file)["outcome"])
 
 
+def file_sha256(path: Path) -> str:
+    """Digest of an episode's file, and of the label that was given to it later."""
+    with path.open("rb") as file:
+        own = hashlib.file_digest(file, "sha256").hexdigest()
+    label = read_label(path)
+    return own if label is None else hashlib.sha256(f"{own} {label}".encode()).hexdigest()
+
+
 def list_episodes(folder: Path) -> list[Path]:
     """Return the episode files of a folder in order.
 

@@ -22,7 +22,7 @@ from ate_core.files import replace_folder, replacing
 from training.configs.output_folder import make_folder, only_writer
 from training.data.commanders import POLICY
 from training.data.disk_room import require_room
-from training.data.episode_file import Episode
+from training.data.episode_file import Episode, file_sha256
 from training.data.hdf5_file import new_hdf5
 from training.export.camera_video import decode_picture, in_blocks
 from training.export.report import FAILURES, ExportReport, one_line
@@ -191,9 +191,7 @@ def write_copy(
     Returns:
         Where it lies, and the facts.
     """
-    with path.open("rb") as stream:
-        source = hashlib.file_digest(stream, "sha256").hexdigest()
-    digest = hashlib.sha256(f"{source} {options}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{file_sha256(path)} {options}".encode()).hexdigest()
     target = folder / PARTS / path.name
     with suppress(OSError, KeyError), h5py.File(target) as file:
         if file.attrs[MADE_OF] == digest:

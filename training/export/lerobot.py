@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 
 from ate_core.disk_refusals import is_by_disk
-from training.data.episode_file import list_episodes, read_episode
+from training.data.episode_file import file_sha256, list_episodes, read_episode
 from training.export.camera_video import VideoConfig
 from training.export.lerobot_folder import LerobotFolder
 from training.export.report import FAILURES, ExportReport, one_line, print_reports
@@ -70,8 +70,7 @@ def export_episode(path: Path, config: LerobotExport) -> ExportReport:
     """Make the part of one episode, unless it is there; an unsound one is reported."""
     folder, name = config.folder(), path.stem
     try:
-        with path.open("rb") as file:
-            own = hashlib.file_digest(file, "sha256").hexdigest()
+        own = file_sha256(path)
         digest = hashlib.sha256(f"{own} {folder.options_text()}".encode()).hexdigest()
         if folder.has(name, digest):
             return ExportReport(name=name, result="up to date")
