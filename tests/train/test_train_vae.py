@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_policy.transforms import ChunkTransform
+from training import train_vae as command
 from training.configs.finetune import FinetuneConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.pretraining import MotionSource, make_chunks
@@ -199,6 +201,29 @@ def test_a_prior_that_does_not_fit_is_refused(tmp_path, episodes):
     settings["prior"] = tmp_path / "two"
     with pytest.raises(TrainingError, match="is of stage 2: give a stage-1"):
         train_vae(TrainVaeConfig(output=tmp_path / "b", **settings, **SHORT))
+
+
+@pytest.mark.usefixtures("motion")
+def test_a_prior_whose_run_was_stopped_is_refused_unless_that_checkpoint_is_named(
+    tmp_path, episodes, monkeypatch
+):
+    original, calls = command.loss_of, []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return original(*arguments)
+
+    first = TrainVaeConfig(stage=1, output=tmp_path / "one", **SHORT)
+    monkeypatch.setattr(command, "loss_of", interrupted)
+    assert train_vae(first) == 130
+    second = {"stage": 2, "episodes": episodes, **SHORT}
+    for named in (tmp_path / "one", tmp_path / "one" / "last"):
+        with pytest.raises(TrainingError, match=rf"was stopped after step 2 of {SHORT['steps']}"):
+            train_vae(TrainVaeConfig(output=tmp_path / "two", prior=named, **second))
+    meant = tmp_path / "one" / "step_000002"
+    assert train_vae(TrainVaeConfig(output=tmp_path / "three", prior=meant, **second)) == 0
 
 
 def test_arguments_of_the_wrong_stage_are_refused(tmp_path):

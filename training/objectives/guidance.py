@@ -16,7 +16,12 @@ from ate_core.registry import Registry
 from ate_policy.transforms import Statistics
 from training.objectives.denoising import Objective
 from training.vae.model import ActionVae
-from training.vae.storage import load_vae, require_same_demonstrations, require_same_space
+from training.vae.storage import (
+    load_vae,
+    require_finished,
+    require_same_demonstrations,
+    require_same_space,
+)
 
 GUIDANCE = Registry(
     what="guidance mode",
@@ -60,6 +65,7 @@ class GuidedRun:
     def load_encoder(self, folder: Path) -> ActionVae:
         """A frozen action VAE on the device; one of other chunks than the policy's is refused."""
         vae = load_vae(folder)
+        require_finished(vae, folder)
         require_same_space(vae, self.statistics, self.horizon)
         require_same_demonstrations(vae, self.layout, self.motion_sha256)
         return vae.model.to(self.device)

@@ -24,7 +24,7 @@ from training.data.statistics import quantile_statistics, unit_statistics
 from training.data.trajectory import read_trajectories
 from training.vae.model import VaeConfig
 from training.vae.recipe import Recipe
-from training.vae.storage import StoredVae, load_vae
+from training.vae.storage import StoredVae, load_vae, require_finished
 
 SAMPLED = 4096
 """Chunks that stand for all of them in a digest: written out, many are large."""
@@ -182,6 +182,7 @@ def load_prior(config: TrainVaeConfig, data: VaeData, sizes: VaeConfig) -> Store
     if config.prior is None:
         return None
     stored = load_vae(config.prior)
+    require_finished(stored, config.prior)
     own, theirs = parse_cell_text(data.contract).layout, stored.checkpoint.cell.layout
     if (own.action, own.tick_rate) != (theirs.action, theirs.tick_rate):
         raise TrainingError(

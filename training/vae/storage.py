@@ -85,6 +85,22 @@ def load_vae(folder: Path, cell: Cell | None = None) -> StoredVae:
     return StoredVae(model.eval().requires_grad_(False), moments, checkpoint)
 
 
+def require_finished(vae: StoredVae, folder: Path) -> None:
+    """Refuse the newest checkpoint of a run that was stopped; one that is named itself is meant.
+
+    Args:
+        vae: As loaded.
+        folder: As given.
+    """
+    step, steps = (vae.checkpoint.training.get(name) for name in ("step", "steps"))
+    is_named = folder.name.startswith("step_")
+    if isinstance(step, int) and isinstance(steps, int) and step < steps and not is_named:
+        raise TrainingError(
+            f"{folder} was stopped after step {step} of {steps}: go on with the same command and "
+            f"--resume, or give its checkpoint step_{step:06d} to use it as it is"
+        )
+
+
 def require_same_space(vae: StoredVae, statistics: Statistics, horizon: int) -> None:
     """Refuse a VAE that was trained on other chunks than the policy is trained on."""
     if vae.stage != 2:
