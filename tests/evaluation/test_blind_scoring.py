@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from ate_core.blind_scoring import PLAN, SCORES, alone, resume
 from ate_core.errors import UsageError
 from training import score as command
 from training.evaluation.blinding import KEY, begin, plan_turns, unblind
-from training.evaluation.record import read_evaluation
+from training.evaluation.record import pool, read_evaluation
 from training.report import ReportConfig, report
 from training.score import ScoreConfig, score, score_all
 
@@ -82,6 +83,28 @@ def test_scores_come_out_under_the_policies_they_belong_to(session, tmp_path):
     report(ReportConfig(evaluations=(file,)))
     page = (tmp_path / "report.html").read_text()
     assert "3/3" in page and "nan" not in page
+
+
+def test_sessions_are_added_up_and_a_copy_of_one_counts_once(session, tmp_path):
+    files = []
+    for day, scores in enumerate(("sfsfsf", "ssssss", "ssssss")):
+        folder = session.folder if day == 0 else tmp_path / f"day_{day}"
+        if day:
+            plan = json.loads((session.folder / PLAN).read_text())
+            shutil.copytree(session.folder, folder)
+            (folder / SCORES).unlink()
+            (folder / PLAN).write_text(json.dumps({**plan, "session": f"day {day}"}))
+        files.append(tmp_path / f"{day}.json")
+        files[-1].write_text(json.dumps(unblind(score_all(resume(folder), typed(scores), print))))
+    read = [read_evaluation(file) for file in (*files, files[0])]
+    pooled = pool(read)
+    assert {name: len(trials) for name, trials in pooled.usual.items()} == {
+        "plain": 9,
+        "guided": 9,
+    }
+    assert sum(t.success for trials in pooled.usual.values() for t in trials) == 3 + 6 + 6
+    seeds = [[trial.seed for trial in trials] for trials in pooled.usual.values()]
+    assert seeds[0] == seeds[1] == list(range(1, 10)), "paired within each session"
 
 
 def test_an_aborted_rollout_is_made_again_at_the_end_and_counted_apart(session):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -66,6 +67,7 @@ def begin(
     replace_text(folder / KEY, json.dumps({"sealed": sealed}) + "\n")
     plan = {
         "task": task,
+        "session": secrets.token_hex(8),
         "key_sha256": hashlib.sha256(sealed.encode()).hexdigest(),
         "turns": [asdict(turn) for turn in turns],
     }
@@ -106,11 +108,18 @@ def unblind(session: Session) -> dict[str, Any]:
     return {
         "task": session.task,
         "difficulty": "real cell, blinded",
+        "session": _name_of(session),
         "checkpoints": key["checkpoints"],
         "hashes": key["hashes"],
         "aborted": aborted,
         "policies": outcomes,
     }
+
+
+def _name_of(session: Session) -> str:
+    """What tells its starts from those of other sessions; plans of before have no name."""
+    plan = (session.folder / PLAN).read_text()
+    return str(json.loads(plan).get("session") or hashlib.sha256(plan.encode()).hexdigest()[:16])
 
 
 def _open_key(session: Session) -> dict[str, Any]:

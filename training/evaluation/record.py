@@ -74,6 +74,8 @@ class Evaluation:
     """Rollouts by perturbation and policy; usual starts are ``none``."""
     aborted: dict[str, int] = dataclasses.field(default_factory=dict)
     """Rollouts by policy that something else ended; none of them is among the outcomes."""
+    session: str = ""
+    """Of blinded rollouts, whose starts are its own, numbered from 1; empty: starts are seeds."""
 
     @property
     def usual(self) -> Outcomes:
@@ -109,6 +111,7 @@ def pooled_document(evaluation: Evaluation) -> dict[str, Any]:
         "hashes": evaluation.hashes,
         "versions": evaluation.versions,
         "aborted": evaluation.aborted,
+        **({"session": evaluation.session} if evaluation.session else {}),
         "policies": _plain(evaluation.usual),
         "perturbed": {w: _plain(p) for w, p in evaluation.conditions.items() if w != "none"},
     }
@@ -127,6 +130,7 @@ _NO_SETTING = {
     "perturbed",
     "first_seed",
     "aborted",
+    "session",
 }
 
 
@@ -148,6 +152,7 @@ def read_evaluation(file: Path) -> Evaluation:
             versions=dict(document.get("versions", {})),
             conditions=conditions,
             aborted=dict(document.get("aborted", {})),
+            session=str(document.get("session", "")),
         )
     except (OSError, *UNREADABLE) as error:
         raise UsageError(
@@ -210,6 +215,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
     """One evaluation of several, as machines that shared the starts left them.
 
     A start that two of them rolled out counts once; where its outcomes differ, none is believed.
+    Starts of blinded sessions are others in each session, and are numbered on.
 
     Raises:
         UsageError: they must not be pooled, or contradict each other.
@@ -218,6 +224,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
     for other in evaluations[1:]:
         if why := why_apart(first, other):
             raise UsageError(f"{_names(first)} and {_names(other)} cannot be merged: {why}")
+    evaluations = _numbered_on(evaluations)
     conditions: dict[str, Outcomes] = {}
     for words, policies in first.conditions.items():
         conditions[words] = {
@@ -237,7 +244,29 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         aborted={
             name: sum(one.aborted.get(name, 0) for one in evaluations) for name in first.usual
         },
+        session="+".join(dict.fromkeys(one.session for one in evaluations if one.session)),
     )
+
+
+def _numbered_on(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The evaluations, with starts of each blinded session behind those of the one before."""
+    first: dict[str, int] = {}  # session -> number before its first start
+    end, numbered = 0, []
+    for one in evaluations:
+        starts = [trial.seed for trials in one.usual.values() for trial in trials]
+        if one.session and one.session not in first:
+            first[one.session] = end
+            end += max(starts, default=0)
+        begin = first.get(one.session, 0)
+        conditions = {
+            words: {
+                name: [dataclasses.replace(trial, seed=begin + trial.seed) for trial in trials]
+                for name, trials in policies.items()
+            }
+            for words, policies in one.conditions.items()
+        }
+        numbered.append(dataclasses.replace(one, conditions=conditions))
+    return numbered
 
 
 def _pooled(runs: Sequence[tuple[Evaluation, Sequence[Trial]]], name: str) -> list[Trial]:
