@@ -56,6 +56,18 @@ def test_who_commanded_comes_back_from_a_set_of_ours(tmp_path, cell, write_own):
     np.testing.assert_array_equal(seen, who[:, 1])
 
 
+def test_how_an_episode_ended_comes_back_from_a_set_of_ours(tmp_path, cell, write_own):
+    first = read_episode(write_own(tmp_path / "first") / "episode_000000.hdf5")
+    for number, outcome in enumerate(("success", "failure", "knocked over")):
+        episode = dataclasses.replace(first, outcome=outcome, seed=40 + number)
+        write_episode(tmp_path / "own" / f"episode_{number:06d}.hdf5", episode)
+    export = LerobotExport(episodes=tmp_path / "own", output=tmp_path / "set")
+    assert export_lerobot(export) == 0
+    _, back = bring(tmp_path / "set", cell, tmp_path / "back")
+    assert [one.outcome for one in back] == ["success", "failure", "knocked over"]
+    assert [one.seed for one in back] == [40, 41, 42]
+
+
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="no recordings: set ATE_RECORDINGS")
 def test_the_real_recordings_go_both_ways(tmp_path, cell):
     code, first = bring(RECORDINGS, cell, tmp_path / "first")

@@ -58,6 +58,10 @@ class EpisodePlace:
     """Its texts."""
     videos: Mapping[str, VideoPlace] = field(default_factory=dict)
     """By camera."""
+    outcome: str = ""
+    """How it ended, as our own sets tell; empty: nobody says."""
+    seed: int = -1
+    """Of the scripted demonstration, likewise; -1: none."""
 
     @property
     def name(self) -> str:
@@ -171,17 +175,17 @@ def flat_names(names: object) -> list[str] | None:
     return names
 
 
-def read_table(path: Path, columns: Sequence[str], optional: str = "") -> pyarrow.Table:
+def read_table(path: Path, columns: Sequence[str], *optional: str) -> pyarrow.Table:
     """These columns of a parquet file, held to their checksums where it has some.
 
     Args:
         path: of the file.
         columns: that it must have.
-        optional: one more, if it has it.
+        optional: more of them, those that it has.
     """
     try:
-        has_it = optional in pyarrow.parquet.read_schema(path).names
-        names = [*columns, optional] if has_it else list(columns)
+        there = pyarrow.parquet.read_schema(path).names
+        names = [*columns, *(name for name in optional if name in there)]
         table = pyarrow.parquet.read_table(path, columns=names, page_checksum_verification=True)
         return table.select(names)
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
@@ -277,7 +281,7 @@ def _places_v3(
     wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     per_video = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
     wanted += [f"videos/{key}/{name}" for key in videos for name in per_video]
-    tables = (read_table(file, wanted, "tasks") for file in files)
+    tables = (read_table(file, wanted, "tasks", "outcome", "seed") for file in files)
     for line in (line for table in tables for line in table.to_pylist()):
         yield EpisodePlace(
             number=int(line["episode_index"]),
@@ -285,7 +289,13 @@ def _places_v3(
             table=folder / info["data_path"].format(**_file(line, "data")),
             tasks=tuple(line.get("tasks") or ()),
             videos={key: _video_v3(folder, info, line, key) for key in videos},
+            outcome=_text(line.get("outcome")),
+            seed=seed if isinstance(seed := line.get("seed"), int) else -1,
         )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _mixed(folder: Path, info: dict[str, Any], found: Path) -> TrainingError:

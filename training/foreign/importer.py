@@ -11,6 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell
+from ate_core.episode_outcome import SUCCESS, check_label
 from ate_core.errors import EpisodeError
 from ate_core.resample import tick_period_ns
 from ate_core.strict import nearest, require
@@ -32,7 +33,7 @@ from training.foreign.spool import ImageSpool
 from training.foreign.ticks import Ticks, make_ticks
 from training.foreign.vectors import VectorMap, map_vectors, require_alike
 
-VERSION = 1
+VERSION = 2
 """Of this conversion: raised when the same recordings give other bytes."""
 COMMANDERS = "commanded_by"
 """Column of sets of ours that tells who commanded each arm."""
@@ -178,6 +179,8 @@ class Importer:
             ages=dict.fromkeys([*self._streams(), *images], ticks.ages()),
             rules=RULES,
             commanded_by=self._commanders(recorded, ticks),
+            outcome=check_label(recorded.outcome or SUCCESS),
+            seed=recorded.seed,
         )
 
     def _source(self, recorded: RecordedEpisode) -> str:
@@ -202,7 +205,10 @@ class Importer:
 
     def _digest(self, recorded: RecordedEpisode) -> str:
         """Hash of all that decides the bytes of the episode."""
-        what = f"import {VERSION}, format {FORMAT}; {self.mapping}; {recorded.instruction}"
+        ended = f"{recorded.outcome}; {recorded.seed}"
+        what = (
+            f"import {VERSION}, format {FORMAT}; {self.mapping}; {recorded.instruction}; {ended}"
+        )
         digest = hashlib.sha256(f"{what}\n{self.cell.canonical_text()}".encode())
         for feature in sorted(recorded.rows):
             digest.update(recorded.rows[feature].tobytes())

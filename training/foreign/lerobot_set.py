@@ -63,6 +63,8 @@ class LeRobotSet:
             rows={key: _rows(table, key, len(self.vectors[key])) for key in features},
             rate=rate,
             instruction=str(table[texts[0]][0]) if texts else self._instruction(place),
+            outcome=place.outcome,
+            seed=place.seed,
             frames=frames,
             files=[f.path for f in frames.values() if isinstance(f, VideoFrames | TableImages)],
         )

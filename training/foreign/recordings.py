@@ -38,6 +38,10 @@ class RecordedEpisode:
     """Rows per second [Hz]."""
     instruction: str = ""
     """The task in words."""
+    outcome: str = ""
+    """How it ended; empty: nobody says, as of demonstrations that were kept."""
+    seed: int = -1
+    """Of a scripted demonstration; -1: none."""
     frames: Mapping[str, Frames] = field(default_factory=dict)
     """Images by feature."""
     files: Sequence[Path] = ()
