@@ -36,6 +36,15 @@ def test_a_folder_of_the_released_code_is_read_from_its_training_split(tmp_path,
     np.testing.assert_allclose(source.motions[1], numbered(25, 16), rtol=1e-6)
 
 
+def test_rows_of_an_unknown_rate_are_taken_for_ticks_and_that_is_told(tmp_path, cell, caplog):
+    write(tmp_path / "a.hdf5", numbered(30, 16), "action", contract=cell.canonical_text())
+    read_recordings(tmp_path, cell)
+    assert not caplog.records
+    write(tmp_path / "b.hdf5", numbered(30, 16), "action")
+    read_recordings(tmp_path, cell)
+    assert "does not say its rate: its rows are taken for ticks of the cell, 20" in caplog.text
+
+
 @pytest.mark.parametrize("key", ["action", "qpos", "observations/qpos"])
 def test_rows_are_found_under_any_of_the_known_names(tmp_path, cell, key):
     write(tmp_path / "episode_0.hdf5", numbered(20, 16), key)

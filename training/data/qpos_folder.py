@@ -7,6 +7,7 @@
     observations/qpos   (T, D): files without actions; beside them, the measured state
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import numpy as np
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
 from training.data.column_mapping import map_rows
+
+logger = logging.getLogger(__name__)
 
 STATES = "observations/qpos"
 """Dataset of measured joints."""
@@ -49,8 +52,25 @@ def has_states(folder: Path) -> bool:
 
 
 def read_actions(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
-    """Read all episodes of a folder: (T, D) each, in the cell's layout, and their files' names."""
-    return _read(folder, cell, KEYS), [file.name for file in find_files(folder)]
+    """Read all episodes of a folder: (T, D) each, in the cell's layout, and their files' names.
+
+    Files of others do not say their rate: each row is taken for a tick of the cell, which is told.
+    """
+    episodes, files = _read(folder, cell, KEYS), find_files(folder)
+    if not all(_tells_its_cell(file) for file in files):
+        logger.warning(
+            "%s does not say its rate: its rows are taken for ticks of the cell, %g per second. "
+            "Where they were recorded at another rate, bring them here with `ate import`, whose "
+            "mapping names it (`rate`), and give the episodes that it writes",
+            folder,
+            cell.tick_rate,
+        )
+    return episodes, [file.name for file in files]
+
+
+def _tells_its_cell(path: Path) -> bool:
+    with h5py.File(path, "r") as file:
+        return "contract" in file.attrs
 
 
 def read_states(folder: Path, cell: Cell) -> list[np.ndarray]:
