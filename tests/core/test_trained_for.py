@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from ate_core.contract import load_cell
 from ate_core.errors import CheckpointError
@@ -290,13 +291,59 @@ def test_an_instruction_that_is_new_or_not_used_is_told_with_the_known_ones(
 
 def test_damaged_statistics_are_refused_in_one_line(cell):
     with pytest.raises(CheckpointError, match=r"damaged .*copy it again"):
-        TrainedOn.read(cell, {}, {"norm_stats": {"state": {"q01": ["x"]}}}, {})
+        TrainedOn.read(cell.canonical_text(), {}, {"norm_stats": {"state": {"q01": ["x"]}}}, {})
 
 
 def with_arms(cell, **changes):
     """The cell, with fields of some arms changed by side."""
     arms = {side: replace(arm, **changes.get(side, {})) for side, arm in cell.arms.items()}
     return replace(cell, arms=arms)
+
+
+def with_strokes(cell, stroke):
+    """The cell, with grippers that open so far at ratio 1 [m]."""
+    grippers = {side: replace(one, stroke_m=stroke) for side, one in cell.grippers.items()}
+    return replace(cell, grippers=grippers)
+
+
+def test_a_policy_of_another_arm_is_refused_and_of_another_stroke_is_told(trained, cell):
+    ((status, text),) = told(trained, with_arms(cell, right={"model": "other_seven_axis"}))
+    assert status == "fail"
+    assert "right arm: is other_seven_axis, the policy learned with rm75_6f" in text
+    assert "use the cell that it was trained for" in text
+    found = told(trained, with_strokes(cell, 0.06))
+    assert [status for status, _ in found] == ["warn", "warn"]
+    assert "left gripper: opens 0.06 m at ratio 1, the policy learned with 0.12 m" in found[0][1]
+
+
+def test_the_file_of_an_arm_that_lies_elsewhere_is_told_and_another_file_is_refused(cell):
+    trained = TrainedOn(cell=with_arms(cell, left={"model": "/home/a/seven.yaml"}))
+    ((status, text),) = told(trained, with_arms(cell, left={"model": "/opt/seven.yaml"}), "")
+    assert status == "warn" and "/home/a/seven.yaml" in text
+    ((status, _),) = told(trained, with_arms(cell, left={"model": "/home/a/eight.yaml"}), "")
+    assert status == "fail"
+
+
+def test_what_a_contract_does_not_say_of_its_arms_and_grippers_is_told_and_not_made_up(
+    trained, cell
+):
+    values = yaml.safe_load(cell.canonical_text())
+    del values["arms"]["left"]["model"], values["grippers"]["right"]["stroke_m"]
+    old = TrainedOn.read(yaml.safe_dump(values), {}, {"norm_stats": trained.norms}, {})
+    other = with_arms(with_strokes(cell, 0.06), left={"model": "other_seven_axis"})
+    found = told(old, other, "")
+    assert [status for status, _ in found] == ["warn", "warn", "warn"]
+    assert "left arm: is other_seven_axis" in found[0][1] and "not recorded" in found[0][1]
+    assert "rm75_6f" not in found[0][1]
+    assert "left gripper" in found[1][1] and "with 0.12 m" in found[1][1]
+    assert "right gripper" in found[2][1] and "not recorded" in found[2][1]
+
+
+def test_a_policy_of_a_robot_that_was_only_read_from_files_drives_none(trained, cell):
+    read = replace(cell, name="foreign_two_arms", operators={}, tick_rate=10.0)
+    ((status, text),) = told(replace(trained, cell=read), cell)
+    assert status == "fail" and "learned from foreign_two_arms" in text and "--init" in text
+    assert told(replace(trained, cell=read), read) == []
 
 
 def mix(first, other, cameras=CAMERAS):
@@ -334,8 +381,7 @@ def test_places_strokes_and_simulation_are_told_of_a_mix(cell):
     moved = with_arms(cell, left={"base_pose": (x + 0.4, *rest)})
     assert [status for status, _ in mix(cell, moved)] == ["warn"]
     assert "in first at" in mix(cell, moved)[0][1]
-    grippers = {side: replace(one, stroke_m=0.06) for side, one in cell.grippers.items()}
-    strokes = mix(cell, replace(cell, grippers=grippers))
+    strokes = mix(cell, with_strokes(cell, 0.06))
     assert [status for status, _ in strokes] == ["warn", "warn"]
     assert "opens 0.06 m at ratio 1, first was recorded with 0.12 m" in strokes[0][1]
     assert "warn" in mix(cell, load_cell(None, "real"))[0]

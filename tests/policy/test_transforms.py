@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -49,6 +50,26 @@ def test_incomplete_statistics_are_refused():
         Statistics.from_dict({"norm_stats": {"state": {"mean": [0.0]}}})
     with pytest.raises(CheckpointError, match="std <= 0"):
         VectorStatistics(mean=(0.0,), std=(0.0,), q01=(0.0,), q99=(0.0,))
+
+
+@pytest.mark.parametrize("name", ["state", "actions", "environment"])
+@pytest.mark.parametrize(
+    ("key", "number", "words"),
+    [("q01", math.nan, "span nan"), ("q99", math.inf, ".. inf"), ("q01", 90.0, "span 90 ..")],
+)
+def test_quantiles_that_are_no_range_are_refused_by_vector_and_column(
+    key, number, words, name, statistics
+):
+    written = statistics.to_dict()
+    written["norm_stats"][name][key][5] = number
+    with pytest.raises(CheckpointError, match=f"{name}: .*in column 5") as caught:
+        Statistics.from_dict(written)
+    assert words in str(caught.value)
+
+
+def test_a_number_that_never_changed_has_equal_quantiles_and_is_taken():
+    still = VectorStatistics(mean=(0.5,), std=(0.01,), q01=(0.5,), q99=(0.5,))
+    assert still.size == 1
 
 
 def test_object_features_are_position_and_x_axis():

@@ -1,8 +1,9 @@
 """Where checkpoints lie, found by path or by name, and whether one is whole. Opens no network."""
 
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,25 @@ def require_sound_tensors(file: Path) -> None:
                     f"{name} of {file} is not finite: its training diverged, or the file was "
                     "damaged; take an earlier checkpoint, or copy it again"
                 )
+
+
+def require_sound_quantiles(low: Sequence[float], high: Sequence[float], what: str) -> None:
+    """Refuse quantiles between which no number lies.
+
+    Args:
+        low: 1 % quantile of each column.
+        high: 99 % quantile of each column.
+        what: The statistics, for people.
+
+    Raises:
+        CheckpointError: Naming the first such column, counted from 0.
+    """
+    for column, (first, last) in enumerate(zip(low, high, strict=True)):
+        if not (math.isfinite(first) and math.isfinite(last) and first <= last):
+            raise CheckpointError(
+                f"{what} span {first:g} .. {last:g} (q01, q99) in column {column}, must be finite "
+                "and in order: rebuild them, or copy the checkpoint again"
+            )
 
 
 def _described(file: Path) -> tuple[int, int, list[tuple[str, str, int, int]]]:

@@ -391,6 +391,24 @@ def parse_cell_text(text: str, where: str = "contract") -> Cell:
         return _parse(text, where)  # which says where
 
 
+def untold_kinds(text: str) -> tuple[str, ...]:
+    """Arms and grippers, such as ``left arm``, of whose kind the text of a cell tells nothing.
+
+    Older texts name no model. The cell that is built from one has the usual model all the same.
+
+    Args:
+        text: of a cell that can be built from it.
+    """
+    values = _parse_yaml(text, "contract")
+    entries = (("arms", "arm", "model"), ("grippers", "gripper", "stroke_m"))
+    return tuple(
+        f"{side} {part}"
+        for section, part, entry in entries
+        for side, told in values[section].items()
+        if entry not in told
+    )
+
+
 @functools.lru_cache(maxsize=8)
 def _parsed(text: str) -> Cell:
     return _parse(text, "contract")

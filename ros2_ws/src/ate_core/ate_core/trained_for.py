@@ -7,12 +7,14 @@ be new to the network. Nothing here opens a device or a network.
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.contract import Cell
+from ate_core.checkpoint_folders import require_sound_quantiles
+from ate_core.contract import Cell, parse_cell_text, untold_kinds
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.findings import Finding, failed, warned
 from ate_core.layout import VectorLayout
@@ -35,8 +37,8 @@ ITS_CELL = "use the cell that it was trained for, or train again"
 """Remedy where the layouts differ."""
 
 
-def layout_findings(trained: Cell, cell: Cell, what: str) -> list[Finding]:
-    """What makes the vectors of a policy others than those of the cell; empty: nothing.
+def robot_findings(trained: Cell, cell: Cell, what: str) -> list[Finding]:
+    """What makes a policy one of another robot than the cell; empty: nothing.
 
     Args:
         trained: the cell it was trained for.
@@ -44,7 +46,8 @@ def layout_findings(trained: Cell, cell: Cell, what: str) -> list[Finding]:
         what: the checkpoint or the server, for people.
     """
     differing = cell.layout.differences(trained.layout)
-    return [failed(what, f"{line} (this cell against it)", ITS_CELL) for line in differing]
+    found = [failed(what, f"{line} (this cell against it)", ITS_CELL) for line in differing]
+    return [*found, *_only_read(trained, cell, what)]
 
 
 def require_layout(trained: Cell, cell: Cell, what: str) -> None:
@@ -59,16 +62,40 @@ def require_layout(trained: Cell, cell: Cell, what: str) -> None:
         )
 
 
+def require_robot(trained: Cell, cell: Cell, what: str) -> None:
+    """Refuse a policy of another robot than the cell; arguments as above.
+
+    Raises:
+        LayoutError: its layout differs, or it learned from a robot that was only read from files.
+    """
+    require_layout(trained, cell, what)
+    for finding in _only_read(trained, cell, what):
+        raise LayoutError(finding.text)
+
+
+def _only_read(trained: Cell, cell: Cell, what: str) -> Iterator[Finding]:
+    """A robot that was only read from files, where arms are driven: its limits are not known."""
+    if cell.operators and not trained.operators:
+        yield failed(
+            what,
+            f"learned from {trained.name}, a robot that was only read from files; this cell is "
+            f"{cell.name}",
+            "fine-tune it on episodes of this cell first, with --init",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
     """What a checkpoint tells of its training."""
 
     cell: Cell
     """Contract of the recorded cell."""
+    untold: tuple[str, ...] = ()
+    """Its arms and grippers of whose kind nothing was recorded, see `untold_kinds`."""
     cameras: tuple[str, ...] = ()
     """Keys of the cameras that the network reads."""
     norms: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    """Statistics of `state` and `actions`, each with `q01` and `q99`."""
+    """Statistics of at least `state` and `actions`, each with `q01` and `q99`."""
     relative: tuple[int, ...] = ()
     """Columns of the action that are differences from the state."""
     language: bool = False
@@ -78,7 +105,7 @@ class TrainedOn:
 
     @staticmethod
     def read(
-        cell: Cell,
+        contract: str,
         model: Mapping[str, Any],
         statistics: Mapping[str, Any],
         training: Mapping[str, Any],
@@ -86,7 +113,7 @@ class TrainedOn:
         """From the parts of a checkpoint folder.
 
         Args:
-            cell: of its contract.yaml.
+            contract: its contract.yaml, of a cell.
             model: that part of its config.json.
             statistics: its statistics.json.
             training: that part of its config.json.
@@ -98,10 +125,13 @@ class TrainedOn:
             norms = {
                 name: {key: [float(v) for v in statistics["norm_stats"][name][key]]
                        for key in ("q01", "q99")}
-                for name in ("state", "actions")
+                for name in dict.fromkeys(("state", "actions", *statistics["norm_stats"]))
             }  # fmt: skip
+            for name, norm in norms.items():
+                require_sound_quantiles(norm["q01"], norm["q99"], f"statistics of {name}")
             return TrainedOn(
-                cell=cell,
+                cell=parse_cell_text(contract),
+                untold=untold_kinds(contract),
                 cameras=tuple(map(str, model.get("cameras", ()))),
                 norms=norms,
                 relative=tuple(map(int, statistics.get("relative", ()))),
@@ -191,7 +221,10 @@ def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> 
         cell: that it shall drive, of the same layout.
         instruction: that it is given; None: not known yet.
     """
+    if no_robot := list(_only_read(trained.cell, cell, "the policy")):
+        return no_robot  # nothing else of it is known well enough
     found = list(_bodies(trained.cell, cell, trained.cameras, TRAINING))
+    found += _kinds(trained.cell, cell, TRAINING, trained.untold)
     for spread in _spreads(trained, cell):
         found += list(_ranges(spread, cell)) or _homes(spread, cell)
     return found if instruction is None else found + list(_words(trained, instruction))
@@ -231,16 +264,33 @@ def _bodies(trained: Cell, cell: Cell, cameras: Sequence[str], words: _Words) ->
     yield from _places(trained, cell, words)
 
 
-def _kinds(trained: Cell, cell: Cell, words: _Words) -> Iterator[Finding]:
-    """Arms of other models, and grippers that open further at the same ratio."""
+def _kinds(
+    trained: Cell, cell: Cell, words: _Words, untold: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Arms of other models, and grippers that open further at the same ratio.
+
+    Args:
+        trained: a cell.
+        cell: the one that is compared with it.
+        words: for the former.
+        untold: arms and grippers of the former of whose kind nothing was recorded.
+    """
     for side in (side for side in trained.arms if side in cell.arms):
+        arm, gripper = f"{side} arm", f"{side} gripper"
         model, was = cell.arms[side].model, trained.arms[side].model
-        if model != was:
-            yield failed(f"{side} arm", f"is {model}, {words.learned} with {was}", "")
+        if arm in untold:
+            value = f"is {model}, {words.learned} with one whose model was not recorded"
+            yield warned(arm, value, "see that it is the same")
+        elif model != was:
+            is_moved = Path(model).name == Path(was).name  # the same file in another folder
+            tell, remedy = (warned, "see that it is the same") if is_moved else (failed, ITS_CELL)
+            yield tell(arm, f"is {model}, {words.learned} with {was}", remedy)
         stroke, former = cell.grippers[side].stroke_m, trained.grippers[side].stroke_m
-        if stroke != former:
-            value = f"opens {stroke:g} m at ratio 1, {words.learned} with {former:g} m"
-            yield warned(f"{side} gripper", value, "")
+        value = f"opens {stroke:g} m at ratio 1, {words.learned} with "
+        if gripper in untold:
+            yield warned(gripper, f"{value}a stroke that was not recorded", "see that it is this")
+        elif stroke != former:
+            yield warned(gripper, f"{value}{former:g} m", "expect it to grasp worse")
 
 
 def _rates(trained: Cell, cell: Cell, words: _Words) -> Iterator[Finding]:

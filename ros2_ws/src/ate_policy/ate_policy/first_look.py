@@ -4,7 +4,7 @@ import logging
 
 import simplejpeg
 
-from ate_core.contract import Cell, parse_cell_text
+from ate_core.contract import Cell
 from ate_core.errors import CheckpointError
 from ate_core.trained_for import TrainedOn, findings, picture_finding
 from ate_policy.pace import pace_finding
@@ -25,7 +25,7 @@ def compare_training(policy: RobotPolicy, cell: Cell, instruction: str) -> Train
         CheckpointError: it would see or mean something else than in its training.
     """
     trained = TrainedOn.read(
-        parse_cell_text(policy.contract),
+        policy.contract,
         {"cameras": policy.config.cameras, "language": policy.config.language},
         policy.statistics.to_dict(),
         policy.training,

@@ -13,6 +13,7 @@ from torch import Tensor
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import CheckpointError, LayoutError
 from ate_core.observation import Observation
+from ate_core.trained_for import require_robot
 from ate_policy.checkpoint import Checkpoint, load_checkpoint
 from ate_policy.chunk_makers import make_chunks
 from ate_policy.continuation import Continuation
@@ -145,18 +146,15 @@ def load_policy(
 
     Args:
         path: Folder written by `ate finetune`.
-        cell: The cell it shall run on; a differing layout is refused by field name.
+        cell: The cell it shall run on; a policy of another robot is refused.
         device: Where the network runs: auto, cpu, cuda, ...
         precision: What it computes in: fp32, bf16, or auto: bf16 for pi0 and rdt on a GPU.
     """
     place = find_device(device)
     checkpoint = load_checkpoint(path, cell)
     require_policy(checkpoint.kind, str(path))
-    if cell is not None and cell.operators and not checkpoint.cell.operators:
-        raise LayoutError(
-            f"{path} learned from {checkpoint.cell.name}, a robot that was only read from files; "
-            f"this cell is {cell.name}: fine-tune it on episodes of this cell first, with --init"
-        )
+    if cell is not None:
+        require_robot(checkpoint.cell, cell, str(path))
     return Policy(
         checkpoint.kind,
         restore_model(checkpoint, place, find_dtype(precision, checkpoint.kind, place)),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ate_core.checkpoint_folders import require_sound_quantiles
 from ate_core.errors import CheckpointError, LayoutError
 
 FEATURES_PER_OBJECT = 6
@@ -39,6 +40,7 @@ class VectorStatistics:
             raise CheckpointError(f"statistics have unequal lengths {sorted(sizes)}")
         if not np.isfinite([*self.mean, *self.std]).all() or min(self.std, default=1.0) <= 0.0:
             raise CheckpointError("statistics hold a non-finite mean or a std <= 0: rebuild them")
+        require_sound_quantiles(self.q01, self.q99, "statistics")
 
     @property
     def size(self) -> int:
@@ -76,12 +78,7 @@ class Statistics:
     def from_dict(cls, data: Mapping[str, Any]) -> "Statistics":
         """Read the JSON form."""
         try:
-            tables = {
-                name: VectorStatistics(
-                    **{key: tuple(map(float, table[key])) for key in ("mean", "std", "q01", "q99")}
-                )
-                for name, table in data["norm_stats"].items()
-            }
+            tables = {name: _read_vector(name, one) for name, one in data["norm_stats"].items()}
             return cls(
                 state=tables["state"],
                 action=tables["actions"],
@@ -93,6 +90,15 @@ class Statistics:
                 f"statistics are incomplete ({error!r}): expected norm_stats with state and "
                 "actions, each with mean, std, q01, q99"
             ) from error
+
+
+def _read_vector(name: str, table: Mapping[str, Any]) -> VectorStatistics:
+    """Statistics of one vector; what is wrong with them is told by its name."""
+    numbers = {key: tuple(map(float, table[key])) for key in ("mean", "std", "q01", "q99")}
+    try:
+        return VectorStatistics(**numbers)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from None
 
 
 class Normalise:

@@ -16,10 +16,10 @@ from ate_core.checkpoint_folders import (
     refuse_part,
     require_sound_tensors,
 )
-from ate_core.contract import Cell, parse_cell_text
+from ate_core.contract import parse_cell_text
 from ate_core.errors import CheckpointError, UsageError
 from ate_core.findings import Finding, failed, passed
-from ate_core.trained_for import TrainedOn, findings, free_start, known_starts, layout_findings
+from ate_core.trained_for import TrainedOn, findings, free_start, known_starts, robot_findings
 
 FILES = ("config.json", "contract.yaml", "statistics.json", "model.safetensors")
 """What a checkpoint folder holds."""
@@ -51,32 +51,26 @@ def look_at_checkpoint(patient: Patient) -> Iterator[Finding]:
             "the folder was edited: train or copy it again",
         )
         return
-    differing = layout_findings(contract, patient.cell, what)
+    differing = robot_findings(contract, patient.cell, what)
     yield from differing
-    if patient.cell.operators and not contract.operators:
-        yield failed(
-            what,
-            f"learned from {contract.name}, a robot that was only read from files",
-            "fine-tune it on episodes of this cell, with --init",
-        )
-    elif not differing:
+    if not differing:
         yield _kind(what, str(config["kind"]))
         if patient.chunk_mode.startswith(GOES_ON):
             yield from mode_findings(patient, what, continues=_continues(str(config["kind"])))
         statistics = read_part(folder / "statistics.json")
         parts = (config["model"], statistics, config["training"])
-        yield from compare_training(patient, contract, str(folder), *parts)
+        yield from compare_training(patient, text, str(folder), *parts)
         yield from _device(patient)
 
 
 def compare_training(
-    patient: Patient, contract: Cell, where: str, model: Any, statistics: Any, training: Any
+    patient: Patient, contract: str, where: str, model: Any, statistics: Any, training: Any
 ) -> Iterator[Finding]:
     """What a policy was trained on, against what it shall see and do.
 
     Args:
         patient: what it shall drive.
-        contract: cell that it was trained for, of the same layout.
+        contract: text of the cell that it was trained for, of the same layout.
         where: whose settings these are, for people.
         model: that part of its config.json.
         statistics: its statistics.json.

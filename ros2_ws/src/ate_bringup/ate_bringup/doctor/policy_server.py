@@ -11,7 +11,7 @@ from ate_bringup.doctor.finding import Patient
 from ate_core.contract import parse_cell_text
 from ate_core.errors import LinkError
 from ate_core.findings import Finding, failed, passed, warned
-from ate_core.trained_for import layout_findings
+from ate_core.trained_for import robot_findings
 
 
 def look_at_policy_server(patient: Patient) -> Iterator[Finding]:
@@ -47,13 +47,14 @@ def look_at_policy_server(patient: Patient) -> Iterator[Finding]:
 
 
 def _compare(patient: Patient, what: str, hello: dict[str, Any]) -> Iterator[Finding]:
-    contract = parse_cell_text(str(hello.get("contract", "")), f"the contract of {what}")
-    if differing := layout_findings(contract, patient.cell, what):
+    text = str(hello.get("contract", ""))
+    contract = parse_cell_text(text, f"the contract of {what}")
+    if differing := robot_findings(contract, patient.cell, what):
         yield from differing
         return
     yield passed(what, f"{hello.get('kind')}, trained for this layout")
     parts = (hello.get("config"), hello.get("statistics"), hello.get("training"))
-    yield from compare_training(patient, contract, what, *parts)
+    yield from compare_training(patient, text, what, *parts)
     yield from mode_findings(patient, what, continues=bool(hello.get("continues")))
 
 

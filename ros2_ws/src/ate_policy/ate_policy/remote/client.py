@@ -76,12 +76,12 @@ class RemotePolicy(RobotPolicy):
 
         Args:
             config: the server.
-            cell: the cell it shall drive; a server for another layout is refused by field name.
+            cell: the cell it shall drive; a policy of another robot is refused.
             keys: what a server of openpi reads and gives; None: it is one of ours.
 
         Raises:
             LinkError: it does not answer.
-            LayoutError: it serves a policy for another cell.
+            LayoutError: it serves a policy of another robot.
         """
         self._config = config
         self._loop = asyncio.new_event_loop()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ate_core.contract import Cell
 from ate_core.errors import LayoutError
-from ate_core.trained_for import require_layout
+from ate_core.trained_for import require_robot
 from ate_policy.remote.messages import Request, ServedPolicy, read_chunk
 
 
@@ -44,11 +44,11 @@ class OwnDialect(Dialect):
             cell: that it shall drive; None: any.
 
         Raises:
-            LayoutError: it serves a policy for another cell, or does not say for which.
+            LayoutError: it serves a policy of another robot, or does not say of which.
         """
         self.served = ServedPolicy.read(hello, where)
         if cell is not None:
-            require_layout(self.served.cell, cell, f"the policy of {where}")
+            require_robot(self.served.cell, cell, f"the policy of {where}")
 
     def message(self, request: Request) -> dict[str, Any]:
         """What is sent for a request."""
