@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ate_policy.checkpoint import files_sha256
 from ate_policy.policy import load_policy
 from ate_policy.remote.server import PolicyServer, ServerConfig
 
@@ -21,7 +22,8 @@ PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 def serve(folder: str, port: int, ready: Connection) -> None:
     """The process of a server: as `ate serve`, with the modules there already."""
     torch.set_num_threads(1)
-    server = PolicyServer(load_policy(folder), ServerConfig(port=port))
+    files = files_sha256(Path(folder))
+    server = PolicyServer(load_policy(folder), ServerConfig(port=port), files)
     asyncio.run(server.serve(ready.send))
 
 

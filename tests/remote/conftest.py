@@ -12,8 +12,9 @@ from aiohttp import web
 
 from ate_core.contract import load_cell
 from ate_core.observation import Observation
+from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
-from ate_policy.policy import Policy
+from ate_policy.policy import Policy, checkpoint_of
 from ate_policy.remote.client import LinkConfig, RemotePolicy
 from ate_policy.remote.messages import ServedPolicy
 from ate_policy.remote.server import PolicyServer, ServerConfig
@@ -52,9 +53,9 @@ def running(serve):
         loop.close()
 
 
-def served(policy, **settings):
+def served(policy, files=None, **settings):
     """Serve a policy, as a context that gives the address."""
-    return running(PolicyServer(policy, ServerConfig(**{"port": 0, **settings})).serve)
+    return running(PolicyServer(policy, ServerConfig(**{"port": 0, **settings}), files).serve)
 
 
 @pytest.fixture
@@ -70,6 +71,20 @@ def policy():
     model = FlowPolicy(FlowPolicyConfig(objects=0, cameras=("head",)))
     transform = ChunkTransform(Statistics(state=one, action=one))
     return Policy("flow", model, transform, CELL.canonical_text(), {"instructions": ["lift"]})
+
+
+def saved(policy, folder):
+    """The checkpoint of a policy, written as a folder."""
+    checkpoint = checkpoint_of(
+        "flow",
+        policy.config,
+        weights=policy._model.state_dict(),
+        statistics=policy.statistics,
+        contract=policy.contract,
+        training=policy.training,
+    )
+    save_checkpoint(folder, checkpoint)
+    return folder
 
 
 class Asked:

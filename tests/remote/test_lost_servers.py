@@ -2,22 +2,26 @@
 
 import dataclasses
 import gc
+import hashlib
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from ate_core.errors import LayoutError, LinkError, UsageError
+from ate_policy.checkpoint import files_sha256
 from ate_policy.chunk_check import ChunkLimits
 from ate_policy.chunking import ActionQueue, ChunkingConfig
+from ate_policy.remote import serve_command
 from ate_policy.remote.client import LinkConfig, RemotePolicy
-from ate_policy.remote.wire import pack
+from ate_policy.remote.wire import pack, unpack
 from ate_policy.runtime import PolicyRuntime
 from benchmarks.relay import Relay
 from benchmarks.server_recovery import BACK, FAULTS, RecoveryConfig, run_cases
 
-from .conftest import CELL, QUICK, SEEN, Asked, linked, scripted, served
+from .conftest import CELL, QUICK, SEEN, Asked, linked, saved, scripted, served
 
 
 def test_a_silent_server_is_told_within_the_deadline_and_its_late_answer_is_never_read(policy):
@@ -65,6 +69,61 @@ def test_another_policy_at_the_same_address_is_refused_by_what_differs(policy):
             with pytest.raises(LayoutError, match=r"another policy now \(training\)"):
                 remote.infer(SEEN)
     remote.close()
+
+
+@contextmanager
+def restarted(policy, before, now):
+    """A link to a server with these hashes that was ended and started anew with those."""
+    with served(policy, files=before) as address:
+        remote = RemotePolicy(LinkConfig(address=address, **QUICK), CELL)
+    with served(policy, files=now, port=int(address.rsplit(":", 1)[1])):
+        with pytest.raises(LinkError):  # the link of before
+            remote.infer(SEEN)
+        yield remote
+    remote.close()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "statistics.json", "config.json"])
+def test_a_server_that_comes_back_with_other_files_is_refused_by_their_names(
+    name, policy, tmp_path
+):
+    folder = saved(policy, tmp_path / "policy")
+    before = files_sha256(folder)
+    data = bytearray((folder / name).read_bytes())
+    data[-3] ^= 1  # one more step of training, or another sampler
+    (folder / name).write_bytes(bytes(data))
+    with restarted(policy, before, files_sha256(folder)) as remote:
+        for _ in range(2):
+            with pytest.raises(LayoutError) as caught:
+                remote.infer(SEEN)
+            assert f"another policy now (sha256 of {name})" in str(caught.value)
+            assert "start the policy again" in str(caught.value)
+
+
+@pytest.mark.parametrize(("before", "now"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_server_that_comes_back_with_the_same_files_or_tells_none_is_taken(
+    before, now, policy, tmp_path
+):
+    told = (None, files_sha256(saved(policy, tmp_path / "policy")))
+    with restarted(policy, told[before], told[now]) as remote:
+        np.testing.assert_allclose(remote.infer(SEEN, 3), policy.infer(SEEN, 3), atol=1e-6)
+
+
+def test_a_served_checkpoint_tells_the_hashes_of_its_files_and_that_they_took_long(
+    policy, tmp_path, monkeypatch, caplog
+):
+    folder, greetings = saved(policy, tmp_path / "policy"), []
+    monkeypatch.setattr(serve_command, "SLOW", -1.0)
+    monkeypatch.setattr(
+        serve_command.PolicyServer, "serve", lambda self, _: greetings.append(unpack(self._hello))
+    )
+    monkeypatch.setattr(serve_command.asyncio, "run", lambda _: None)
+    serve_command.serve(serve_command.ServeConfig(checkpoint=folder, device="cpu"))
+    assert greetings[0]["files_sha256"] == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("config.json", "model.safetensors", "statistics.json")
+    }
+    assert "SHA-256 of its files took" in caplog.text
 
 
 def test_an_observation_of_before_a_long_search_is_not_answered(policy):

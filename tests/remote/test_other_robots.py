@@ -13,11 +13,10 @@ import pytest
 from ate_bringup.launches import LAUNCHES
 from ate_bringup.preflight import checks_before_launch
 from ate_core.errors import AteError
-from ate_policy.checkpoint import save_checkpoint
 from ate_policy.first_look import compare_training
-from ate_policy.policy import checkpoint_of, load_policy
+from ate_policy.policy import load_policy
 
-from .conftest import CELL, Asked, linked, served
+from .conftest import CELL, Asked, linked, saved, served
 
 
 def of_another_arm(cell):
@@ -60,19 +59,6 @@ def at_every_door(policy, folder, runtime_dir):
     yield node_says(lambda: loaded(folder))
 
 
-def save(policy, contract, folder):
-    checkpoint = checkpoint_of(
-        "flow",
-        policy.config,
-        weights=policy._model.state_dict(),
-        statistics=policy.statistics,
-        contract=contract,
-        training=policy.training,
-    )
-    save_checkpoint(folder, checkpoint)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -85,7 +71,7 @@ def test_a_policy_of_another_arm_or_of_files_alone_is_refused_at_every_door(
 ):
     other = Asked(policy)
     other.contract = change(CELL).canonical_text()
-    folder = save(policy, other.contract, tmp_path / "policy")
+    folder = saved(other, tmp_path / "policy")
     for told in at_every_door(other, folder, runtime_dir):
         assert words in told
 
@@ -97,7 +83,7 @@ def test_quantiles_between_which_no_number_lies_are_refused_at_every_door(
 ):
     table = policy.statistics.to_dict()
     table["norm_stats"][name][key][3] = number
-    folder = save(policy, policy.contract, tmp_path / "policy")
+    folder = saved(policy, tmp_path / "policy")
     (folder / "statistics.json").write_text(json.dumps(table))
 
     class Damaged:

@@ -10,6 +10,7 @@
 A folder is written beside its final name and renamed, so that a reader sees all of it or nothing.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -41,6 +42,8 @@ from ate_core.trained_for import require_layout
 from ate_policy.models.names import RENAMED
 from ate_policy.transforms import Statistics
 
+DECIDING = ("config.json", "model.safetensors", "statistics.json")
+"""Files that decide what a network makes of an observation; tokens are named in config.json."""
 STAYING = ("training_state.safetensors",)
 """Files that do not travel with their folder: what its own training needs to go on."""
 
@@ -182,6 +185,21 @@ def resolve_checkpoint(folder: Path) -> Path:
         if not (candidate / name).is_file():
             raise CheckpointError(f"{candidate} is incomplete: {name} is missing; copy it again")
     return candidate.resolve()
+
+
+def files_sha256(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that decide the chunks of a checkpoint, by name.
+
+    They are read in pieces, which come from the system's cache right after loading.
+
+    Args:
+        folder: Checkpoint or run folder.
+    """
+    folder, found = resolve_checkpoint(folder), {}
+    for name in DECIDING:
+        with (folder / name).open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def point_latest(run: Path, checkpoint: Path) -> None:

@@ -26,7 +26,7 @@ from ate_policy.remote.dialect import Dialect, OwnDialect
 from ate_policy.remote.foreign import ForeignDialect, ForeignKeys
 from ate_policy.remote.greeting import GREETING, greet, leave, receive, words_of
 from ate_policy.remote.latency import Latency
-from ate_policy.remote.messages import Request
+from ate_policy.remote.messages import FILES, Request
 from ate_policy.remote.token import read_token
 from ate_policy.remote.wire import pack
 from ate_policy.robot_policy import RobotPolicy
@@ -311,7 +311,17 @@ async def _close(session: aiohttp.ClientSession) -> None:
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Names of what differs between two greetings, the device apart; empty where nothing does."""
-    keys = sorted((set(before) | set(now)) - {"device"})
+    """Names of what differs between two greetings, the device apart; empty where nothing does.
+
+    Hashes of files are compared where both tell them: older servers did not.
+    """
+    if all(isinstance(one.get(FILES), dict) for one in (before, now)):
+        before, now = _with_files(before), _with_files(now)
+    keys = sorted((set(before) | set(now)) - {"device", FILES})
     # as bytes: a foreign server may tell of arrays
     return ", ".join(k for k in keys if pack({k: before.get(k)}) != pack({k: now.get(k)}))
+
+
+def _with_files(hello: dict[str, Any]) -> dict[str, Any]:
+    """A greeting with the hash of each file as an entry of its own."""
+    return hello | {f"sha256 of {name}": value for name, value in hello[FILES].items()}

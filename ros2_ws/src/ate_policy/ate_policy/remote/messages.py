@@ -19,6 +19,8 @@ from ate_policy.transforms import Statistics
 
 FORMAT = 2
 """Of the metadata; another one is refused."""
+FILES = "files_sha256"
+"""Entry of the metadata with hashes of the checkpoint's files; older servers have none."""
 KEYS = ("state", "images", "environment", "prompt", "tick", "seed", "prefix", "delay", "jacobian")
 """What a request may hold; openpi's clients send the first four."""
 
@@ -47,6 +49,8 @@ class ServedPolicy:
     """Where the network runs."""
     continues: bool
     """Whether it takes a continuation."""
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """SHA-256 of the files that decide its chunks, by name; empty: not told."""
 
     @property
     def cell(self) -> Cell:
@@ -54,8 +58,13 @@ class ServedPolicy:
         return parse_cell_text(self.contract, where="the server's contract")
 
     @staticmethod
-    def of(policy: RobotPolicy) -> "ServedPolicy":
-        """Describe a policy; of its configuration only what every network has."""
+    def of(policy: RobotPolicy, files: Mapping[str, str] | None = None) -> "ServedPolicy":
+        """Describe a policy; of its configuration only what every network has.
+
+        Args:
+            policy: that is served.
+            files: SHA-256 of its checkpoint's files; None: not told.
+        """
         fields = {
             field.name: getattr(policy.config, field.name)
             for field in dataclasses.fields(PolicyConfig)
@@ -68,6 +77,7 @@ class ServedPolicy:
             statistics=policy.statistics,
             device=str(policy.device),
             continues=policy.continues,
+            files=files or {},
         )
 
     def metadata(self) -> dict[str, Any]:
@@ -88,6 +98,7 @@ class ServedPolicy:
             "statistics": self.statistics.to_dict(),
             "device": self.device,
             "continues": self.continues,
+            **({FILES: dict(self.files)} if self.files else {}),
         }
 
     @staticmethod
@@ -113,6 +124,7 @@ class ServedPolicy:
                 statistics=Statistics.from_dict(metadata["statistics"]),
                 device=str(metadata["device"]),
                 continues=bool(metadata["continues"]),
+                files=dict(metadata.get(FILES, {})),
             )
         except (KeyError, TypeError, ValueError, AteError) as error:
             raise LayoutError(f"{where} has metadata that cannot be read: {error!r}") from None

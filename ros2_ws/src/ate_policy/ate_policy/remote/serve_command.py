@@ -1,6 +1,8 @@
 """`ate serve`: a policy for robots on other machines."""
 
 import asyncio
+import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +10,16 @@ from typing import Annotated
 import torch
 import tyro
 
+from ate_policy.checkpoint import files_sha256, resolve_checkpoint
 from ate_policy.loading import Precision
 from ate_policy.policy import load_policy
 from ate_policy.remote.server import PolicyServer, ServerConfig
 from ate_policy.remote.token import read_token
+
+SLOW = 2.0
+"""Hashing a checkpoint longer than this is told [s]."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +45,22 @@ def serve(config: ServeConfig) -> int:
     token = read_token(config.token_file)
     server_config = ServerConfig(host=config.host, port=config.port, token=token)
     torch.set_num_threads(1)
-    policy = load_policy(config.checkpoint, device=config.device, precision=config.precision)
+    folder = resolve_checkpoint(config.checkpoint)  # once: a run in training makes newer ones
+    policy = load_policy(folder, device=config.device, precision=config.precision)
+    server = PolicyServer(policy, server_config, _hashes(folder))
     warm = policy.warm_up()
-    server = PolicyServer(policy, server_config)
 
     def ready(address: str) -> None:
         print(f"{policy.kind} at {address}, {1e3 * warm:.1f} ms per chunk", flush=True)
 
     asyncio.run(server.serve(ready))
     return 0
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of a checkpoint's files; says so where that took long."""
+    begin = time.monotonic()
+    files = files_sha256(folder)
+    if (taken := time.monotonic() - begin) > SLOW:
+        logger.warning("%s: the SHA-256 of its files took %.1f s, once per start", folder, taken)
+    return files

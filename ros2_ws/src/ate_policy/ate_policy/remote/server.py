@@ -10,7 +10,7 @@ import hmac
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -71,15 +71,19 @@ class _Job:
 class PolicyServer:
     """Serves one policy until `serve` is cancelled."""
 
-    def __init__(self, policy: RobotPolicy, config: ServerConfig) -> None:
+    def __init__(
+        self, policy: RobotPolicy, config: ServerConfig, files: Mapping[str, str] | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             policy: asked in a thread of its own, one request at a time.
             config: where and to whom.
+            files: SHA-256 of its checkpoint's files, by which a client that comes back knows it;
+                None: not told.
         """
         self._policy, self._config = policy, config
-        self._hello = pack(ServedPolicy.of(policy).metadata())
+        self._hello = pack(ServedPolicy.of(policy, files).metadata())
         self._turns: Turns[web.WebSocketResponse, _Job] = Turns()
         self._places: Places[web.WebSocketResponse] = Places(MOST_CLIENTS)
         self._asking: set[RequestHandler] = set()
