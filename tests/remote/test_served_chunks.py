@@ -1,21 +1,29 @@
 """What travels between a policy's server and its client, and what of it is refused."""
 
+import dataclasses
 from pathlib import Path
 
 import msgpack
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 
 import ate_policy.remote
 from ate_core.errors import LayoutError
 from ate_core.observation import Observation
 from ate_policy.continuation import Continuation
+from ate_policy.models.flow_policy import FlowPolicy, FlowPolicyConfig
+from ate_policy.models.interface import PolicyConfig
+from ate_policy.models.names import POLICIES
+from ate_policy.models.registry import policy_entry
+from ate_policy.policy import Policy
 from ate_policy.remote.latency import latency_sentence
-from ate_policy.remote.messages import Request, read_chunk
+from ate_policy.remote.messages import Request, ServedPolicy, read_chunk
 from ate_policy.remote.wire import pack, unpack
+from ate_policy.transforms import ChunkTransform
 
-from .conftest import SEEN, linked, raw, served
+from .conftest import CELL, SEEN, Asked, linked, raw, served
 
 
 def test_a_remote_policy_gives_the_same_chunk_as_a_local_one(policy):
@@ -29,6 +37,40 @@ def test_a_remote_policy_gives_the_same_chunk_as_a_local_one(policy):
     parts = {"network_ms", "queue_ms", "inference_ms"}
     assert parts <= set(figures) and figures["inference_p99_ms"] > 0.0
     assert "network" in latency_sentence(figures)
+
+
+def test_a_policy_trained_with_delays_is_served_and_goes_on_with_the_rows_it_is_given(policy):
+    torch.manual_seed(0)
+    model = FlowPolicy(FlowPolicyConfig(objects=0, max_delay=8))
+    for parameter in model.parameters():  # layers that start at zero would hide the rows
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    transform = ChunkTransform(policy.statistics)
+    late = Policy("flow", model, transform, CELL.canonical_text(), {"instructions": ["lift"]})
+    with served(late) as address, linked(address) as remote:
+        assert remote.config.max_delay == 8
+        np.testing.assert_allclose(remote.infer(SEEN, 3), late.infer(SEEN, 3), atol=1e-6)
+        played = late.infer(SEEN, 3)
+        for delay in (0, 3, 8, 9):  # with 9 it is guided
+            old = Continuation(actions=played, delay=delay)
+            chunk = remote.infer(SEEN, 4, old)
+            np.testing.assert_allclose(chunk, late.infer(SEEN, 4, old), atol=1e-5)
+            if 0 < delay <= 8:
+                np.testing.assert_allclose(chunk[:delay], played[:delay], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", POLICIES.names())
+def test_what_every_network_has_of_its_configuration_travels_whole(kind, policy):
+    entry = policy_entry(kind)
+    delays = {"max_delay": 5} if entry.config.takes_prefix else {}
+    vectors = {f"{name}_names": tuple(map(str, range(16))) for name in ("state", "action")}
+    own = {field.name for field in dataclasses.fields(entry.config)}
+    sizes = {key: one for key, one in vectors.items() if key in own}
+    other = Asked(policy)
+    other.config = entry.config(**{**entry.presets["tiny"].sizes, **sizes, **delays})
+    hello = unpack(pack(ServedPolicy.of(other).metadata()))
+    read = ServedPolicy.read(hello, "ws://x").config
+    for field in dataclasses.fields(PolicyConfig):
+        assert getattr(read, field.name) == getattr(other.config, field.name)
 
 
 def test_a_request_may_hold_jpeg_and_pictures_with_channels_first(policy):

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,14 @@ CONTROL, ACKNOWLEDGED = "__ctrl__", "__ack__"
 """Entries of a message that is no observation, and of its answer (openpi's pull request 919)."""
 CONTROLS = ("episode_start", "episode_end")
 """What such clients tell. A policy keeps nothing from one chunk to the next: nothing is to do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServedConfig(PolicyConfig):
+    """What every network has of its configuration, as a server tells it."""
+
+    takes_prefix: ClassVar[bool] = True
+    """Not asked again: the network's own configuration has refused delays that it cannot have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +79,7 @@ class ServedPolicy:
         }
         return ServedPolicy(
             kind=policy.kind,
-            config=PolicyConfig(**fields),
+            config=ServedConfig(**fields),
             contract=policy.contract,
             training=policy.training,
             statistics=policy.statistics,
@@ -118,7 +126,7 @@ class ServedPolicy:
         try:
             served = ServedPolicy(
                 kind=str(metadata["kind"]),
-                config=PolicyConfig(**metadata["config"]),
+                config=ServedConfig(**metadata["config"]),
                 contract=str(metadata["contract"]),
                 training=dict(metadata["training"]),
                 statistics=Statistics.from_dict(metadata["statistics"]),
