@@ -89,6 +89,7 @@ class PolicyNode(Node):
         self._policy = policy
         self._instruction = policy.instruction_for(instruction)
         warm = policy.warm_up(self._instruction, continuing=chunks.mode in GOING_ON)
+        server.require_in_time(warm)
         self._buffer = LiveBuffer(
             self.cell,
             cameras=policy.config.cameras,

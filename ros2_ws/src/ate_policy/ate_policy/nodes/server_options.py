@@ -1,13 +1,18 @@
 """Parameters of the policy's node that say where its network runs, if not here."""
 
+import logging
 from dataclasses import dataclass
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from ate_core.contract import Cell
+from ate_core.errors import UsageError
 from ate_core.nodes.parameters import declare_text
 from ate_policy.remote.client import RemotePolicy, connect
+from ate_policy.remote.latency import deadline_finding
+
+logger = logging.getLogger("policy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,22 @@ class ServerOptions:
             keys_file=declare_text(node, "policy_keys", "", "file: what a server of openpi reads"),
             deadline_ms=int(node.declare_parameter("policy_deadline_ms", 800, deadline).value),
         )
+
+    def require_in_time(self, answer: float) -> None:
+        """Refuse a server that is too slow for its deadline, and warn of one that nearly is.
+
+        Args:
+            answer: From a request to its chunk, as the warm-up took [s]; without a server it may
+                be anything.
+
+        Raises:
+            UsageError: With both times and what to give instead.
+        """
+        slow = deadline_finding(answer, 1e-3 * self.deadline_ms) if self.address else None
+        if slow is not None and slow.status == "fail":
+            raise UsageError(slow.text)
+        if slow is not None:
+            logger.warning("%s", slow.text)
 
     def connect(self, cell: Cell) -> RemotePolicy:
         """The policy of the server, for a cell."""

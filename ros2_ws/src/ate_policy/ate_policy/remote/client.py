@@ -25,7 +25,7 @@ from ate_policy.continuation import Continuation
 from ate_policy.remote.dialect import Dialect, OwnDialect
 from ate_policy.remote.foreign import ForeignDialect, ForeignKeys
 from ate_policy.remote.greeting import GREETING, greet, leave, receive, words_of
-from ate_policy.remote.latency import Latency
+from ate_policy.remote.latency import LONGEST_ANSWER, Latency
 from ate_policy.remote.messages import FILES, Request
 from ate_policy.remote.token import read_token
 from ate_policy.remote.wire import pack
@@ -33,8 +33,10 @@ from ate_policy.robot_policy import RobotPolicy
 
 TICKS = 2**31
 """Requests are counted modulo this."""
-LONGEST_ANSWER = 4.0
-"""No chunk may be waited for as long as this [s]: the runtime would give the call up."""
+ASKED_AGAIN = "the arms hold, it is asked again; one that is slow needs more policy_deadline_ms:="
+"""What follows where no chunk comes within its deadline."""
+RESTART = "restart it"
+"""What to do where it says nothing before anything moves."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,7 @@ class RemotePolicy(RobotPolicy):
         self.latency = Latency()
         """Where the time of the calls goes."""
         try:
-            self._run(self._greet(), config.greeting)
+            self._run(self._greet(), config.greeting, RESTART)
             self._dialect = self._find_dialect(cell, keys)
         except BaseException:
             self.close()
@@ -130,14 +132,14 @@ class RemotePolicy(RobotPolicy):
         if isinstance(generator, torch.Generator):
             raise UsageError("a generator does not travel: give a seed")
         request = Request(observation=observation, seed=generator, continuation=continuation)
-        return self._infer(request, self._config.answer)
+        return self._infer(request, self._config.answer, ASKED_AGAIN)
 
     def try_out(
         self, observation: Observation, continuation: Continuation | None = None
     ) -> np.ndarray:
         """The same, with much patience."""
         request = Request(observation=observation, continuation=continuation)
-        return self._infer(request, self._config.patience)
+        return self._infer(request, self._config.patience, RESTART)
 
     def close(self) -> None:
         """Give up the link, and the call that waits for an answer."""
@@ -153,7 +155,7 @@ class RemotePolicy(RobotPolicy):
         if self._call is not None:
             self._call.cancel()
 
-    def _infer(self, request: Request, deadline: float) -> np.ndarray:
+    def _infer(self, request: Request, deadline: float, then: str) -> np.ndarray:
         with self._calls:
             if self._closed:
                 raise LinkError(f"the link to {self._config.address} was closed")
@@ -161,7 +163,7 @@ class RemotePolicy(RobotPolicy):
             request = dataclasses.replace(request, tick=self._count)
             message = pack(self._dialect.message(request))
             begin = time.monotonic()
-            answer = self._run(self._ask(message, deadline), deadline)
+            answer = self._run(self._ask(message, deadline), deadline, then)
             try:
                 chunk = self._dialect.chunk(answer, self._count)
             except LayoutError:
@@ -170,16 +172,22 @@ class RemotePolicy(RobotPolicy):
             self.latency.note(answer, 1e3 * (time.monotonic() - begin))
             return chunk
 
-    def _run(self, work: Any, deadline: float) -> Any:
-        """Do a piece of work within a deadline [s]; what fails costs the link."""
+    def _run(self, work: Any, deadline: float, then: str) -> Any:
+        """Do a piece of work; what fails costs the link.
+
+        Args:
+            work: a coroutine.
+            deadline: for it [s].
+            then: what follows where it takes longer, for people.
+        """
         self._call = self._loop.create_task(work)
         try:
             return self._loop.run_until_complete(asyncio.wait_for(self._call, deadline))
         except TimeoutError:
             failure = LinkError(
                 self._lost
-                or f"policy server {self._config.address} did not answer within {deadline:g} s: "
-                "the arms hold, it is asked again"
+                or f"policy server {self._config.address} did not answer within "
+                f"{deadline:g} s: {then}"
             )
         except asyncio.CancelledError:
             failure = LinkError(f"the link to {self._config.address} was closed")

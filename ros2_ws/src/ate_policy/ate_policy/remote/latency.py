@@ -1,5 +1,6 @@
-"""Where the time of the calls to a server goes."""
+"""Where the time of the calls to a server goes, and whether they come within their deadline."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -7,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ate_core.findings import Finding, failed, warned
+
 PARTS = ("network", "queue", "inference")
 """The way there and back; waiting for other clients; the network at work."""
+LONGEST_ANSWER = 4.0
+"""No chunk may be waited for as long as this [s]: the runtime would give the call up."""
+NEAR = 0.75
+"""A server that needs more than this share of the deadline misses it now and then."""
 _REMEMBERED = 1000
 
 
@@ -44,6 +51,24 @@ class Latency:
             table[f"{part}_ms"] = float(np.median(column))
             table[f"{part}_p99_ms"] = float(np.percentile(column, 99))
         return table
+
+
+def deadline_finding(answer: float, deadline: float) -> Finding | None:
+    """A server whose chunks come after the deadline, or hardly before it; None: it is in time.
+
+    Args:
+        answer: from a request to its chunk, as measured [s].
+        deadline: a chunk is waited for so long [s].
+    """
+    if answer <= NEAR * deadline:
+        return None
+    enough = min(math.ceil(100.0 * answer / NEAR) / 100.0, LONGEST_ANSWER)
+    remedy = "serve it from a faster machine, or serve a smaller policy"
+    if enough > max(answer, deadline):
+        remedy = f"give policy_deadline_ms:={1e3 * enough:.0f}, or {remedy}"
+    tell = failed if answer >= deadline else warned
+    value = f"takes {1e3 * answer:.0f} ms per chunk, policy_deadline_ms is {1e3 * deadline:.0f}"
+    return tell("the policy's server", value, remedy)
 
 
 def latency_sentence(figures: Mapping[str, float]) -> str:
