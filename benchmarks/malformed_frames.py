@@ -183,7 +183,7 @@ IDENTITY = Identity(
 )  # fmt: skip
 ORDERS = (
     records.pack_stream(1, 2.0, (0.0,) * 7), records.pack_beat(), records.pack_end(),
-    records.pack_stop(3, True), records.pack_settle(4), records.pack_clear(5, (1, 7)),
+    records.pack_stop(3, True), records.pack_settle(4, (0.0,) * 7), records.pack_clear(5, (1, 7)),
 )  # fmt: skip
 REPORTS = (
     records.pack_state(records.State(1, 0, 2.0, 3, json.dumps(STATE_PACKET).encode())),

@@ -309,7 +309,8 @@ listener = socket.create_server(("127.0.0.1", 0))
 link = link.Link(config, there, 0)
 connection = Connection(socket.create_connection(listener.getsockname()))
 controller, _ = listener.accept()
-packet = json.dumps({{"joint_status": {{"joint_position": [0] * 7}}}}).encode()
+joints = {{"joint_position": [0] * 7, "joint_speed": [0] * 7}}
+packet = json.dumps({{"state": "realtime_arm_joint_state", "joint_status": joints}}).encode()
 link.states.take(packet, time.monotonic())
 link.link(Library(), connection)
 link.end = end

@@ -1,5 +1,6 @@
 """Targets on their way through the link process: late ones stop the arm, none leave in a burst."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -13,8 +14,9 @@ from realman_driver import orders as orders_module
 from realman_driver import records, stopper
 from realman_driver.connection import Connection
 from realman_driver.link import Link
-from realman_driver.orders import FAST_STOP
+from realman_driver.orders import FAST_STOP, SLOW_STOP
 from realman_driver.pacing import TargetPacer
+from realman_driver.push import STATE_NAME
 from realman_driver.records import Answer, Pulse, State
 from realman_driver.sdk import LinkConfig
 
@@ -39,6 +41,9 @@ class FakeArm:
         return 0
 
     def rm_set_arm_stop(self) -> int:
+        return 0
+
+    def rm_set_arm_slow_stop(self) -> int:
         return 0
 
     def rm_movej(self, q, *_) -> int:
@@ -73,7 +78,11 @@ class Bench:
         here = self.arm.sent[-1][1] if self.arm.sent else 0.0
         here = round((here if degrees is None else degrees) * 1e3)
         joints = {"joint_position": [here, *[0] * 6], "joint_speed": [speed * 100, *[0] * 6]}
-        state = {"arm_current_status": status, "joint_status": joints}
+        self.say(status, joints)
+
+    def say(self, status: str, joints: dict[str, object]) -> None:
+        """The controller pushes a state with these joints, in the integers of the wire."""
+        state = {"state": STATE_NAME, "arm_current_status": status, "joint_status": joints}
         packet = json.dumps(state, separators=(",", ":")).encode()
         self.link.states.take(packet + b" " * (self.link.states.pushes % 2), self.now)
 
@@ -402,7 +411,7 @@ def test_glide_that_fails_is_answered(bench, monkeypatch) -> None:
     bench.arm.broken = True
     died = []
     monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.exc_value))
-    bench.node.send(records.pack_settle(9))
+    bench.node.send(records.pack_settle(9, (0.0,) * 7))
     bench.link.orders.turn()
     bench.push()
     bench.push()
@@ -421,7 +430,7 @@ def test_glide_begins_when_the_arm_rests_and_where_it_does(bench) -> None:
     bench.target()
     bench.link.orders.turn()  # late by itself: it stops the arm
     assert bench.stopped
-    bench.node.send(records.pack_settle(9))
+    bench.node.send(records.pack_settle(9, (26.2, *(0.0,) * 6)))
     bench.link.orders.turn()
     for degrees, speed in ((24.0, 19.0), (25.0, 15.0), (26.0, 5.0)):
         bench.now += 0.005
@@ -437,6 +446,77 @@ def test_glide_begins_when_the_arm_rests_and_where_it_does(bench) -> None:
             ended.set()
             bench.push("idle", 26.5)
     assert bench.arm.goals == [[26.5, *[0.0] * 6]]
+
+
+HERE = (20.0, *(0.0,) * 6)
+SEEN = {"joint_position": [20_000, *[0] * 6], "joint_speed": [0] * 7}
+
+
+def glide(bench, joints) -> dict[int, int]:
+    """Ask for a glide to `HERE`, push until it has ended, and return the answers.
+
+    Args:
+        bench: of the link.
+        joints: gives what is pushed, and the status: called with whether the move has left.
+    """
+    bench.node.send(records.pack_settle(9, HERE))
+    bench.link.orders.turn()
+    thread = next(one for one in threading.enumerate() if one.name == "settle")
+    answers = {}
+    for _ in range(2000):
+        bench.say(*joints(bool(bench.arm.goals)))
+        thread.join(0.003)
+        answers |= {r.ticket: r.code for r in bench.reports() if isinstance(r, Answer)}
+        if not thread.is_alive():
+            break
+    answers |= {r.ticket: r.code for r in bench.reports() if isinstance(r, Answer)}
+    return answers
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"joint_position": [0] * 7},
+        {"joint_position": []},
+        {"joint_position": None},
+        {"joint_position": [20_000, *[0] * 5]},
+        {"joint_position": "1234567"},
+        {"joint_position": [20_000, 35_000, *[0] * 5]},
+        {"joint_position": [20_000, math.nan, *[0] * 5]},
+        {"joint_position": [20_000, 99_999_999, *[0] * 5]},
+        {"joint_speed": [math.nan] * 7},
+        {"joint_speed": []},
+    ],
+)
+def test_no_glide_leaves_for_joints_that_the_node_does_not_see(bench, wrong) -> None:
+    assert glide(bench, lambda _: ("stop", {**SEEN, **wrong})) == {9: 1}
+    assert bench.arm.goals == []
+
+
+@pytest.mark.parametrize("away", [0, 3000])
+def test_a_glide_that_leaves_its_goal_is_stopped(bench, away) -> None:
+    def joints(has_left):
+        if not has_left:
+            return "stop", SEEN
+        position = [20_000, away, *[0] * 5]
+        return "move_J" if away else "idle", {**SEEN, "joint_position": position}
+
+    answers = glide(bench, joints)
+    assert bench.arm.goals == [list(HERE)]
+    assert answers[9] == bool(away)
+    bench.controller.setblocking(False)
+    sent = b""
+    with contextlib.suppress(BlockingIOError):
+        sent = bench.controller.recv(4096)
+    assert sent == (SLOW_STOP if away else b"")
+
+
+def test_a_first_target_is_no_step_from_joints_that_are_no_numbers(bench) -> None:
+    bench.link.orders._pacer.forget()
+    bench.say("idle", {**SEEN, "joint_position": [math.nan, *[0] * 6]})
+    bench.target(degrees=120.0)
+    bench.link.orders.turn()
+    assert bench.arm.sent == []
 
 
 def test_first_look_is_in_time() -> None:

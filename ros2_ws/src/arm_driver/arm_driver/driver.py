@@ -479,7 +479,7 @@ class ArmDriver:
                 stop.request()
 
     def _settle(self, fresh: ArmSample, epoch: int) -> bool:
-        if not self._settled:
+        if not self._settled and not self._feedback.doubt:
             self._moves_itself = self._gliding = True
             self._settled = self._backend.settle(fresh.position)
             self._moves_itself = self._gliding = not self._settled

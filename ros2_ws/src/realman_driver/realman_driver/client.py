@@ -190,16 +190,15 @@ class ArmClient:
         """Let the controller's set point glide to the measured joints (n,) [rad].
 
         It is a slow planned move to where the arm is, which takes the pressure from an arm that
-        its last target pushed against something. The link begins it when the arm rests, and takes
-        the joints from the controller's newest state, which is no older than ``q``. Call it until
-        it is True.
+        its last target pushed against something. The link begins it when the arm rests, and only
+        where the controller's newest state agrees with ``q``. Call it until it is True.
         """
         now = time.monotonic()
         self._glided_at = self._state_time.now
         if self._settling == 0:
             if self._linked and now >= self._settle_at:
                 ticket = self._answers.ticket()
-                if self._send(records.pack_settle(ticket)):
+                if self._send(records.pack_settle(ticket, tuple(joints_to_degrees(q)))):
                     self._settling, self._settle_by = ticket, now + SETTLE_DEADLINE
                 else:
                     self._answers.forget(ticket)

@@ -249,7 +249,7 @@ class Orders:
         if waiting > MOST_UNACKNOWLEDGED:
             return f"{waiting} bytes have not arrived, bound {MOST_UNACKNOWLEDGED}"
         step = self._pacer.step(target, self._states.joints)
-        if step > LARGEST_STEP_DEG:
+        if not step <= LARGEST_STEP_DEG:
             return f"a target is {step:.1f} degrees from the last, bound {LARGEST_STEP_DEG:g}"
         return ""
 

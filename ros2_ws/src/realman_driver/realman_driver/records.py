@@ -8,7 +8,7 @@ library only: the link process starts in a fraction of a second.
 import struct
 from typing import Any, NamedTuple
 
-VERSION = 1
+VERSION = 2
 """Both ends come from one installation; another version is a broken packet."""
 LARGEST = 16384
 """Room for the longest record [bytes]."""
@@ -27,7 +27,7 @@ _HEAD = struct.Struct("=BB")
 _STREAM = struct.Struct("=BBId7d")
 _BEAT = struct.Struct("=BB")
 _STOP = struct.Struct("=BBIB")
-_SETTLE = struct.Struct("=BBI")
+_SETTLE = struct.Struct("=BBI7d")
 _CLEAR = struct.Struct("=BBIB")
 _STATE = struct.Struct("=BBIIdq")
 _PULSE = struct.Struct("=BBBIIIII")
@@ -65,6 +65,8 @@ class Settle(NamedTuple):
 
     ticket: int
     """Comes back in the answer."""
+    degrees: tuple[float, ...]
+    """Where the node believes the arm to be [deg], in all places."""
 
 
 class Clear(NamedTuple):
@@ -188,9 +190,9 @@ def pack_stop(ticket: int, fast: bool) -> bytes:
     return _STOP.pack(STOP, VERSION, ticket, fast)
 
 
-def pack_settle(ticket: int) -> bytes:
+def pack_settle(ticket: int, degrees: tuple[float, ...]) -> bytes:
     """A `Settle`."""
-    return _SETTLE.pack(SETTLE, VERSION, ticket)
+    return _SETTLE.pack(SETTLE, VERSION, ticket, *seven(degrees))
 
 
 def pack_clear(ticket: int, joints: tuple[int, ...]) -> bytes:
@@ -213,7 +215,8 @@ def unpack_order(data: bytes) -> Order:
             _, _, ticket, fast = _STOP.unpack(data)
             return Stop(ticket, bool(fast))
         if kind == SETTLE:
-            return Settle(_SETTLE.unpack(data)[2])
+            _, _, ticket, *degrees = _SETTLE.unpack(data)
+            return Settle(ticket, tuple(degrees))
         if kind == CLEAR:
             _, _, ticket, mask = _CLEAR.unpack(data)
             return Clear(ticket, tuple(n for n in range(1, JOINTS + 1) if mask >> (n - 1) & 1))

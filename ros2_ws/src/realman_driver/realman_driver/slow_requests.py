@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from realman_driver.records import Clear, Settle
-from realman_driver.states import States
+from realman_driver.states import Motion, States
 from realman_driver.stopper import Stopper
 
 REST_TIMEOUT = 0.5
@@ -14,8 +14,10 @@ SETTLE_PERCENT = 10
 """Speed of the glide of a set point, per cent of the joints' largest."""
 SETTLE_TIMEOUT = 4.0
 """Longest glide of a set point [s]."""
-MOVE_STATUS = b'"move_J"'
-"""Found in a state packet while the arm glides."""
+LARGEST_DOUBT = 1.0
+"""Distance from where the node believes the arm up to which its controller is believed [deg]."""
+LARGEST_GLIDE = 2.0
+"""Distance from its goal up to which a joint may be while it glides there [deg]."""
 
 
 class SlowRequests:
@@ -78,22 +80,25 @@ class SlowRequests:
 
     def _settle(self, order: Settle) -> None:
         code, text = -1, "no link"
+        goal: tuple[float, ...] = ()
         try:
             if self.arm is not None:
                 text = "the library raised"
-                code, text = self._glide(order)
+                code, text, goal = self._glide(order)
         finally:
             if self.settling is order:
                 if code == 0:
-                    self._settled(self._states.joints())
+                    self._settled(goal)
                 self.settling = None
             self._answer(order.ticket, code, text)
 
-    def _glide(self, order: Settle) -> tuple[int, str]:
-        """Let the set point glide and wait for its end; code and why not.
+    def _glide(self, order: Settle) -> tuple[int, str, tuple[float, ...]]:
+        """Let the set point glide and wait for its end; code, why not, and its goal [deg].
 
         Only when the arm rests and its controller has confirmed the stops before: a move in the
-        middle of a brake would end the brake, and its goal would be a place passed long ago.
+        middle of a brake would end the brake, and its goal would be a place passed long ago. And
+        only to where the node sees the arm, too: the move is planned by the controller, so that
+        nothing else looks at its way. One that leaves its goal, or does not end, is stopped.
         """
         states = self._states
         since = states.pushes
@@ -102,20 +107,40 @@ class SlowRequests:
             confirmed = not any(stopper.is_open for stopper in self._stoppers)
             return (confirmed and states.at_rest(since)) or self.settling is not order
 
-        if not (states.wait_for(rests, REST_TIMEOUT) and self.settling is order):
-            return 1, "the arm did not come to rest"
+        in_time = states.wait_for(rests, REST_TIMEOUT) and self.settling is order
+        motion = states.motion()
+        if not in_time or motion is None or not motion.rests:
+            return 1, "the arm did not come to rest", ()
+        goal = motion.degrees
+        if not (away := _distance(motion, order.degrees)) <= LARGEST_DOUBT:
+            why = f"the controller tells joints {away:.1f} degrees from where the node sees them"
+            return 1, f"{why}, bound {LARGEST_DOUBT:g}", ()
         self._begins()
-        code = int(self.arm.rm_movej(list(states.joints()), SETTLE_PERCENT, 0, 0, 0))
+        code = int(self.arm.rm_movej(list(goal), SETTLE_PERCENT, 0, 0, 0))
         if self.settling is not order:  # a stop came while the move was on its way
             self._halt()
         if code != 0:
-            return code, f"movej gave {code}"
+            return code, f"movej gave {code}", ()
         since = states.pushes
 
-        def ended() -> bool:  # the status says move_J at once, so the second push tells
-            glided = MOVE_STATUS not in states.packet and states.pushes >= since + 2
-            return glided or self.settling is not order
+        def strays(motion: Motion) -> bool:
+            return not _distance(motion, goal) <= LARGEST_GLIDE
 
-        if not (states.wait_for(ended, SETTLE_TIMEOUT) and self.settling is order):
-            return 1, "the glide did not end"
-        return 0, ""
+        def ended() -> bool:  # the status says move_J at once, so the second push tells
+            motion = states.motion()
+            if motion is None or states.pushes < since + 2:
+                return self.settling is not order
+            return strays(motion) or not motion.glides or self.settling is not order
+
+        in_time, motion = states.wait_for(ended, SETTLE_TIMEOUT), states.motion()
+        if self.settling is not order:
+            return 1, "a stop overtook the glide", ()
+        if not in_time or motion is None or strays(motion):
+            self._halt()
+            return 1, "the glide did not end" if not in_time else "the glide left its goal", ()
+        return 0, "", goal
+
+
+def _distance(motion: Motion, degrees: tuple[float, ...]) -> float:
+    """Largest distance of a joint from another place of all of them [deg]."""
+    return max(abs(here - there) for here, there in zip(motion.degrees, degrees, strict=False))

@@ -1,13 +1,15 @@
 """The states that a controller pushes, received in a thread of their own by the link process."""
 
-import json
+import math
 import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ate_core.priority import set_fifo
 from realman_driver import records
+from realman_driver.push import PushError, read_push
 
 WATCH_PERIOD = 0.05
 """Longest wait for one packet [s]."""
@@ -15,6 +17,20 @@ LONGEST_PACKET = 12000
 """A longer packet is not forwarded; those of a controller end at 2047 [bytes]."""
 REST_SPEED = 30
 """Joint speed that counts as rest, as the controller pushes it [0.01 RPM]."""
+MOVE_STATUS = b'"move_J"'
+"""Found in a state packet while the arm glides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """Where an arm is and what it does there, all by one packet."""
+
+    degrees: tuple[float, ...]
+    """Joints [deg]."""
+    rests: bool
+    """Whether no joint turns."""
+    glides: bool
+    """Whether the controller carries out a planned move."""
 
 
 class States:
@@ -62,22 +78,32 @@ class States:
         with self._news:
             return self._news.wait_for(condition, seconds)
 
-    def told(self, field: str, unit: float) -> tuple[float, ...]:
-        """Joint values of the newest packet; none when it says none."""
+    def motion(self) -> Motion | None:
+        """What the newest packet says of all joints; None when it does not, or not in numbers."""
+        packet = self.packet
         try:
-            values = json.loads(self.packet)["joint_status"][field]
-            return tuple(float(value) * unit for value in values)
-        except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
-            return ()
+            push = read_push(packet, self._joints)
+        except PushError:
+            return None
+        if not all(len(values) == self._joints for values in (push.position, push.speed)):
+            return None
+        if not all(map(math.isfinite, (*push.position, *push.speed))):
+            return None
+        return Motion(
+            degrees=tuple(1e-3 * value for value in push.position),
+            rests=max(map(abs, push.speed)) < REST_SPEED,
+            glides=MOVE_STATUS in packet,
+        )
 
     def joints(self) -> tuple[float, ...]:
         """Where the arm is [deg]; none when it is not said."""
-        return self.told("joint_position", 1e-3)[: self._joints]
+        motion = self.motion()
+        return () if motion is None else motion.degrees
 
     def at_rest(self, since: int) -> bool:
         """Whether the arm stands, as the second push after ``since`` of them says, or a later."""
-        speeds = self.told("joint_speed", 1.0) if self.pushes >= since + 2 else ()
-        return bool(speeds) and max(map(abs, speeds)) < REST_SPEED
+        motion = self.motion() if self.pushes >= since + 2 else None
+        return motion is not None and motion.rests
 
     def _receive(self, push: socket.socket) -> None:
         set_fifo()
