@@ -1,5 +1,6 @@
 """The client against the emulated gripper on a pseudo-terminal."""
 
+import dataclasses
 import os
 import select
 import threading
@@ -12,7 +13,7 @@ import pytest
 from ate_core.errors import DeviceError, SafetyError
 from omnipicker_driver.client import ClientConfig, GripperClient
 from omnipicker_driver.emulator import EmulatedGripper, EmulatorConfig, IdealPlant, call
-from omnipicker_driver.protocol import Fault, Motion
+from omnipicker_driver.protocol import Fault, Motion, Report
 from omnipicker_driver.state import GripperState
 
 STALE = 0.1
@@ -129,6 +130,46 @@ def test_restarted_driver_keeps_pressing_on_a_held_object(
     assert state.target == 0.0
     assert {s.report.motion for s in told if s.report} == {Motion.BLOCKED}
     assert {s.report.force for s in told if s.report} == {1.0}
+
+
+def test_an_adapter_that_echoes_moves_nothing_and_is_counted(port: str, plant: IdealPlant) -> None:
+    echoing = EmulatedGripper(EmulatorConfig(port=port, echoes=True), plant)
+    echoing.start()
+    told: list[GripperState] = []
+    client = GripperClient(ClientConfig(port=port, reopen_wait=0.02), told.append)
+    client.start()
+    try:
+        state = wait_for(client, lambda s: s.answers > 20)
+        assert state.echoes > 20 and not state.doubted
+        assert state.target == pytest.approx(0.5, abs=0.02)
+        assert {round(position(s), 1) for s in told} == {0.5}
+        call(port, "object", width=0.3)
+        client.set_target(0.0)
+        wait_for(client, lambda s: position(s) == pytest.approx(0.3, abs=0.02))
+    finally:
+        client.stop()
+        echoing.stop()
+
+
+class EndStop(IdealPlant):
+    """Fingers that report to be blocked although they press on nothing."""
+
+    def report(self) -> Report:
+        return dataclasses.replace(super().report(), motion=Motion.BLOCKED, force=0.0)
+
+
+def test_fingers_that_stand_at_an_end_stop_stay_there_when_the_port_is_opened(port: str) -> None:
+    blocked = EmulatedGripper(EmulatorConfig(port=port), EndStop(position=0.98))
+    blocked.start()
+    client = GripperClient(ClientConfig(port=port, reopen_wait=0.02))
+    client.start()
+    try:
+        state = wait_for(client, lambda s: s.answers > 30)
+    finally:
+        client.stop()
+        blocked.stop()
+    assert state.target == pytest.approx(0.98, abs=0.02)
+    assert position(state) == pytest.approx(0.98, abs=0.02)
 
 
 def test_stopped_driver_leaves_the_grip_as_it_is(

@@ -16,7 +16,7 @@ from ate_core.devices import GripperConfig
 from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
 from ate_core.patience import Patience
-from omnipicker_driver.grasp import GraspWatch
+from omnipicker_driver.grasp import LEAST_FORCE, GraspWatch
 from omnipicker_driver.link import LINK_ERRORS, Link, reason_of
 from omnipicker_driver.plausibility import ReportChecker
 from omnipicker_driver.protocol import (
@@ -282,18 +282,33 @@ class GripperClient:
             with self._lock:
                 self._state = replace(self._state, late_bytes=self._state.late_bytes + late)
         self._transport.clear()
-        self._link.write(self._transport.wrap(encode_command(command, self.config.order)))
+        asked = encode_command(command, self.config.order)
+        self._link.write(self._transport.wrap(asked))
         deadline = time.monotonic() + self.config.read_limit
         remaining = self.config.read_limit
         while remaining > 0:
             chunk = self._link.read(self._transport.missing, remaining)
-            payloads = self._transport.feed(chunk)
+            payloads = [
+                one for one in self._transport.feed(chunk) if not self._is_echo(one, asked)
+            ]
             if payloads:
                 return decode_report(payloads[-1])
             remaining = deadline - time.monotonic()
         return None
 
+    def _is_echo(self, payload: bytes, asked: bytes) -> bool:
+        """Whether an adapter gives back what it sent: a command reads like a report."""
+        if payload != asked:
+            return False
+        with self._lock:
+            self._state = replace(self._state, echoes=self._state.echoes + 1)
+        return True
+
 
 def _first_target(report: Report) -> float:
-    """The target after opening the port: stay, and keep pressing on a held object."""
-    return 0.0 if report.motion == Motion.BLOCKED else report.position
+    """The target after opening the port: stay, and keep pressing on a held object.
+
+    Fingers that are blocked without a force hold nothing: they may stand at an end stop.
+    """
+    presses = report.motion == Motion.BLOCKED and report.force >= LEAST_FORCE
+    return 0.0 if presses else report.position

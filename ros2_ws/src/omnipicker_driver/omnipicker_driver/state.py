@@ -46,6 +46,8 @@ class GripperState:
     """Received bytes that belonged to no frame."""
     late_bytes: int = 0
     """Bytes that came when their poll was over, or twice."""
+    echoes: int = 0
+    """Commands that the adapter gave back as if the gripper had answered."""
     strangers: tuple[int, ...] = ()
     """Ids of other devices that answered on this line."""
 

@@ -120,6 +120,7 @@ def health_of(status: GripperStatus, state: GripperState, now: float, refused: i
         "openings of the port": str(state.openings),
         "dropped bytes": str(state.dropped_bytes),
         "late bytes": str(state.late_bytes),
+        "echoes of the adapter": str(state.echoes),
         "refused commands": str(refused),
         "object": status.object,
     }

@@ -42,6 +42,8 @@ class EmulatorConfig:
     """Time from command to report [s]; the line alone needs 1 ms per frame."""
     refuse_zero_ramps: bool = True
     """Do not answer acceleration or deceleration 0, as some firmware does."""
+    echoes: bool = False
+    """Give back what was sent, as an RS485 adapter that listens while it sends."""
 
     @classmethod
     def from_cell(cls, gripper: GripperConfig) -> "EmulatorConfig":
@@ -117,6 +119,8 @@ class EmulatedGripper:
     def _receive(self, now: float) -> None:
         for payload in self._adapter.feed(self._port.read(), now):
             command = decode_command(payload, self.config.order)
+            if self.config.echoes:
+                self._port.write(self._adapter.wrap(payload))
             if self.config.refuse_zero_ramps and 0.0 in (
                 command.acceleration,
                 command.deceleration,
