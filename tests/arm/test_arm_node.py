@@ -17,6 +17,7 @@ pytestmark = pytest.mark.ros
 from builtin_interfaces.msg import Duration  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from std_msgs.msg import Empty, Header, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -370,11 +371,21 @@ def test_an_arm_whose_neighbour_is_not_heard_does_not_move_where_that_may_be(rig
     assert np.abs(node._backend.q - HOME).max() < 0.02
     assert peer.spin_until(lambda: status(peer)["commander"] == "", 3.0)
     other = peer.node.create_publisher(JointState, "/right/arm/joint_states", 10)
-    timer = peer.node.create_timer(
-        0.01,
-        lambda: other.publish(JointState(name=list(right.joint_names), position=list(right.home))),
-    )
+    behind = [100.0]  # as of a recording that is played
+
+    def report() -> None:
+        message = JointState(name=list(right.joint_names), position=list(right.home))
+        now_ns = peer.node.get_clock().now().nanoseconds
+        message.header.stamp = Time(nanoseconds=now_ns - int(1e9 * behind[0])).to_msg()
+        other.publish(message)
+
+    timer = peer.node.create_timer(0.01, report)
     assert peer.spin_until(lambda: other.get_subscription_count() > 0)
+    peer.spin_until(lambda: False, 0.3)
+    peer.drive(NAMES, path, 1.0)
+    assert np.abs(node._backend.q - HOME).max() < 0.05
+    assert peer.spin_until(lambda: status(peer)["commander"] == "", 3.0)
+    behind[0] = 0.0
     peer.spin_until(lambda: False, 0.3)
     start = node._backend.q.copy()
     peer.drive(NAMES, lambda t: start + (path(t) - HOME), 1.0)

@@ -81,7 +81,9 @@ class ListeningArms:
         if not self.alive:
             return
         for publisher in self._states:
-            publisher.publish(self._joints(velocity=[0.0] * 6 + [self.speed]))
+            message = self._joints(velocity=[0.0] * 6 + [self.speed])
+            message.header.stamp = self.node.get_clock().now().to_msg()
+            publisher.publish(message)
 
 
 @pytest.fixture

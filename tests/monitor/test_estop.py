@@ -125,9 +125,16 @@ def test_an_arm_whose_speeds_are_not_all_told_is_not_at_rest(velocity):
 
     state = EstopState("first", ("left",))
     state.stop("button")
-    node = SimpleNamespace(_state=state, _joint_counts={"left": 7})
+    now = SimpleNamespace(nanoseconds=0)
+    clock = SimpleNamespace(now=lambda: now)
+    node = SimpleNamespace(_state=state, _joint_counts={"left": 7}, get_clock=lambda: clock)
     EstopNode._take_joints(node, "left", JointState(velocity=velocity))
     assert "still moves" in state.reset(time.monotonic())
+    now.nanoseconds = 2_000_000_000
+    with pytest.raises(ValueError, match=r"stamped 2\.0 s ago, bound 1 s: is a recording played"):
+        EstopNode._take_joints(node, "left", JointState(velocity=[0.0] * 7))
+    assert "still moves" in state.reset(time.monotonic())
+    now.nanoseconds = 0
     EstopNode._take_joints(node, "left", JointState(velocity=[0.0] * 7))
     assert state.reset(time.monotonic()) == ""
 

@@ -42,7 +42,7 @@ from ate_core.nodes.command_source import (
     publishers_of,
 )
 from ate_core.nodes.device_node import DeviceNode
-from ate_core.nodes.joints import joint_positions, joint_velocities
+from ate_core.nodes.joints import joint_positions, joint_velocities, require_recent
 from ate_core.nodes.listening import decoded, listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.polling import PolledMessages, PolledTopic
@@ -275,6 +275,7 @@ class ArmNode(DeviceNode):
 
     def _see_other(self, side: str, data: bytes, came_ns: int) -> None:
         names, message = self._cell.arms[side].joint_names, decoded(JointState, data)
+        require_recent(self, message)
         position, velocity = joint_positions(message, names), joint_velocities(message, names)
         self._guard.see_other(position, came_ns * 1e-9, velocity)
         self._exchange.see_other(side, position, came_ns * 1e-9)

@@ -4,9 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from ate_core.streams import header_stamp_ns
+
 Array = NDArray[np.float64]
+
+OLDEST = 1.0
+"""Distance of a stamp from the present above which joints are of another time [s]."""
 
 
 def joint_positions(message: JointState, names: Sequence[str]) -> Array:
@@ -38,3 +44,21 @@ def _ordered(told: Sequence[str], values: Sequence[float], names: Sequence[str])
     ordered = np.array(values, dtype=np.float64)
     whole = ordered.shape == (len(names),) and bool(np.isfinite(ordered).all())
     return ordered if whole else None
+
+
+def require_recent(node: Node, message: JointState) -> None:
+    """Refuse joints of another time, as of a recording that is played beside a driver.
+
+    Args:
+        node: who hears them; its clock.
+        message: as measured.
+
+    Raises:
+        ValueError: with the age and the bound.
+    """
+    age = (node.get_clock().now().nanoseconds - header_stamp_ns(message)) / 1e9
+    if abs(age) > OLDEST:
+        raise ValueError(
+            f"joints are stamped {age:.1f} s ago, bound {OLDEST:g} s: is a recording played, or "
+            "another clock used?"
+        )

@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 from ate_core.errors import DeviceError
 from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
+from ate_core.nodes.joints import require_recent
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
@@ -74,6 +75,7 @@ class EstopNode(Node):
             self._state.take_report(side, report)
 
     def _take_joints(self, side: str, message: JointState) -> None:
+        require_recent(self, message)
         # Joints without a speed, or with one that is no number, are not at rest.
         speeds = [abs(value) for value in message.velocity if math.isfinite(value)]
         speed = max(speeds) if len(speeds) == self._joint_counts[side] else math.inf
