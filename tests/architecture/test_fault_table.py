@@ -41,7 +41,7 @@ def test_every_fault_of_the_page_has_a_reaction_and_tests_that_exist(row):
 
 
 def test_no_fault_was_lost_from_the_page():
-    assert len(ROWS) == len({row[0] for row in ROWS}) == 32
+    assert len(ROWS) == len({row[0] for row in ROWS}) == 33
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

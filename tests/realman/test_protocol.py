@@ -125,6 +125,8 @@ def test_sound_packet_raises_no_doubt() -> None:
         ("err", "0x1001", "err is '0x1001', need a list"),
         ("err", [[[]]], "err has the entry [[]]"),
         ("arm_current_status", 7, "arm_current_status is 7, need a word"),
+        ("arm_current_status", "\ud800", "arm_current_status is '\\ud800', need a word"),
+        ("arm_current_status", "idle " * 9, "need a word"),
     ],
 )
 def test_what_cannot_be_true_is_a_doubt_with_field_value_and_bound(field, value, words) -> None:

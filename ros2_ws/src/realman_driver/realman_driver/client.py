@@ -222,7 +222,8 @@ class ArmClient:
             "records refused": str(self._process.lost_records),
             "state packets not understood": str(self._broken_packets),
         }
-        values |= {f"links lost: {reason}": str(count) for reason, count in self._lost.items()}
+        lost = dict(self._lost)  # another thread may add a reason
+        values |= {f"links lost: {reason}": str(count) for reason, count in lost.items()}
         if self._own_stops:
             values["stops by the link"] = f"{self._own_stops}, last: {self._why_stopped}"
         push = self._push

@@ -16,6 +16,8 @@ OPTIONAL = ("joint_temperature", "joint_voltage", "force", "zero_force")
 MOST_ERRORS = 24
 """The error list has room for so many."""
 LARGEST_CODE = 0xFFFF
+LONGEST_MODE = 40
+"""Characters of ``arm_current_status``; the longest known one has 19."""
 
 
 class PushError(ValueError):
@@ -83,7 +85,7 @@ def read_push(packet: bytes, joints: int) -> Push:
 
     status, force = _part(message, "joint_status"), _part(message, "six_force_sensor")
     mode = message.get("arm_current_status")
-    if not isinstance(mode, str):
+    if not isinstance(mode, str) or not mode.isprintable() or len(mode) > LONGEST_MODE:
         problems.append(f"arm_current_status is {_short(mode)}, need a word")
         mode = ""
     told = numbers(status, "joint_en_flag", joints)
