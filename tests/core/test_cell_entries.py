@@ -168,6 +168,10 @@ WRONG = {
     "payload of a bigger arm": (change(*LEFT, "payload_kg", 7.5), "carries at most 5 kg"),
     "payload below 0": (change(*LEFT, "payload_kg", -0.43), "payload_kg is -0.43 kg"),
     "tool in millimetres": (change(*LEFT, "tool_length", 160), "160 mm are 0.16 m"),
+    "tool beyond its shapes": (
+        change(*LEFT, "tool_length", 0.25),
+        "tool_length is 0.25 m; need at most 0.17",
+    ),
     "tool backwards": (change(*LEFT, "tool_length", -0.16), "tool_length is -0.16 m"),
     "a fast stream": (change("rates", "arm_stream", 5000.0), "arm_stream is 5000.0 Hz"),
     "a slow stream": (change("rates", "arm_stream", 50.0), "realman of the left arm needs 100"),

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
 from ate_core.geometry import pose_to_matrix
+from ate_core.gripper_shapes import GripperShapes, load_gripper
 from ate_core.guard import CellGeometry
-from ate_core.guard.shapes import GripperShapes, arm_solids, load_gripper
+from ate_core.guard.shapes import arm_solids
 
 Array = NDArray[np.float64]
 Line = list[float]

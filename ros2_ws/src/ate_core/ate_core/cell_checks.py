@@ -26,6 +26,7 @@ from ate_core.device_checks import (
 from ate_core.device_names import is_local
 from ate_core.devices import ArmConfig, Side
 from ate_core.geometry import inverse, pose_to_matrix
+from ate_core.gripper_shapes import load_gripper
 from ate_core.guard_config import GuardConfig, Obstacle
 from ate_core.stream_checks import (
     LIMIT_TOLERANCE,
@@ -93,6 +94,18 @@ def _model_bounds(cell: Cell) -> Problems:
             yield (
                 f"{where}.payload_kg is {arm.payload_kg:g} kg; the model {model.name} carries at "
                 f"most {model.payload:g} kg, tool included: weigh the tool again"
+            )
+
+
+def _tools(cell: Cell) -> Problems:
+    """The guard knows of nothing beyond the gripper's shapes."""
+    reach = load_gripper(cell.guard.gripper).reach
+    for side, arm in cell.arms.items():
+        if arm.tool_length > reach:
+            yield (
+                f"arms.{side}.tool_length is {arm.tool_length:g} m; need at most {reach:g} m, "
+                f"where the shapes of guard.gripper {cell.guard.gripper} end: the guard keeps "
+                "nothing away from what is longer, give it a gripper with shapes of your fingers"
             )
 
 
@@ -261,6 +274,7 @@ def _devices(cell: Cell) -> Problems:
 DRIVEN_CHECKS: tuple[Check, ...] = (
     _vector_units,
     _model_bounds,
+    _tools,
     _home,
     _zones,
     _views,

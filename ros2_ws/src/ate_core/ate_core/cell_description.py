@@ -21,7 +21,7 @@ from ate_core.geometry import (
     rpy_to_matrix,
     transform,
 )
-from ate_core.guard.shapes import load_gripper
+from ate_core.gripper_shapes import load_gripper
 from ate_core.robot_description import WORLD, fix, numbers, robot_description, roll_pitch_yaw
 
 Array = NDArray[np.float64]

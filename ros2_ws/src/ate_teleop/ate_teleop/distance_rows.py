@@ -22,10 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
+from ate_core.gripper_shapes import load_gripper
 from ate_core.guard.distance_guard import CREEP, TRACKING
 from ate_core.guard.geometry import CellGeometry
 from ate_core.guard.other_arm import OtherArm
-from ate_core.guard.shapes import levers, load_gripper
+from ate_core.guard.shapes import levers
 from ate_core.guard.surroundings import MARGIN, OTHER_MARGIN, OWN, WITH_OTHER
 
 Array = NDArray[np.float64]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
 from ate_core.geometry import pose_to_matrix, transform
-from ate_core.guard.shapes import Solid, arm_solids, levers, load_gripper, obstacle_solid
+from ate_core.gripper_shapes import load_gripper
+from ate_core.guard.shapes import Solid, arm_solids, levers, obstacle_solid
 from ate_core.guard_config import Zone
 
 Array = NDArray[np.float64]

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
-from ate_core.guard.shapes import levers, load_gripper
+from ate_core.gripper_shapes import load_gripper
+from ate_core.guard.shapes import levers
 
 SERVO_LAG = 0.04
 """How far an arm's set point is ahead of its measured joints [s] (22 to 42 ms in the simulated

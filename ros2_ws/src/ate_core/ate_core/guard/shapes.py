@@ -1,23 +1,17 @@
 """The solids of the cell: what each part of an arm, gripper and obstacle fills."""
 
-import functools
 from dataclasses import dataclass
-from typing import Annotated
 
 import coal
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from ate_core.arm_model import BASE, ArmModel, Capsule, load_arm_model
 from ate_core.devices import ArmConfig
-from ate_core.entry_checks import Range
-from ate_core.errors import ContractError
 from ate_core.geometry import pose_to_matrix, transform
+from ate_core.gripper_shapes import GripperShapes
 from ate_core.guard_config import Obstacle
 from ate_core.kinematics import SerialChain
-from ate_core.strict import build_checked, require
-from ate_description import gripper_file, gripper_names
 
 Array = NDArray[np.float64]
 
@@ -37,45 +31,6 @@ class Solid:
     """Its shape."""
     placement: Array
     """Transform (4, 4) from its own frame to that of its joint, or to the world."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """A box of a gripper, along the axes of the flange."""
-
-    centre: tuple[Annotated[float, Range(-0.5, 0.5, "m")], ...]
-    """Centre [m]."""
-    half: tuple[Annotated[float, Range(0.001, 0.5, "m")], ...]
-    """Half sizes [m]."""
-
-    def __post_init__(self) -> None:
-        require(len(self.centre) == 3, f"box: centre is {list(self.centre)}; need x, y, z")
-        require(len(self.half) == 3, f"box: half is {list(self.half)}; need three half sizes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GripperShapes:
-    """What a gripper fills at any opening, in the frame of the flange."""
-
-    boxes: tuple[Box, ...] = ()
-    """Boxes along the axes of the flange."""
-    capsules: tuple[Capsule, ...] = ()
-    """Capsules."""
-
-
-@functools.cache
-def load_gripper(name: str) -> GripperShapes:
-    """Shapes of a packaged gripper.
-
-    Raises:
-        ContractError: there is no such gripper, or its file is wrong.
-    """
-    if name not in gripper_names():
-        raise ContractError(
-            f"guard.gripper is {name!r}; known grippers: {', '.join(gripper_names())}"
-        )
-    file = gripper_file(name)
-    return build_checked(GripperShapes, yaml.safe_load(file.read_text()), file.name)
 
 
 def arm_solids(side: str, arm: ArmConfig, gripper: GripperShapes) -> list[list[Solid]]:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from ate_core.arm_model import load_arm_model
 from ate_core.contract import Cell
+from ate_core.gripper_shapes import load_gripper
 from ate_core.guard.clearances import Clearances
 from ate_core.guard.geometry import CellGeometry
 from ate_core.guard.other_arm import OtherState
-from ate_core.guard.shapes import levers, load_gripper
+from ate_core.guard.shapes import levers
 from ate_core.guard.view import NOTHING, View, floor
 from ate_core.guard.words import Words
 
