@@ -445,3 +445,17 @@ def test_an_exception_in_the_stream_ends_the_process_with_the_reason(node_enviro
     assert result.returncode == EXIT_CODE
     assert "joint 4 has no current" in result.stderr
     assert "thread 'arm stream' died" in result.stderr
+
+
+def test_joints_of_a_lost_link_are_not_told_as_if_they_were_present() -> None:
+    from arm_driver.interface import ArmSample
+    from arm_driver.nodes.messages import TOLD_AGE, joint_diagnostics
+
+    sample = ArmSample(
+        sequence=1, received=0.0, stamp_ns=0, wrench=None,
+        position=HOME, velocity=0.0 * HOME, effort=0.0 * HOME,
+    )  # fmt: skip
+    present = joint_diagnostics(sample, 0.1, NAMES, "left arm joints", "x")
+    old = joint_diagnostics(sample, TOLD_AGE + 2.0, NAMES, "left arm joints", "x")
+    assert (present.level[0], present.message) == (0, "ok")
+    assert (old.level[0], old.message) == (3, "no state for 3.0 s") and not old.values

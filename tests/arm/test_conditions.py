@@ -143,6 +143,10 @@ def test_a_fault_in_a_false_state_still_counts(bench) -> None:
 
 
 BAD = {
+    "one joint twice": lambda bench: {
+        "names": [*bench.arm.joint_names, bench.arm.joint_names[0]],
+        "position": [*bench.backend.q, 0.0],
+    },
     "other joints": lambda bench: {"names": ["x"], "position": [0.0]},
     "what the node refused": lambda bench: {"refusal": "its stamp"},
     "no number": lambda bench: {"position": [np.nan] * len(bench.arm.joint_names)},

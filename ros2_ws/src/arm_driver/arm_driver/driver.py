@@ -571,10 +571,10 @@ class ArmDriver:
         return misfit(self._backend.identity(), self._arm, self._safety.position_margin)
 
     def _in_order(self, names: Sequence[str], position: Sequence[float]) -> Array | None:
-        """Targets (n,) in the arm's order, or None when joints are missing or unknown."""
+        """Targets (n,) in the arm's order, or None when joints are missing, unknown or twice."""
         if tuple(names) == self._arm.joint_names and len(position) == len(names):
             return np.array(position, dtype=np.float64)
-        if len(position) != len(names) or set(names) != set(self._arm.joint_names):
+        if len(position) != len(names) or sorted(names) != sorted(self._arm.joint_names):
             return None
         by_name = dict(zip(names, position, strict=True))
         return np.array([by_name[name] for name in self._arm.joint_names], dtype=np.float64)

@@ -136,7 +136,11 @@ class ArmReports:
         if self.sample is not None:
             array.status.append(
                 messages.joint_diagnostics(
-                    self.sample, self._arm.joint_names, f"{name} joints", identity.name
+                    self.sample,
+                    now - self.sample.received,
+                    self._arm.joint_names,
+                    f"{name} joints",
+                    identity.name,
                 )
             )
         array.header.stamp = self._node.get_clock().now().to_msg()

@@ -24,6 +24,8 @@ LEVELS = {
 }
 HOT = 65.0
 """Joint temperature that is worth a warning [deg C]."""
+TOLD_AGE = 1.0
+"""Age from which a state is not told of any more as if it were the present one [s]."""
 
 
 def joint_state(sample: ArmSample, stamp: Time, names: Sequence[str]) -> JointState:
@@ -93,16 +95,19 @@ def arm_diagnostics(
 
 
 def joint_diagnostics(
-    sample: ArmSample, names: Sequence[str], part: str, hardware_id: str
+    sample: ArmSample, age: float, names: Sequence[str], part: str, hardware_id: str
 ) -> DiagnosticStatus:
     """Temperatures, voltages, enable flags and errors of the joints, as far as they are told.
 
     Args:
         sample: newest state.
+        age: of it [s]; of one older than `TOLD_AGE` nothing but this is told.
         names: joints.
         part: which arm.
         hardware_id: which device.
     """
+    if age > TOLD_AGE:
+        return _entry(DiagnosticStatus.STALE, part, f"no state for {age:.1f} s", hardware_id, {})
     values, troubles = {}, []
     for index, name in enumerate(names):
         if sample.temperature is not None:
