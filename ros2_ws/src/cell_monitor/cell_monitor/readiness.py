@@ -86,7 +86,7 @@ class Readiness:
         if stops:
             return self._tell_stops("; ".join(stops))
         self._complete_since = now if self._complete_since is None else self._complete_since
-        late = {name: text for name, text in lacking.items() if text}
+        late = self._lacks
         if late and now - self._complete_since < OPTIONAL_PATIENCE:
             return []
         self.ready = True
@@ -158,7 +158,7 @@ class Readiness:
                 sentences.append((True, f"DEGRADED: {self._trouble(name, reason)}"))
             elif known and not reason:
                 sentences.append((False, f"recovered: {name}"))
-        self._troubles = {name: reason for name, reason in lacking.items() if reason}
+        self._troubles = self._lacks
         return sentences
 
     def _trouble(self, name: str, reason: str) -> str:
