@@ -22,7 +22,7 @@ class FakeBackend:
         self.q = np.array(arm.home)
         self.velocity = np.zeros_like(self.q)
         self.clock = clock
-        self.epoch_ns = 0
+        self.epoch_ns = time.time_ns() - time.monotonic_ns()
         """Added to the clock in stamps: wall time of its zero."""
         self.session, self.link_error = 1, ""
         self.known = ArmIdentity(name="fake", joints=len(arm.joint_names))

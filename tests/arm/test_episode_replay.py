@@ -90,7 +90,6 @@ class Surroundings(threading.Thread):
 
 @pytest.fixture
 def around(node, peer):
-    node._backend.epoch_ns = time.time_ns() - time.monotonic_ns()
     thread = Surroundings(peer)
     thread.start()
     yield thread
