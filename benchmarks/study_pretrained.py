@@ -180,7 +180,7 @@ def _run(config: BenchmarkConfig, rows: Rows) -> int:
     study = config.study
     rows.open(settings_of(study))
     if config.until == "pretraining":
-        run_jobs(only(make_jobs(study), [PRIOR, pretraining_job(TASK)]), study.jobs)
+        run_jobs(only(make_jobs(study), [PRIOR, pretraining_job(TASK)]), study.jobs, study.threads)
         return 0
 
     mine = [seed for seed in study.training_seeds if seed in config.reported]
@@ -256,7 +256,7 @@ def run_arms(
                 run = partial(run_arm, study, rows, arm, seed)
                 jobs[name] = dataclasses.replace(jobs[name], run=run)
                 wanted.append(name)
-    run_jobs(only(jobs, wanted), study.jobs)
+    run_jobs(only(jobs, wanted), study.jobs, study.threads)
 
 
 def run_arm(study: StudyConfig, rows: Rows, arm: Arm, seed: int) -> None:

@@ -10,6 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from ate_core.contract import load_cell
 from ate_core.errors import UsageError
 from ate_core.json_text import read_object
@@ -50,7 +52,7 @@ def study(config: StudyConfig) -> int:
     open_study(config)
     if not config.report_only:
         with only_writer(config.output, f"another study writes to {config.output}"):
-            run_jobs(make_jobs(config), config.jobs)
+            run_jobs(make_jobs(config), config.jobs, config.threads)
     for line in write_report(config):
         print(line)
     return 0
@@ -174,20 +176,23 @@ def _run_arm(config: StudyConfig, task: str, arm: Arm, seed: int) -> None:
     roll_out_checkpoints(config, task, arm, seed, run)
 
 
-def run_jobs(jobs: Mapping[str, Job], processes: int) -> None:
+def run_jobs(jobs: Mapping[str, Job], processes: int, threads: int) -> None:
     """Run jobs, several at a time in processes of their own.
 
     Args:
         jobs: by name, each behind what it needs.
         processes: how many at a time; 1 runs them here.
+        threads: CPU threads of each, of jobs too that train nothing any more; with more than
+            there are cores they wait for one another most of the time.
     """
     if processes == 1:
+        torch.set_num_threads(threads)
         for number, (name, job) in enumerate(jobs.items(), start=1):
             job.run()
             _report(name, number, len(jobs))
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=_be_quiet) as pool:
+    with ProcessPoolExecutor(processes, spawn, initializer=_begin, initargs=(threads,)) as pool:
         try:
             _run_in_pool(jobs, pool)
         except BaseException:
@@ -216,8 +221,9 @@ def _report(name: str, number: int, count: int) -> None:
     print(f"{number}/{count}  {name}", flush=True)
 
 
-def _be_quiet() -> None:
-    """Several progress bars would write over each other."""
+def _begin(threads: int) -> None:
+    """Make a process ready: several progress bars would write over each other."""
+    torch.set_num_threads(threads)
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  lives as long as the process
 
 

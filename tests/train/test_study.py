@@ -275,8 +275,23 @@ def test_jobs_of_several_processes_keep_their_order_and_report_errors(tmp_path):
         "broken": Job(run=partial(int, "x"), needs=("inner",)),
     }
     with pytest.raises(ValueError, match="invalid literal"):
-        run_jobs(jobs, 2)
+        run_jobs(jobs, 2, 1)
     assert second.is_dir()
+
+
+def tell_threads(file):
+    file.write_text(str(torch.get_num_threads()))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_jobs_that_train_nothing_any_more_have_the_threads_of_the_study_too(tmp_path, processes):
+    before, file = torch.get_num_threads(), tmp_path / "threads"
+    try:
+        for threads in (1, 2):
+            run_jobs({"rollouts": Job(run=partial(tell_threads, file))}, processes, threads)
+            assert file.read_text() == str(threads)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_arms_wait_for_what_they_need():
