@@ -23,7 +23,8 @@ def policies(tmp_path):
     for name in ("plain", "guided"):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "config.json").write_text("{}")
+        for file in ("config.json", "statistics.json", "contract.yaml"):
+            (folder / file).write_text("{}")
         (folder / "README.md").write_text(f"guidance of {name}")
         (folder / "model.safetensors").write_text(f"weights of {name}")
         found[name] = folder

@@ -31,6 +31,10 @@ def rollout(seed, success, **more):
     }
 
 
+def sha256(weights, statistics="0"):
+    return {"model.safetensors": weights * 64, "statistics.json": statistics * 64}
+
+
 def document(seeds, **changes):
     policies = {
         "plain": [rollout(n, n % 3 > 0) for n in seeds],
@@ -43,7 +47,7 @@ def document(seeds, **changes):
         "first_seed": seeds[0],
         "stop_early": False,
         "delay_ms": 0.0,
-        "hashes": {"plain": "a" * 64, "guided": "b" * 64},
+        "hashes": {"plain": sha256("a"), "guided": sha256("b")},
         "versions": {"mujoco": "4.0.0"},
         "policies": policies,
         "perturbed": {
@@ -115,7 +119,18 @@ def test_a_page_is_self_contained_and_shows_all_parts(write, tmp_path):
         ({"delay_ms": 150.0}, "delay_ms is 0.0 and 150.0"),
         ({"task": "handover"}, "task is pick_place and handover"),
         ({"new_option": 1}, "new_option is None and 1"),
-        ({"hashes": {"plain": "c" * 64, "guided": "b" * 64}}, "the weights of plain differ"),
+        (
+            {"hashes": {"plain": sha256("c"), "guided": sha256("b")}},
+            ": model.safetensors of plain differ",
+        ),
+        (
+            {"hashes": {"plain": sha256("a", "d"), "guided": sha256("b")}},
+            ": statistics.json of plain differ",
+        ),
+        (
+            {"hashes": {"plain": "a" * 64, "guided": "b" * 64}},
+            "guided, statistics.json of plain differ, or have a hash in one alone",
+        ),
         ({"hashes": {}}, "the weights of one have no hash"),
         ({"perturbed": {}}, "policies or perturbations differ"),
     ],

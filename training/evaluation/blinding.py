@@ -23,7 +23,7 @@ from ate_core.blind_scoring import PLAN, Score, Session, Turn
 from ate_core.errors import UsageError
 from ate_core.files import replace_text
 from ate_core.json_text import UNREADABLE
-from training.evaluation.record import weights_hash
+from ate_policy.checkpoint import files_sha256
 from training.studies.rollout import Trial
 
 KEY = "key.json"
@@ -61,7 +61,7 @@ def begin(
     key = {
         "owners": owners,
         "checkpoints": {name: str(path.resolve()) for name, path in policies.items()},
-        "hashes": {name: weights_hash(path) for name, path in policies.items()},
+        "hashes": {name: files_sha256(path) for name, path in policies.items()},
     }
     sealed = base64.b64encode(json.dumps(key).encode()).decode()
     replace_text(folder / KEY, json.dumps({"sealed": sealed}) + "\n")

@@ -1,7 +1,6 @@
 """The files of `ate evaluate`: what is kept beside the outcomes, read again and merged."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -13,10 +12,13 @@ from typing import Any
 
 from ate_core.errors import UsageError
 from ate_core.json_text import UNREADABLE
+from ate_policy.checkpoint import WEIGHTS, files_sha256
 from training.studies.rollout import Trial
 
 Outcomes = dict[str, list[Trial]]
 """Rollouts by policy."""
+Hashes = dict[str, dict[str, str]]
+"""SHA-256 of the files that decide the chunks of a checkpoint, by checkpoint and file."""
 FORMAT = 2
 """Of a file; 1, which said none, called the chunk mode `rtc` what is `rtc_jacobian` today."""
 MODES_OF_BEFORE = {"rtc": "rtc_jacobian", "rtc_direct": "rtc"}
@@ -34,27 +36,20 @@ def versions() -> dict[str, str]:
     return found
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 of a checkpoint's weights."""
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """What is rolled out, as it was when it was loaded."""
 
     folders: dict[str, str]
     """Checkpoint folder by name."""
-    hashes: dict[str, str]
-    """SHA-256 of the weights by name."""
+    hashes: Hashes
 
     @classmethod
     def of(cls, folders: Mapping[str, Path]) -> "Weights":
         """Read them; folders may go away while rollouts last."""
         return cls(
             folders={name: str(folder) for name, folder in folders.items()},
-            hashes={name: weights_hash(folder) for name, folder in folders.items()},
+            hashes={name: files_sha256(folder) for name, folder in folders.items()},
         )
 
 
@@ -66,8 +61,8 @@ class Evaluation:
     """Where they were read from."""
     settings: dict[str, Any]
     """Options that must be equal for outcomes to be pooled."""
-    hashes: dict[str, str]
-    """SHA-256 of the weights, by checkpoint; empty in files of before."""
+    hashes: Hashes
+    """Empty, or of the weights alone, in files of before."""
     versions: dict[str, str]
     """Software, by name; several versions joined by a comma."""
     conditions: dict[str, Outcomes]
@@ -148,7 +143,7 @@ def read_evaluation(file: Path) -> Evaluation:
         return Evaluation(
             files=(file,),
             settings=_settings(document),
-            hashes=dict(document.get("hashes", {})),
+            hashes=read_hashes(document.get("hashes", {})),
             versions=dict(document.get("versions", {})),
             conditions=conditions,
             aborted=dict(document.get("aborted", {})),
@@ -158,6 +153,11 @@ def read_evaluation(file: Path) -> Evaluation:
         raise UsageError(
             f"{file} is not a whole file of `ate evaluate` ({error!r}): give its --output"
         ) from None
+
+
+def read_hashes(kept: Mapping[str, Any]) -> Hashes:
+    """Hashes as they are kept; one of before is of the weights alone."""
+    return {name: {WEIGHTS: of} if isinstance(of, str) else dict(of) for name, of in kept.items()}
 
 
 def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,14 +201,15 @@ def why_apart(first: Evaluation, second: Evaluation) -> str:
     if not (first.hashes and second.hashes):
         return "the weights of one have no hash, as files of before"
     if first.hashes != second.hashes:
-        names = sorted(
-            name
-            for name in set(first.hashes) | set(second.hashes)
-            if first.hashes.get(name) != second.hashes.get(name)
-        )
-        return f"the weights of {', '.join(names)} differ"
+        apart = _pairs(first.hashes) ^ _pairs(second.hashes)
+        names = sorted({f"{file} of {name}" for name, file, _ in apart})
+        return f"{', '.join(names)} differ, or have a hash in one alone, as in files of before"
     shapes = [{w: sorted(p) for w, p in one.conditions.items()} for one in (first, second)]
     return "" if shapes[0] == shapes[1] else "policies or perturbations differ"
+
+
+def _pairs(hashes: Hashes) -> set[tuple[str, str, str]]:
+    return {(name, *pair) for name, files in hashes.items() for pair in files.items()}
 
 
 def pool(evaluations: Sequence[Evaluation]) -> Evaluation:

@@ -190,7 +190,8 @@ def _worst(evaluation: Evaluation) -> str:
 def _settings(evaluation: Evaluation) -> str:
     rows = [("file", str(file)) for file in evaluation.files]
     rows += [(name, str(value)) for name, value in evaluation.settings.items()]
-    rows += [(f"weights of {name}", value) for name, value in evaluation.hashes.items()]
+    for name, files in evaluation.hashes.items():
+        rows += [(f"{file} of {name}", value) for file, value in files.items()]
     rows += list(evaluation.versions.items())
     seeds = sorted({t.seed for trials in evaluation.usual.values() for t in trials})
     if seeds:

@@ -42,7 +42,8 @@ from ate_core.trained_for import require_layout
 from ate_policy.models.names import RENAMED
 from ate_policy.transforms import Statistics
 
-DECIDING = ("config.json", "model.safetensors", "statistics.json")
+WEIGHTS = "model.safetensors"
+DECIDING = ("config.json", WEIGHTS, "statistics.json")
 """Files that decide what a network makes of an observation; tokens are named in config.json."""
 STAYING = ("training_state.safetensors",)
 """Files that do not travel with their folder: what its own training needs to go on."""
@@ -96,7 +97,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             "model": model,
             "training": dict(checkpoint.training),
         }
-        _write_tensors(work / "model.safetensors", checkpoint.weights)
+        _write_tensors(work / WEIGHTS, checkpoint.weights)
         for stem, tensors in checkpoint.extra.items():
             _write_tensors(work / f"{stem}.safetensors", tensors)
         _write(work / "config.json", json.dumps(config, indent=2) + "\n")
@@ -124,8 +125,8 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: Kinds = 
     described = describe_checkpoint(folder, kind)
     if cell is not None:
         require_layout(described.cell, cell, str(folder))
-    require_sound_tensors(folder / "model.safetensors")
-    return replace(described, weights=read_tensors(folder / "model.safetensors"))
+    require_sound_tensors(folder / WEIGHTS)
+    return replace(described, weights=read_tensors(folder / WEIGHTS))
 
 
 def describe_checkpoint(folder: Path, kind: Kinds = "") -> Checkpoint:
@@ -181,7 +182,7 @@ def resolve_checkpoint(folder: Path) -> Path:
             f"{folder} is no checkpoint: it holds no config.json and no '{LATEST}'. Give the "
             f"folder that `ate finetune` or `ate train-vae` wrote, or its name.{known_runs()}"
         )
-    for name in ("model.safetensors", "contract.yaml", "statistics.json"):
+    for name in (WEIGHTS, "contract.yaml", "statistics.json"):
         if not (candidate / name).is_file():
             raise CheckpointError(f"{candidate} is incomplete: {name} is missing; copy it again")
     return candidate.resolve()
