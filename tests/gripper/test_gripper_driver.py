@@ -10,8 +10,8 @@ from ate_core.lease import Mark
 from omnipicker_driver.driver import ARM, ESTOP, DriverConfig, GripperDriver
 from omnipicker_driver.gate import GateConfig, GripperCommand, Verdict
 from omnipicker_driver.grasp import Grasp, ObjectState
-from omnipicker_driver.protocol import Motion, Report
-from omnipicker_driver.state import GripperState, holding_target
+from omnipicker_driver.protocol import MAX_SPEED, Motion, Report
+from omnipicker_driver.state import GripperState, holding_target, seen_at
 from omnipicker_driver.status import GripperStatus, health_of
 
 STALE = 0.1
@@ -30,7 +30,9 @@ class Fingers:
 
     def hold(self) -> None:
         """Take the target that holds."""
-        self.state = replace(self.state, target=holding_target(self.state))
+        self.state = replace(
+            self.state, target=holding_target(self.state, self.state.received, 1.0)
+        )
 
 
 class Cell:
@@ -50,7 +52,9 @@ class Cell:
         """Let time pass, then report."""
         self.now += seconds
         report = Report(**{"position": 0.5, **values})
-        self.fingers.state = replace(self.fingers.state, report=report, received=self.now)
+        self.fingers.state = replace(
+            self.fingers.state, report=report, received=self.now, seen=self.now
+        )
         return self.driver.tick(self.now)
 
     def send(self, ratio: float, commander: str = "teleop") -> Verdict:
@@ -130,6 +134,49 @@ def test_stop_never_opens_the_fingers_and_ends_their_motion(cell: Cell) -> None:
         cell.report(0.6, position=0.5)
         if goal == 0.0:
             assert cell.target < 0.5
+
+
+SEEN = 50.0
+"""When the fingers of these states were seen [s]."""
+
+
+def closing(**report: object) -> GripperState:
+    report = Report(**{"position": 0.8, "speed": 1.0, "motion": Motion.MOVING, **report})
+    return GripperState(connected=True, report=report, received=SEEN, seen=SEEN, target=0.0)
+
+
+@pytest.mark.parametrize("force", [0.0, 0.02, 0.06, 0.3])
+def test_the_torque_that_moves_the_fingers_is_no_object(force: float) -> None:
+    target = holding_target(closing(force=force), SEEN, 1.0)
+    assert 0.7 < target < 0.8
+
+
+def test_fingers_that_push_and_stand_go_on_pressing() -> None:
+    assert holding_target(closing(force=0.2, speed=0.0), SEEN, 1.0) == 0.0
+    assert holding_target(closing(motion=Motion.BLOCKED, speed=0.0), SEEN, 1.0) == 0.0
+
+
+@pytest.mark.parametrize("speed", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("doubt", ["", "state code 77 is unknown"])
+@pytest.mark.parametrize("blind", [0.02, 0.08, 0.15, 0.4, 3.0])
+def test_a_stop_opens_no_fingers_that_closed_unseen(speed, doubt, blind) -> None:
+    state = replace(closing(speed=speed), doubt=doubt)
+    unseen = MAX_SPEED * speed * blind
+    assert holding_target(state, SEEN + blind, speed) <= max(0.8 - unseen, 0.0)
+
+
+def test_a_stop_takes_back_no_opening_and_adds_none() -> None:
+    state = replace(closing(), target=1.0)
+    for blind in (0.0, 0.4, 3.0):
+        assert 0.8 <= holding_target(state, SEEN + blind, 1.0) < 0.85
+
+
+def test_reports_that_repeat_a_moving_position_are_not_seen_again() -> None:
+    state, moving = closing(), Report(position=0.8, speed=1.0, motion=Motion.MOVING)
+    assert seen_at(moving, state, SEEN + 1.0) == SEEN
+    assert seen_at(replace(moving, position=0.79), state, SEEN + 1.0) == SEEN + 1.0
+    for motion in (Motion.REACHED, Motion.BLOCKED, Motion.LOST_OBJECT):
+        assert seen_at(replace(moving, motion=motion), state, SEEN + 1.0) == SEEN + 1.0
 
 
 def test_stop_of_an_arm_outlasts_its_lost_link_and_a_fault_hides_none(cell: Cell) -> None:

@@ -151,6 +151,78 @@ def test_an_adapter_that_echoes_moves_nothing_and_is_counted(port: str, plant: I
         echoing.stop()
 
 
+@pytest.mark.parametrize("kind", ["no_answer", "wrong_checksum", "unknown_state", "frozen"])
+def test_a_stop_opens_nothing_where_the_reports_are_lost_on_the_way(
+    gripper: EmulatedGripper, client: GripperClient, port: str, plant: IdealPlant, kind: str
+) -> None:
+    call(port, "object", width=0.2)
+    wait_for(client, ready)
+    client.set_target(1.0)
+    wait_for(client, lambda s: position(s) > 0.98)
+    client.set_target(0.0)
+    wait_for(client, lambda s: position(s) < 0.9)
+    call(port, "line_fault", kind=kind)
+    polls = client.polls
+    wait_for(client, lambda _: client.polls > polls + 40)
+    client.hold()
+    polls = client.polls
+    wait_for(client, lambda _: client.polls > polls + 30)
+    client.stop()
+    gripper.stop()  # the plant may now be asked from this thread
+    report = plant.report()
+    assert (report.motion, report.force) == (Motion.BLOCKED, 1.0)
+    assert report.position == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_stop_ends_the_motion_of_closing_fingers(
+    gripper: EmulatedGripper, client: GripperClient
+) -> None:
+    wait_for(client, ready)
+    client.set_target(1.0)
+    wait_for(client, lambda s: position(s) > 0.98)
+    client.set_target(0.0)
+    before = position(wait_for(client, lambda s: position(s) < 0.8))
+    client.hold()
+    polls = client.polls
+    state = wait_for(client, lambda _: client.polls > polls + 30)
+    assert state.report.motion == Motion.REACHED
+    assert before - 0.15 < position(state) < before
+
+
+@pytest.mark.parametrize("lost", ["no_answer", "unknown_state"])
+def test_a_cut_line_that_comes_back_unheard_moves_nothing(
+    gripper: EmulatedGripper, client: GripperClient, port: str, plant: IdealPlant, lost: str
+) -> None:
+    wait_for(client, ready)
+    client.set_target(0.6)
+    wait_for(client, lambda s: position(s) == pytest.approx(0.6, abs=0.01))
+    call(port, "line_fault", kind=lost)
+    call(port, "unplug", seconds=0.1)
+    state = wait_for(client, lambda s: s.openings > 1)
+    polls = client.polls
+    wait_for(client, lambda _: client.polls > polls + 60)
+    assert state.target is None and not client.set_target(0.0)
+    client.stop()
+    gripper.stop()
+    assert plant.report().position == pytest.approx(0.6, abs=0.01)
+
+
+def test_a_gripper_whose_reports_are_not_believed_stays_where_it_says(port: str) -> None:
+    plant = IdealPlant(position=0.5)
+    odd = EmulatedGripper(EmulatorConfig(port=port), plant)
+    odd.start()
+    call(port, "line_fault", kind="unknown_state")
+    client = GripperClient(ClientConfig(port=port, reopen_wait=0.02))
+    client.start()
+    try:
+        state = wait_for(client, lambda s: s.doubted > 5)
+    finally:
+        client.stop()
+        odd.stop()
+    assert state.target is None
+    assert client._command(None).position == pytest.approx(0.5 - 4 / 255, abs=2 / 255)
+
+
 class EndStop(IdealPlant):
     """Fingers that report to be blocked although they press on nothing."""
 

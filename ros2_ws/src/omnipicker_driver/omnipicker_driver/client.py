@@ -16,7 +16,7 @@ from ate_core.devices import GripperConfig
 from ate_core.errors import SafetyError, UsageError
 from ate_core.loop import FixedRateLoop
 from ate_core.patience import Patience
-from omnipicker_driver.grasp import LEAST_FORCE, GraspWatch
+from omnipicker_driver.grasp import LEAST_FORCE, MARGIN, GraspWatch
 from omnipicker_driver.link import LINK_ERRORS, Link, reason_of
 from omnipicker_driver.plausibility import ReportChecker
 from omnipicker_driver.protocol import (
@@ -28,13 +28,13 @@ from omnipicker_driver.protocol import (
     decode_report,
     encode_command,
 )
-from omnipicker_driver.state import GripperState, holding_target, signed_speed
+from omnipicker_driver.state import GripperState, holding_target, seen_at, signed_speed
 from omnipicker_driver.transports import load_kind
 
 log = logging.getLogger(__name__)
 
 _CREEP = 1 / FULL_SCALE
-"""Slowest speed that can be asked for: less than 0.1 counts in one poll."""
+"""Slowest speed that can be asked for: less than 0.1 counts in one poll, 0.7 mm in a second."""
 _JOIN_LIMIT = 2.0
 """Longest wait for the polling thread [s]; a write alone may take half a second."""
 
@@ -118,6 +118,8 @@ class GripperClient:
         self._link: Link | None = None
         self._checker = ReportChecker(speed=config.speed)
         self._grasp = GraspWatch()
+        self._rest: float | None = None
+        """Opening to stay at while there is no target; None: nothing is known at all."""
         self._retry_at = -math.inf
         self._patience = Patience(log, f"gripper port {config.port}")
 
@@ -171,7 +173,8 @@ class GripperClient:
     def hold(self) -> None:
         """Come to rest where the fingers are; what they press on is pressed on."""
         with self._lock:
-            self._state = replace(self._state, target=holding_target(self._state))
+            target = holding_target(self._state, time.monotonic(), self.config.speed)
+            self._state = replace(self._state, target=target)
 
     def _run(self) -> None:
         for _ in FixedRateLoop(self.config.rate, self._stop):
@@ -216,8 +219,11 @@ class GripperClient:
         if link is not None:
             link.close()
         with self._lock:
+            state = self._state
+            if state.target is not None and state.report is not None:
+                self._rest = min(state.target, state.report.position)
             self._state = replace(
-                self._state, connected=False, error=reason, target=None, is_frozen=False
+                state, connected=False, error=reason, target=None, is_frozen=False
             )
         if not self._stop.is_set():
             self._patience.trouble(reason)
@@ -245,6 +251,8 @@ class GripperClient:
         with self._lock:
             state = self._state
             if grasp is None:
+                if self._rest is None:
+                    self._rest = max(_first_target(report) - MARGIN, 0.0)
                 self._state = replace(
                     state,
                     doubt=doubt,
@@ -261,6 +269,7 @@ class GripperClient:
                     velocity=signed_speed(report, state),
                     stamp_ns=time.time_ns(),
                     received=now,
+                    seen=seen_at(report, state, now),
                     target=_first_target(report) if state.target is None else state.target,
                     answers=state.answers + 1,
                     dropped_bytes=self._transport.dropped_bytes,
@@ -270,8 +279,10 @@ class GripperClient:
     def _command(self, target: float | None) -> Command:
         if target is None:
             # The first frame moves the fingers, and the position is not known yet. Closing at
-            # the slowest speed neither moves them visibly nor drops what they hold.
-            return Command(position=0.0, force=self.config.force, speed=_CREEP)
+            # the slowest speed neither moves them visibly nor drops what they hold; where
+            # something was known before, or is reported though not believed, they stay there.
+            rest = 0.0 if self._rest is None else self._rest
+            return Command(position=rest, force=self.config.force, speed=_CREEP)
         return Command(position=target, force=self.config.force, speed=self.config.speed)
 
     def _exchange(self, command: Command) -> Report | None:

@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass, field
 
-from omnipicker_driver.grasp import LEAST_FORCE, MARGIN, Grasp
+from omnipicker_driver.grasp import MARGIN, Grasp
+from omnipicker_driver.plausibility import PUSHING, SPEED_MARGIN
 from omnipicker_driver.protocol import FULL_SCALE, MAX_SPEED, Motion, Report
 
 BRAKING_WAY = 9 / FULL_SCALE
 """Opening that the fingers pass while they brake from full speed [ratio]; an assumption."""
+LONGEST_BLIND = 0.1
+"""Age up to which the speed of a report tells how far the fingers went since [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,9 @@ class GripperState:
     """Wall time at which ``report`` was received [ns]."""
     received: float = -math.inf
     """Monotonic time at which ``report`` was received [s]."""
+    seen: float = -math.inf
+    """Monotonic time at which the fingers were where ``report`` says [s]: a report that says they
+    move, from where the one before was, may be frozen and tells nothing."""
     target: float | None = None
     """Opening that is repeated; None until the gripper has told its position."""
     error: str = ""
@@ -71,19 +77,35 @@ def signed_speed(report: Report, before: GripperState) -> float:
     return math.copysign(speed, change) if change else 0.0
 
 
-def holding_target(state: GripperState) -> float | None:
+def seen_at(report: Report, before: GripperState, now: float) -> float:
+    """When the fingers were where a new report says [s]; see `GripperState.seen`."""
+    last = before.report
+    moves = report.motion == Motion.MOVING
+    return before.seen if moves and last and last.position == report.position else now
+
+
+def holding_target(state: GripperState, now: float, speed: float) -> float | None:
     """Opening at which the fingers come to rest; never wider than now, but for the braking way.
 
-    Fingers that press on something go on pressing. Others stop within the way they need, and a
-    little closer: what they had just touched stays held.
+    Fingers that press on something go on pressing; a motor that only moves them has some force
+    too. Others stop within the way they need, and a little closer: what they had just touched
+    stays held. Where they may have closed unseen, they stop where they can be at most.
+
+    Args:
+        state: newest knowledge.
+        now: present monotonic time [s].
+        speed: share of the largest speed at which they are asked to move.
     """
     report, target = state.report, state.target
     if report is None or target is None:
         return target
-    closing = target < report.position
-    if closing and (report.motion == Motion.BLOCKED or report.force >= LEAST_FORCE):
-        return target
     way = BRAKING_WAY * report.speed**2
-    if closing:
-        return max(target, report.position - way - MARGIN, 0.0)
-    return min(target, report.position + way)
+    if target >= report.position:
+        return min(target, report.position + way)
+    presses = report.force >= PUSHING and report.speed == 0.0
+    if report.motion == Motion.BLOCKED or presses:
+        return target
+    blind = max(now - state.seen, 0.0)
+    is_new = blind <= LONGEST_BLIND and not state.doubt
+    unseen = MAX_SPEED * (report.speed if is_new else SPEED_MARGIN * speed) * blind
+    return max(target, report.position - unseen - way - MARGIN, 0.0)

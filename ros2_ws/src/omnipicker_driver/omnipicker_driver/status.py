@@ -68,9 +68,10 @@ def silence_text(state: GripperState, now: float, stale_after: float) -> str:
     if state.strangers:
         ids = ", ".join(map(str, state.strangers))
         return f"another device answers, with id {ids}: correct device_id in cell.yaml"
+    closes = "" if state.report else "; if it hears us it closes meanwhile, 0.7 mm in a second"
     return (
         f"the gripper does not answer for {stale_after * 1e3:.0f} ms: check its power, wiring, "
-        "transport and device_id"
+        f"transport and device_id{closes}"
     )
 
 

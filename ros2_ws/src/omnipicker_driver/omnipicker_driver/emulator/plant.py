@@ -9,6 +9,10 @@ ARRIVED = 2.0
 """Distance to the target within which the gripper reports "reached" [counts]."""
 
 
+TORQUE = 0.06
+"""Share of the largest force that the motor needs to move the fingers at full speed; assumed."""
+
+
 class GripperPlant(Protocol):
     """The body of a gripper; ``now`` is monotonic time [s] and never goes back."""
 
@@ -69,10 +73,11 @@ class IdealPlant:
 
     def report(self) -> Report:
         """Position, speed and force; "lost object" is said once."""
-        force = self._command.force if self._blocked and self._command is not None else 0.0
+        speed = abs(self._drive.velocity) / TOP_SPEED
+        force = self._command.force if self._blocked and self._command else TORQUE * speed
         return Report(
             position=self._drive.position / FULL_SCALE,
-            speed=abs(self._drive.velocity) / TOP_SPEED,
+            speed=speed,
             force=force,
             fault=self._fault,
             motion=self._motion(),
