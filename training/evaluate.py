@@ -15,7 +15,7 @@ from ate_core.checkpoint_folders import LATEST
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError, UsageError, require_seed
 from ate_core.files import replace_text
-from ate_core.trained_for import free_start, known_starts, tasks_of
+from ate_core.trained_for import free_start, known_starts, objects_of, tasks_of
 from ate_policy.blind import BlindPolicy
 from ate_policy.checkpoint import resolve_checkpoint
 from ate_policy.chunking import GOING_ON, ChunkMode, executed_seconds
@@ -270,7 +270,19 @@ def _load_policies(
                 f"{name} was trained on {', '.join(tasks)}, not on {config.task}: "
                 f"give --task {' or '.join(tasks)}"
             )
+        _require_objects(name, policy, config.task)
     return policies
+
+
+def _require_objects(name: str, policy: Policy, task: str) -> None:
+    """Refuse a policy of object poses that are those of others here, or in another order."""
+    learned = objects_of(policy.training)
+    shown = load_task(task).object_names
+    if policy.config.objects and learned and learned != shown:
+        raise UsageError(
+            f"{name} learned from poses of {', '.join(learned)}, {task} shows "
+            f"{', '.join(shown)} in this order: give the task of its demonstrations"
+        )
 
 
 def _require_chunks(name: str, policy: Policy, config: EvaluateConfig, cell: Cell) -> None:

@@ -325,7 +325,7 @@ def describe(run: Run | WritingRun, weights: Mapping[str, Tensor], step: int) ->
     training = config.record()
     guidance = {key: value for key, value in training["guidance"].items() if key != "name"}
     steered = "".join(f", {key} {value}" for key, value in guidance.items())
-    training |= {"step": step, "task": data.task}
+    training |= {"step": step, "task": data.task, "object_names": list(data.object_names)}
     training |= {"demonstration_count": data.episodes, "ticks": len(data)}
     training |= {"data_sha256": data.sha256(), **run.about}
     training |= {"instructions": sorted(set(data.instructions))}

@@ -13,6 +13,7 @@ from ate_core.trained_for import (
     free_start,
     known_starts,
     mixed,
+    objects_of,
     picture_finding,
     starts_by_task,
     tasks_of,
@@ -77,6 +78,8 @@ def test_starts_that_what_it_started_from_knew_count_in_the_same_task():
 
 def test_a_policy_of_several_tasks_has_each_of_them():
     assert tasks_of({"task": "lift, stack"}) == ("lift", "stack")
+    assert objects_of({"object_names": ["bun", "plate"]}) == ("bun", "plate")
+    assert objects_of({}) == ()
     assert tasks_of({"task": ""}) == tasks_of({"task": None}) == tasks_of({}) == ()
 
 

@@ -300,6 +300,19 @@ def test_a_share_of_each_batch_is_labelled_and_carries_its_own_codes(trained, wa
     assert sum((part.instructions for part in parts), ()) == whole.instructions
 
 
+def test_labelled_episodes_of_other_objects_are_refused(
+    tmp_path, trained, tokens, write_demonstrations
+):
+    stored = load_tokens(tokens / "tool")
+    named = write_demonstrations(tmp_path, count=1, change={"object_names": ("cup",)})
+    sure = {"confidence": 0.3, "image_memory_gb": 1.0, "arms": ("left", "right")}
+    given = (labelled(named, stored), stored, CONFIG, load_checkpoint(trained.output).statistics)
+    assert len(read_windows(*given, **sure, object_names=("cup",)).ticks)
+    message = "episode_000000 has poses of cup, the demonstrations of bun in this order"
+    with pytest.raises(EpisodeError, match=message):
+        read_windows(*given, **sure, object_names=("bun",))
+
+
 def test_labels_of_other_tokens_or_of_another_episode_are_refused(
     tmp_path, trained, watched, tokens, write_demonstrations
 ):

@@ -195,6 +195,24 @@ def test_episodes_that_do_not_fit_are_refused_by_name(episodes):
         gather([], PolicyConfig())
 
 
+def test_poses_of_other_objects_or_in_another_order_are_refused(tmp_path, write_demonstrations):
+    named = write_demonstrations(
+        tmp_path, objects=2, count=3, change={"object_names": ("plate", "bun")}
+    )
+    trajectories = read_trajectories(named)  # names of the first two are not known
+    config = PolicyConfig(objects=2)
+    assert gather(trajectories, config).object_names == ("plate", "bun")
+    for other in (("bun", "plate"), ("bar", "plate")):
+        trajectories[1] = dataclasses.replace(trajectories[1], object_names=other)
+        message = (
+            rf"episode_000002\.hdf5 has poses of plate, bun, episode_000001\.hdf5 of {other[0]}, "
+            "plate in this order: train on one task at a time"
+        )
+        with pytest.raises(EpisodeError, match=message):
+            gather(trajectories, config)
+    assert gather(trajectories, PolicyConfig()).object_names == ()  # it reads no poses
+
+
 def test_mixed_layouts_are_refused_by_field(episodes):
     trajectories = read_trajectories(episodes)
     cell = parse_cell_text(trajectories[0].contract)

@@ -11,7 +11,7 @@ import pytest
 
 from ate_core.contract import packaged_cell
 from ate_core.errors import DeviceError, UsageError
-from ate_policy.checkpoint import files_sha256
+from ate_policy.checkpoint import files_sha256, load_checkpoint, save_checkpoint
 from ate_policy.models.flow_policy import FlowOptions
 from ate_sim.env import CellEnv
 from ate_sim.world import engine
@@ -329,3 +329,12 @@ def test_refused_chunks_are_told_by_kind():
     second = trial(1, success=False, refusals={"far": 1, "jump": 1})
     assert refused_chunks([first, second]) == "0 (3 far, 1 jump)"
     assert refused_chunks([trial(0, success=True)]) == "0"
+
+
+def test_a_policy_of_other_objects_is_refused(checkpoint, tmp_path):
+    stored = load_checkpoint(checkpoint)
+    for names, task in ((("plate", "cube"), "pick_place"), (("cube", "plate"), "handover")):
+        training = {**stored.training, "task": "", "object_names": list(names)}
+        save_checkpoint(tmp_path / "named", dataclasses.replace(stored, training=training))
+        with pytest.raises(UsageError, match=f"named learned from poses of {', '.join(names)}, "):
+            evaluate(of(tmp_path / "named", tmp_path / "rollouts.json", task=task))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ate_core.errors import AteError, TrainingError, UsageError
+from ate_core.errors import AteError, EpisodeError, TrainingError, UsageError
 from ate_policy.checkpoint import load_checkpoint, resolve_checkpoint, save_checkpoint
 from ate_policy.models.clap_ntp import ClapNtp, ClapNtpConfig
 from ate_policy.models.clap_rf import PRESETS, ClapRf, ClapRfConfig, ClapRfOptions
@@ -169,6 +169,17 @@ def relabel(path):
     action[5:] = np.random.default_rng(0).uniform(0.1, 0.9, action[5:].shape)
     path.unlink()
     write_episode(path, dataclasses.replace(episode, action=action.astype(np.float32)))
+
+
+def test_old_contexts_of_other_objects_are_refused(tmp_path, plain, start, write_demonstrations):
+    folders = [
+        write_demonstrations(tmp_path / name, count=1, change={"object_names": (name,)})
+        for name in ("cup", "bun")
+    ]
+    config = held(plain, start, tmp_path / "run", episodes=folders[0])
+    config = dataclasses.replace(config, knowledge_contexts="old", knowledge_episodes=folders[1])
+    with pytest.raises(EpisodeError, match=r"bun has poses of bun, \S+/cup of cup in this order"):
+        finetune(config)
 
 
 def test_a_run_that_recalls_other_observations_is_refused_on_resume(

@@ -360,3 +360,25 @@ def test_a_start_that_does_not_tell_its_space_is_asked_for_it(started):
     with pytest.raises(UsageError, match="does not say whether its weights learned absolute or"):
         finetune(dataclasses.replace(on, init=silent))
     assert finetune(dataclasses.replace(on, init=silent, actions="absolute")) == 0
+
+
+def test_an_object_in_another_column_than_the_weights_learned_is_refused(
+    started, tmp_path, write_demonstrations
+):
+    both = {"count": 1, "objects": 2}
+    before = write_demonstrations(
+        tmp_path / "before", change={"object_names": ("bun", "plate")}, **both
+    )
+    on = started(episodes=before)
+    assert load_checkpoint(on.init).training["object_names"] == ["bun", "plate"]
+    exchanged = write_demonstrations(
+        tmp_path / "exchanged", change={"object_names": ("plate", "bun")}, **both
+    )
+    message = "base learned from poses of bun, plate, these episodes have plate, bun in this order"
+    with pytest.raises(TrainingError, match=message):
+        finetune(dataclasses.replace(on, episodes=exchanged))
+    other = write_demonstrations(
+        tmp_path / "other", change={"object_names": ("bar", "plate")}, **both
+    )
+    fresh = tmp_path / "another task"
+    assert finetune(dataclasses.replace(on, episodes=other, output=fresh)) == 0

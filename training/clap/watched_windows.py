@@ -21,6 +21,7 @@ from training.clap.pseudo_labels import (
 )
 from training.data.digests import sha256_of
 from training.data.images import ImageStore
+from training.data.trajectory import require_same_objects
 from training.data.watched_episode import WatchedEpisode, read_watched
 
 
@@ -76,6 +77,7 @@ def read_windows(
     arms: tuple[str, ...],
     confidence: float,
     image_memory_gb: float,
+    object_names: tuple[str, ...] = (),
 ) -> WatchedWindows:
     """Read labelled episodes; their actions stay closed.
 
@@ -87,6 +89,7 @@ def read_windows(
         arms: Sides, in the order of the tokens' numbers.
         confidence: Least one of each arm of a window.
         image_memory_gb: Images are decoded once if that is enough.
+        object_names: Of the demonstrations' poses, in their order; empty: not known.
 
     Raises:
         TrainingError: the codes are of other tokens, or no window is sure enough.
@@ -97,8 +100,13 @@ def read_windows(
     _require_same_codes(path, labels, tokens, arms)
     folder = path if path.is_dir() else path.parent
     episodes = {name: _episode(folder, name, one) for name, one in labels.episodes.items()}
+    known = [("the demonstrations", object_names)]
+    known += [(name, one.object_names) for name, one in episodes.items()]
+    named = next((one for one in known if one[1]), known[0])
     for name, episode in episodes.items():
         _require_readable(name, episode, config)
+        if config.objects:
+            require_same_objects(name, episode.object_names, *named)
     total = sum(len(one) for one in episodes.values())
     codes, ticks, firsts, offset = torch.zeros((total, tokens.codes), dtype=torch.int64), [], [], 0
     for name, one in labels.episodes.items():

@@ -130,6 +130,7 @@ def prepare_writing(opened: Opened) -> WritingRun:
             arms=sides_of(tokens.identity, cell),
             confidence=config.policy.pseudo_confidence,
             image_memory_gb=config.images.memory_gb,
+            object_names=data.object_names,
         )
         opened.folder.require_same(
             PSEUDO,

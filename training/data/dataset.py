@@ -46,6 +46,8 @@ class Demonstrations:
     """(N, D)."""
     environment: Tensor | None
     """(N, 6 n) object features."""
+    object_names: tuple[str, ...]
+    """Of the n objects, in their order; empty: not known."""
     images: ImageStore | None
     """Cameras of all ticks."""
     windows: Tensor
@@ -194,6 +196,7 @@ def gather(
         states=_stack([t.state for t in trajectories]),
         actions=_stack([t.action for t in trajectories]),
         environment=_environment(trajectories) if config.objects else None,
+        object_names=_object_names(trajectories) if config.objects else (),
         images=_images(trajectories, config, image_memory_gb) if config.cameras else None,
         windows=all_windows,
         imitation=imitation_of(trajectories, all_windows, corrections),
@@ -232,6 +235,11 @@ def _environment(trajectories: list[Trajectory]) -> Tensor:
     """(N, 6 n) object features; `check_trajectories` has refused demonstrations without poses."""
     poses = [t.environment for t in trajectories if t.environment is not None]
     return _stack([environment_features(one) for one in poses])
+
+
+def _object_names(trajectories: list[Trajectory]) -> tuple[str, ...]:
+    """Of all demonstrations that tell them; `check_trajectories` has refused others."""
+    return next((t.object_names for t in trajectories if t.object_names), ())
 
 
 def _images(trajectories: list[Trajectory], config: PolicyConfig, memory_gb: float) -> ImageStore:

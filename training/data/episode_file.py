@@ -274,6 +274,7 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
     cell = checked_cell(path, attributes)
     if layout is not None:
         layout.require(cell.layout, str(path))
+    names = object_names_of(path, attributes)
     del attributes["compress"], attributes["format"], attributes["sim"], attributes["tick_rate"]
     label = read_label(path)
     if label is not None:
@@ -283,12 +284,20 @@ def read_episode(path: Path, layout: Layout | None = None) -> Episode:
             **arrays,
             images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
             cell=cell,
-            object_names=tuple(_json(attributes.pop("object_names"), "object_names", list)),
+            object_names=names,
             ages=ages,
             **{name: _json(attributes.pop(name), name, dict) for name in _JSON},
             seed=int(attributes.pop("seed")),
             **attributes,
         )
+    except EpisodeError as error:
+        raise EpisodeError(f"{path}: {error}") from None
+
+
+def object_names_of(path: Path, attributes: dict[str, Any]) -> tuple[str, ...]:
+    """Take the names of the objects out of the attributes, in the order of their poses."""
+    try:
+        return tuple(_json(attributes.pop("object_names"), "object_names", list))
     except EpisodeError as error:
         raise EpisodeError(f"{path}: {error}") from None
 

@@ -38,6 +38,8 @@ class Trajectory:
     """(T, arms) who gave the action, see `training.data.commanders`; None: an operator."""
     environment: np.ndarray | None = None
     """(T, n, 7) object poses, or None."""
+    object_names: tuple[str, ...] = ()
+    """Of the n objects, in their order; empty: not known."""
     images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     """JPEGs by camera key; may be read on access."""
     first_image: int = 0
@@ -157,6 +159,7 @@ def to_trajectory(episode: Episode, name: str) -> Trajectory:
         action=episode.action[first:],
         commanded_by=episode.commanders[first:],
         environment=None if environment is None else environment[first:],
+        object_names=episode.object_names,
         images=episode.images,
         first_image=first,
         contract=episode.cell.canonical_text(),
@@ -170,6 +173,7 @@ def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig)
     """Refuse demonstrations that do not fit together or lack what the policy reads."""
     first = trajectories[0]
     layout = parse_cell_text(first.contract, where=first.name).layout
+    named = next((one for one in trajectories if one.object_names), first)
     compared = {first.contract}
     for one in trajectories:
         if one.contract not in compared:
@@ -178,6 +182,7 @@ def check_trajectories(trajectories: Sequence[Trajectory], config: PolicyConfig)
         _check_vectors(one, layout, config.horizon)
         if config.objects:
             _check_environment(one, first)
+            require_same_objects(one.name, one.object_names, named.name, named.object_names)
         missing = [key for key in config.cameras if key not in one.images]
         if missing:
             raise EpisodeError(
@@ -235,3 +240,24 @@ def _check_environment(one: Trajectory, first: Trajectory) -> None:
         )
     if not np.isfinite(ours).all():
         raise EpisodeError(f"{one.name}: object poses hold NaN or infinity: convert it again")
+
+
+def require_same_objects(
+    name: str, names: Sequence[str], first: str, known: Sequence[str]
+) -> None:
+    """Refuse poses whose columns are of other objects than those of the first.
+
+    Args:
+        name: Whose poses, for messages.
+        names: Of its objects, in their order; empty where nobody recorded them, which passes.
+        first: With what it is compared, for messages.
+        known: The names there, likewise.
+
+    Raises:
+        EpisodeError: both are known and differ, if only in their order.
+    """
+    if names and known and tuple(names) != tuple(known):
+        raise EpisodeError(
+            f"{name} has poses of {', '.join(names)}, {first} of {', '.join(known)} in this "
+            "order: train on one task at a time"
+        )

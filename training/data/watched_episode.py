@@ -16,6 +16,7 @@ from ate_core.errors import EpisodeError
 from training.data.episode_file import (
     EpisodeImages,
     checked_cell,
+    object_names_of,
     open_episode,
     read_attributes,
 )
@@ -32,6 +33,8 @@ class WatchedEpisode:
     """Ticks (T,) [ns]."""
     environment: NDArray[np.float32] | None
     """Object poses in the world frame (T, n, 7); None without any."""
+    object_names: tuple[str, ...]
+    """Of the n objects, in their order; empty: not known."""
     images: Mapping[str, Sequence[bytes]]
     """Camera key to T JPEGs, read lazily from the file."""
     cell: Cell
@@ -67,6 +70,7 @@ def read_watched(path: Path) -> WatchedEpisode:
     return WatchedEpisode(
         timestamps_ns=stamps,
         environment=environment,
+        object_names=object_names_of(path, attributes),
         images={key: EpisodeImages(path, key, length) for key, length in lengths.items()},
         cell=checked_cell(path, attributes),
         instruction=str(attributes["instruction"] or attributes["task"]),

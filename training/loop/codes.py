@@ -21,7 +21,7 @@ from training.data.dataset import Demonstrations, gather
 from training.data.digests import sha256_of
 from training.data.micro_batch import MicroBatch
 from training.data.sampler import Batch, BatchSampler, Draw
-from training.data.trajectory import read_trajectories
+from training.data.trajectory import read_trajectories, require_same_objects
 from training.loop.initial_policy import fingerprint
 from training.loop.run_folder import RunFolder
 from training.objectives.denoising import Objective
@@ -195,4 +195,5 @@ def _old_observations(
             f"{folder} has {old.objects} object poses per tick, the run's episodes "
             f"{data.objects}: give episodes with as many"
         )
+    require_same_objects(str(folder), old.object_names, str(config.episodes), data.object_names)
     return old

@@ -1,10 +1,12 @@
 """What every run of `ate finetune` begins with: its folder, its demonstrations, their units."""
 
 import dataclasses
+from pathlib import Path
 
 from accelerate import Accelerator
 
-from ate_core.trained_for import starts_by_task
+from ate_core.errors import TrainingError
+from ate_core.trained_for import objects_of, starts_by_task
 from ate_policy.checkpoint import Checkpoint, describe_checkpoint, resolve_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import Statistics
@@ -68,6 +70,8 @@ def open_run(config: FinetuneConfig) -> Opened:
         corrections=config.corrections,
     )
     _require_same_inputs(config, folder, data)
+    if config.init is not None and not config.resume:
+        _require_same_columns(config.init, data)
     if told := str(data.imitation):
         accelerator.print(told)
     # what stands at --init may have changed since: the weights of a resumed run know its own
@@ -97,6 +101,22 @@ def _seeds_before(config: FinetuneConfig, stored: Checkpoint | None) -> dict[str
     if config.init is None:
         return {}
     return starts_by_task(describe_checkpoint(config.init).training)
+
+
+def _require_same_columns(init: Path, data: Demonstrations) -> None:
+    """Refuse weights that learned an object in another column; other objects are a new task."""
+    learned = objects_of(describe_checkpoint(init).training)
+    moved = [
+        name
+        for column, name in enumerate(data.object_names)
+        if name in learned and learned.index(name) != column
+    ]
+    if moved:
+        raise TrainingError(
+            f"{init} learned from poses of {', '.join(learned)}, these episodes have "
+            f"{', '.join(data.object_names)} in this order: start from a policy of this task, or "
+            "train with --variant vision"
+        )
 
 
 def _require_same_inputs(config: FinetuneConfig, folder: RunFolder, data: Demonstrations) -> None:

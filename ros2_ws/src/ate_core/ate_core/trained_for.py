@@ -185,6 +185,15 @@ def tasks_of(training: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(filter(None, str(training.get("task") or "").split(TASKS)))
 
 
+def objects_of(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """Objects whose poses a policy was shown, in their order; none where nobody named them.
+
+    Args:
+        training: that part of a checkpoint's config.json.
+    """
+    return tuple(map(str, training.get("object_names") or ()))
+
+
 def _demonstrated(training: Mapping[str, Any]) -> set[int]:
     """Seeds of all starts that were demonstrated in a policy's task."""
     tasks = set(tasks_of(training) or ("",))
