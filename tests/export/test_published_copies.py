@@ -16,6 +16,7 @@ from ate_core.errors import DiskError, EpisodeError, UsageError
 from training.data.commanders import OPERATOR, POLICY
 from training.data.set_files import label_file
 from training.export.act import TASK_FILE, ActExport, export_act
+from training.export.copies import FolderNames
 from training.export.rdt import (
     ACTION_DIVISORS,
     CAMERAS,
@@ -158,6 +159,50 @@ def test_instructions_for_rdt_lie_in_the_folder_of_their_episodes(studio, tmp_pa
         assert set(words) == {"instruction", "simplified_instruction", "expanded_instruction"}
         read[path.name] = words["instruction"]
     assert list(dict(sorted(read.items())).values()) == list(texts)
+
+
+ALIKE = (
+    f"put the {'very ' * 20}hot bun into the steamer",
+    f"put the {'very ' * 20}hot bun onto the plate",
+    "Tidy up!",
+    "tidy up",
+    "tidy_up",
+)
+"""Texts that make pairs of one name of a folder."""
+
+
+def test_instructions_that_read_alike_have_folders_of_their_own_for_rdt(studio, tmp_path):
+    made = [studio.episode(6, seed, instruction=text) for seed, text in enumerate(ALIKE)]
+    made.append(studio.episode(6, 9, instruction=ALIKE[1]))
+    _, folder = rdt(studio.write(tmp_path / "data", *made), tmp_path, drop_joint=1)
+    told = {
+        path.stem: json.loads((path.parent / INSTRUCTIONS).read_text())["instruction"]
+        for path in folder.rglob("*.hdf5")
+    }
+    assert told == {f"episode_{index:06d}": one.instruction for index, one in enumerate(made)}
+    assert (folder / "tidy_up").is_dir() and len(list(folder.iterdir())) == len(ALIKE)
+
+
+def test_a_folder_of_a_text_is_the_same_in_every_export_and_of_no_other():
+    first, second = FolderNames(), FolderNames()
+    names = [first.of(text) for text in ALIKE]
+    assert len(set(names)) == len(ALIKE) and names == [second.of(text) for text in ALIKE]
+    assert [first.of(text) for text in ALIKE] == names
+    third = FolderNames()  # the name of the last text is what the other would be given
+    taken = [third.of(text) for text in ("Tidy up!", names[3], "tidy up")]
+    assert len(set(taken)) == 3
+
+
+def test_tasks_that_read_alike_have_folders_of_their_own_for_robotwin(studio, tmp_path):
+    tasks = ("stack_bowls", "stack bowls")
+    made = [studio.episode(6, seed, task=task) for seed, task in enumerate(tasks)]
+    config = RobotwinExport(
+        episodes=studio.write(tmp_path / "data", *made), output=tmp_path / "robotwin"
+    )
+    assert export_robotwin(config) == 0
+    files = sorted(config.output.rglob("*.hdf5"))
+    assert [path.name for path in files] == ["episode0.hdf5"] * 2
+    assert files[0].parents[2] == config.output / "stack_bowls"
 
 
 def test_what_rdts_loader_would_drop_or_fail_on_is_rejected_by_name(studio, tmp_path, capsys):

@@ -225,9 +225,18 @@ def text_of(episode: Episode) -> str:
     return text
 
 
-def folder_name(text: str) -> str:
-    """A text as the name of a folder."""
-    return "".join(c if c.isalnum() else "_" for c in text.lower()).strip("_")[:80] or "task"
+class FolderNames:
+    """One folder per text; of those that read alike, later ones carry a piece of a hash."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def of(self, text: str) -> str:
+        """The name of a text's folder: the same in every export that gives them in this order."""
+        plain = "".join(c if c.isalnum() else "_" for c in text.lower()).strip("_")[:80] or "task"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        names = [plain, *(f"{plain}_{digest[:size]}" for size in range(8, len(digest) + 1, 8))]
+        return next(name for name in names if self._texts.setdefault(name, text) == text)
 
 
 def ticks_for(length: int, ticks: int) -> NDArray[np.int64]:

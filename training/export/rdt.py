@@ -23,7 +23,7 @@ from training.data.episode_file import Episode, read_episode
 from training.export.chosen import demonstrations
 from training.export.copies import (
     Copy,
-    folder_name,
+    FolderNames,
     least_size,
     length_note,
     lost_note,
@@ -91,9 +91,10 @@ def export_rdt(config: RdtExport) -> int:
         require_room_for(folder, sizes)
         make = functools.partial(_copy, folder=folder, config=config)
         copies = make_copies(paths, make, config.work, reports)
+        names = FolderNames()
         for copy in copies:
             text = copy.facts["text"]
-            task = folder / folder_name(text)
+            task = folder / names.of(text)
             task.mkdir(exist_ok=True)
             copy.path.rename(task / copy.path.name)
             words = ("instruction", "simplified_instruction", "expanded_instruction")

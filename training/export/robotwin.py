@@ -28,7 +28,7 @@ from training.data.episode_file import Episode, read_episode
 from training.export.chosen import demonstrations
 from training.export.copies import (
     Copy,
-    folder_name,
+    FolderNames,
     least_size,
     lost_note,
     make_copies,
@@ -90,6 +90,7 @@ def export_robotwin(config: RobotwinExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
     counts: Counter[str] = Counter()
+    names = FolderNames()
     paths = demonstrations(config.episodes.resolve(), config.outcome, config.work, reports)
     with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         keys = list(CAMERAS.values())
@@ -97,7 +98,7 @@ def export_robotwin(config: RobotwinExport) -> int:
         require_room_for(folder, sizes)
         make = functools.partial(_copy, folder=folder, layout=config.layout)
         for copy in make_copies(paths, make, config.work, reports):
-            task, text = copy.facts["task"], copy.facts["text"]
+            task, text = names.of(copy.facts["task"]), copy.facts["text"]
             number = counts[task]
             name = f"episode_{number:07d}" if config.layout == "main" else f"episode{number}"
             place = f"{task}/{config.config}/data/{name}.hdf5"
@@ -120,13 +121,13 @@ def _copy(path: Path, folder: Path, layout: Layout) -> Copy:
     episode = read_episode(path)
     fill = _write_main if layout == "main" else _write
     write = functools.partial(fill, episode=episode)
-    target, facts = write_copy(folder, path, f"robotwin 1 {layout}", write)
+    target, facts = write_copy(folder, path, f"robotwin 2 {layout}", write)
     note = lost_note(episode)
     return Copy(name=path.stem, path=target, ticks=len(episode), note=note, facts=facts)
 
 
 def _write(file: h5py.File, episode: Episode) -> dict[str, Any]:
-    """Fill one copy; returns the folder of its task, and the instruction that lies beside it."""
+    """Fill one copy; returns its task, and the instruction that lies beside it."""
     text = text_of(episode)
     require_cameras(episode, list(CAMERAS.values()))
     for side, arm, grip in _columns(episode.cell.layout.state):
@@ -136,7 +137,7 @@ def _write(file: h5py.File, episode: Episode) -> dict[str, Any]:
     for camera, key in CAMERAS.items():
         pictures = episode.images[key]
         write_jpegs(file, f"/observation/{camera}/rgb", pictures, len(episode), exchange=True)
-    return {"task": folder_name(episode.task or text), "text": text}
+    return {"task": episode.task or text, "text": text}
 
 
 def _write_main(file: h5py.File, episode: Episode) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def _write_main(file: h5py.File, episode: Episode) -> dict[str, Any]:
         write_jpegs(file, f"/vision/{camera}/colors", pictures, len(episode), exchange=True)
         height, width = simplejpeg.decode_jpeg_header(pictures[0])[:2]
         file[f"/vision/{camera}/shape"] = np.array([height, width, 3], dtype=np.int32)
-    return {"task": folder_name(episode.task or text), "text": text}
+    return {"task": episode.task or text, "text": text}
 
 
 def _columns(layout: VectorLayout) -> Iterator[tuple[str, slice, slice]]:
