@@ -33,6 +33,7 @@ from training.data.disk_room import refusal
 from training.data.episode_file import Episode
 from training.data.set_files import label_file, require_readable
 from training.data.stream_counts import disagreements
+from training.export.copies import remark
 from training.export.output_formats import OutputFormat, output_of
 from training.reporting.terminal import coloured, terminal
 from training.tasks.engine import describe
@@ -218,14 +219,14 @@ def _excluded(
 def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[EpisodeReport]:
     """Complete the output; what it could not take is rejected after all."""
     left_out = ("rejected", "excluded")
-    refused = target.finish(
+    finished = target.finish(
         [report.name for report in reports if report.result not in left_out],
         disk_refused=any(report.disk_refused for report in reports),
     )
     return [
-        EpisodeReport(name=report.name, result="rejected", reason=refused[report.name])
-        if report.name in refused
-        else report
+        EpisodeReport(name=report.name, result="rejected", reason=finished.refused[report.name])
+        if report.name in finished.refused
+        else replace(report, streams=remark(report.streams, finished.notes.get(report.name, "")))
         for report in reports
     ]
 

@@ -116,6 +116,20 @@ class Studio:
     picture = staticmethod(picture)
     reader = LerobotReader
 
+    def with_wrists_exchanged(self):
+        """The cell with the serials of its wrist cameras exchanged."""
+        cameras = dict(self.cell.cameras)
+        left, right = (cameras[role] for role in ("left_wrist", "right_wrist"))
+        cameras["left_wrist"] = replace(left, serial=right.serial)
+        cameras["right_wrist"] = replace(right, serial=left.serial)
+        return replace(self.cell, cameras=cameras)
+
+    def with_an_arm_moved(self):
+        """The cell with its left arm at another place."""
+        left = self.cell.arms["left"]
+        moved = replace(left, base_pose=(left.base_pose[0] + 0.4, *left.base_pose[1:]))
+        return replace(self.cell, arms={**self.cell.arms, "left": moved})
+
     def write(self, folder, *episodes):
         """Write episodes as a folder of HDF5 files; returns the folder."""
         for index, episode in enumerate(episodes):

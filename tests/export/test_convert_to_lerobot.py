@@ -8,6 +8,7 @@ import simplejpeg
 
 from ate_bringup import cli
 from ate_core.contract import load_cell
+from benchmarks import conversion
 from benchmarks.conversion import LOOKS, START_NS, _picture, make_bag
 
 SECONDS = 2.0
@@ -61,3 +62,18 @@ def test_every_frame_is_the_picture_that_the_camera_had_sent(written, studio):
             sent = simplejpeg.decode_jpeg(_picture(camera.width, camera.height, phase), "RGB")
             error = np.mean((frame.astype(float) - sent) ** 2)
             assert 10 * np.log10(255**2 / error) > 30.0
+
+
+def test_bags_of_cells_that_training_would_not_mix_do_not_become_one_set(
+    studio, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "600")
+    cells = (studio.cell, studio.with_an_arm_moved(), studio.with_wrists_exchanged())
+    for index, cell in enumerate(cells):
+        monkeypatch.setattr(conversion, "load_cell", lambda *_, cell=cell: cell)
+        make_bag(tmp_path / "bags" / f"episode_{index:06d}", SECONDS, "sim")
+    words = ["convert", "--bags", tmp_path / "bags", "--output", tmp_path / "set"]
+    assert cli.main([*map(str, words), "--format", "lerobot", "--jobs", "1"]) == 1
+    told = capsys.readouterr().out
+    assert "have exchanged serials since episode_000000" in told and "left arm: stands at" in told
+    assert studio.reader(tmp_path / "set").info["total_episodes"] == 2

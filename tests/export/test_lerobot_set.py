@@ -264,6 +264,22 @@ def test_one_bad_episode_is_rejected_by_name_and_the_others_go_on(studio, tmp_pa
     assert set(made(tmp_path)) == {"episode_000000", "episode_000002"}
 
 
+def test_what_training_would_not_mix_does_not_stand_in_one_set(
+    studio, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "600")
+    cells = (studio.cell, studio.with_an_arm_moved(), studio.with_wrists_exchanged())
+    episodes = [studio.episode(8, seed, cell=cell) for seed, cell in enumerate(cells)]
+    studio.write(tmp_path / "data", *episodes)
+    for _ in range(2):  # from the parts that are there, too
+        assert run(tmp_path) == 1
+        told = capsys.readouterr().out
+        assert "have exchanged serials since episode_000000" in told
+        assert "left arm: stands at" in told and "give it a set of its own" in told
+        reader = studio.reader(tmp_path / "set")
+        assert [row["source"] for row in reader.episodes] == ["episode_000000", "episode_000001"]
+
+
 def test_the_reason_names_camera_and_tick(studio, tmp_path):
     for kind in ("half a picture", "no picture", "no words"):
         episode, reason = broken(studio, kind)

@@ -357,6 +357,38 @@ def test_two_tick_rates_are_not_mixed(studio, tmp_path, capsys, loader):
 
 
 @pytest.mark.parametrize("loader", ["act", "rdt", "robotwin"])
+def test_what_training_would_not_mix_is_not_copied_together(
+    studio, tmp_path, capsys, monkeypatch, loader
+):
+    monkeypatch.setenv("COLUMNS", "600")
+    cells = (
+        studio.cell,
+        studio.with_an_arm_moved(),
+        studio.with_wrists_exchanged(),
+    )
+    data = studio.write(
+        tmp_path / "data", *(studio.episode(9, seed, cell=cell) for seed, cell in enumerate(cells))
+    )
+    code, output = export(loader, data, tmp_path)
+    assert code == 1 and len(list(output.rglob("*.hdf5"))) == 2
+    moved, exchanged = sorted(
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if "in episode_000000" in line or "since episode_000000" in line
+    )
+    assert "episode_000001" in moved and "exported" in moved and "left arm: stands at" in moved
+    assert "episode_000002" in exchanged and "rejected" in exchanged
+    assert "have exchanged serials since episode_000000" in exchanged
+
+
+def test_cameras_that_a_loader_does_not_read_keep_nothing_out(studio, tmp_path):
+    cells = (studio.cell, studio.with_wrists_exchanged())
+    episodes = [studio.episode(9, seed, cell=cell) for seed, cell in enumerate(cells)]
+    high = [replace(one, images={"cam_high": one.images["cam_high"]}) for one in episodes]
+    assert act(studio.write(tmp_path / "data", *high), tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("loader", ["act", "rdt", "robotwin"])
 def test_a_copy_that_loses_who_commanded_says_so(
     studio, episodes, tmp_path, capsys, monkeypatch, loader
 ):

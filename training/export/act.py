@@ -17,13 +17,13 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from ate_core.contract import Cell
 from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import EpisodeError, UsageError
-from ate_core.layout import Layout
 from ate_policy.images import resize_image
 from training.data.episode_file import Episode, read_episode
 from training.export.camera_video import decode_picture, in_blocks
-from training.export.chosen import of_one_layout, of_outcome
+from training.export.chosen import of_one_cell, of_outcome
 from training.export.copies import (
     Copy,
     length_note,
@@ -73,7 +73,9 @@ class ActExport:
 def export_act(config: ActExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
-    looks = _alike(config, reports)
+    alike = _alike(config, reports)
+    looks = [look for look, _ in alike]
+    odd = {look.path.stem: note for look, note in alike}
     ticks = [look.ticks for look in looks] or [0]
     lengths = {"longest": max(ticks), "shortest": min(ticks)}
     length = config.length if isinstance(config.length, int) else lengths[config.length]
@@ -85,7 +87,9 @@ def export_act(config: ActExport) -> int:
         for index, copy in enumerate(copies):
             target = folder / f"episode_{index}.hdf5"
             copy.path.rename(target)
-            reports.append(copy.report(note=f"{target.name} {copy.note}".strip()))
+            reports.append(
+                copy.report(note=remark(f"{target.name} {copy.note}".strip(), odd[copy.name]))
+            )
         if len(copies) < FEWEST:
             print_reports(reports, config.output)
             raise EpisodeError(f"{len(copies)} episodes are left; ACT's loader needs {FEWEST}")
@@ -105,7 +109,7 @@ class _Look:
 
     path: Path
     ticks: int
-    layout: Layout
+    cell: Cell
     cameras: tuple[str, ...]
     tick_bytes: int
     """Of the pictures at one tick, raw [byte]."""
@@ -115,23 +119,27 @@ def _look(path: Path, size: tuple[int, int] | None) -> _Look:
     episode = read_episode(path)
     if not episode.images or not len(episode):
         raise EpisodeError("it has no pictures, and ACT's loader stacks those of all cameras")
-    layout, cameras = episode.cell.layout, tuple(sorted(episode.images))
+    cameras = tuple(sorted(episode.images))
     sizes = [size or decode_picture(episode.images[key][0], key, 0).shape[:2] for key in cameras]
     pixels = sum(height * width for height, width in sizes)
     return _Look(
-        path=path, ticks=len(episode), layout=layout, cameras=cameras, tick_bytes=3 * pixels
+        path=path,
+        ticks=len(episode),
+        cell=episode.cell,
+        cameras=cameras,
+        tick_bytes=3 * pixels,
     )
 
 
-def _alike(config: ActExport, reports: list[ExportReport]) -> list[_Look]:
-    """The episodes that are like the first one; the others are reported."""
+def _alike(config: ActExport, reports: list[ExportReport]) -> list[tuple[_Look, str]]:
+    """The episodes that fit the first one, and what is odd about each; others are reported."""
     paths = of_outcome(config.episodes.resolve(), config.outcome, reports)
     look_at = functools.partial(_look, size=config.size)
-    looks = of_one_layout(make_copies(paths, look_at, config.work, reports), reports)
+    looks = make_copies(paths, look_at, config.work, reports)
     alike = []
-    for look in looks:
+    for look, odd in of_one_cell(looks, reports):
         if look.cameras == looks[0].cameras:
-            alike.append(look)
+            alike.append((look, odd))
             continue
         note = f"its cameras are {list(look.cameras)}, not {list(looks[0].cameras)}"
         reports.append(ExportReport(name=look.path.stem, result="rejected", note=note))

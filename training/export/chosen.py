@@ -1,12 +1,14 @@
-"""Which episodes are copied for a published loader: those of one outcome, and of one layout."""
+"""Which episodes are exported together: those of one outcome, and of one cell."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ate_core.errors import AteError
-from ate_core.layout import Layout
+from ate_core.contract import Cell
+from ate_core.errors import AteError, EpisodeError
+from ate_core.trained_for import mixed
 from training.data.episode_file import list_episodes, read_episode, read_outcome_of
 from training.export.copies import make_copies
 from training.export.report import FAILURES, ExportReport, one_line
@@ -21,8 +23,12 @@ class Look(Protocol):
         """Of the episode."""
 
     @property
-    def layout(self) -> Layout:
-        """Of its vectors and ticks."""
+    def cell(self) -> Cell:
+        """Where it was recorded."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Keys of its pictures that are exported."""
 
 
 Looked = TypeVar("Looked", bound=Look)
@@ -31,7 +37,8 @@ Looked = TypeVar("Looked", bound=Look)
 @dataclass(frozen=True, kw_only=True)
 class _Look:
     path: Path
-    layout: Layout
+    cell: Cell
+    cameras: tuple[str, ...]
 
 
 def of_outcome(folder: Path, outcome: str, reports: list[ExportReport]) -> list[Path]:
@@ -57,8 +64,28 @@ def of_outcome(folder: Path, outcome: str, reports: list[ExportReport]) -> list[
     return chosen
 
 
-def of_one_layout(looks: Sequence[Looked], reports: list[ExportReport]) -> list[Looked]:
-    """Those with the layout of the first one: no copy says its rate or order of joints.
+def beside(cell: Cell, first: Cell, cameras: Iterable[str], name: str) -> str:
+    """What is odd about an episode beside the first one, for the table; empty: nothing.
+
+    Args:
+        cell: Of the episode, of the layout of the first.
+        first: Cell of the first one.
+        cameras: Keys of the pictures that are exported of both.
+        name: Of the first one.
+
+    Raises:
+        EpisodeError: one network must not learn both, as `ate finetune` says, too.
+    """
+    if cell == first:
+        return ""
+    found = mixed(first, cell, tuple(cameras), name)
+    if failed := [finding.text for finding in found if finding.status == "fail"]:
+        raise EpisodeError("; ".join(failed))
+    return "; ".join(finding.text for finding in found)
+
+
+def of_one_cell(looks: Sequence[Looked], reports: list[ExportReport]) -> list[tuple[Looked, str]]:
+    """Those that fit the first one, and what is odd about each: no copy says its rate or cell.
 
     Args:
         looks: In the order of their files.
@@ -66,24 +93,45 @@ def of_one_layout(looks: Sequence[Looked], reports: list[ExportReport]) -> list[
     """
     alike = []
     for look in looks:
+        first = looks[0]
+        cameras = [key for key in look.cameras if key in first.cameras]
         try:
-            looks[0].layout.require(look.layout, "it")
+            first.cell.layout.require(look.cell.layout, "it")
+            note = beside(look.cell, first.cell, cameras, first.path.stem)
         except AteError as error:
             reports.append(
                 ExportReport(name=look.path.stem, result="rejected", note=one_line(error))
             )
         else:
-            alike.append(look)
+            alike.append((look, note))
     return alike
 
 
 def demonstrations(
-    folder: Path, outcome: str, work: WorkConfig, reports: list[ExportReport]
-) -> list[Path]:
-    """The episodes of one outcome and one layout; arguments as above."""
-    looks = make_copies(of_outcome(folder, outcome, reports), _look, work, reports)
-    return [look.path for look in of_one_layout(looks, reports)]
+    folder: Path,
+    outcome: str,
+    cameras: Iterable[str],
+    work: WorkConfig,
+    reports: list[ExportReport],
+) -> dict[Path, str]:
+    """The episodes of one outcome and one cell, with what is odd about each.
+
+    Args:
+        folder: Of HDF5 episodes.
+        outcome: Label of those that are copied; empty: all.
+        cameras: Keys of the pictures that are copied.
+        work: Where, and how many at the same time.
+        reports: Completed by the others.
+    """
+    look_at = functools.partial(_look, cameras=tuple(cameras))
+    looks = make_copies(of_outcome(folder, outcome, reports), look_at, work, reports)
+    return {look.path: note for look, note in of_one_cell(looks, reports)}
 
 
-def _look(path: Path) -> _Look:
-    return _Look(path=path, layout=read_episode(path).cell.layout)
+def _look(path: Path, cameras: tuple[str, ...]) -> _Look:
+    episode = read_episode(path)
+    return _Look(
+        path=path,
+        cell=episode.cell,
+        cameras=tuple(key for key in cameras if key in episode.images),
+    )

@@ -14,8 +14,9 @@ import tyro
 from ate_core.disk_refusals import is_by_disk
 from training.data.episode_file import file_sha256, list_episodes, read_episode
 from training.export.camera_video import VideoConfig
+from training.export.copies import remark
 from training.export.lerobot_folder import LerobotFolder
-from training.export.report import FAILURES, ExportReport, one_line, print_reports
+from training.export.report import FAILURES, ExportReport, Finished, one_line, print_reports
 from training.tasks.choose import WorkConfig
 
 
@@ -51,19 +52,21 @@ def export_lerobot(config: LerobotExport) -> int:
                 failed = ExportReport(name=done.item.stem, result="rejected", note=done.failure)
                 reports.append(done.result or failed)
             reports.sort(key=lambda report: report.name)
-            refused = folder.finish(
+            finished = folder.finish(
                 [report.name for report in reports if report.result != "rejected"],
                 disk_refused=any(report.disk_refused for report in reports),
             )
-            reports = [
-                replace(report, result="rejected", ticks=0, note=refused[report.name])
-                if report.name in refused
-                else report
-                for report in reports
-            ]
+            reports = [_completed(report, finished) for report in reports]
         finally:
             code = print_reports(reports, config.output)
     return code
+
+
+def _completed(report: ExportReport, finished: Finished) -> ExportReport:
+    """Its row when the set is written, or refused it."""
+    if (reason := finished.refused.get(report.name)) is not None:
+        return replace(report, result="rejected", ticks=0, note=reason)
+    return replace(report, note=remark(report.note, finished.notes.get(report.name, "")))
 
 
 def export_episode(path: Path, config: LerobotExport) -> ExportReport:

@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ate_core.errors import EpisodeError, UsageError
+from ate_core.contract import parse_cell_text
+from ate_core.errors import AteError, EpisodeError, UsageError
 from ate_core.locks import open_locked
 from training.audit.stored import StoredAudit
 from training.data.disk_room import MAKE_ROOM, file_size, refusal, require_room, shortage
 from training.data.episode_file import Episode
 from training.data.recording import Recording
 from training.export.camera_video import VideoConfig
-from training.export.lerobot_part import FORMAT, Part, read_part, write_part
+from training.export.chosen import beside
+from training.export.lerobot_part import FORMAT, PICTURES, Part, read_part, write_part
 from training.export.lerobot_set import aside_of, check_output, differing, is_current, write_set
+from training.export.report import Finished, one_line
 
 REFUSED = "the disk refused others: see the reasons above, then run this again, or move them away"
 LEAST_SHARE = 0.05
@@ -117,7 +120,7 @@ class LerobotFolder:
         """Make the part of an episode."""
         write_part(self.parts, name, episode, digest, self.video, self.objects)
 
-    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> dict[str, str]:
+    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
         """Write the set of these episodes; older parts of others are removed.
 
         Args:
@@ -125,41 +128,61 @@ class LerobotFolder:
             disk_refused: Whether a disk refused others: then nothing is written.
 
         Returns:
-            Why an episode could not stand beside the first one, by its name; the same for all
-            where the disk takes no set: the older one stays, and the parts are kept.
+            Which could not stand beside the first one, and why; all of them where the disk takes
+            no set: the older one stays, and the parts are kept.
 
         Raises:
             EpisodeError: no episode is left; the older set stays as it was.
         """
         if disk_refused:
-            return dict.fromkeys(names, _no_set(REFUSED))
+            return _no_set(names, REFUSED)
         parts: list[Part] = []
-        refused = {}
+        refused, notes = {}, {}
         for name in sorted(names):
             part = self.part(name)
             if part is None:
                 refused[name] = f"its part in {self.parts} is gone; export again"
-            elif parts and (reason := differing(part, parts[0])) is not None:
-                refused[name] = f"{reason}; give it a set of its own"
-            else:
+                continue
+            try:
+                notes[name] = _beside(part, parts[0]) if parts else ""
                 parts.append(part)
+            except AteError as error:
+                refused[name] = f"{one_line(error)}; give it a set of its own"
         if not parts:
             raise EpisodeError(f"no episode is left for {self.output}: see the reasons above")
         if not is_current(self.output, parts):
             if lacks := shortage(self.parts, sum(part.size for part in parts), "its files"):
-                return dict.fromkeys(names, _no_set(f"{lacks}: {MAKE_ROOM}"))
+                return _no_set(names, f"{lacks}: {MAKE_ROOM}")
             try:
                 write_set(self.output, parts, self.working)
             except OSError as error:
                 shutil.rmtree(self.working, ignore_errors=True)
-                return dict.fromkeys(names, _no_set(refusal(error, self.output.parent)))
+                return _no_set(names, refusal(error, self.output.parent))
         kept = {part.name for part in parts}
         for path in self.parts.iterdir():
             if path.is_dir() and path.name not in kept:
                 shutil.rmtree(path)
-        return refused
+        return Finished(refused=refused, notes=notes)
 
 
-def _no_set(why: str) -> str:
-    """Why no set is written, with what helps."""
-    return f"it is encoded and kept, but no set is written, an older one stays: {why}"
+def _beside(part: Part, first: Part) -> str:
+    """What is odd about an episode beside the first one; empty: nothing.
+
+    Raises:
+        AteError: it cannot stand in one set with it.
+    """
+    if (reason := differing(part, first)) is not None:
+        raise EpisodeError(reason)
+    if part.contract == first.contract:
+        return ""
+    own, other = (
+        parse_cell_text(one.contract, f"contract of {one.name}") for one in (part, first)
+    )
+    keys = [key.removeprefix(PICTURES) for key in part.features if key.startswith(PICTURES)]
+    return beside(own, other, keys, first.name)
+
+
+def _no_set(names: Sequence[str], why: str) -> Finished:
+    """No set is written of these episodes, with what helps."""
+    note = f"it is encoded and kept, but no set is written, an older one stays: {why}"
+    return Finished(refused=dict.fromkeys(names, note))

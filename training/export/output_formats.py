@@ -21,6 +21,7 @@ from training.data.episode_file import (
 from training.data.recording import Recording, told_time
 from training.data.set_files import label_file, read_label_time
 from training.export.lerobot_folder import LerobotFolder
+from training.export.report import Finished
 
 EXCLUDED = ".excluded"
 """Suffix of a file that an earlier conversion made of an episode that is now kept out."""
@@ -66,8 +67,8 @@ class OutputFormat(Protocol):
         """Take an episode out of what readers see, if it is there; returns where it is then."""
         ...
 
-    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> dict[str, str]:
-        """Complete the output of these episodes; returns who could not be taken, and why.
+    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
+        """Complete the output of these episodes; returns what became of them.
 
         Args:
             names: Of the episodes.
@@ -129,9 +130,9 @@ class Hdf5Files:
             return ""
         return self._path(name).replace(self._away(name)).name
 
-    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> dict[str, str]:
+    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
         """Every file is complete by itself."""
-        return {}
+        return Finished()
 
     def _path(self, name: str) -> Path:
         return self.output / f"{name}.hdf5"

@@ -84,7 +84,9 @@ class RdtExport:
 def export_rdt(config: RdtExport) -> int:
     """Write the copies; return 1 when an episode was rejected."""
     reports: list[ExportReport] = []
-    paths = demonstrations(config.episodes.resolve(), config.outcome, config.work, reports)
+    source = config.episodes.resolve()
+    odd = demonstrations(source, config.outcome, CAMERAS, config.work, reports)
+    paths = list(odd)
     with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
         exchange = config.channels == "rgb"
         sizes = {path: least_size(path, CAMERAS, SHORTEST, exchange=exchange) for path in paths}
@@ -100,7 +102,7 @@ def export_rdt(config: RdtExport) -> int:
             words = ("instruction", "simplified_instruction", "expanded_instruction")
             told = json.dumps(dict.fromkeys(words, text), indent=2)
             (task / INSTRUCTIONS).write_text(told + "\n")
-            reports.append(copy.report())
+            reports.append(copy.report(note=remark(copy.note, odd[source / copy.path.name])))
         if not copies:
             print_reports(reports, config.output)
             raise EpisodeError(f"no episode is left for {config.output}: see the reasons above")

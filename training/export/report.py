@@ -1,7 +1,7 @@
 """What became of each episode of an export, as a table."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rich.table import Table
@@ -30,6 +30,16 @@ class ExportReport:
     """Why it was rejected or left out, or what was changed."""
     disk_refused: bool = False
     """Whether it was rejected because a disk did not take it, or give it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What became of the episodes of an output that was completed."""
+
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Name of an episode that could not be taken -> why."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Name of one that was taken -> what is odd about it beside the first."""
 
 
 def print_reports(reports: Sequence[ExportReport], target: object) -> int:

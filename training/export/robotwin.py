@@ -91,9 +91,11 @@ def export_robotwin(config: RobotwinExport) -> int:
     reports: list[ExportReport] = []
     counts: Counter[str] = Counter()
     names = FolderNames()
-    paths = demonstrations(config.episodes.resolve(), config.outcome, config.work, reports)
+    keys = list(CAMERAS.values())
+    source = config.episodes.resolve()
+    odd = demonstrations(source, config.outcome, keys, config.work, reports)
+    paths = list(odd)
     with new_folder(config.output.resolve(), config.overwrite, config.episodes) as folder:
-        keys = list(CAMERAS.values())
         sizes = {path: least_size(path, keys, exchange=True) for path in paths}
         require_room_for(folder, sizes)
         make = functools.partial(_copy, folder=folder, layout=config.layout)
@@ -110,7 +112,9 @@ def export_robotwin(config: RobotwinExport) -> int:
                 words.parent.mkdir(exist_ok=True)
                 words.write_text(json.dumps({"seen": [text], "unseen": [text]}, indent=2) + "\n")
             counts[task] += 1
-            reports.append(copy.report(note=remark(place, copy.note)))
+            reports.append(
+                copy.report(note=remark(place, copy.note, odd[source / copy.path.name]))
+            )
         if not counts:
             print_reports(reports, config.output)
             raise EpisodeError(f"no episode is left for {config.output}: see the reasons above")
