@@ -6,9 +6,12 @@ import torch
 
 from ate_core.errors import TrainingError, UsageError
 from ate_sim.embodiments import bodies_of
-from training.clap.chunks import BodyMotion, held_out, make_token_data
+from training.clap.chunks import BodyMotion, held_out, load_bodies, make_token_data
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.pretraining import MotionSource
+from training.episodes.editor import editing
+from training.episodes.episode_set import open_set
+from training.episodes.operations import split
 
 
 @pytest.fixture
@@ -77,6 +80,26 @@ def test_one_episode_cannot_be_split():
     with pytest.raises(TrainingError, match="robot has 1 episode: at least 2"):
         held_out(1, "every-fifth", "robot")
     assert held_out(2, "last-fifth", "robot") == [False, True]
+
+
+def test_parts_of_one_recording_are_held_out_together(tmp_path, write_demonstrations):
+    write_demonstrations(tmp_path, count=7)
+    with editing(open_set(tmp_path)) as editor:
+        split(editor, 0, [25])
+        split(editor, 3, [10, 20])
+    config = TrainTokensConfig(output=tmp_path / "run", episodes=(tmp_path,), horizon=5)
+    [body] = load_bodies(config)
+    parts = {name: body.source.recordings[i] for i, name in enumerate(body.source.episodes)}
+    assert list(parts.values()) == [0, 1, 2, 3, 4, 5, 5, 6, 6, 6]
+    for share, wanted in (("every-fifth", {0, 5}), ("last-fifth", {6})):
+        data = make_token_data([body], "relative", 5, share)
+        numbers = [body.source.recordings[index] for index in data.episode.tolist()]
+        assert {
+            number for number, out in zip(numbers, data.held_out, strict=True) if out
+        } == wanted
+        assert not wanted & {n for n, out in zip(numbers, data.held_out, strict=True) if not out}
+    with pytest.raises(TrainingError, match="robot has 1 episode in 3 parts: at least 2"):
+        held_out(3, "last-fifth", "robot", [0, 0, 0])
 
 
 def test_motion_that_cannot_be_cut_is_refused_by_name(body):

@@ -23,6 +23,7 @@ from training.data.dataset import chunk_windows
 from training.data.digests import sha256_of
 from training.data.episode_file import read_cell
 from training.data.pretraining import MotionSource, load_sources
+from training.data.provenance import recordings_of
 from training.data.statistics import quantile_statistics, vector_statistics
 from training.data.trajectory import read_trajectories
 
@@ -142,7 +143,8 @@ def make_token_data(
     chunks, starts, episodes, held, counts, offset = [], [], [], [], {}, 0
     for one in bodies:
         _require_same_layout(one, first, space)
-        out = held_out(len(one.source.motions), split, one.source.name)
+        source = one.source
+        out = held_out(len(source.motions), split, source.name, source.recordings)
         made = [_chunks_of(one, index, space, horizon) for index in range(len(out))]
         for index, (values, start) in enumerate(made):
             chunks.append(values)
@@ -167,20 +169,29 @@ def make_token_data(
     )
 
 
-def held_out(count: int, split: Split, name: str) -> list[bool]:
-    """Which of so many episodes are held out.
+def held_out(count: int, split: Split, name: str, recordings: Sequence[int] = ()) -> list[bool]:
+    """Which of so many episodes are held out: those of some recordings, with all their parts.
+
+    Args:
+        count: Of episodes.
+        split: Of recordings.
+        name: Of the source, for messages.
+        recordings: Number of each episode's recording, from 0 on; empty: each has its own.
 
     Raises:
-        TrainingError: there is but one.
+        TrainingError: there is but one recording.
     """
-    if count < 2:
+    numbers = recordings or range(count)
+    total = len(set(numbers))
+    if total < 2:
+        parts = f" in {count} parts" if count > total else ""
         raise TrainingError(
-            f"{name} has {count} episode: at least 2 are needed, one of them is held out"
+            f"{name} has {total} episode{parts}: at least 2 are needed, one of them is held out"
         )
     if split == "every-fifth":
-        return [index % HELD_SHARE == 0 for index in range(count)]
-    kept = count - max(1, count // HELD_SHARE)
-    return [index >= kept for index in range(count)]
+        return [number % HELD_SHARE == 0 for number in numbers]
+    kept = total - max(1, total // HELD_SHARE)
+    return [number >= kept for number in numbers]
 
 
 def _demonstrations(config: TrainTokensConfig, folder: Path) -> BodyMotion:
@@ -190,6 +201,7 @@ def _demonstrations(config: TrainTokensConfig, folder: Path) -> BodyMotion:
         [one.action for one in trajectories],
         [one.name for one in trajectories],
         states=[one.state for one in trajectories],
+        recordings=recordings_of([one.source for one in trajectories]),
     )
     return BodyMotion(source=source, cell=parse_cell_text(trajectories[0].contract))
 

@@ -74,6 +74,8 @@ class MotionSource:
     """Whether it was made here; a joint that its body lacks then stays 0 by design."""
     states: list[np.ndarray] | None = None
     """(T, D) measured at the tick of each action, in the same units; None: not recorded."""
+    recordings: Sequence[int] = ()
+    """Number of the recording that each episode is of, from 0 on; each of its own without."""
 
 
 @dataclass(frozen=True)

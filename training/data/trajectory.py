@@ -52,6 +52,8 @@ class Trajectory:
     """What was to be done, in words."""
     seed: int = -1
     """Seed of its start in the simulated cell; -1: none."""
+    source: str = ""
+    """Of which recording it is, see `training.data.provenance`; empty: not known."""
     moments: Mapping[str, tuple[Moments, ...]] = field(default_factory=dict)
     """Those of ``state``, ``action`` and ``environment`` that are known already."""
 
@@ -166,6 +168,7 @@ def to_trajectory(episode: Episode, name: str) -> Trajectory:
         task=episode.task,
         instruction=episode.instruction or episode.task,
         seed=episode.seed,
+        source=episode.source,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ate_core.errors import EpisodeError
 from ate_core.resample import tick_period_ns
 from training.data.episode_file import Episode
+from training.data.provenance import source_of_joined, source_of_part
 
 PER_TICK = (
     "state", "velocity", "wrench", "action", "timestamps_ns", "environment", "commanded_by",
@@ -78,7 +79,7 @@ def merge_episodes(parts: Sequence[Episode], names: Sequence[str], sha256: str) 
         parts[-1],
         **joined,
         outcome=parts[-1].outcome if len(outcomes) > 1 else outcomes.pop(),
-        source=" + ".join(names),
+        source=source_of_joined(names, [part.source for part in parts]),
         source_sha256=sha256,
         streams={},
         audit={},
@@ -101,7 +102,7 @@ def _part(episode: Episode, begin: int, end: int, name: str, sha256: str) -> Epi
     return dataclasses.replace(
         episode,
         **cut,
-        source=f"{name}[{begin}:{end}] of {episode.source}",
+        source=source_of_part(name, begin, end, episode.source),
         source_sha256=sha256,
         streams={},  # they count the whole recording, not this part
         audit={},
