@@ -10,6 +10,9 @@ from ate_bringup import cli
 from ate_core.contract import load_cell
 from benchmarks import conversion
 from benchmarks.conversion import LOOKS, START_NS, _picture, make_bag
+from training.configs.convert import ConvertConfig
+from training.export import lerobot_folder
+from training.export.lerobot_part import FORMAT
 
 SECONDS = 2.0
 CELL = load_cell(None, "sim")
@@ -62,6 +65,18 @@ def test_every_frame_is_the_picture_that_the_camera_had_sent(written, studio):
             sent = simplejpeg.decode_jpeg(_picture(camera.width, camera.height, phase), "RGB")
             error = np.mean((frame.astype(float) - sent) ** 2)
             assert 10 * np.log10(255**2 / error) > 30.0
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_another_version_of_the_parts_makes_every_episode_anew(tmp_path, capsys, monkeypatch):
+    make_bag(tmp_path / "bags" / "episode_000000", SECONDS, "sim")
+    words = ["convert", "--bags", tmp_path / "bags", "--output", tmp_path / "set"]
+    for version, said in ((FORMAT, "1 converted"), (FORMAT, "1 up to date"), (99, "1 converted")):
+        monkeypatch.setattr(lerobot_folder, "FORMAT", version)
+        assert cli.main([*map(str, words), "--format", "lerobot", "--jobs", "1"]) == 0
+        assert said in capsys.readouterr().out
+    hdf5 = ConvertConfig(bags=tmp_path, output=tmp_path)
+    assert "lerobot" not in hdf5.options_text()
 
 
 def test_bags_of_cells_that_training_would_not_mix_do_not_become_one_set(

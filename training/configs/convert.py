@@ -17,6 +17,7 @@ from training.audit.judge import SET_RULES, rule_words, rules_version
 from training.data.episode_file import FORMAT
 from training.data.recording import NEAR
 from training.export.camera_video import VideoConfig
+from training.export.lerobot_folder import LerobotFolder
 from training.tasks.choose import WorkConfig
 
 BOUNDS = {
@@ -96,9 +97,10 @@ class ConvertConfig(Gated):
 
     def options_text(self) -> str:
         """Return everything that decides the bytes of an episode, as text."""
+        part = LerobotFolder(output=self.output, video=self.video)
         return (
             f"format {FORMAT}; {self.limits()}; keep_failures {self.keep_failures}; "
             f"min {self.min_seconds}; late {self.max_late_start}; {self.rules}"
-            + (f"; {self.video.text()}" if self.format == "lerobot" else "")
+            + (f"; {part.options_text()}" if self.format == "lerobot" else "")
             + (f"; audited by {rules_version(rule_words())}" if self.audits else "")
         )
