@@ -278,6 +278,23 @@ def test_arms_whose_topics_are_those_of_the_other_side_are_refused(tmp_path):
         load_cell(path)
 
 
+@pytest.mark.parametrize(
+    ("topic", "name", "taken"),
+    [
+        ("scene_objects", "/left/gripper/command", "topics.gripper_command of the left arm"),
+        ("scene_info", "/estop", "a name of every cell"),
+        ("cameras", "/estop/request", "a name of every cell"),
+        ("scene_objects", "/tf", "a name of every cell"),
+        ("scene_info", "/scene/objects", "topics.scene_objects"),
+        ("hold", "arm/joint_command", "topics.joint_command"),
+    ],
+)
+def test_a_topic_that_is_another_of_the_cell_is_refused(tmp_path, topic, name, taken):
+    text = refusal(tmp_path, lambda v: v.setdefault("topics", {}).update({topic: name}))
+    assert taken in text and f"topics.{topic}" in text
+    assert "give each its own name" in text and text.count("give each") == 1
+
+
 def test_a_simulated_port_that_leads_out_of_the_runtime_folder_is_refused(tmp_path):
     values = yaml.safe_load(packaged_cell().read_text())
     values["simulation"]["grippers"]["left"]["port"] = "{runtime_dir}/../../dev/ttyUSB0"

@@ -13,6 +13,11 @@ POLICY_STATUS = "/policy/status"
 """What the policy does (JSON): running, taken over by an operator, and why."""
 ESTOP_SET, ESTOP_RESET = "/estop/set", "/estop/reset"
 """Services of the e-stop node."""
+FIXED = (
+    ESTOP_STATE, ESTOP_REQUEST, ESTOP_SET, ESTOP_RESET, CELL_HEALTH, POLICY_STATUS,
+    "/diagnostics", "/rosout", "/parameter_events", "/tf", "/tf_static", "/clock",
+)  # fmt: skip
+"""Names that are the same in every cell."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from ate_core.device_names import gripper_device, is_local, resolve
 from ate_core.devices import Side
 from ate_core.drivers import ROS_NAMES
 from ate_core.entry_checks import RosName
-from ate_core.topics import Topics
+from ate_core.topics import FIXED, Topics
 
 
 def _shared(entries: Iterable[tuple[str, str]], remedy: str) -> Problems:
@@ -92,11 +92,7 @@ def _unique_driver_topics(cell: Cell) -> Problems:
         for key, value in arm.options.items()
         if key.endswith("_topic")
     ]
-    own = {
-        cell.topics.of_arm(arm.namespace, value): f"topics.{name} of the {side} arm"
-        for side, arm in cell.arms.items()
-        for name, value in _names(cell.topics)
-    }
+    own = {value: place for place, value in _absolute_names(cell)}
     for side, arm in cell.arms.items():
         for key, value in arm.options.items():
             wrong = RosName().problem(value) if key in ROS_NAMES else ""
@@ -179,16 +175,29 @@ def _names(topics: Topics) -> list[tuple[str, str]]:
     return [(field.name, getattr(topics, field.name)) for field in fields(topics)]
 
 
+def _absolute_names(cell: Cell) -> list[tuple[str, str]]:
+    """(place, name) of every topic and service that the nodes of a cell use."""
+    named = [("a name of every cell", value) for value in FIXED]
+    for name, value in _names(cell.topics):
+        if value.startswith("/"):
+            named.append((f"topics.{name}", value))
+            continue
+        named += [
+            (f"topics.{name} of the {side} arm", cell.topics.of_arm(arm.namespace, value))
+            for side, arm in cell.arms.items()
+        ]
+    return named
+
+
 def _topic_names(cell: Cell) -> Problems:
     usual = Topics()
     for name, value in _names(cell.topics):
         wrong = RosName(getattr(usual, name).startswith("/")).problem(value)
         if wrong:
             yield f"topics.{name} {wrong}"
-    yield from _shared(
-        ((f"topics.{name}", value) for name, value in _names(cell.topics)),
-        "give each its own name",
-    )
+    remedy = "give each its own name"
+    shared = [*_shared(((f"topics.{n}", value) for n, value in _names(cell.topics)), remedy)]
+    yield from shared or _shared(_absolute_names(cell), remedy)
 
 
 UNIQUE_CHECKS: tuple[Check, ...] = (
