@@ -257,9 +257,10 @@ def _steps(message: RawMessage, start_ns: int) -> list[dict[str, Any]]:
     """The step of the clock that a message tells of, as in an outcome."""
     try:
         told = json.loads(decode(message).data)
-        if not told["step_ns"]:
+        since_start_ns = told["bag_ns"] - start_ns
+        if not told["step_ns"] or since_start_ns < 0:
             return []
-        at_s = round((message.receive_ns - start_ns) / NANOSECONDS, 3)
+        at_s = round(since_start_ns / NANOSECONDS, 3)
         return [{"at_s": at_s, "step_s": round(told["step_ns"] / NANOSECONDS, 6)}]
     except (EpisodeError, ValueError, LookupError, TypeError):
         return []

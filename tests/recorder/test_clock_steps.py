@@ -48,10 +48,12 @@ class Host:
         recorder: What records.
         steps: (monotonic seconds since `BEGIN`, size [s]).
         slew: Seconds per second that the wall clock runs too fast.
+        look_s: Time between two looks of the recorder at the clocks [s].
     """
 
-    def __init__(self, recorder, steps=(), slew=0.0):
+    def __init__(self, recorder, steps=(), slew=0.0, look_s=0.01):
         self.recorder, self.steps, self.slew = recorder, steps, slew
+        self.ticks_a_look = round(look_s * 100)
         self.topics = [COMMAND, *(spec.topic for spec in recorder.required())]
         self.sent = 0
 
@@ -64,7 +66,8 @@ class Host:
         """Feed a hundred messages a second of each stream, stamped just before their receipt."""
         for tick in range(round(begin_s * 100), round(end_s * 100)):
             now = BEGIN + tick * 10 * MS
-            self.recorder.see_clock(now, self.wall(now))
+            if (tick - 3) % self.ticks_a_look == 0 or self.ticks_a_look == 1:
+                self.recorder.see_clock(now, self.wall(now))
             for topic in self.topics:
                 stamp = self.wall(now - latency_ns)
                 head = struct.pack("<BBBBiI", 0, 1, 0, 0, stamp // SECOND, stamp % SECOND)
@@ -129,6 +132,20 @@ def test_a_clock_that_is_set_costs_no_message_and_is_marked(recorder, steps, tmp
     told = [mark for mark in texts(folder, CLOCK_TOPIC) if mark["step_ns"]]
     assert [mark["step_ns"] / 1e9 for mark in told] == pytest.approx([size for _, size in steps])
     assert "the host's clock was set by" in line and f"{steps[0][1]:+.3f} s" in line
+
+
+@pytest.mark.parametrize("size", [-HOUR, -0.2, 0.2, HOUR])
+def test_what_came_between_a_step_and_the_look_that_found_it_is_counted_once(recorder, size):
+    host = Host(recorder, [(1.0, size)], look_s=0.05)
+    outcome, _ = host.episode()
+    for name, stream in outcome["streams"].items():
+        assert (stream["gaps"], stream["out_of_order"], stream["stamp_steps"]) == (0, 0, 0), name
+        assert stream["skew_ms"] == pytest.approx(3.0), name
+    (mark,) = (
+        m for m in texts(recorder.config.output / "episode_000000", CLOCK_TOPIC) if m["step_ns"]
+    )
+    assert mark["since_ns"] < WALL + BEGIN + SECOND <= mark["bag_ns"]
+    assert mark["bag_ns"] - mark["since_ns"] == 50 * MS
 
 
 def log_times(folder):
@@ -215,10 +232,14 @@ def test_clocks_that_are_read_apart_are_read_again():
 
 
 def test_a_message_arrived_between_two_looks_whatever_the_wall_clock_says():
-    earliest, now = 1000 * MS, 1020 * MS
-    assert receipt_ns((now, WALL), WALL - 5 * MS, earliest) == now - 5 * MS
-    assert receipt_ns((now, WALL - 3600 * SECOND), WALL, earliest) == now, "set back since"
-    assert receipt_ns((now, WALL + 3600 * SECOND), WALL, earliest) == earliest, "set forward"
+    earlier, now = (1000 * MS, WALL - 20 * MS), 1020 * MS
+    for size_ns in (0, 60 * MS, -60 * MS, 3600 * SECOND, -3600 * SECOND):
+        clocks = now, WALL + size_ns
+        since = receipt_ns(clocks, WALL + size_ns - 5 * MS, earlier)
+        assert since == now - 5 * MS, "set since the look before, then received"
+        assert receipt_ns(clocks, WALL - 15 * MS, earlier) == now - 15 * MS, "received, then set"
+    assert receipt_ns((now, WALL), WALL + SECOND, earlier) == now, "set to and fro"
+    assert receipt_ns((now, WALL), WALL - SECOND, earlier) == earlier[0], "set to and fro"
 
 
 def test_the_wall_clock_before_a_step_is_known_after_it():

@@ -241,7 +241,7 @@ class _Collector:
         self._specs = {spec.topic: spec for spec in cell_streams(self.cell)}
         self._by_channel: dict[int, _Stream | None] = {}
         self._streams: dict[str, _Stream] = {}
-        self._steps = ClockSteps()
+        self._steps = ClockSteps(self._start_ns)
 
     def add(self, block: Block, placed: Placed) -> None:
         if placed.channel not in self._by_channel:

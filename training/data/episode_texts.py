@@ -22,7 +22,7 @@ _KINDS: Mapping[str, Mapping[str, type]] = {
     OUTCOME_TOPIC: {
         "outcome": str, "end_ns": int, "duration_s": float, "streams": dict, "clock": dict,
     },
-    CLOCK_TOPIC: {"bag_ns": int, "step_ns": int},
+    CLOCK_TOPIC: {"bag_ns": int, "since_ns": int, "step_ns": int},
 }  # fmt: skip
 """Topic -> entry -> what it is where it is there."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -68,7 +68,7 @@ def read_text(topic: str, text: str) -> dict[str, Any]:
     for name, kind in _KINDS.get(topic, _SCENE).items():
         value: Any = fields.get(name)
         is_right = isinstance(value, int | float if kind is float else kind)
-        if is_right and name in ("start_ns", "end_ns", "bag_ns"):
+        if is_right and name in ("start_ns", "end_ns", "bag_ns", "since_ns"):
             is_right = 0 <= value <= LARGEST_NS
         elif is_right and kind is int:
             is_right = abs(value) <= LARGEST_NS

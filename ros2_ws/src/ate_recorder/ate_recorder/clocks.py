@@ -6,6 +6,7 @@ while the host is suspended, so that what was missed then is a gap and no step.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections import deque
@@ -34,6 +35,8 @@ class Step(NamedTuple):
     """When it was found, monotonic [ns]."""
     size_ns: int
     """By how much, above zero forwards [ns]."""
+    since_ns: int
+    """When it was not yet made: at the look before, monotonic [ns]."""
 
 
 def read_clocks(
@@ -62,7 +65,7 @@ class WallClock:
 
     def __init__(self) -> None:
         self._offset_ns = 0
-        self._has_seen = False
+        self._seen_ns: int | None = None
         self._steps: deque[Step] = deque(maxlen=KEPT_STEPS)
 
     def see(self, now_ns: int, wall_ns: int) -> Step | None:
@@ -70,11 +73,10 @@ class WallClock:
         offset_ns = wall_ns - now_ns
         change_ns = offset_ns - self._offset_ns
         self._offset_ns = offset_ns
-        is_step = self._has_seen and abs(change_ns) > STEP_BOUND_NS
-        self._has_seen = True
-        if not is_step:
+        seen_ns, self._seen_ns = self._seen_ns, now_ns
+        if seen_ns is None or abs(change_ns) <= STEP_BOUND_NS:
             return None
-        step = Step(now_ns, change_ns)
+        step = Step(now_ns, change_ns, seen_ns)
         self._steps.append(step)
         return step
 
@@ -87,16 +89,20 @@ class WallClock:
         return [step for step in self._steps if step.at_ns > then_ns]
 
 
-def receipt_ns(now: tuple[int, int], received_ns: int, earliest_ns: int) -> int:
+def receipt_ns(now: tuple[int, int], received_ns: int, earlier: tuple[int, int]) -> int:
     """Monotonic time at which a message arrived [ns].
 
     Args:
         now: Both clocks at present, as of `read_clocks`.
         received_ns: Wall clock at its arrival [ns], which may have been set since.
-        earliest_ns: Monotonic time at which it was certainly not there yet [ns].
+        earlier: Both clocks at a look at which it was certainly not there yet.
     """
     monotonic, wall = now
-    return min(monotonic, max(earliest_ns, monotonic - (wall - received_ns)))
+    earliest, wall_before = earlier
+    arrived = monotonic - (wall - received_ns)
+    if not earliest <= arrived <= monotonic:  # by the clock as it was before a step, then
+        arrived = earliest + received_ns - wall_before
+    return min(monotonic, max(earliest, arrived))
 
 
 class ClockMarks:
@@ -112,17 +118,22 @@ class ClockMarks:
         """What makes a monotonic time one of the bag [ns]."""
         self.steps = wall.steps_since(start_ns)
         """Steps within the episode."""
+        self._earlier = [
+            step._replace(at_ns=min(step.at_ns, start_ns - 1))
+            for step in wall.steps_since(start_ns - TRANSIT_NS)
+            if step.at_ns <= start_ns
+        ]  # what was stamped before them may come in still
         self._start_ns = start_ns
         self._seen = start_ns, start_ns + self.shift_ns
         self._told_ns = start_ns
 
     def begin(self) -> list[dict[str, Any]]:
-        """Return the first messages: the pair at the start, and the steps up to now."""
-        moments = [(self._start_ns, 0), *self.steps]
-        return [
-            _message(at_ns, at_ns + self._offset_ns(at_ns), self.shift_ns, size_ns)
-            for at_ns, size_ns in moments
-        ]
+        """Return the first messages: the pair at the start, and the steps up to now.
+
+        Those of the second before the start are among them.
+        """
+        start = _message(*self._seen, self.shift_ns)
+        return [start, *(self._mark(step) for step in (*self._earlier, *self.steps))]
 
     def see(self, now_ns: int, wall_ns: int, step: Step | None) -> Iterator[str]:
         """Take a look at both clocks [ns]; yield the message that is due, if any."""
@@ -131,8 +142,8 @@ class ClockMarks:
         self._seen = now_ns, wall_ns
         if step is not None or now_ns - self._told_ns >= PAIR_PERIOD_NS:
             self._told_ns = now_ns
-            size_ns = 0 if step is None else step.size_ns
-            yield json.dumps(_message(now_ns, wall_ns, self.shift_ns, size_ns), sort_keys=True)
+            told = _message(now_ns, wall_ns, self.shift_ns, step)
+            yield json.dumps(told, sort_keys=True)
 
     def age_ns(self, age_ns: int, receive_ns: int) -> int:
         """Return the age of a message at its receipt [ns].
@@ -143,11 +154,13 @@ class ClockMarks:
             age_ns: Wall clock at its receipt less its header stamp [ns].
             receive_ns: Monotonic time of its receipt [ns].
         """
-        ages = [age_ns]
-        for step in self.steps:
-            if 0 <= receive_ns - step.at_ns <= TRANSIT_NS:
-                ages.append(age_ns - step.size_ns)
-        return min(ages, key=abs)
+        near = [
+            step.size_ns
+            for step in (*self._earlier, *self.steps)
+            if step.since_ns <= receive_ns <= step.at_ns + TRANSIT_NS
+        ]
+        between = itertools.combinations(itertools.accumulate(near, initial=0), 2)
+        return min((age_ns, *(age_ns - (after - before) for before, after in between)), key=abs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the outcome tells: each step, and how far the clock was slewed."""
@@ -173,14 +186,23 @@ class ClockMarks:
 
     def _offset_ns(self, then_ns: int) -> int:
         """Wall less monotonic clock, by the steps alone [ns]."""
-        return self.shift_ns + sum(s.size_ns for s in self.steps if s.at_ns <= then_ns)
+        since = sum(s.size_ns for s in self.steps if s.at_ns <= then_ns)
+        return self.shift_ns + since - sum(s.size_ns for s in self._earlier if s.at_ns > then_ns)
+
+    def _mark(self, step: Step) -> dict[str, Any]:
+        """Tell a step by itself."""
+        wall_ns = step.at_ns + self._offset_ns(step.at_ns)
+        return _message(step.at_ns, wall_ns, self.shift_ns, step)
 
 
-def _message(now_ns: int, wall_ns: int, shift_ns: int, step_ns: int = 0) -> dict[str, Any]:
+def _message(now_ns: int, wall_ns: int, shift_ns: int, step: Step | None = None) -> dict[str, Any]:
     """One message on /episode/clock."""
-    return {
+    message = {
         "bag_ns": now_ns + shift_ns,
         "monotonic_ns": now_ns,
         "wall_ns": wall_ns,
-        "step_ns": step_ns,
+        "step_ns": 0,
     }
+    if step is not None:
+        message |= {"step_ns": step.size_ns, "since_ns": step.since_ns + shift_ns}
+    return message

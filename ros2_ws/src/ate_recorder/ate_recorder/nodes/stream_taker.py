@@ -46,7 +46,7 @@ class Recorder(Protocol):
         """Take one message."""
 
     def see_clock(self, now_ns: int, wall_ns: int) -> None:
-        """Take a look at both clocks [ns], before the messages of each pass."""
+        """Take a look at both clocks [ns], before and after the messages of each pass."""
 
     def describe(self, topic: str, *, reliable: bool, latched: bool, publishers: int) -> None:
         """Take what a topic's publishers offer, at each look at the graph."""
@@ -122,7 +122,7 @@ class StreamTaker:
 
     def _poll(self) -> None:
         match_at = 0.0
-        previous_ns = read_clocks()[0]
+        previous = read_clocks()
         while not self._stop.wait(POLL_PERIOD):
             self._begun += 1
             now = read_clocks()
@@ -132,14 +132,17 @@ class StreamTaker:
                     self._match(spec)
                 match_at = time.monotonic() + MATCH_PERIOD
             for spec, subscription in self._subscriptions.items():
-                self._empty(spec, subscription, previous_ns)
-            previous_ns = now[0]
+                self._empty(spec, subscription, previous)
+            previous = now
+            self._recorder.see_clock(*read_clocks())  # a step before the last message is told
             with self._pass_ended:
                 self._ended = self._begun
                 self._pass_ended.notify_all()
 
-    def _empty(self, spec: StreamSpec, subscription: Subscription, earliest_ns: int) -> None:
-        """Hand on what has arrived since the last pass, which began at a time [ns]."""
+    def _empty(
+        self, spec: StreamSpec, subscription: Subscription, earlier: tuple[int, int]
+    ) -> None:
+        """Hand on what has arrived since the last pass, which began at a look at both clocks."""
         handle, senders = subscription.handle, self._senders[spec.topic]
         with handle:
             while (taken := handle.take_message(subscription.msg_type, True)) is not None:
@@ -151,7 +154,7 @@ class StreamTaker:
                     Sample(
                         spec=spec,
                         data=data,
-                        receive_ns=receipt_ns(now, received_ns, earliest_ns),
+                        receive_ns=receipt_ns(now, received_ns, earlier),
                         wall_ns=received_ns,
                         number=number or 0,
                         missed=senders.hear(number, time.monotonic_ns()),
