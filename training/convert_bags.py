@@ -84,6 +84,7 @@ def convert(config: ConvertConfig) -> int:
         finally:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
+            _tell_others(console, config.bags.resolve())
     return 1 if any(report.result == "rejected" for report in reports) else 0
 
 
@@ -116,10 +117,19 @@ def find_bags(folder: Path) -> list[Path]:
         return [folder]
     found = sorted(path for path in folder.glob("episode_*") if _FOLDER.match(path.name))
     if not found:
+        below = bags_below(folder)
+        hint = f" (bags lie in {', '.join(below)})" if below else ""
         raise EpisodeError(
-            f"{folder} holds no episode_NNNNNN folders; record some, or name their folder"
+            f"{folder} holds no episode_NNNNNN folders; record some, or name their folder{hint}"
         )
     return found
+
+
+def bags_below(folder: Path) -> list[str]:
+    """Return the names of subfolders, at any depth, that hold bags of their own."""
+    bags = [file.parent for file in folder.rglob("episode_*/*.mcap")]
+    parents = {bag.parent for bag in bags if _FOLDER.match(bag.name)} - {folder}
+    return sorted(str(parent.relative_to(folder)) for parent in parents)
 
 
 def _bag_path(folder: Path) -> Path:
@@ -294,3 +304,13 @@ def _print_table(console: Console, reports: list[EpisodeReport]) -> None:
     }
     said = [f"{n} {what}" for what, n in counts.items() if n or what != "excluded"]
     console.print(", ".join(said))
+
+
+def _tell_others(console: Console, bags: Path) -> None:
+    """Name the subfolders whose bags were not looked at: their numbers are those of others."""
+    if below := bags_below(bags):
+        console.print(
+            f"not converted, as they lie in subfolders: the bags of {', '.join(below)}; give each "
+            "subfolder as --bags, with an --output of its own",
+            markup=False,
+        )

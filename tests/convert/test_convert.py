@@ -208,6 +208,21 @@ def test_a_rejected_bag_does_not_stop_the_others(studio, config, capsys):
     assert "1 converted, 0 up to date, 1 rejected" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("folder", ["monday", "a/b"])
+def test_bags_in_subfolders_that_are_not_converted_are_named(studio, config, capsys, folder):
+    messages = studio.messages(seconds=1.3)
+    studio.record(config.bags / folder, messages)
+    with pytest.raises(EpisodeError, match=rf"record some, or name .* \(bags lie in {folder}\)"):
+        convert(config)
+    studio.record(config.bags, messages)
+    assert convert(config) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 converted, 0 up to date, 0 rejected" in said
+    assert f"not converted, as they lie in subfolders: the bags of {folder}; give each" in said
+    assert convert(dataclasses.replace(config, bags=config.bags / folder / "episode_000000")) == 0
+    assert "subfolders" not in capsys.readouterr().out
+
+
 def test_messages_out_of_order_give_the_same_episode(studio, config, tmp_path):
     messages = studio.messages()
     studio.record(config.bags, messages)
