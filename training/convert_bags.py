@@ -21,7 +21,7 @@ from rich.table import Table
 
 from ate_core.disk_refusals import is_by_disk
 from ate_core.episode_folders import SUFFIX
-from ate_core.episode_outcome import OUTCOME_FILE
+from ate_core.episode_outcome import OUTCOME_FILE, SUCCESS, read_outcome
 from ate_core.errors import AteError, EpisodeError, UsageError
 from training.audit.judge import audit_episode
 from training.audit.stored import stored_audit
@@ -143,7 +143,7 @@ def _bag_path(folder: Path) -> Path:
 def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
     """Convert one bag; whatever stands in the way is reported, not raised."""
     if (config.output / f"{folder.name}.hdf5{SUFFIX}").exists():
-        return EpisodeReport(name=folder.name, result="set aside")
+        return EpisodeReport(name=folder.name, result="set aside", reason=_doubt(folder, config))
     try:
         return _convert(folder, config)
     except AteError as error:  # the episode is to blame, not the disk
@@ -155,6 +155,17 @@ def convert_episode(folder: Path, config: ConvertConfig) -> EpisodeReport:
             reason=_reason(error, config.output),
             disk_refused=is_by_disk(error),
         )
+
+
+def _doubt(folder: Path, config: ConvertConfig) -> str:
+    """Why an episode that was set aside must not come back as it is; empty text without one."""
+    try:
+        label = read_outcome(folder).get("outcome", SUCCESS)
+    except EpisodeError as error:
+        return str(error)
+    if label == SUCCESS or config.keep_failures:
+        return ""
+    return f"its bag is labelled {label}: convert again once it is restored"
 
 
 def _refused(folder: Path, reason: str, config: ConvertConfig) -> EpisodeReport:

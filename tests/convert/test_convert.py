@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
+from ate_bringup.cli import main
 from ate_core.contract import load_cell
+from ate_core.episode_outcome import write_outcome
 from ate_core.errors import EpisodeError, LayoutError, UsageError
 from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
 from training.convert_bags import ConvertConfig, convert, convert_episode
@@ -197,6 +199,32 @@ def test_failures_are_rejected_unless_kept(studio, config):
     keep = dataclasses.replace(config, keep_failures=True)
     assert convert(keep) == 0
     assert read_episode(config.output / "episode_000000.hdf5").outcome == "failure"
+
+
+@pytest.mark.parametrize("way_back", [["restore", "0"], ["undo"]])
+def test_a_failure_that_was_set_aside_as_success_comes_back_with_a_warning_and_not_for_long(
+    studio, config, capsys, way_back
+):
+    bag = studio.record(config.bags, studio.messages(seconds=1.3))
+    file = config.output / "episode_000000.hdf5"
+
+    def episodes(word, *words):
+        assert main(["episodes", word, str(file.parent), *words]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    assert convert_episode(bag, config).result == "converted"
+    assert "convert" not in episodes("delete", "0")
+    assert convert_episode(bag, config).reason == ""
+    write_outcome(bag, "failure", "", 1)
+    told = convert_episode(bag, config)
+    assert (told.result, told.reason) == (
+        "set aside",
+        "its bag is labelled failure: convert again once it is restored",
+    )
+    said = episodes(*way_back)
+    assert "as it was converted: run `ate convert` again before you train" in said
+    assert convert_episode(bag, config).result == "rejected"
+    assert not file.exists()
 
 
 def test_a_rejected_bag_does_not_stop_the_others(studio, config, capsys):

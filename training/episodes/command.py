@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import AteError, UsageError
 from training.audit.gate import Gated
@@ -176,6 +177,11 @@ def episodes(config: Action) -> int:
     with editing(found) as editor:
         edit = _edit(editor, config)
     print(f"edit {edit.number}: {edit.words}")
+    if found.kind == "hdf5" and edit.brings_back(SUFFIX):
+        print(
+            "as it was converted: run `ate convert` again before you train, a label that its bag "
+            "was given since counts only then"
+        )
     print(f"take it back with: ate episodes undo {config.folder}")
     return 0
 

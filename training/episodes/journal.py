@@ -59,6 +59,10 @@ class Edit:
     undoes: int = 0
     """Number of the edit that this one takes back; 0 none."""
 
+    def brings_back(self, suffix: str) -> bool:
+        """Whether what was set aside, under names with a suffix, has its own name again."""
+        return any(source == target + suffix for source, target in self.moves)
+
 
 @dataclass(frozen=True)
 class Journal:
