@@ -20,7 +20,7 @@ from ate_recorder.publishers import Senders
 from ate_recorder.recorder import EpisodeRecorder
 from ate_recorder.recorder_config import RecorderConfig
 from ate_recorder.sample import Sample
-from training.repair import recover_messages
+from training.repair import recover_messages, repair_bag
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -174,6 +174,17 @@ def test_a_step_before_the_start_is_none_of_the_episode(recorder):
     outcome, line = host.episode()
     assert outcome["clock"]["steps"] == [] and "clock" not in line
     assert outcome["streams"]["cam_high"]["count"] == 200
+
+
+def test_a_repaired_bag_tells_the_steps_of_its_episode_and_none_before_it(recorder, tmp_path):
+    Host(recorder, [(-0.25, -HOUR), (1.0, HOUR)]).episode()
+    folder = tmp_path / "episode_000000"
+    assert [mark["step_ns"] // SECOND for mark in texts(folder, CLOCK_TOPIC)] == [0, -HOUR, HOUR]
+    file = folder / f"{folder.name}_0.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 9 // 10])
+    repair_bag(folder)
+    (told,) = outcome_of(folder)["clock"]["steps"]
+    assert (told["at_s"], told["step_s"]) == (pytest.approx(1.0, abs=0.011), HOUR)
 
 
 def test_a_step_in_the_pre_roll_is_marked_where_it_was(cell, tmp_path):
