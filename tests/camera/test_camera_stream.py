@@ -221,6 +221,53 @@ def test_frozen_picture_of_a_real_sensor_opens_the_camera_again(
     assert "the picture is frozen" in caplog.text
 
 
+@pytest.mark.parametrize("buffers", [1, 3], ids=["one picture", "buffers handed round"])
+def test_frozen_camera_stays_an_error_and_publishes_nothing_until_its_picture_changes(
+    backend: ScriptedBackend, taken: list[int], buffers: int
+) -> None:
+    backend.is_noisy = True
+    config = StreamConfig(silence_limit=5.0, frozen_limit=0.05, check_period=0.01)
+    stream = CameraStream(backend, lambda frame: taken.append(frame.number), config)
+    pictures = [np.full((4, 4, 3), value, np.uint8) for value in range(buffers)]
+    number, errors = 0, set()
+
+    def reopened(times: int) -> Callable[[], bool]:
+        def give() -> bool:
+            nonlocal number
+            number += 1
+            backend.give(number, number, pictures[number % buffers])
+            errors.add(stream.stats(time.monotonic()).error)
+            return stream.stats(time.monotonic()).openings > times
+
+        return give
+
+    stream.start()
+    wait_for(reopened(1))
+    published = len(taken)
+    errors.clear()
+    wait_for(reopened(4))
+    assert len(taken) == published
+    assert len(errors) == 1 and "the picture is frozen" in errors.pop()
+    changed = np.full((4, 4, 3), 99, np.uint8)
+    backend.give(number + 1, number + 1, changed)
+    assert taken[published:] == [number + 1]
+    assert stream.stats(time.monotonic()).error == ""
+    backend.give(number + 2, number + 2, changed)  # it was one leftover picture, not a live sensor
+    assert taken[published:] == [number + 1]
+    assert "the picture is frozen" in stream.stats(time.monotonic()).error
+    stream.stop()
+
+
+def test_simulated_scene_at_rest_is_published_after_an_opening_too(
+    backend: ScriptedBackend, stream: CameraStream, taken: list[int]
+) -> None:
+    stream.start()
+    for opening in (1, 2):
+        wait_for(lambda opening=opening: stream.stats(time.monotonic()).openings == opening)
+        backend.give(opening, opening)
+    assert taken == [1, 2]
+
+
 @pytest.mark.parametrize(
     "image",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint16), np.zeros((8, 4, 3), np.uint8),

@@ -6,18 +6,25 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ate_core.camera_config import CAMERA_BACKENDS
 from ate_core.contract import Cell
 from ate_core.findings import Finding, failed, passed, probe_main, warned
 from realsense_camera.backends.sdk import load_sdk
 from realsense_camera.camera import CameraBackend, CameraSettings, Frame
+from realsense_camera.pictures import SeenPictures
 
 FIRST_FRAME_TIME = 6.0
 """Longest wait for the first picture [s]; the first ones of a sensor take long."""
 LOOK_TIME = 1.0
-"""How long pictures are counted [s]."""
+"""How long pictures are counted, at least [s]."""
+LOOK_PERIODS = 3.0
+"""The same in periods, for slow cameras."""
 MIN_SHARE = 0.9
 """Share of the wanted rate that must arrive."""
+MIN_CHANGES = 0.5
+"""Share of a real sensor's pictures that must be new: its noise changes each one."""
 
 
 def look(cell: Cell, role: str) -> Iterator[Finding]:
@@ -57,9 +64,11 @@ def _info(sdk: Any, device: Any, key: str) -> str:
 
 def _count(role: str, fps: int, backend: CameraBackend) -> Finding:
     first, seen = threading.Event(), []
+    pictures = SeenPictures()
 
     def keep(frame: Frame) -> None:
-        seen.append(frame.number)
+        is_changed = pictures.take(np.array(frame.image, order="C"))
+        seen.append((frame.number, is_changed))
         first.set()
 
     try:
@@ -68,10 +77,17 @@ def _count(role: str, fps: int, backend: CameraBackend) -> Finding:
             return failed(f"camera {role}", "no picture", "pull its plug and put it in again")
         seen.clear()
         begin = time.monotonic()
-        threading.Event().wait(LOOK_TIME)
-        rate = len(set(seen)) / (time.monotonic() - begin)
+        threading.Event().wait(max(LOOK_TIME, LOOK_PERIODS / fps))
+        rate = len({number for number, _ in seen}) / (time.monotonic() - begin)
     finally:
         backend.close()
+    changes = sum(is_changed for _, is_changed in seen)
+    if seen and getattr(backend, "is_noisy", False) and changes < MIN_CHANGES * len(seen):
+        return failed(
+            f"camera {role}",
+            f"its picture is frozen: {len(seen) - changes} of {len(seen)} equal an earlier one",
+            "take off what covers its lens; pull its plug and put it in again",
+        )
     if rate < MIN_SHARE * fps:
         return warned(
             f"camera {role}",

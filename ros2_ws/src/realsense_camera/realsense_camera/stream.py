@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 from ate_core.errors import AteError
 from ate_core.patience import Patience
 from realsense_camera.camera import CameraBackend, Frame, FrameHandler, Intrinsics
+from realsense_camera.pictures import SeenPictures
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 3.0
 """Longest wait for the library when the stream is stopped [s]."""
+LIVELY = 2
+"""New pictures of an opening that show a real sensor to be alive; one may be a leftover."""
+FROZEN = (
+    "the picture is frozen: a sensor's noise changes each one, and these equal earlier ones to "
+    "the last bit: the camera is opened again; if that does not help, take off what covers its "
+    "lens, and pull its plug and put it in again"
+)
+"""What is told of a real camera that shows old pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +42,7 @@ class StreamStats:
     malformed: int = 0
     """Frames that were no RGB picture of the wanted size, not published."""
     unchanged: int = 0
-    """New frames in a row whose picture is the one before, to the last bit."""
+    """New frames in a row whose picture is one of those before, to the last bit."""
     openings: int = 0
     """Times the camera was opened."""
     rate: float = 0.0
@@ -44,15 +53,10 @@ class StreamStats:
     """Why the camera is not open; empty while it is."""
 
 
-def equal_pictures(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Whether two C-contiguous pictures (height, width, 3) agree to the last bit; a memcmp."""
-    return one.shape == other.shape and one.data.cast("B") == other.data.cast("B")
-
-
 class FrameCounter:
     """Count new, skipped and repeated frames; time is an argument.
 
-    A frame is a repeat when its picture is the one before *and* the device says so by its number
+    A frame is a repeat when its picture was seen before *and* the device says so by its number
     or its stamp. A new picture is new whatever its number and stamp are; and the same picture
     under a new number and stamp is a scene at rest.
     """
@@ -70,7 +74,7 @@ class FrameCounter:
         Args:
             number: the device's frame counter; a smaller one than before is a new count.
             stamp_ns: time of acquisition [ns].
-            same_picture: whether the picture is the one before, to the last bit.
+            same_picture: whether the picture is one of those before, to the last bit.
             now: time of arrival, monotonic [s].
         """
         same_picture = same_picture and self._number is not None
@@ -116,8 +120,8 @@ class StreamConfig:
     retry_wait: float = 1.0
     """Time between two attempts to open a camera that is not there [s]."""
     frozen_limit: float = 2.0
-    """Time for which a real camera may deliver one and the same picture, to the last bit, before
-    it counts as frozen and is opened again [s]; its sensor's noise changes every picture."""
+    """Time for which a real camera may deliver pictures seen before, to the last bit, until it
+    counts as frozen and is opened again [s]; its sensor's noise changes every picture."""
     call_limit: float = 15.0
     """Time that one call of the camera's library may take before it counts as hung [s]."""
     check_period: float = 0.1
@@ -125,7 +129,11 @@ class StreamConfig:
 
 
 class CameraStream:
-    """Open a back end, hand its new frames over, and open it again when it falls silent."""
+    """Open a back end, hand its new frames over, and open it again when it falls silent.
+
+    A real sensor that shows an old picture after an opening is still frozen: that is an error, and
+    nothing is handed over until the picture changes.
+    """
 
     def __init__(
         self,
@@ -146,13 +154,14 @@ class CameraStream:
         self._on_frame = on_frame
         self._config = config or StreamConfig()
         self._shape = shape
+        self._is_noisy = getattr(backend, "is_noisy", False)
         self._counter = FrameCounter()
         self._lock = threading.Lock()
-        self._openings = self._malformed = 0
+        self._openings = self._malformed = self._changes = 0
         self._error = "the camera is not open yet"
         self._patience = Patience(log, "the camera")
         self._intrinsics: Intrinsics | None = None
-        self._picture: NDArray[np.uint8] | None = None
+        self._pictures = SeenPictures()
         self._is_open = False
         self._entered: float | None = None
         self._stop = threading.Event()
@@ -213,6 +222,7 @@ class CameraStream:
         while not self._stop.is_set():
             with self._lock:
                 self._counter.restart()
+                self._changes = 0
             if not self._call(self._open):
                 self._call(self._backend.close)  # what a failed opening has left behind
                 self._stop.wait(self._config.retry_wait)
@@ -252,22 +262,20 @@ class CameraStream:
     def _watch(self, opened_at: float) -> None:
         """Return when the camera has been silent for too long or the stream is stopped."""
         limit, frozen = self._config.silence_limit, self._config.frozen_limit
-        is_noisy = getattr(self._backend, "is_noisy", False)
         while not self._stop.wait(self._config.check_period):
             now = time.monotonic()
             stats = self.stats(now)
             has_begun = stats.age < now - opened_at
             silence = stats.age if has_begun else now - opened_at
-            settles = is_noisy and not has_begun
+            settles = self._is_noisy and not has_begun
             allowed = max(limit, self._config.first_frame_limit) if settles else limit
             if silence > allowed:
                 self._report(f"no frame for {allowed} s: opening the camera again")
                 return
-            if is_noisy and stats.rate > 0.0 and stats.unchanged > frozen * stats.rate:
-                self._report(
-                    f"the picture is frozen: {stats.unchanged} equal ones in a row, at most "
-                    f"{frozen} s of them can be: opening the camera again"
-                )
+            if self._is_noisy and stats.rate > 0.0 and stats.unchanged > frozen * stats.rate:
+                with self._lock:
+                    self._changes = 0
+                self._report(FROZEN)
                 return
 
     def _report(self, error: str) -> None:
@@ -287,13 +295,19 @@ class CameraStream:
         with self._lock:
             if not self._is_open:
                 return  # the intrinsics that belong to this frame are not known yet
-            same = self._picture is not None and equal_pictures(self._picture, image)
-            new = self._counter.take(frame.number, frame.stamp_ns, same, time.monotonic())
-            if new:
-                self._error, self._picture = "", image
+            is_changed = self._pictures.take(image)
+            self._changes += is_changed
+            is_frozen = self._is_noisy and not is_changed and self._changes < LIVELY
+            new = self._counter.take(
+                frame.number, frame.stamp_ns, not is_changed, time.monotonic()
+            )
+            if new and not is_frozen:
+                self._error = ""
                 self._patience.well()
                 self._patience.end()
-        if new:
+        if is_frozen:
+            self._report(FROZEN)
+        elif new:
             self._on_frame(replace(frame, image=image))
 
     def _malformation(self, image: NDArray[np.uint8]) -> str:
