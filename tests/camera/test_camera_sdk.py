@@ -13,7 +13,7 @@ import pytest
 
 from ate_core.errors import DeviceError
 from ate_recorder.device_facts import DeviceFacts
-from realsense_camera.backends.sdk import load_sdk, set_sensor_options, stamp_of
+from realsense_camera.backends.sdk import SensorStream, load_sdk, set_sensor_options
 from realsense_camera.backends.software import SoftwareColorDevice, pinhole
 from realsense_camera.camera import CameraSettings, Frame
 from realsense_camera.emulator import PatternCamera, draw_pattern
@@ -219,18 +219,36 @@ def test_setting_outside_the_camera_s_range_is_refused(settings, sensor, words) 
         set_sensor_options(SDK, FakeSensor(False), dataclasses.replace(settings, **sensor))
 
 
-@pytest.mark.parametrize(
-    ("stamp_ms", "age_ms"),
-    [(9_990.0, 10), (10_500.0, 0), (1_000.0, 0), (float("9.999e3"), 1)],
-    ids=["usual", "ahead of the host", "clock stepped", "fresh"],
-)
-def test_stamp_on_another_clock_than_the_host_s_gives_way_to_the_arrival(stamp_ms, age_ms) -> None:
-    frame = types.SimpleNamespace(
-        get_frame_timestamp_domain=lambda: SDK.timestamp_domain.global_time,
-        get_timestamp=lambda: stamp_ms,
+def sdk_frame(domain: str, age_ns: int, image: np.ndarray) -> types.SimpleNamespace:
+    taken_ns = time.time_ns() - age_ns
+    return types.SimpleNamespace(
+        get_frame_timestamp_domain=lambda: getattr(SDK.timestamp_domain, domain),
+        get_timestamp=lambda: taken_ns / 1e6,
+        get_frame_number=lambda: 1,
+        get_data=lambda: image,
     )
-    now_ns = 10_000_000_000
-    assert now_ns - stamp_of(SDK, frame, now_ns) == age_ms * 1_000_000
+
+
+@pytest.mark.parametrize("domain", ["global_time", "system_time"])
+@pytest.mark.parametrize("age_s", [0.02, 0.99, 1.01, 1.5])
+def test_picture_that_waited_in_the_sdk_stays_old(settings, domain: str, age_s: float) -> None:
+    device, frames = SoftwareColorDevice(SDK, settings), []
+    stream = SensorStream(SDK, device.sensor, device.profile, frames.append)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    stream._take(sdk_frame(domain, round(age_s * 1e9), image))
+    stamped_s = (time.time_ns() - frames[0].stamp_ns) / 1e9
+    stream.close()
+    assert age_s - 0.001 <= stamped_s < age_s + 1.0
+
+
+def test_picture_on_the_camera_s_own_clock_is_stamped_at_its_arrival(settings) -> None:
+    device, frames = SoftwareColorDevice(SDK, settings), []
+    stream = SensorStream(SDK, device.sensor, device.profile, frames.append)
+    before = time.time_ns()
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    stream._take(sdk_frame("hardware_clock", 1_500_000_000, image))
+    stream.close()
+    assert before <= frames[0].stamp_ns <= time.time_ns()
 
 
 def test_absent_camera_tells_the_story_of_the_l515(settings: CameraSettings) -> None:

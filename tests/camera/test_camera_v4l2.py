@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 import types
 from typing import Any, ClassVar
 
@@ -10,10 +11,7 @@ import pytest
 
 from ate_core.errors import DeviceError, UsageError
 from realsense_camera.backends import make_backend
-from realsense_camera.backends.v4l2 import acquisition_ns
 from realsense_camera.camera import CameraSettings, Frame
-
-SECOND = 1_000_000_000
 
 
 def settings(serial: str = "/dev/video4", width: int = 32, **sensor: int | None) -> CameraSettings:
@@ -134,7 +132,35 @@ def test_missing_opencv_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
         make_backend(settings())
 
 
-def test_driver_stamp_is_used_only_on_the_monotonic_clock() -> None:
-    assert acquisition_ns(9_980.0, 10 * SECOND, 500 * SECOND) == 500 * SECOND - 20_000_000
-    assert acquisition_ns(0.0, 10 * SECOND, 500 * SECOND) == 500 * SECOND
-    assert acquisition_ns(20_000.0, 10 * SECOND, 500 * SECOND) == 500 * SECOND
+@pytest.mark.parametrize("age_s", [0.02, 0.99, 1.01, 1.5])
+def test_picture_that_waited_in_the_kernel_stays_old(
+    opencv: None, monkeypatch: pytest.MonkeyPatch, age_s: float
+) -> None:
+    def get(self: FakeCapture, name: str) -> float:
+        driver_ms = 1e3 * (time.monotonic() - age_s)
+        return driver_ms if name == "msec" else self.values.get(name, 0.0)
+
+    monkeypatch.setattr(FakeCapture, "get", get)
+    ages: list[float] = []
+    done = threading.Event()
+
+    def take(frame: Frame) -> None:
+        ages.append((time.time_ns() - frame.stamp_ns) / 1e9)
+        if len(ages) == 3:
+            done.set()
+
+    backend = make_backend(settings())
+    backend.open(take)
+    assert done.wait(5.0)
+    backend.close()
+    assert all(age_s - 0.001 <= age < age_s + 1.0 for age in ages)
+
+
+def test_picture_of_a_driver_with_another_clock_is_stamped_at_its_arrival(opencv: None) -> None:
+    stamps: list[int] = []
+    before = time.time_ns()
+    backend = make_backend(settings())
+    backend.open(lambda frame: stamps.append(frame.stamp_ns))
+    assert FakeCapture.made[-1].released.wait(5.0)
+    backend.close()
+    assert len(stamps) == 3 and all(before <= stamp <= time.time_ns() for stamp in stamps)

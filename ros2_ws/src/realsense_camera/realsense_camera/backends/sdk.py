@@ -8,6 +8,7 @@ import numpy as np
 
 from ate_core.errors import DeviceError
 from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
+from realsense_camera.frame_clock import FrameClock
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +17,6 @@ MILLISECOND = 1_000_000
 
 IDENTITY = {"model": "name", "firmware": "firmware_version", "serial": "serial_number"}
 """Our word for what a device is -> that of the SDK's `camera_info`."""
-
-LARGEST_AGE = 1_000_000_000
-"""An older stamp at arrival is on another clock than the host's [ns]."""
-LARGEST_LEAD = 20_000_000
-"""A stamp further ahead of the host's clock is on another one [ns]."""
 
 
 def load_sdk() -> Any:
@@ -52,18 +48,15 @@ def identity_of(sdk: Any, device: Any) -> dict[str, str]:
     }
 
 
-def stamp_of(sdk: Any, frame: Any, now_ns: int) -> int:
-    """Wall time of acquisition of an SDK frame [ns]; ``now_ns`` is the wall time of arrival.
+def wall_stamp_of(sdk: Any, frame: Any) -> int | None:
+    """Wall time of acquisition as the SDK tells it [ns]; None where it does not.
 
-    Global and system time are the host's wall clock. A hardware clock counts from the start of
-    the camera, so the arrival is the best that is known.
+    Global and system time are the host's wall clock; a hardware clock counts from the start of the
+    camera.
     """
     if frame.get_frame_timestamp_domain() == sdk.timestamp_domain.hardware_clock:
-        return now_ns
-    stamp_ns = round(float(frame.get_timestamp()) * MILLISECOND)
-    # The SDK's global time follows a step of the wall clock late: such a stamp is no age.
-    is_age = -LARGEST_LEAD <= now_ns - stamp_ns <= LARGEST_AGE
-    return stamp_ns if is_age else now_ns
+        return None
+    return round(float(frame.get_timestamp()) * MILLISECOND)
 
 
 def intrinsics_of(profile: Any) -> Intrinsics:
@@ -140,6 +133,7 @@ class SensorStream:
         self._sdk = sdk
         self._sensor = sensor
         self._on_frame = on_frame
+        self._clock = FrameClock(profile.fps(), time.time_ns(), time.monotonic_ns())
         try:
             sensor.open(profile)
             sensor.start(self._take)
@@ -162,8 +156,10 @@ class SensorStream:
         # An exception must not unwind through the SDK's thread.
         try:
             image = np.asanyarray(frame.get_data())
-            stamp_ns = stamp_of(self._sdk, frame, time.time_ns())
             number = int(frame.get_frame_number())
-            self._on_frame(Frame(image=image, number=number, stamp_ns=stamp_ns))
+            wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+            age_ns = self._clock.age_ns(wall_stamp_of(self._sdk, frame), wall_ns, now_ns)
+            if age_ns is not None:
+                self._on_frame(Frame(image=image, number=number, stamp_ns=wall_ns - age_ns))
         except Exception:
             log.exception("frame dropped")

@@ -125,8 +125,9 @@ class SoftwareColorDevice:
         frame.frame_number = int(record["sequence"])
         frame.domain = self._sdk.timestamp_domain.system_time
         # The block carries monotonic time; frames carry the host's wall time, as a camera's do.
+        wall_ns = time.time_ns()
         age_ns = time.monotonic_ns() - int(record["time_ns"])
-        frame.timestamp = (time.time_ns() - age_ns) / MILLISECOND
+        frame.timestamp = (wall_ns - age_ns) / MILLISECOND
         frame.pixels = record["image"]
         self.sensor.on_video_frame(frame)
 

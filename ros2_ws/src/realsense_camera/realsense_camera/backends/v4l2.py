@@ -9,9 +9,7 @@ from typing import Any
 
 from ate_core.errors import DeviceError, UsageError
 from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
-
-_LATEST_STAMP_AGE_NS = 1_000_000_000
-"""A driver's stamp further back than this is on another clock [ns]."""
+from realsense_camera.frame_clock import FrameClock
 
 MANUAL, AUTOMATIC = 1.0, 3.0
 """V4L2's words for exposure: V4L2_EXPOSURE_MANUAL and V4L2_EXPOSURE_APERTURE_PRIORITY."""
@@ -59,11 +57,13 @@ class V4l2Backend:
 
     def open(self, on_frame: FrameHandler) -> Intrinsics | None:
         """Open the device and start reading; its intrinsics are not known."""
+        opened_ns = time.monotonic_ns()
+        clock = FrameClock(self._settings.fps, opened_ns, opened_ns)
         capture = self._open_capture()
         self._stop = threading.Event()
         # A daemon: read() of a dead camera may block for seconds and cannot be interrupted.
         self._reader = threading.Thread(
-            target=self._run, args=(capture, on_frame, self._stop), daemon=True
+            target=self._run, args=(capture, on_frame, self._stop, clock), daemon=True
         )
         self._reader.start()
         return None
@@ -127,29 +127,23 @@ class V4l2Backend:
                     "--list-ctrls', or leave the entry out"
                 )
 
-    def _run(self, capture: Any, on_frame: FrameHandler, stop: threading.Event) -> None:
+    def _run(
+        self, capture: Any, on_frame: FrameHandler, stop: threading.Event, clock: FrameClock
+    ) -> None:
         try:
             while not stop.is_set():
                 found, image = capture.read()
                 if not found:
                     return  # silence makes the supervisor open the camera again
-                driver_ms = capture.get(self._cv2.CAP_PROP_POS_MSEC)
-                stamp_ns = acquisition_ns(driver_ms, time.monotonic_ns(), time.time_ns())
+                # By V4L2's rules a driver stamps with the monotonic clock.
+                stamp_ns = round(capture.get(self._cv2.CAP_PROP_POS_MSEC) * 1e6)
+                wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+                age_ns = clock.age_ns(stamp_ns, now_ns, now_ns)
                 self._number += 1
+                if age_ns is None:
+                    continue
                 rgb = self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB)
                 if not stop.is_set():
-                    on_frame(Frame(image=rgb, number=self._number, stamp_ns=stamp_ns))
+                    on_frame(Frame(image=rgb, number=self._number, stamp_ns=wall_ns - age_ns))
         finally:
             capture.release()
-
-
-def acquisition_ns(driver_ms: float, monotonic_ns: int, wall_ns: int) -> int:
-    """Wall time of acquisition [ns].
-
-    Args:
-        driver_ms: the driver's stamp [ms], by V4L2's rules on the monotonic clock.
-        monotonic_ns: monotonic time of arrival [ns].
-        wall_ns: wall time of arrival [ns], used where the driver's stamp is on another clock.
-    """
-    age_ns = monotonic_ns - round(driver_ms * 1e6)
-    return wall_ns - age_ns if 0 <= age_ns <= _LATEST_STAMP_AGE_NS else wall_ns
