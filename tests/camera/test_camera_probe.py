@@ -67,3 +67,25 @@ def test_simulated_scene_at_rest_is_not_frozen() -> None:
     pictures = itertools.repeat(lively())
     finding = probe._count("overhead", FPS, PictureBackend(pictures, is_noisy=False))
     assert "frozen" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((18, 32, 3), np.uint8), "nearly black"),
+        (np.full((18, 32, 3), 255, np.uint8), "the same everywhere"),
+        (np.repeat(lively()[..., :1], 3, axis=2), "red, green and blue are equal"),
+    ],
+    ids=["lens cap", "overexposed", "infrared"],
+)
+def test_odd_picture_is_warned_of(image: np.ndarray, words: str) -> None:
+    pictures = itertools.repeat(image)
+    finding = probe._count("overhead", FPS, PictureBackend(pictures, is_noisy=False))
+    assert finding.status == "warn"
+    assert words in finding.value and finding.remedy
+
+
+def test_camera_that_does_not_keep_its_rate_is_warned_of() -> None:
+    finding = probe._count("overhead", 10, PictureBackend(endless(lively), fps=40.0))
+    assert finding.status == "warn"
+    assert "(need 10)" in finding.value and "does not keep fps" in finding.remedy

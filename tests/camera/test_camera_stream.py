@@ -11,8 +11,10 @@ from ate_core.contract import load_cell
 from ate_core.errors import DeviceError, UsageError
 from realsense_camera.backends import make_backend
 from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
+from realsense_camera.emulator import draw_pattern
 from realsense_camera.encoder import EncoderStats
 from realsense_camera.health import camera_health
+from realsense_camera.pictures import complaint
 from realsense_camera.stream import CameraStream, FrameCounter, StreamConfig, StreamStats
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -306,6 +308,11 @@ def test_picture_handed_over_outlives_the_library_s_buffer(backend: ScriptedBack
         (StreamStats(rate=15.0, age=0.05), 4, 0, "warn", "4 frames lost"),
         (StreamStats(rate=15.0, age=0.05), 0, 3, "warn", "3 frames not compressed in time"),
         (StreamStats(rate=9.0, age=0.05), 0, 0, "warn", "9.0 Hz instead of 15 Hz"),
+        (StreamStats(rate=17.0, age=0.05), 0, 0, "ok", "working"),
+        (StreamStats(rate=30.0, age=0.05), 0, 0, "warn", "30.0 Hz instead of 15 Hz"),
+        (StreamStats(rate=30.0, age=0.05, is_full=False), 0, 0, "ok", "working"),
+        (StreamStats(rate=15.0, age=0.05, odd="all black"), 0, 0, "warn", "all black"),
+        (StreamStats(rate=9.0, age=0.05, odd="all black"), 0, 0, "warn", "9.0 Hz instead"),
         (StreamStats(rate=15.0, age=0.5), 0, 0, "stale", "no frame for 0.5 s"),
         (StreamStats(error="pulled out"), 0, 0, "error", "pulled out"),
     ],
@@ -316,6 +323,42 @@ def test_health_names_what_is_wrong(
     health = camera_health(stats, 15, new_gaps, EncoderStats(dropped=new_drops), new_drops)
     assert health.level == level
     assert words in health.message
+
+
+NOISE = np.random.default_rng(0)
+COLOURS = NOISE.integers(0, 255, (54, 96, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (NOISE.integers(0, 3, (54, 96, 3), np.uint8), "nearly black, mean 1.0 of 255"),
+        (np.zeros((54, 96, 3), np.uint8), "nearly black"),
+        (np.full((54, 96, 3), 255, np.uint8), "the same everywhere"),
+        (np.full((54, 96, 3), (0, 200, 30), np.uint8), "the same everywhere"),
+        (COLOURS * np.array([1, 1, 0], np.uint8), "the blue of its picture is the same"),
+        (np.repeat(COLOURS[..., :1], 3, axis=2), "red, green and blue are equal everywhere"),
+    ],
+    ids=["lens cap", "black", "overexposed", "one colour", "dead channel", "infrared"],
+)
+def test_odd_picture_is_warned_of_and_published(
+    backend: ScriptedBackend, stream: CameraStream, taken: list[int], image, words: str
+) -> None:
+    stream.start()
+    wait_for(lambda: stream.stats(time.monotonic()).openings == 1)
+    backend.give(1, 1, image)
+    odd = stream.stats(time.monotonic())
+    backend.give(2, 2, COLOURS)
+    well = stream.stats(time.monotonic())
+    assert taken == [1, 2]
+    assert words in odd.odd and words in camera_health(odd, 30, 0, EncoderStats()).message
+    assert camera_health(odd, 30, 0, EncoderStats()).level == "warn"
+    assert camera_health(well, 30, 0, EncoderStats()).level == "ok"
+
+
+@pytest.mark.parametrize("size", [(270, 480), (540, 960), (48, 64)])
+def test_test_pattern_is_no_odd_picture(size: tuple[int, int]) -> None:
+    assert complaint(draw_pattern(*size, 77)) == ("", "")
 
 
 def test_settings_come_from_the_cell(tmp_path, monkeypatch) -> None:

@@ -1,11 +1,17 @@
 """What the diagnostics say about a camera; no ROS, no clock."""
 
+from collections.abc import Iterator
+
 from ate_core.health import Health, Level
 from realsense_camera.encoder import EncoderStats
 from realsense_camera.stream import StreamStats
 
 LOW_RATE = 0.8
 """Share of the wanted rate below which a camera counts as slow."""
+HIGH_RATE = 1.2
+"""Share of the wanted rate above which a camera takes no notice of it."""
+IGNORED_RATE = "the camera does not keep fps: set a rate that it has in cell.yaml"
+"""What is told of a camera that is too fast."""
 
 
 def camera_health(
@@ -39,10 +45,18 @@ def _judge(stats: StreamStats, fps: int, new_gaps: int, new_drops: int) -> tuple
         return "error", stats.error
     if stats.age > max(3.0 / fps, 0.2):
         return "stale", f"no frame for {stats.age:.1f} s"
+    losses = "; ".join(_losses(stats, fps, new_gaps, new_drops))
+    return ("warn", losses) if losses else ("ok", "working")
+
+
+def _losses(stats: StreamStats, fps: int, new_gaps: int, new_drops: int) -> Iterator[str]:
+    if stats.odd:
+        yield stats.odd
     if new_gaps:
-        return "warn", f"{new_gaps} frames lost: check the USB topology and the load"
+        yield f"{new_gaps} frames lost: check the USB topology and the load"
     if new_drops:
-        return "warn", f"{new_drops} frames not compressed in time: lessen the load or the size"
+        yield f"{new_drops} frames not compressed in time: lessen the load or the size"
     if 0.0 < stats.rate < LOW_RATE * fps:
-        return "warn", f"{stats.rate:.1f} Hz instead of {fps} Hz: check exposure, cable and load"
-    return "ok", "working"
+        yield f"{stats.rate:.1f} Hz instead of {fps} Hz: check exposure, cable and load"
+    if stats.is_full and stats.rate > HIGH_RATE * fps:
+        yield f"{stats.rate:.1f} Hz instead of {fps} Hz: {IGNORED_RATE}"

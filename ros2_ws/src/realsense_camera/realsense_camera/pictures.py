@@ -7,6 +7,12 @@ from numpy.typing import NDArray
 
 KEPT = 4
 """Pictures that are remembered: as many as a driver has buffers."""
+DARK = 5.0
+"""Mean of a picture below which it is nearly black, of 255."""
+FLAT = 1.0
+"""Standard deviation of a picture's colours below which it shows nothing, of 255."""
+LOOKED_AT = 64
+"""Rows and columns that are looked at, at least."""
 
 
 def equal_pictures(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
@@ -35,3 +41,33 @@ class SeenPictures:
             return False
         self._kept.append(image)
         return True
+
+
+def complaint(image: NDArray[np.uint8]) -> tuple[str, str]:
+    """What is odd about a picture (height, width, 3) of a colour camera, and what to do.
+
+    Returns:
+        Fault and remedy; both empty where there is none.
+    """
+    rows, columns = (max(size // LOOKED_AT, 1) for size in image.shape[:2])
+    seen = image[::rows, ::columns]
+    mean, deviations = float(seen.mean()), seen.std(axis=(0, 1))
+    if mean < DARK:
+        return (
+            f"its picture is nearly black, mean {mean:.1f} of 255",
+            "take off what covers its lens, give more light or a longer exposure",
+        )
+    if deviations.max() < FLAT:
+        return (
+            f"its picture is the same everywhere, deviation {deviations.max():.1f} of 255",
+            "take off what covers its lens, give less light or a shorter exposure",
+        )
+    if deviations.min() < FLAT:
+        dead = ("red", "green", "blue")[int(deviations.argmin())]
+        return f"the {dead} of its picture is the same everywhere", "pull its plug and put it in"
+    if (seen == seen[..., :1]).all():
+        return (
+            "its picture has no colours, red, green and blue are equal everywhere",
+            "write the device's colour node into its serial, not one of infrared or grey",
+        )
+    return "", ""

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ate_core.camera_config import CAMERA_BACKENDS
 from ate_core.contract import Cell
 from ate_core.findings import Finding, failed, passed, probe_main, warned
 from realsense_camera.backends.sdk import load_sdk
 from realsense_camera.camera import CameraBackend, CameraSettings, Frame
-from realsense_camera.pictures import SeenPictures
+from realsense_camera.health import HIGH_RATE, IGNORED_RATE
+from realsense_camera.pictures import SeenPictures, complaint
 
 FIRST_FRAME_TIME = 6.0
 """Longest wait for the first picture [s]; the first ones of a sensor take long."""
@@ -88,14 +90,22 @@ def _count(role: str, fps: int, backend: CameraBackend) -> Finding:
             f"its picture is frozen: {len(seen) - changes} of {len(seen)} equal an earlier one",
             "take off what covers its lens; pull its plug and put it in again",
         )
-    if rate < MIN_SHARE * fps:
-        return warned(
-            f"camera {role}",
-            f"{rate:.1f} pictures/s",
-            "a fixed exposure below one period, more light, another USB controller",
-            f"{fps}",
-        )
+    losses = list(_losses(rate, fps, pictures.latest))
+    if losses:
+        values, remedies = zip(*losses, strict=True)
+        return warned(f"camera {role}", "; ".join(values), "; ".join(remedies))
     return passed(f"camera {role}", f"{rate:.1f} pictures/s of {fps}")
+
+
+def _losses(rate: float, fps: int, picture: NDArray[np.uint8] | None) -> Iterator[tuple[str, str]]:
+    """What is wrong with a camera that delivers, and what to do."""
+    value = f"{rate:.1f} pictures/s (need {fps})"
+    if rate < MIN_SHARE * fps:
+        yield value, "a fixed exposure below one period, more light, another USB controller"
+    if rate > HIGH_RATE * fps:
+        yield value, IGNORED_RATE
+    if picture is not None and any(odd := complaint(picture)):
+        yield odd
 
 
 if __name__ == "__main__":

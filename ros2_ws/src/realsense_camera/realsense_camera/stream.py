@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ate_core.errors import AteError
 from ate_core.patience import Patience
 from realsense_camera.camera import CameraBackend, Frame, FrameHandler, Intrinsics
-from realsense_camera.pictures import SeenPictures
+from realsense_camera.pictures import SeenPictures, complaint
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,10 @@ class StreamStats:
     """New frames per second over the last frames [Hz]."""
     age: float = float("inf")
     """Time since the last new frame [s]."""
+    is_full: bool = True
+    """Whether the rate covers as many frames as it is meant to; fewer may come at once."""
+    odd: str = ""
+    """What is odd about the latest picture, and what to do; empty where nothing is."""
     error: str = ""
     """Why the camera is not open; empty while it is."""
 
@@ -105,6 +109,7 @@ class FrameCounter:
             repeats=self._repeats,
             unchanged=self._unchanged,
             rate=(len(arrivals) - 1) / span if span > 0.0 else 0.0,
+            is_full=len(arrivals) == arrivals.maxlen,
             age=now - arrivals[-1] if arrivals else float("inf"),
         )
 
@@ -211,12 +216,15 @@ class CameraStream:
         return ""
 
     def stats(self, now: float) -> StreamStats:
-        """Counts, rate and age at ``now`` (monotonic) [s]."""
+        """Counts, rate and age at ``now`` (monotonic) [s], and what is odd about the picture."""
         with self._lock:
-            stats = self._counter.stats(now)
-            return replace(
+            stats, picture = self._counter.stats(now), self._pictures.latest
+            stats = replace(
                 stats, openings=self._openings, malformed=self._malformed, error=self._error
             )
+        if picture is None:
+            return stats
+        return replace(stats, odd=": ".join(filter(None, complaint(picture))))
 
     def _supervise(self) -> None:
         while not self._stop.is_set():
