@@ -77,7 +77,9 @@ def test_calibration_is_looked_for_beside_the_cell_file(tmp_path) -> None:
     ("camera", "words"),
     [
         ({"exposure_us": 50_000}, "longer than a picture at 30 Hz"),
-        ({"exposure_us": 0}, "need 1 to 200000"),
+        ({"exposure_us": 0}, "need 50 to 200000"),
+        ({"exposure_us": 8}, r"is 8 us; need 50 to 200000 us\. Is it in ms\? 8 ms are 8000 us"),
+        ({"exposure_us": 33}, r"Is it in ms\? 33 ms are 3.3e\+04 us"),
         ({"gain": 16}, "set exposure_us too"),
         ({"exposure_us": 8000, "gain": -1}, "need 0 to 1024"),
         ({"white_balance_k": 5}, "need 2000 to 10000"),

@@ -180,10 +180,13 @@ def test_a_camera_tells_model_firmware_and_serial_for_each_episode(
 
 
 class FakeSensor:
-    """The options of a colour sensor (steps of 100 us) or of a D405's stereo sensor (1 us)."""
+    """The options of a colour sensor (steps of 100 us) or of a D405's stereo sensor (1 us).
 
-    def __init__(self, is_color: bool) -> None:
-        self.is_color, self.values = is_color, {}
+    As in librealsense, a gain that is set ends the automatic exposure.
+    """
+
+    def __init__(self, is_color: bool, stuck: tuple[object, ...] = ()) -> None:
+        self.is_color, self.values, self.stuck = is_color, {SDK.option.gain: 128.0}, stuck
 
     def is_color_sensor(self) -> bool:
         return self.is_color
@@ -192,10 +195,18 @@ class FakeSensor:
         return option != SDK.option.white_balance
 
     def get_option_range(self, option):
-        return types.SimpleNamespace(min=1.0, max=10_000.0 if self.is_color else 165_000.0)
+        most = 10_000.0 if self.is_color else 165_000.0
+        return types.SimpleNamespace(min=1.0, max=most, step=1.0, default=64.0)
 
     def set_option(self, option, value: float) -> None:
+        if option in self.stuck:
+            return
         self.values[option] = value
+        if option == SDK.option.gain:
+            self.values[SDK.option.enable_auto_exposure] = 0.0
+
+    def get_option(self, option) -> float:
+        return self.values.get(option, 0.0)
 
 
 @pytest.mark.parametrize(("is_color", "exposure"), [(True, 80.0), (False, 8000.0)])
@@ -249,6 +260,56 @@ def test_picture_on_the_camera_s_own_clock_is_stamped_at_its_arrival(settings) -
     stream._take(sdk_frame("hardware_clock", 1_500_000_000, image))
     stream.close()
     assert before <= frames[0].stamp_ns <= time.time_ns()
+
+
+@pytest.mark.parametrize("exposure_us", [None, 8000])
+def test_gain_that_is_not_given_is_the_camera_s_default(settings, exposure_us) -> None:
+    sensor = FakeSensor(True)  # the program before has left a gain of 128
+    set_sensor_options(SDK, sensor, dataclasses.replace(settings, exposure_us=exposure_us))
+    assert sensor.values[SDK.option.gain] == 64.0
+    assert sensor.values[SDK.option.enable_auto_exposure] == float(exposure_us is None)
+
+
+@pytest.mark.parametrize(
+    ("is_color", "asked", "steps"),
+    [(True, 99, 1.0), (True, 149, 1.0), (True, 199, 2.0), (True, 8030, 80.0), (False, 99, 99.0)],
+)
+def test_exposure_between_two_steps_is_the_nearest_and_told(
+    settings, caplog: pytest.LogCaptureFixture, is_color: bool, asked: int, steps: float
+) -> None:
+    sensor = FakeSensor(is_color)
+    set_sensor_options(SDK, sensor, dataclasses.replace(settings, exposure_us=asked))
+    assert sensor.values[SDK.option.exposure] == steps
+    told = f"exposure_us is {asked}, which this camera does not have: it is set to {steps * 100:g}"
+    assert (told in caplog.text) == is_color
+
+
+def test_exposure_shorter_than_any_step_is_refused(settings) -> None:
+    with pytest.raises(DeviceError, match=r"exposure_us is 8; .* 100 to 1000000 in steps of 100"):
+        set_sensor_options(SDK, FakeSensor(True), dataclasses.replace(settings, exposure_us=8))
+
+
+@pytest.mark.parametrize("option", ["gain", "exposure", "enable_auto_exposure"])
+def test_setting_that_the_camera_does_not_take_is_refused(settings, option: str) -> None:
+    sensor = FakeSensor(True, stuck=(getattr(SDK.option, option),))
+    sensor.values[SDK.option.enable_auto_exposure] = 1.0
+    asked = dataclasses.replace(settings, exposure_us=8000, gain=16)
+    with pytest.raises(DeviceError, match=r"it stays at (128|0|1)\): leave"):
+        set_sensor_options(SDK, sensor, asked)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("gain", "gain is not set to its default 64 (it stays at 128)"),
+        ("enable_auto_exposure", "exposure_us does not become automatic (it stays at 0)"),
+    ],
+)
+def test_default_that_cannot_be_set_is_told(
+    settings, caplog: pytest.LogCaptureFixture, option: str, words: str
+) -> None:
+    set_sensor_options(SDK, FakeSensor(True, stuck=(getattr(SDK.option, option),)), settings)
+    assert words in caplog.text
 
 
 def test_absent_camera_tells_the_story_of_the_l515(settings: CameraSettings) -> None:

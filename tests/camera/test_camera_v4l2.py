@@ -1,5 +1,6 @@
 """The V4L2 back end against a stand-in for OpenCV, which is an optional dependency."""
 
+import struct
 import sys
 import threading
 import time
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from ate_core.errors import DeviceError, UsageError
-from realsense_camera.backends import make_backend
+from realsense_camera.backends import controls, make_backend, v4l2
+from realsense_camera.backends.controls import GAIN, Control
 from realsense_camera.camera import CameraSettings, Frame
 
 
@@ -24,6 +26,9 @@ class FakeCapture:
     """Delivers three blue pictures (OpenCV's order is BGR) of 32x18."""
 
     made: ClassVar[list["FakeCapture"]] = []
+    refused: ClassVar[set[tuple[str, float]]] = set()
+    """Words of its switches that it does not take."""
+    has_gain: ClassVar[bool] = False
 
     def __init__(self, path: str, api: int) -> None:
         self.path, self.left = path, 3
@@ -35,8 +40,10 @@ class FakeCapture:
         return self.path == "/dev/video4"
 
     def set(self, name: str, value: float) -> bool:
-        if name in ("width", "height", "gain"):  # has one size, and no gain
-            return False
+        if name in ("width", "height") or (name == "gain" and not self.has_gain):
+            return False  # it has one size
+        if (name, value) in self.refused:
+            return True  # OpenCV says so of some
         self.values[name] = value
         return True
 
@@ -109,6 +116,76 @@ def test_setting_that_the_device_does_not_take_is_named(opencv: None) -> None:
     with pytest.raises(DeviceError, match=r"did not take gain 16, it stays at 0.*list-ctrls"):
         make_backend(settings(exposure_us=8000, gain=16)).open(lambda frame: None)
     assert FakeCapture.made[-1].released.is_set()
+
+
+@pytest.mark.parametrize("exposure_us", [None, 8000])
+def test_gain_that_is_not_given_is_the_device_s_default(
+    opencv: None, monkeypatch: pytest.MonkeyPatch, exposure_us: int | None
+) -> None:
+    control = Control(low=0, high=128, step=1, default=64)
+    monkeypatch.setattr(v4l2, "query_control", lambda _, number: {GAIN: control}.get(number))
+    monkeypatch.setattr(FakeCapture, "has_gain", True)
+    assert open_and_close(settings(exposure_us=exposure_us))["gain"] == 64.0
+
+
+def test_default_gain_that_cannot_be_set_is_told(
+    opencv: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    control = Control(low=0, high=128, step=1, default=64)
+    monkeypatch.setattr(v4l2, "query_control", lambda _, number: {GAIN: control}.get(number))
+    open_and_close(settings())
+    assert "gain of /dev/video4 is not set to its default 64, it stays at 0" in caplog.text
+
+
+def test_switch_that_the_device_does_not_take_is_refused_or_told(
+    opencv: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(FakeCapture, "refused", {("auto_exposure", 1.0)})
+    with pytest.raises(DeviceError, match=r"exposure_us is 8000, but .* stays automatic \(mode 0"):
+        make_backend(settings(exposure_us=8000)).open(lambda frame: None)
+    assert FakeCapture.made[-1].released.is_set()
+    monkeypatch.setattr(FakeCapture, "refused", {("auto_exposure", 3.0)})
+    assert open_and_close(settings())["auto_exposure"] == 0.0  # V4L2's other automatic
+    assert "does not become automatic" not in caplog.text
+    monkeypatch.setattr(FakeCapture, "refused", {("auto_exposure", 3.0), ("auto_exposure", 0.0)})
+    open_and_close(settings())
+    assert "exposure_us of /dev/video4 does not become automatic (mode 1)" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [99, 149, 8030])
+def test_exposure_between_two_steps_is_the_nearest_and_told(
+    opencv: None, caplog: pytest.LogCaptureFixture, asked: int
+) -> None:
+    assert open_and_close(settings(exposure_us=asked))["exposure"] == round(asked / 100)
+    assert f"exposure_us is {asked}, which this camera does not have" in caplog.text
+
+
+def test_value_outside_the_device_s_range_is_refused(
+    opencv: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = Control(low=3, high=2047, step=1, default=250)
+    monkeypatch.setattr(v4l2, "query_control", lambda *_: control)
+    with pytest.raises(DeviceError, match="exposure_us is 100; this camera needs 300 to 204700"):
+        make_backend(settings(exposure_us=100)).open(lambda frame: None)
+    assert FakeCapture.made[-1].released.is_set()
+
+
+@pytest.mark.parametrize(
+    ("flags", "control"), [(0, Control(low=0, high=255, step=1, default=64)), (1, None), (4, None)]
+)
+def test_control_is_asked_for_by_the_kernel_s_call(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, flags: int, control: Control | None
+) -> None:
+    def answer(device: int, request: int, asked: bytearray) -> None:
+        assert (len(asked), request) == (68, 0xC0445624)
+        assert struct.unpack_from("=I", asked) == (GAIN,)
+        struct.pack_into("=iiiiI", asked, 40, 0, 255, 1, 64, flags)
+
+    monkeypatch.setattr(controls.fcntl, "ioctl", answer)
+    device = tmp_path / "video4"
+    device.touch()
+    assert controls.query_control(str(device), GAIN) == control
+    assert controls.query_control(str(tmp_path / "absent"), GAIN) is None
 
 
 def test_other_size_than_the_cell_wants_is_refused(opencv: None) -> None:

@@ -114,7 +114,7 @@ class CameraConfig:
     """Images per second [Hz]."""
     jpeg_quality: Annotated[int, Range(1, 100)] = 90
     """JPEG quality, 1..100."""
-    exposure_us: Annotated[int, Range(1, 200_000, "us")] | None = None
+    exposure_us: Annotated[int, Range(50, 200_000, "us")] | None = None
     """Exposure time [us]; None: the camera chooses."""
     gain: Annotated[int, Range(0, 1024)] | None = None
     """Gain in the camera's own units, beside a fixed exposure; None: the camera's default."""

@@ -22,6 +22,7 @@ OTHER_UNITS: dict[str, tuple[tuple[str, float], ...]] = {
     "m/s": (("mm/s", 1e-3),),
     "s": (("ms", 1e-3),),
     "ms": (("s", 1e3), ("us", 1e-3)),
+    "us": (("ms", 1e3), ("s", 1e6)),
     "kg": (("g", 1e-3),),
     "Hz": (("ms", 0.0),),
 }

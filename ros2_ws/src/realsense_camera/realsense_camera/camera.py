@@ -33,7 +33,8 @@ class CameraSettings:
     exposure_us: int | None = None
     """Exposure time [us]; None: the camera chooses."""
     gain: int | None = None
-    """Gain, in the camera's own units, with a fixed exposure; None: the camera's default."""
+    """Gain, in the camera's own units, with a fixed exposure; None: the camera's default, which
+    an automatic exposure may change."""
     white_balance_k: int | None = None
     """Colour temperature [K]; None: the camera chooses."""
     calibration: Path | None = None

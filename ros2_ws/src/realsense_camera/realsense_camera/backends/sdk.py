@@ -9,6 +9,7 @@ import numpy as np
 from ate_core.errors import DeviceError
 from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
 from realsense_camera.frame_clock import FrameClock
+from realsense_camera.sensor_values import EXPOSURE_STEP_US, is_taken, nearest_value
 
 log = logging.getLogger(__name__)
 
@@ -86,39 +87,84 @@ def matches(sdk: Any, profile: Any, settings: CameraSettings) -> bool:
 def set_sensor_options(sdk: Any, sensor: Any, settings: CameraSettings) -> None:
     """Fix exposure, gain and white balance, or leave them to the camera.
 
+    A camera keeps what the program before has set: what is neither given nor automatic is set to
+    the camera's default.
+
     Raises:
-        DeviceError: the sensor has no such option, or not in this range.
+        DeviceError: the sensor has no such option, not in this range, or does not take it.
     """
     option = sdk.option
-    automatic = (
-        (option.enable_auto_exposure, settings.exposure_us is None),
-        (option.enable_auto_white_balance, settings.white_balance_k is None),
-    )
-    for name, is_on in automatic:
-        if sensor.supports(name):
-            sensor.set_option(name, float(is_on))
-    exposure = settings.exposure_us
-    if exposure is not None and sensor.is_color_sensor():
-        # A colour sensor counts in steps of 100 us, the stereo sensor of a D405 in 1 us.
-        exposure = max(exposure // 100, 1)
-    wanted = (
-        ("exposure_us", option.exposure, exposure),
-        ("gain", option.gain, settings.gain),
-        ("white_balance_k", option.white_balance, settings.white_balance_k),
-    )
-    for entry, name, value in wanted:
-        if value is None:
-            continue
-        where = f"camera {settings.role}: {entry} is {getattr(settings, entry)}"
-        if not sensor.supports(name):
-            raise DeviceError(f"{where}, but its colour sensor has no such setting: leave it out")
-        bounds = sensor.get_option_range(name)
-        if not bounds.min <= value <= bounds.max:
-            step = (
-                " steps of 100 us" if name == option.exposure and sensor.is_color_sensor() else ""
+    switches = {
+        "exposure_us": option.enable_auto_exposure,
+        "white_balance_k": option.enable_auto_white_balance,
+    }
+    switches = {entry: name for entry, name in switches.items() if sensor.supports(name)}
+    is_given = {entry: getattr(settings, entry) is not None for entry in switches}
+    for entry, switch in switches.items():
+        # Off at first also where it is wanted: a camera switches it off when its gain is set.
+        problem = _set_option(sensor, switch, 0.0)
+        if problem and is_given[entry]:
+            raise DeviceError(
+                f"{_where(settings, entry)}, but this camera stays automatic ({problem}): leave "
+                "the entry out"
             )
-            raise DeviceError(f"{where}; this camera needs {bounds.min:g} to {bounds.max:g}{step}")
-        sensor.set_option(name, float(value))
+    for entry, name in (
+        ("exposure_us", option.exposure),
+        ("gain", option.gain),
+        ("white_balance_k", option.white_balance),
+    ):
+        if getattr(settings, entry) is not None:
+            _set_entry(sensor, settings, entry, name, is_exposure=name == option.exposure)
+        elif entry not in switches and sensor.supports(name):
+            _set_default(sensor, settings, entry, name)
+    for entry, switch in switches.items():
+        problem = "" if is_given[entry] else _set_option(sensor, switch, 1.0)
+        if problem:
+            log.warning(
+                "camera %s: %s does not become automatic (%s)", settings.role, entry, problem
+            )
+
+
+def _where(settings: CameraSettings, entry: str) -> str:
+    return f"camera {settings.role}: {entry} is {getattr(settings, entry)}"
+
+
+def _set_entry(
+    sensor: Any, settings: CameraSettings, entry: str, name: Any, is_exposure: bool
+) -> None:
+    """Set an option as the cell file says, or to the nearest value that the sensor has."""
+    where = _where(settings, entry)
+    if not sensor.supports(name):
+        raise DeviceError(f"{where}, but its colour sensor has no such setting: leave it out")
+    # A colour sensor counts in steps of 100 us, the stereo sensor of a D405 in 1 us.
+    unit = EXPOSURE_STEP_US if is_exposure and sensor.is_color_sensor() else 1
+    bounds = sensor.get_option_range(name)
+    low, high, step = (unit * size for size in (bounds.min, bounds.max, bounds.step or 1.0))
+    value = nearest_value(where, getattr(settings, entry), low, high, step)
+    problem = _set_option(sensor, name, value / unit)
+    if problem:
+        raise DeviceError(f"{where}, but this camera does not take it ({problem}): leave it out")
+
+
+def _set_default(sensor: Any, settings: CameraSettings, entry: str, name: Any) -> None:
+    """Set an option as the camera has it from the factory; one that cannot be set is told."""
+    default = float(sensor.get_option_range(name).default)
+    problem = _set_option(sensor, name, default)
+    if problem:
+        log.warning(
+            "camera %s: %s is not set to its default %g (%s)",
+            *(settings.role, entry, default, problem),
+        )
+
+
+def _set_option(sensor: Any, name: Any, value: float) -> str:
+    """Set an option; why the sensor did not take it, empty where it did."""
+    try:
+        sensor.set_option(name, value)
+        got = float(sensor.get_option(name))
+    except RuntimeError as error:
+        return str(error)
+    return "" if is_taken(got, value) else f"it stays at {got:g}"
 
 
 class SensorStream:

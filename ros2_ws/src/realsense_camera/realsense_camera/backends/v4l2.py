@@ -3,16 +3,24 @@
 The way to the colour stream of an L515, which librealsense dropped in 2.55.1.
 """
 
+import logging
 import threading
 import time
 from typing import Any
 
 from ate_core.errors import DeviceError, UsageError
+from realsense_camera.backends import controls
+from realsense_camera.backends.controls import Control, query_control
 from realsense_camera.camera import CameraSettings, Frame, FrameHandler, Intrinsics
 from realsense_camera.frame_clock import FrameClock
+from realsense_camera.sensor_values import EXPOSURE_STEP_US, is_taken, nearest_value
 
-MANUAL, AUTOMATIC = 1.0, 3.0
-"""V4L2's words for exposure: V4L2_EXPOSURE_MANUAL and V4L2_EXPOSURE_APERTURE_PRIORITY."""
+log = logging.getLogger(__name__)
+
+FULLY_AUTOMATIC, MANUAL, AUTOMATIC = 0.0, 1.0, 3.0
+"""V4L2's words for exposure: V4L2_EXPOSURE_AUTO, _MANUAL and _APERTURE_PRIORITY."""
+ANY_EXPOSURE = Control(low=1, high=10_000, step=1, default=1)
+"""Exposure of a device that does not tell its own, in steps of 100 us."""
 
 
 def load_opencv() -> Any:
@@ -97,7 +105,11 @@ class V4l2Backend:
                 f"camera {settings.role}: {settings.serial} delivers {size[0]}x{size[1]}, the "
                 f"cell wants {settings.width}x{settings.height}: set a size it has in cell.yaml"
             )
-        self._set_sensor(capture)
+        try:
+            self._set_sensor(capture)
+        except DeviceError:
+            capture.release()
+            raise
         return capture
 
     def _set_sensor(self, capture: Any) -> None:
@@ -107,25 +119,62 @@ class V4l2Backend:
             DeviceError: the device did not take a value.
         """
         cv2, settings = self._cv2, self._settings
-        has_own_exposure = settings.exposure_us is not None
-        capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL if has_own_exposure else AUTOMATIC)
-        capture.set(cv2.CAP_PROP_AUTO_WB, float(settings.white_balance_k is None))
-        hundreds = None if settings.exposure_us is None else max(settings.exposure_us // 100, 1)
-        for entry, name, value in (
-            ("exposure_us (in steps of 100 us)", cv2.CAP_PROP_EXPOSURE, hundreds),
-            ("gain", cv2.CAP_PROP_GAIN, settings.gain),
-            ("white_balance_k", cv2.CAP_PROP_WB_TEMPERATURE, settings.white_balance_k),
-        ):
-            if value is None:
-                continue
-            if not capture.set(name, float(value)) or abs(capture.get(name) - value) > 1.0:
-                got = capture.get(name)
-                capture.release()
+        switches = (
+            ("exposure_us", cv2.CAP_PROP_AUTO_EXPOSURE, MANUAL, (AUTOMATIC, FULLY_AUTOMATIC)),
+            ("white_balance_k", cv2.CAP_PROP_AUTO_WB, 0.0, (1.0,)),
+        )
+        for entry, name, manual, _ in switches:
+            # Left at first also where it is wanted: it may hold the gain.
+            if not _is_set(capture, name, manual) and getattr(settings, entry) is not None:
                 raise DeviceError(
-                    f"camera {settings.role}: {settings.serial} did not take {entry} {value}, it "
-                    f"stays at {got:g}: see its range with 'v4l2-ctl -d {settings.serial} "
-                    "--list-ctrls', or leave the entry out"
+                    f"{self._where(entry)}, but {settings.serial} stays automatic (mode "
+                    f"{capture.get(name):g}): leave the entry out"
                 )
+        for entry, name, number in (
+            ("exposure_us", cv2.CAP_PROP_EXPOSURE, controls.EXPOSURE),
+            ("gain", cv2.CAP_PROP_GAIN, controls.GAIN),
+            ("white_balance_k", cv2.CAP_PROP_WB_TEMPERATURE, controls.WHITE_BALANCE),
+        ):
+            control = query_control(settings.serial, number)
+            if getattr(settings, entry) is not None:
+                self._set_entry(capture, entry, name, control)
+            elif entry == "gain" and control is not None:
+                self._set_default_gain(capture, control.default)
+        for entry, name, _, words in switches:
+            is_wanted = getattr(settings, entry) is None
+            if is_wanted and not any(_is_set(capture, name, word) for word in words):
+                log.warning(
+                    "camera %s: %s of %s does not become automatic (mode %g)",
+                    *(settings.role, entry, settings.serial, capture.get(name)),
+                )
+
+    def _set_entry(self, capture: Any, entry: str, name: Any, control: Control | None) -> None:
+        """Set a property as the cell file says, or to the nearest value that the device has."""
+        value, unit = getattr(self._settings, entry), 1
+        if entry == "exposure_us":
+            unit, control = EXPOSURE_STEP_US, control or ANY_EXPOSURE
+        if control is not None:
+            low, high, step = (unit * size for size in (control.low, control.high, control.step))
+            value = nearest_value(self._where(entry), value, low, high, step)
+        if not _is_set(capture, name, value / unit):
+            path = self._settings.serial
+            raise DeviceError(
+                f"camera {self._settings.role}: {path} did not take {entry} {value:g}, it stays "
+                f"at {unit * capture.get(name):g}: see its range with 'v4l2-ctl -d {path} "
+                "--list-ctrls', or leave the entry out"
+            )
+
+    def _set_default_gain(self, capture: Any, default: int) -> None:
+        """Set the gain as the device has it from the factory: it keeps that of others."""
+        if not _is_set(capture, self._cv2.CAP_PROP_GAIN, default):
+            log.warning(
+                "camera %s: gain of %s is not set to its default %d, it stays at %g",
+                *(self._settings.role, self._settings.serial, default),
+                capture.get(self._cv2.CAP_PROP_GAIN),
+            )
+
+    def _where(self, entry: str) -> str:
+        return f"camera {self._settings.role}: {entry} is {getattr(self._settings, entry)}"
 
     def _run(
         self, capture: Any, on_frame: FrameHandler, stop: threading.Event, clock: FrameClock
@@ -147,3 +196,8 @@ class V4l2Backend:
                     on_frame(Frame(image=rgb, number=self._number, stamp_ns=wall_ns - age_ns))
         finally:
             capture.release()
+
+
+def _is_set(capture: Any, name: Any, value: float) -> bool:
+    """Set a property and read it back: whether the device took it."""
+    return bool(capture.set(name, float(value))) and is_taken(float(capture.get(name)), value)
