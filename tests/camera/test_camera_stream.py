@@ -120,6 +120,14 @@ def test_camera_that_counts_anew_makes_no_gap() -> None:
     assert counter.stats(0.2).gaps == 0
 
 
+def test_repeat_is_no_new_picture_after_an_opening_either() -> None:
+    counter = FrameCounter()
+    counter.take(7, stamp_ns=1, same_picture=False, now=0.0)
+    counter.restart()
+    assert not counter.take(7, stamp_ns=2, same_picture=True, now=0.1)
+    assert counter.take(8, stamp_ns=3, same_picture=True, now=0.2)
+
+
 def test_absent_camera_is_awaited(
     backend: ScriptedBackend, stream: CameraStream, taken: list[int]
 ) -> None:

@@ -68,8 +68,8 @@ class FrameCounter:
     def __init__(self, window: int = 30) -> None:
         """Start at zero; ``window`` is the number of frames that the rate covers."""
         self._arrivals: deque[float] = deque(maxlen=window + 1)
-        self._number: int | None = None
-        self._stamp_ns = 0
+        self._number = self._stamp_ns = -1
+        self._counts_on = False
         self._frames = self._gaps = self._repeats = self._unchanged = 0
 
     def take(self, number: int, stamp_ns: int, same_picture: bool, now: float) -> bool:
@@ -81,21 +81,20 @@ class FrameCounter:
             same_picture: whether the picture is one of those before, to the last bit.
             now: time of arrival, monotonic [s].
         """
-        same_picture = same_picture and self._number is not None
         if same_picture and (number == self._number or stamp_ns == self._stamp_ns):
             self._repeats += 1
             return False
         self._unchanged = self._unchanged + 1 if same_picture else 0
-        if self._number is not None and number > self._number + 1:
+        if self._counts_on and number > self._number + 1:
             self._gaps += number - self._number - 1
-        self._number, self._stamp_ns = number, stamp_ns
+        self._number, self._stamp_ns, self._counts_on = number, stamp_ns, True
         self._frames += 1
         self._arrivals.append(now)
         return True
 
     def restart(self) -> None:
-        """Forget the last number: the camera was opened again and may count anew."""
-        self._number = None
+        """The camera was opened again and may count anew, so a larger number is no gap."""
+        self._counts_on = False
         self._unchanged = 0
         self._arrivals.clear()
 
