@@ -1,8 +1,9 @@
 """``ate import``: recordings of other robots to HDF5 episodes, by a mapping of their columns.
 
 An episode that is damaged or not what the mapping says is rejected with its reason and the others
-go on; the exit code is then 1. The same recordings and mapping give the same bytes, and what is
-up to date is not made twice.
+go on; the exit code is then 1. The same recordings and mapping give the same bytes. What is up to
+date is not made twice, and what was set aside is not made again; what an earlier import made of
+an episode that is rejected now, or that the recordings have no more, is put away.
 """
 
 import functools
@@ -18,11 +19,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ate_core.contract import load_cell
+from ate_core.episode_folders import SUFFIX
 from ate_core.errors import AteError
-from training.configs.output_folder import make_folder
+from training.configs.output_folder import make_folder, only_writer
 from training.data.disk_room import refusal, require_room
 from training.foreign.importer import Importer, make_importer
 from training.foreign.mapping import read_mapping
+from training.foreign.places import left_behind
 from training.reporting.terminal import terminal
 from training.tasks.choose import WorkConfig
 from training.tasks.engine import describe
@@ -61,10 +64,10 @@ class ImportReport:
     """Of the episode there."""
     file: str
     """Of the episode here."""
-    result: Literal["imported", "up to date", "rejected"]
-    """What was done."""
+    result: Literal["imported", "up to date", "rejected", "set aside", "put away"]
+    """What was done; put away: the recordings have it no more."""
     reason: str = ""
-    """Why it was rejected."""
+    """Why it was rejected, or what else is to be told."""
     seconds: float = 0.0
     """Duration on ticks [s]."""
 
@@ -76,18 +79,42 @@ def import_recordings(config: ImportConfig) -> int:
     config = replace(config, output=config.output.resolve())  # workers may start elsewhere
     make_folder(config.output)
     indices = range(len(importer.recordings.names()))
-    missing = [index for index in indices if not _file(config, index).exists()]
-    require_room(config.output, importer.least_size(missing), "the pictures")
     console = terminal()
     reports: dict[int, ImportReport] = {}
-    try:
-        with Progress(console=console, transient=True) as progress:
-            work = _run(importer, indices, config)
-            for index, report in progress.track(work, len(indices), description="importing"):
-                reports[index] = report
-    finally:
-        _print_table(console, [reports[index] for index in sorted(reports)])
+    gone: list[ImportReport] = []
+    told = f"another `ate import`, `ate convert` or edit writes to {config.output}"
+    with only_writer(config.output, told):
+        missing = [index for index in indices if not _is_there(config, index)]
+        require_room(config.output, importer.least_size(missing), "the pictures")
+        try:
+            gone += _put_away_what_is_gone(importer, config)
+            with Progress(console=console, transient=True) as progress:
+                work = _run(importer, indices, config)
+                for index, report in progress.track(work, len(indices), description="importing"):
+                    reports[index] = report
+        finally:
+            _print_table(console, [*(reports[index] for index in sorted(reports)), *gone])
     return 1 if any(report.result == "rejected" for report in reports.values()) else 0
+
+
+def _is_there(config: ImportConfig, index: int) -> bool:
+    """Whether an episode is there, or was and is set aside."""
+    path = _file(config, index)
+    return path.exists() or path.with_name(path.name + SUFFIX).exists()
+
+
+def _put_away_what_is_gone(importer: Importer, config: ImportConfig) -> list[ImportReport]:
+    """Nobody trains on an episode that the recordings have no more."""
+    count = len(importer.recordings.names())
+    return [
+        ImportReport(
+            name=place.path.stem,
+            file=place.path.name,
+            result="put away",
+            reason=f"{importer.folder.name} has it no more{place.put_away()}",
+        )
+        for place in left_behind(config.output, importer.folder.name, count)
+    ]
 
 
 def _file(config: ImportConfig, index: int) -> Path:
@@ -100,49 +127,62 @@ def _run(
     """Import episodes in processes; the death of one costs the episode it held."""
     work = functools.partial(import_episode, importer, config=config)
     for done in config.work.run(work, indices):
-        name = importer.recordings.names()[done.item]
-        failed = ImportReport(name=name, file="", result="rejected", reason=done.failure)
-        yield done.item, done.result or failed
+        yield done.item, done.result or _rejected(importer, done.item, config, done.failure)
 
 
 def import_episode(importer: Importer, index: int, config: ImportConfig) -> ImportReport:
     """Import one episode; one that is not sound is reported, not raised."""
-    name = importer.recordings.names()[index]
     path = _file(config, index)
     try:
-        episode = importer.write(index, path, overwrite=config.overwrite)
+        done = importer.write(index, path, overwrite=config.overwrite)
     except AteError as error:
-        return ImportReport(name=name, file=path.name, result="rejected", reason=str(error))
+        return _rejected(importer, index, config, str(error))
     except OSError as error:
         reason = refusal(error, config.output) if error.strerror else describe(error)
-        return ImportReport(name=name, file=path.name, result="rejected", reason=reason)
+        return _rejected(importer, index, config, reason)
     except Exception as error:  # foreign files break in ways nobody listed; the rest goes on
-        return ImportReport(name=name, file=path.name, result="rejected", reason=describe(error))
-    if episode is None:
-        return ImportReport(name=name, file=path.name, result="up to date")
-    seconds = len(episode) / episode.cell.tick_rate
-    return ImportReport(name=name, file=path.name, result="imported", seconds=seconds)
+        return _rejected(importer, index, config, describe(error))
+    return ImportReport(
+        name=importer.recordings.names()[index],
+        file=path.name,
+        result=done.result,
+        reason=done.note,
+        seconds=done.seconds,
+    )
+
+
+def _rejected(importer: Importer, index: int, config: ImportConfig, reason: str) -> ImportReport:
+    """Reject an episode; nobody trains on what an earlier import made of it, either."""
+    path = _file(config, index)
+    return ImportReport(
+        name=importer.recordings.names()[index],
+        file=path.name,
+        result="rejected",
+        reason=reason + importer.place(path).put_away(),
+    )
 
 
 def _print_table(console: Console, reports: list[ImportReport]) -> None:
-    """What was rejected, one row per kind of reason, and how many of each result there are."""
-    alike: dict[str, list[ImportReport]] = {}
+    """What there is to tell, one row per kind of reason, and how many of each result there are."""
+    alike: dict[tuple[str, str], list[ImportReport]] = {}
     for report in reports:
-        if report.result == "rejected":
-            alike.setdefault(re.sub(r"\d+(\.\d+)?", "#", report.reason), []).append(report)
+        if report.reason:
+            kind = re.sub(r"\d+(\.\d+)?", "#", report.reason)
+            alike.setdefault((report.result, kind), []).append(report)
     if alike:
-        table = Table("rejected")
+        table = Table("episode", "result")
         table.add_column("reason", overflow="fold")
-        for same in alike.values():
-            more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
-            names = ", ".join(report.name for report in same[:SHOWN])
-            table.add_row(f"{names}{more}", same[0].reason)
+        for (result, _), same in alike.items():
+            shown = SHOWN if result == "rejected" else len(same)
+            more = f" and {len(same) - shown} more" if len(same) > shown else ""
+            names = ", ".join(report.name for report in same[:shown])
+            table.add_row(f"{names}{more}", result, same[0].reason)
         console.print(table)
     counts = {
         result: sum(report.result == result for report in reports)
-        for result in ("imported", "up to date", "rejected")
+        for result in ("imported", "up to date", "rejected", "set aside", "put away")
     }
+    always = ("imported", "up to date", "rejected")
+    said = [f"{count} {result}" for result, count in counts.items() if count or result in always]
     seconds = sum(report.seconds for report in reports)
-    console.print(
-        ", ".join(f"{count} {result}" for result, count in counts.items()) + f" ({seconds:.1f} s)"
-    )
+    console.print(f"{', '.join(said)} ({seconds:.1f} s)")

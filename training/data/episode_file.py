@@ -56,6 +56,7 @@ ATTRIBUTES = (
     "object_names",
     "operator",
     "outcome",
+    "recorded",
     "rules",
     "seed",
     "sim",
@@ -68,9 +69,11 @@ ATTRIBUTES = (
 """Every attribute of the root, in the order written."""
 FORMATS = (1, 2, 3)
 """Versions that are read."""
-_JSON = ("audit", "clock", "rules", "streams")
+_JSON = ("audit", "clock", "recorded", "rules", "streams")
 SINCE_2 = {"audit": "{}", "clock": "{}", "contract_sha256": "", "rules": "{}"}
 """What a file of format 1 does not have, and what stands for it."""
+LATER = {"recorded": "{}"}
+"""What older files of any format do not have, and what stands for it."""
 
 
 IMAGES_AT_ONCE = 32
@@ -140,6 +143,9 @@ class Episode:
     """Name of the bag."""
     source_sha256: str = ""
     """Hash of the bag's bytes and of the options of the conversion."""
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    """Feature of the imported recording to the hash of its rows, whatever the mapping made of
+    them; empty for bags."""
     streams: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Rate, gaps and skew per stream while it was recorded."""
     ages: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -325,18 +331,9 @@ def checked_cell(path: Path, attributes: dict[str, Any]) -> Cell:
 
 def read_source_hash(path: Path) -> str | None:
     """Return from which bag and options a file was made; None when it is not a whole episode."""
-    return _read_attribute(path, "source_sha256")
-
-
-def read_source(path: Path) -> str | None:
-    """Return what a file calls its recording; None when it is not a whole episode."""
-    return _read_attribute(path, "source")
-
-
-def _read_attribute(path: Path, name: str) -> str | None:
     try:
         with open_episode(path) as file:
-            return str(read_attributes(path, file)[name])
+            return str(read_attributes(path, file)["source_sha256"])
     except EpisodeError:
         return None
 
@@ -405,6 +402,7 @@ def _attributes(episode: Episode) -> dict[str, Any]:
         "object_names": json.dumps(list(episode.object_names)),
         "operator": episode.operator,
         "outcome": episode.outcome,
+        "recorded": json.dumps(episode.recorded, sort_keys=True),
         "rules": json.dumps(episode.rules, sort_keys=True),
         "seed": episode.seed,
         "sim": cell.hardware == "sim",
@@ -440,7 +438,7 @@ def read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
         raise EpisodeError(
             f"{path} has format {version}, this version reads {FORMATS}; convert its bag again"
         )
-    given = {**(SINCE_2 if version == 1 else {}), **file.attrs}
+    given = {**LATER, **(SINCE_2 if version == 1 else {}), **file.attrs}
     missing = [name for name in ATTRIBUTES if name not in given]
     if missing:
         raise EpisodeError(f"{path} lacks the attribute {missing[0]!r}; convert its bag again")

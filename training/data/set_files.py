@@ -14,6 +14,8 @@ from ate_core.episode_outcome import check_label
 from ate_core.errors import EpisodeError
 from ate_core.json_text import UNREADABLE
 
+EXCLUDED = ".excluded"
+"""Suffix of a file that nobody reads any more: what it was made of is kept out, or gone."""
 JOURNAL = "edits.jsonl"
 """One line when an edit begins, one when it ended."""
 
@@ -21,6 +23,16 @@ JOURNAL = "edits.jsonl"
 def label_file(path: Path) -> Path:
     """The file beside a converted episode that holds the label it was given later."""
     return path.with_name(f"{path.name.partition('.')[0]}.outcome.json")
+
+
+def excluded_file(path: Path) -> Path:
+    """Where a file lies once it was put away."""
+    return path.with_name(path.name + EXCLUDED)
+
+
+def put_away(path: Path) -> str:
+    """Give a file a suffix that no reader takes, if it is there; returns its name then."""
+    return path.replace(excluded_file(path)).name if path.exists() else ""
 
 
 def read_label(path: Path) -> str | None:

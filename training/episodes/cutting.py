@@ -23,7 +23,7 @@ PER_TICK_BY_KEY = ("images", "ages")
 """Fields that hold, by key, one entry per tick."""
 SAME = ("cell", "task", "instruction", "operator", "seed", "object_names", "rules", "clock")
 """Fields in which parts must agree."""
-MADE_ANEW = ("outcome", "source", "source_sha256", "streams", "audit")
+MADE_ANEW = ("outcome", "source", "source_sha256", "recorded", "streams", "audit")
 """Fields that tell of the whole and are set for each part."""
 
 
@@ -81,6 +81,7 @@ def merge_episodes(parts: Sequence[Episode], names: Sequence[str], sha256: str) 
         outcome=parts[-1].outcome if len(outcomes) > 1 else outcomes.pop(),
         source=source_of_joined(names, [part.source for part in parts]),
         source_sha256=sha256,
+        recorded={},
         streams={},
         audit={},
     )
@@ -104,6 +105,7 @@ def _part(episode: Episode, begin: int, end: int, name: str, sha256: str) -> Epi
         **cut,
         source=source_of_part(name, begin, end, episode.source),
         source_sha256=sha256,
+        recorded={},
         streams={},  # they count the whole recording, not this part
         audit={},
     )

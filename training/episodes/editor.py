@@ -193,7 +193,8 @@ def editing(episodes: EpisodeSet) -> Iterator[Editor]:
         descriptor = open_locked(folder, os.O_RDONLY)
     except BlockingIOError:
         raise EpisodeError(
-            f"{folder} is being changed by another edit or `ate convert`: try again later"
+            f"{folder} is being changed by another edit, `ate convert` or `ate import`: try again "
+            "later"
         ) from None
     try:
         editor = Editor(episodes)

@@ -19,12 +19,9 @@ from training.data.episode_file import (
     write_episode,
 )
 from training.data.recording import Recording, told_time
-from training.data.set_files import label_file, read_label_time
+from training.data.set_files import excluded_file, label_file, put_away, read_label_time
 from training.export.lerobot_folder import LerobotFolder
 from training.export.report import Finished
-
-EXCLUDED = ".excluded"
-"""Suffix of a file that an earlier conversion made of an episode that is now kept out."""
 
 
 class OutputFormat(Protocol):
@@ -126,9 +123,7 @@ class Hdf5Files:
 
     def put_away(self, name: str) -> str:
         """Give the file a suffix that no reader takes; the next conversion may make it anew."""
-        if not self._path(name).exists():
-            return ""
-        return self._path(name).replace(self._away(name)).name
+        return put_away(self._path(name))
 
     def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
         """Every file is complete by itself."""
@@ -138,7 +133,7 @@ class Hdf5Files:
         return self.output / f"{name}.hdf5"
 
     def _away(self, name: str) -> Path:
-        return self.output / f"{name}.hdf5{EXCLUDED}"
+        return excluded_file(self._path(name))
 
 
 def _hdf5(config: ConvertConfig) -> OutputFormat:

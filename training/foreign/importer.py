@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -16,18 +17,13 @@ from ate_core.errors import EpisodeError
 from ate_core.resample import tick_period_ns
 from ate_core.strict import nearest, require
 from training.data.commanders import NAMES
-from training.data.episode_file import (
-    FORMAT,
-    Episode,
-    read_source,
-    read_source_hash,
-    write_episode,
-)
+from training.data.episode_file import FORMAT, Episode, write_episode
 from training.data.lerobot_index import INFO
-from training.data.set_files import label_file
+from training.data.set_files import excluded_file
 from training.foreign import hdf5_set, lerobot_set
 from training.foreign.body import foreign_cell
 from training.foreign.mapping import ColumnMapping
+from training.foreign.places import Origin, Place
 from training.foreign.recordings import RecordedEpisode, Recordings
 from training.foreign.spool import ImageSpool
 from training.foreign.ticks import Ticks, make_ticks
@@ -58,6 +54,18 @@ def open_recordings(folder: Path) -> Recordings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """What became of one episode."""
+
+    result: Literal["imported", "up to date", "set aside"]
+    """What was done."""
+    note: str = ""
+    """What to tell of it."""
+    seconds: float = 0.0
+    """Duration on ticks [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Importer:
     """Everything that is the same for all episodes of a folder."""
 
@@ -79,29 +87,33 @@ class Importer:
         rate = self.cell.tick_rate
         return sum(self.recordings.least_jpegs(one, self.mapping, rate) for one in indices)
 
-    def write(self, index: int, path: Path, *, overwrite: bool) -> Episode | None:
-        """Import one episode; None: the file is there and up to date.
+    def write(self, index: int, path: Path, *, overwrite: bool) -> Written:
+        """Import one episode, unless it was set aside, or is there and up to date.
 
         Raises:
             EpisodeError: it is damaged, incomplete, or does not look like what the mapping says,
-                or the file is of another recording.
+                or what lies in its place is another recording.
         """
         recorded = self.recordings.read(index, self.mapping, self._features)
-        digest = self._digest(recorded)
-        if not overwrite and path.exists() and read_source_hash(path) == digest:
-            return None
-        was, source = read_source(path), self._source(recorded)
-        is_others = was not in (None, source)
-        if is_others and not overwrite:
-            raise EpisodeError(
-                f"{path.name} is of another recording ({was}, this one is {source}): choose "
-                "another --output, or --overwrite"
-            )
-        episode = self._made(recorded, digest, path.parent)
+        origin, place = self._origin(recorded), self.place(path)
+        if aside := place.set_aside(origin):
+            moved = "" if aside == place.aside else f": it is {aside.name}"
+            note = f"not made again{moved}{place.put_away()}"
+            return Written(result="set aside", note=note)
+        if not overwrite:
+            if place.has(origin):
+                return Written(result="up to date")
+            place.require_own(origin)
+        episode = self._made(recorded, origin, path.parent)
+        note = place.clear(origin)  # first: a label never lies beside the motion of another
         write_episode(path, episode)
-        if is_others:
-            label_file(path).unlink(missing_ok=True)
-        return episode
+        excluded_file(path).unlink(missing_ok=True)
+        seconds = len(episode) / episode.cell.tick_rate
+        return Written(result="imported", note=note, seconds=seconds)
+
+    def place(self, path: Path) -> Place:
+        """A file of the output, as that of an episode of these recordings."""
+        return Place(path=path, set_name=self.folder.name)
 
     def read(self, index: int) -> Episode:
         """One episode as `write` would store it, its images in temporary files.
@@ -110,7 +122,7 @@ class Importer:
             EpisodeError: see `write`.
         """
         recorded = self.recordings.read(index, self.mapping, self._features)
-        return self._made(recorded, self._digest(recorded), None)
+        return self._made(recorded, self._origin(recorded), None)
 
     @property
     def _features(self) -> set[str]:
@@ -119,7 +131,7 @@ class Importer:
         told = self.recordings.vectors.get(COMMANDERS, ())
         return known | ({COMMANDERS} if len(told) == len(self.cell.arms) else set())
 
-    def _made(self, recorded: RecordedEpisode, digest: str, spool: Path | None) -> Episode:
+    def _made(self, recorded: RecordedEpisode, origin: Origin, spool: Path | None) -> Episode:
         """A recorded episode on ticks; its images are spooled in a folder as long as it lives."""
         ticks = make_ticks(
             len(next(iter(recorded.rows.values()))),
@@ -133,7 +145,7 @@ class Importer:
             frames = recorded.frames[camera.feature]
             jpegs = frames.jpegs(ticks.shown(), swap=camera.colour == "bgr")
             images[key] = ImageSpool(jpegs, spool)
-        return self._episode(recorded, ticks, states, actions, images, digest)
+        return self._episode(recorded, ticks, states, actions, images, origin)
 
     def _vectors(
         self, rows: Mapping[str, NDArray[np.float64]], ticks: Ticks
@@ -159,7 +171,7 @@ class Importer:
         states: NDArray[np.float64],
         actions: NDArray[np.float64],
         images: Mapping[str, Sequence[bytes]],
-        digest: str,
+        origin: Origin,
     ) -> Episode:
         count = len(ticks.times_ns)
         sizes = {key: simplejpeg.decode_jpeg_header(one[0])[:2] for key, one in images.items()}
@@ -174,8 +186,9 @@ class Importer:
             cell=foreign_cell(self.cell, self.mapping, sizes, recorded.rate),
             task=self.mapping.task or instruction,
             instruction=instruction,
-            source=self._source(recorded),
-            source_sha256=digest,
+            source=origin.source,
+            source_sha256=origin.sha256,
+            recorded=origin.recorded,
             ages=dict.fromkeys([*self._streams(), *images], ticks.ages()),
             rules=RULES,
             commanded_by=self._commanders(recorded, ticks),
@@ -183,8 +196,15 @@ class Importer:
             seed=recorded.seed,
         )
 
-    def _source(self, recorded: RecordedEpisode) -> str:
-        return f"{self.folder.name}/{recorded.name}"
+    def _origin(self, recorded: RecordedEpisode) -> Origin:
+        return Origin(
+            source=f"{self.folder.name}/{recorded.name}",
+            sha256=self._digest(recorded),
+            recorded={
+                feature: hashlib.sha256(rows.tobytes()).hexdigest()
+                for feature, rows in recorded.rows.items()
+            },
+        )
 
     def _commanders(self, recorded: RecordedEpisode, ticks: Ticks) -> NDArray[np.uint8] | None:
         """Who gave the action of each tick (T, arms); None where the recordings do not say."""
