@@ -13,13 +13,16 @@ import pytest
 
 from ate_bringup.cli import main
 from ate_core.errors import EpisodeError
+from training.audit.command import find_episodes
 from training.convert_bags import ConvertConfig, convert_episode
 from training.data import disk_room
 from training.data.episode_file import Episode, list_episodes, read_episode, write_episode
+from training.data.pretraining import read_recordings
 from training.data.trajectory import read_trajectories
 from training.episodes import cutting
 from training.episodes.editor import editing
 from training.episodes.episode_set import open_set
+from training.foreign.importer import open_recordings
 
 EDITS = {
     "delete": ("delete", 1, 2),
@@ -188,13 +191,19 @@ def killed_at(place, folder, words):
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_what_a_killed_edit_left_is_refused_by_training_and_taken_back_by_the_next_command(
-    place, folder, ate, content
+    place, folder, ate, content, cell
 ):
     before = content(folder)
     assert killed_at(place, folder, ["split", folder, 2, "--at", 10]) == signal.SIGKILL
     assert content(folder) != before
-    with pytest.raises(EpisodeError, match="is not finished"):
-        list_episodes(folder)
+    for read in (
+        list_episodes,
+        find_episodes,
+        open_recordings,
+        lambda folder: read_recordings(folder, cell),
+    ):
+        with pytest.raises(EpisodeError, match="is not finished"):
+            read(folder)
     _, said = ate("list", folder)
     assert "cut short and is taken back" in said
     assert content(folder) == before

@@ -266,6 +266,22 @@ def test_episodes_of_others_stay_where_they_are(tmp_path, theirs, bring, others)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
+def test_a_label_of_our_own_files_is_imported_too(tmp_path, write_own, bring, edit):
+    own = write_own(tmp_path / "own")
+    mapping = HDF5.replace("null", "6").replace("[6], unit", "[7], unit")
+    mapping = mapping.replace("[7, 8, 9, 10, 11, 12, 6]", "[8, 9, 10, 11, 12, 13, 14]")
+    mapping = mapping.replace("[13], unit", "[15], unit")
+    label_file(own / "episode_000000.hdf5").write_text('{"outcome": "failure"}')
+    (own / ".edit-1.episode_500000.hdf5").write_bytes((own / "episode_000000.hdf5").read_bytes())
+    code, printed = bring(own, mapping)
+    assert code == 0 and "1 imported" in printed
+    (path,) = list_episodes(tmp_path / "episodes")
+    assert read_episode(path).outcome == "failure"
+    label_file(own / "episode_000000.hdf5").unlink()
+    bring(own, mapping)
+    assert read_episode(path).outcome == "success"
+
+
 def test_one_command_writes_a_folder_at_a_time(tmp_path, others, bring):
     theirs = Lerobot(tmp_path / "set", others)
     theirs.write([0])

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -15,11 +16,12 @@ from training.align_video import align_video
 from training.clap.align_storage import FEATURES, load_alignment
 from training.clap.features import FeatureConfig
 from training.clap.pseudo_labels import NAME, read_pseudo_labels
-from training.clap.video_only import read_clip
+from training.clap.video_only import read_clip, read_clips
 from training.configs.align_video import AlignVideoConfig
 from training.configs.label_video import LabelVideoConfig
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.episode_file import read_episode, write_episode
+from training.data.set_files import label_file
 from training.label_video import label_video
 from training.train_tokens import train_tokens
 
@@ -254,6 +256,18 @@ def test_clips_without_the_camera_or_motion_are_refused(aligned, filmed, tmp_pat
     (tmp_path / "episode_000000.hdf5").write_bytes(b"no such file")
     with pytest.raises(EpisodeError, match=r"cannot be read .*convert its bag again"):
         read_clip(tmp_path / "episode_000000.hdf5", "cam_high")
+
+
+def test_clips_that_failed_are_not_looked_at(filmed, tmp_path):
+    folder = shutil.copytree(filmed[1], tmp_path / "clips")
+    label_file(folder / "episode_000001.hdf5").write_text('{"outcome": "failure"}')
+    rate = read_episode(folder / "episode_000000.hdf5").cell.tick_rate
+    names = [clip.name for clip in read_clips(folder, "cam_high", rate)]
+    assert names == ["episode_000000", "episode_000002"]
+    for index in (0, 2):
+        label_file(folder / f"episode_{index:06d}.hdf5").write_text('{"outcome": "failure"}')
+    with pytest.raises(EpisodeError, match=r"none of the 3 clips in .* is a success"):
+        read_clips(folder, "cam_high", rate)
 
 
 def test_features_travel_with_the_checkpoint(aligned):

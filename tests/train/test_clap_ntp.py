@@ -35,6 +35,7 @@ from training.configs.finetune import FinetuneConfig, OptimOptions
 from training.configs.train_tokens import TrainTokensConfig
 from training.data.dataset import gather
 from training.data.micro_batch import MicroBatch, split
+from training.data.set_files import label_file
 from training.data.trajectory import read_trajectories
 from training.data.watched_episode import read_watched
 from training.finetune import finetune
@@ -330,6 +331,12 @@ def test_labels_of_other_tokens_or_of_another_episode_are_refused(
         finetune(config)
     shutil.rmtree(output)
     labelled(watched, stored)
+    judged = label_file(watched / "episode_000000.hdf5")
+    judged.write_text('{"outcome": "failure"}')
+    with pytest.raises(EpisodeError, match=r"is no success by now \(failure\): label"):
+        finetune(config)
+    judged.unlink()
+    shutil.rmtree(output)
     write_demonstrations(watched, count=1, seed=5, ticks=50)
     with pytest.raises(EpisodeError, match=r"has 50 ticks at other times than the episode that"):
         finetune(config)

@@ -12,6 +12,7 @@ import pytest
 from ate_core.errors import TrainingError
 from training.data.column_mapping import map_rows, mapping_by_names, mapping_by_width
 from training.data.pretraining import load_sources, read_recordings
+from training.data.set_files import label_file
 
 
 def write(path, rows, key="qpos", **attributes):
@@ -95,6 +96,29 @@ def test_our_own_episodes_are_read_as_they_are(episodes, cell):
     assert len(source.motions) == 3 and source.motions[0].shape == (40, 16)
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_of_our_own_episodes_only_successes_are_read_by_the_label_given_last(
+    tmp_path, cell, write_demonstrations, measured
+):
+    folder = write_demonstrations(tmp_path / "set", count=4, change={"outcome": "failure"})
+    label_file(folder / "episode_000001.hdf5").write_text('{"outcome": "knocked over"}')
+    source = read_recordings(folder, cell, measured=measured)
+    assert list(source.episodes) == ["episode_000000.hdf5", "episode_000002.hdf5"]
+    assert len(source.motions) == 2 and len(source.states or [0, 0]) == 2
+    label_file(folder / "episode_000003.hdf5").write_text('{"outcome": "success"}')
+    assert len(read_recordings(folder, cell).motions) == 3
+    for index in (0, 2, 3):
+        label_file(folder / f"episode_{index:06d}.hdf5").write_text('{"outcome": "failure"}')
+    with pytest.raises(TrainingError, match=r"none of the 4 episodes in .* is a success"):
+        read_recordings(folder, cell)
+
+
+def test_files_of_others_say_no_outcome_and_hidden_files_are_none(tmp_path, cell):
+    write(tmp_path / "a.hdf5", numbered(20, 16), outcome="failure")
+    write(tmp_path / ".edit-1.b.hdf5", numbered(20, 16))
+    assert list(read_recordings(tmp_path, cell).episodes) == ["a.hdf5"]
+
+
 def test_folders_that_cannot_be_used_are_refused_in_one_line(tmp_path, cell):
     def refuse(folder, pattern):
         with pytest.raises(TrainingError, match=pattern) as refusal:
@@ -172,8 +196,9 @@ def tables(tmp_path):
     return tmp_path
 
 
-def write_index(folder, lengths, places):
+def write_index(folder, lengths, places, **more):
     columns = {
+        **more,
         "episode_index": list(range(len(lengths))),
         "length": list(lengths),
         "data/chunk_index": [chunk for chunk, _ in places],
@@ -200,6 +225,17 @@ def test_tables_of_version_three_that_do_not_agree_are_refused(tables, cell):
         read_recordings(tables, cell)
     write_index(tables, (21, 31, 41), ((0, 0), (0, 0), (0, 7)))
     with pytest.raises(TrainingError, match=r"file-007.parquet cannot be read"):
+        read_recordings(tables, cell)
+
+
+def test_of_a_set_that_tells_how_its_episodes_ended_the_successes_are_read(tables, cell):
+    about = (21, 31, 41), ((0, 0), (0, 0), (0, 1))
+    write_index(tables, *about, outcome=["success", "failure", None])
+    source = read_recordings(tables, cell)
+    assert [len(motion) for motion in source.motions] == [21, 41]
+    assert list(source.episodes) == ["episode 0", "episode 2"]
+    write_index(tables, *about, outcome=["failure"] * 3)
+    with pytest.raises(TrainingError, match=r"none of the 3 episodes in .* is a success"):
         read_recordings(tables, cell)
 
 

@@ -25,7 +25,7 @@ from training.audit.report import EpisodeAudit, SetAudit, episode_from_dict
 from training.audit.stored import REPORT_FILE
 from training.data.bag_reader import BagEpisode, read_episode_bag
 from training.data.episode_file import PATTERN
-from training.data.set_files import require_readable
+from training.data.set_files import refuse_half_edited, require_readable
 from training.reporting.terminal import coloured, terminal
 from training.tasks.choose import WorkConfig
 
@@ -208,12 +208,13 @@ def find_episodes(folder: Path) -> dict[str, Read]:
     """Return how each episode of a folder is read, by name; bags come before HDF5 files.
 
     Raises:
-        EpisodeError: there is none.
+        EpisodeError: there is none, or an edit of the folder is half done.
     """
     folder = folder.resolve()
     require_readable(folder)
     if list(folder.glob("episode_*_0.mcap")):
         return {folder.name: functools.partial(read_episode_bag, folder)}
+    refuse_half_edited(folder)
     bags = [path for path in sorted(folder.glob(BAG_PATTERN)) if path.is_dir()]
     found: dict[str, Read] = {
         path.name: functools.partial(read_episode_bag, path) for path in bags

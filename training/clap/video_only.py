@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import EpisodeError
 from training.clap.features import FeatureConfig
-from training.data.episode_file import list_episodes
+from training.data.episode_file import list_episodes, read_outcome_of
 from training.data.images import ImageStore
 from training.data.watched_episode import read_watched
 
@@ -42,7 +43,7 @@ class Clip:
 
 
 def read_clips(folder: Path, camera: str, tick_rate: float) -> list[Clip]:
-    """Read the clips of a folder.
+    """Read the clips of a folder; of what people did, only what succeeded.
 
     Args:
         folder: Of HDF5 episodes.
@@ -50,9 +51,12 @@ def read_clips(folder: Path, camera: str, tick_rate: float) -> list[Clip]:
         tick_rate: They must have [Hz].
 
     Raises:
-        EpisodeError: one has no such camera, another rate, or is damaged.
+        EpisodeError: one has no such camera, another rate, or is damaged, or none succeeded.
     """
-    clips = [read_clip(path, camera) for path in list_episodes(folder)]
+    paths = list_episodes(folder)
+    clips = [read_clip(path, camera) for path in paths if read_outcome_of(path) == SUCCESS]
+    if not clips:
+        raise EpisodeError(f"none of the {len(paths)} clips in {folder} is a success: record more")
     for clip in clips:
         if clip.tick_rate != tick_rate:
             raise EpisodeError(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ate_core.episode_outcome import SUCCESS
 from ate_core.errors import EpisodeError, TrainingError
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.token_folder import StoredTokens, require_same_tokens
@@ -20,7 +21,9 @@ from training.clap.pseudo_labels import (
     read_pseudo_labels,
 )
 from training.data.digests import sha256_of
+from training.data.episode_file import read_outcome_of
 from training.data.images import ImageStore
+from training.data.set_files import refuse_half_edited
 from training.data.trajectory import require_same_objects
 from training.data.watched_episode import WatchedEpisode, read_watched
 
@@ -99,6 +102,7 @@ def read_windows(
     require_same_tokens(tokens.identity, labels.tokens, f"the labels {path}")
     _require_same_codes(path, labels, tokens, arms)
     folder = path if path.is_dir() else path.parent
+    refuse_half_edited(folder)
     episodes = {name: _episode(folder, name, one) for name, one in labels.episodes.items()}
     known = [("the demonstrations", object_names)]
     known += [(name, one.object_names) for name, one in episodes.items()]
@@ -168,6 +172,9 @@ def _episode(folder: Path, name: str, labels: EpisodeLabels) -> WatchedEpisode:
     path = folder / f"{name}.hdf5"
     if not path.is_file():
         raise EpisodeError(f"{path} is not there, and labels name it: {LABEL_AGAIN}")
+    outcome = read_outcome_of(path)
+    if outcome != SUCCESS:
+        raise EpisodeError(f"{path} is no success by now ({outcome}): {LABEL_AGAIN}")
     episode = read_watched(path)
     if (len(episode), digest_of_times(episode.timestamps_ns)) != (labels.rows, labels.times):
         raise EpisodeError(

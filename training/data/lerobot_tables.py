@@ -1,7 +1,7 @@
 """Joint motion of a two-arm robot from a LeRobot data set (tables, no videos)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,15 @@ from ate_core.contract import Cell
 from ate_core.errors import EpisodeError, TrainingError
 from ate_core.layout import VectorLayout
 from training.data.column_mapping import map_rows, mapping_by_names
-from training.data.lerobot_index import INFO, SetIndex, flat_names, read_index, read_info_file
+from training.data.hdf5_folder import is_demonstration
+from training.data.lerobot_index import (
+    INFO,
+    EpisodePlace,
+    SetIndex,
+    flat_names,
+    read_index,
+    read_info_file,
+)
 
 ACTION = "action"
 """The column of motion: policies are trained on actions, not on measured joints."""
@@ -47,7 +55,9 @@ def read_states(folder: Path, cell: Cell) -> list[np.ndarray]:
 def read_motion(
     folder: Path, layout: VectorLayout, tick_rate: float, column: str = ACTION
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Read all episodes in the layout of this cell, resampled to its ticks.
+    """Read the episodes in the layout of this cell, resampled to its ticks.
+
+    Of a set that tells how they ended, as ours, only the successes.
 
     Args:
         folder: Of the data set.
@@ -65,12 +75,17 @@ def read_motion(
     index = read_index(folder)
     names, width = _columns(index, column)
     mapping = None if names is None else mapping_by_names(names, layout)
+    places = [place for place in index.places if is_demonstration(place.outcome)]
+    if not places:
+        raise TrainingError(
+            f"none of the {len(index.places)} episodes in {folder} is a success: record more"
+        )
     motions = []
-    for name, rows in _episodes(index, column, width):
+    for name, rows in _episodes(index, places, column, width):
         mapped = map_rows(rows, layout, name) if mapping is None else rows @ mapping
         _refuse_degrees(mapped, layout, f"{folder}: {name}")
         motions.append(resample(mapped, index.rate, tick_rate))
-    return motions, [place.name for place in index.places]
+    return motions, [place.name for place in places]
 
 
 def resample(values: np.ndarray, rate: float, tick_rate: float) -> np.ndarray:
@@ -95,9 +110,11 @@ def _columns(index: SetIndex, column: str) -> tuple[list[str] | None, int]:
     return names, width
 
 
-def _episodes(index: SetIndex, column: str, width: int) -> Iterator[tuple[str, np.ndarray]]:
+def _episodes(
+    index: SetIndex, places: Sequence[EpisodePlace], column: str, width: int
+) -> Iterator[tuple[str, np.ndarray]]:
     """Name and checked rows (T, width) of each episode."""
-    for place in index.places:
+    for place in places:
         where = f"{index.folder}: {place.name}"
         try:
             table = place.rows([column], index.rate)

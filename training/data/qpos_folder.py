@@ -17,6 +17,7 @@ import numpy as np
 from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import TrainingError
 from training.data.column_mapping import map_rows
+from training.data.hdf5_folder import find_hdf5, is_demonstration, told_outcome
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +34,34 @@ SIGN = "*.hdf5 or train/*.hdf5 (episodes, `qpos` files)"
 
 def holds(folder: Path) -> bool:
     """Whether there are HDF5 files where this module reads them."""
-    return bool(find_files(folder))
+    return bool(find_hdf5(folder))
 
 
-def find_files(folder: Path) -> list[Path]:
-    """HDF5 files of the training split, or of the folder itself, in the order of their names."""
-    split = folder / "train"
-    return sorted((split if split.is_dir() else folder).glob("*.hdf5"))
+def _demonstrations(folder: Path) -> list[Path]:
+    """Files that are learned from: of ours the successes, of others all.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    files = find_hdf5(folder)
+    chosen = [file for file in files if is_demonstration(_outcome(file))]
+    if not chosen:
+        raise TrainingError(
+            f"none of the {len(files)} episodes in {folder} is a success: record more"
+        )
+    return chosen
+
+
+def _outcome(path: Path) -> str:
+    try:
+        return told_outcome(path)
+    except OSError:
+        return ""  # it is refused with its reason where its rows are read
 
 
 def has_states(folder: Path) -> bool:
     """Whether all files hold the measured state beside the actions."""
-    for path in find_files(folder):
+    for path in _demonstrations(folder):
         with h5py.File(path, "r") as file:
             if KEYS[0] not in file or STATES not in file:
                 return False
@@ -52,11 +69,14 @@ def has_states(folder: Path) -> bool:
 
 
 def read_actions(folder: Path, cell: Cell) -> tuple[list[np.ndarray], list[str]]:
-    """Read all episodes of a folder: (T, D) each, in the cell's layout, and their files' names.
+    """Read the episodes of a folder: (T, D) each, in the cell's layout, and their files' names.
 
+    Of ours only successes, by the label given last.
     Files of others do not say their rate: each row is taken for a tick of the cell, which is told.
     """
-    episodes, files = _read(folder, cell, KEYS), find_files(folder)
+    episodes, files = _read(folder, cell, KEYS), _demonstrations(folder)
+    if left_out := len(find_hdf5(folder)) - len(files):
+        logger.info("%s: left out %d episodes that are no success", folder, left_out)
     if not all(_tells_its_cell(file) for file in files):
         logger.warning(
             "%s does not say its rate: its rows are taken for ticks of the cell, %g per second. "
@@ -80,7 +100,7 @@ def read_states(folder: Path, cell: Cell) -> list[np.ndarray]:
 
 def _read(folder: Path, cell: Cell, keys: Sequence[str]) -> list[np.ndarray]:
     """The rows of all episodes, from the first of the datasets that a file holds."""
-    files = find_files(folder)
+    files = _demonstrations(folder)
     episodes = [_read_rows(file, cell, keys) for file in files]
     widths = {rows.shape[1]: file.name for rows, file in zip(episodes, files, strict=True)}
     if len(widths) > 1:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.errors import EpisodeError, TrainingError
+from training.data.hdf5_folder import find_hdf5, told_outcome
 from training.foreign.mapping import ColumnMapping, feature_names
 from training.foreign.pictures import as_jpeg, least_jpeg, to_jpeg
 from training.foreign.recordings import RecordedEpisode
@@ -76,6 +77,7 @@ class Hdf5Set:
                 images = sorted({camera.feature for camera in mapping.cameras.values()})
                 lengths |= {len(_dataset(file, key, path)) for key in images}
                 text = _text(file, mapping.instruction_column, path)
+            outcome = told_outcome(path)
         except OSError as error:
             raise EpisodeError(
                 f"{path} cannot be read ({_line(error)}): copy the recordings again"
@@ -90,6 +92,7 @@ class Hdf5Set:
             rows=rows,
             rate=mapping.rate,
             instruction=text,
+            outcome=outcome,
             frames={key: Hdf5Images(path=path, key=key) for key in images},
             files=[path],
         )
@@ -106,9 +109,7 @@ def _least_jpegs(file: Any, key: str, seconds_per_row: float, rate: float) -> fl
 
 def find_files(folder: Path) -> list[Path]:
     """HDF5 files of a folder, or of its training split, by the numbers in their names."""
-    split = folder / "train"
-    found = (split if split.is_dir() else folder).glob("*.hdf5")
-    return sorted(found, key=lambda path: (_numbers(path), path.name))
+    return sorted(find_hdf5(folder), key=lambda path: (_numbers(path), path.name))
 
 
 @dataclass(frozen=True, kw_only=True)

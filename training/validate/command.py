@@ -106,7 +106,8 @@ def _items(path: Path) -> Iterator[tuple[Path, str]]:
     if kind != "unknown" or not path.is_dir():
         yield path, kind
         return
-    inside = [(one, kind_of(one)) for one in sorted(path.iterdir())]
+    visible = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
+    inside = [(one, kind_of(one)) for one in visible]
     known = [(one, kind) for one, kind in inside if kind != "unknown"]
     yield from known or [(path, "unknown")]
 
