@@ -13,6 +13,7 @@ from training.audit import command
 from training.audit.command import REPORT_FILE, AuditConfig, audit, judge_one
 from training.audit.journal import JOURNAL_FILE
 from training.data.episode_file import Episode, write_episode
+from training.data.set_files import label_file
 from training.tasks.choose import WorkConfig
 
 CELL = load_cell(None, "sim")
@@ -92,6 +93,15 @@ def test_what_changed_since_the_stop_is_judged_anew(folder, monkeypatch):
     found = command.audit_folder(folder, command.find_episodes(folder), WorkConfig())
     assert list(found.unreadable) == ["episode_000001"]
     assert [one.name for one in found.episodes] == ["episode_000002", "episode_000003"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_what_was_labelled_since_the_stop_is_judged_anew(folder, monkeypatch):
+    stopped(folder, monkeypatch)
+    label_file(folder / "episode_000001.hdf5").write_text('{"outcome": "failure"}')
+    monkeypatch.setattr(command, "judge_one", judge_one)
+    found = command.audit_folder(folder, command.find_episodes(folder), WorkConfig())
+    assert [one.outcome for one in found.episodes] == ["success", "failure", "success", "success"]
 
 
 @pytest.mark.usefixtures("in_this_process")

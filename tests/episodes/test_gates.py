@@ -15,7 +15,9 @@ from training.audit.stored import read_reports, stored_audit
 from training.configs.finetune import FinetuneConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.data.episode_file import read_episode, write_episode
+from training.data.set_files import label_file
 from training.data.trajectory import read_trajectories
+from training.episodes.copying import export_set
 
 
 @pytest.fixture
@@ -44,7 +46,8 @@ def score(folder, index):
 
 
 def stored(reports, episode):
-    return reports.of(episode.sha256(), episode.audit, "here")
+    outcome = {"outcome": episode.outcome, "own": episode.outcome}
+    return reports.of(episode.sha256(), episode.audit, "here", **outcome)
 
 
 def test_training_leaves_out_what_the_gate_refuses_and_says_so(judged, caplog):
@@ -94,6 +97,40 @@ def test_an_audit_inside_an_episode_counts_and_the_one_beside_completes_it(judge
     assert whole.verdicts["gaps"] == "flag"  # HDF5 alone cannot tell: not judged beside it
     assert whole.verdicts["jerk"] == stored(beside, episode).verdicts["jerk"] != "not judged"
     assert names(judged, exclude=("gaps",))[0] == "episode_000001.hdf5"
+
+
+@pytest.mark.parametrize("kept", ["beside", "inside"])
+def test_an_audit_of_another_outcome_does_not_count(judged, kept, tmp_path_factory, caplog):
+    """What a failure may be, a success may not: nothing was done in it."""
+    path = judged / "episode_000001.hdf5"
+    still = np.full((30, 16), 0.3, np.float32)
+    episode = dataclasses.replace(read_episode(path), outcome="failure", state=still, action=still)
+    write_episode(path, episode)
+    audit(AuditConfig(bags=judged))
+    if kept == "inside":
+        own = stored(read_reports(judged), episode)
+        own = dataclasses.replace(own, verdicts={**own.verdicts, "gaps": "flag"})
+        write_episode(path, dataclasses.replace(episode, audit=own.as_dict()))
+        label_file(judged / "episode_000000.hdf5").write_text('{"outcome": "failure"}')
+    label_file(path).write_text('{"outcome": "success"}')
+    with pytest.raises(
+        TrainingError, match=r"episode_00000.\.hdf5 was never audited as it is now"
+    ):
+        names(judged, exclude=("nothing_done",))
+    copied = tmp_path_factory.mktemp("copied")
+    with pytest.raises(EpisodeError, match="was never audited as it is now"):
+        export_set(
+            judged,
+            copied / "set",
+            gate=Gate(exclude=("nothing_done",)),
+            outcome="",
+            license_="",
+            overwrite=False,
+        )
+    audit(AuditConfig(bags=judged))
+    assert "episode_000001.hdf5" not in names(judged, exclude=("nothing_done",))
+    if kept == "inside":  # what only the bag could tell still counts
+        assert names(judged, exclude=("gaps",)) == ["episode_000002.hdf5"]
 
 
 def test_a_rule_that_no_episode_was_judged_by_is_refused_as_a_gate(judged):

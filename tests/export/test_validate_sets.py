@@ -147,7 +147,10 @@ def first_file(folder):
 
 
 def test_sound_files_and_sets_break_no_rule(sound):
+    staged = sound / "data" / ".edit-1.episode_500000.hdf5"  # of an edit that was killed
+    staged.write_bytes(b"no such file")
     checked = check_all((sound / "data", sound / "set"), InProcess())
+    staged.unlink()
     assert [one.kind for one in checked] == ["hdf5", "hdf5", "lerobot"]
     assert not [violation for one in checked for violation in one.violations]
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ate_core.json_text import UNREADABLE
 from training.audit.report import EpisodeAudit, episode_from_dict
+from training.data.set_files import label_file
 from training.reporting.terminal import terminal
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ class Journal:
 
 
 def signature_of(path: Path, *also: str) -> str:
-    """Return a hash of the names, sizes and times of a file or of all below a folder."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    """Return a hash of names, sizes and times: of a file and its label, or of all in a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path, label_file(path)]
     digest = hashlib.sha256(os.fsencode("\n".join(also)))
     for file in files:
         if file.is_file() and file.name not in (JOURNAL_FILE, "audit.json"):

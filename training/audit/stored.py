@@ -63,21 +63,32 @@ class StoredAudit:
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """The audits in ``audit.json`` of a folder of converted episodes, by hash of the episode."""
+    """The audits in ``audit.json`` of a folder of converted episodes."""
 
-    audits: Mapping[str, StoredAudit]
-    """`Episode.sha256` -> audit: one of another file under the same name does not count."""
+    audits: Mapping[tuple[str, str], StoredAudit]
+    """`Episode.sha256` and outcome -> audit: one of another file under the same name does not
+    count, nor one made before the episode was labelled otherwise."""
 
-    def of(self, sha256: str, inside: Mapping[str, Any], where: str) -> StoredAudit | None:
-        """The audit of an episode; None without any.
+    def of(
+        self, sha256: str, inside: Mapping[str, Any], where: str, *, outcome: str, own: str
+    ) -> StoredAudit | None:
+        """The audit of an episode as it is now; None without any.
 
         Args:
             sha256: `Episode.sha256`.
             inside: Its attribute ``audit``, completed by what stands beside it.
             where: Its file, for messages.
+            outcome: How it ended, by the label given last.
+            own: How it ended as its file says, for which ``inside`` was made; where a label says
+                otherwise, ``inside`` only completes what stands beside it.
         """
-        beside = self.audits.get(sha256)
-        return parse_audit(inside, where).completed(beside) if inside else beside
+        beside = self.audits.get((sha256, outcome))
+        if not inside:
+            return beside
+        made = parse_audit(inside, where)
+        if own != outcome:
+            return beside.completed(made) if beside else None
+        return made.completed(beside)
 
 
 def stored_audit(judged: EpisodeAudit) -> StoredAudit:
@@ -124,7 +135,9 @@ def read_reports(folder: Path) -> Reports:
         ) from None
     return Reports(
         audits={
-            one.sha256: StoredAudit(verdicts=one.verdicts, findings=one.findings, rules=rules)
+            (one.sha256, one.outcome): StoredAudit(
+                verdicts=one.verdicts, findings=one.findings, rules=rules
+            )
             for one in judged
             if one.sha256
         }

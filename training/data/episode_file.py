@@ -351,8 +351,11 @@ def read_recording_of(path: Path) -> Recording | None:
 def read_outcome_of(path: Path) -> str:
     """How an episode ended: the label given later, or its own."""
     label = read_label(path)
-    if label is not None:
-        return label
+    return read_own_outcome(path) if label is None else label
+
+
+def read_own_outcome(path: Path) -> str:
+    """How an episode ended as its file says, whatever label it was given later."""
     with open_episode(path) as file:
         return str(read_attributes(path, file)["outcome"])
 

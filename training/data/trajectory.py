@@ -16,7 +16,7 @@ from ate_policy.transforms import OBJECT_FEATURES
 from training.audit.gate import OPEN, Gate
 from training.audit.stored import Reports, StoredAudit, read_reports
 from training.data.commanders import OPERATOR
-from training.data.episode_file import Episode, list_episodes, read_episode
+from training.data.episode_file import Episode, list_episodes, read_episode, read_own_outcome
 from training.data.first_motion import first_motion
 from training.data.moments import Moments
 from training.data.summaries import read_summary
@@ -124,7 +124,13 @@ def _with_moments(one: Trajectory, episode: Episode, path: Path) -> Trajectory:
 
 
 def _audit_of(episode: Episode, path: Path, reports: Reports) -> StoredAudit:
-    audit = reports.of(episode.sha256(), episode.audit, path.name)
+    audit = reports.of(
+        episode.sha256(),
+        episode.audit,
+        path.name,
+        outcome=episode.outcome,
+        own=read_own_outcome(path),
+    )
     if audit is None:
         raise TrainingError(
             f"{path} was never audited as it is now: run `ate audit --bags {path.parent}`, or "

@@ -12,7 +12,7 @@ from typing import Any
 
 from ate_core.episode_outcome import SUCCESS
 from training.audit.stored import Reports, StoredAudit, read_reports
-from training.data.episode_file import read_outcome_of
+from training.data.episode_file import read_outcome_of, read_own_outcome
 from training.data.summaries import Summary, summaries_of
 from training.episodes.spread import joined
 
@@ -49,15 +49,21 @@ def list_set(folder: Path) -> list[Listed]:
             name=path.name,
             outcome=read_outcome_of(path),
             summary=summary,
-            audit=audit_of(summary, reports, path.name),
+            audit=audit_of(summary, reports, path),
         )
         for path, summary in summaries_of(folder).items()
     ]
 
 
-def audit_of(summary: Summary, reports: Reports, where: str) -> StoredAudit | None:
-    """What rules said of an episode."""
-    return reports.of(summary.sha256, summary.facts["audit"], where)
+def audit_of(summary: Summary, reports: Reports, path: Path) -> StoredAudit | None:
+    """What rules said of an episode as it is labelled now."""
+    return reports.of(
+        summary.sha256,
+        summary.facts["audit"],
+        path.name,
+        outcome=read_outcome_of(path),
+        own=read_own_outcome(path),
+    )
 
 
 def describe(episodes: Sequence[Listed], name: str, license_: str = "") -> dict[str, Any]:

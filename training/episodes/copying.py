@@ -121,7 +121,7 @@ def _choose(
                 reports.append(ExportReport(name=path.stem, result="left out", note=reason))
                 continue
             summary = read_summary(path) or summarise(path)
-            audit = audit_of(summary, audits, path.name)
+            audit = audit_of(summary, audits, path)
         except FAILURES as error:
             reports.append(ExportReport(name=path.stem, result="rejected", note=one_line(error)))
             continue
