@@ -163,6 +163,19 @@ def test_episodes_of_unlike_contracts_are_not_merged(folder, ate, make, cell):
     assert "unlike contracts" in said
 
 
+@pytest.mark.parametrize("failed", [500000, 500001])
+def test_parts_that_ended_otherwise_are_merged_under_one_label_only(folder, ate, content, failed):
+    ate("split", folder, 2, "--at", 10)
+    ate("label", folder, failed, "--text", "failure")
+    before = content(folder)
+    code, said = ate("merge", folder, 500000, 500001)
+    assert code == 1 and content(folder) == before
+    assert "give all of them the label of the whole first" in said.replace("\n", " ")
+    ate("label", folder, 500000, 500001, "--text", "failure")
+    assert ate("merge", folder, 500000, 500001)[0] == 0
+    assert read_episode(folder / "episode_500002.hdf5").outcome == "failure"
+
+
 def test_two_editors_at_once_are_one_editor_and_one_refusal(folder, ate):
     with editing(open_set(folder)):
         code, said = ate("delete", folder, 1)

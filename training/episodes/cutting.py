@@ -21,9 +21,11 @@ PER_TICK = (
 """Fields of an episode with one row per tick."""
 PER_TICK_BY_KEY = ("images", "ages")
 """Fields that hold, by key, one entry per tick."""
-SAME = ("cell", "task", "instruction", "operator", "seed", "object_names", "rules", "clock")
+SAME = (
+    "cell", "task", "instruction", "operator", "outcome", "seed", "object_names", "rules", "clock",
+)  # fmt: skip
 """Fields in which parts must agree."""
-MADE_ANEW = ("outcome", "source", "source_sha256", "recorded", "streams", "audit")
+MADE_ANEW = ("source", "source_sha256", "recorded", "streams", "audit")
 """Fields that tell of the whole and are set for each part."""
 
 
@@ -61,8 +63,8 @@ def merge_episodes(parts: Sequence[Episode], names: Sequence[str], sha256: str) 
         sha256: Hash of all their files.
 
     Raises:
-        EpisodeError: they are of another cell, task or set of streams, or there is a pause
-            between two of them.
+        EpisodeError: they are of another cell, task or set of streams, ended otherwise, or there
+            is a pause between two of them.
     """
     for first, second in zip(range(len(parts) - 1), range(1, len(parts)), strict=True):
         _refuse_unlike(parts[first], parts[second], names[first], names[second])
@@ -74,11 +76,9 @@ def merge_episodes(parts: Sequence[Episode], names: Sequence[str], sha256: str) 
     }
     for field in PER_TICK_BY_KEY:
         joined[field] = {key: _chain(parts, field, key) for key in getattr(parts[0], field)}
-    outcomes = {part.outcome for part in parts}
     return dataclasses.replace(
         parts[-1],
         **joined,
-        outcome=parts[-1].outcome if len(outcomes) > 1 else outcomes.pop(),
         source=source_of_joined(names, [part.source for part in parts]),
         source_sha256=sha256,
         recorded={},
@@ -129,7 +129,10 @@ def _refuse_unlike(first: Episode, second: Episode, name: str, other: str) -> No
     for field in SAME[1:]:
         one, two = getattr(first, field), getattr(second, field)
         if one != two:
-            raise EpisodeError(f"{name} has {field} {one!r}, {other} {two!r}: keep them apart")
+            remedy = "keep them apart"
+            if field == "outcome":
+                remedy = "give all of them the label of the whole first, with `ate episodes label`"
+            raise EpisodeError(f"{name} has {field} {one!r}, {other} {two!r}: {remedy}")
     for field in PER_TICK_BY_KEY:
         keys = sorted(getattr(first, field)), sorted(getattr(second, field))
         if keys[0] != keys[1]:
