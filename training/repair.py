@@ -24,6 +24,7 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from ate_core.disk_refusals import remedy
 from ate_core.episode_outcome import OUTCOME_FILE, PENDING, read_outcome
 from ate_core.errors import DiskError, EpisodeError
+from ate_core.open_bags import hold_bag
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import CLOCK_TOPIC, INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
 from ate_recorder.bag_writer import BagTopic, BagWriter, encode_text
@@ -52,10 +53,15 @@ class RepairConfig:
 
 def repair(config: RepairConfig) -> int:
     """Repair one bag and say what was recovered."""
-    console = terminal()
     folder = config.bag.resolve()
     if not folder.is_dir():
         raise EpisodeError(f"there is no folder {config.bag}: give --bag the folder of an episode")
+    with hold_bag(folder):
+        return _repair_held(folder)
+
+
+def _repair_held(folder: Path) -> int:
+    console = terminal()
     looked = look_at(folder)
     if looked.is_whole:
         told = looked.words()

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
+from ate_bringup.cli import main
 from ate_core.errors import EpisodeError
+from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.recorder import EpisodeRecorder
 from ate_recorder.recorder_config import RecorderConfig
 from ate_recorder.sample import Sample
@@ -97,6 +99,40 @@ def test_a_bag_that_lost_only_its_footer_keeps_its_outcome(studio, config, capsy
     assert "nothing was lost" in capsys.readouterr().out
     assert read_episode_bag(bag).outcome["outcome"] == "success"
     assert convert(config) == 0
+
+
+def test_a_bag_that_is_being_recorded_is_not_repaired_nor_judged(studio, config, capsys):
+    claim = FolderClaim(config.bags)
+    recorder = EpisodeRecorder(
+        studio.cell, RecorderConfig(output=config.bags, min_free_gb=0.0), claim=claim
+    )
+    messages = studio.messages(seconds=2.0)
+    for spec in recorder.required():
+        recorder.receive(Sample(spec, b"", messages[0].receive_ns - 10**6))
+    recorder.start(messages[0].receive_ns)
+    for message in messages:
+        recorder.receive(Sample(message.spec, message.data, message.receive_ns))
+    bag = config.bags / "episode_000000"
+    (bag / "metadata.yaml").touch()  # as `ros2 bag reindex` makes it
+    for words in (
+        ["repair", "--bag", str(bag)],
+        ["episodes", "label", str(config.bags), "0", "--text", "success"],
+        ["episodes", "delete", str(config.bags), "0"],
+        ["episode", "label", "success", "--episode", "0", "--bags", str(config.bags)],
+        ["episode", "discard", "--episode", "0", "--bags", str(config.bags)],
+    ):
+        assert main(words) == 1
+        told = capsys.readouterr().err
+        assert f"process {os.getpid()} on " in told and "stop its recording" in told
+        assert "ate repair" not in told
+    assert main(["episode", "list", "--bags", str(config.bags)]) == 0
+    listed = capsys.readouterr().out
+    assert "is being recorded" in listed and "ate repair" not in listed
+    assert "stop its recording" in convert_episode(bag, config).reason
+    recorder.stop(messages[-1].receive_ns + 10**7, "success")
+    claim.release()
+    assert repair(RepairConfig(bag=bag)) == 0
+    assert "is whole" in capsys.readouterr().out
 
 
 def test_a_whole_bag_needs_no_repair(studio, config, capsys):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from ate_recorder.recorder import EpisodeRecorder
 from ate_recorder.recorder_config import RecorderConfig
 from ate_recorder.sample import Sample
 from ate_recorder.software import git_commit, software_versions
+from training.repair import RepairConfig, repair
 
 MS = 1_000_000
 START = 1_700_000_000_000_000_000
@@ -113,6 +115,75 @@ def test_an_episode_whose_folder_is_removed_ends_at_once_and_says_so(cell, confi
     status = recorder.status(START)
     assert status["state"] == "idle" and "was removed or moved while" in status["message"]
     assert recorder.start(feed(recorder, START + 2000 * MS)) == "recording episode_000000"
+
+
+def _exchange_folder(folder):
+    folder.rename(folder.with_name("moved"))
+    folder.mkdir()
+
+
+def _exchange_file(folder):
+    file = folder / f"{folder.name}_0.mcap"
+    file.unlink()
+    file.write_bytes(b"another")
+
+
+@pytest.mark.parametrize("exchange", [_exchange_folder, _exchange_file])
+@pytest.mark.parametrize("verb", ["supervise", "stop", "discard", "redo"])
+def test_an_episode_whose_bag_is_exchanged_ends_and_touches_no_other(cell, config, exchange, verb):
+    recorder = EpisodeRecorder(cell, config)
+    recorder.start(feed(recorder, START))
+    exchange(folder := config.output / "episode_000000")
+    before = sorted(path.name for path in folder.iterdir())
+    now = feed(recorder, START + 1500 * MS)
+    if verb == "supervise":
+        recorder.supervise(now)
+    else:
+        with pytest.raises(EpisodeError, match="was removed or moved while it was recorded"):
+            getattr(recorder, verb)(now)
+    status = recorder.status(now)
+    assert status["state"] == "idle" and "was removed or moved while" in status["message"]
+    assert sorted(path.name for path in folder.iterdir()) == before
+    with pytest.raises(EpisodeError):
+        recorder.keep(now)
+
+
+def test_a_bag_that_was_moved_while_it_was_recorded_keeps_all_of_it(cell, config):
+    recorder = EpisodeRecorder(cell, config)
+    recorder.start(feed(recorder, START))
+    _exchange_folder(folder := config.output / "episode_000000")
+    end = feed(recorder, START + 1500 * MS)
+    recorder.supervise(end)
+    folder.rmdir()
+    (config.output / "moved").rename(folder)
+    assert repair(RepairConfig(bag=folder)) == 0
+    with Reader(folder) as reader:
+        *_, (_, last_ns, data) = reader.messages()
+    text = json.loads(TYPESTORE.deserialize_cdr(data, "std_msgs/msg/String").data)
+    assert last_ns >= end and text["outcome"] == "interrupted" and "moved" in text["reason"]
+
+
+def test_a_bag_that_a_disk_took_too_slowly_is_let_go_of_in_the_end(cell, config, monkeypatch):
+    may_write = threading.Event()
+
+    class Slow(BagWriter):
+        def write(self, topic, stamp_ns, data, **clocks):
+            assert topic.name.startswith("/episode") or may_write.wait(20.0)
+            super().write(topic, stamp_ns, data, **clocks)
+
+    monkeypatch.setattr("ate_recorder.episode_writer.CLOSE_TIMEOUT", 0.0)
+    recorder = EpisodeRecorder(cell, config, open_bag=Slow)
+    recorder.start(feed(recorder, START))
+    end = feed(recorder, START + 1500 * MS)
+    writing = recorder._episode._thread
+    with pytest.raises(EpisodeError, match="the disk is too slow"):
+        recorder.stop(end)
+    folder = config.output / "episode_000000"
+    with pytest.raises(EpisodeError, match="is being recorded"):
+        repair(RepairConfig(bag=folder))
+    may_write.set()
+    writing.join(20.0)
+    assert repair(RepairConfig(bag=folder)) == 0
 
 
 @pytest.mark.parametrize(

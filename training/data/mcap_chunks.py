@@ -21,6 +21,7 @@ from mcap.records import Channel, Chunk, Schema
 from mcap.stream_reader import get_chunk_data_stream
 
 from ate_core.errors import EpisodeError
+from ate_core.open_bags import remedy_of
 
 MAGIC = b"\x89MCAP0\r\n"
 DAMAGE = (
@@ -190,8 +191,7 @@ def require_complete(file: Path) -> None:
     require_mcap(file)
     if not is_complete(file):
         raise EpisodeError(
-            f"truncated: no footer after {file.stat().st_size} bytes; "
-            f"run 'ate repair --bag {file.parent}'"
+            f"truncated: no footer after {file.stat().st_size} bytes; {remedy_of(file.parent)}"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from ate_core.episode_folders import SUFFIX
 from ate_core.episode_outcome import OUTCOME_FILE
 from ate_core.errors import EpisodeError, UsageError
+from ate_core.open_bags import require_closed
 from training.data.set_files import label_file
 
 Kind = Literal["hdf5", "bags"]
@@ -100,10 +101,8 @@ class EpisodeSet:
             EpisodeError: it is not there, or its bag was never closed.
         """
         path = self.require(number)
-        if self.kind == "bags" and not (path / "metadata.yaml").is_file():
-            raise EpisodeError(
-                f"{path.name} is not closed: stop it, or run `ate repair --bag {path}`"
-            )
+        if self.kind == "bags":
+            require_closed(path)
         return path
 
     def _named(self, numbers: Iterable[int]) -> list[int]:

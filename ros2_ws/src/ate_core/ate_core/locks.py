@@ -6,6 +6,7 @@ more, beside the next one's. So what was locked must still be what its path name
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 ANEW = os.O_RDWR | os.O_CREAT
@@ -39,6 +40,15 @@ def open_locked(path: Path, flags: int = ANEW) -> int:
             if is_in_place(descriptor, path):
                 return descriptor
         os.close(descriptor)  # removed or replaced meanwhile
+
+
+def lock_opened(descriptor: int) -> None:
+    """Lock a file that was just made, until it is closed; a moment's look of others is waited for.
+
+    Where the file system has no locks (NFS) nobody is kept off.
+    """
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def holder_of(path: Path) -> str:

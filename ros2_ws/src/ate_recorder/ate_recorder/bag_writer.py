@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 from rosbags.typesys import Stores, get_typestore
 
+from ate_core.errors import EpisodeError
 from ate_core.files import force_to_disk
+from ate_core.locks import is_in_place
 from ate_recorder.disk import WriteMeter
 from ate_recorder.mcap_file import McapFile
 
@@ -77,6 +79,11 @@ class BagWriter:
         """How fast the disk takes it."""
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the open file is still the one that its path names."""
+        return is_in_place(self._mcap.fileno(), self.file)
+
+    @property
     def chunks(self) -> int:
         """Chunks that a kill can no longer take; what was written after the last one it can."""
         return self._mcap.chunks
@@ -114,11 +121,22 @@ class BagWriter:
         self._forced = self._mcap.size
 
     def close(self) -> None:
-        """Write index, footer and metadata.yaml, and force all of it onto the disk."""
+        """Write index, footer and metadata.yaml, and force all of it onto the disk.
+
+        Raises:
+            EpisodeError: the bag was removed or moved; what is at its place now stays as it is.
+            OSError: the disk refuses.
+        """
         self._mcap.end_chunk()
         metadata = self._metadata()
         self._mcap.finish({"serialized_metadata": _yaml(metadata)})
+        is_there = self.is_in_place
         self._mcap.close()
+        if not is_there:
+            raise EpisodeError(
+                f"{self.file} was removed or moved while it was recorded: the episode ended; if "
+                f"its folder was moved, bring it back and run 'ate repair --bag {self.folder}'"
+            )
         told = self.folder / "metadata.yaml"
         unfinished = told.with_suffix(".yaml.tmp")
         unfinished.write_text(_yaml({"rosbag2_bagfile_information": metadata}) + "\n")

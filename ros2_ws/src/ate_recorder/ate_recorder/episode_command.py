@@ -13,6 +13,7 @@ from ate_core.episode_folders import EpisodeFolders
 from ate_core.episode_outcome import SUCCESS, check_label
 from ate_core.episode_trash import empty_trash, list_trash
 from ate_core.errors import EpisodeError, require_timeout
+from ate_core.open_bags import require_closed
 from ate_recorder.episode_summary import EpisodeSummary, read_summary
 
 TIMEOUT = 5.0
@@ -159,10 +160,7 @@ def _judge_closed(config: Label | Discard, number: int) -> int:
     """
     folders = EpisodeFolders(_folder(config))
     folder = folders.find(number)
-    if not (folder / "metadata.yaml").is_file():
-        raise EpisodeError(
-            f"{folder.name} is not closed: stop it, or run 'ate repair --bag {folder}'"
-        )
+    require_closed(folder)
     if isinstance(config, Label):
         folders.mark(folder, check_label(config.text), "", time.time_ns())
         print(f"{folder.name} kept ({config.text.strip()})")

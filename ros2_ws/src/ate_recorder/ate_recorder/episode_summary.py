@@ -15,6 +15,7 @@ from ate_core.episode_folders import SUFFIX, number_of
 from ate_core.episode_outcome import DISCARDED, read_outcome
 from ate_core.errors import EpisodeError
 from ate_core.json_text import UNREADABLE
+from ate_core.open_bags import remedy_of
 from ate_core.streams import INFO_TOPIC, OUTCOME_TOPIC, TEXT_TYPE
 from ate_recorder.bag_writer import TYPESTORE
 
@@ -56,7 +57,7 @@ def read_summary(folder: Path) -> EpisodeSummary:
         texts = {}
     info, outcome = texts.get(INFO_TOPIC, {}), texts.get(OUTCOME_TOPIC, {})
     if not outcome:
-        outcome = {"outcome": CUT_SHORT, "reason": f"run 'ate repair --bag {folder}'"}
+        outcome = {"outcome": CUT_SHORT, "reason": remedy_of(folder)}
     else:
         try:
             outcome |= read_outcome(folder)

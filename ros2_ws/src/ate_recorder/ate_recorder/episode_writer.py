@@ -98,7 +98,7 @@ class EpisodeWriter:
         self._last_ns = start_ns
         self._log_ns = 0
         self._activity = Activity()
-        self._is_closing = False
+        self._is_closing = self._is_left = False
         self._late: list[tuple[str, int]] = []
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._heap: list[_Waiting] = []
@@ -131,6 +131,11 @@ class EpisodeWriter:
     def waiting_bytes(self) -> int:
         """Bytes that wait for the disk."""
         return self._queued_bytes - self._written_bytes
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the bag is where it was opened."""
+        return self._bag.is_in_place
 
     def put(self, sample: Sample) -> None:
         """Hand over one message; never blocks and never touches the disk."""
@@ -198,9 +203,11 @@ class EpisodeWriter:
             not_recorded: Topics that could not be recorded, with the reason.
 
         Raises:
-            EpisodeError: the disk refused; the bag holds what was written before.
+            EpisodeError: the disk refused, and the bag holds what was written before; or it was
+                removed or moved.
         """
         if not self._drain():
+            self._is_left = True
             raise EpisodeError(
                 f"{self.folder.name} is still being written after {CLOSE_TIMEOUT:.0f} s: the disk "
                 f"is too slow; run 'ate repair --bag {self.folder}' once it has settled"
@@ -278,6 +285,8 @@ class EpisodeWriter:
             else:
                 if item is None:
                     self._write_until(None)
+                    if self._is_left:  # nobody waits any more: let it be repaired
+                        self._bag.abort()
                     return
                 heapq.heappush(self._heap, item)
                 self._write_until(item.receive_ns - ORDER_NS)

@@ -7,20 +7,20 @@ import platform
 from pathlib import Path
 
 from ate_core.locks import holder_of, is_in_place, open_locked
-
-LOCK_FILE = ".recorder.lock"
-"""Hidden, in the folder of the episodes; it stays there, only its lock counts."""
+from ate_core.open_bags import RECORDER_LOCK
 
 
 class FolderClaim:
     """Keeps a second recorder out of a folder of episodes.
+
+    The file stays there, only its lock counts.
 
     Args:
         folder: Of the episodes.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / LOCK_FILE
+        self._file = folder / RECORDER_LOCK
         self._descriptor: int | None = None
 
     def trouble(self) -> str:

@@ -30,6 +30,8 @@ from mcap.records import (
     SummaryOffset,
 )
 
+from ate_core.locks import lock_opened
+
 MAGIC = b"\x89MCAP0\r\n"
 CHUNK_BYTES = 2**20
 """Size at which a chunk ends [bytes]."""
@@ -41,6 +43,8 @@ _UNSET = 2**63 - 1
 class McapFile:
     """Writes one new file, unbuffered; used from one thread at a time.
 
+    It is locked until it is closed: `ate_core.open_bags` tells others.
+
     Args:
         path: File to create.
         library: What the header names as its writer.
@@ -48,6 +52,7 @@ class McapFile:
 
     def __init__(self, path: Path, library: str) -> None:
         self._file = path.open("xb", buffering=0)
+        lock_opened(self._file.fileno())
         self._at = 0
         self._schemas: list[Schema] = []
         self._channels: list[Channel] = []

@@ -238,6 +238,7 @@ class EpisodeRecorder:
             words: The label, or the reason.
         """
         with self._lock:
+            self._end_moved(now_ns)
             step = STEPS[self.state, event]
             if step.refusal:
                 raise EpisodeError(step.refusal.format(episode=self.present))
@@ -248,7 +249,9 @@ class EpisodeRecorder:
             return self._message
 
     def supervise(self, now_ns: int) -> None:
-        """Close the open episode when its disk refuses or runs full; call it once a second.
+        """Close the open episode when its disk refuses or runs full, or its bag is gone.
+
+        Call it once a second.
 
         A folder that takes none is tried again.
         """
@@ -261,11 +264,11 @@ class EpisodeRecorder:
             storage.trouble = storage.threat(episode, self._comes)
             reason = storage.end_of(episode, self._comes)
             try:
-                if reason:
+                if reason or not episode.is_in_place:
                     storage.trouble = ""
                     self.interrupt(now_ns, reason)
             except EpisodeError as error:
-                self._message = f"{reason}; {error}"
+                self._message = "; ".join(filter(None, [reason, str(error)]))
                 _LOG.error(self._message)
 
     def probe_disk(self) -> None:
@@ -366,6 +369,20 @@ class EpisodeRecorder:
             self._mark_as(folder, PENDING, "", now_ns)
         self._pending = folder
         self._message = f"{folder.name} waits to be kept or discarded: {line}"
+
+    def _end_moved(self, now_ns: int) -> None:
+        """End an open episode whose bag is gone from its place; what is there now stays as it is.
+
+        Raises:
+            EpisodeError: it was removed or moved.
+        """
+        if self._episode is None or self._episode.is_in_place:
+            return
+        try:
+            self._finish(now_ns, INTERRUPTED, "its bag was removed or moved while it was recorded")
+        except EpisodeError as error:
+            self._message = str(error)
+            raise
 
     def _mark_as(self, folder: Path, outcome: str, reason: str, now_ns: int) -> None:
         """Write down beside the bag what is decided, at the wall clock's time."""

@@ -99,8 +99,6 @@ class Storage:
         if episode.error is not None:
             told = getattr(episode.error, "strerror", None) or episode.error
             return f"the disk refused it ({told}): {state.free / 1e9:.2f} GB free"
-        if not episode.folder.is_dir():
-            return f"{episode.folder} was removed or moved while it was recorded"
         if state.free < state.reserve / 2:
             return f"disk full: {state.free / 1e9:.2f} GB free"
         return ""
