@@ -28,11 +28,12 @@ from training.audit.stored import stored_audit
 from training.configs.convert import ConvertConfig
 from training.configs.output_folder import make_folder, only_writer
 from training.data.bag_reader import bag_file, read_episode_bag, read_recording
-from training.data.build_episode import build_episode
+from training.data.build_episode import build_episode, require_outcome
 from training.data.disk_room import refusal
 from training.data.episode_file import Episode
 from training.data.set_files import label_file, require_readable
 from training.data.stream_counts import disagreements
+from training.episodes.judged_anew import has_parts, label_parts, set_parts_aside
 from training.export.copies import remark
 from training.export.output_formats import OutputFormat, output_of
 from training.reporting.terminal import coloured, terminal
@@ -48,7 +49,7 @@ class EpisodeReport:
     name: str
     """Folder name of the bag."""
     result: Literal["converted", "up to date", "set aside", "excluded", "rejected"]
-    """What was done; excluded: by `--min-score` or `--exclude`."""
+    """What was done; excluded: by `--min-score` or `--exclude`, or its bag was discarded."""
     reason: str = ""
     """Why it was rejected or excluded."""
     ticks: int = 0
@@ -63,7 +64,7 @@ class EpisodeReport:
 
 def convert(config: ConvertConfig) -> int:
     """Convert every bag, print a table, and return 1 when any was rejected."""
-    folders = find_bags(config.bags.resolve())
+    folders, discarded = find_bags(config.bags.resolve())
     config = replace(config, output=config.output.resolve())  # workers may start elsewhere
     config.gate.require_known([folder.name for folder in folders], config.bags)
     make_folder(config.output)
@@ -80,11 +81,19 @@ def convert(config: ConvertConfig) -> int:
                 for report in _run(folders, config):
                     reports.append(report)
                     progress.advance(task)
+            bags = {folder.name: folder for folder in folders}
+            reports = [_followed(report, bags[report.name], config) for report in reports]
+            reports += _dropped(discarded, config)
             reports = _finished(reports, target)
         finally:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
             _tell_others(console, config.bags.resolve())
+    if not folders:
+        raise EpisodeError(
+            f"{config.bags} holds discarded episodes only: record some, or bring one back with "
+            f"`ate episodes restore {config.bags}` and its number"
+        )
     return 1 if any(report.result == "rejected" for report in reports) else 0
 
 
@@ -106,23 +115,33 @@ def _refuse_others(folders: list[Path], config: ConvertConfig, target: OutputFor
                 )
 
 
-def find_bags(folder: Path) -> list[Path]:
+def find_bags(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the episode folders under a folder, or the folder itself when it is one.
+
+    Returns:
+        The folders, and those of discarded episodes.
 
     Raises:
         EpisodeError: there is none, or the folder cannot be read.
     """
     require_readable(folder)
     if _FOLDER.match(folder.name) and list(folder.glob("*.mcap")):
-        return [folder]
+        return [folder], []
     found = sorted(path for path in folder.glob("episode_*") if _FOLDER.match(path.name))
-    if not found:
+    aside = [path for path in sorted(folder.glob(f"episode_*{SUFFIX}")) if _is_gone(path, found)]
+    if not found and not aside:
         below = bags_below(folder)
         hint = f" (bags lie in {', '.join(below)})" if below else ""
         raise EpisodeError(
             f"{folder} holds no episode_NNNNNN folders; record some, or name their folder{hint}"
         )
-    return found
+    return found, aside
+
+
+def _is_gone(aside: Path, found: list[Path]) -> bool:
+    """Whether a folder is that of a discarded episode that has no other."""
+    name = aside.name.removesuffix(SUFFIX)
+    return bool(_FOLDER.match(name)) and aside.with_name(name) not in found
 
 
 def bags_below(folder: Path) -> list[str]:
@@ -189,13 +208,70 @@ def _write(folder: Path, config: ConvertConfig, target: OutputFormat, episode: E
 def _put_away(folder: Path, config: ConvertConfig, target: OutputFormat) -> str:
     """Take what an earlier conversion made of an episode out of the output; returns what to tell.
 
-    What is of another recording stays, or may be: a bag that cannot be read does not say.
+    What is of another recording stays.
+    """
+    moved = target.put_away(_name(folder)) if _is_own(folder, config, target) else ""
+    return f" (its earlier file is now {moved})" if moved else ""
+
+
+def _is_own(folder: Path, config: ConvertConfig, target: OutputFormat) -> bool:
+    """Whether what the output holds of an episode is of this bag; one that cannot be read is mute.
+
+    Args:
+        folder: Of the bag, set aside or not.
+        config: How far its first tick may be from its start.
+        target: The output.
     """
     own = read_recording(folder)
-    if own is None or target.of_others(folder.name, own, config.farthest_start):
-        return ""
-    moved = target.put_away(folder.name)
-    return f" (its earlier file is now {moved})" if moved else ""
+    return own is not None and not target.of_others(_name(folder), own, config.farthest_start)
+
+
+def _name(folder: Path) -> str:
+    """Of an episode, set aside or not."""
+    return folder.name.removesuffix(SUFFIX)
+
+
+def _dropped(discarded: list[Path], config: ConvertConfig) -> Iterator[EpisodeReport]:
+    """Take what was made of discarded bags out of the output; tell of those that it held."""
+    target = output_of(config)
+    for folder in discarded:
+        if not _is_own(folder, config, target):
+            continue
+        name = _name(folder)
+        is_there = target.holds(name)
+        try:
+            note = _put_away(folder, config, target)
+            parts = set_parts_aside(config.output, name, decided_ns=None)
+        except (AteError, OSError) as error:
+            reason = f"its bag was discarded, but what was made of it stays: {error}"
+            yield EpisodeReport(name=name, result="rejected", reason=reason)
+            continue
+        if is_there or parts:
+            reason = "; ".join(filter(None, [f"its bag was discarded{note}", parts]))
+            yield EpisodeReport(name=name, result="excluded", reason=reason)
+
+
+def _followed(report: EpisodeReport, folder: Path, config: ConvertConfig) -> EpisodeReport:
+    """Let what edits made of an episode follow what was decided of its bag since."""
+    output, name, refusal = config.output, folder.name, ""
+    try:
+        if not has_parts(output, name) or not _is_own(folder, config, output_of(config)):
+            return report
+        decided = read_outcome(folder)
+        try:
+            require_outcome(decided, config)
+        except EpisodeError as error:
+            refusal = str(error)
+        if refusal:
+            told = set_parts_aside(output, name, decided.get("decided_ns")) if decided else ""
+        else:
+            told = label_parts(output, name, str(decided["outcome"]))
+    except (AteError, OSError) as error:
+        refusal = told = f"what edits made of it stays as it was: {error}"
+    if not told:
+        return report
+    reason = "; ".join(dict.fromkeys(filter(None, [report.reason or refusal, told])))
+    return replace(report, result="rejected" if refusal else report.result, reason=reason)
 
 
 def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:

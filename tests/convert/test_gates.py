@@ -2,16 +2,21 @@
 
 import dataclasses
 import json
+import shutil
+import time
 
+import h5py
 import pytest
 
-from ate_core.episode_outcome import OUTCOME_FILE
+from ate_bringup.cli import main
+from ate_core.episode_outcome import OUTCOME_FILE, write_outcome
 from ate_core.errors import EpisodeError, UsageError
 from training.audit.gate import Gate
 from training.audit.judge import rule_words, rules_version
 from training.audit.stored import parse_audit
 from training.convert_bags import ConvertConfig, convert, convert_episode
 from training.data.episode_file import list_episodes, read_episode
+from training.data.trajectory import read_trajectories
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +167,100 @@ def test_an_episode_that_is_rejected_by_now_leaves_no_earlier_file_behind(studio
     outcome.write_text(before)
     assert convert_episode(folder, config).result == "converted"
     assert [path.name for path in config.output.glob("episode*")] == ["episode_000000.hdf5"]
+
+
+@pytest.fixture(scope="module")
+def converted(bags, tmp_path_factory):
+    """A folder with two bags and the files that were made of them."""
+    folder = tmp_path_factory.mktemp("converted")
+    shutil.copytree(bags, folder / "bags")
+    assert convert(ConvertConfig(bags=bags, output=folder / "data")) == 0
+    return folder
+
+
+@pytest.fixture
+def own(converted, tmp_path, monkeypatch):
+    """The options that made a copy of them; no process is started for them any more."""
+    shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
+
+    def here(folders, config):
+        return [convert_episode(folder, config) for folder in folders]
+
+    monkeypatch.setattr("training.convert_bags._run", here)
+    return ConvertConfig(bags=tmp_path / "bags", output=tmp_path / "data")
+
+
+def trained(config):
+    return [one.name[8:14] for one in read_trajectories(config.output)]
+
+
+def test_an_episode_whose_bag_was_discarded_leaves_the_set_and_comes_back(own, capsys):
+    before = names(own.output)
+    assert main(["episode", "discard", "--episode", "1", "--bags", str(own.bags)]) == 0
+    capsys.readouterr()
+    assert convert(own) == 0
+    told = printed(capsys)
+    assert "its bag was discarded" in told and "1 up to date" in told and "1 excluded" in told
+    assert trained(own) == ["000000"]
+    assert (own.output / "episode_000001.hdf5.excluded").is_file()
+    assert convert(own) == 0
+    assert "excluded" not in printed(capsys), "it is told once"
+    assert main(["episodes", "restore", str(own.bags), "1"]) == 0
+    assert main(["episodes", "label", str(own.bags), "1", "--text", "success"]) == 0
+    assert convert(own) == 0
+    assert names(own.output) == before and trained(own) == ["000000", "000001"]
+
+
+def test_where_every_bag_was_discarded_nothing_is_left_to_train_on(own):
+    assert main(["episodes", "delete", str(own.bags), "0", "1"]) == 0
+    with pytest.raises(EpisodeError, match="holds discarded episodes only"):
+        convert(own)
+    assert names(own.output) == ["episode_000000.hdf5.excluded", "episode_000001.hdf5.excluded"]
+
+
+def test_a_discarded_bag_moves_no_file_of_another_session_nor_of_a_bag_elsewhere(own, tmp_path):
+    elsewhere = tmp_path / "archive"
+    elsewhere.mkdir()
+    (own.bags / "episode_000000").rename(elsewhere / "episode_000000")
+    assert convert(own) == 0 and trained(own) == ["000000", "000001"]
+    (own.bags / "episode_000001").rename(own.bags / "episode_000000.discarded")
+    (own.output / "episode_000001.hdf5").rename(own.output / "episode_000000.hdf5")
+    with h5py.File(own.output / "episode_000000.hdf5", "r+") as file:
+        file["/timestamps_ns"][...] += 86_400 * 10**9
+    with pytest.raises(EpisodeError, match="discarded episodes only"):
+        convert(own)
+    assert trained(own) == ["000000"]
+
+
+@pytest.mark.parametrize("keep_failures", [False, True])
+def test_what_was_cut_out_of_an_episode_follows_the_label_of_its_bag(own, capsys, keep_failures):
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    assert main(["episodes", "merge", str(own.output), "500000", "500001"]) == 0
+    assert trained(own) == ["000001", "500002"]
+    write_outcome(own.bags / "episode_000000", "failure", "", time.time_ns())
+    judged = dataclasses.replace(own, keep_failures=keep_failures)
+    capsys.readouterr()
+    assert convert(judged) == (0 if keep_failures else 1)
+    told = printed(capsys)
+    assert "episode_500002.hdf5, made of it," in told
+    assert ("labelled failure" if keep_failures else "outcome is failure") in told
+    assert trained(own) == ["000001"]
+    assert convert(judged) == 0 and "made of it" not in printed(capsys), "it is told once"
+
+
+def test_a_part_that_was_labelled_since_its_bag_stays(own, capsys):
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    write_outcome(own.bags / "episode_000000", "failure", "", time.time_ns())
+    assert main(["episodes", "label", str(own.output), "500001", "--text", "success"]) == 0
+    assert convert(own) == 1
+    assert trained(own) == ["000001", "500001"]
+
+
+def test_the_parts_of_a_discarded_bag_are_set_aside(own, capsys):
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    assert main(["episodes", "delete", str(own.bags), "0"]) == 0
+    capsys.readouterr()
+    assert convert(own) == 0
+    told = printed(capsys)
+    assert "its bag was discarded; episode_500000.hdf5, episode_500001.hdf5, made of it," in told
+    assert trained(own) == ["000001"]

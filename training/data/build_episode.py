@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ def build_episode(
     Raises:
         EpisodeError: it ended badly, lacks a stream, has one too old at a tick, or is too short.
     """
-    _require_outcome(bag, config)
+    require_outcome(bag.outcome, config)
     builder = ObservationBuilder(bag.cell, config.rules)
     needed = _needed_streams(builder, bag)
     refused = refusals(bag)
@@ -101,13 +103,22 @@ def episode_ticks(
     return ticks
 
 
-def _require_outcome(bag: BagEpisode, config: ConvertConfig) -> None:
-    outcome = bag.outcome.get("outcome")
+def require_outcome(told: Mapping[str, Any], config: ConvertConfig) -> None:
+    """Refuse an episode by what became of it.
+
+    Args:
+        told: Its outcome, with the reason.
+        config: Whether failures are kept.
+
+    Raises:
+        EpisodeError: it is neither a success nor kept.
+    """
+    outcome = told.get("outcome")
     if outcome == PENDING:
         raise EpisodeError("nobody has judged it: keep it with `ate episode label`, or discard it")
     if outcome == SUCCESS or (config.keep_failures and outcome != DISCARDED):
         return
-    reason = f" ({bag.outcome['reason']})" if bag.outcome.get("reason") else ""
+    reason = f" ({told['reason']})" if told.get("reason") else ""
     raise EpisodeError(f"outcome is {outcome}{reason}; --keep-failures keeps such episodes")
 
 

@@ -87,6 +87,14 @@ class Journal:
         ended = dict(self.ends)
         return [edit for edit in self.edits if ended.get(edit.number) == DONE]
 
+    def made_of(self, file: str) -> list[str]:
+        """Names of what edits wrote out of a file, or out of what was written so."""
+        found = [file]
+        for edit in self.done():
+            if any(source in found for source, _ in edit.sources):
+                found += [target for source, target in edit.moves if source in edit.made]
+        return found[1:]
+
     def last_undoable(self) -> Edit | None:
         """The newest edit that is in force and no undo itself; None without one."""
         undone = {edit.undoes for edit in self.done()}

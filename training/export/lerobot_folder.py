@@ -17,7 +17,14 @@ from training.data.recording import Recording
 from training.export.camera_video import VideoConfig
 from training.export.chosen import beside
 from training.export.lerobot_part import FORMAT, PICTURES, Part, read_part, write_part
-from training.export.lerobot_set import aside_of, check_output, differing, is_current, write_set
+from training.export.lerobot_set import (
+    aside_of,
+    check_output,
+    differing,
+    is_current,
+    members,
+    write_set,
+)
 from training.export.report import Finished, one_line
 
 REFUSED = "the disk refused others: see the reasons above, then run this again, or move them away"
@@ -95,6 +102,10 @@ class LerobotFolder:
         """Whether the part of an episode is there already."""
         part = self.part(name)
         return part is not None and part.digest == digest
+
+    def holds(self, name: str) -> bool:
+        """Whether the set holds an episode of this name."""
+        return name in members(self.output)
 
     def of_others(self, name: str, own: Recording, near: float) -> dict[Path, str]:
         """The part of the episode; arguments as `OutputFormat`."""

@@ -71,12 +71,22 @@ class _Place:
 
 def is_current(output: Path, parts: Sequence[Part]) -> bool:
     """Whether a set holds just these episodes already."""
-    try:
-        manifest = read_document((output / MANIFEST).read_text())
-    except (OSError, UnicodeDecodeError):
-        return False
     digests = {part.name: part.digest for part in parts}
-    return manifest.get("episodes") == digests and manifest.get("statistics") == STATISTICS
+    is_new = _read_manifest(output).get("statistics") == STATISTICS
+    return is_new and members(output) == digests
+
+
+def members(output: Path) -> dict[str, str]:
+    """What a set holds, episode -> digest; empty where nobody can tell."""
+    found = _read_manifest(output).get("episodes")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _read_manifest(output: Path) -> dict[str, Any]:
+    try:
+        return read_document((output / MANIFEST).read_text())
+    except (OSError, UnicodeDecodeError):
+        return {}
 
 
 def differing(part: Part, first: Part) -> str | None:

@@ -39,6 +39,10 @@ class OutputFormat(Protocol):
         """Whether an episode is there, made of this source with these options."""
         ...
 
+    def holds(self, name: str) -> bool:
+        """Whether readers see an episode of this name, whatever it was made of."""
+        ...
+
     def audit(self, name: str) -> StoredAudit | None:
         """The audit kept with an episode that is there; None where none is kept."""
         ...
@@ -93,6 +97,10 @@ class Hdf5Files:
         """Whether the file says that it was made of this."""
         path = self._path(name)
         return path.exists() and read_source_hash(path) == digest
+
+    def holds(self, name: str) -> bool:
+        """Whether its file is there."""
+        return self._path(name).exists()
 
     def audit(self, name: str) -> StoredAudit | None:
         """The attribute of the file."""
