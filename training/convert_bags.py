@@ -74,6 +74,9 @@ def convert(config: ConvertConfig) -> int:
     told = f"another `ate convert` writes to {config.output}"
     with only_writer(config.output, told), target.held():
         _refuse_others(folders, config, target)
+        gone = [_name(folder) for folder in discarded if _is_own(folder, config, target)]
+        is_one = folders == [config.bags.resolve()]
+        kept = target.kept([*(one.name for one in folders), *gone], config.bags, is_one=is_one)
         target.require_room({folder.name: _bag_path(folder) for folder in folders})
         try:
             with Progress(console=console, transient=True) as progress:
@@ -84,7 +87,7 @@ def convert(config: ConvertConfig) -> int:
             bags = {folder.name: folder for folder in folders}
             reports = [_followed(report, bags[report.name], config) for report in reports]
             reports += _dropped(discarded, config)
-            reports = _finished(reports, target)
+            reports = _finished(reports, target, kept)
         finally:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
@@ -313,11 +316,14 @@ def _excluded(
     return EpisodeReport(name=folder.name, result="excluded", reason=reason + note)
 
 
-def _finished(reports: list[EpisodeReport], target: OutputFormat) -> list[EpisodeReport]:
-    """Complete the output; what it could not take is rejected after all."""
+def _finished(
+    reports: list[EpisodeReport], target: OutputFormat, kept: list[str]
+) -> list[EpisodeReport]:
+    """Complete the output beside what is kept; what it could not take is rejected after all."""
     left_out = ("rejected", "excluded")
     finished = target.finish(
         [report.name for report in reports if report.result not in left_out],
+        kept,
         disk_refused=any(report.disk_refused for report in reports),
     )
     return [

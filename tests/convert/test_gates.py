@@ -179,14 +179,9 @@ def converted(bags, tmp_path_factory):
 
 
 @pytest.fixture
-def own(converted, tmp_path, monkeypatch):
-    """The options that made a copy of them; no process is started for them any more."""
+def own(converted, tmp_path, in_this_process):
+    """The options that made a copy of them."""
     shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
-
-    def here(folders, config):
-        return [convert_episode(folder, config) for folder in folders]
-
-    monkeypatch.setattr("training.convert_bags._run", here)
     return ConvertConfig(bags=tmp_path / "bags", output=tmp_path / "data")
 
 

@@ -1,5 +1,6 @@
 """`ate convert --format lerobot`: from the bag to what pyarrow and PyAV alone read back."""
 
+import json
 import shutil
 
 import numpy as np
@@ -30,6 +31,69 @@ def written(tmp_path_factory):
     words = ["convert", "--bags", folder / "bags", "--output", folder / "set"]
     assert cli.main([*map(str, words), "--format", "lerobot", "--jobs", "2"]) == 0
     return folder / "set"
+
+
+@pytest.fixture
+def copy(written, tmp_path, in_this_process):
+    """A folder with the bags and the set, to change."""
+    shutil.copytree(written.parent, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def convert(folder, bags, *options):
+    words = ["convert", "--bags", folder / bags, "--output", folder / "set"]
+    return cli.main([*map(str, words), "--format", "lerobot", *options])
+
+
+def held(folder):
+    """Numbers of the episodes in the set, and of their parts."""
+    count = json.loads((folder / "set" / "meta" / "info.json").read_text())["total_episodes"]
+    names = list(json.loads((folder / "set" / "meta" / "ate.json").read_text())["episodes"])
+    assert len(names) == count
+    return names, sorted(path.name for path in (folder / "set.parts").glob("episode_*"))
+
+
+BOTH = ["episode_000000", "episode_000001"]
+
+
+def test_one_bag_is_added_to_the_others_of_a_set(copy, capsys):
+    assert convert(copy, "bags/episode_000001") == 0
+    assert held(copy) == (BOTH, BOTH)
+    shutil.rmtree(copy / "set.parts" / "episode_000000")
+    capsys.readouterr()
+    assert convert(copy, "bags/episode_000001") == 1
+    told = capsys.readouterr().err
+    assert "holds episode_000000, whose parts in" in told and "name the folder" in told
+    assert held(copy)[0] == BOTH
+    assert convert(copy, "bags") == 0
+    assert held(copy) == (BOTH, BOTH)
+
+
+def test_one_bag_that_does_not_fit_puts_no_other_out_of_the_set(copy, capsys):
+    assert convert(copy, "bags/episode_000000", "--video.codec", "h264") == 1
+    assert "give it a set" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert held(copy)[0] == ["episode_000001"]
+
+
+def test_a_set_of_bags_elsewhere_is_not_emptied(copy, capsys):
+    (copy / "archive").mkdir()
+    (copy / "bags" / "episode_000000").rename(copy / "archive" / "episode_000000")
+    assert convert(copy, "bags") == 1
+    told = capsys.readouterr().err
+    assert "holds episode_000000, which" in told and "they would leave the set" in told
+    assert f"delete {copy / 'set'}" in told
+    assert held(copy) == (BOTH, BOTH)
+    shutil.rmtree(copy / "set")
+    assert convert(copy, "bags") == 0
+    assert held(copy) == (["episode_000001"], ["episode_000001"])
+
+
+def test_an_episode_whose_bag_was_discarded_leaves_the_set_by_name(copy, capsys):
+    bag = copy / "bags" / "episode_000001"
+    bag.rename(bag.with_name(f"{bag.name}.discarded"))
+    assert convert(copy, "bags") == 0
+    assert "its bag was discarded" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert held(copy) == (["episode_000000"], ["episode_000000"])
 
 
 def look_at(stamp_ns, rate):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ate_core.errors import EpisodeError, UsageError
+from training.data.episode_file import write_episode
 from training.data.lerobot_tables import read_actions
 from training.data.recording import Recording
 from training.data.set_files import label_file
@@ -215,6 +216,29 @@ def test_a_part_of_another_recording_is_known_by_its_cell_and_its_start(exported
     }
     moved = replace(episodes[0].cell, name="another").canonical_text()
     assert folder.of_others(name, replace(own, contract=moved), 10.0)
+
+
+def test_a_set_of_another_folder_is_not_replaced(studio, copy, capsys):
+    before = (copy / "set" / "meta" / "ate.json").read_bytes()
+    (copy / "data" / "episode_000002.hdf5").rename(copy / "episode_000002.hdf5")
+    with pytest.raises(UsageError, match=r"holds episode_000002, which .* they would leave"):
+        run(copy)
+    (copy / "episode_000002.hdf5").rename(copy / "data" / "episode_000002.hdf5")
+    later = studio.episode(8, seed=5)
+    later = replace(later, timestamps_ns=later.timestamps_ns + 86_400 * 10**9)
+    write_episode(copy / "data" / "episode_000001.hdf5", later)
+    with pytest.raises(UsageError, match=r"episode_000001 is of another recording \(started"):
+        run(copy)
+    assert (copy / "set" / "meta" / "ate.json").read_bytes() == before and len(made(copy)) == 3
+
+
+@pytest.mark.parametrize("suffix", [".discarded", ".excluded"])
+def test_an_episode_that_was_put_away_leaves_the_set(studio, copy, suffix):
+    path = copy / "data" / "episode_000001.hdf5"
+    path.rename(path.with_name(path.name + suffix))
+    assert run(copy) == 0
+    rows = studio.reader(copy / "set").episodes
+    assert [row["source"] for row in rows] == ["episode_000000", "episode_000002"]
 
 
 def test_another_quality_encodes_everything_anew(copy):

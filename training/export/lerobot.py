@@ -1,6 +1,7 @@
 """``ate export lerobot``: HDF5 episodes to a LeRobot data set.
 
 What was begun is finished, what is there is not made twice; the set holds what the folder holds.
+A set of another folder's episodes is not replaced.
 """
 
 import functools
@@ -12,7 +13,14 @@ from typing import Annotated
 import tyro
 
 from ate_core.disk_refusals import is_by_disk
-from training.data.episode_file import file_sha256, list_episodes, read_episode
+from ate_core.errors import UsageError
+from training.data.episode_file import (
+    file_sha256,
+    list_episodes,
+    read_episode,
+    read_recording_of,
+)
+from training.data.recording import NEAR
 from training.export.camera_video import VideoConfig
 from training.export.copies import remark
 from training.export.lerobot_folder import LerobotFolder
@@ -46,6 +54,7 @@ def export_lerobot(config: LerobotExport) -> int:
     paths, folder = list_episodes(config.episodes.resolve()), config.folder()
     reports: list[ExportReport] = []
     with folder.held():
+        _refuse_others(paths, folder, config.episodes)
         folder.require_room({path.stem: path for path in paths})
         try:
             for done in config.work.run(functools.partial(export_episode, config=config), paths):
@@ -67,6 +76,24 @@ def _completed(report: ExportReport, finished: Finished) -> ExportReport:
     if (reason := finished.refused.get(report.name)) is not None:
         return replace(report, result="rejected", ticks=0, note=reason)
     return replace(report, note=remark(report.note, finished.notes.get(report.name, "")))
+
+
+def _refuse_others(paths: list[Path], folder: LerobotFolder, episodes: Path) -> None:
+    """Refuse to replace episodes of other recordings, or to drop what another folder holds.
+
+    Raises:
+        UsageError: naming them.
+    """
+    for path in paths:
+        own = read_recording_of(path)
+        others = {} if own is None else folder.of_others(path.stem, own, NEAR)
+        for part, when in others.items():
+            raise UsageError(
+                f"{part} is of another recording ({when}, this {path.name} {own}): choose another "
+                f"--output, or delete {folder.output} and {folder.parts} to make the set anew"
+            )
+    put_away = (path.name.partition(".")[0] for path in episodes.glob("episode_*.hdf5.*"))
+    folder.kept([*(path.stem for path in paths), *put_away], episodes, is_one=False)
 
 
 def export_episode(path: Path, config: LerobotExport) -> ExportReport:

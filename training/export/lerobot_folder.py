@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,10 @@ from training.export.report import Finished, one_line
 REFUSED = "the disk refused others: see the reasons above, then run this again, or move them away"
 LEAST_SHARE = 0.05
 """Bytes of a video to those of an episode's JPEGs, low: AV1 has 0.2 at its usual quality."""
+
+
+TOLD = 3
+"""Episodes named in a refusal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,25 @@ class LerobotFolder:
         least = 2 * LEAST_SHARE * sum(file_size(path) for path in missing)
         require_room(self.output.parent, round(least), "the videos")
 
+    def kept(self, listed: Collection[str], source: Path, *, is_one: bool) -> list[str]:
+        """What stays in the set beside what is written now; arguments as `OutputFormat`.
+
+        Raises:
+            UsageError: episodes would leave the set without a word.
+        """
+        held = members(self.output)
+        others = sorted(held.keys() - set(listed))
+        lost = [name for name in others if not (is_one and self.has(name, held[name]))]
+        if lost:
+            told = ", ".join(lost[:TOLD]) + (f" and {len(lost) - TOLD} more" * (len(lost) > TOLD))
+            why = f"whose parts in {self.parts} are gone" if is_one else f"which {source} lacks"
+            raise UsageError(
+                f"{self.output} holds {told}, {why}: they would leave the set; name the folder "
+                f"that has all of them, choose another --output, or delete {self.output} to make "
+                "the set anew without them"
+            )
+        return others
+
     def has(self, name: str, digest: str) -> bool:
         """Whether the part of an episode is there already."""
         part = self.part(name)
@@ -131,15 +154,18 @@ class LerobotFolder:
         """Make the part of an episode."""
         write_part(self.parts, name, episode, digest, self.video, self.objects)
 
-    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
+    def finish(
+        self, names: Sequence[str], kept: Sequence[str] = (), *, disk_refused: bool = False
+    ) -> Finished:
         """Write the set of these episodes; older parts of others are removed.
 
         Args:
             names: Of the episodes.
+            kept: Those that stay beside them, with which they must agree.
             disk_refused: Whether a disk refused others: then nothing is written.
 
         Returns:
-            Which could not stand beside the first one, and why; all of them where the disk takes
+            Which could not stand beside the others, and why; all of them where the disk takes
             no set: the older one stays, and the parts are kept.
 
         Raises:
@@ -149,7 +175,7 @@ class LerobotFolder:
             return _no_set(names, REFUSED)
         parts: list[Part] = []
         refused, notes = {}, {}
-        for name in sorted(names):
+        for name in [*kept, *sorted(names)]:
             part = self.part(name)
             if part is None:
                 refused[name] = f"its part in {self.parts} is gone; export again"
@@ -158,9 +184,15 @@ class LerobotFolder:
                 notes[name] = _beside(part, parts[0]) if parts else ""
                 parts.append(part)
             except AteError as error:
+                if name in kept:
+                    raise EpisodeError(
+                        f"{self.output} holds {name} and {parts[0].name}, which cannot stand in "
+                        f"one set ({one_line(error)}): make it anew from all its episodes"
+                    ) from None
                 refused[name] = f"{one_line(error)}; give it a set of its own"
         if not parts:
             raise EpisodeError(f"no episode is left for {self.output}: see the reasons above")
+        parts.sort(key=lambda part: part.name)
         if not is_current(self.output, parts):
             if lacks := shortage(self.parts, sum(part.size for part in parts), "its files"):
                 return _no_set(names, f"{lacks}: {MAKE_ROOM}")
@@ -169,9 +201,9 @@ class LerobotFolder:
             except OSError as error:
                 shutil.rmtree(self.working, ignore_errors=True)
                 return _no_set(names, refusal(error, self.output.parent))
-        kept = {part.name for part in parts}
+        in_set = {part.name for part in parts}
         for path in self.parts.iterdir():
-            if path.is_dir() and path.name not in kept:
+            if path.is_dir() and path.name not in in_set:
                 shutil.rmtree(path)
         return Finished(refused=refused, notes=notes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,16 @@ class OutputFormat(Protocol):
 
     def require_room(self, sources: Mapping[str, Path]) -> None:
         """Refuse early what is only good as a whole and cannot fit: episode -> its bag."""
+        ...
+
+    def kept(self, listed: Collection[str], source: Path, *, is_one: bool) -> list[str]:
+        """Refuse to drop what is not listed; returns what `finish` needs to keep it.
+
+        Args:
+            listed: Episodes whose bags are there, discarded ones too.
+            source: Where they are.
+            is_one: Whether one bag was named, which is added to what is there.
+        """
         ...
 
     def has(self, name: str, digest: str) -> bool:
@@ -68,11 +78,14 @@ class OutputFormat(Protocol):
         """Take an episode out of what readers see, if it is there; returns where it is then."""
         ...
 
-    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
+    def finish(
+        self, names: Sequence[str], kept: Sequence[str] = (), *, disk_refused: bool = False
+    ) -> Finished:
         """Complete the output of these episodes; returns what became of them.
 
         Args:
             names: Of the episodes.
+            kept: Others that stay.
             disk_refused: Whether others are missing because a disk refused.
         """
         ...
@@ -92,6 +105,10 @@ class Hdf5Files:
 
     def require_room(self, sources: Mapping[str, Path]) -> None:
         """Each file asks for its own room: those that fit are good without the others."""
+
+    def kept(self, listed: Collection[str], source: Path, *, is_one: bool) -> list[str]:
+        """Every file stays where it is."""
+        return []
 
     def has(self, name: str, digest: str) -> bool:
         """Whether the file says that it was made of this."""
@@ -133,7 +150,9 @@ class Hdf5Files:
         """Give the file a suffix that no reader takes; the next conversion may make it anew."""
         return put_away(self._path(name))
 
-    def finish(self, names: Sequence[str], *, disk_refused: bool = False) -> Finished:
+    def finish(
+        self, names: Sequence[str], kept: Sequence[str] = (), *, disk_refused: bool = False
+    ) -> Finished:
         """Every file is complete by itself."""
         return Finished()
 
