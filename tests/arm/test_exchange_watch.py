@@ -9,6 +9,7 @@ rclpy = pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
 from builtin_interfaces.msg import Duration  # noqa: E402
+from rclpy.serialization import serialize_message  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
 
@@ -106,3 +107,12 @@ def _standing(sample):
     """At home, with the noise of an encoder, which is not frozen."""
     noise = 1e-5 * (sample.sequence % 2)
     return dataclasses.replace(sample, position=HOME + noise, velocity=0 * HOME)
+
+
+def test_set_points_of_another_time_say_nothing_of_what_an_arm_is_told(arms, peer):
+    peer.drive(NAMES, lambda t: HOME + 0.05 * OUT * min(t, 1.0), 0.3)
+    watch = arms["right"]._exchange
+    assert "left" in watch._told
+    message = JointState(name=list(NAMES), position=HOME.tolist())
+    with pytest.raises(ValueError, match="is a recording played"):
+        watch._take("left", serialize_message(message), 0)

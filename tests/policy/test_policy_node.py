@@ -71,6 +71,7 @@ class Bench:
         }
         self.silent = set(self.states)
         self.posture = {side: [0.0] * 7 for side in SIDES}
+        self.behind = 0
         self.requests = node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
         self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
         self.executor = SingleThreadedExecutor()
@@ -96,6 +97,7 @@ class Bench:
 
     def _report(self):
         stamp = self.node.get_clock().now().to_msg()
+        stamp.sec -= self.behind
         for device, publisher in self.states.items():
             if device not in self.silent:
                 side, part = device.split()
@@ -240,6 +242,20 @@ def test_a_second_policy_of_the_cell_is_refused_by_the_process_of_the_first(benc
 
     with pytest.raises(DeviceError, match=f"process {os.getpid()} already uses /policy"):
         PolicyNode()
+
+
+def test_joints_of_another_time_say_nothing_of_a_device_nor_of_what_it_does(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking")
+    bench.report()
+    bench.start_until_running()
+    bench.behind, bench.posture = (
+        86400,
+        {side: [1.0] * 7 for side in SIDES},
+    )  # a recording is played
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "ready")
+    assert "has been silent" in bench.statuses[-1]["reason"]
+    assert bench.policy._newest["left_arm_state"][0] == 0.0
 
 
 def test_a_policy_does_not_start_while_a_device_is_silent(bench):

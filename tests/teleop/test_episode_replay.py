@@ -1,6 +1,8 @@
 """What a replayed episode sends, what it is refused for, what ends it and how it is judged."""
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,6 +138,38 @@ def test_one_replay_drives_an_arm(node_environment):
             pass
         with episode_player(CELL, ("right",)):
             pass
+
+
+@pytest.mark.ros
+def test_a_replay_and_an_operator_believe_no_measured_state_of_another_time(node_environment):
+    pytest.importorskip("rclpy")
+    from sensor_msgs.msg import JointState
+
+    from ate_core.nodes.visitor import visit
+    from ate_teleop.nodes.episode_player import EpisodePlayer
+    from ate_teleop.nodes.operator_node import OperatorNode
+    from ate_teleop.nodes.replay_watch import ReplayWatch
+
+    names = CELL.arms["left"].joint_names
+    arm = JointState(name=list(names), position=[0.1] * len(names))
+    gripper = JointState(name=["left_gripper"], position=[0.5])
+    with visit("bench") as visitor:
+        node = visitor.node
+        player, watch = (kind(CELL, ("left",), visitor) for kind in (EpisodePlayer, ReplayWatch))
+        operator = SimpleNamespace(get_clock=node.get_clock, _gripper_joint=("left_gripper",))
+        takes = {
+            partial(player._joints, "left"): arm,
+            partial(player._opening, "left"): gripper,
+            partial(watch._take_joints, "left", names): arm,
+            partial(OperatorNode._take_opening, operator): gripper,
+        }
+        for take, message in takes.items():
+            message.header.stamp = node.get_clock().now().to_msg()
+            take(message)
+            message.header.stamp.sec -= 2
+            with pytest.raises(ValueError, match=r"stamped 2\.0 s ago, bound 1 s"):
+                take(message)
+        assert len(player.measured["left"]) == len(player.openings["left"]) == 1
 
 
 @pytest.mark.parametrize(

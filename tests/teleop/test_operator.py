@@ -1,5 +1,4 @@
 import json
-import time
 from types import SimpleNamespace
 from unittest import mock
 
@@ -688,8 +687,8 @@ def test_a_wall_clock_that_is_set_changes_stamps_and_no_motion(by):
     assert np.abs(np.diff(stamps)).max() > 3.5e12
 
 
-def wall_now():
-    return SimpleNamespace(nanoseconds=time.time_ns())
+WALL = 1_700_000_000
+"""What the wall clock of the operator's host says [s]."""
 
 
 class MeasuredJoints:
@@ -699,23 +698,27 @@ class MeasuredJoints:
         from ate_teleop.nodes.feedback import ArmFeedback
 
         self.waiting, self.told, self.now_ns = [], [], 10**12
+        self.wall = WALL
         handle = mock.MagicMock()
         handle.take_message = lambda *_: self.waiting.pop(0) if self.waiting else None
         self.node = node = SimpleNamespace(
             create_subscription=lambda *_, **__: SimpleNamespace(handle=handle),
-            get_clock=lambda: SimpleNamespace(now=wall_now),
+            get_clock=lambda: SimpleNamespace(now=self.wall_now),
             get_logger=lambda: SimpleNamespace(error=self.told.append),
         )
         self.feedback = ArmFeedback(node, "/left/arm/joint_states", ("one",), 0.1)
 
+    def wall_now(self):
+        return SimpleNamespace(nanoseconds=self.wall * 10**9)
+
     def hear(self, *messages, after_ns=20_000_000):
         self.now_ns += after_ns
-        came = {"received_timestamp": time.time_ns()}
+        came = {"received_timestamp": self.wall * 10**9}
         self.waiting = [(data, came) for data in messages]
         return self.feedback.poll(self.now_ns)
 
 
-def joint_bytes(position, sec=1_700_000_000, nanosec=0):
+def joint_bytes(position, sec=WALL, nanosec=0):
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import JointState
 
@@ -728,9 +731,24 @@ def test_measured_joints_stamped_by_a_clock_that_was_set_are_news():
     pytest.importorskip("rclpy")
     joints = MeasuredJoints()
     for tick in range(100):
-        sec = 1_700_000_000 + {0: 0, 1: 3600, 2: -3600}[tick // 34]
-        assert joints.hear(joint_bytes(float(tick), sec, tick * 10**7)) == [float(tick)]
+        joints.wall = WALL + {0: 0, 1: 3600, 2: -3600}[tick // 34]
+        data = joint_bytes(float(tick), joints.wall, tick * 10**7)
+        assert joints.hear(data) == [float(tick)]
     assert joints.hear(after_ns=2 * 10**8) is None
+
+
+@pytest.mark.parametrize("behind", [86400, 2, -2])
+def test_joints_of_another_time_are_told_and_nothing_is_taken_from_them(behind):
+    pytest.importorskip("rclpy")
+    joints = MeasuredJoints()
+    for tick in range(20):  # a recording is played beside the live arm
+        joints.hear(joint_bytes(0.5, nanosec=2 * tick))
+        assert joints.hear(joint_bytes(9.0, WALL - behind, 2 * tick)) == [0.5]
+    for tick in range(20):  # and beside a silent one
+        joints.hear(joint_bytes(9.0, WALL - behind, tick))
+    assert joints.feedback.poll(joints.now_ns) is None
+    assert f"stamped {behind:.1f} s ago, bound 1 s: is a recording played" in joints.told[0]
+    assert joints.hear(joint_bytes(0.7, nanosec=99)) == [0.7]
 
 
 def test_joints_that_cannot_be_decoded_are_told_and_count_as_silence():
@@ -751,7 +769,7 @@ def force_bytes(newtons, nanosec):
     from rclpy.serialization import serialize_message
 
     message = WrenchStamped()
-    message.header.stamp.nanosec = nanosec
+    message.header.stamp.sec, message.header.stamp.nanosec = WALL, nanosec
     message.wrench.force.x, message.wrench.force.z = 0.6 * newtons, -0.8 * newtons
     return bytes(serialize_message(message))
 

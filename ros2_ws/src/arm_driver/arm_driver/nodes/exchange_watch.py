@@ -17,7 +17,7 @@ from std_msgs.msg import String
 from ate_core.contract import Cell
 from ate_core.exchanged import Answers
 from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC
-from ate_core.nodes.joints import joint_positions
+from ate_core.nodes.joints import joint_positions, require_recent
 from ate_core.nodes.listening import decoded
 from ate_core.nodes.polling import PolledTopic
 from ate_core.nodes.qos import DEFAULT_QOS
@@ -78,6 +78,7 @@ class ExchangeWatch:
 
     def _take(self, side: str, data: bytes, came_ns: int) -> None:
         names, message = self._cell.arms[side].joint_names, decoded(JointState, data)
+        require_recent(self._node, message)
         self._told[side] = came_ns * 1e-9, joint_positions(message, names)
 
     def _look(self) -> None:

@@ -1,6 +1,7 @@
-"""The numbers of a JointState, found by the names of their joints."""
+"""The numbers of a JointState, found by the names of their joints, and whether they are of now."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from ate_core.streams import header_stamp_ns
 Array = NDArray[np.float64]
 
 OLDEST = 1.0
-"""Distance of a stamp from the present above which joints are of another time [s]."""
+"""Distance of a stamp from the present above which a measurement is of another time [s]."""
 
 
 def joint_positions(message: JointState, names: Sequence[str]) -> Array:
@@ -46,12 +47,12 @@ def _ordered(told: Sequence[str], values: Sequence[float], names: Sequence[str])
     return ordered if whole else None
 
 
-def require_recent(node: Node, message: JointState) -> None:
-    """Refuse joints of another time, as of a recording that is played beside a driver.
+def require_recent(node: Node, message: Any) -> None:
+    """Refuse a measurement of another time, as of a recording that is played beside a driver.
 
     Args:
-        node: who hears them; its clock.
-        message: as measured.
+        node: who hears it; its clock.
+        message: as measured, with a header.
 
     Raises:
         ValueError: with the age and the bound.
@@ -59,6 +60,6 @@ def require_recent(node: Node, message: JointState) -> None:
     age = (node.get_clock().now().nanoseconds - header_stamp_ns(message)) / 1e9
     if abs(age) > OLDEST:
         raise ValueError(
-            f"joints are stamped {age:.1f} s ago, bound {OLDEST:g} s: is a recording played, or "
+            f"values are stamped {age:.1f} s ago, bound {OLDEST:g} s: is a recording played, or "
             "another clock used?"
         )

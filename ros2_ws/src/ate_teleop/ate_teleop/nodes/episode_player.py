@@ -19,7 +19,7 @@ from ate_core.json_text import read_document
 from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.nodes.command_source import unique_commander
 from ate_core.nodes.estop import EstopListener
-from ate_core.nodes.joints import joint_positions
+from ate_core.nodes.joints import joint_positions, require_recent
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.visitor import Visitor, visit
@@ -146,11 +146,13 @@ class EpisodePlayer:
     # --- what is heard -------------------------------------------------------------------------
 
     def _joints(self, side: str, message: JointState) -> None:
+        require_recent(self._node, message)
         q = joint_positions(message, self._cell.arms[side].joint_names)
         self.watch.take_position(self.watch.arms[side], q, monotonic())
         self.measured[side].append((header_stamp_ns(message), q))
 
     def _opening(self, side: str, message: JointState) -> None:
+        require_recent(self._node, message)
         ratio = np.array(message.position[:1], dtype=np.float64)
         if ratio.shape == (1,) and np.isfinite(ratio[0]):
             self.watch.take_position(self.watch.grippers[side], ratio, monotonic())

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from ate_core.contract import Cell
-from ate_core.nodes.joints import joint_positions
+from ate_core.nodes.joints import joint_positions, require_recent
 from ate_core.nodes.listening import decoded
 from ate_core.nodes.polling import PolledTopic
 from ate_teleop.distance_rows import DistanceRows
@@ -45,7 +45,7 @@ class FreshTopic(Generic[Value]):
             timeout: age above which a value counts as unknown [s].
             read: what a message says; None: nothing that can be used.
         """
-        self._kind, self._read = kind, read
+        self._node, self._kind, self._read = node, kind, read
         self._timeout_ns = int(timeout * 1e9)
         self._topic = PolledTopic(node, kind, topic, self._use, POLL_NS)
         self._arrival_ns = 0
@@ -65,6 +65,7 @@ class FreshTopic(Generic[Value]):
 
     def _use(self, data: bytes, came_ns: int) -> None:
         message = decoded(self._kind, data)
+        require_recent(self._node, message)
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         value = self._read(message)
         if value is not None and stamp != self._stamp:  # a repeated one is no news

@@ -15,7 +15,7 @@ from ate_core.device_names import headset_device, joycon_device
 from ate_core.errors import DeviceError
 from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import EstopListener
-from ate_core.nodes.joints import joint_positions
+from ate_core.nodes.joints import joint_positions, require_recent
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
@@ -158,6 +158,7 @@ class OperatorNode(Node):
         self._wishes.take_episode(state_of(message), number, time.monotonic())
 
     def _take_opening(self, message: JointState) -> None:
+        require_recent(self, message)
         self._opening = float(joint_positions(message, self._gripper_joint)[0])
 
     def _take_gripper(self, message: String) -> None:

@@ -14,7 +14,7 @@ from std_msgs.msg import String
 from ate_core.contract import Cell
 from ate_core.errors import NoCellError
 from ate_core.json_text import UNREADABLE, plain_text
-from ate_core.nodes.joints import joint_positions
+from ate_core.nodes.joints import joint_positions, require_recent
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS, SENSOR_QOS
 from ate_core.nodes.visitor import Visitor, visit
@@ -104,6 +104,7 @@ class ReplayWatch:
                 self.losses.append(f"{side} {what} was lost for a moment")
 
     def _take_joints(self, side: str, names: tuple[str, ...], message: JointState) -> None:
+        require_recent(self._visitor.node, message)
         q, stamp_ns = joint_positions(message, names), header_stamp_ns(message)
         path = self._paths[side]
         if not path or stamp_ns > path[-1][0]:
