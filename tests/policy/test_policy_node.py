@@ -82,8 +82,8 @@ class Bench:
         text = json.dumps({"state": state, "reason": reason, **more})
         self.arms[side].publish(self.text(data=text))
 
-    def hold_clutch(self, side, state):
-        self.clutches[side].publish(self.text(data=json.dumps({"clutch": state})))
+    def hold_clutch(self, side, state, **more):
+        self.clutches[side].publish(self.text(data=json.dumps({"clutch": state, **more})))
 
     def tell_gripper(self, side, state, reason=""):
         text = json.dumps({"state": state, "reason": reason})
@@ -379,6 +379,30 @@ def test_the_press_of_a_clutch_takes_over_from_the_policy_until_it_is_handed_bac
     bench.tell("left", "connected", commander="")
     bench.start_until_running()
     assert bench.policy._report().takeovers == 1
+
+
+@pytest.mark.parametrize(
+    ("hold", "words"),
+    [({"frozen": True}, "froze the arm"), ({"calibrating": True}, "is being calibrated")],
+)
+def test_an_arm_that_its_operator_holds_is_not_driven_nor_handed_back(bench, hold, words):
+    for side in SIDES:
+        bench.tell(side, "tracking", commander="policy")
+        bench.hold_clutch(side, "released")
+    bench.start_until_running()
+    bench.hold_clutch("left", "released", **hold)
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "taken_over")
+    assert "the left operator took over" in bench.statuses[-1]["reason"] and bench.is_silent()
+    assert len(bench.holds) == 2, "both arms brake"
+    for side in SIDES:
+        bench.tell(side, "connected", commander="")
+    bench.hold_clutch("right", "engaging")
+    bench.hold_clutch("right", "released")
+    bench.spin_for(0.1)
+    answer = bench.start()
+    assert not answer.success and f"the left operator {words}" in answer.message
+    bench.hold_clutch("left", "released")
+    bench.start_until_running()
 
 
 def test_a_policy_that_is_handed_back_to_begins_at_the_measured_posture(bench):

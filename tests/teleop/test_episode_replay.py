@@ -210,6 +210,26 @@ def test_a_replay_ends_by_a_stop_by_silence_and_by_what_operators_do():
     assert "left operator closed the clutch" in watch.trouble(0.1)
 
 
+@pytest.mark.parametrize(
+    ("hold", "held", "act"),
+    [
+        ({"frozen": True}, "froze the arm", "froze the arm"),
+        ({"calibrating": True}, "is being calibrated", "began a calibration"),
+        ({"clutch": "blocked"}, "holds the clutch", "closed the clutch"),
+    ],
+)
+def test_an_arm_that_its_operator_holds_is_not_replayed(hold, held, act):
+    released = {"clutch": "released", "frozen": False, "calibrating": False}
+    watch = heard(commander="")
+    watch.take_operator("right", {**released, **hold})
+    assert watch.start_trouble(0.1) == f"the right operator {held}"
+    watch.take_operator("right", released)
+    assert watch.start_trouble(0.1) == ""
+    watch.arm()
+    watch.take_operator("right", {**released, **hold})
+    assert watch.trouble(0.1) == f"ended by an operator: the right operator {act}"
+
+
 def test_holds_and_refusals_of_the_replay_are_counted_while_it_plays():
     watch = heard()
     arm = watch.arms["left"]

@@ -1,6 +1,5 @@
-"""Operators who take an arm over from a policy: the press of a clutch is enough."""
+"""Operators who take an arm over from a policy: the press of a clutch or a freeze is enough."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 
@@ -8,16 +7,14 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
-from ate_core.json_text import UNREADABLE, plain_text
+from ate_core.json_text import read_document
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
-
-RELEASED = "released"
-"""State of a clutch whose button is up."""
+from ate_core.takeover import Takeover
 
 
 class OperatorWatch:
-    """Hears the clutches; callbacks run in the node's executor."""
+    """Hears the operators; callbacks run in the node's executor."""
 
     def __init__(self, node: Node, cell: Cell, on_press: Callable[[str], None]) -> None:
         """Subscribe.
@@ -25,10 +22,10 @@ class OperatorWatch:
         Args:
             node: the policy's node.
             cell: its operators.
-            on_press: called with the words for it when a clutch is pressed.
+            on_press: called with the words for it when an operator takes over.
         """
         self._on_press = on_press
-        self._clutches: dict[str, str] = {}
+        self._takeovers = {name: Takeover() for name in cell.operators}
         self._subscriptions = {
             name: listen(
                 node,
@@ -42,18 +39,12 @@ class OperatorWatch:
 
     @property
     def pressed(self) -> str:
-        """Whose clutch is pressed, in words; empty: nobody's."""
-        for name, clutch in self._clutches.items():
-            gone = not self._subscriptions[name].get_publisher_count()
-            if clutch != RELEASED and not gone:
-                return f"the {name} operator holds the clutch"
+        """Who holds an arm by clutch, freeze or calibration, in words; empty: nobody."""
+        for name, takeover in self._takeovers.items():
+            if takeover.held and self._subscriptions[name].get_publisher_count():
+                return f"the {name} operator {takeover.held}"
         return ""
 
     def _take(self, name: str, message: String) -> None:
-        try:
-            clutch = plain_text(json.loads(message.data)["clutch"])
-        except UNREADABLE:
-            return
-        before, self._clutches[name] = self._clutches.get(name, RELEASED), clutch
-        if clutch != RELEASED and before == RELEASED:
-            self._on_press(f"the {name} operator took over")
+        if act := self._takeovers[name].take(read_document(message.data)):
+            self._on_press(f"the {name} operator took over ({act})")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.json_text import Document, plain_text
+from ate_core.takeover import Takeover
 
 Array = NDArray[np.float64]
 
@@ -18,8 +19,6 @@ UNFIT = frozenset({"stopped", "fault", "not_ready", "disconnected", "homing"})
 """States in which a device follows no replay; a person or the device ends them."""
 LOST = {"arm": 0.4, "gripper": 1.0}
 """Silence of the measured joints that ends a replay [s]; less than an arm's lease."""
-ENGAGED = frozenset({"engaging", "engaged"})
-"""States of a clutch that is closed."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -85,6 +84,7 @@ class CellWatch:
         self._armed = False
         self._action = ""
         self._buttons: dict[str, tuple[int, ...]] = {}
+        self._takeovers: dict[str, Takeover] = {}
 
     @property
     def devices(self) -> list[Device]:
@@ -120,7 +120,9 @@ class CellWatch:
 
     def start_trouble(self, now: float) -> str:
         """What forbids a start; another replay that holds an arm would pass for this one."""
-        return self.trouble(now, ())
+        takeovers = self._takeovers.items()
+        held = (f"the {side} operator {one.held}" for side, one in takeovers if one.held)
+        return self.trouble(now, ()) or next(held, "")
 
     def take_position(self, device: Device, position: Array, now: float) -> None:
         """Note where a device is."""
@@ -144,8 +146,10 @@ class CellWatch:
     def take_operator(self, side: str, status: Document) -> None:
         """Note what an operator's node tells of him."""
         self.hardware = plain_text(status.get("hardware") or self.hardware)
-        if status.get("clutch") in ENGAGED:
-            self._act(f"the {side} operator closed the clutch")
+        takeover = self._takeovers.setdefault(side, Takeover())
+        act = takeover.take(status)
+        if took := act or takeover.held:
+            self._act(f"the {side} operator {took}")
 
     def take_buttons(self, side: str, buttons: Sequence[int]) -> None:
         """Note what an operator presses."""

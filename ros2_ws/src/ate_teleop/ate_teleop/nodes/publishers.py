@@ -120,7 +120,7 @@ class OperatorPublishers:
         sent_ns, sent = self._last_status
         if status == sent and latency == self._last_latency:
             return
-        moved = sent is None or status.clutch is not sent.clutch
+        moved = sent is None or _held_by(status) != _held_by(sent)
         if moved or now_ns - sent_ns >= STATUS_PERIOD_NS:
             self._last_status, self._last_latency = (now_ns, status), latency
             more = {**self._origin, "latency_ms": latency}
@@ -172,3 +172,8 @@ class OperatorPublishers:
         message = DiagnosticArray(status=lines)
         message.header.stamp = messages.time_message(stamp_ns)
         self._diagnostics.publish(message)
+
+
+def _held_by(status: OperatorStatus) -> tuple[object, ...]:
+    """What tells others at once whether the operator holds the arm."""
+    return status.clutch, status.frozen, status.calibrating
