@@ -381,6 +381,19 @@ def test_the_press_of_a_clutch_takes_over_from_the_policy_until_it_is_handed_bac
     assert bench.policy._report().takeovers == 1
 
 
+def test_a_press_that_is_over_before_the_policy_looks_takes_over(bench):
+    for side in SIDES:
+        bench.tell(side, "tracking", commander="policy")
+        bench.hold_clutch(side, "released", presses=4)
+    bench.start_until_running()
+    bench.hold_clutch("left", "engaging", presses=5)
+    bench.hold_clutch("left", "released", presses=5)  # of both the policy hears the last alone
+    bench.spin_until(lambda: bench.statuses[-1]["state"] == "taken_over")
+    assert "the left operator took over" in bench.statuses[-1]["reason"] and bench.is_silent()
+    bench.tell("left", "connected", commander="")
+    bench.start_until_running()
+
+
 @pytest.mark.parametrize(
     ("hold", "words"),
     [({"frozen": True}, "froze the arm"), ({"calibrating": True}, "is being calibrated")],

@@ -95,6 +95,17 @@ def test_a_frozen_operator_moves_nothing_until_thawed_and_pressed_anew() -> None
     assert desk.run(12, "r")[-1].status.clutch is ClutchState.ENGAGED
 
 
+def test_presses_freezes_and_calibrations_are_counted_when_they_begin() -> None:
+    desk = Desk("right")
+    counts = [desk.run(1)[-1].status.presses]
+    for held in (["r"], [], ["right_stick"], [], ["right_stick"], [], ["r"], []):
+        counts.append(desk.run(3, *held)[-1].status.presses)
+    assert counts == [0, 1, 1, 2, 2, 2, 2, 3, 3]
+    desk.run(3, "right_sl", "right_sr")
+    assert desk.run(1)[-1].status.presses == 4
+    assert desk.run(1)[-1].status.calibrating
+
+
 def test_another_scale_acts_from_the_next_press_of_the_clutch_on_and_never_in_a_stroke() -> None:
     ways = []
     for presses in (0, 3):

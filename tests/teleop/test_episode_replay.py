@@ -230,6 +230,16 @@ def test_an_arm_that_its_operator_holds_is_not_replayed(hold, held, act):
     assert watch.trouble(0.1) == f"ended by an operator: the right operator {act}"
 
 
+def test_a_press_that_is_over_before_a_replay_looks_ends_it():
+    watch = heard()
+    watch.take_operator("left", {"clutch": "released", "presses": 2})
+    watch.arm()
+    watch.take_operator("left", {"clutch": "released", "presses": 2})
+    assert watch.trouble(0.1) == ""
+    watch.take_operator("left", {"clutch": "released", "presses": 3})
+    assert "ended by an operator: the left operator took the arm" in watch.trouble(0.1)
+
+
 def test_holds_and_refusals_of_the_replay_are_counted_while_it_plays():
     watch = heard()
     arm = watch.arms["left"]

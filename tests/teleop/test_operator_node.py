@@ -264,6 +264,8 @@ def test_an_operator_moves_the_arm_by_hand(stand):
     bench.spin_until(lambda: bench.commands)
     first = np.array(bench.commands[0].position)
     assert bench.commands[0].header.frame_id.startswith("teleop#")
+    told = bench.statuses[-1]
+    assert told["presses"] >= 1 and told["instance"] == bench.commands[0].header.frame_id
     assert np.abs(first - cell.arms["left"].home).max() < 0.005
     person.release()
     person.drag_tool_to(start[:3, 3] + [0.04, 0.02, 0.05])

@@ -89,6 +89,8 @@ class Calibrator:
         self._path: _Path | None = None
         self._forward: tuple[Stroke, int] | None = None
         self._refusal, self._holds = "", UNCALIBRATED
+        self.begun = 0
+        """Calibrations begun so far."""
         self.strokes = 0
         """Good strokes so far: the hand feels each."""
         self.fits = 0
@@ -168,6 +170,7 @@ class Calibrator:
 
     def _ask(self, step: CalibrationStep, now: float) -> CalibrationNews:
         self._step, self._since, self._path = step, now, None
+        self.begun += step is CalibrationStep.FORWARD
         return CalibrationNews(sentence=step.value, good=True)
 
     def _lead(self, now: float, pressed: bool, view: HandView | None) -> CalibrationNews | None:

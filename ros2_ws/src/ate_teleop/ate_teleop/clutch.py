@@ -109,6 +109,8 @@ class Clutch:
         self._frame = -1
         self._session = -1
         self._pressed_at = 0.0
+        self.presses = 0
+        """Presses so far, whatever came of them."""
 
     @property
     def state(self) -> ClutchState:
@@ -154,6 +156,7 @@ class Clutch:
             self._state, self._reason = ClutchState.RELEASED, ""
         elif self._state is ClutchState.RELEASED:
             self._state, self._session, self._pressed_at = ClutchState.ENGAGING, -1, now
+            self.presses += 1
         if self._state is ClutchState.ENGAGED:
             loss = obstacle or self._loss(hand)
             if loss:

@@ -88,6 +88,7 @@ class OperatorController:
         self._edges = ButtonEdges()
         self._wishes = EventButtons(settings.buttons.events)
         self._frozen = False
+        self._freezes = 0
         self._trouble = ("", "")
         self._scale = settings.mapping.scale
         self._stroke: _Stroke | None = None
@@ -220,6 +221,7 @@ class OperatorController:
         for event in events:
             if event is Event.FREEZE:
                 self._frozen = not self._frozen
+                self._freezes += self._frozen
             elif event is Event.CALIBRATE:
                 self.ask_calibration()
             elif event in (Event.SCALE_UP, Event.SCALE_DOWN):
@@ -362,6 +364,7 @@ class OperatorController:
             arm_trouble=self._trouble[0],
             other_trouble=self._trouble[1],
             frozen=self._frozen,
+            presses=self._clutch.presses + self._freezes + self.calibrator.begun,
             scale=round(self._scale, 3),
             link_delay=0.0 if view is None else round(20.0 * view.delay) / 20.0,
             battery=None if joy is None else joy.battery,

@@ -43,6 +43,8 @@ class OperatorStatus:
     """Why the arm of the other operator follows nobody."""
     frozen: bool = False
     """Whether the operator has frozen arm and gripper."""
+    presses: int = 0
+    """How often the operator took the arm so far: by clutch, freeze or calibration."""
     scale: float = 1.0
     """Tool metres per hand metre from the next engagement on."""
     link_delay: float = 0.0

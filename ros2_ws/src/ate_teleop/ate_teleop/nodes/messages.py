@@ -75,6 +75,7 @@ def status_message(
                 "arm_trouble": status.arm_trouble,
                 "other_trouble": status.other_trouble,
                 "frozen": status.frozen,
+                "presses": status.presses,
                 "scale": status.scale,
                 "link_delay": status.link_delay,
                 "battery": status.battery,

@@ -35,8 +35,12 @@ class OperatorPublishers:
         """Make the publishers, relative to the node's namespace; `hands` says whose they are."""
         topics, make = cell.topics, node.create_publisher
         self._side = side
-        self._origin = {"hands": hands, "hardware": cell.hardware}
         self._commander = unique_commander(COMMANDER)
+        self._origin = {
+            "hands": hands,
+            "hardware": cell.hardware,
+            "instance": self._commander,
+        }
         self._joint_names = cell.arms[cell.operators[side].arm].joint_names
         self._frame = f"headset_{side}"
         self._wrist = make(PoseStamped, topics.wrist_pose, DEFAULT_QOS)
@@ -120,7 +124,7 @@ class OperatorPublishers:
         sent_ns, sent = self._last_status
         if status == sent and latency == self._last_latency:
             return
-        moved = sent is None or _held_by(status) != _held_by(sent)
+        moved = sent is None or (status.clutch, status.presses) != (sent.clutch, sent.presses)
         if moved or now_ns - sent_ns >= STATUS_PERIOD_NS:
             self._last_status, self._last_latency = (now_ns, status), latency
             more = {**self._origin, "latency_ms": latency}
@@ -172,8 +176,3 @@ class OperatorPublishers:
         message = DiagnosticArray(status=lines)
         message.header.stamp = messages.time_message(stamp_ns)
         self._diagnostics.publish(message)
-
-
-def _held_by(status: OperatorStatus) -> tuple[object, ...]:
-    """What tells others at once whether the operator holds the arm."""
-    return status.clutch, status.frozen, status.calibrating
