@@ -14,6 +14,7 @@ import pytest
 from rosbags.rosbag2 import Reader
 
 from ate_core.contract import load_cell
+from ate_core.errors import EpisodeError
 from ate_core.label_request import LabelRequest
 from ate_core.streams import cell_streams
 
@@ -191,26 +192,34 @@ def test_what_two_people_ask_for_at_once_is_done_once_whatever_the_wall_clock_do
     node = SimpleNamespace(
         _done="", _done_at=0.0, _now_ns=lambda: next(wall_ns), _publish_status=lambda: None,
         _taker=SimpleNamespace(catch_up=lambda: None),
-        get_logger=lambda: SimpleNamespace(info=lambda _: None),
+        get_logger=lambda: SimpleNamespace(info=lambda _: None, warning=lambda _: None),
     )  # fmt: skip
 
-    def ask(name):
+    def ask(name, empty=False):
         def command(_):
             done.append(name)
+            if empty:
+                raise EpisodeError("empty: set aside")
             clock[0] += 1.0  # a slow disk: the second request waits meanwhile
             return name
 
         response = SimpleNamespace(success=False, message="")
-        assert RecorderNode._answer(node, name, command)(None, response).success
+        return RecorderNode._answer(node, name, command)(None, response).success
 
     for name in ("redo", "redo", "discard", "discard", "start", "discard", "start", "start"):
-        ask(name)
+        assert ask(name)
     assert done == ["redo", "discard", "start", "discard", "start", "start"]
-    clock[0] += SETTLING
-    ask("redo")
-    clock[0] += SETTLING
-    ask("redo")
+    for _ in range(2):
+        clock[0] += SETTLING
+        assert ask("redo")
     assert done[6:] == ["redo", "redo"]
+    for judged in ("keep", "fail", "discard", "label"):  # the next one must not be judged unseen
+        clock[0] += SETTLING
+        assert ask(judged)
+        others = {"keep", "fail", "discard", "redo"} - {judged}
+        assert not any(ask(other) for other in others) and ask("start")
+    assert done[8:] == ["keep", "start", "fail", "start", "discard", "start", "label", "start"]
+    assert not ask("stop", empty=True) and not ask("fail"), "an older one may wait"
 
 
 DOUBLE = """

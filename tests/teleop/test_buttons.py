@@ -240,16 +240,16 @@ def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
 
     calls, told = [], []
     wishes = WishServices.__new__(WishServices)  # without its clients
-    wishes._logger = SimpleNamespace(info=told.append)
+    wishes._logger, wishes.refused = SimpleNamespace(warning=told.append), 0
     wishes._clients = {
         verb: SimpleNamespace(service_is_ready=lambda: True)
-        for verb in ("start", "stop", "keep", "discard", "redo")
+        for verb in ("start", "stop", "keep", "fail", "discard", "redo")
     }
     wishes._waiting, wishes._call, wishes.episode = {}, calls.append, "recording"
     wishes.changed = time.monotonic() + 60.0 - SETTLING  # the other one's press, heard just now
     for count, event in enumerate((Event.START_OR_STOP, Event.DISCARD, Event.REDO), start=1):
         wishes.ask(event)
-        assert (calls, len(told)) == ([], count)
+        assert (calls, len(told), wishes.refused) == ([], count, count), "the hand feels it"
     wishes.changed = float("-inf")
     wishes.ask(Event.DISCARD)
     wishes.changed = float("-inf")
@@ -260,6 +260,25 @@ def test_two_people_who_press_record_at_once_change_the_episode_once() -> None:
         wishes.take_episode("pending", number, time.monotonic() + 60.0)
         wishes.ask(Event.START_OR_STOP)
     assert calls == ["discard", "stop"]
+
+
+def test_a_failure_that_is_told_right_behind_the_end_of_its_episode_is_none_of_a_success() -> None:
+    pytest.importorskip("rclpy")
+    import time
+
+    from ate_teleop.nodes.wishes import WishServices
+
+    calls = []
+    wishes = WishServices.__new__(WishServices)  # without its clients
+    wishes._clients = {
+        verb: SimpleNamespace(service_is_ready=lambda: True) for verb in ("stop", "fail")
+    }
+    wishes._waiting, wishes._call, wishes.refused = {}, calls.append, 0
+    wishes.episode, wishes._number, wishes.changed = "recording", "5", float("-inf")
+    wishes.ask(Event.START_OR_STOP)
+    wishes.take_episode("pending", "5", time.monotonic() + 60.0)
+    wishes.ask(Event.FAIL)
+    assert (calls, wishes.refused) == (["stop", "fail"], 0)
 
 
 def grip(control: GripControl, trigger, stick=0.0, measured=0.4, **flaws):

@@ -40,6 +40,8 @@ STATUS_PERIOD = 1.0
 ONCE = ("keep", "fail", "discard", "redo")
 """What two people may ask for at once, and mean once: done twice it takes the next episode. It is
 not done again before the episode has settled, unless another thing was."""
+JUDGEMENTS = ("keep", "fail", "discard", "label")
+"""What ends the wait of an episode; what is asked for at once with it was meant for the same."""
 
 
 class RecorderNode(Node):
@@ -139,11 +141,12 @@ class RecorderNode(Node):
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             now_ns = self._now_ns()
             self._taker.catch_up()  # what arrived before now belongs to what was before
-            settled = time.monotonic() - self._done_at >= SETTLING
-            if name in ONCE and name == self._done and not settled:
-                response.success, response.message = True, f"{name} was asked for just before"
-                self.get_logger().info(response.message)
-                return response
+            if name in ONCE and time.monotonic() - self._done_at < SETTLING:
+                response.success = name == self._done
+                response.message = f"{self._done} was asked for just before"
+                if response.success or self._done in JUDGEMENTS:
+                    self.get_logger().info(response.message)
+                    return response
             try:
                 response.message = command(now_ns)
                 response.success = True
@@ -153,6 +156,8 @@ class RecorderNode(Node):
                 response.message = str(error)
                 response.success = False
                 self.get_logger().warning(response.message)
+                if name == "stop":  # an empty one was set aside
+                    self._done, self._done_at = "discard", time.monotonic()
             self._publish_status()
             return response
 

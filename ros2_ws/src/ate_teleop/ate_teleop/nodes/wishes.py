@@ -54,8 +54,10 @@ class WishServices:
         if event is Event.HAND_BACK:
             self._hand_back()
             return
-        if time.monotonic() - self.changed < SETTLING:
-            self._logger.info(f"{verb}: the episode changed just before, ignored")
+        if event is not Event.FAIL and time.monotonic() - self.changed < SETTLING:
+            # A failure is that of the episode that has just ended; the others may be meant for
+            # the state before.
+            self._refuse(verb, f"the episode changed within {SETTLING:g} s: press again")
             return
         if event is Event.START_OR_STOP:
             verb = {"recording": "stop", "pending": "keep"}.get(self.episode, "start")
