@@ -241,6 +241,21 @@ def test_a_crash_leaves_a_pending_episode_pending(bench):
     assert read_outcome(folder)["outcome"] == "success"
 
 
+def test_an_episode_that_another_recorder_closed_is_told_as_inherited_with_its_day(bench):
+    def told():
+        status = bench.recorder.status(bench.now)
+        return status["state"], status["inherited"], status["waits_since_ns"]
+
+    assert told() == ("idle", False, None)
+    folder = bench.record()
+    since = read_outcome(folder)["decided_ns"]
+    assert told() == ("pending", False, since)
+    bench.restarted()
+    assert told() == ("pending", True, since)
+    bench.recorder.keep(bench.now, episode=0)
+    assert told() == ("idle", False, None)
+
+
 def test_a_crash_while_an_episode_is_marked_costs_no_decision(bench, monkeypatch):
     folder = bench.record()
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space")))

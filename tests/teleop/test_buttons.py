@@ -281,6 +281,35 @@ def test_a_failure_that_is_told_right_behind_the_end_of_its_episode_is_none_of_a
     assert (calls, wishes.refused) == (["stop", "fail"], 0)
 
 
+def test_an_episode_of_an_earlier_session_is_judged_by_no_press_that_may_mean_a_start() -> None:
+    pytest.importorskip("rclpy")
+    from ate_teleop.nodes.wishes import WishServices
+
+    calls, told = [], []
+    wishes = WishServices.__new__(WishServices)  # without its clients
+    wishes._logger, wishes.refused = SimpleNamespace(warning=told.append), 0
+    wishes._clients = {
+        verb: SimpleNamespace(service_is_ready=lambda: True)
+        for verb in ("keep", "fail", "discard", "redo")
+    }
+    wishes._waiting, wishes._call = {}, calls.append
+    wishes.episode, wishes._number = "idle", "8"
+    wishes.take_episode("pending", "3", 0.0, "episode 3 of 28 November")
+    for event in (Event.START_OR_STOP, Event.REDO):
+        wishes.ask(event)
+    assert calls == [] and wishes.refused == len(told) == 2
+    assert told[0].startswith("keep: episode 3 of 28 November waits since before this recorder")
+    for event in (Event.FAIL, Event.DISCARD):
+        wishes.ask(event)
+    assert calls == ["fail", "discard"]
+    wishes.take_episode("pending", "7", float("inf"), "episode 7")  # shown just now
+    wishes.ask(Event.FAIL)
+    assert calls == ["fail", "discard"] and wishes.refused == 3
+    wishes.take_episode("pending", "9", 0.0)
+    wishes.ask(Event.START_OR_STOP)
+    assert calls == ["fail", "discard", "keep"]
+
+
 def grip(control: GripControl, trigger, stick=0.0, measured=0.4, **flaws):
     flaws = {"stalled": False, "is_held": False, "dt": 0.01} | flaws
     return control.step(trigger, stick, measured=measured, **flaws)

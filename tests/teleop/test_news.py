@@ -75,3 +75,13 @@ def test_an_episode_and_a_policy_are_forgotten_with_their_nodes():
     node._episodes.publishers = node._policies.publishers = 0
     OperatorNode._look_for_gone(node)
     assert (wishes.episode, wishes.policy) == ("", "")
+
+
+def test_an_operator_hears_of_an_episode_that_waits_from_an_earlier_session():
+    wishes = WishServices.__new__(WishServices)  # without its clients
+    wishes.episode = wishes._number = ""
+    node = SimpleNamespace(_news=SimpleNamespace(take_episode=lambda _: None), _wishes=wishes)
+    for inherited, name in ((True, "episode 3"), (False, "")):
+        status = {"state": "pending", "episode": 3, "inherited": inherited}
+        OperatorNode._take_episode(node, String(data=json.dumps(status)))
+        assert (wishes.episode, wishes._number, wishes.inherited) == ("pending", "3", name)

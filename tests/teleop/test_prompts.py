@@ -1,6 +1,7 @@
 """What an operator sees: the next thing to do in words, and the lamps of the Joy-Con."""
 
 from dataclasses import replace
+from datetime import datetime
 from itertools import product
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ate_teleop.clutch import ClutchState
 from ate_teleop.lamps import lamps
 from ate_teleop.operator_status import OperatorStatus
-from ate_teleop.prompts import button_names, prompt
+from ate_teleop.prompts import button_names, inherited_episode, prompt
 
 BUTTONS = {side: button_names(side, {}) for side in ("left", "right")}
 WELL = OperatorStatus(
@@ -84,6 +85,21 @@ def test_the_prompt_names_the_buttons_of_ones_own_joycon():
     own = button_names("right", {"record": "x", "discard": ""})
     pending = prompt(own, WELL, "pending", "")
     assert pending == "judge the episode: X keeps it, B keeps it as a failure"
+
+
+def test_an_episode_of_an_earlier_session_is_named_with_its_day_and_kept_by_no_button():
+    since = int(datetime(2026, 11, 28, 12).timestamp()) * 10**9
+    status = {"state": "pending", "episode": 3, "inherited": True, "waits_since_ns": since}
+    name = inherited_episode(status)
+    assert name == "episode 3 of 28 November"
+    assert prompt(BUTTONS["right"], WELL, "pending", "", "", name) == (
+        "episode 3 of 28 November waits: B keeps it as a failure, A discards it, "
+        "`ate episode label success` keeps it as a success"
+    )
+    for strange in (None, "soon", -1, 10**30, 1.5):
+        assert inherited_episode({**status, "waits_since_ns": strange}) == "episode 3"
+    for other in ({"inherited": False}, {"state": "recording"}):
+        assert inherited_episode({**status, **other}) == ""
 
 
 def test_who_took_over_is_told_how_to_hand_back():

@@ -139,6 +139,15 @@ def is_pending(folder: Path) -> bool:
         return False
 
 
+def decided_ns(folder: Path) -> int | None:
+    """When an episode was judged, or began to wait for that [ns]; None where nothing tells it."""
+    try:
+        told = read_outcome(folder).get("decided_ns")
+    except EpisodeError:
+        return None
+    return told if isinstance(told, int) else None
+
+
 def told_outcome(folder: Path) -> str:
     """What became of an episode, for people; a damaged decision is told, never raised."""
     if folder.name.endswith(SUFFIX):

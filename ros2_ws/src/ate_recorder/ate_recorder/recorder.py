@@ -17,7 +17,7 @@ from typing import Any
 
 from ate_core.contract import Cell
 from ate_core.disk_refusals import remedy
-from ate_core.episode_folders import is_pending, number_of
+from ate_core.episode_folders import decided_ns, is_pending, number_of
 from ate_core.episode_outcome import (
     DISCARDED,
     FAILURE,
@@ -92,6 +92,7 @@ class EpisodeRecorder:
         if self._storage.trouble:
             _LOG.warning(self._storage.trouble)
         self._pending = self._folders.pending()
+        self._own: Path | None = None
         self._message = (
             f"{self.present} waits to be kept or discarded" if self._pending else "ready"
         )
@@ -278,9 +279,12 @@ class EpisodeRecorder:
     def status(self, now_ns: int) -> dict[str, Any]:
         """Return what /episode/status tells."""
         with self._lock:
-            episode = self._episode
+            episode, state = self._episode, self.state
+            waits = self._pending if state is State.PENDING else None
             status: dict[str, Any] = {
-                "state": self.state.value,
+                "state": state.value,
+                "inherited": waits is not None and waits != self._own,
+                "waits_since_ns": None if waits is None else decided_ns(waits),
                 "episode": number_of(Path(self.present)),
                 "output": str(self.config.output.resolve()),
                 "task": self.config.task,
@@ -367,7 +371,7 @@ class EpisodeRecorder:
             raise
         if not is_pending(folder):
             self._mark_as(folder, PENDING, "", now_ns)
-        self._pending = folder
+        self._pending = self._own = folder
         self._message = f"{folder.name} waits to be kept or discarded: {line}"
 
     def _end_moved(self, now_ns: int) -> None:

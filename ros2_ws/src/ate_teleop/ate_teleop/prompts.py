@@ -1,11 +1,20 @@
 """What an operator is to do next, in words, with the buttons of their own Joy-Con."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
+from ate_core.json_text import Document, plain_text
 from ate_core.operator_buttons import BUTTON_LABELS, operator_buttons
 from ate_core.policy_states import TAKEN_OVER
 from ate_teleop.clutch import ClutchState
 from ate_teleop.operator_status import OperatorStatus
+
+INHERITED = "inherited"
+"""State of an episode that waits since before its recorder began."""
+KEEPING = "`ate episode label success`"
+"""Keeps it: who starts an episode must not judge an old one by the way."""
+LATEST_NS = 253_370_764_800_000_000_000
+"""Beginning of the year 9999; a later stamp is none [ns]."""
 
 
 def button_names(side: str, changes: Mapping[str, str]) -> dict[str, str]:
@@ -15,12 +24,28 @@ def button_names(side: str, changes: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def inherited_episode(status: Document) -> str:
+    """What people call the episode that waits since before its recorder began; empty: none does.
+
+    Args:
+        status: of the recorder.
+    """
+    if status.get("state") != "pending" or not status.get("inherited"):
+        return ""
+    name, since = f"episode {plain_text(status.get('episode'))}", status.get("waits_since_ns")
+    if not isinstance(since, int) or not 0 < since < LATEST_NS:
+        return name
+    day = datetime.fromtimestamp(since // 1_000_000_000)
+    return f"{name} of {day.day} {day:%B}"
+
+
 def prompt(
     buttons: Mapping[str, str],
     status: OperatorStatus,
     episode: str,
     estop: str,
     policy: str = "",
+    inherited: str = "",
 ) -> str:
     """The next thing to do, what matters most first; then what else one should know.
 
@@ -30,8 +55,12 @@ def prompt(
         episode: ``idle``, ``recording`` or ``pending``; anything else: no recorder is heard.
         estop: why the cell is stopped; empty while it is not.
         policy: state of the policy; empty: none is heard.
+        inherited: name of an episode that waits since before its recorder began.
     """
-    first = _needed(buttons, status, estop) or _wanted(buttons, status, episode, policy)
+    first = _needed(buttons, status, estop)
+    if not first and episode == "pending" and inherited:
+        first = f"{inherited} waits: {_choices(buttons, INHERITED)}"
+    first = first or _wanted(buttons, status, episode, policy)
     return "; ".join([first, *_besides(status)])
 
 
@@ -79,7 +108,7 @@ def _wanted(buttons: Mapping[str, str], status: OperatorStatus, episode: str, po
 
 def _choices(buttons: Mapping[str, str], episode: str) -> str:
     """What the buttons do with the episode as it stands."""
-    meanings = {
+    meanings: dict[str, str] = {
         "idle": {"record": "starts an episode"},
         "recording": {"record": "ends the episode", "discard": "discards it"},
         "pending": {
@@ -87,10 +116,14 @@ def _choices(buttons: Mapping[str, str], episode: str) -> str:
             "fail": "keeps it as a failure",
             "discard": "discards it",
         },
+        INHERITED: {"fail": "keeps it as a failure", "discard": "discards it"},
     }.get(episode, {})
-    return ", ".join(
+    words = [
         f"{buttons[action]} {meaning}" for action, meaning in meanings.items() if action in buttons
-    )
+    ]
+    if episode == INHERITED:
+        words.append(f"{KEEPING} keeps it as a success")
+    return ", ".join(words)
 
 
 def _besides(status: OperatorStatus) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ate_core.commanders import POLICY
 from ate_core.contract import SIDES, Cell
 from ate_core.device_names import headset_device, joycon_device
 from ate_core.errors import DeviceError
+from ate_core.json_text import read_document
 from ate_core.nodes.claim import DeviceClaim
 from ate_core.nodes.estop import EstopListener
 from ate_core.nodes.joints import joint_positions, require_recent
@@ -44,7 +45,7 @@ from ate_teleop.nodes.telling import Telling
 from ate_teleop.nodes.wishes import WishServices
 from ate_teleop.operator import OperatorController
 from ate_teleop.operator_settings import operator_settings
-from ate_teleop.prompts import button_names
+from ate_teleop.prompts import button_names, inherited_episode
 from ate_teleop.replay_calibration import calibration_entry
 from operator_devices.hand_pose import HandSample
 
@@ -154,8 +155,8 @@ class OperatorNode(Node):
 
     def _take_episode(self, message: String) -> None:
         self._news.take_episode(message)
-        number = entry_of(message, "episode")
-        self._wishes.take_episode(state_of(message), number, time.monotonic())
+        number, old = entry_of(message, "episode"), inherited_episode(read_document(message.data))
+        self._wishes.take_episode(state_of(message), number, time.monotonic(), old)
 
     def _take_opening(self, message: JointState) -> None:
         require_recent(self, message)

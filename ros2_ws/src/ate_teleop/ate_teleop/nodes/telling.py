@@ -89,6 +89,7 @@ class Telling:
             force_silent=force is None,
             headset_trouble="" if status.tracked else self._hand.trouble,
         )
-        return replace(
-            told, prompt=prompt(self._buttons, told, episode, stop, self._wishes.policy)
+        words = prompt(
+            self._buttons, told, episode, stop, self._wishes.policy, self._wishes.inherited
         )
+        return replace(told, prompt=words)

@@ -9,6 +9,7 @@ from std_srvs.srv import Trigger
 from ate_core.episode_outcome import CLOSING, SETTLING
 from ate_core.policy_states import TAKEN_OVER
 from ate_teleop.buttons import Event
+from ate_teleop.prompts import KEEPING
 
 VERBS = ("start", "stop", "keep", "fail", "discard", "redo", "save_last")
 """Services of the recorder that operators use."""
@@ -20,6 +21,9 @@ FINDING = 2.0
 
 class WishServices:
     """Calls services of the recorder and of the policy, and logs their answers."""
+
+    inherited = ""
+    """Name of an episode that waits since before its recorder began; empty: none does."""
 
     def __init__(self, node: Node, episode_prefix: str) -> None:
         """Make the clients; `episode_prefix` is the prefix of the recorder's services."""
@@ -39,11 +43,13 @@ class WishServices:
         self._called: dict[Any, tuple[str, float]] = {}
         node.create_timer(0.1, self._call_found)
 
-    def take_episode(self, state: str, number: str, now: float) -> None:
+    def take_episode(self, state: str, number: str, now: float, inherited: str = "") -> None:
         """Take the state of the episode with a number at a monotonic time [s].
 
-        Where several wait to be judged, another number is a change as well.
+        Where several wait to be judged, another number is a change as well; `inherited` is the
+        name of one that waits since before its recorder began.
         """
+        self.inherited = inherited
         if (state, number) != (self.episode, self._number):
             self.changed = now
         self.episode, self._number = state, number
@@ -54,13 +60,18 @@ class WishServices:
         if event is Event.HAND_BACK:
             self._hand_back()
             return
-        if event is not Event.FAIL and time.monotonic() - self.changed < SETTLING:
+        is_clear = event is Event.FAIL and not self.inherited
+        if not is_clear and time.monotonic() - self.changed < SETTLING:
             # A failure is that of the episode that has just ended; the others may be meant for
             # the state before.
             self._refuse(verb, f"the episode changed within {SETTLING:g} s: press again")
             return
         if event is Event.START_OR_STOP:
             verb = {"recording": "stop", "pending": "keep"}.get(self.episode, "start")
+        if self.inherited and verb in ("keep", "redo"):
+            old = f"{self.inherited} waits since before this recorder began"
+            self._refuse(verb, f"{old}: discard it, or keep it with {KEEPING}")
+            return
         if self._clients[verb].service_is_ready():
             self._call(verb)
         else:
