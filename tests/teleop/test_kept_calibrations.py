@@ -2,6 +2,7 @@
 
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import rclpy
 
 from ate_core.contract import load_cell
 from ate_teleop.calibration import HandCalibration
-from ate_teleop.calibration_file import calibration_path, save_calibration
+from ate_teleop.calibration_file import calibration_path, load_calibration, save_calibration
 from ate_teleop.calibrator import CalibrationNews
 from ate_teleop.nodes.calibrations import Calibrations
+from ate_teleop.nodes.operator_node import OperatorNode
 
 pytestmark = pytest.mark.ros
 CELL = load_cell(hardware="sim")
@@ -53,3 +55,22 @@ def test_recorded_hands_neither_use_nor_replace_the_calibration_of_today(
     kept.take(CalibrationNews(sentence="calibrated", good=True, result=calibration(1.0)))
     kept._store()
     assert (path.read_text() == before) is not are_kept
+
+
+def test_what_was_fitted_just_before_a_node_ends_is_stored(node, runtime_dir):
+    calibrator = SimpleNamespace(take_over=lambda one, said: None)
+    kept = Calibrations(node, SimpleNamespace(calibrator=calibrator), CELL, "left")
+    for heading in (0.5, 1.0):  # the last one holds
+        result = calibration(heading)
+        kept.take(CalibrationNews(sentence="calibrated", good=True, result=result))
+    ended = []
+    part = mock.Mock(stop=lambda: None, stats=lambda: mock.Mock(sentence=str))
+    operator = SimpleNamespace(
+        _stop=mock.Mock(), _thread=mock.Mock(join=lambda: ended.append(True)),
+        _calibrations=kept, _joycon=part, _hand=part, _recorder=None, _claim=mock.Mock(),
+        get_logger=mock.Mock(), _loop=part, _times=mock.Mock(),
+    )  # fmt: skip
+    OperatorNode.halt(operator)
+    path = calibration_path("", CELL, "left")
+    found = load_calibration(path, CELL, "left", time.time())
+    assert ended and found is not None and found[0].heading == 1.0

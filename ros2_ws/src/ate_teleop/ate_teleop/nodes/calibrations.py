@@ -1,5 +1,6 @@
 """Keeps the calibration of one operator: the service that begins one, the file, the log."""
 
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from rclpy.node import Node
@@ -104,10 +105,17 @@ class Calibrations:
             answer.message = f"under way already: {self._controller.calibrator.words}"
         return answer
 
+    def stop(self) -> None:
+        """Store what came since the last look; the loop has ended."""
+        self._store()
+
     def _store(self) -> None:
-        try:
-            calibration = self._results.get_nowait()
-        except Empty:
+        """Store the newest of what came since the last look; may wait for the disk."""
+        calibration = None
+        with suppress(Empty):
+            while True:
+                calibration = self._results.get_nowait()
+        if calibration is None:
             return
         if not self._are_kept:
             self._logger.info("calibration of replayed hands: not stored")

@@ -145,6 +145,7 @@ class OperatorNode(Node):
         """Fall silent, so that the arm holds, then close the devices."""
         self._stop.set()
         self._thread.join()
+        self._calibrations.stop()
         self._joycon.stop()
         self._hand.stop()
         if self._recorder is not None:
