@@ -85,3 +85,11 @@ def test_an_operator_hears_of_an_episode_that_waits_from_an_earlier_session():
         status = {"state": "pending", "episode": 3, "inherited": inherited}
         OperatorNode._take_episode(node, String(data=json.dumps(status)))
         assert (wishes.episode, wishes._number, wishes.inherited) == ("pending", "3", name)
+
+
+def test_an_operator_hears_what_keeps_the_recorder_from_recording(links):
+    news = module.News(None, load_cell(), "left")
+    for trouble in ("the disk is full in 3.0 min", ""):
+        status = {"kept": 1, "discarded": 0, "trouble": trouble}
+        news.take_episode(String(data=json.dumps(status)))
+        assert (news.recorder, news.kept) == (trouble, 1)

@@ -9,7 +9,7 @@ import pytest
 from ate_teleop.clutch import ClutchState
 from ate_teleop.lamps import lamps
 from ate_teleop.operator_status import OperatorStatus
-from ate_teleop.prompts import button_names, inherited_episode, prompt
+from ate_teleop.prompts import button_names, inherited_episode, prompt, recorder_trouble
 
 BUTTONS = {side: button_names(side, {}) for side in ("left", "right")}
 WELL = OperatorStatus(
@@ -100,6 +100,19 @@ def test_an_episode_of_an_earlier_session_is_named_with_its_day_and_kept_by_no_b
         assert inherited_episode({**status, "waits_since_ns": strange}) == "episode 3"
     for other in ({"inherited": False}, {"state": "recording"}):
         assert inherited_episode({**status, **other}) == ""
+
+
+def test_what_keeps_episodes_from_being_recorded_is_told_whatever_is_to_be_done():
+    status = {"trouble": "no episode can be written to bags (Read-only file system): correct it"}
+    for changes, episode in (({}, "idle"), ({"frozen": True}, "recording")):
+        words = prompt(
+            BUTTONS["right"], replace(WELL, **changes), episode, "",
+            trouble=recorder_trouble(status),
+        )  # fmt: skip
+        assert words.endswith(f"; recorder: {status['trouble']}")
+    assert recorder_trouble({"trouble": "", "dropped": 0}) == recorder_trouble({}) == ""
+    assert recorder_trouble({"dropped": 12}).startswith("the episode lacks 12 messages")
+    assert recorder_trouble({"trouble": None, "dropped": "many"}) == ""
 
 
 def test_who_took_over_is_told_how_to_hand_back():

@@ -39,6 +39,19 @@ def inherited_episode(status: Document) -> str:
     return f"{name} of {day.day} {day:%B}"
 
 
+def recorder_trouble(status: Document) -> str:
+    """What keeps episodes from being recorded whole; empty: nothing.
+
+    Args:
+        status: of the recorder.
+    """
+    lost = status.get("dropped")
+    told = [plain_text(status.get("trouble") or "")]
+    if lost and isinstance(lost, int):
+        told.append(f"the episode lacks {lost} messages: `not_written` in its status says why")
+    return "; ".join(filter(None, told))
+
+
 def prompt(
     buttons: Mapping[str, str],
     status: OperatorStatus,
@@ -46,6 +59,7 @@ def prompt(
     estop: str,
     policy: str = "",
     inherited: str = "",
+    trouble: str = "",
 ) -> str:
     """The next thing to do, what matters most first; then what else one should know.
 
@@ -56,12 +70,13 @@ def prompt(
         estop: why the cell is stopped; empty while it is not.
         policy: state of the policy; empty: none is heard.
         inherited: name of an episode that waits since before its recorder began.
+        trouble: what keeps episodes from being recorded whole.
     """
     first = _needed(buttons, status, estop)
     if not first and episode == "pending" and inherited:
         first = f"{inherited} waits: {_choices(buttons, INHERITED)}"
     first = first or _wanted(buttons, status, episode, policy)
-    return "; ".join([first, *_besides(status)])
+    return "; ".join([first, *_besides(status), *([f"recorder: {trouble}"] if trouble else [])])
 
 
 def _needed(buttons: Mapping[str, str], status: OperatorStatus, estop: str) -> str:

@@ -8,9 +8,10 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from ate_core.contract import Cell
-from ate_core.json_text import UNREADABLE, plain_text
+from ate_core.json_text import UNREADABLE, plain_text, read_document
 from ate_core.nodes.listening import listen
 from ate_core.nodes.qos import LATCHED_QOS
+from ate_teleop.prompts import recorder_trouble
 
 TROUBLE = ("fault", "stopped", "not_ready", "disconnected", "no_feedback")
 """States of an arm that its people should know of."""
@@ -72,6 +73,8 @@ class News:
         self._arms: dict[bool, ArmNews] = {}  # whether it is the own one -> what was heard
         self.other_operator = ""
         self.kept = self.discarded = 0
+        self.recorder = ""
+        """What keeps episodes from being recorded whole; empty: nothing."""
         topics, arm = cell.topics, cell.operators[operator].arm
         self._arm_subscriptions = {}
         for side, one in cell.arms.items():
@@ -121,7 +124,8 @@ class News:
             self._arms[is_own] = news
 
     def take_episode(self, message: String) -> None:
-        """Count what was kept and discarded, by an episode status."""
+        """Count what was kept and discarded, and note trouble, by an episode status."""
+        self.recorder = recorder_trouble(read_document(message.data))
         try:
             status = json.loads(message.data)
             self.kept, self.discarded = int(status["kept"]), int(status["discarded"])

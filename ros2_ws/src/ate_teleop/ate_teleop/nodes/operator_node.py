@@ -250,6 +250,7 @@ class OperatorNode(Node):
         self._news.look_for_gone()
         if not self._episodes.get_publisher_count():
             self._wishes.take_episode("", "", time.monotonic())
+            self._news.recorder = ""
         if not self._policies.get_publisher_count():
             self._wishes.policy = ""
 

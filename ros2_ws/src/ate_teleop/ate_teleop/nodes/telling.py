@@ -90,6 +90,12 @@ class Telling:
             headset_trouble="" if status.tracked else self._hand.trouble,
         )
         words = prompt(
-            self._buttons, told, episode, stop, self._wishes.policy, self._wishes.inherited
+            self._buttons,
+            told,
+            episode,
+            stop,
+            self._wishes.policy,
+            self._wishes.inherited,
+            news.recorder,
         )
         return replace(told, prompt=words)
