@@ -57,7 +57,16 @@ def require_recent(node: Node, message: Any) -> None:
     Raises:
         ValueError: with the age and the bound.
     """
-    age = (node.get_clock().now().nanoseconds - header_stamp_ns(message)) / 1e9
+    require_near(header_stamp_ns(message), node.get_clock().now().nanoseconds)
+
+
+def require_near(stamp_ns: int, now_ns: int) -> None:
+    """Refuse a measurement stamped away from the present, both on one clock [ns].
+
+    Raises:
+        ValueError: with the age and the bound.
+    """
+    age = (now_ns - stamp_ns) / 1e9
     if abs(age) > OLDEST:
         raise ValueError(
             f"values are stamped {age:.1f} s ago, bound {OLDEST:g} s: is a recording played, or "

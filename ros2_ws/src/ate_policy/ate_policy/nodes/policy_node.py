@@ -24,7 +24,7 @@ from ate_core.files import replace_text
 from ate_core.loop import FixedRateLoop
 from ate_core.nodes.claim import DeviceClaim, in_domain
 from ate_core.nodes.command_source import unique_commander
-from ate_core.nodes.joints import require_recent
+from ate_core.nodes.joints import require_near
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS, SENSOR_QOS
@@ -166,8 +166,9 @@ class PolicyNode(Node):
 
     def _receive(self, spec: StreamSpec, message: Any) -> None:
         now_ns, value = time.time_ns(), read_value(spec, message)
-        self._buffer.add(spec.name, header_stamp_ns(message), value, now_ns)
-        require_recent(self, message)  # the buffer looks at ages by itself, and tells the stream
+        stamp_ns = header_stamp_ns(message)
+        self._buffer.add(spec.name, stamp_ns, value, now_ns)
+        require_near(stamp_ns, now_ns)  # the buffer looks at ages by itself, and tells the stream
         self._newest[spec.name] = value
         if spec.name in self._unseen:
             self._unseen.discard(spec.name)
