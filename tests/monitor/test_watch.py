@@ -194,6 +194,34 @@ def test_the_cell_as_a_whole_is_what_it_needs_and_lacks():
     assert readiness.verdict() == (OK, "ready")
 
 
+def test_a_cell_of_which_a_node_warns_is_not_well_as_a_whole():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = dict.fromkeys((ARM.name, GRIPPER.name, CAMERA.name), "active")
+    slow = Health(level=WARN, text="3.0 Hz instead of 30 Hz", age=0.1)
+    stopped = Health(level=WARN, text="stopped: arm/stop was called", age=0.1)
+    silent = Health(level=STALE, text="silent for 2.0 s", age=2.0)
+    drive(readiness, 1.0, states)
+    drive(readiness, 2.0, states, {CAMERA.name: slow})
+    assert readiness.verdict() == (WARN, "/camera_top (3.0 Hz instead of 30 Hz)")
+    drive(readiness, 3.0, states, {CAMERA.name: silent, ARM.name: stopped})
+    level, sentence = readiness.verdict()
+    assert level == WARN
+    assert sentence == "/left/arm_driver (stopped: arm/stop was called); and 1 more"
+    drive(readiness, 4.0, states, {GRIPPER.name: silent, ARM.name: stopped})
+    level, sentence = readiness.verdict()
+    assert level == ERROR and sentence.startswith(f"{GRIPPER.name} (silent")
+    drive(readiness, 5.0, states)
+    assert readiness.verdict() == (OK, "ready")
+
+
+def test_a_cell_that_waits_for_the_end_of_a_stop_is_not_well_as_a_whole():
+    readiness = Readiness(NODES, "go", 0.0)
+    states = dict.fromkeys((ARM.name, GRIPPER.name, CAMERA.name), "active")
+    drive(readiness, 1.0, states, {ARM.name: Health(level=WARN, text="stopped", age=0.1)})
+    assert not readiness.ready
+    assert readiness.verdict() == (WARN, "/left/arm_driver (stopped)")
+
+
 def test_a_driver_without_a_lifecycle_is_taken_as_it_is():
     readiness = Readiness((ARM,), "go", 0.0)
     assert readiness.look(0.0, {ARM.name: WELL}, {}) == []

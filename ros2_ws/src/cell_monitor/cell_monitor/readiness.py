@@ -36,6 +36,7 @@ class Readiness:
         self._were_active: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._lacks: dict[str, str] = {}
+        self._warnings: dict[str, str] = {}
         self._waiting = ""
         self.ready = False
         """Whether the sentence has been said."""
@@ -75,6 +76,11 @@ class Readiness:
         self._remember(states)
         lacking = self._lacking(now, health, states)
         self._lacks = {name: text for name, text in lacking.items() if text}
+        self._warnings = {
+            name: health[name].text
+            for name, lack in lacking.items()
+            if not lack and health[name].level == WARN
+        }
         if self.ready:
             return self._changes(health, lacking)
         required = {n.name: lacking[n.name] for n in self._nodes if not n.optional}
@@ -97,15 +103,19 @@ class Readiness:
     def verdict(self) -> tuple[int, str]:
         """Level of the cell as a whole at the last look, and in words what it lacks.
 
-        `ERROR` without a node that it needs, `WARN` without one that it can do without.
+        `ERROR` without a node that it needs; `WARN` without one that it can do without, and while
+        any node of the launch warns, as an arm that is stopped or a camera that is slow.
         """
         needed = {node.name for node in self._nodes if not node.optional}
-        lost = sorted(self._lacks, key=lambda name: name not in needed)
-        if not lost:
+        troubles = {name: self._trouble(name, text) for name, text in self._lacks.items()}
+        troubles |= {name: f"{name} ({text})" for name, text in self._warnings.items()}
+        if not troubles:
             return OK, "ready"
-        more = f"; and {len(lost) - 1} more" if len(lost) > 1 else ""
-        level = ERROR if lost[0] in needed else WARN
-        return level, self._trouble(lost[0], self._lacks[lost[0]]) + more
+        first, *more = sorted(
+            troubles, key=lambda name: (name not in needed, name in self._warnings)
+        )
+        level = ERROR if first in needed and first in self._lacks else WARN
+        return level, troubles[first] + (f"; and {len(more)} more" if more else "")
 
     def _lacking(
         self, now: float, health: Mapping[str, Health], states: Mapping[str, str]
