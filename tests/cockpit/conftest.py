@@ -49,6 +49,7 @@ class PlayedCell:
         now = time.monotonic()
         for side in self.cell.arms:
             self.view.take_status(side, "arm", {"state": "tracking", "reason": ""}, now)
+            self.view.take_status(side, "gripper", {"state": "tracking", "reason": ""}, now)
             words = f"the arm follows, let go of {side[0].upper()} to pause"
             operator = {"clutch": "engaged", "tracked": True, "prompt": words}
             self.view.take_status(side, "operator", operator, now)

@@ -166,3 +166,81 @@ def test_strange_times_of_stages_are_left_out_of_the_strip(strange):
     view = CellView(CELL)
     view.take_status("left", "operator", {"latency_ms": strange}, 0.0)
     assert view.document(0.0)["arms"]["left"]["latency"] == []
+
+
+def working_cell(now=10.0, whole=(0, "ready")):
+    """A view of a cell in which all is well, and looked at by a monitor."""
+    view = CellView(CELL)
+    view.take_estop({"stopped": False, "reason": ""}, now)
+    for side in CELL.arms:
+        view.take_joints(side, HOME[side], now)
+        for kind in ("arm", "gripper"):
+            view.take_status(side, kind, {"state": "connected", "reason": ""}, now)
+    if whole is not None:
+        view.take_whole(*whole, now)
+    return view
+
+
+def shown(view, now=10.1):
+    headline = view.document(now)["headline"]
+    return headline["level"], headline["text"]
+
+
+def test_the_headline_is_green_where_all_is_well_and_somebody_watches():
+    for state in ("connected", "tracking", "homing", "holding"):
+        view = working_cell()
+        view.take_status("left", "arm", {"state": state}, 10.0)
+        view.take_status("right", "gripper", {"state": state}, 10.0)
+        assert shown(view) == ("good", "ready")
+
+
+@pytest.mark.parametrize("kind", ["arm", "gripper"])
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [("stopped", "warn"), ("not_ready", "warn"), ("invented", "warn"), (None, "warn"),
+     (["connected"], "warn"), ("fault", "bad"), ("disconnected", "bad"), ("no_feedback", "bad")],
+)  # fmt: skip
+def test_no_arm_and_no_gripper_that_does_not_follow_leaves_the_headline_green(kind, state, level):
+    view = working_cell()
+    view.take_status("right", kind, {"state": state}, 10.0)
+    told = "unheard" if state is None else state
+    assert shown(view) == (level, f"right {kind} {told}")
+    view.take_episode({"state": "recording", "episode": 4})
+    assert shown(view)[0] == ("recording" if level == "warn" else "bad")
+    view.take_status("right", kind, {"state": "tracking"}, 10.0)
+    view.take_episode({"state": "idle"})
+    assert shown(view) == ("good", "ready")
+
+
+def test_a_cell_that_nobody_watches_is_not_green_and_its_silent_streams_are_named():
+    view = CellView(CELL)
+    view.take_estop({"stopped": False}, 10.0)
+    level, text = shown(view)
+    assert level == "warn" and "ready" not in text and "nobody watches the cell" in text
+    assert "left arm unheard" in text and "camera overhead silent" in text
+    view = working_cell(whole=None)
+    for role, camera in CELL.cameras.items():
+        period = 1.0 / camera.fps if role == "overhead" else 0.3
+        for count in reversed(range(1 + round(2.0 / period))):
+            view.take_picture(role, b"", 10.0 - count * period)
+    unwatched = "nobody watches the cell: no monitor is heard"
+    wrists = "camera left_wrist slow: 3.5 Hz; camera right_wrist slow: 3.5 Hz"
+    assert shown(view, 10.0) == ("warn", f"{unwatched}; {wrists}")
+    view.take_estop({"stopped": False}, 12.0)
+    assert "left arm silent; right arm silent; camera overhead silent" in shown(view, 12.0)[1]
+
+
+@pytest.mark.parametrize(
+    ("whole", "shows"),
+    [((1, "/camera_top (3.0 Hz)"), ("warn", "ready; /camera_top (3.0 Hz)")),
+     ((2, "/recorder (silent)"), ("bad", "/recorder (silent)")),
+     ((3, "invented"), ("bad", "invented"))],
+)  # fmt: skip
+def test_what_the_monitor_says_of_the_whole_cell_colours_the_headline(whole, shows):
+    assert shown(working_cell(whole=whole)) == shows
+
+
+def test_a_folder_that_takes_no_episode_leaves_no_green_headline():
+    view = working_cell()
+    view.take_episode({"state": "idle", "trouble": "/data cannot be written"})
+    assert shown(view) == ("warn", "recorder: /data cannot be written")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ate_cockpit.card import EpisodeCard
+from ate_cockpit.headline import headline
 from ate_core.contract import Cell
 from ate_core.json_text import Document
 from ate_core.stage_times import level
@@ -22,6 +23,8 @@ RATE_WINDOW = 2.0
 """Rates are counted over so long [s]."""
 SILENT = 1.0
 """Age from which a stream counts as silent [s]."""
+SLOW = 0.5
+"""Share of its rate below which a camera counts as slow; a busy page passes pictures over."""
 UNWATCHED = 3.0
 """Age from which the word of the monitor, told once a second, counts no more [s]."""
 LEVELS = ("ok", "warn", "error", "stale")
@@ -46,19 +49,14 @@ class Stream:
         """Whether nothing came for a while, or ever."""
         return not self._times or now - self._times[-1] > SILENT
 
+    def rate(self, now: float) -> float:
+        """How many came in a second of late [Hz]."""
+        return round(sum(now - time <= RATE_WINDOW for time in self._times) / RATE_WINDOW, 1)
+
     def document(self, now: float) -> Document:
         """Rate [Hz] and age [s]; an age of None: nothing came yet."""
-        while self._times and now - self._times[0] > RATE_WINDOW and len(self._times) > 1:
-            self._times.popleft()
-        if not self._times:
-            return {"rate": 0.0, "age": None, "silent": True}
-        age = now - self._times[-1]
-        count = sum(now - time <= RATE_WINDOW for time in self._times)
-        return {
-            "rate": round(count / RATE_WINDOW, 1),
-            "age": round(age, 2),
-            "silent": self.is_silent(now),
-        }
+        age = round(now - self._times[-1], 2) if self._times else None
+        return {"rate": self.rate(now), "age": age, "silent": self.is_silent(now)}
 
 
 @dataclass
@@ -110,6 +108,7 @@ class CellView:
         self.arms = {side: ArmView() for side in cell.arms}
         """Side -> the newest of it; change it under `changing`."""
         self._pictures = {role: Picture() for role in cell.cameras}
+        self._rates = {role: camera.fps for role, camera in cell.cameras.items()}
         self._operators: dict[str, str] = {
             operator.arm: name for name, operator in cell.operators.items()
         }
@@ -274,7 +273,7 @@ class CellView:
     def document(self, now: float) -> Document:
         """Everything but pictures and drawings, as JSON would have it."""
         with self._lock:
-            return {
+            document: Document = {
                 "estop": {**self._estop, "heard": not self._estop_stream.is_silent(now)},
                 "episode": dict(self._episode),
                 "card": self._card.document(now),
@@ -282,12 +281,19 @@ class CellView:
                 "lost": sorted(self._lost),
                 "arms": {side: self._arm(side, arm, now) for side, arm in self.arms.items()},
                 "cameras": {
-                    role: picture.stream.document(now) for role, picture in self._pictures.items()
+                    role: self._camera(role, picture.stream, now)
+                    for role, picture in self._pictures.items()
                 },
                 "loops": dict(sorted(self._loops.items())),
                 "whole": self._watched(now),
                 "health": {name: dict(line) for name, line in sorted(self._health.items())},
             }
+        return {**document, "headline": headline(document)}
+
+    def _camera(self, role: str, stream: Stream, now: float) -> Document:
+        """A camera's stream, and whether its pictures come too slowly."""
+        document = stream.document(now)
+        return {**document, "slow": stream.rate(now) < SLOW * self._rates[role]}
 
     def _watched(self, now: float) -> Document:
         """The cell as a whole; empty where no monitor runs, an error where it fell silent."""

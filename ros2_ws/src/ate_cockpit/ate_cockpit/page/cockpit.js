@@ -188,7 +188,7 @@ function show(cell) {
   for (const role of setup.cameras) {
     const stream = cell.cameras[role];
     const caption = byId(`caption-${role}`);
-    caption.className = stream.silent ? "bad" : "";
+    caption.className = stream.silent ? "bad" : stream.slow ? "warn" : "";
     write(caption, stream.age === null ? `${role}: no picture yet`
       : stream.silent ? `${role}: silent for ${stream.age.toFixed(0)} s`
         : `${role} ${stream.rate.toFixed(0)} Hz`);
@@ -213,23 +213,9 @@ function show(cell) {
 }
 
 function headline(cell) {
-  const stopped = cell.estop.stopped, unknown = !cell.estop.heard;
-  const { state, episode } = cell.episode, { level, message } = cell.whole;
-  const faults = setup.sides.filter((side) => ["fault", "disconnected", "no_feedback"]
-    .includes(cell.arms[side].status.state));
-  const text = stopped ? `STOPPED: ${cell.estop.reason}`
-    : unknown ? "emergency stop unknown: its node is silent; \`ate stop\` stops without it"
-    : cell.lost.length ? `${cell.lost.join(", ")}: silent, its node has ended`
-    : faults.length ? faults.map((side) => `${side} arm ${cell.arms[side].status.state}`).join(", ")
-    : [state === "recording" ? `recording episode ${episode}`
-      : state === "pending" ? `episode ${episode}: keep or discard it` : "",
-    level === "error" ? message : ""].filter(Boolean).join("; ") || "ready";
-  const element = byId("headline");
-  const wrong = stopped || unknown || cell.lost.length || faults.length || level === "error";
-  element.className = wrong ? "bad" : state === "recording" ? "recording"
-    : level === "warn" ? "warn" : "good";
-  write(element, text);
-  byId("reset").hidden = !stopped;
+  byId("headline").className = cell.headline.level;
+  write(byId("headline"), cell.headline.text);
+  byId("reset").hidden = !cell.estop.stopped;
 }
 
 function rows(list, entries) {
@@ -241,11 +227,11 @@ function rows(list, entries) {
 function showSide(side, arm) {
   const article = byId(`side-${side}`);
   const { status, gripper, operator } = arm;
-  const wrong = ["fault", "stopped", "disconnected", "no_feedback", "not_ready"];
-  const level = (state) => wrong.includes(state) ? "bad" : "";
+  const atWork = ["connected", "tracking", "homing", "holding"];
+  const level = (state) => atWork.includes(state) ? "" : "bad";
   rows(article.querySelector("dl"), [
     ["arm", `${status.state || "unknown"}${status.commander ? ` (${status.commander})` : ""}`,
-      level(status.state || "disconnected")],
+      level(status.state)],
     ["states", arm.states.silent ? "silent" : `${arm.states.rate.toFixed(0)} Hz`,
       arm.states.silent ? "bad" : ""],
     ["commands", arm.commands.silent ? "none" : `${arm.commands.rate.toFixed(0)} Hz`],
