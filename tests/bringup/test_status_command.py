@@ -98,6 +98,45 @@ def test_a_part_of_the_cell_that_is_not_heard_is_no_green_light():
     assert "all is well" not in screen(state)
 
 
+@pytest.mark.parametrize("estop", [{}, {"stopped": "no"}])
+def test_an_emergency_stop_that_nobody_tells_of_is_no_green_light(estop):
+    state = healthy()
+    state.estop = estop
+    (told,) = state.attention()
+    assert told.startswith("emergency stop unknown: its node does not run")
+    assert "all is well" not in screen(state)
+
+
+@pytest.mark.parametrize("kind", ["arm", "gripper"])
+@pytest.mark.parametrize(
+    "state", ["fault", "disconnected", "no_feedback", "stopped", "not_ready", "invented"]
+)
+def test_an_arm_or_gripper_that_does_not_follow_is_no_green_light(kind, state):
+    cell = healthy()
+    parts = cell.arms if kind == "arm" else cell.grippers
+    parts["left"] = {"state": state, "reason": "unplugged"}
+    assert cell.attention() == [f"left {kind} {state}: unplugged"]
+    parts["left"] = {}
+    assert cell.attention() == [f"left {kind} unheard: no reason given"]
+    parts["left"] = {"state": "holding", "reason": "no fresh command"}
+    assert cell.attention() == []
+
+
+def test_a_slow_camera_and_a_policy_that_waits_need_attention():
+    state = healthy()
+    state.wanted = {"camera overhead": 30.0}
+    state.rates["camera overhead"] = 3.0
+    state.policy = {"state": "stuck", "reason": "no chunk for 2 s"}
+    assert state.attention() == [
+        "camera overhead: 3 Hz instead of 30 Hz: check cable and load",
+        "policy stuck: no chunk for 2 s",
+    ]
+    state.rates["camera overhead"] = 29.1
+    for well in ({"state": "taken_over", "reason": "left operator drives"}, {"state": "running"}):
+        state.policy = well
+        assert state.attention() == []
+
+
 def test_a_cell_of_which_nothing_is_heard_is_not_there():
     assert not CellState(rates={"left_arm": 0.0}).is_there
     assert CellState(rates={"left_arm": 100.0}).is_there

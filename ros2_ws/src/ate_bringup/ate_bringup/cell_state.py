@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ate_core.part_states import part_level, part_state
+from ate_core.policy_states import TAKEN_OVER
 from ate_core.stage_times import TOTAL
 
-GOOD_ARMS = ("connected", "tracking", "homing", "holding")
-"""States of an arm that follows, or would."""
+SLOW = 0.5
+"""Share of its rate below which a camera counts as slow; a visitor misses some of its words."""
+UNKNOWN_STOP = "unknown: its node does not run"
+"""What is said of an emergency stop that tells no state."""
 
 
 @dataclass(kw_only=True)
@@ -28,6 +32,8 @@ class CellState:
     """The policy's status."""
     rates: dict[str, float] = field(default_factory=dict)
     """Name of a stream -> its rate [Hz]; 0 where it is silent."""
+    wanted: dict[str, float] = field(default_factory=dict)
+    """Name of a camera's stream -> the rate that the cell asks of it [Hz]."""
     devices: tuple[str, ...] = ()
     """Arms and grippers of the cell, as "left arm"."""
     nodes: dict[str, str] = field(default_factory=dict)
@@ -50,19 +56,38 @@ class CellState:
     def attention(self) -> list[str]:
         """What needs somebody's attention, one sentence each."""
         told = []
-        if self.estop.get("stopped"):
+        stopped = self.estop.get("stopped")
+        if not isinstance(stopped, bool):
+            told.append(f"emergency stop {UNKNOWN_STOP}, and nobody can reset a stop; start it")
+        if stopped is True:
             told.append(f"emergency stop: {self.estop.get('reason')}; `ate stop --reset` ends it")
-        for side, arm in self.arms.items():
-            if arm.get("state") not in GOOD_ARMS and not self.estop.get("stopped"):
-                told.append(f"{side} arm {arm.get('state')}: {arm.get('reason')}")
+        else:
+            told += _part_troubles("arm", self.arms) + _part_troubles("gripper", self.grippers)
         told += [f"{name}: nothing is heard of it; does its driver run?" for name in self.unheard]
+        told += [
+            f"{name}: {rate:g} Hz instead of {self.wanted[name]:g} Hz: check cable and load"
+            for name, rate in self.rates.items()
+            if 0.0 < rate < SLOW * self.wanted.get(name, 0.0)
+        ]
         for side, operator in self.operators.items():
             told += [f"{side} operator: {trouble}" for trouble in _device_troubles(operator)]
         if self.episode.get("trouble"):
             told.append(f"recorder: {self.episode['trouble']}")
         if self.episode.get("state") == "pending":
             told.append(f"{self.episode.get('message')}; `ate episode keep|label|discard`")
+        if self.policy.get("reason") and self.policy.get("state") != TAKEN_OVER:
+            told.append(f"policy {self.policy.get('state')}: {self.policy['reason']}")
         return told + [f"{name}: {text}" for name, text in self.nodes.items()]
+
+
+def _part_troubles(kind: str, parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """State and reason of the arms or grippers that do not follow, and would not."""
+    states = {side: part_state(status) for side, status in parts.items()}
+    return [
+        f"{side} {kind} {state}: {parts[side].get('reason') or 'no reason given'}"
+        for side, state in states.items()
+        if part_level(state) != "ok"
+    ]
 
 
 def _device_troubles(operator: Mapping[str, Any]) -> Iterator[str]:
@@ -102,7 +127,7 @@ def screen(state: CellState) -> str:
 
 def _estop(estop: Mapping[str, Any]) -> str:
     if not isinstance(estop.get("stopped"), bool):
-        return "unknown: its node does not run"
+        return UNKNOWN_STOP
     return f"STOPPED: {estop.get('reason')}" if estop.get("stopped") else "free"
 
 

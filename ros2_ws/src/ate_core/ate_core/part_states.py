@@ -1,7 +1,9 @@
 """How well an arm or a gripper is, by the state that its status tells."""
 
+from collections.abc import Mapping
+
 from ate_core.health import Level
-from ate_core.json_text import Document, plain_text
+from ate_core.json_text import plain_text
 
 AT_WORK = ("connected", "tracking", "homing", "holding")
 """States of a part that follows, or would."""
@@ -11,7 +13,7 @@ UNHEARD = "unheard"
 """What is said of a part that told no state."""
 
 
-def part_state(status: Document) -> str:
+def part_state(status: Mapping[str, object]) -> str:
     """The state that a status tells; `UNHEARD` where it tells none."""
     return plain_text(status.get("state") or UNHEARD)
 

@@ -23,14 +23,15 @@ are found late [s]."""
 def look(cell: Cell, seconds: float) -> CellState:
     """Hear the cell for so long [s], and somewhat longer where parts of it are missing."""
     devices = tuple(f"{side} {kind}" for kind in ("arm", "gripper") for side in cell.arms)
-    state = CellState(devices=devices)
+    wanted = {f"camera {role}": float(camera.fps) for role, camera in cell.cameras.items()}
+    state = CellState(devices=devices, wanted=wanted)
     with visit("ate_status") as visitor:
         _hear_states(cell, visitor, state)
         stamps = _hear_rates(cell, visitor)
 
         def is_whole() -> bool:
             state.rates |= {name: _rate(times) for name, times in stamps.items()}
-            return not state.unheard
+            return bool(state.estop) and not state.unheard
 
         visitor.spin_until(lambda: False, seconds)
         if not is_whole() and state.is_there:
