@@ -40,6 +40,7 @@ class PlayedCell:
         self.scoring: dict[str, object] = {}
         self.stop: str | None = ""
         self.whole = 0, "ready"
+        self.health: dict[str, tuple[int, str]] = {}
         self.hold = asyncio.Event()
         self.hold.set()
         self.play()
@@ -64,6 +65,8 @@ class PlayedCell:
         if self.stop is not None:
             self.view.take_estop({"stopped": bool(self.stop), "reason": self.stop}, now)
         self.view.take_whole(*self.whole, now)
+        for name, line in self.health.items():
+            self.view.take_health(name, *line, now)
         for side, arm in self.cell.arms.items():  # they go on, however slow the machine is
             self.view.take_joints(side, arm.home, now)
             self.view.take_command(side, np.array(arm.home) + 0.1, now)

@@ -203,7 +203,7 @@ def test_what_is_wrong_is_said_where_it_is_looked_for(browse, played):
         await tab.until(f"{HEADLINE} == 'good'")
         fault = {"state": "fault", "reason": "joint 3 too hot (0x1008): let it cool down"}
         played.view.take_status("left", "arm", fault, time.monotonic())
-        played.view.take_health("/left/arm_driver", 2, "joint 3 too hot")
+        played.health = {"/left/arm_driver": (2, "joint 3 too hot")}
         await tab.until_text("#headline", "left arm fault")
         await tab.until_text("#side-left", "let it cool down")
         await tab.until_text("#lines", "/left/arm_driver: joint 3 too hot")

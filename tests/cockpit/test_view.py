@@ -34,6 +34,21 @@ def test_an_arm_that_is_heard_no_more_is_not_drawn_as_if_it_were():
     assert view.document(12.0)["arms"]["left"]["states"]["silent"]
 
 
+def test_no_value_outlives_its_source():
+    view = CellView(CELL)
+    view.take_opening("left", 0.47, 10.0)
+    view.take_force("left", (0.0, 0.0, 12.3), 10.0)
+    view.take_loop("driver_node: left arm", "100 Hz", 10.0)
+    view.take_health("/left/arm_driver", 2, "joint 3 too hot", 10.0)
+    arm = view.document(10.9)["arms"]["left"]
+    assert (arm["opening"], arm["force"]) == (0.47, 12.3)
+    assert view.document(10.9)["loops"] and view.document(10.9)["health"]
+    document = view.document(3600.0)
+    arm = document["arms"]["left"]
+    assert (arm["opening"], arm["force"]) == (None, None)
+    assert document["loops"] == document["health"] == {}
+
+
 def test_an_emergency_stop_that_nobody_tells_any_more_is_named_unheard():
     view = CellView(CELL)
     assert not view.document(0.0)["estop"]["heard"]
@@ -65,17 +80,19 @@ def test_an_emergency_stop_that_says_nothing_is_no_green_light(document):
 def test_invented_names_of_diagnostics_do_not_fill_the_memory():
     view = CellView(CELL)
     for number in range(1000):
-        view.take_health(f"node {number}", 200, "invented")
-        view.take_loop(f"node {number}", "invented")
+        view.take_health(f"node {number}", 200, "invented", 0.0)
+        view.take_loop(f"node {number}", "invented", 0.0)
     document = view.document(0.0)
     assert len(document["health"]) == len(document["loops"]) == MOST_LINES
     assert {line["level"] for line in document["health"].values()} == {"stale"}
+    view.take_health("/left/arm_driver", 0, "well", 10.0)
+    assert list(view.document(10.0)["health"]) == ["/left/arm_driver"]
 
 
 def test_the_words_of_the_page_are_json():
     view = CellView(CELL)
     view.take_joints("left", HOME["left"], 1.0)
-    view.take_force("left", (3.0, 4.0, 0.0))
+    view.take_force("left", (3.0, 4.0, 0.0), 1.0)
     text = json.dumps(view.document(1.0), allow_nan=False)
     assert json.loads(text)["arms"]["left"]["force"] == 5.0
 

@@ -5,8 +5,9 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import TypeGuard
+from typing import Generic, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,8 @@ SILENT = 1.0
 """Age from which a stream counts as silent [s]."""
 SLOW = 0.5
 """Share of its rate below which a camera counts as slow; a busy page passes pictures over."""
-UNWATCHED = 3.0
-"""Age from which the word of the monitor, told once a second, counts no more [s]."""
+UNTOLD = 3.0
+"""Age from which a line that is told once a second, as the monitor's word, counts no more [s]."""
 LEVELS = ("ok", "warn", "error", "stale")
 """Words of the levels of a diagnostic line."""
 RECORDER = "recorder"
@@ -57,6 +58,27 @@ class Stream:
         """Rate [Hz] and age [s]; an age of None: nothing came yet."""
         age = round(now - self._times[-1], 2) if self._times else None
         return {"rate": self.rate(now), "age": age, "silent": self.is_silent(now)}
+
+
+Line = TypeVar("Line")
+
+
+class Lines(Generic[Line]):
+    """What is told once a second, by who or what it is about; it counts as long as it is told."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[float, Line]] = {}
+
+    def take(self, name: str, line: Line, now: float) -> None:
+        """Take a line at a monotonic time [s]; a new name only while there are not too many."""
+        self._lines = {one: told for one, told in self._lines.items() if now - told[0] <= UNTOLD}
+        if name in self._lines or len(self._lines) < MOST_LINES:
+            self._lines[name] = now, line
+
+    def of_late(self, now: float) -> dict[str, Line]:
+        """Name -> line of those that are still told, in the order of the names."""
+        lines = sorted(self._lines.items(), key=itemgetter(0))
+        return {name: line for name, (at, line) in lines if now - at <= UNTOLD}
 
 
 @dataclass
@@ -93,6 +115,10 @@ class ArmView:
     """When measured joints came."""
     commands: Stream = field(default_factory=Stream)
     """When joint targets came."""
+    openings: Stream = field(default_factory=Stream)
+    """When openings came."""
+    forces: Stream = field(default_factory=Stream)
+    """When forces came."""
 
 
 class CellView:
@@ -118,10 +144,10 @@ class CellView:
         self._card = EpisodeCard(tuple(cell.arms))
         self._policy: Document = {}
         self._lost: set[str] = set()
-        self._health: dict[str, Document] = {}
+        self._health = Lines[Document]()
         self._whole: Document = {}
         self._whole_at = math.inf
-        self._loops: dict[str, str] = {}
+        self._loops = Lines[str]()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -153,15 +179,17 @@ class CellView:
             self.arms[side].commanded = np.array(q, dtype=np.float64)
             self.arms[side].commands.hear(now)
 
-    def take_opening(self, side: str, opening: float) -> None:
+    def take_opening(self, side: str, opening: float, now: float) -> None:
         """Take the measured opening of a gripper [ratio]."""
         with self._lock:
             self.arms[side].opening = opening
+            self.arms[side].openings.hear(now)
 
-    def take_force(self, side: str, force: Sequence[float]) -> None:
+    def take_force(self, side: str, force: Sequence[float], now: float) -> None:
         """Take the force at a tool (3,) [N]."""
         with self._lock:
             self.arms[side].force = math.hypot(*force)
+            self.arms[side].forces.hear(now)
 
     def take_status(self, side: str, kind: str, document: Document, now: float) -> None:
         """Take a status.
@@ -227,12 +255,11 @@ class CellView:
         with self._lock:
             self._policy = {}
 
-    def take_health(self, name: str, level: int, message: str) -> None:
+    def take_health(self, name: str, level: int, message: str, now: float) -> None:
         """Take a line of the summary of diagnostics."""
+        word = LEVELS[min(level, len(LEVELS) - 1)]
         with self._lock:
-            if name in self._health or len(self._health) < MOST_LINES:
-                word = LEVELS[min(level, len(LEVELS) - 1)]
-                self._health[name] = {"level": word, "message": message}
+            self._health.take(name, {"level": word, "message": message}, now)
 
     def take_whole(self, level: int, message: str, now: float) -> None:
         """Take what the monitor says of the cell as a whole at a monotonic time [s]."""
@@ -240,11 +267,10 @@ class CellView:
             self._whole = {"level": LEVELS[min(level, len(LEVELS) - 1)], "message": message}
             self._whole_at = now
 
-    def take_loop(self, name: str, sentence: str) -> None:
+    def take_loop(self, name: str, sentence: str, now: float) -> None:
         """Take what a node says of the times of its loop."""
         with self._lock:
-            if name in self._loops or len(self._loops) < MOST_LINES:
-                self._loops[name] = sentence
+            self._loops.take(name, sentence, now)
 
     def picture(self, role: str) -> tuple[bytes, int]:
         """The newest picture of a camera, and its number."""
@@ -284,9 +310,9 @@ class CellView:
                     role: self._camera(role, picture.stream, now)
                     for role, picture in self._pictures.items()
                 },
-                "loops": dict(sorted(self._loops.items())),
+                "loops": self._loops.of_late(now),
                 "whole": self._watched(now),
-                "health": {name: dict(line) for name, line in sorted(self._health.items())},
+                "health": self._health.of_late(now),
             }
         return {**document, "headline": headline(document)}
 
@@ -297,14 +323,15 @@ class CellView:
 
     def _watched(self, now: float) -> Document:
         """The cell as a whole; empty where no monitor runs, an error where it fell silent."""
-        if now - self._whole_at > UNWATCHED:
+        if now - self._whole_at > UNTOLD:
             return {"level": "error", "message": "monitor: silent, nobody watches the nodes"}
         return dict(self._whole)
 
     def _arm(self, side: str, arm: ArmView, now: float) -> Document:
+        force = None if arm.force is None else round(arm.force, 1)
         return {
-            "opening": arm.opening,
-            "force": None if arm.force is None else round(arm.force, 1),
+            "opening": None if arm.openings.is_silent(now) else arm.opening,
+            "force": None if arm.forces.is_silent(now) else force,
             "status": arm.arm,
             "gripper": arm.gripper,
             "operator": {"name": self._operators.get(side, ""), **arm.operator},

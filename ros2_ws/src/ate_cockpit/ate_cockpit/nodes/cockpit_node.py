@@ -185,27 +185,29 @@ class CockpitNode(Node):
         opening = float(message.position[0])
         if not math.isfinite(opening):
             raise ValueError(f"opening {opening}")
-        self._view.take_opening(side, opening)
+        self._view.take_opening(side, opening, time.monotonic())
 
     def _take_wrench(self, side: str, message: WrenchStamped) -> None:
         force = message.wrench.force
-        self._view.take_force(side, (force.x, force.y, force.z))
+        self._view.take_force(side, (force.x, force.y, force.z), time.monotonic())
 
     def _take_picture(self, role: str, message: CompressedImage) -> None:
         self._view.take_picture(role, bytes(message.data), time.monotonic())
 
     def _take_health(self, message: DiagnosticArray) -> None:
+        now = time.monotonic()
         for line in message.status:
-            self._view.take_health(line.name, line.level[0], line.message)
+            self._view.take_health(line.name, line.level[0], line.message, now)
 
     def _take_whole(self, message: DiagnosticStatus) -> None:
         self._view.take_whole(message.level[0], message.message, time.monotonic())
 
     def _take_loops(self, message: DiagnosticArray) -> None:
+        now = time.monotonic()
         for line in message.status:
             for value in line.values:
                 if value.key == "loop":
-                    self._view.take_loop(line.name, value.value)
+                    self._view.take_loop(line.name, value.value, now)
 
     # --- the page, in its own thread ---------------------------------------------------------
 
