@@ -71,6 +71,26 @@ def test_the_worst_line_of_a_node_counts_and_strangers_are_shown_too():
     assert health["somebody: else"].level == ERROR
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_dead_node_is_not_kept_alive_by_one_whose_name_goes_on_behind_its_own(order):
+    names = ("camera_node: top", "camera_node: top_2", "camera_node: top_left", "x: a", "x: a b")
+    nodes = [WatchedNode(name=f"/{name}", heartbeat=name) for name in names][::order]
+    watch = DiagnosticsWatch(nodes)
+    for name in names:
+        watch.take(name, OK, "working", 0.0)
+    watch.take("camera_node: top: encoder", ERROR, "broken", 0.0)
+    watch.take("x: a b joints", ERROR, "hot", 0.0)
+    ill = {name for name, one in watch.look(0.1).items() if one.level == ERROR}
+    assert ill == {"/camera_node: top", "/x: a b"}, "further lines are of the node itself"
+    for dead in names:
+        watch = DiagnosticsWatch(nodes)
+        for name in names:
+            if name != dead:
+                watch.take(name, OK, "working", 0.0)
+        silent = {name for name, one in watch.look(0.1).items() if one.level == STALE}
+        assert silent == {f"/{dead}"}
+
+
 def test_invented_senders_fill_no_memory_and_hide_no_node():
     watch = DiagnosticsWatch(NODES)
     watch.take("driver_node: left arm", ERROR, "link lost", 0.0)

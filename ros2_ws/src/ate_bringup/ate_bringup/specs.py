@@ -141,7 +141,8 @@ class ProcessSpec:
     is_optional: bool = False
     """Whether the cell counts as ready without it."""
     heartbeat: str = ""
-    """How the names of its lines in ``/diagnostics`` begin; empty: it sends none."""
+    """Name of its line in ``/diagnostics``, behind which further ones have a space or a colon;
+    empty: it sends none."""
     patience: float = 0.0
     """Silence of the heartbeat that its work may explain [s]; 0: that of any node."""
     ends_launch: bool = False

@@ -22,6 +22,8 @@ HUNG_AFTER = 4.0
 """Silence after which a process is certain to hang, so that it may be killed [s]."""
 BLIND_AFTER = 0.7
 """Pause between two looks after which our own sleep explains the silence of others [s]."""
+SEPARATORS = (" ", ":")
+"""What ends the name of a node's line, in those of its further lines."""
 MOST_STRANGERS = 64
 """Senders outside the launch that are remembered; the one silent for longest is forgotten."""
 MOST_LINES = 64
@@ -35,7 +37,7 @@ class WatchedNode:
     name: str
     """Fully qualified name."""
     heartbeat: str
-    """How the names of its lines begin."""
+    """Name of its line; those of further ones have a space or a colon behind it."""
     managed: bool = False
     """Whether it is a driver that is configured and activated."""
     optional: bool = False
@@ -131,10 +133,14 @@ class DiagnosticsWatch:
         return Health(level=level, text=text if level else "", age=age)
 
     def _sender(self, line: str) -> str:
-        for node in self._nodes.values():
-            if line.startswith(node.heartbeat):
-                return node.name
-        return line
+        """Node of a line, by its longest heartbeat; the line itself where it is nobody's."""
+        own = [node for node in self._nodes.values() if _is_of(line, node.heartbeat)]
+        return max(own, key=lambda node: len(node.heartbeat)).name if own else line
+
+
+def _is_of(line: str, heartbeat: str) -> bool:
+    """Whether a line is of that name: `overhead_2` is not of `overhead`."""
+    return line.startswith(heartbeat) and line[len(heartbeat) :][:1] in ("", *SEPARATORS)
 
 
 def _put_last(entries: dict[str, T], key: str, value: T) -> None:
