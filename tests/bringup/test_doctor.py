@@ -108,6 +108,24 @@ def test_a_calibration_that_is_missing_or_wrong_is_named_and_no_launch_starts(
         refuse_to_launch(LAUNCHES["robot"], values)
 
 
+def test_a_device_that_is_named_by_a_number_of_the_kernel_is_warned_of(wrong_cell, capsys):
+    file = wrong_cell(
+        grippers__left__port="/dev/ttyUSB0",
+        grippers__right__port="/dev/ttyACM1",
+        cameras__overhead__serial="/dev/video4",
+    )
+    code, report = doctor_json(capsys, "--cell", file)
+    found = {one["what"]: one for one in findings(report, "warn")}
+    assert code == 0, "it is not refused"
+    for place, link in (
+        ("grippers.left.port", "/dev/serial/by-id/"),
+        ("grippers.right.port", "/dev/serial/by-path/"),
+        ("cameras.overhead.serial", "/dev/v4l/by-id/"),
+    ):
+        assert link in found[place]["remedy"]
+    assert "grippers.left.port" not in str(doctor_json(capsys)[1])
+
+
 def test_the_report_for_people_ends_with_the_counts(empty_domain, capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out

@@ -13,6 +13,7 @@ from ate_core.contract import (
     packaged_cell,
     parse_cell_text,
     warn_of_stutter,
+    warn_of_unstable_name,
 )
 from ate_core.devices import Guard
 from ate_core.errors import ContractError, LayoutError
@@ -298,6 +299,22 @@ def test_a_tick_longer_than_the_command_timeout_is_told_once(
         load_cell(file)
     assert len(caplog.records) == warnings
     assert all("set command_timeout above one tick" in r.getMessage() for r in caplog.records)
+
+
+def test_a_device_by_a_number_of_the_kernel_is_told_once_and_not_refused(tmp_path, caplog):
+    def edit(values):
+        values["grippers"]["left"]["port"] = "/dev/ttyUSB0"
+        values["cameras"]["overhead"]["serial"] = "/dev/video4"
+
+    file = edited_cell(tmp_path, edit)
+    warn_of_unstable_name.cache_clear()
+    load_cell(file, "sim")
+    assert not caplog.records, "its devices are emulated"
+    for _ in range(2):
+        load_cell(file, "real")
+    port, camera = [record.getMessage() for record in caplog.records]
+    assert port.startswith("grippers.left.port is /dev/ttyUSB0, which may be another device")
+    assert camera.startswith("cameras.overhead.serial is /dev/video4, which may be another")
 
 
 ROBOTS = sorted((Path(__file__).parents[2] / "benchmarks/third_party/robots").glob("*.yaml"))

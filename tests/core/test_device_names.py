@@ -11,6 +11,7 @@ from ate_core.device_names import (
     gripper_device,
     headset_device,
     joycon_device,
+    unstable_names,
 )
 
 CELL = load_cell(None, "real")
@@ -56,3 +57,42 @@ def test_a_joycon_is_told_by_its_address_in_any_writing_and_an_emulated_one_is_n
 def test_a_camera_without_a_serial_and_a_drawn_one_are_no_devices(backend):
     serial = "overhead" if backend == "software" else ""
     assert camera_device(replace(CAMERA, backend=backend, serial=serial)) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/dev/ttyUSB0", "/dev/ttyACM1", "/dev/ttyXRUSB0", "/dev/rfcomm2", "/dev/./ttyUSB12",
+     "//dev//ttyUSB0", "/dev/serial/by-id/../../ttyUSB0", "/dev/char/188:0"],
+)  # fmt: skip
+def test_a_port_by_a_number_of_the_kernel_is_named_with_its_remedy(name):
+    grippers = {"left": replace(GRIPPER, port=name), "right": CELL.grippers["right"]}
+    ((place, value, remedy),) = unstable_names(grippers, CELL.cameras)
+    assert place == "grippers.left.port" and value.startswith(f"{name}, which may be another")
+    assert "use /dev/serial/by-id/" in remedy and "/dev/serial/by-path/" in remedy
+
+
+@pytest.mark.parametrize("name", ["/dev/video4", "/dev/./video0", "/dev/char/81:2"])
+def test_a_camera_by_a_number_of_the_kernel_is_named_with_its_remedy(name):
+    cameras = {**CELL.cameras, "overhead": replace(CAMERA, backend="v4l2", serial=name)}
+    ((place, value, remedy),) = unstable_names(CELL.grippers, cameras)
+    assert place == "cameras.overhead.serial" and value.startswith(f"{name}, which may be another")
+    assert "use /dev/v4l/by-id/" in remedy
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/dev/serial/by-id/usb-FTDI_ttyUSB0-if00", "/dev/serial/by-path/pci-0:1.0-port0",
+     "/dev/omnipicker-left", "/dev/gripper1", "/dev/ttyS0", "/home/me/ttyUSB0", "can0"],
+)  # fmt: skip
+def test_a_link_and_a_port_of_the_board_are_stable(name):
+    assert not list(unstable_names({"left": replace(GRIPPER, port=name)}, CELL.cameras))
+
+
+def test_of_two_can_interfaces_each_may_become_the_other():
+    def places(left, right):
+        grippers = {"left": replace(GRIPPER, port=left), "right": replace(GRIPPER, port=right)}
+        return [place for place, *_ in unstable_names(grippers, {})]
+
+    assert places("can0", "can0") == []
+    assert places("can0", "can1") == ["grippers.left.port", "grippers.right.port"]
+    assert places("can_left", "can1") == []

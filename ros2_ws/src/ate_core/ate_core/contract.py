@@ -28,6 +28,7 @@ from ate_core.camera_config import (
 )
 from ate_core.cell_arms import settle_arms, translate_elbow
 from ate_core.cell_checks import LOADED_CHECKS, cell_problems
+from ate_core.device_names import unstable_names
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 from ate_core.devices import Side as Side  # most meet it here, beside SIDES
 from ate_core.drivers import GRIPPER_TRANSPORTS
@@ -357,6 +358,9 @@ def _check_loaded(cell: Cell) -> None:
         arm.check_guards(cell.safety.position_margin)
     if cell.safety.command_timeout * cell.tick_rate <= 1.0:
         warn_of_stutter(cell.tick_rate, cell.safety.command_timeout)
+    if cell.hardware == "real":
+        for place, value, remedy in unstable_names(cell.grippers, cell.cameras):
+            warn_of_unstable_name(place, value, remedy)
 
 
 @functools.cache
@@ -369,6 +373,12 @@ def warn_of_stutter(tick_rate: float, timeout: float) -> None:
         1.0 / tick_rate,
         timeout,
     )
+
+
+@functools.cache
+def warn_of_unstable_name(place: str, value: str, remedy: str) -> None:
+    """Say, once per process, that an entry may name another device tomorrow."""
+    LOG.warning("%s is %s: %s", place, value, remedy)
 
 
 def require_both_arms(cell: Cell, what: str) -> None:

@@ -1,12 +1,21 @@
 """What a device is, whatever a cell calls it: one name per device, the same for all cells."""
 
 import os
+import re
+from collections.abc import Iterator, Mapping
 
 from ate_core.camera_config import CameraConfig
 from ate_core.devices import ArmConfig, GripperConfig, OperatorConfig
 
 NO_MAKER = 0x02
 """Bit of the first byte of a Bluetooth address that no maker gave: of an emulated Joy-Con."""
+
+NUMBERED = re.compile(r"/+dev/((tty\w*USB|ttyACM|rfcomm|video)\d+|char/\d+:\d+)")
+"""Files of devices that the kernel numbers in the order in which it finds them."""
+NUMBERED_BUS = re.compile(r"(sl)?can\d+")
+"""Names of CAN interfaces that it numbers likewise."""
+MAY_CHANGE = "which may be another device after the next plugging or power cycle"
+"""What is wrong with such a name."""
 
 
 def is_local(address: str) -> bool:
@@ -53,3 +62,32 @@ def joycon_device(operator: OperatorConfig) -> str:
 def _address(ip: str, port: int) -> str:
     """A device has an address; those of this machine, which are emulated, also have their port."""
     return f"{ip}:{port}" if is_local(ip) else ip
+
+
+def unstable_names(
+    grippers: Mapping[str, GripperConfig], cameras: Mapping[str, CameraConfig]
+) -> Iterator[tuple[str, str, str]]:
+    """Entries of a real cell that name a device by a number of the kernel, which may change.
+
+    A single CAN interface has its number whatever is plugged.
+
+    Args:
+        grippers: by side.
+        cameras: by role.
+
+    Yields:
+        The place of the entry, its value and what is wrong with it, and the remedy.
+    """
+    buses = {one.port for one in grippers.values() if NUMBERED_BUS.fullmatch(one.port)}
+    for side, gripper in grippers.items():
+        if NUMBERED.fullmatch(os.path.normpath(gripper.port)):
+            links = "/dev/serial/by-id/..., or /dev/serial/by-path/... without a serial number"
+        elif len(buses) > 1 and gripper.port in buses:
+            links = "a name that a .link file of systemd gives to this adapter"
+        else:
+            continue
+        yield f"grippers.{side}.port", f"{gripper.port}, {MAY_CHANGE}", f"use {links}"
+    for role, camera in cameras.items():
+        if NUMBERED.fullmatch(os.path.normpath(camera.serial)):
+            links = "/dev/v4l/by-id/..., or /dev/v4l/by-path/... without a serial number"
+            yield f"cameras.{role}.serial", f"{camera.serial}, {MAY_CHANGE}", f"use {links}"

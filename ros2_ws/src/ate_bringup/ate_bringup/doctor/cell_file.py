@@ -16,6 +16,7 @@ from ate_core.contract import (
     cell_file_problems,
     load_cell,
 )
+from ate_core.device_names import unstable_names
 from ate_core.errors import AteError, ContractError
 from ate_core.findings import Finding, failed, passed, warned
 
@@ -50,7 +51,10 @@ def look_at_cell_file(patient: Patient) -> Iterator[Finding]:
             yield from _one_armed(cell, patient)
             yield from _clearance(cell)
             yield from _calibrations(cell)
-            yield from (_placeholders(cell) if hardware == "real" else ())
+            if hardware == "real":
+                yield from _placeholders(cell)
+                names = unstable_names(cell.grippers, cell.cameras)
+                yield from (warned(*named) for named in names)
 
 
 def _undriven(cell: Cell, patient: Patient) -> Iterator[Finding]:
