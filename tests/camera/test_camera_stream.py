@@ -140,6 +140,21 @@ def test_absent_camera_is_awaited(
     assert stream.stats(time.monotonic()).error == ""
 
 
+def test_camera_of_another_process_is_not_opened(backend: ScriptedBackend) -> None:
+    refusal = ["process 7 already uses camera 4"]
+    stream = CameraStream(backend, lambda frame: None, FAST, claim=lambda: refusal[0])
+    stream.start()
+    try:
+        wait_for(lambda: stream.stats(0.0).error == refusal[0])
+        assert backend.openings == 0
+        refusal[0] = ""
+        wait_for(lambda: backend.openings > 0)
+        refusal[0] = "process 8 already uses camera 4"
+        wait_for(lambda: stream.stats(0.0).error == refusal[0])  # it was silent
+    finally:
+        stream.stop()
+
+
 def test_silent_camera_is_opened_again(
     backend: ScriptedBackend, stream: CameraStream, taken: list[int]
 ) -> None:

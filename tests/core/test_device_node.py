@@ -184,6 +184,54 @@ def test_a_port_that_is_plugged_in_later_is_claimed_by_its_other_name_too(tmp_pa
     claim.release()
 
 
+def test_drivers_whose_ports_exchange_their_numbers_each_claim_their_own_again(tmp_path) -> None:
+    def lead(left: str, right: str) -> None:
+        for side, number in (("left", left), ("right", right)):
+            (tmp_path / side).unlink(missing_ok=True)
+            (tmp_path / side).symlink_to(tmp_path / number)
+
+    def claim(side: str) -> DeviceClaim:
+        return DeviceClaim(lambda: [side, resolve(str(tmp_path / side))])
+
+    lead("ttyUSB0", "ttyUSB1")
+    left, right = claim("left"), claim("right")
+    assert left.take() == right.take() == ""
+    lead("ttyUSB1", "ttyUSB0")
+    assert "already uses" in left.take(), "the right driver has not looked yet"
+    assert "already uses left" in claim("left").take(), "who waits keeps its other names"
+    assert right.take() == left.take() == ""
+    assert "already uses" in DeviceClaim(lambda: [str(tmp_path / "ttyUSB0")]).take()
+    right.release()
+    again = claim("right")
+    assert again.take() == ""
+    (tmp_path / "left").unlink()  # its adapter is pulled out, and its number is given to another
+    lead_on = DeviceClaim(lambda: [str(tmp_path / "ttyUSB1")])
+    assert "already uses" in lead_on.take()
+    assert left.take() == lead_on.take() == ""
+    for one in (left, again, lead_on):
+        one.release()
+
+
+def test_a_driver_asks_for_its_device_before_each_opening(make) -> None:
+    name = ["camera 1"]
+    lamp = Lamp()
+    assert lamp.claim_device(), "not before it is managed"
+    lamp.destroy_node()
+    lamp = make()
+    lamp._claim.release()
+    lamp.manage("/left/lamp", lambda: name[0])
+    lamp.problem = ""
+    assert lamp.trigger_configure() == SUCCESS
+    name[0] = "camera 2"
+    assert lamp.claim_device() == ""
+    other = DeviceClaim(lambda: ["camera 1"])
+    assert other.take() == ""
+    name[0] = "camera 1"
+    assert "already uses camera 1" in lamp.claim_device()
+    other.release()
+    assert lamp.claim_device() == ""
+
+
 def test_a_transition_that_raises_is_told_and_leaves_the_node_unconfigured(make) -> None:
     lamp = make()
     lamp.problem = ""

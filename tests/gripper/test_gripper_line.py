@@ -442,3 +442,29 @@ def test_control_calls_that_make_no_sense_are_refused(gripper: EmulatedGripper, 
     for name, arguments in [("dance", {}), ("line_fault", {"kind": "x"}), ("fault_code", {})]:
         with pytest.raises(DeviceError, match="refused"):
             call(port, name, **arguments)
+
+
+def test_a_port_is_not_opened_before_it_is_claimed_and_is_claimed_at_each_opening(
+    gripper: EmulatedGripper, port: str
+) -> None:
+    refusal, asked = ["process 7 already uses it"], []
+
+    def claim() -> str:
+        asked.append(client.state.openings)
+        return refusal[0]
+
+    client = GripperClient(ClientConfig(port=port, reopen_wait=0.02), claim=claim)
+    client.start()
+    try:
+        wait_for(client, lambda state: state.error == refusal[0])
+        assert client.state.openings == 0
+        refusal[0] = ""
+        wait_for(client, ready)
+        gripper.stop()
+        wait_for(client, lambda state: not state.connected)
+        refusal[0] = "process 8 already uses it"
+        gripper.start()
+        wait_for(client, lambda state: state.error == refusal[0])
+        assert client.state.openings == asked[-1] == 1
+    finally:
+        client.stop()

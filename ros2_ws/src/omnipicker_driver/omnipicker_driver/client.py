@@ -92,18 +92,24 @@ class GripperClient:
     """Talk to one gripper from a thread of its own; all methods return at once."""
 
     def __init__(
-        self, config: ClientConfig, on_report: Callable[[GripperState], None] | None = None
+        self,
+        config: ClientConfig,
+        on_report: Callable[[GripperState], None] | None = None,
+        claim: Callable[[], str] = str,
     ) -> None:
         """Prepare a client; `start` opens the port.
 
         Args:
             config: the gripper.
             on_report: called from the polling thread with every new report that can be true.
+            claim: asked in it before each opening of the port: why that must not be; empty where
+                it may.
         """
         self.config = config
         self.polls = 0
         """Rounds of the polling thread; one that stands still hangs."""
         self._on_report = on_report
+        self._claim = claim
         self._lock = threading.Lock()
         self._state = GripperState()
         self._stop = threading.Event()
@@ -191,6 +197,9 @@ class GripperClient:
         if now < self._retry_at:
             return False
         self._retry_at = now + self.config.reopen_wait
+        if taken := self._claim():
+            self._close(taken)
+            return False
         config = self.config
         try:
             self._link = self._kind.open_link(config.port, self._kind.baud or config.baud)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_core.errors import AteError
+from ate_core.errors import AteError, DeviceError
 from ate_core.patience import Patience
 from realsense_camera.camera import CameraBackend, Frame, FrameHandler, Intrinsics
 from realsense_camera.pictures import SeenPictures, complaint
@@ -145,6 +145,7 @@ class CameraStream:
         on_frame: FrameHandler,
         config: StreamConfig | None = None,
         shape: tuple[int, int] | None = None,
+        claim: Callable[[], str] = str,
     ) -> None:
         """Prepare a stream.
 
@@ -153,12 +154,14 @@ class CameraStream:
             on_frame: called with each new frame from the back end's thread.
             config: supervision.
             shape: height and width that a picture must have [pixel]; None: any.
+            claim: asked before each opening: why that must not be; empty where it may.
         """
         self._backend = backend
         self._on_frame = on_frame
         self._config = config or StreamConfig()
         self._shape = shape
         self._is_noisy = getattr(backend, "is_noisy", False)
+        self._claim = claim
         self._counter = FrameCounter()
         self._lock = threading.Lock()
         self._openings = self._malformed = self._changes = 0
@@ -243,6 +246,8 @@ class CameraStream:
             self._call(self._backend.close)
 
     def _open(self) -> None:
+        if taken := self._claim():
+            raise DeviceError(taken)
         self._intrinsics = self._backend.open(self._take)
 
     def _call(self, step: Callable[[], None]) -> bool:

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable
 
 NAME_TAIL = 60
@@ -25,7 +26,7 @@ def in_domain(name: str, domain: int) -> str:
 
 
 class DeviceClaim:
-    """The right to use devices, until `release` or the end of the process."""
+    """The right to use devices, until `release` or the end of the process. Any thread may ask."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         """Prepare.
@@ -33,32 +34,44 @@ class DeviceClaim:
         Args:
             names: gives what is claimed, the same for all who may use it (see
                 `ate_core.device_names`); asked at each `take`, since a path leads to its device
-                only while that is plugged in.
+                only while that is plugged in, and to another one after the kernel has numbered
+                its devices anew.
         """
         self._names = names
+        self._lock = threading.Lock()
         self._held: dict[str, socket.socket] = {}
         self._holders: dict[str, str] = {}
 
     def take(self) -> str:
-        """Take all names, or none more; returns who has one, or nothing when all are ours."""
-        taken: dict[str, socket.socket] = {}
-        for name in self._names():
-            if not name or name in self._held or name in taken:
-                continue
-            listener = _listen(name)
-            if listener is None:
-                for other in taken.values():
-                    other.close()
-                return self._refusal(name)
-            taken[name] = listener
-        self._held |= taken
-        return ""
+        """Take all names, or none more; returns who has one, or nothing when all are ours.
+
+        What is held and no longer among the names is given back first, also where another one is
+        refused: two drivers whose devices have exchanged their numbers wait for each other else.
+        """
+        with self._lock:
+            wanted = list(dict.fromkeys(name for name in self._names() if name))
+            self._give_back(self._held.keys() - wanted)
+            taken: dict[str, socket.socket] = {}
+            for name in wanted:
+                if name in self._held:
+                    continue
+                listener = _listen(name)
+                if listener is None:
+                    for other in taken.values():
+                        other.close()
+                    return self._refusal(name)
+                taken[name] = listener
+            self._held |= taken
+            return ""
 
     def release(self) -> None:
         """Give the names back."""
-        for listener in self._held.values():
-            listener.close()
-        self._held = {}
+        with self._lock:
+            self._give_back(list(self._held))
+
+    def _give_back(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._held.pop(name).close()
 
     def _refusal(self, name: str) -> str:
         holder = self._holders.get(name) or _holder_pid(name)

@@ -99,6 +99,14 @@ class DeviceNode(LifecycleNode):
         """Why the node is not active; empty while it is."""
         return self._reason
 
+    def claim_device(self) -> str:
+        """Why the device must not be opened, by the name that it has now; empty where it may.
+
+        To be asked before each opening, from any thread: the number of the kernel behind a link
+        is another one after a power cycle of its hub.
+        """
+        return STARTING if self._claim is None else self._claim.take()
+
     def release_device(self) -> None:
         """Let another process drive the device; at the end of ``halt``."""
         if self._claim is not None:
@@ -177,9 +185,7 @@ class DeviceNode(LifecycleNode):
 
     def _look(self) -> str:
         """Why the device is not ours; when it is, begin to connect."""
-        if self._claim is None:
-            return STARTING
-        problem = self._twin_elsewhere() or self._claim.take()
+        problem = self._twin_elsewhere() or self.claim_device()
         if not problem and not self._begun:
             self._begun = True
             self.begin()

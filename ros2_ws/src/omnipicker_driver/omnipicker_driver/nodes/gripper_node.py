@@ -54,7 +54,7 @@ class GripperNode(DeviceNode):
         )
         gripper = cell.grippers[self._side]
         config = ClientConfig.from_cell(gripper, cell.rates.gripper)
-        self._client = GripperClient(config, self._publish_state)
+        self._client = GripperClient(config, self._publish_state, self.claim_device)
         gate = GateConfig(
             joint=f"{self._side}_gripper",
             stamp_max_age=cell.safety.stamp_max_age,

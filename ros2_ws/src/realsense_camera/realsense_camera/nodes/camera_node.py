@@ -59,7 +59,9 @@ class CameraNode(DeviceNode):
         silence = max(SILENCE_LIMIT, SILENT_PERIODS / self._settings.fps)
         config = StreamConfig(silence_limit=silence)
         backend = make_backend(self._settings)
-        self._stream = CameraStream(backend, self._encoder.put, config, shape=size)
+        self._stream = CameraStream(
+            backend, self._encoder.put, config, shape=size, claim=self.claim_device
+        )
         self.create_timer(1.0, self._publish_diagnostics)
         self.manage(f"/cameras/{role}", partial(camera_device, cell.cameras[role]))
 
