@@ -288,3 +288,27 @@ def test_a_pattern_is_felt_tone_by_tone_and_ends_although_lamps_are_written_mean
     felt = [round(buzz.amplitude, 1) for buzz in controller.felt]
     assert felt == [0.0, 0.9, 0.4, 0.0]
     assert controller.lamps == 0b0101
+
+
+def test_what_was_pressed_for_a_moment_is_told_by_later_states_too(
+    controller: JoyConEmulator, open_reader: OpenReader
+) -> None:
+    reader = open_reader()
+
+    def told() -> list[set[str]]:
+        state = reader.latest()
+        assert state is not None
+        return [
+            {name for name, down in zip(joycon.BUTTONS, flags, strict=True) if down}
+            for _, flags in state.changes
+        ]
+
+    wait_until(lambda: reader.connected)
+    controller.mute()
+    for held in ((), ("x",), ("x", "b"), ("x", "b"), ()):  # all at once, as after a hiccup
+        controller.hold(held)
+        controller.send_report()
+    wait_until(lambda: len(told()) >= 4)
+    assert told() == [set(), {"x"}, {"x", "b"}, set()]
+    wait_until(lambda: not reader.connected)  # and a silence forgets nothing
+    assert told() == [set(), {"x"}, {"x", "b"}, set()]

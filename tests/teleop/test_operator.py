@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -786,3 +787,113 @@ def test_a_force_that_repeats_itself_or_is_no_number_is_soon_unknown():
     for _ in range(4):
         joints.hear(force_bytes(20.0, 3), force_bytes(float("nan"), 4))
     assert joints.hear(after_ns=40_000_000) is None
+
+
+class Between:
+    """Reports of a Joy-Con, of which some come between two ticks."""
+
+    def __init__(self, rig, *, pause=False):
+        self.rig, self.joy, self.pause = rig, None, pause
+
+    def tick(self, *reports):
+        """One tick after these reports, each a set of the buttons held; none: the last again."""
+        rig = self.rig
+        begin_ns, rig.now_ns = rig.now_ns, rig.now_ns + max(len(reports), 1) * TICK_NS
+        for number, held in enumerate(reports or [self.held], 1):
+            state = JoyConState(
+                buttons=tuple(int(name in held) for name in BUTTONS),
+                received_ns=begin_ns + number * TICK_NS, session=1, live=True,
+            )  # fmt: skip
+            self.joy, self.held = state.after(self.joy), held
+        pose = rig.hand.copy()
+        pose[:3, 3] += rig.random.normal(0, rig.noise, 3)
+        sample = HandSample(
+            transform_wrist_to_headset=pose, transform_head_to_headset=np.eye(4),
+            received_ns=rig.now_ns, changed_ns=rig.now_ns, sequence=rig.now_ns, session=1,
+            tracked=True,
+        )  # fmt: skip
+        joy = self.joy.released() if self.pause else self.joy
+        output = rig.controller.step(sample, joy, rig.q, rig.now_ns)
+        rig.q = rig.q if output.joint_target is None else output.joint_target
+        return output
+
+
+@pytest.mark.parametrize("late", [4, 9, 14])  # ticks; from 11 on the process stood still
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_slap_that_begins_and_ends_between_two_ticks_is_a_stop_once(late, silent):
+    joycon = Between(Rig())
+    joycon.tick(set())
+    joycon.pause = silent
+    slap = [set(), {"x"}, {"x", "b"}, *[set()] * late]
+    assert joycon.tick(*slap).stop
+    joycon.pause = False
+    later = [joycon.tick(set()) for _ in range(20)]
+    assert not any(output.stop or output.events for output in later)
+
+
+def test_thumb_buttons_one_after_the_other_between_two_ticks_are_no_stop():
+    joycon = Between(Rig())
+    joycon.tick(set())
+    assert not joycon.tick({"x"}, set(), {"b"}, set()).stop
+
+
+@pytest.mark.parametrize(("button", "event"), [("down", Event.FAIL), ("up", Event.START_OR_STOP)])
+def test_a_press_between_two_ticks_is_wished_once(button, event):
+    joycon = Between(Rig())
+    joycon.tick(set())
+    outputs = [joycon.tick({button}, set())] + [joycon.tick(set()) for _ in range(20)]
+    wishes = [wish for output in outputs for wish in output.events]
+    assert wishes == [event]
+
+
+def test_a_freeze_between_two_ticks_holds_the_arm():
+    joycon = Between(Rig())
+    joycon.tick(set())
+    assert joycon.tick({"left_stick"}, set()).status.frozen
+    assert joycon.tick(set()).status.frozen
+    assert not joycon.tick({"left_stick"}, set(), set()).status.frozen
+
+
+def test_a_clutch_let_go_and_held_again_between_two_ticks_opens_until_a_new_press():
+    joycon = Between(Rig())
+    joycon.tick(set())
+    outputs = [joycon.tick({"l"}) for _ in range(10)]
+    assert outputs[-1].status.clutch is ClutchState.ENGAGED
+    opened = joycon.tick(set(), {"l"})
+    assert opened.status.clutch is ClutchState.BLOCKED
+    assert opened.hold
+    assert opened.joint_target is None
+    outputs = [joycon.tick({"l"}) for _ in range(30)]
+    assert {output.status.clutch for output in outputs} == {ClutchState.BLOCKED}
+    joycon.tick(set())
+    outputs = [joycon.tick({"l"}) for _ in range(10)]
+    assert outputs[-1].status.clutch is ClutchState.ENGAGED
+
+
+def test_a_home_button_let_go_and_held_again_between_two_ticks_moves_nothing_more():
+    joycon = Between(Rig())
+    joycon.tick(set())
+    assert any(joycon.tick({"capture"}).go_home for _ in range(80))
+    outputs = [joycon.tick(set(), {"capture"})] + [joycon.tick({"capture"}) for _ in range(80)]
+    assert not any(output.go_home for output in outputs)
+
+
+def test_a_trigger_pressed_and_let_go_between_two_ticks_switches_a_toggled_gripper():
+    rig = Rig()
+    settings = replace(operator_settings(rig.cell, "left"), gripper_input="toggle")
+    rig.controller = OperatorController(settings)
+    joycon = Between(rig)
+    joycon.tick(set())
+    assert joycon.tick({"zl"}, set()).gripper == 0.0
+    assert joycon.tick({"zl"}, set()).gripper == 1.0
+    assert joycon.tick(set()).gripper == 1.0
+
+
+def test_buttons_down_at_the_first_report_after_a_silence_are_no_press():
+    joycon = Between(Rig())
+    joycon.tick(set())
+    joycon.tick({"down"})
+    joycon.pause, joycon.joy = True, joycon.joy.released()
+    joycon.tick()
+    joycon.pause = False
+    assert not joycon.tick({"down"}).events

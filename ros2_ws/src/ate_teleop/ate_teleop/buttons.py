@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 from types import MappingProxyType
 
 from ate_core.operator_buttons import (
@@ -91,11 +92,29 @@ def button_map(side: str, changes: Mapping[str, str] | None = None) -> ButtonMap
     )
 
 
-def held_buttons(joy: JoyConState | None) -> frozenset[str] | None:
-    """Names of the buttons held, or None while the controller is silent."""
-    if joy is None or not joy.live:
-        return None
-    return frozenset(name for name, down in zip(BUTTONS, joy.buttons, strict=True) if down)
+@dataclass(frozen=True, kw_only=True)
+class ButtonNews:
+    """What the buttons did since the tick before, by their names, in whatever report."""
+
+    down: frozenset[str] | None
+    """Held now; None while the controller is silent."""
+    held: frozenset[str]
+    """Held now on purpose: seen up before they went down, with no silence in between."""
+    pressed: frozenset[str]
+    """Went down, whether they still are or not."""
+    let_go: frozenset[str]
+    """Were held on purpose at the tick before, and came up, whether they are down again or not."""
+    passed: tuple[frozenset[str], ...]
+    """What was held at once, oldest first, before what is held now."""
+
+    @property
+    def stop(self) -> bool:
+        """Whether the emergency stop was asked for."""
+        return any(asks_stop(held) for held in (*self.passed, self.down or frozenset()))
+
+
+def _names(flags: tuple[int, ...]) -> frozenset[str]:
+    return frozenset(name for name, down in zip(BUTTONS, flags, strict=True) if down)
 
 
 def asks_stop(held: Set[str]) -> bool:
@@ -143,26 +162,39 @@ class EventButtons:
 
 
 class ButtonEdges:
-    """Tells new presses from buttons that were already down when the controller came (back)."""
+    """Tells new presses from buttons that were already down when the controller came (back).
+
+    It looks at every report, also at those that came and went between two ticks.
+    """
 
     def __init__(self) -> None:
         self._held: frozenset[str] | None = None
         self._ready: frozenset[str] = frozenset()
+        self._heard_ns = 0
 
-    def step(self, held: Set[str] | None) -> tuple[frozenset[str], frozenset[str]]:
-        """Take the names of the buttons held, or None while the controller is silent.
+    def step(self, joy: JoyConState | None) -> ButtonNews:
+        """Take the newest state of the controller; None: it has told nothing yet."""
+        passed: tuple[frozenset[str], ...] = ()
+        down = None
+        if joy is not None:
+            unseen = takewhile(lambda one: one[0] > self._heard_ns, reversed(joy.changes))
+            passed = tuple(_names(flags) for _, flags in unseen)[::-1]
+            down = _names(joy.buttons) if joy.live else None
+            self._heard_ns = joy.received_ns
+        before, pressed, let_go = self._ready, frozenset[str](), frozenset[str]()
+        for held in (*passed, down):
+            pressed |= self._take(held)
+            let_go |= before - self._ready
+        return ButtonNews(
+            down=down, held=self._ready, pressed=pressed, let_go=let_go, passed=passed
+        )
 
-        Returns:
-            The buttons pressed since the last call, and those held on purpose: seen up
-            before they went down, without a silence of the controller in between.
-        """
+    def _take(self, held: frozenset[str] | None) -> frozenset[str]:
+        """What goes down where these are held; None: the controller is silent."""
         if held is None:
             self._held, self._ready = None, frozenset()
-            return frozenset(), frozenset()
-        now = frozenset(held)
-        if self._held is None:
-            self._held = now
-        pressed = now - self._held
-        self._ready = (self._ready | pressed) & now
-        self._held = now
-        return pressed, self._ready
+            return frozenset()
+        pressed = frozenset[str]() if self._held is None else held - self._held
+        self._ready = (self._ready | pressed) & held
+        self._held = held
+        return pressed

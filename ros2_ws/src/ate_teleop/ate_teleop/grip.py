@@ -1,5 +1,6 @@
 """From trigger or stick to the opening of the gripper, which follows nothing that was not seen."""
 
+from collections.abc import Sequence
 from enum import Enum
 
 from ate_core.operator_buttons import GripperInput
@@ -46,6 +47,7 @@ class GripControl:
         is_held: bool,
         measured: float | None,
         dt: float,
+        passed: Sequence[bool] = (),
     ) -> float | None:
         """Take one tick; the opening wanted, or None: send nothing, the gripper holds.
 
@@ -56,10 +58,25 @@ class GripControl:
             is_held: whether a stop, a freeze or the gripper itself keeps it from following.
             measured: opening that the gripper reports, where it is known.
             dt: time since the last tick [s].
+            passed: whether the trigger was held in the reports before, since the last tick.
         """
         active = trigger
         if trigger is not None and self._mode == "stick":
             active = stick != 0.0
+        else:
+            for one in passed:
+                self._look(one, stalled=stalled, is_held=is_held)
+        self._look(active, stalled=stalled, is_held=is_held)
+        if active is None or self._wait is not _Wait.NOTHING:
+            self._opening = None
+            return None
+        if self._mode == "stick":
+            return self._lead(stick, measured, min(dt, LONGEST_STEP))
+        closed = self._closed if self._mode == "toggle" else active
+        return 0.0 if closed else 1.0
+
+    def _look(self, active: bool | None, *, stalled: bool, is_held: bool) -> None:
+        """See trigger or stick in use or not, and what it still waits for then."""
         before, self._active = self._active, active
         if is_held:
             self._wait = _Wait.PRESS
@@ -70,13 +87,6 @@ class GripControl:
             if active:
                 self._closed = self._wait is not _Wait.NOTHING or not self._closed
             self._wait = _Wait.NOTHING
-        if active is None or self._wait is not _Wait.NOTHING:
-            self._opening = None
-            return None
-        if self._mode == "stick":
-            return self._lead(stick, measured, min(dt, LONGEST_STEP))
-        closed = self._closed if self._mode == "toggle" else active
-        return 0.0 if closed else 1.0
 
     def _lead(self, stick: float, measured: float | None, dt: float) -> float | None:
         start = measured if self._opening is None else self._opening

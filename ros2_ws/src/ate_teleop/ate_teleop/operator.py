@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ate_teleop import buttons
 from ate_teleop.buttons import OWN_EVENTS, ButtonEdges, Event, EventButtons
 from ate_teleop.calibrator import CalibrationNews, Calibrator
 from ate_teleop.clutch import Clutch, ClutchState, HandView
@@ -145,31 +144,33 @@ class OperatorController:
             policy_drives: whether a policy holds the own arm; a press makes it let go.
         """
         now = now_ns * 1e-9
-        down = buttons.held_buttons(joy)
-        pressed, held = self._edges.step(down)
+        news = self._edges.step(joy)
+        down, held = news.down, news.held
         age = math.inf if joy is None else now - joy.received_ns * 1e-9
         overdue = age > self._patience
         certain = age <= self._settings.buttons_limit and not overdue
-        stop = down is not None and buttons.asks_stop(down)
         view, self._trouble = _view(hand, now_ns), trouble
         self._keep_time(view)
         gap, self._stepped = now - self._stepped, now
         stalled = gap > self._settings.stall_limit
-        events = self._wishes.step(pressed, down is None or stalled, stop or bool(estop), now)
+        barred = news.stop or bool(estop)
+        events = self._wishes.step(news.pressed, down is None or stalled, barred, now)
         self._obey_own(events)
         pushed = bool(held & self._buttons.clutch)
         stall = f"this operator's process stood still for {gap * 1e3:.0f} ms" if stalled else ""
+        if held & news.let_go & self._buttons.clutch:
+            stall = stall or "the button was let go for a moment"
         silent = "the Joy-Con is silent" if down is None else ""
         stopped = f"emergency stop: {estop}" if estop else ""
         calibrates = self.calibrator.is_running
-        news = self._calibrate(pushed, view, stopped, stall or silent, now)
+        calibration = self._calibrate(pushed, view, stopped, stall or silent, now)
         calibrates = calibrates or self.calibrator.holds_arm(now)
         self._clutch.step(now, pushed, view, self._obstacle(measured_q, now, policy_drives))
         if why := stopped or self._why_blocked(calibrates) or stall:
             self._clutch.block(why)
         result = self._follow(view, measured_q if certain else None, now)
-        barred = stalled or stop or bool(estop) or self._frozen or measured_q is None
-        barred = barred or calibrates
+        barred = barred or stalled or self._frozen or measured_q is None or calibrates
+        barred = barred or bool(held & news.let_go & self._buttons.home)
         engaged = self._clutch.state is ClutchState.ENGAGED
         return OperatorOutput(
             joint_target=None if result is None else result.q,
@@ -181,12 +182,13 @@ class OperatorController:
                 is_held=bool(estop) or gripper_holds or self._frozen,
                 measured=opening,
                 dt=max(gap, 0.0),
+                passed=[bool(one & self._buttons.gripper) for one in news.passed],
             ),
             events=tuple(event for event in events if event not in OWN_EVENTS),
-            stop=stop,
+            stop=news.stop,
             go_home=self._goes_home(held, down, barred, now) and certain,
             status=self._status(view, joy, measured_q is not None, guard),
-            calibration=news,
+            calibration=calibration,
             ik=result,
         )
 

@@ -245,7 +245,7 @@ class JoyConReader:
         if self._on_state is not None:
             self._on_state(state)
         with self._lock:
-            self._state = state
+            self._state = state.after(self._state)
 
     def _lose(self, error: Exception) -> None:
         self._lost = error

@@ -49,6 +49,9 @@ CALIBRATION_MAGIC = b"\xb2\xa1"
 """Stands before calibration data that is present."""
 CALIBRATION_SIZE = 9
 
+KEPT_CHANGES = 256
+"""Changes of the buttons that a state remembers; four seconds of one in every report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JoyConState:
@@ -68,10 +71,20 @@ class JoyConState:
     """Counts connections to the controller."""
     live: bool
     """Whether the report is fresh. If not, all buttons are released and the stick is centred."""
+    changes: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """Monotonic time [ns] and buttons of the newest reports in which these changed, oldest first:
+    whoever looks seldom finds in them what came and went meanwhile."""
 
     def pressed(self, button: str) -> bool:
         """Whether a button, named as in `BUTTONS`, is pressed."""
         return bool(self.buttons[BUTTONS.index(button)])
+
+    def after(self, before: "JoyConState | None") -> "JoyConState":
+        """The same state, which knows what the one before it knew of earlier reports."""
+        changes = () if before is None else before.changes
+        if before is None or not before.live or before.buttons != self.buttons:
+            changes = (*changes, (self.received_ns, self.buttons))[-KEPT_CHANGES:]
+        return replace(self, changes=changes)
 
     def released(self) -> "JoyConState":
         """The same controller with nothing pressed, no longer live."""
