@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from operator_devices.hand_pose import (
+    HEAD_STILL,
     TRANSFORM_ARKIT_TO_HEADSET,
     HandTracker,
     TrackingConfig,
@@ -24,14 +25,14 @@ def tracker() -> HandTracker:
     tracker = HandTracker()
     tracker.begin_session()
     for index in range(3):
-        tracker.update(pose(0.001 * index), pose(0.0), index * STEP_NS)
+        tracker.update(pose(0.001 * index), pose(2e-5 * index), index * STEP_NS)
     return tracker
 
 
 def test_a_moving_hand_is_tracked_after_its_first_change() -> None:
     tracker = HandTracker()
     assert not tracker.update(pose(0.0), pose(0.0), 0).tracked
-    assert tracker.update(pose(0.001), pose(0.0), STEP_NS).tracked
+    assert tracker.update(pose(0.001), pose(2e-5), STEP_NS).tracked
 
 
 def test_the_exact_identity_of_the_wire_is_never_tracked() -> None:
@@ -125,3 +126,30 @@ def test_reflections_and_scales_are_not_rigid() -> None:
 def test_a_config_that_never_loses_a_hand_is_refused() -> None:
     with pytest.raises(ValueError, match="unchanged_limit"):
         TrackingConfig(unchanged_limit=0.0)
+
+
+def tracked_with_a_head(flicker: float, frozen_at: int) -> list[tuple[bool, str]]:
+    """What is known of a live hand for a second, whose head stands still from a pose on."""
+    tracker, random, known = HandTracker(), np.random.default_rng(2), []
+    tracker.begin_session()
+    for index in range(90):
+        wrist = pose(0.2 + random.normal(0.0, 5e-5))
+        head = pose(2e-5 * min(index, frozen_at) + flicker * (index % 2))
+        sample = tracker.update(wrist, head, index * STEP_NS)
+        known.append((sample.tracked, sample.flaw))
+    return known
+
+
+@pytest.mark.parametrize("flicker", [0.0, 2e-7])  # none, and that of a rounded number
+@pytest.mark.parametrize("frozen_at", [0, 30])
+def test_a_head_that_stands_still_is_told_and_its_hand_is_lost(
+    flicker: float, frozen_at: int
+) -> None:
+    known = tracked_with_a_head(flicker, frozen_at)
+    last = frozen_at + round(0.3e9) // STEP_NS
+    assert all(tracked for tracked, _ in known[1 : frozen_at + 1])
+    assert known[last + 1 :] == [(False, HEAD_STILL)] * (89 - last)
+
+
+def test_a_head_that_breathes_loses_no_hand() -> None:
+    assert all(tracked for tracked, _ in tracked_with_a_head(0.0, 1000)[1:])

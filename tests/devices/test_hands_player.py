@@ -107,7 +107,8 @@ def recorded_stroke(folder, stall=None):
         else:
             noisy = hand_at(t)
             noisy[:3, 3] += random.normal(0, 5e-5, 3)
-            chain.hear(message(noisy), int(read * 1e9))
+            head = transform(np.eye(3), HEAD[:3, 3] + random.normal(0, 2e-5, 3))
+            chain.hear(message(noisy, head), int(read * 1e9))
     chain.recorder.stop()
     return chain, read_hands(folder / "left.jsonl")
 
@@ -162,6 +163,17 @@ def test_a_stroke_replayed_on_a_virtual_clock_goes_the_same_way(tmp_path, stall)
     assert travelled > 0.2, "the arm has moved at all"
     one = compare(first.cell.arms["left"], first.path(0.0), second.path(100.0))
     assert one.position_max < 2e-3 and one.angle_max < 0.01 and abs(one.shift) < 0.02
+
+
+def test_a_recording_without_a_head_of_its_own_is_followed_too(tmp_path):
+    first, recording = recorded_stroke(tmp_path)
+    one = recording.headset[0].matrices["head"]
+    headless = [
+        replace(entry, matrices={**entry.matrices, "head": one}) for entry in recording.headset
+    ]
+    played = played_on_a_virtual_clock(replace(recording, headset=tuple(headless)), tmp_path)
+    assert {state for _, _, state in played.way} == {"released", "engaging", "engaged"}
+    assert played.way[-1][1] == pytest.approx(first.way[-1][1], abs=0.02)
 
 
 def test_messages_that_a_stalled_reader_found_at_once_are_played_evenly():

@@ -24,6 +24,7 @@ TRANSFORM_HEADSET_TO_ARKIT: Matrix = TRANSFORM_ARKIT_TO_HEADSET.T.copy()
 
 UNSOUND = "the headset sends poses that are no numbers or no rotations: restart its app"
 TOO_FAR = "the hand is further from the head than an arm is long: the headset must send metres"
+HEAD_STILL = "the headset does not know where it is: give it light and uncover its cameras"
 NEVER_SEEN = "the hand has not been seen yet: raise it into the headset's view"
 """What is known of a hand that is not tracked."""
 _UNSEEN = PlainPose.of(TRANSFORM_ARKIT_TO_HEADSET)
@@ -96,6 +97,9 @@ class TrackingConfig:
 
     unchanged_limit: float = 0.1
     """A live hand is noisy: a wrist bit-identical for longer than this is a remembered one [s]."""
+    head_limit: float = 0.3
+    """A live head breathes: one that stands still for longer than this is a remembered one, and
+    moves of the headset's frame go unseen [s]."""
     arm_length: float = 3.0
     """Distance between wrist and head that no person has [m]."""
     jump_distance: float = 0.10
@@ -118,6 +122,27 @@ class TrackingConfig:
                 raise ValueError(f"{name} is {value}; it must be above 0")
 
 
+class _Liveness:
+    """Tells a thing that moves, if only by noise, from one that is remembered."""
+
+    def __init__(self) -> None:
+        self._pose: PlainPose | None = None  # where it was when it last moved
+        self.moved_ns: int | None = None
+        """Monotonic time of its last motion; None until the first [ns]."""
+
+    def update(self, pose: PlainPose, now_ns: int) -> None:
+        """Take its pose of `now_ns` [ns]."""
+        if self._pose is not None and not pose.differs(self._pose):
+            return
+        if self._pose is not None:
+            self.moved_ns = now_ns
+        self._pose = pose
+
+    def is_live(self, now_ns: int, limit: float) -> bool:
+        """Whether it has moved within the last `limit` [s]."""
+        return self.moved_ns is not None and now_ns - self.moved_ns <= limit * 1e9
+
+
 class HandTracker:
     """Turns one hand's raw matrices into samples: checks, ages, sessions. Time is an argument."""
 
@@ -129,6 +154,7 @@ class HandTracker:
         # Wrist and head, of this session only.
         self._previous: tuple[PlainPose, PlainPose] | None = None
         self._changed_ns: int | None = None  # None until the wrist first moved in this session
+        self._head = _Liveness()
         # The newest head of any session, and when.
         self._head_seen: tuple[PlainPose, int] | None = None
         self._origin = 0
@@ -147,6 +173,7 @@ class HandTracker:
         self._session += 1
         self._previous = None
         self._changed_ns = None
+        self._head = _Liveness()
         self._recentring.reset()
         self._link = LinkDelay()
 
@@ -170,6 +197,8 @@ class HandTracker:
             self._see(*poses, now_ns)
         hand = poses[0]
         tracked = not hand.equals(_UNSEEN) and self._is_live(now_ns)
+        if tracked and not self._head.is_live(now_ns, self._config.head_limit):
+            tracked, flaw = False, flaw or HEAD_STILL
         self._sample = HandSample(
             transform_wrist_to_headset=hand.matrix,
             transform_head_to_headset=poses[1].matrix,
@@ -199,6 +228,7 @@ class HandTracker:
     def _see(self, wrist: PlainPose, head: PlainPose, now_ns: int) -> None:
         """Take a sound pose: whether it goes on from the one before, and in which frame."""
         config = self._config
+        self._head.update(head, now_ns)
         if self._previous is not None:
             moved = self._recentring.moved(wrist, head, now_ns * 1e-9)
             moved = moved or self._jumped(head, self._previous[1], now_ns)

@@ -6,7 +6,7 @@ readers need to find their devices. Time is an argument.
 
 import heapq
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ from operator_devices.vision_pro_emulator import HeadsetEmulator, HeadsetEmulato
 REST_PERIOD = 0.0125
 """Time between two messages of a hand that rests [s]; each device needs them more seldom."""
 REST_NOISE = 2e-5
-"""How far a resting hand shakes: one that never changes counts as not tracked [m]."""
+"""How far resting hand and head shake: what never changes counts as not tracked [m]."""
 
 LONGEST_STALL = 0.12
 """Longest gap before a bunch of messages that is a stall of the reading process [s]; the clutch
@@ -56,6 +56,8 @@ class ReplayedOperator:
         self._recording = recording
         self._pose: Mapping[str, Matrix | None] = first  # the newest sound one
         self._shakes = 0
+        heads = (one.matrices["head"] for one in recording.headset if _is_sound(one))
+        self._head_rests = len({head.tobytes() for head in heads if head is not None}) == 1
         self._headset = HeadsetEmulator(
             operator.headset_ip, operator.headset_port, HeadsetEmulatorConfig(paced=False)
         )
@@ -119,20 +121,27 @@ class ReplayedOperator:
         yield from ((t, rest) for t in np.arange(times[-1], until, REST_PERIOD).tolist())
 
     def _rest_hand(self) -> None:
+        self._headset.send(self._shaken(self._pose, MATRICES))
+
+    def _shaken(
+        self, matrices: Mapping[str, Matrix | None], names: Collection[str]
+    ) -> dict[str, Matrix | None]:
+        """A message in which some of the poses shake, the head against the hands."""
         self._shakes += 1
         offset = np.zeros((4, 4))
         offset[0, 3] = REST_NOISE * (self._shakes % 5 - 2)
-        self._headset.send(
-            {
-                name: None if one is None else one + (offset if name != "head" else 0.0)
-                for name, one in self._pose.items()
-            }
-        )
+        shakes = {name: -offset if name == "head" else offset for name in names}
+        return {
+            name: None if one is None else one + shakes.get(name, 0.0)
+            for name, one in matrices.items()
+        }
 
     def _send(self, message: HeadsetMessage) -> None:
         if _is_sound(message):
             self._pose = message.matrices
-        self._headset.send(message.matrices)
+        # Of a head that was not recorded, as in a bag, there is but one pose.
+        names = ("head",) if self._head_rests else ()
+        self._headset.send(self._shaken(message.matrices, names) if names else message.matrices)
 
     def _report(self, report: JoyConReport) -> None:
         self._joycon.hold(report.buttons)

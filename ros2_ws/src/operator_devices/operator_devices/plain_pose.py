@@ -13,6 +13,8 @@ Matrix = NDArray[np.float64]
 
 ROTATION_TOLERANCE = 1e-3
 """Largest entry of R R^T - 1 in a proper rotation; float32 on the wire leaves about 1e-6."""
+ROUNDING = 1e-5
+"""Difference of two entries [m, rad] that still is one pose; the noise of a live one is 5e-5."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +40,11 @@ class PlainPose:
     def equals(self, other: "PlainPose") -> bool:
         """Whether both have the same sixteen numbers."""
         return self.entries == other.entries
+
+    def differs(self, other: "PlainPose") -> bool:
+        """Whether any of their numbers differ by more than rounding makes: a thing moved."""
+        pairs = zip(self.entries, other.entries, strict=True)
+        return any(abs(one - its) > ROUNDING for one, its in pairs)
 
     def distance(self, other: "PlainPose") -> float:
         """Between the two places [m]."""

@@ -2,8 +2,8 @@
 
 Each emulated headset listens on its own loopback address, because the app's port is fixed. Poses
 are given in the headset frame (x right, y forward, z up) and leave as the app sends them, in
-ARKit's frame. A live hand is never still, so tracked wrists carry a little noise. Faults are
-methods; `inject` calls them by name.
+ARKit's frame. A live person is never still, so tracked wrists and the head carry a little noise.
+Faults are methods; `inject` calls them by name.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class HeadsetEmulatorConfig:
     joints: Literal[25, 27] = 27
     """Joints per hand: 27, or 25 as older apps send."""
     position_noise: float = 5e-5
-    """Standard deviation of the noise on a tracked wrist [m]."""
+    """Standard deviation of the noise on a tracked wrist and on the head [m]."""
     rotation_noise: float = 2e-4
     """The same about each axis [rad]."""
     seed: int = 0
@@ -95,12 +95,13 @@ class HeadsetEmulator:
         self._lock = threading.Lock()
         self._hands: dict[Hand, _HandState] = {"left": _HandState(), "right": _HandState()}
         self._head: Matrix = np.eye(4)
+        self._head_sent: Matrix = np.eye(4)
         self._offset: Matrix = np.eye(4)  # ARKit world before to after re-centring
         self._server: Any = None
         self._generation = 0
         self._echoes = 0
         self._silent = self._frozen = self._repeating = self._tails = self._swapped = False
-        self._spoilt = False
+        self._spoilt = self._is_lost = False
         self._message = b""
         self._messages = 0
         self._relays: list[queue.SimpleQueue[bytes]] = []
@@ -213,6 +214,10 @@ class HeadsetEmulator:
         """Fault: no number in any message is a number."""
         self._spoilt = on
 
+    def lose_place(self, on: bool = True) -> None:
+        """Fault: the headset does not know where it is; its head stands still, its hands go on."""
+        self._is_lost = on
+
     def send_tails(self, on: bool = True) -> None:
         """The right hand's joint list goes on with a marker and a stylus."""
         self._tails = on
@@ -250,6 +255,7 @@ class HeadsetEmulator:
             "silence": self.silence,
             "swap_hands": self.swap_hands,
             "spoil": self.spoil,
+            "lose_place": self.lose_place,
             "tails": self.send_tails,
             "benchmark_echo": self.send_benchmark_echo,
             "end_stream": self.end_stream,
@@ -326,15 +332,17 @@ class HeadsetEmulator:
             if state.tracked:
                 state.sent = self._offset @ self._shake(state.wrist)
             protocol.write_matrix(message.wristMatrix, state.sent * flaw)
-        protocol.write_matrix(update.Head, self._offset @ self._head * flaw)
+        if not self._is_lost:
+            self._head_sent = self._shake(self._head)
+        protocol.write_matrix(update.Head, self._offset @ self._head_sent * flaw)
         frames = self._skeletons[self._tails]
         return bytes(update.SerializeToString()) + frames[self._messages % len(frames)]
 
-    def _shake(self, wrist: Matrix) -> Matrix:
+    def _shake(self, pose: Matrix) -> Matrix:
         noise = self._random.standard_normal(6)
         x, y, z = self._config.rotation_noise * noise[3:]
-        shaken: Matrix = wrist.copy()
+        shaken: Matrix = pose.copy()
         # First order is enough: the rotation stays proper to 1e-7.
-        shaken[:3, :3] = wrist[:3, :3] @ np.array([[1, -z, y], [z, 1, -x], [-y, x, 1]])
+        shaken[:3, :3] = pose[:3, :3] @ np.array([[1, -z, y], [z, 1, -x], [-y, x, 1]])
         shaken[:3, 3] += self._config.position_noise * noise[:3]
         return shaken
