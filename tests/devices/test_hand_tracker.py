@@ -5,6 +5,7 @@ import pytest
 
 from operator_devices.hand_pose import (
     HEAD_STILL,
+    NEVER_SEEN,
     TRANSFORM_ARKIT_TO_HEADSET,
     HandTracker,
     TrackingConfig,
@@ -153,3 +154,43 @@ def test_a_head_that_stands_still_is_told_and_its_hand_is_lost(
 
 def test_a_head_that_breathes_loses_no_hand() -> None:
     assert all(tracked for tracked, _ in tracked_with_a_head(0.0, 1000)[1:])
+
+
+@pytest.mark.parametrize("flicker", [0.0, 6e-8, 2e-6])  # also of a float32 [m, rad]
+def test_a_remembered_wrist_whose_last_digits_flicker_is_lost(
+    tracker: HandTracker, flicker: float
+) -> None:
+    before, random = tracker.sample, np.random.default_rng(1)
+    for index in range(3, 100):
+        wrist = pose(0.002)
+        wrist[:3] += random.uniform(-flicker, flicker, (3, 4))
+        sample = tracker.update(wrist, pose(2e-5 * index), index * STEP_NS)
+        assert sample.changed_ns == before.changed_ns
+        assert sample.tracked == (sample.received_ns - sample.changed_ns <= 100_000_000)
+    back = tracker.update(pose(0.047), pose(0.002), 100 * STEP_NS)
+    assert back.tracked and back.changed_ns == back.received_ns
+
+
+@pytest.mark.parametrize("flicker", [0.0, 6e-8])
+def test_a_hand_never_seen_is_told_as_such_although_its_digits_flicker(flicker: float) -> None:
+    tracker = HandTracker()
+    for index in range(20):
+        wrist = TRANSFORM_ARKIT_TO_HEADSET + flicker * (index % 2)
+        sample = tracker.update(wrist, pose(2e-5 * index), index * STEP_NS)
+        assert (sample.tracked, sample.flaw) == (False, NEVER_SEEN)
+
+
+def test_a_live_hand_that_moves_by_no_more_than_its_noise_is_not_lost() -> None:
+    tracker, random = HandTracker(), np.random.default_rng(4)
+    for index in range(2000):
+        wrist, head = pose(0.2), pose(2e-5 * (index % 2))
+        wrist[:3, 3] += random.normal(0.0, 5e-5, 3)
+        sample = tracker.update(wrist, head, index * STEP_NS)
+        assert sample.tracked or not index
+
+
+def test_a_hand_that_creeps_by_less_than_rounding_from_pose_to_pose_is_not_lost() -> None:
+    tracker = HandTracker()
+    for index in range(500):  # 0.4 mm/s
+        sample = tracker.update(pose(4e-6 * index), pose(2e-5 * (index % 2)), index * STEP_NS)
+        assert sample.tracked or index < 3

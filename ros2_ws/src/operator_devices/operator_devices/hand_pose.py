@@ -43,7 +43,7 @@ class HandSample:
     received_ns: int
     """Monotonic time at which the newest message arrived [ns]."""
     changed_ns: int
-    """Monotonic time of the message in which the wrist last differed from the one before [ns]."""
+    """Monotonic time of the message in which the wrist last moved, by more than rounding [ns]."""
     sequence: int
     """Counts messages since the source was started."""
     session: int
@@ -96,7 +96,8 @@ class TrackingConfig:
     """When a stream of wrist matrices counts as one unbroken, live motion."""
 
     unchanged_limit: float = 0.1
-    """A live hand is noisy: a wrist bit-identical for longer than this is a remembered one [s]."""
+    """A live hand is noisy: a wrist that stands still for longer than this, but for rounding, is a
+    remembered one [s]."""
     head_limit: float = 0.3
     """A live head breathes: one that stands still for longer than this is a remembered one, and
     moves of the headset's frame go unseen [s]."""
@@ -130,13 +131,14 @@ class _Liveness:
         self.moved_ns: int | None = None
         """Monotonic time of its last motion; None until the first [ns]."""
 
-    def update(self, pose: PlainPose, now_ns: int) -> None:
-        """Take its pose of `now_ns` [ns]."""
-        if self._pose is not None and not pose.differs(self._pose):
-            return
+    def update(self, pose: PlainPose, now_ns: int) -> PlainPose:
+        """Take its pose of `now_ns` [ns]; the pose into which it last moved, this one or not."""
         if self._pose is not None:
+            if not pose.differs(self._pose):
+                return self._pose
             self.moved_ns = now_ns
         self._pose = pose
+        return pose
 
     def is_live(self, now_ns: int, limit: float) -> bool:
         """Whether it has moved within the last `limit` [s]."""
@@ -153,8 +155,7 @@ class HandTracker:
         self._session = 0
         # Wrist and head, of this session only.
         self._previous: tuple[PlainPose, PlainPose] | None = None
-        self._changed_ns: int | None = None  # None until the wrist first moved in this session
-        self._head = _Liveness()
+        self._wrist, self._head = _Liveness(), _Liveness()  # of this session only
         # The newest head of any session, and when.
         self._head_seen: tuple[PlainPose, int] | None = None
         self._origin = 0
@@ -172,8 +173,7 @@ class HandTracker:
         """To be called at each new connection: what follows cannot continue what went before."""
         self._session += 1
         self._previous = None
-        self._changed_ns = None
-        self._head = _Liveness()
+        self._wrist, self._head = _Liveness(), _Liveness()
         self._recentring.reset()
         self._link = LinkDelay()
 
@@ -195,15 +195,17 @@ class HandTracker:
             poses = self._previous or (_UNSEEN, _NOWHERE)
         else:
             self._see(*poses, now_ns)
-        hand = poses[0]
-        tracked = not hand.equals(_UNSEEN) and self._is_live(now_ns)
+            poses = self._previous or poses
+        hand, changed_ns = poses[0], self._wrist.moved_ns
+        tracked = self._wrist.is_live(now_ns, self._config.unchanged_limit)
+        tracked = tracked and hand.differs(_UNSEEN)
         if tracked and not self._head.is_live(now_ns, self._config.head_limit):
             tracked, flaw = False, flaw or HEAD_STILL
         self._sample = HandSample(
             transform_wrist_to_headset=hand.matrix,
             transform_head_to_headset=poses[1].matrix,
             received_ns=now_ns,
-            changed_ns=now_ns if self._changed_ns is None else self._changed_ns,
+            changed_ns=now_ns if changed_ns is None else changed_ns,
             sequence=self._sequence,
             session=self._session,
             tracked=tracked,
@@ -217,9 +219,9 @@ class HandTracker:
         """What is wrong with the poses of a message; empty where nothing is."""
         if not (wrist.is_rigid() and head.is_rigid()):
             return UNSOUND
-        if wrist.equals(_UNSEEN):
+        if not wrist.differs(_UNSEEN):
             return NEVER_SEEN
-        is_new = self._previous is None or not wrist.equals(self._previous[0])
+        is_new = self._previous is None or wrist.differs(self._previous[0])
         # One that is not new is remembered while its person walks away.
         if is_new and wrist.distance(head) > self._config.arm_length:
             return TOO_FAR
@@ -229,15 +231,14 @@ class HandTracker:
         """Take a sound pose: whether it goes on from the one before, and in which frame."""
         config = self._config
         self._head.update(head, now_ns)
+        last_ns, wrist = self._wrist.moved_ns, self._wrist.update(wrist, now_ns)
         if self._previous is not None:
             moved = self._recentring.moved(wrist, head, now_ns * 1e-9)
-            moved = moved or self._jumped(head, self._previous[1], now_ns)
+            moved = moved or self._jumped(head, self._previous[1], now_ns, last_ns)
             self._origin += moved
-            if moved or self._jumped(wrist, self._previous[0], now_ns):
+            if moved or self._jumped(wrist, self._previous[0], now_ns, last_ns):
                 self._session += 1
                 self._recentring.reset()
-            if not wrist.equals(self._previous[0]):
-                self._changed_ns = now_ns
         elif self._head_seen is not None:
             before, seen_ns = self._head_seen
             self._origin += (
@@ -248,13 +249,15 @@ class HandTracker:
         self._previous = (wrist, head)
         self._head_seen = (head, now_ns)
 
-    def _is_live(self, now_ns: int) -> bool:
-        if self._changed_ns is None:
-            return False
-        return now_ns - self._changed_ns <= self._config.unchanged_limit * 1e9
+    def _jumped(self, new: PlainPose, old: PlainPose, now_ns: int, last_ns: int | None) -> bool:
+        """Whether wrist or head moved further than a person can: hands swapped, for instance.
 
-    def _jumped(self, new: PlainPose, old: PlainPose, now_ns: int) -> bool:
-        """Whether wrist or head moved further than a person can: hands swapped, for instance."""
-        elapsed = 0.0 if self._changed_ns is None else (now_ns - self._changed_ns) * 1e-9
+        Args:
+            new: where it is at `now_ns` [ns].
+            old: where it was before.
+            now_ns: monotonic time [ns].
+            last_ns: monotonic time at which the wrist had moved before [ns]; None: never.
+        """
+        elapsed = 0.0 if last_ns is None else (now_ns - last_ns) * 1e-9
         allowed = self._config.jump_distance + self._config.jump_speed * min(elapsed, 0.1)
         return new.distance(old) > allowed or new.angle(old) > self._config.jump_angle
