@@ -13,6 +13,7 @@ import pytest
 from ate_core.errors import DeviceError
 from operator_devices import joycon
 from operator_devices.joycon_emulator import JoyConEmulator, standin_path
+from operator_devices.joycon_report import StickCalibration
 from operator_devices.rumble import Buzz
 
 SERIAL = "02:00:00:00:0a:01"
@@ -312,3 +313,17 @@ def test_what_was_pressed_for_a_moment_is_told_by_later_states_too(
     assert told() == [set(), {"x"}, {"x", "b"}, set()]
     wait_until(lambda: not reader.connected)  # and a silence forgets nothing
     assert told() == [set(), {"x"}, {"x", "b"}, set()]
+
+
+@pytest.mark.parametrize("stick", [(0.0, 0.0), (0.01, -0.01), (0.5, -0.5), (1.0, -1.0)])
+def test_a_stick_comes_back_from_its_raw_readings(stick: tuple[float, float]) -> None:
+    calibration = StickCalibration(centre=(1990, 2120), above=(1250, 1300), below=(1350, 1280))
+    assert calibration.normalise(calibration.raw(stick)) == pytest.approx(stick, abs=1e-3)
+
+
+def test_a_stick_beside_its_centre_is_at_rest_and_its_way_begins_there() -> None:
+    calibration = StickCalibration()
+    rests = [calibration.normalise((2048 + raw, 2048 - raw)) for raw in range(-280, 281)]
+    assert set(rests) == {(0.0, 0.0)}
+    horizontal, vertical = calibration.normalise((2048 + 300, 2048 - 300))
+    assert 0.0 < horizontal < 0.03 and -0.03 < vertical < 0.0

@@ -16,11 +16,11 @@ from ate_core.operator_buttons import (
 )
 from ate_teleop.buttons import OWN_EVENTS, Event, button_map
 from ate_teleop.clutch import ClutchState
-from ate_teleop.grip import GripControl
+from ate_teleop.grip import OFF_CENTRE, GripControl
 from ate_teleop.operator import OperatorController
 from ate_teleop.operator_settings import operator_settings
 from operator_devices.hand_pose import HandTracker
-from operator_devices.joycon_report import BUTTONS, JoyConState
+from operator_devices.joycon_report import BUTTONS, JoyConState, StickCalibration
 
 TICK_NS = 11_111_111
 
@@ -345,3 +345,53 @@ def test_a_stick_leads_no_gripper_whose_opening_is_unknown() -> None:
     control = GripControl("stick")
     grip(control, False, measured=None)
     assert grip(control, False, stick=1.0, measured=None) is None
+
+
+def led_by_a_worn_stick(rest: float, pushes=((0.0, 90),)):
+    """Openings of 10 s after these pushes of a stick (-1 .. 1, ticks) that rests off its centre.
+
+    Returns:
+        What was sent, per tick, and what was told in the end.
+    """
+    control, calibration, opening, sent = GripControl("stick"), StickCalibration(), 0.4, []
+    for push, ticks in (*pushes, (0.0, 900)):
+        for _ in range(ticks):
+            raw = calibration.centre[1] + round(1400 * (push or rest))
+            _, stick = calibration.normalise((2048, raw))
+            wanted = grip(control, False, stick, opening, dt=1.0 / 90.0)
+            opening = opening if wanted is None else wanted
+            sent.append(wanted)
+    return sent, control.trouble
+
+
+@pytest.mark.parametrize("rest", [0.0, 0.09, -0.12, 0.19, 0.25, -0.3, 0.4, -0.6])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_worn_stick_moves_no_gripper_by_itself_and_leads_it_all_the_same(rest, side) -> None:
+    sent, trouble = led_by_a_worn_stick(rest, [(0.0, 300), (side, 90), (0.0, 270)])
+    assert set(sent[:300]) == {None}, "nothing is sent before the first push"
+    assert sent[389] == 0.5 + 0.5 * side, "it leads"
+    assert set(sent[390:]) == {0.5 + 0.5 * side}, "let go, the gripper stays"
+    assert trouble == (OFF_CENTRE if abs(rest) > 0.2 else "")
+
+
+def test_a_stick_that_begins_to_rest_off_its_centre_is_told_and_soon_leads_nothing() -> None:
+    sent, trouble = led_by_a_worn_stick(0.4, [(0.1, 5), (-1.0, 90)])
+    assert trouble == OFF_CENTRE
+    assert len(set(sent[95 + 181 :])) == 1, "two seconds later"
+
+
+def test_a_stick_that_comes_back_to_its_centre_is_told_no_more() -> None:
+    control = GripControl("stick")
+    for _ in range(300):
+        grip(control, False, 0.3)
+    assert control.trouble == OFF_CENTRE
+    grip(control, False, 0.0)
+    assert not control.trouble
+
+
+def test_a_stick_pushed_all_the_way_is_no_worn_one_however_long() -> None:
+    control = GripControl("stick")
+    grip(control, False, 0.0)
+    for _ in range(1000):
+        assert grip(control, False, 1.0) is not None
+    assert not control.trouble

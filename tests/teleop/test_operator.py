@@ -12,6 +12,7 @@ from ate_core.hand_mapping import hand_pose_for_tool_motion, operator_mapping
 from ate_core.safety import LEASE_SILENCE
 from ate_teleop.buttons import Event
 from ate_teleop.clutch import ClutchState
+from ate_teleop.grip import OFF_CENTRE
 from ate_teleop.ik import ArmIK, arm_ik_config
 from ate_teleop.operator import OperatorController
 from ate_teleop.operator_settings import operator_settings
@@ -263,6 +264,19 @@ def test_why_a_clutch_let_go_is_kept_for_the_log_once():
         telling.tell(output.status, rig.now_ns)
     assert "silent" in telling.openings.get_nowait()
     assert telling.openings.empty()
+    told = telling.tell(replace(output.status, joycon_trouble=OFF_CENTRE), rig.now_ns)
+    assert told.prompt.endswith(f"; {OFF_CENTRE}")
+
+
+def test_a_stick_that_rests_off_its_centre_is_told_where_it_leads_the_gripper():
+    for mode, told in (("stick", OFF_CENTRE), ("trigger", "")):
+        rig = Rig()
+        settings = replace(operator_settings(rig.cell, "left"), gripper_input=mode)
+        controller = OperatorController(settings)
+        for tick in range(200):
+            joy = JoyConState(axes=(0.0, 0.4), received_ns=tick * TICK_NS, session=1, live=True)
+            output = controller.step(None, joy, rig.q, tick * TICK_NS)
+        assert output.status.joycon_trouble == told
 
 
 def test_commands_wait_for_an_arm_that_something_slows_and_the_stroke_goes_on():

@@ -9,6 +9,12 @@ STICK_SPEED = 1.2
 """Opening per second at full stick; the gripper itself needs 0.7 s for all of it."""
 LONGEST_STEP = 0.05
 """Time between two ticks up to which the stick moves the opening [s]."""
+PUSHED, LET_GO = 0.3, 0.2
+"""Stick above which it is pushed on purpose, and below which it is let go and leads nothing."""
+STEADY, REST_TIME, END_STOP = 0.05, 2.0, 0.8
+"""A stick rests where it stays within so much of one place for so long [s]; no thumb does that but
+at the end of its way."""
+OFF_CENTRE = "the Joy-Con's stick does not rest at its centre: calibrate it, or take another"
 
 
 class _Wait(Enum):
@@ -19,6 +25,26 @@ class _Wait(Enum):
     """The trigger pressed or released, seen to happen."""
     PRESS = 2
     """The trigger pressed, or the stick moved, seen to happen."""
+
+
+class _StickRest:
+    """Finds where a worn stick rests, which then counts as its centre."""
+
+    def __init__(self) -> None:
+        self.place = 0.0
+        """Where it rests, -1 .. 1; 0 where it belongs."""
+        self._at = self._time = 0.0
+
+    def step(self, stick: float, dt: float) -> float:
+        """Take where the stick is, -1 .. 1, `dt` [s] after the last time; how far it is pushed."""
+        if abs(stick - self._at) > STEADY:
+            self._at, self._time = stick, 0.0
+        self._time += dt
+        if stick == 0.0:
+            self.place = 0.0
+        elif self._time >= REST_TIME and abs(stick) < END_STOP:
+            self.place = self._at
+        return 0.0 if self.place and abs(stick - self.place) <= STEADY else stick
 
 
 class GripControl:
@@ -37,6 +63,13 @@ class GripControl:
         self._active: bool | None = None
         self._closed = False
         self._opening: float | None = None
+        self._rest = _StickRest()
+        self._is_pushed = False
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the stick that leads it, for its person; empty: nothing."""
+        return OFF_CENTRE if self._rest.place else ""
 
     def step(
         self,
@@ -62,7 +95,9 @@ class GripControl:
         """
         active = trigger
         if trigger is not None and self._mode == "stick":
-            active = stick != 0.0
+            stick = self._rest.step(stick, min(dt, LONGEST_STEP))
+            stick = stick if abs(stick) >= LET_GO else 0.0
+            active = self._is_pushed = abs(stick) > (LET_GO if self._is_pushed else PUSHED)
         else:
             for one in passed:
                 self._look(one, stalled=stalled, is_held=is_held)

@@ -378,6 +378,7 @@ class OperatorController:
             calibration=self.calibrator.words,
             calibrated=self.calibrator.calibration,
             guard=guard,
+            joycon_trouble=self._grip.trouble,
         )
 
 

@@ -73,6 +73,8 @@ class OperatorStatus:
     """Calibrations that were refused so far."""
     guard: str = ""
     """What slows the arm or is near it: workspace, tool speed, distances; empty when nothing."""
+    joycon_trouble: str = ""
+    """What is wrong with the Joy-Con although it reports; empty: nothing."""
     headset_trouble: str = ""
     """Why no hand can be seen, whoever raises it, and a remedy; empty while poses arrive."""
 

@@ -4,6 +4,7 @@ Source of the layout: dekuNukem/Nintendo_Switch_Reverse_Engineering, bluetooth_h
 spi_flash_notes.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from ate_core.devices import Side
@@ -101,20 +102,31 @@ class StickCalibration:
     """Travel to the right and up."""
     below: tuple[int, int] = (1400, 1400)
     """Travel to the left and down."""
-    dead_zone: float = 0.08
-    """Part of the travel around the centre that reads as zero."""
+    dead_zone: float = 0.2
+    """Part of the travel around the centre that reads as zero: worn sticks rest beside it."""
 
     def normalise(self, raw: tuple[int, int]) -> tuple[float, float]:
-        """Raw readings to -1 .. 1 with the dead zone cut out."""
+        """Raw readings to -1 .. 1; the travel begins where the dead zone ends."""
         horizontal, vertical = (self._normalise_axis(axis, raw[axis]) for axis in (0, 1))
         return horizontal, vertical
 
     def _normalise_axis(self, axis: int, raw: int) -> float:
         offset = raw - self.centre[axis]
         value = offset / (self.above if offset > 0 else self.below)[axis]
-        if abs(value) < self.dead_zone:
-            return 0.0
-        return max(-1.0, min(1.0, value))
+        pushed = min((abs(value) - self.dead_zone) / (1.0 - self.dead_zone), 1.0)
+        return math.copysign(pushed, value) if pushed > 0.0 else 0.0
+
+    def raw(self, stick: tuple[float, float]) -> tuple[int, int]:
+        """The raw readings that `normalise` makes these of, -1 .. 1 each."""
+        horizontal, vertical = (self._raw_axis(axis, stick[axis]) for axis in (0, 1))
+        return horizontal, vertical
+
+    def _raw_axis(self, axis: int, value: float) -> int:
+        if value == 0.0:
+            return self.centre[axis]
+        pushed = self.dead_zone + (1.0 - self.dead_zone) * abs(value)
+        travel = (self.above if value > 0.0 else self.below)[axis]
+        return round(self.centre[axis] + math.copysign(pushed * travel, value))
 
 
 def parse_calibration(data: bytes, side: Side) -> StickCalibration:

@@ -91,6 +91,7 @@ def status_message(
                 "calibrations_refused": status.calibrations_refused,
                 "guard": status.guard,
                 "headset_trouble": status.headset_trouble,
+                "joycon_trouble": status.joycon_trouble,
                 "devices": list(devices),
                 **more,
             }

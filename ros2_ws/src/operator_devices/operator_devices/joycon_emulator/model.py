@@ -129,14 +129,7 @@ class JoyConModel:
         return bytes((report_id, self._timer, connection)) + self._buttons + sticks + b"\x00"
 
     def _raw_stick(self) -> bytes:
-        c = self.stick_calibration
-        raw = [
-            round(centre + value * (above if value > 0 else below))
-            for value, centre, above, below in zip(
-                self._stick, c.centre, c.above, c.below, strict=True
-            )
-        ]
-        return report_format.pack_pair(raw[0], raw[1])
+        return report_format.pack_pair(*self.stick_calibration.raw(self._stick))
 
     def _write_flash(self) -> bytearray:
         flash = bytearray(b"\xff") * FLASH_SIZE
