@@ -5,6 +5,7 @@ import pytest
 
 from operator_devices.hand_pose import HandTracker
 from operator_devices.link_delay import LinkDelay
+from tests.devices.test_recentring import Person
 
 PERIOD = 1.0 / 90.36
 
@@ -56,6 +57,35 @@ def test_a_delay_that_jumps_again_and_again_is_told_where_the_hand_moves(jump, e
     )
     told = result[result[:, 1] > 0.25]
     assert jump * (told[0, 0] // every) < 0.65, "a hand that turns back tells nothing"
+
+
+@pytest.mark.parametrize(
+    ("step", "every"), [(2.0, 1.0), (2.3, 0.5), (2.3, 0.3), (2.0, 0.2), (1.0, 0.15)]
+)
+@pytest.mark.parametrize("rate", [90.0, 139.0])
+@pytest.mark.parametrize("noise", [0.0, 5e-5])
+def test_a_delay_that_grows_in_small_steps_is_told_where_the_hand_moves(step, every, rate, noise):
+    random, link, last = np.random.default_rng(1), LinkDelay(), 0.0
+    for sent in np.arange(0.0, 80.0, 1.0 / rate):
+        late = step / rate * max(0.0, (sent - 3.0) // every)
+        last = max(sent + late + abs(random.normal(0.0, 5e-4)), last + 1e-4)
+        place = np.array([0.25 * np.sin(1.2 * sent), 0.3, 1.0]) + random.normal(0.0, noise, 3)
+        if link.update(last, place.tolist()) > 0.25:
+            break
+    assert late < 0.65, "a hand that turns back tells nothing"
+
+
+@pytest.mark.parametrize(("kept", "jitter"), [(0.98, 1e-3), (0.98, 5e-3), (0.9, 2e-3)])
+@pytest.mark.parametrize("seed", range(3))
+def test_single_messages_left_out_of_the_way_of_a_person_are_no_delay(kept, jitter, seed):
+    random, person, link = np.random.default_rng(seed), Person(seed), LinkDelay()
+    largest = last = 0.0
+    for sent in np.arange(0.0, 60.0, PERIOD):
+        if random.random() < kept:
+            last = max(sent + random.exponential(jitter), last + 1e-4)
+            place = person.poses(sent)[0][:3, 3]
+            largest = max(largest, link.update(last, place.tolist()))
+    assert largest < 0.125
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.02, 0.15, 0.3])

@@ -4,7 +4,8 @@ The headset stamps no message. It sends them evenly, though, so messages that ke
 than it sends them are queueing somewhere, and each is older than the one before. What came late
 and all at once afterwards is no delay, and messages left out are none either: over those a hand
 in motion has gone on, while over a hole that is a delay it is where it was. A constant delay that
-the stream had from its beginning cannot be seen, nor one that jumps while the hand rests.
+the stream had from its beginning cannot be seen, nor one that jumps while the hand rests, or by
+less than the hand's noise hides.
 """
 
 import math
@@ -24,12 +25,12 @@ LEFT_OUT = 1.6
 """Intervals longer than so many periods, among ordinary ones, have messages left out."""
 STRETCHED = 1.3
 """Median interval, in periods, from which on the long ones are the ordinary ones."""
-HOLE = 3.5
-"""Periods from which a hole is asked what the hand did in it."""
 WAY = 8
 """Messages before it that tell how the hand moves: straight, where `STRAIGHT` of the way is a
 distance. It stood still where its next step differs from theirs by no more than `USUAL` of it."""
 STRAIGHT, USUAL = 0.6, 0.6
+DOUBT = 3.0
+"""Deviations of its usual steps by which a step must fall short of going on over a hole."""
 SHARE = 0.1
 """How fast the sender's period is followed, per block."""
 FORGOTTEN, NOTHING = 0.9, 0.01
@@ -76,7 +77,7 @@ class LinkDelay:
         if self._period is None or len(places) <= WAY or not self._arrivals:
             return False
         missing = (now - self._arrivals[-1]) / self._period
-        if missing < HOLE:
+        if missing < LEFT_OUT:
             return False
         distance = math.dist(places[0], places[-1])
         if distance < STRAIGHT * sum(math.dist(one, other) for one, other in pairwise(places)):
@@ -84,7 +85,14 @@ class LinkDelay:
         # Of a hand that turned back meanwhile the next step hardly ever is the usual one.
         usual = [(end - start) / WAY for start, end in zip(places[0], places[-1], strict=True)]
         step = [now - then for then, now in zip(places[-1], place, strict=True)]
-        return math.dist(step, usual) < USUAL * distance / WAY
+        usual_way = distance / WAY
+        if math.dist(step, usual) >= USUAL * usual_way:
+            return False
+        spread = sum(
+            math.dist(usual, [b - a for a, b in zip(one, other, strict=True)]) ** 2
+            for one, other in pairwise(places)
+        )
+        return (missing - 1.0) * usual_way > DOUBT * math.sqrt(spread / WAY)
 
     def _close_block(self) -> None:
         """Compare the least late message of this block with that of the last one.
@@ -106,11 +114,14 @@ class LinkDelay:
             for before, after in pairwise(arrivals)
             if after - before > LEFT_OUT * period
         ]
-        if growth > 0.0 and median < STRETCHED * period:
-            missing = (round(one / period) - 1 for one, after in holes if after not in self._held)
-            growth = max(0.0, growth - sum(missing) * period)
         held = sum(one - period for one, after in holes if after in self._held)
-        self._sure = max(0.0, SURE * self._sure + min(growth, held))
+        # What came close upon another has made up for a hole.
+        held -= sum(period - one for one in intervals if one < period / LEFT_OUT)
+        known = self._held if held > 0.0 else set()
+        if growth > 0.0 and median < STRETCHED * period:
+            missing = (round(one / period) - 1 for one, after in holes if after not in known)
+            growth = max(0.0, growth - sum(missing) * period)
+        self._sure = max(0.0, SURE * self._sure + min(growth, max(held, 0.0)))
         if growth <= tolerance * elapsed and not self._delay:
             self._period = period + share * growth / count
         elif abs(growth) > tolerance * elapsed:
