@@ -327,3 +327,17 @@ def test_a_stick_beside_its_centre_is_at_rest_and_its_way_begins_there() -> None
     assert set(rests) == {(0.0, 0.0)}
     horizontal, vertical = calibration.normalise((2048 + 300, 2048 - 300))
     assert 0.0 < horizontal < 0.03 and -0.03 < vertical < 0.0
+
+
+def test_a_controller_that_repeats_its_last_report_is_released_like_a_silent_one(
+    controller: JoyConEmulator, open_reader: OpenReader
+) -> None:
+    reader = open_reader()
+    controller.press("r")
+    wait_until(lambda: is_pressed(reader, "r"))
+    controller.freeze()
+    wait_until(lambda: not reader.connected, timeout=0.5)
+    assert not is_pressed(reader, "r")
+    wait_until(lambda: "no new report" in reader.status, timeout=2.0)
+    controller.freeze(False)
+    wait_until(lambda: is_pressed(reader, "r"))

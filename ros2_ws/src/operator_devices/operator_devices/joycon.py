@@ -21,6 +21,7 @@ from operator_devices.joycon_report import (
     PRODUCT_IDS,
     PRODUCT_NAMES,
     SHOULDER,
+    TIMER_BYTE,
     TRIGGER,
     VENDOR_ID,
     JoyConState,
@@ -95,6 +96,7 @@ class JoyConReader:
         self._state: JoyConState | None = None
         self._device: SerialJoyCon | None = None
         self._lost: Exception | None = None
+        self._timer: int | None = None  # of the newest report
         self._session = 0
         self._lamps = 0
         self._wanted: Pattern = ()
@@ -177,7 +179,7 @@ class JoyConReader:
     def _run(self, device_class: "type[SerialJoyCon]") -> None:
         while not self._stop.is_set():
             try:
-                self._lost = None
+                self._lost = self._timer = None
                 self._check_presence()
                 self._session += 1
                 self._device = device_class(
@@ -229,7 +231,7 @@ class JoyConReader:
             with self._lock:
                 heard_ns = max(opened_ns, self._state.received_ns if self._state else 0)
             if time.monotonic_ns() - heard_ns > self._config.silence_limit * 1e9:
-                raise TimeoutError(f"no report for {self._config.silence_limit} s")
+                raise TimeoutError(f"no new report for {self._config.silence_limit} s")
             self._wake.wait(timeout=0.025 if player.is_playing else 0.1)
             self._wake.clear()
         device.send_rumble(encode(SILENT))
@@ -238,6 +240,9 @@ class JoyConReader:
     def _take(self, report: bytes, received_ns: int) -> None:
         device = self._device
         if device is None:  # still under construction: its calibration is not ours yet
+            return
+        timer, self._timer = self._timer, report[TIMER_BYTE]
+        if timer == self._timer:  # the same report again, of a controller that has frozen
             return
         state = parse_report(
             report, self._config.side, device.stick_calibration, received_ns, self._session

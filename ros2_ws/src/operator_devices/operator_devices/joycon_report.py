@@ -14,6 +14,8 @@ PRODUCT_IDS: dict[Side, int] = {"left": 0x2006, "right": 0x2007}
 PRODUCT_NAMES: dict[Side, str] = {"left": "Joy-Con (L)", "right": "Joy-Con (R)"}
 
 REPORT_SIZE = 49
+TIMER_BYTE = 1
+"""Place of the timer in a report; it counts on from one report to the next, and wraps."""
 FULL_REPORT = 0x30
 """Report id, and report mode, of the full report that comes every 15 ms."""
 ANSWER_REPORT = 0x21

@@ -146,6 +146,11 @@ class JoyConEmulator:
         """Fault: the link is up, no report comes."""
         self._mute = on
 
+    def freeze(self, on: bool = True) -> None:
+        """Fault: it stands still, and its radio sends the last report again and again."""
+        with self._lock:
+            self._model.frozen = on
+
     def send_report(self) -> None:
         """Sends a report now, whatever its rhythm; for a controller that is muted."""
         if not self._model.pushes_reports:
@@ -180,6 +185,7 @@ class JoyConEmulator:
         faults: dict[str, Callable[..., None]] = {
             "refuse_answers": self.refuse_answers,
             "mute": self.mute,
+            "freeze": self.freeze,
             "foreign_answers": self.send_foreign_answers,
             "blank_calibration": self.blank_calibration,
             "drop": self.drop,

@@ -35,6 +35,7 @@ class JoyConModel:
         self._flash = self._write_flash()
         self._buttons = bytearray(3)  # bytes 3 to 5 of a report
         self._stick = (0.0, 0.0)
+        self.frozen = False
         self.battery = 1.0
         self.charging = False
         self.power_on()
@@ -120,7 +121,8 @@ class JoyConModel:
 
     def _head(self, report_id: int) -> bytes:
         """The 13 bytes that all reports begin with."""
-        self._timer = (self._timer + _TIMER_STEP) & 0xFF
+        if not self.frozen:
+            self._timer = (self._timer + _TIMER_STEP) & 0xFF
         level = 2 * round(4 * self.battery) | int(self.charging)
         connection = level << 4 | 0x0E  # 3 << 1: a Joy-Con, not powered
         raw = self._raw_stick()
