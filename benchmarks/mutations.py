@@ -360,7 +360,7 @@ MUTATIONS = (
     Mutation(
         name="a hand that does not change is lost",
         file="operator_devices/operator_devices/hand_pose.py",
-        old="return now_ns - self._changed_ns <= self._config.unchanged_limit * 1e9",
+        old="return self.moved_ns is not None and now_ns - self.moved_ns <= limit * 1e9",
         new="return True",
         tests=(
             "tests/devices/test_hand_tracker.py::"
