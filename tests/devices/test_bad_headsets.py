@@ -52,7 +52,6 @@ CASES = {
     "empty": ("empty", "has sent nothing yet", "its app asks for a newer reader"),
     "NaN": ("spoil", "no numbers or no rotations", "streaming, but the headset sends poses that"),
     "never raised": ("hidden", "not been seen yet", "raise it into the headset's view"),
-    "lost place": ("lose_place", "does not know where it is", "streaming, but the headset does"),
     "silent": ("silence", "has sent nothing yet", "does not answer"),
 }
 
@@ -64,7 +63,7 @@ def test_a_headset_of_no_use_is_told_by_name_and_nothing_moves(fault, reason, tr
     headset = HeadsetEmulator(address, config=config)
     headset.set_wrist("right", HAND)
     headset.set_tracked("right", fault != "hidden")
-    if fault in ("spoil", "silence", "lose_place"):
+    if fault in ("spoil", "silence"):
         headset.inject(fault)
     reader = VisionProReader(VisionProConfig(ip=address, hand="right"))
     try:

@@ -142,7 +142,7 @@ def tracked_with_a_head(flicker: float, frozen_at: int) -> list[tuple[bool, str]
 
 
 @pytest.mark.parametrize("flicker", [0.0, 2e-7])  # none, and that of a rounded number
-@pytest.mark.parametrize("frozen_at", [0, 30])
+@pytest.mark.parametrize("frozen_at", [1, 30])
 def test_a_head_that_stands_still_is_told_and_its_hand_is_lost(
     flicker: float, frozen_at: int
 ) -> None:
@@ -152,8 +152,20 @@ def test_a_head_that_stands_still_is_told_and_its_hand_is_lost(
     assert known[last + 1 :] == [(False, HEAD_STILL)] * (89 - last)
 
 
-def test_a_head_that_breathes_loses_no_hand() -> None:
-    assert all(tracked for tracked, _ in tracked_with_a_head(0.0, 1000)[1:])
+@pytest.mark.parametrize("frozen_at", [0, 1000])  # a source that knows no head, and a live one
+def test_a_head_that_breathes_or_was_never_known_loses_no_hand(frozen_at: int) -> None:
+    assert all(tracked for tracked, _ in tracked_with_a_head(0.0, frozen_at)[1:])
+
+
+def test_a_head_that_stood_still_is_not_believed_in_a_new_connection_either() -> None:
+    tracker = HandTracker()
+    tracker.begin_session()
+    for index in range(10):
+        assert tracker.update(pose(1e-3 * index), pose(2e-5 * index), index * STEP_NS)
+    tracker.begin_session()
+    for index in range(100, 110):
+        sample = tracker.update(pose(1e-3 * index), pose(2e-5 * 9), index * STEP_NS)
+    assert (sample.tracked, sample.flaw) == (False, HEAD_STILL)
 
 
 @pytest.mark.parametrize("flicker", [0.0, 6e-8, 2e-6])  # also of a float32 [m, rad]

@@ -335,6 +335,8 @@ def test_a_controller_that_repeats_its_last_report_is_released_like_a_silent_one
     reader = open_reader()
     controller.press("r")
     wait_until(lambda: is_pressed(reader, "r"))
+    first = reader.latest().received_ns
+    wait_until(lambda: reader.latest().received_ns > first)
     controller.freeze()
     wait_until(lambda: not reader.connected, timeout=0.5)
     assert not is_pressed(reader, "r")

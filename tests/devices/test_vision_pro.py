@@ -61,6 +61,18 @@ def is_tracked(reader: VisionProReader) -> bool:
     return sample is not None and sample.tracked
 
 
+def test_a_headset_that_loses_its_place_is_told_and_its_hand_is_lost(
+    headset: HeadsetEmulator, reader: VisionProReader
+) -> None:
+    wait_until(lambda: is_tracked(reader))
+    headset.inject("lose_place")
+    wait_until(lambda: not is_tracked(reader))
+    assert "does not know where it is" in reader.latest().flaw
+    assert "streaming, but the headset does" in reader.trouble
+    headset.lose_place(False)
+    wait_until(lambda: is_tracked(reader))
+
+
 def test_poses_arrive_in_the_headset_frame_at_the_sensor_rate(
     headset: HeadsetEmulator, reader: VisionProReader
 ) -> None:

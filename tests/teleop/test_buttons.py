@@ -33,7 +33,6 @@ class Desk:
         self.controller = OperatorController(operator_settings(cell, side))
         self.q, self.now_ns = np.array(cell.arms[side].home), 10**9
         self.tracker, self.wrist, self.held = HandTracker(), np.eye(4), set()
-        self.head = np.eye(4)
         self.tracker.begin_session()
         self.wrist[:3, 3] = (0.2, 0.4, 1.1)
 
@@ -43,8 +42,7 @@ class Desk:
         for _ in range(ticks):
             self.now_ns += TICK_NS
             self.wrist[0, 3] += 5e-4
-            self.head[2, 3] += 2e-5
-            sample = self.tracker.update(self.wrist.copy(), self.head.copy(), self.now_ns)
+            sample = self.tracker.update(self.wrist.copy(), np.eye(4), self.now_ns)
             joy = JoyConState(
                 buttons=tuple(int(name in held) for name in BUTTONS),
                 received_ns=self.now_ns, session=1, live=True,

@@ -99,8 +99,9 @@ class TrackingConfig:
     """A live hand is noisy: a wrist that stands still for longer than this, but for rounding, is a
     remembered one [s]."""
     head_limit: float = 0.3
-    """A live head breathes: one that stands still for longer than this is a remembered one, and
-    moves of the headset's frame go unseen [s]."""
+    """A live head breathes: one that has moved and then stands still for longer than this is a
+    remembered one, and moves of the headset's frame go unseen [s]. A source that never moved it
+    knows of no head."""
     arm_length: float = 3.0
     """Distance between wrist and head that no person has [m]."""
     jump_distance: float = 0.10
@@ -155,7 +156,8 @@ class HandTracker:
         self._session = 0
         # Wrist and head, of this session only.
         self._previous: tuple[PlainPose, PlainPose] | None = None
-        self._wrist, self._head = _Liveness(), _Liveness()  # of this session only
+        self._wrist = _Liveness()  # of this session only
+        self._head = _Liveness()  # of all sessions
         # The newest head of any session, and when.
         self._head_seen: tuple[PlainPose, int] | None = None
         self._origin = 0
@@ -173,7 +175,7 @@ class HandTracker:
         """To be called at each new connection: what follows cannot continue what went before."""
         self._session += 1
         self._previous = None
-        self._wrist, self._head = _Liveness(), _Liveness()
+        self._wrist = _Liveness()
         self._recentring.reset()
         self._link = LinkDelay()
 
@@ -199,7 +201,8 @@ class HandTracker:
         hand, changed_ns = poses[0], self._wrist.moved_ns
         tracked = self._wrist.is_live(now_ns, self._config.unchanged_limit)
         tracked = tracked and hand.differs(_UNSEEN)
-        if tracked and not self._head.is_live(now_ns, self._config.head_limit):
+        has_head = self._head.moved_ns is not None
+        if tracked and has_head and not self._head.is_live(now_ns, self._config.head_limit):
             tracked, flaw = False, flaw or HEAD_STILL
         self._sample = HandSample(
             transform_wrist_to_headset=hand.matrix,

@@ -97,6 +97,7 @@ class JoyConReader:
         self._device: SerialJoyCon | None = None
         self._lost: Exception | None = None
         self._timer: int | None = None  # of the newest report
+        self._counts = False  # whether its reports were seen to be numbered
         self._session = 0
         self._lamps = 0
         self._wanted: Pattern = ()
@@ -242,8 +243,9 @@ class JoyConReader:
         if device is None:  # still under construction: its calibration is not ours yet
             return
         timer, self._timer = self._timer, report[TIMER_BYTE]
-        if timer == self._timer:  # the same report again, of a controller that has frozen
-            return
+        if timer == self._timer and self._counts:
+            return  # the same report again, of a controller that has frozen
+        self._counts = self._counts or timer not in (None, self._timer)
         state = parse_report(
             report, self._config.side, device.stick_calibration, received_ns, self._session
         )

@@ -22,8 +22,6 @@ _LOG_PERIOD = 0.002
 """Step of the public logs, fitted from their positions and velocities [s]."""
 _LOG_RATE = 90.0
 """Rate at which a public log is taken over: the headset's [Hz]."""
-_BREATH = 2e-5
-"""How far a head moves that was not recorded, and so has but one pose: one at rest is lost [m]."""
 
 _PANDA_DH = (
     (0.0, 0.333, 0.0),
@@ -179,12 +177,9 @@ class ReplaySource:
 def _track(
     recording: HandRecording, times_ns: NDArray[np.int64], config: TrackingConfig | None
 ) -> list[HandSample]:
-    tracker, heads = HandTracker(config), recording.head
+    tracker = HandTracker(config)
     samples = []
-    if (heads == heads[0]).all():
-        heads = heads.copy()
-        heads[1::2, 2, 3] += _BREATH
-    for wrist, head, time_ns in zip(recording.wrist, heads, times_ns, strict=True):
+    for wrist, head, time_ns in zip(recording.wrist, recording.head, times_ns, strict=True):
         sample = tracker.update(wrist, head, int(time_ns))
         if sample is None:
             raise EpisodeError("the recording begins with a pose that is not a proper rotation")
