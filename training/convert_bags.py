@@ -273,7 +273,8 @@ def _followed(report: EpisodeReport, folder: Path, config: ConvertConfig) -> Epi
         refusal = told = f"what edits made of it stays as it was: {error}"
     if not told:
         return report
-    reason = "; ".join(dict.fromkeys(filter(None, [report.reason or refusal, told])))
+    own = "" if report.result == "set aside" else report.reason  # its doubt is the refusal
+    reason = "; ".join(dict.fromkeys(filter(None, [own or refusal, told])))
     return replace(report, result="rejected" if refusal else report.result, reason=reason)
 
 
