@@ -24,6 +24,8 @@ def session(tmp_path):
     for name in ("plain", "guided"):
         policies[name] = tmp_path / name
         policies[name].mkdir()
+        for file in ("config.json", "statistics.json", "contract.yaml"):
+            (policies[name] / file).write_text("{}")
         (policies[name] / "model.safetensors").write_text(f"weights of {name}")
     return begin(tmp_path / "blind", policies, 2, "pick", np.random.default_rng(0))
 
