@@ -268,7 +268,8 @@ def _followed(report: EpisodeReport, folder: Path, config: ConvertConfig) -> Epi
         if refusal:
             told = set_parts_aside(output, name, decided.get("decided_ns")) if decided else ""
         else:
-            told = label_parts(output, name, str(decided["outcome"]))
+            when_ns = int(decided.get("decided_ns") or 0)
+            told = label_parts(output, name, str(decided["outcome"]), when_ns)
     except (AteError, OSError) as error:
         refusal = told = f"what edits made of it stays as it was: {error}"
     if not told:

@@ -19,13 +19,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ate_core.contract import load_cell
+from ate_core.disk_refusals import is_by_disk
 from ate_core.episode_folders import SUFFIX
 from ate_core.errors import AteError
 from training.configs.output_folder import make_folder, only_writer
 from training.data.disk_room import refusal, require_room
 from training.foreign.importer import Importer, make_importer
 from training.foreign.mapping import read_mapping
-from training.foreign.places import left_behind
+from training.foreign.places import is_renewed, left_behind
 from training.reporting.terminal import terminal
 from training.tasks.choose import WorkConfig
 from training.tasks.engine import describe
@@ -87,9 +88,11 @@ def import_recordings(config: ImportConfig) -> int:
         missing = [index for index in indices if not _is_there(config, index)]
         require_room(config.output, importer.least_size(missing), "the pictures")
         try:
-            gone += _put_away_what_is_gone(importer, config)
+            renewed = is_renewed(config.output, importer.sources)
+            if renewed:
+                gone += _put_away_what_is_gone(importer, config)
             with Progress(console=console, transient=True) as progress:
-                work = _run(importer, indices, config)
+                work = _run(importer, indices, config, renewed)
                 for index, report in progress.track(work, len(indices), description="importing"):
                     reports[index] = report
         finally:
@@ -105,7 +108,6 @@ def _is_there(config: ImportConfig, index: int) -> bool:
 
 def _put_away_what_is_gone(importer: Importer, config: ImportConfig) -> list[ImportReport]:
     """Nobody trains on an episode that the recordings have no more."""
-    count = len(importer.recordings.names())
     return [
         ImportReport(
             name=place.path.stem,
@@ -113,7 +115,7 @@ def _put_away_what_is_gone(importer: Importer, config: ImportConfig) -> list[Imp
             result="put away",
             reason=f"{importer.folder.name} has it no more{place.put_away()}",
         )
-        for place in left_behind(config.output, importer.folder.name, count)
+        for place in left_behind(config.output, importer.folder.name, len(importer.sources))
     ]
 
 
@@ -122,21 +124,27 @@ def _file(config: ImportConfig, index: int) -> Path:
 
 
 def _run(
-    importer: Importer, indices: Sequence[int], config: ImportConfig
+    importer: Importer, indices: Sequence[int], config: ImportConfig, renewed: bool
 ) -> Iterator[tuple[int, ImportReport]]:
     """Import episodes in processes; the death of one costs the episode it held."""
-    work = functools.partial(import_episode, importer, config=config)
+    work = functools.partial(import_episode, importer, config=config, renewed=renewed)
     for done in config.work.run(work, indices):
         yield done.item, done.result or _rejected(importer, done.item, config, done.failure)
 
 
-def import_episode(importer: Importer, index: int, config: ImportConfig) -> ImportReport:
+def import_episode(
+    importer: Importer, index: int, config: ImportConfig, renewed: bool = True
+) -> ImportReport:
     """Import one episode; one that is not sound is reported, not raised."""
     path = _file(config, index)
     try:
-        done = importer.write(index, path, overwrite=config.overwrite)
+        done = importer.write(index, path, overwrite=config.overwrite, is_renewed=renewed)
     except AteError as error:
-        return _rejected(importer, index, config, str(error))
+        # Of a disk that errs no recording is to blame: what was made of it before stays, as does
+        # what is of others.
+        reason = error.__cause__ or error.__context__
+        is_unsound = renewed and (reason is None or not is_by_disk(reason))
+        return _rejected(importer, index, config, str(error), is_unsound=is_unsound)
     except OSError as error:
         reason = refusal(error, config.output) if error.strerror else describe(error)
         return _rejected(importer, index, config, reason)
@@ -151,14 +159,22 @@ def import_episode(importer: Importer, index: int, config: ImportConfig) -> Impo
     )
 
 
-def _rejected(importer: Importer, index: int, config: ImportConfig, reason: str) -> ImportReport:
-    """Reject an episode; nobody trains on what an earlier import made of it, either."""
+def _rejected(
+    importer: Importer,
+    index: int,
+    config: ImportConfig,
+    reason: str,
+    *,
+    is_unsound: bool = False,
+) -> ImportReport:
+    """Reject an episode; what an earlier import made of an unsound one is put away, too."""
     path = _file(config, index)
+    note = importer.place(path).put_away() if is_unsound else ""
     return ImportReport(
         name=importer.recordings.names()[index],
         file=path.name,
         result="rejected",
-        reason=reason + importer.place(path).put_away(),
+        reason=reason + note,
     )
 
 

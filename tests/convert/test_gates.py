@@ -251,6 +251,23 @@ def test_a_part_that_was_labelled_since_its_bag_stays(own, capsys):
     assert trained(own) == ["000001", "500001"]
 
 
+def test_parts_keep_what_was_decided_of_the_whole_before_it_was_cut(own, capsys):
+    assert main(["episodes", "label", str(own.output), "0", "--text", "failure"]) == 0
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    assert trained(own) == ["000001"]
+    assert convert(own) == 0
+    assert trained(own) == ["000001"]
+
+
+def test_parts_follow_every_later_judgement_of_their_bag(own, capsys):
+    judged, bag = dataclasses.replace(own, keep_failures=True), own.bags / "episode_000000"
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    for label, left in (("failure", []), ("success", ["500000", "500001"]), ("failure", [])):
+        write_outcome(bag, label, "", time.time_ns())
+        assert convert(judged) == 0
+        assert trained(own) == ["000001", *left], label
+
+
 def test_the_parts_of_a_discarded_bag_are_set_aside(own, capsys):
     assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
     assert main(["episodes", "delete", str(own.bags), "0"]) == 0

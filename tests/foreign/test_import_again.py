@@ -1,12 +1,15 @@
 """What an import finds in its output: nothing is learned twice, nor by the label of another."""
 
+import errno
 import json
+import os
 import shutil
 
 import h5py
 import pytest
 
-from ate_core.errors import UsageError
+from ate_core.contract import load_cell, parse_cell_text
+from ate_core.errors import EpisodeError, UsageError
 from training.configs.output_folder import only_writer
 from training.data.episode_file import list_episodes, read_episode
 from training.data.set_files import label_file
@@ -14,7 +17,9 @@ from training.data.trajectory import read_trajectories
 from training.episodes import operations
 from training.episodes.editor import editing
 from training.episodes.episode_set import open_set
-from training.import_recordings import ImportConfig, import_recordings
+from training.foreign.importer import Importer, make_importer
+from training.foreign.mapping import read_mapping
+from training.import_recordings import ImportConfig, import_episode, import_recordings
 
 HDF5 = """
 body: Two Arms
@@ -239,7 +244,7 @@ def test_a_place_whose_former_episode_was_set_aside_is_not_taken(tmp_path, their
 
 
 def test_files_of_older_versions_are_known_by_their_names(tmp_path, theirs, bring, edit):
-    """They keep no hash of the rows: what was set aside stays so, and a label is not believed."""
+    """They keep no hash of the rows: what was set aside stays so, and a label counts on."""
     output = tmp_path / "episodes"
     bring(theirs.folder, theirs.mapping)
     edit("delete", [3])
@@ -251,7 +256,51 @@ def test_files_of_older_versions_are_known_by_their_names(tmp_path, theirs, brin
     assert "3 up to date" in printed and "1 set aside" in printed
     _, printed = bring(theirs.folder, theirs.mapping.replace("Two Arms", "Other Arms"))
     assert "3 imported" in printed and "1 set aside" in printed
-    assert "it is now episode_000001.outcome.json.excluded" in printed
+    assert "outcome.json.excluded" not in printed
+    assert read_episode(output / "episode_000001.hdf5").outcome == "failure"
+
+
+def test_other_recordings_in_a_folder_of_the_same_name_replace_nothing(tmp_path, theirs, bring):
+    if isinstance(theirs, Lerobot):
+        pytest.skip("episodes of a LeRobot set are numbered only")
+    output = tmp_path / "episodes"
+    bring(theirs.folder, theirs.mapping)
+    theirs.write([5, 6])
+    for path in sorted(theirs.folder.iterdir()):
+        path.rename(path.with_stem(f"day_2_{path.stem}"))
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    code, printed = bring(theirs.folder, theirs.mapping)
+    assert code == 1 and "is of another recording (set/" in printed and "put away" not in printed
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+def _unread(errno):
+    try:
+        raise OSError(errno, "an error of the disk")
+    except OSError as error:
+        raise EpisodeError("it cannot be read") from error
+
+
+@pytest.mark.parametrize(
+    ("fails", "stays"),
+    [
+        (lambda: _unread(errno.EIO), True),
+        (lambda: os.stat("/nowhere"), True),
+        (lambda: json.loads("{"), True),
+        (lambda: parse_cell_text("", "it"), False),
+    ],
+)
+def test_only_what_an_unsound_recording_left_is_put_away(
+    tmp_path, theirs, bring, monkeypatch, fails, stays
+):
+    bring(theirs.folder, theirs.mapping)
+    config = ImportConfig(
+        recordings=theirs.folder, mapping=tmp_path / "mapping.yaml", output=tmp_path / "episodes"
+    )
+    importer = make_importer(theirs.folder, read_mapping(config.mapping), load_cell())
+    monkeypatch.setattr(Importer, "write", lambda *_, **__: fails())
+    assert import_episode(importer, 1, config).result == "rejected"
+    assert (config.output / "episode_000001.hdf5").exists() == stays
 
 
 def test_episodes_of_others_stay_where_they_are(tmp_path, theirs, bring, others):

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ class Journal:
             if any(source in found for source, _ in edit.sources):
                 found += [target for source, target in edit.moves if source in edit.made]
         return found[1:]
+
+    def made_at_ns(self, file: str) -> int:
+        """When an edit wrote a file, to the second [ns]; 0 where none in force did."""
+        made = [e for e in self.done() if any(t == file and s in e.made for s, t in e.moves)]
+        return int(datetime.fromisoformat(made[-1].when).timestamp()) * 10**9 if made else 0
 
     def last_undoable(self) -> Edit | None:
         """The newest edit that is in force and no undo itself; None without one."""

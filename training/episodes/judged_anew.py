@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ate_core.episode_folders import number_of
 from training.data.episode_file import read_outcome_of
-from training.data.set_files import read_label, read_label_time
+from training.data.set_files import read_label_time
 from training.episodes import operations
 from training.episodes.editor import Editor, recover
 from training.episodes.episode_set import EpisodeSet
@@ -39,7 +39,7 @@ def set_parts_aside(folder: Path, name: str, decided_ns: int | None) -> str:
     numbers = [
         number
         for number in parts_of(episodes, name)
-        if decided_ns is None or (read_label_time(episodes.path(number)) or 0) <= decided_ns
+        if decided_ns is None or _judged_ns(episodes.path(number)) <= decided_ns
     ]
     if not numbers:
         return ""
@@ -53,23 +53,29 @@ def set_parts_aside(folder: Path, name: str, decided_ns: int | None) -> str:
     )
 
 
-def label_parts(folder: Path, name: str, label: str) -> str:
+def label_parts(folder: Path, name: str, label: str, decided_ns: int) -> str:
     """Label what was made of an episode as its bag was since; returns what to tell.
 
-    What has a label of its own keeps it. Arguments and errors as above.
+    What was labelled or cut since keeps its outcome. Arguments and errors as above.
     """
     episodes = EpisodeSet(folder, "hdf5")
     paths = {number: episodes.path(number) for number in parts_of(episodes, name)}
     numbers = [
         number
         for number, path in paths.items()
-        if read_label(path) is None and read_outcome_of(path) != label
+        if _judged_ns(path) <= decided_ns and read_outcome_of(path) != label
     ]
     if not numbers:
         return ""
     edit = operations.label(_editor(episodes), numbers, label)
     told = ", ".join(paths[number].name for number in numbers)
     return f"{told}, made of it, labelled {label} by edit {edit.number}"
+
+
+def _judged_ns(path: Path) -> int:
+    """When a part was labelled, or was cut with the outcome that the whole had then [ns]."""
+    labelled_ns = read_label_time(path)
+    return read_journal(path.parent).made_at_ns(path.name) if labelled_ns is None else labelled_ns
 
 
 def _editor(episodes: EpisodeSet) -> Editor:

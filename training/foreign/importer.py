@@ -19,7 +19,6 @@ from ate_core.strict import nearest, require
 from training.data.commanders import NAMES
 from training.data.episode_file import FORMAT, Episode, write_episode
 from training.data.lerobot_index import INFO
-from training.data.set_files import excluded_file
 from training.foreign import hdf5_set, lerobot_set
 from training.foreign.body import foreign_cell
 from training.foreign.mapping import ColumnMapping
@@ -87,7 +86,9 @@ class Importer:
         rate = self.cell.tick_rate
         return sum(self.recordings.least_jpegs(one, self.mapping, rate) for one in indices)
 
-    def write(self, index: int, path: Path, *, overwrite: bool) -> Written:
+    def write(
+        self, index: int, path: Path, *, overwrite: bool, is_renewed: bool = True
+    ) -> Written:
         """Import one episode, unless it was set aside, or is there and up to date.
 
         Raises:
@@ -103,13 +104,18 @@ class Importer:
         if not overwrite:
             if place.has(origin):
                 return Written(result="up to date")
-            place.require_own(origin)
+            place.require_own(origin, is_renewed=is_renewed)
         episode = self._made(recorded, origin, path.parent)
         note = place.clear(origin)  # first: a label never lies beside the motion of another
         write_episode(path, episode)
-        excluded_file(path).unlink(missing_ok=True)
+        place.forget_excluded(origin)
         seconds = len(episode) / episode.cell.tick_rate
         return Written(result="imported", note=note, seconds=seconds)
+
+    @property
+    def sources(self) -> list[str]:
+        """What the episodes of these recordings tell of where they are from."""
+        return [f"{self.folder.name}/{name}" for name in self.recordings.names()]
 
     def place(self, path: Path) -> Place:
         """A file of the output, as that of an episode of these recordings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,14 +102,20 @@ class Place:
         there = read_origin(self.path)
         return there is not None and there.sha256 == origin.sha256
 
-    def require_own(self, origin: Origin) -> None:
+    def require_own(self, origin: Origin, *, is_renewed: bool) -> None:
         """Refuse to replace what is of other recordings.
+
+        Args:
+            origin: Of the recording that goes here.
+            is_renewed: Whether the recordings are those of the set there, perhaps numbered anew.
 
         Raises:
             EpisodeError: it is.
         """
         there = read_origin(self.path)
-        if there is not None and there.set_name != self.set_name:
+        if there is None:
+            return
+        if there.set_name != self.set_name or not (is_renewed or there.is_of(origin)):
             raise EpisodeError(
                 f"{self.path.name} is of another recording ({there.source}, this one is "
                 f"{origin.source}): choose another --output, or --overwrite"
@@ -121,12 +127,19 @@ class Place:
         A label holds as long as the rows are the same, whatever the mapping makes of them.
         """
         kept = read_origin(self.path) or read_origin(excluded_file(self.path))
-        if kept is not None and kept.set_name == self.set_name and kept.has_rows_of(origin):
+        if kept is not None and kept.set_name == self.set_name and kept.is_of(origin):
             return ""
         put_away(self.path)
         moved = put_away(label_file(self.path))
         told = "the label there was given to another recording, or to other rows"
         return f"{told}: it is now {moved}; label that recording anew" if moved else ""
+
+    def forget_excluded(self, origin: Origin) -> None:
+        """Delete what was put away here of the same recording; that of another one stays."""
+        away = excluded_file(self.path)
+        kept = read_origin(away)
+        if kept is not None and kept.is_of(origin):
+            away.unlink(missing_ok=True)
 
     def put_away(self) -> str:
         """Take the file of an earlier import out of what readers see; returns what to tell."""
@@ -138,6 +151,20 @@ class Place:
         except OSError as error:
             return f" (its earlier file could not be moved: {error.strerror})"
         return f" (its earlier file is now {moved})" if moved else ""
+
+
+def is_renewed(output: Path, sources: Collection[str]) -> bool:
+    """Whether recordings are those of an earlier import, or of the first one.
+
+    A folder of the same name that holds none of the recordings that were imported is another one.
+
+    Args:
+        output: Folder of the episodes.
+        sources: Of all recordings.
+    """
+    files = [*output.glob(PATTERN), *output.glob(PATTERN + SUFFIX)]
+    known = {there.source for file in files if (there := read_origin(file)) is not None}
+    return not known or not known.isdisjoint(sources)
 
 
 def left_behind(output: Path, set_name: str, count: int) -> Iterator[Place]:
