@@ -142,8 +142,8 @@ def import_episode(
     except AteError as error:
         # Of a disk that errs no recording is to blame: what was made of it before stays, as does
         # what is of others.
-        reason = error.__cause__ or error.__context__
-        is_unsound = renewed and (reason is None or not is_by_disk(reason))
+        cause = error.__cause__ or error.__context__
+        is_unsound = renewed and (cause is None or not is_by_disk(cause))
         return _rejected(importer, index, config, str(error), is_unsound=is_unsound)
     except OSError as error:
         reason = refusal(error, config.output) if error.strerror else describe(error)

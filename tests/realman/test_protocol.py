@@ -193,6 +193,17 @@ def test_push_without_error_list_keeps_its_joints() -> None:
     assert taken.fault.startswith("0x100D collision")
 
 
+@pytest.mark.parametrize("listed", [[0], [], None])
+@pytest.mark.parametrize("field", ["arm_err", "sys_err"])
+def test_an_error_in_any_field_is_a_fault(field: str, listed: list[int] | None) -> None:
+    taken = sample(err=listed, **{field: 0x100D})
+    assert taken.fault == "0x100D collision" and not taken.doubt
+
+
+def test_a_fraction_is_no_code() -> None:
+    assert "err has the entry 0.9" in sample(err=[0.9]).doubt
+
+
 def test_faults_are_named() -> None:
     taken = sample(err=[0x100D, 0], joint_err_code=[0, 0, 0x0041, 0, 0, 0, 0])
     assert taken.fault == "0x100D collision, joint 3 0x0041 FOC + overcurrent"

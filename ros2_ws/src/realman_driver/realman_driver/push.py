@@ -109,19 +109,24 @@ def read_push(packet: bytes, joints: int) -> Push:
 
 
 def _errors(message: Mapping[str, Any], problems: list[str]) -> tuple[int, ...]:
-    """System errors; older firmware has no list, but the first of them."""
+    """System errors, of the list and of the two fields that name the first.
+
+    Older firmware has no list; which of them tells a fault in a stream of targets is not known.
+    """
     listed = message.get("err")
     if listed is None:
-        listed = [message.get("arm_err", 0), message.get("sys_err", 0)]
+        listed = []
     if not isinstance(listed, list):
         problems.append(f"err is {_short(listed)}, need a list of codes")
         return ()
     if len(listed) > MOST_ERRORS:
         problems.append(f"err has {len(listed)} entries, possible are {MOST_ERRORS}")
     codes: list[int] = []
-    for entry in listed:
+    for entry in (*listed, message.get("arm_err") or 0, message.get("sys_err") or 0):
         try:
             code = int(entry, 0) if isinstance(entry, str) else int(_number(entry))
+            if code != entry and not isinstance(entry, str):
+                raise ValueError
             if not 0 <= code <= LARGEST_CODE:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
