@@ -116,7 +116,7 @@ MUTATIONS = (
     Mutation(
         name="no state outlives its link",
         file=CLIENT,
-        old="        self._newest = None\n        self.link_error",
+        old="        self._newest = self._faulty = None\n        self.link_error",
         new="        self.link_error",
         tests=(f"{T_LINK}::test_no_state_outlives_its_link",),
     ),

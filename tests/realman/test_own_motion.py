@@ -57,3 +57,16 @@ def test_arm_that_goes_on_without_us_obeys_somebody_else(client):
 
 def test_arm_that_moves_before_we_sent_anything_obeys_somebody_else(client):
     assert "targets of another program" in see(client, 10.0).obstacle
+
+
+def test_a_fault_of_one_packet_is_told_for_some_ticks_and_ends_with_the_link(client):
+    faulty = packet(err=[0x100D], joint_err_code=[0, 0, 0x40, 0, 0, 0, 0])
+    for begin in (10.0, 11.0):
+        assert "0x100D collision" in see(client, begin, faulty).fault
+        told = [see(client, begin + late, packet()) for late in (0.005, 0.01, 0.03, 0.06)]
+        assert ["0x100D collision" in one.fault for one in told] == [True, True, True, False]
+        assert [one.faulty_joints for one in told] == [(3,)] * 3 + [()]
+    see(client, 12.0, faulty)
+    client._lose_link("is gone")
+    client._linked = True
+    assert see(client, 12.01, packet()).fault == ""

@@ -8,6 +8,7 @@ import logging
 import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,9 @@ SETTLE_DEADLINE = 5.0
 its answer may find no room."""
 LARGEST_LEAD = 1 << 31
 """Epochs, which count modulo 2^32, are newer within this distance."""
+FAULT_SHOWN = 0.05
+"""How long a fault is told that one packet tells [s]: the driver looks at every second packet, and
+the next target may clear it."""
 STOP_SHOWN = 0.5
 """How long a stop of somebody else is told [s]: the mode stays until the next motion, so it does
 not say when the stop is over."""
@@ -101,6 +105,7 @@ class ArmClient:
         self._settle_at = self._settle_by = 0.0
         self._foreign_stops = 0
         self._stopped_at = -math.inf
+        self._faulty: ArmSample | None = None  # the newest with a fault
         self._state_time = StateTime()
         self._glided_at = self._streamed_at = -math.inf  # by `_state_time`
         self._push: Push | None = None
@@ -265,7 +270,7 @@ class ArmClient:
 
     def _lose_link(self, reason: str) -> bool:
         was_linked, self._linked = self._linked, False
-        self._newest = None
+        self._newest = self._faulty = None
         self.link_error = self._problem or f"the link process {reason}"
         self._answers.give_up("the link was lost")
         return was_linked
@@ -332,7 +337,7 @@ class ArmClient:
             # The controller stops by itself too, and then says why.
             explained = push.errors or any(push.joint_errors) or not all(push.enabled)
             self._stopped_at = -math.inf if explained else now
-        self._newest = sample_from_push(
+        sample = sample_from_push(
             push,
             joints=len(self._config.joint_names),
             sequence=self._sequence,
@@ -342,6 +347,12 @@ class ArmClient:
             streaming=self._state_time.is_recent(self._streamed_at),
             stopped=now - self._stopped_at < STOP_SHOWN,
         )
+        if sample.fault:
+            self._faulty = sample
+        elif self._faulty is not None and now - self._faulty.received < FAULT_SHOWN:
+            told = self._faulty
+            sample = replace(sample, fault=told.fault, faulty_joints=told.faulty_joints)
+        self._newest = sample
 
     def _report(self, error: str) -> None:
         self._patience.trouble(error)
