@@ -341,6 +341,47 @@ def test_an_arm_that_somebody_else_moves_is_named_and_needs_enable(bench) -> Non
     assert status.state == "stopped" and "call arm/enable" in status.reason
 
 
+@pytest.mark.parametrize("speed", [0.02, 0.045, 0.5])
+@pytest.mark.parametrize("droop", [-0.015, 0.0, 0.015])
+def test_an_arm_that_somebody_else_moved_starts_where_it_stands(bench, speed, droop) -> None:
+    bench.run(10, target=bench.home)
+    bench.run(100)
+    sent = len(bench.sent)
+    q, velocity = bench.home + droop * np.eye(6)[1], speed * np.eye(6)[1]
+    for step in range(60 + round(0.3 / speed / TICK)):
+        bench.now += TICK
+        moves = step >= 60
+        q = q + TICK * velocity * moves
+        told = velocity * moves, np.zeros(6), bench.wall_ns()
+        bench.backend.take_state(bench.arm.joint_names, q, *told)
+        bench.driver.tick(bench.now)
+    assert len(bench.sent) == sent  # whoever moved it is not disturbed
+    for _ in range(100):
+        bench.now += TICK
+        bench.stands(q, bench.wall_ns())
+        bench.driver.tick(bench.now)
+    assert bench.driver.enable() == ""  # needed where it was fast
+    for step in range(100):
+        bench.now += TICK
+        bench.stands(q, bench.wall_ns())
+        if step > 60:
+            bench.driver.command(bench.arm.joint_names, q, "teleop", bench.now, bench.now)
+        status = bench.driver.tick(bench.now).status
+    assert status.state == "tracking"
+    assert np.abs(np.array(bench.sent[sent:]) - q).max() < 0.02 + 1e-9
+
+
+def test_a_servo_that_droops_ever_more_does_not_sink_the_set_point(bench) -> None:
+    bench.run(10, target=bench.home)
+    bench.run(100)
+    for step in range(3000):
+        bench.now += TICK
+        bench.stands(bench.home - 0.014 * min(step / 2000, 1.0), bench.wall_ns())
+        bench.driver.tick(bench.now)
+    assert bench.driver.stop("test")
+    np.testing.assert_allclose(bench.sent[-1], bench.home, atol=1e-9)
+
+
 def test_an_arm_that_springs_to_its_set_point_moves_by_itself(bench) -> None:
     bench.run(10, target=bench.home)
     last = bench.sent[-1]

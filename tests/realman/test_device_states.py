@@ -1,5 +1,6 @@
 """What the controller tells of the arm's readiness and health, and an arm against an obstacle."""
 
+import json
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from arm_driver.plant import IdealPlant, Measurement
+from ate_core.loop import FixedRateLoop
 from realman_driver.emulator.control import EmulatorControl
 from realman_driver.emulator.server import ControllerServer
 
@@ -177,6 +179,36 @@ def test_sensor_that_fails_alone_gives_no_wrench_and_the_arm_goes_on(rig, contro
     refusals = rig.drive(wave, 0.5)
     assert refusals[-1] == ""
     assert "no_feedback" not in [state for _, state in rig.states]
+
+
+def move_foreign(controller, joint: int, distance: float, speed: float) -> None:
+    """Another program streams targets that move one joint [rad, rad/s]."""
+    with socket.create_connection((controller.config.ip, 8080)) as other:
+        start, began = np.array(controller.control.status()["setpoint"]), time.monotonic()
+        for _ in FixedRateLoop(100.0, threading.Event()):
+            moved = min(speed * (time.monotonic() - began), distance)
+            degrees = np.degrees(start + moved * np.eye(7)[joint]) * 1000.0
+            frame = {"command": "movej_canfd", "joint": [round(q) for q in degrees]}
+            other.sendall(json.dumps(frame | {"follow": True}).encode() + b"\r\n")
+            if moved == distance:
+                return
+
+
+def test_arm_that_another_program_moved_slowly_starts_where_it_stands(rig, controller) -> None:
+    rig.drive(wave, 0.3)
+    assert rig.wait_for_state("connected")
+    silence(rig, 1.0)  # the arm's own last motion is over
+    since = time.monotonic()
+    move_foreign(controller, 0, 0.1, 0.03)
+    silence(rig, 1.0)
+    rig.driver.enable()  # needed where a busy machine made the motion look fast
+    assert rig.wait_for_state("connected")
+    here = rig.client.latest().position
+    assert abs(here[0] - wave(0.3)[0]) > 0.05
+    rig.be_silent()
+    refusals = rig.drive(lambda t: here + 0.05 * (1 - np.cos(2.0 * t)), 0.5)
+    assert refusals[-1] == ""
+    assert largest_step(controller, since) < 0.015
 
 
 class BlockedPlant:

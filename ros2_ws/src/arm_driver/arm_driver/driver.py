@@ -25,6 +25,7 @@ from arm_driver.latch import (
     OBSTACLE,
     SERVICE,
 )
+from arm_driver.place import Place
 from arm_driver.status import SETTLING, Condition, driver_status
 from arm_driver.status import DriverStatus as DriverStatus
 from ate_core.contract import SafetyConfig
@@ -153,6 +154,7 @@ class ArmDriver:
         self._repeated_at = -np.inf
         self._target: Array | None = None
         self._set_point: Array | None = None
+        self._place = Place()
         self.ticks = 0
         """Ticks so far."""
         self.refused = 0
@@ -367,6 +369,7 @@ class ArmDriver:
         current, fresh = self._feedback.current(now), self._feedback.fresh(now)
         self._watch_faults(current)
         obstacle = self._watch_obstacle(current)
+        self._watch_place(fresh, now)
         self._repeat_stops(now)
         stops = self._take_stops(obstacle)
         settling = not stops.refusal and fresh is not None and not self._settle(fresh, stops.epoch)
@@ -378,6 +381,8 @@ class ArmDriver:
             output = self._filter.step(now, None if fresh is None else fresh.position)
             home_ended = self.way_home.ended
         delivered = self._send(output.target, stops.epoch)
+        if settling or self._target is not None:
+            self._place.send(now)
         condition = Condition(
             link_error=self._backend.link_error,
             fresh=fresh is not None,
@@ -438,6 +443,12 @@ class ArmDriver:
         if not current.obstacle and active:
             self._was_ready = True
         return current.obstacle
+
+    def _watch_place(self, fresh: ArmSample | None, now: float) -> None:
+        """Give the set point up where somebody else moved an arm that was told nothing."""
+        if self._set_point is not None and self._place.is_left(fresh, now):
+            with self._gate:
+                self._give_up_set_point()
 
     def _take_stops(self, obstacle: str) -> _Stops:
         """Look at the stops in force; a device that moves by itself is told, as nothing is sent.

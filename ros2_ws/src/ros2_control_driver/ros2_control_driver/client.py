@@ -44,6 +44,9 @@ GLIDE_STEP = 0.02
 """Longest time of one step of it [s]."""
 OWN_MOTION = 0.5
 """Time after a target in which the arm may move because of it [s]."""
+FOREIGN_DRIFT = 0.015
+"""How far a standing arm may be from where it came to rest, away from its set point, before that
+is no longer the controller's: less than `arm_driver.place` lets pass [rad]."""
 FOREIGN_MOTION = 0.05
 """How far an arm that got no targets may move before somebody else is named [rad]."""
 ACTIVE = "active"
@@ -322,13 +325,18 @@ class ForwardPositionArm:
             return f"{name} is {state}: activate it (ros2 control switch_controllers)"
         if now - self._sent_at <= OWN_MOTION or not np.all(np.isfinite(q)):
             return ""
-        stands = bool(np.max(np.abs(velocity)) < STANDING)
-        if self._rest is None or stands:
+        if self._rest is None:
             self._rest = q
-            return ""
         # Towards its set point an arm goes by itself, for instance when it is no longer blocked.
         centre = self._rest if self._last_sent is None else self._last_sent
         farther = np.abs(q - centre) - np.abs(self._rest - centre)
+        drift = np.where(farther > 0.0, np.abs(q - self._rest), 0.0)
+        self._rest = np.where(farther < 0.0, q, self._rest)
+        if np.max(np.abs(velocity)) < STANDING:
+            if np.max(drift) > FOREIGN_DRIFT:
+                # However slowly: a set point that is not the controller's would be a leap.
+                self._last_sent, self._rest = None, q
+            return ""
         joint = int(np.argmax(farther))
         if farther[joint] <= FOREIGN_MOTION:
             return ""
