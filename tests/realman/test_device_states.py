@@ -165,8 +165,10 @@ def test_field_that_freezes_while_others_live_makes_the_arm_hold(
     controller.control.fault("freeze_field", field=field)
     rig.drive(lambda t: START + 3.0 * (wave(t + 0.8) - START), 1.5)
     assert "no_feedback" in [state for _, state in rig.states]
-    assert "is frozen" in rig.status.reason or field == "joint_speed"
+    told = rig.status.reason  # the controller's own answers, too, say where the arm is
+    assert "is frozen" in told or "and pushes" in told or field == "joint_speed"
     controller.control.fault("clear")
+    assert rig.wait_for(lambda: rig.client.link_error == "", 8.0)
     assert rig.driver.clear_errors() == ""  # the arm stands where the value froze
     assert rig.wait_for_state("connected"), rig.status
     assert errors(controller) == ([], [0] * 7)
@@ -209,6 +211,30 @@ def test_arm_that_another_program_moved_slowly_starts_where_it_stands(rig, contr
     refusals = rig.drive(lambda t: here + 0.05 * (1 - np.cos(2.0 * t)), 0.5)
     assert refusals[-1] == ""
     assert largest_step(controller, since) < 0.015
+
+
+def test_push_whose_joints_freeze_while_a_hand_moves_the_arm_ends_the_link(
+    rig, controller
+) -> None:
+    assert rig.wait_for_state("connected")
+    for field in ("joint_position", "joint_speed"):
+        controller.control.fault("freeze_field", field=field)
+    move_foreign(controller, 0, 0.1, 0.2)
+    assert rig.wait_for_state("disconnected", 8.0)
+    assert "for joint 1 and pushes" in rig.status.reason and "bound 1:" in rig.status.reason
+    frames = controller.control.status()["frames"]
+    assert rig.command(START) != ""
+    controller.control.fault("clear")
+    assert rig.wait_for_state("connected", 8.0)
+    assert controller.control.status()["frames"] == frames
+
+
+def test_push_in_other_units_is_no_link(controller, make_rig) -> None:
+    controller.control.fault("field", field="joint_position", joint=4, value=114.6)  # degrees
+    rig = make_rig(arm_config(controller.config))
+    assert rig.wait_for(lambda: "for joint 4 and pushes 0.1" in rig.client.link_error)
+    controller.control.fault("clear")
+    assert rig.wait_for_state("connected", 8.0)
 
 
 class BlockedPlant:

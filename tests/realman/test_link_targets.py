@@ -30,8 +30,9 @@ SPEED = 115.0
 class FakeArm:
     """The library's arm: notes what it was given."""
 
-    def __init__(self, clock) -> None:
+    def __init__(self, clock, joints) -> None:
         self.clock = clock
+        self.joints = joints  # where it answers that it is [deg]
         self.sent: list[tuple[float, float]] = []
         self.broken = False
         self.goals: list[list[float]] = []
@@ -39,6 +40,9 @@ class FakeArm:
     def rm_movej_canfd(self, q, follow) -> int:
         self.sent.append((self.clock(), q[0]))
         return 0
+
+    def rm_get_joint_degree(self) -> tuple[int, list[float]]:
+        return 0, list(self.joints())
 
     def rm_set_arm_stop(self) -> int:
         return 0
@@ -67,7 +71,7 @@ class Bench:
         self.listener = socket.create_server(("127.0.0.1", 0))
         tcp = socket.create_connection(self.listener.getsockname())
         self.controller, _ = self.listener.accept()
-        self.arm = FakeArm(lambda: self.now)
+        self.arm = FakeArm(lambda: self.now, self.link.states.joints)
         self.link.link(self.arm, Connection(tcp))
         self.push()
 
@@ -490,6 +494,13 @@ def glide(bench, joints) -> dict[int, int]:
 )
 def test_no_glide_leaves_for_joints_that_the_node_does_not_see(bench, wrong) -> None:
     assert glide(bench, lambda _: ("stop", {**SEEN, **wrong})) == {9: 1}
+    assert bench.arm.goals == []
+
+
+@pytest.mark.parametrize("degrees", [(50.0, *HERE[1:]), (*HERE[:6], math.nan)])
+def test_no_glide_leaves_where_the_controller_answers_another_place(bench, degrees) -> None:
+    bench.arm.joints = lambda: degrees
+    assert glide(bench, lambda _: ("stop", SEEN)) == {9: 1}
     assert bench.arm.goals == []
 
 

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from ate_core.errors import DeviceError
 from ate_core.priority import CONTROL, SWITCH_INTERVAL, set_niceness
 from realman_driver import records, sdk
+from realman_driver.asked_joints import ask_joints
 from realman_driver.connection import Connection, find_connection
 from realman_driver.orders import FAST_STOP, NodeChannel, Orders
 from realman_driver.records import Identity, Pulse
@@ -47,7 +48,8 @@ that pushes but no longer reads would otherwise go unnoticed until the socket is
 STREAM_PROBE_PERIOD = 0.2
 """The same while targets are streamed, which would wait in its buffer [s]."""
 PROBE_MISSES = 2
-"""Questions in a row without an answer after which the link is given up."""
+"""Questions in a row without an answer, or whose answers contradict the push, after which the link
+is given up."""
 HICCUP, HICCUP_CYCLES = 0.030, 2
 """After this silence of the push [s, its periods] the controller is asked at once if it lives."""
 PULSE_PERIOD = 0.05
@@ -158,6 +160,11 @@ class Link:
                 f"arm {config.ip} pushes no state to UDP port {config.udp_port}: check the "
                 "firewall, and that no other process uses this port"
             )
+        code, contradiction = self._timed("compare", lambda: ask_joints(arm, self.states))
+        if code != 0 or contradiction:
+            raise DeviceError(
+                f"arm {config.ip} {contradiction or f'does not answer where it is ({code})'}"
+            )
         # A collection goes through 20,000 objects, the library's module above all, in 10 to 20 ms:
         # too near the 30 ms by which a target may be late. What is there now stays.
         gc.collect()
@@ -169,7 +176,7 @@ class Link:
         """Wait for the end of the link; why it ended, or empty when asked to."""
         assert self._connection is not None
         ip, orders = self._config.ip, self.orders
-        probed_at, misses = time.monotonic(), 0
+        probed_at, misses, lies = time.monotonic(), 0, 0
         while not self._ending.wait(LOOK_PERIOD):
             now = time.monotonic()
             silence = now - self.states.pushed_at
@@ -185,6 +192,9 @@ class Link:
             misses = 0 if code == 0 else misses + 1
             if misses == PROBE_MISSES and not self._ending.is_set():
                 return f"{ip} does not answer ({code})"
+            lies = lies + 1 if orders.contradiction else 0
+            if lies == PROBE_MISSES and not self._ending.is_set():
+                return f"{ip} {orders.contradiction}"
         return ""
 
     def _timed(self, name: str, call: Callable[[], Any]) -> Any:

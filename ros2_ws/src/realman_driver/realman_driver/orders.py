@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from ate_core.priority import set_fifo
 from ate_core.stream_wall import LARGEST_STEP_DEG
 from realman_driver import records, sdk
+from realman_driver.asked_joints import ask_joints
 from realman_driver.connection import Connection
 from realman_driver.pacing import LONGEST_GAP, TargetPacer
 from realman_driver.records import Clear, Settle, Stop, Stream
@@ -118,6 +119,8 @@ class Orders:
         """When the controller answered `ask` last [s]."""
         self.asked_at: float | None = None
         """When the question under way was asked [s]; None: there is none."""
+        self.contradiction = ""
+        """What the controller answered last against what it pushes; empty when they agree."""
         self.report: Callable[[], None] = lambda: None
         """Tells the node of the epoch."""
 
@@ -137,10 +140,10 @@ class Orders:
         return self._arm is not None
 
     def ask(self) -> int:
-        """Ask the controller something, and note when; the library's code."""
+        """Ask the controller where its joints are, and note when; the library's code."""
         self.asked_at = time.monotonic()
         try:
-            code = int(self._arm.rm_get_joint_degree()[0])
+            code, self.contradiction = ask_joints(self._arm, self._states)
         finally:
             self.asked_at = None
         if code == 0:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from realman_driver.asked_joints import LARGEST_DOUBT, ask_joints, distance
 from realman_driver.records import Clear, Settle
 from realman_driver.states import Motion, States
 from realman_driver.stopper import Stopper
@@ -14,8 +15,6 @@ SETTLE_PERCENT = 10
 """Speed of the glide of a set point, per cent of the joints' largest."""
 SETTLE_TIMEOUT = 4.0
 """Longest glide of a set point [s]."""
-LARGEST_DOUBT = 1.0
-"""Distance from where the node believes the arm up to which its controller is believed [deg]."""
 LARGEST_GLIDE = 2.0
 """Distance from its goal up to which a joint may be while it glides there [deg]."""
 
@@ -112,9 +111,14 @@ class SlowRequests:
         if not in_time or motion is None or not motion.rests:
             return 1, "the arm did not come to rest", ()
         goal = motion.degrees
-        if not (away := _distance(motion, order.degrees)) <= LARGEST_DOUBT:
+        if not (away := distance(motion, order.degrees)) <= LARGEST_DOUBT:
             why = f"the controller tells joints {away:.1f} degrees from where the node sees them"
             return 1, f"{why}, bound {LARGEST_DOUBT:g}", ()
+        code, contradiction = ask_joints(self.arm, states)
+        if code != 0 or contradiction:
+            return 1, f"the controller {contradiction or f'does not answer ({code})'}", ()
+        if self.settling is not order:
+            return 1, "a stop overtook the glide", ()
         self._begins()
         code = int(self.arm.rm_movej(list(goal), SETTLE_PERCENT, 0, 0, 0))
         if self.settling is not order:  # a stop came while the move was on its way
@@ -124,7 +128,7 @@ class SlowRequests:
         since = states.pushes
 
         def strays(motion: Motion) -> bool:
-            return not _distance(motion, goal) <= LARGEST_GLIDE
+            return not distance(motion, goal) <= LARGEST_GLIDE
 
         def ended() -> bool:  # the status says move_J at once, so the second push tells
             motion = states.motion()
@@ -139,8 +143,3 @@ class SlowRequests:
             self._halt()
             return 1, "the glide did not end" if not in_time else "the glide left its goal", ()
         return 0, "", goal
-
-
-def _distance(motion: Motion, degrees: tuple[float, ...]) -> float:
-    """Largest distance of a joint from another place of all of them [deg]."""
-    return max(abs(here - there) for here, there in zip(motion.degrees, degrees, strict=False))
