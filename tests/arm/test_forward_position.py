@@ -227,6 +227,24 @@ def test_states_of_another_hosts_clock_are_stamped_on_receipt_and_it_is_said_onc
     assert bench.backend.latest().sequence == 30
 
 
+@pytest.mark.parametrize("age", [100 * 86400.0, 11.0, -11.0])
+def test_states_of_another_time_are_not_used(bench, age) -> None:
+    bench.run(20, target=bench.home)
+    sent = len(bench.sent)
+    played = bench.home + 0.05
+    for _ in range(60):
+        bench.now += TICK
+        bench.stands(played, bench.wall_ns() - round(age * 1e9))
+        bench.driver.command(bench.arm.joint_names, bench.home, "teleop", bench.now, bench.now)
+        status = bench.driver.tick(bench.now).status
+    assert status.state == "no_feedback"
+    assert "s from now, bound 10 s: end the bag that is played" in status.reason
+    assert len(bench.sent) <= sent + 20  # it brakes, and that is all
+    assert np.abs(np.array(bench.sent) - bench.home).max() < 0.01
+    bench.run(40)
+    assert bench.run(60, target=bench.home).state == "tracking"
+
+
 @pytest.mark.parametrize("stamp", [-5 * 10**9, 1, 2**31 * 10**9, 2**31 * 10**9 + 2**32])
 def test_a_stamp_that_means_nothing_is_replaced_by_the_time_of_receipt(bench, stamp) -> None:
     bench.run(30)  # on time, all of them

@@ -30,6 +30,9 @@ FRESH = 0.1
 """Age up to which a state says where the arm is, and a wrench what it feels [s]."""
 CLOCK_TOLERANCE = 0.02
 """Difference of the states' clock from this host's up to which their stamps are kept [s]."""
+LARGEST_CLOCK_ERROR = 10.0
+"""The same up to which the states are those of now; beyond, a bag is played, or a clock not set
+[s]."""
 CLOCK_WINDOW = 20
 """States that must all differ by more: one late delivery is no other clock."""
 DROOP = 0.02
@@ -175,7 +178,7 @@ class ForwardPositionArm:
                 effort=self._optional("effort", names, effort),
                 wrench=self._fresh_wrench(now),
                 obstacle=self._obstacle(now, q, velocity),
-                doubt=self._disorder(elapsed_ns) if before is not None else "",
+                doubt=self._old_clock() or ("" if before is None else self._disorder(elapsed_ns)),
                 mode=self._controller_state,
             )
 
@@ -343,6 +346,16 @@ class ForwardPositionArm:
         return (
             f"somebody else moves the arm: {self._names[joint]} went {farther[joint]:.2f} rad "
             f"without targets (bound {FOREIGN_MOTION} rad); deactivate other controllers"
+        )
+
+    def _old_clock(self) -> str:
+        """Why the newest state is of another time, by its stamp; may be nothing."""
+        error = self._clock_errors[-1] / 1e9
+        if error <= LARGEST_CLOCK_ERROR:
+            return ""
+        return (
+            f"a stamp on {self._options.state_topic} is {error:.0f} s from now, bound "
+            f"{LARGEST_CLOCK_ERROR:g} s: end the bag that is played, or synchronise the clocks"
         )
 
     def _disorder(self, elapsed_ns: int) -> str:
