@@ -197,6 +197,7 @@ def test_the_emergency_stop_reaches_the_arm_without_any_other_node(node, peer) -
     assert peer.call("/left/arm/enable")[0] is False
     for resets, stopped in ((0, True), (1, False)):
         told = {"stopped": stopped, "reason": "", "instance": "a", "resets": resets}
+        told["stamp_ns"] = node.get_clock().now().nanoseconds
         state.publish(String(data=json.dumps(told)))
         peer.spin_until(lambda: False, 0.1)
     assert peer.reaches("connected")

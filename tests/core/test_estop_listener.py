@@ -18,7 +18,17 @@ class Ear:
     def __init__(self) -> None:
         self.topics = {}
         self.changes = []
-        node = SimpleNamespace(create_subscription=self._subscribe)
+        self.warnings = []
+        self.now_ns = 1_700_000_000 * 10**9
+        node = SimpleNamespace(
+            create_subscription=self._subscribe,
+            get_clock=lambda: SimpleNamespace(
+                now=lambda: SimpleNamespace(nanoseconds=self.now_ns)
+            ),
+            get_logger=lambda: SimpleNamespace(
+                warning=lambda text, **_: self.warnings.append(text)
+            ),
+        )
         self.listener = EstopListener(node, self.changes.append)
 
     def _subscribe(self, kind, topic, callback, qos) -> None:
@@ -29,6 +39,7 @@ class Ear:
 
     def hear(self, **state) -> None:
         known = {"stopped": False, "reason": "", "instance": "a", "resets": 0}
+        known["stamp_ns"] = self.now_ns
         self.topics[STATE_TOPIC](String(data=json.dumps(known | state)))
 
 
@@ -38,6 +49,8 @@ class Ear:
      '{"stopped": false, "reason": "", "instance": "a", "resets": Infinity}',
      '{"stopped": false, "reason": "", "instance": "a", "resets": 1e999}',
      '{"stopped": false, "reason": "", "instance": "a", "resets": "one"}',
+     '{"stopped": false, "reason": "", "instance": "a", "resets": 1}',
+     '{"stopped": false, "reason": "", "instance": "a", "resets": 1, "stamp_ns": null}',
      "[" * 100_000, '{"stopped":' * 100_000],
     ids=lambda text: text[:24] or "empty",
 )  # fmt: skip
@@ -57,6 +70,24 @@ def test_only_a_reset_of_a_node_that_was_heard_before_ends_the_latch() -> None:
         assert ear.listener.reason == "hand in the cell"
     ear.hear(resets=4)
     assert ear.changes == ["hand in the cell", ""]
+
+
+@pytest.mark.parametrize("age", [1.5, -1.5, 100 * 86400.0])
+def test_a_reset_of_another_time_ends_nothing_and_a_stop_of_it_counts(age) -> None:
+    ear = Ear()
+    then_ns = ear.now_ns - round(age * 1e9)
+    ear.hear(resets=0)
+    ear.hear(resets=0, instance="played", stamp_ns=then_ns)
+    ear.request("hand in the cell")
+    for instance in ("a", "played"):
+        ear.hear(stopped=True, instance=instance, stamp_ns=then_ns)
+        ear.hear(resets=1, instance=instance, stamp_ns=then_ns)
+        assert ear.listener.reason == "hand in the cell"
+    assert "bound 1 s: is a recording played" in ear.warnings[-1]
+    ear.hear(resets=1)  # told again, in time
+    assert ear.changes == ["hand in the cell", ""]
+    ear.hear(stopped=True, reason="of old", instance="played", stamp_ns=then_ns)
+    assert ear.listener.reason == "of old"
 
 
 def test_a_reset_counts_where_two_stop_nodes_run() -> None:

@@ -37,7 +37,7 @@ def test_a_reset_is_refused_while_an_arm_moves():
     assert state.reason
     state.take_speed("right", 0.01, 10.1)
     assert state.reset(10.1) == "" and not state.reason
-    assert json.loads(state.document())["resets"] == 1
+    assert json.loads(state.document(0))["resets"] == 1
 
 
 @pytest.mark.parametrize("speed", [1.5, float("nan")])
@@ -79,7 +79,7 @@ def test_a_reset_without_a_stop_counts_and_asks_nothing_of_the_arms():
     state = EstopState("run", ("left",))
     state.take_report("left", report(state="tracking", stopped=False))
     assert state.reset(1.0) == ""
-    assert json.loads(state.document())["resets"] == 1
+    assert json.loads(state.document(0))["resets"] == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"reason": "x"}', "\x00"])
@@ -95,13 +95,16 @@ def test_only_a_reset_of_the_same_stop_node_ends_the_stop_of_a_node():
     from ate_core.nodes.estop import STATE_TOPIC, EstopListener
 
     callbacks, changes = {}, []
+    now = SimpleNamespace(nanoseconds=5)
     node = SimpleNamespace(
-        create_subscription=lambda _, topic, callback, *__: callbacks.update({topic: callback})
+        create_subscription=lambda _, topic, callback, *__: callbacks.update({topic: callback}),
+        get_clock=lambda: SimpleNamespace(now=lambda: now),
     )
     listener = EstopListener(node, changes.append)
 
     def hear(instance, resets, stopped=False):
         state = {"stopped": stopped, "reason": "button", "instance": instance, "resets": resets}
+        state["stamp_ns"] = now.nanoseconds
         callbacks[STATE_TOPIC](String(data=json.dumps(state)))
 
     hear("first", 0)

@@ -114,6 +114,7 @@ class Bench:
     def reset_estop(self):
         for stopped, resets in ((True, 0), (False, 1)):
             state = {"stopped": stopped, "reason": "x", "instance": "bench", "resets": resets}
+            state["stamp_ns"] = self.node.get_clock().now().nanoseconds
             self.estop.publish(self.text(data=json.dumps(state)))
             self.spin_for(0.1)
 

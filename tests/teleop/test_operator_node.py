@@ -106,6 +106,7 @@ class Bench:
 
     def tell_estop(self, stopped, resets):
         state = {"stopped": stopped, "reason": "test", "instance": "bench", "resets": resets}
+        state["stamp_ns"] = self.node.get_clock().now().nanoseconds
         self.estop.publish(String(data=json.dumps(state)))
         self.spin_for(0.1)
 

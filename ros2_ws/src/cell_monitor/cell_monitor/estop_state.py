@@ -148,8 +148,12 @@ class EstopState:
                 notes.append(f"{side} arm: {report.state} {report.reason}".rstrip())
         return notes
 
-    def document(self) -> str:
-        """The state as everybody is told it (JSON)."""
+    def document(self, stamp_ns: int) -> str:
+        """The state as everybody is told it (JSON).
+
+        Args:
+            stamp_ns: wall-clock time at which it is told [ns]; one of another time resets nothing.
+        """
         following = (
             "remove the cause, then `ate stop --reset` or the service /estop/reset"
             if self.reason
@@ -165,6 +169,7 @@ class EstopState:
                 "reason": self.reason,
                 "instance": self._instance,
                 "resets": self._resets,
+                "stamp_ns": stamp_ns,
                 "arms": arms,
                 "next": following,
             }

@@ -130,7 +130,8 @@ class EstopNode(Node):
             self._publish()
 
     def _publish(self) -> None:
-        self._publisher.publish(String(data=self._state.document()))
+        now_ns = self.get_clock().now().nanoseconds
+        self._publisher.publish(String(data=self._state.document(now_ns)))
 
     def _diagnose(self) -> None:
         reason = self._state.reason
