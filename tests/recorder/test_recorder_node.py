@@ -191,7 +191,7 @@ def test_what_two_people_ask_for_at_once_is_done_once_whatever_the_wall_clock_do
     monkeypatch.setattr(recorder_node, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     node = SimpleNamespace(
         _done="", _done_at=0.0, _now_ns=lambda: next(wall_ns), _publish_status=lambda: None,
-        _taker=SimpleNamespace(catch_up=lambda: None),
+        _taker=SimpleNamespace(catch_up=lambda: None), _recorder=SimpleNamespace(recording=True),
         get_logger=lambda: SimpleNamespace(info=lambda _: None, warning=lambda _: None),
     )  # fmt: skip
 
@@ -220,6 +220,10 @@ def test_what_two_people_ask_for_at_once_is_done_once_whatever_the_wall_clock_do
         assert not any(ask(other) for other in others) and ask("start")
     assert done[8:] == ["keep", "start", "fail", "start", "discard", "start", "label", "start"]
     assert not ask("stop", empty=True) and not ask("fail"), "an older one may wait"
+    clock[0] += SETTLING
+    node._recorder.recording = False
+    assert not ask("stop", empty=True) and ask("discard"), "what waits is not discarded yet"
+    assert done[-1] == "discard"
 
 
 DOUBLE = """

@@ -147,6 +147,7 @@ class RecorderNode(Node):
                 if response.success or self._done in JUDGEMENTS:
                     self.get_logger().info(response.message)
                     return response
+            was_recording = self._recorder.recording
             try:
                 response.message = command(now_ns)
                 response.success = True
@@ -156,7 +157,7 @@ class RecorderNode(Node):
                 response.message = str(error)
                 response.success = False
                 self.get_logger().warning(response.message)
-                if name == "stop":  # an empty one was set aside
+                if name == "stop" and was_recording:  # an empty one was set aside
                     self._done, self._done_at = "discard", time.monotonic()
             self._publish_status()
             return response
