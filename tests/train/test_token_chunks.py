@@ -102,6 +102,16 @@ def test_parts_of_one_recording_are_held_out_together(tmp_path, write_demonstrat
         held_out(3, "last-fifth", "robot", [0, 0, 0])
 
 
+@pytest.mark.parametrize("share", ["every-fifth", "last-fifth"])
+@pytest.mark.parametrize("parts", [(19, 1), (1, 19), (8, 8), (1, 1, 1, 1, 16), (16, 1, 1, 1, 1)])
+def test_no_more_than_half_of_the_episodes_is_held_out(share, parts):
+    numbers = [number for number, count in enumerate(parts) for _ in range(count)]
+    out = held_out(len(numbers), share, "robot", numbers)
+    assert 1 <= sum(out) <= len(numbers) / 2
+    for number in range(len(parts)):  # with all parts or none
+        assert len({held for held, own in zip(out, numbers, strict=True) if own == number}) == 1
+
+
 def test_motion_that_cannot_be_cut_is_refused_by_name(body):
     source = dataclasses.replace(body.source, episodes=[f"e{i}" for i in range(10)])
     source.motions[3][2, 1] = np.nan

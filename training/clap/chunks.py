@@ -1,5 +1,6 @@
 """What action tokens learn from: chunks of each arm, split by episode."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,6 +173,9 @@ def make_token_data(
 def held_out(count: int, split: Split, name: str, recordings: Sequence[int] = ()) -> list[bool]:
     """Which of so many episodes are held out: those of some recordings, with all their parts.
 
+    Never more than half of them: where the chosen recordings were cut into more parts than all
+    others, the one with the fewest is held out alone.
+
     Args:
         count: Of episodes.
         split: Of recordings.
@@ -186,12 +190,18 @@ def held_out(count: int, split: Split, name: str, recordings: Sequence[int] = ()
     if total < 2:
         parts = f" in {count} parts" if count > total else ""
         raise TrainingError(
-            f"{name} has {total} episode{parts}: at least 2 are needed, one of them is held out"
+            f"{name} has {total} episode{parts}: at least 2 are needed, one of them is held out; "
+            "parts of one would be much alike"
         )
-    if split == "every-fifth":
-        return [number % HELD_SHARE == 0 for number in numbers]
     kept = total - max(1, total // HELD_SHARE)
-    return [number >= kept for number in numbers]
+    sizes = Counter(numbers)
+    if split == "every-fifth":
+        chosen = {number for number in sizes if number % HELD_SHARE == 0}
+    else:
+        chosen = {number for number in sizes if number >= kept}
+    if 2 * sum(sizes[number] for number in chosen) > count:
+        chosen = {min(sizes, key=lambda number: (sizes[number], number))}
+    return [number in chosen for number in numbers]
 
 
 def _demonstrations(config: TrainTokensConfig, folder: Path) -> BodyMotion:
