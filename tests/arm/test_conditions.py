@@ -37,6 +37,18 @@ def test_an_obstacle_is_named_refuses_commands_and_needs_enable(bench, obstacle)
     assert bench.run(5, target=bench.backend.q).state == "tracking"
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_joint_that_falls_out_of_a_motion_lets_the_device_brake_the_others(
+    bench, streaming
+) -> None:
+    bench.run(10, target=bench.backend.q + 0.2)
+    if not streaming:
+        bench.run(200)
+    bench.backend.changes = {"obstacle": "joint 3 disabled", "enabled": (True, False)}
+    bench.run(3)
+    assert bench.stopped(1) if streaming else not bench.backend.stops
+
+
 def test_after_hand_guiding_the_arm_starts_from_where_it_was_led(bench) -> None:
     bench.run(10, target=bench.backend.q)
     bench.backend.changes = {"obstacle": "hand guiding"}

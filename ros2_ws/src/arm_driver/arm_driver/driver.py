@@ -436,10 +436,13 @@ class ArmDriver:
             return self._condition.obstacle
         with self._gate:
             active = not self._stops.any_of(INACTIVE)
-            if current.obstacle and not self._condition.obstacle:
+            appeared = bool(current.obstacle) and not self._condition.obstacle
+            if appeared:
                 self._give_up_set_point()
             if current.obstacle and active and self._was_ready:
                 self._stops.set(OBSTACLE, f"there was {current.obstacle}; call arm/enable")
+        if appeared and self._target is not None and not all(current.enabled):
+            self._gentle.request()  # nobody else brakes the joints that are left
         if not current.obstacle and active:
             self._was_ready = True
         return current.obstacle
