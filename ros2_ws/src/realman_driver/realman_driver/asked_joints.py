@@ -4,18 +4,23 @@ The push may freeze, or be in other units, while everything else of it lives. A 
 where it says the arm is would then swing the arm; so the other source is asked.
 """
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from realman_driver.states import Motion, States
 
 LARGEST_DOUBT = 1.0
 """Distance of two sources up to which both are believed [deg]."""
+RECENT = 0.1
+"""Age up to which a push says where the arm is now [s]."""
 
 
 def ask_joints(arm: Any, states: States) -> tuple[int, str]:
     """Ask for the joints; the library's code, and what contradicts the push, or nothing.
 
-    They are compared while the push says that the arm rests: in motion the two are of two times.
+    They are compared while pushes come that say that the arm rests: in motion, or beside an old
+    one, the two are of two times.
 
     Args:
         arm: the library's.
@@ -24,16 +29,27 @@ def ask_joints(arm: Any, states: States) -> tuple[int, str]:
     before = states.motion()
     code, answered = arm.rm_get_joint_degree()
     after = states.motion()
-    if code != 0 or before is None or after is None or not (before.rests and after.rests):
+    if code != 0 or time.monotonic() - states.pushed_at > RECENT:
         return int(code), ""
-    distances = [abs(there - here) for there, here in zip(answered, after.degrees, strict=False)]
-    for joint, distance in enumerate(distances):
-        if not distance <= LARGEST_DOUBT:
-            return 0, (
-                f"answers {answered[joint]:.1f} degrees for joint {joint + 1} and pushes "
-                f"{after.degrees[joint]:.1f}, bound {LARGEST_DOUBT:g}: restart the controller"
+    if before is None or after is None or not (before.rests and after.rests):
+        return 0, ""
+    return 0, contradiction(after.degrees, answered)
+
+
+def contradiction(pushed: Sequence[float], answered: Sequence[float]) -> str:
+    """In which joint two sources differ, with both values and the bound; empty where they agree.
+
+    Args:
+        pushed: joints of the push [deg].
+        answered: joints that the controller answered [deg].
+    """
+    for joint, (here, there) in enumerate(zip(pushed, answered, strict=False), 1):
+        if not abs(there - here) <= LARGEST_DOUBT:
+            return (
+                f"answers {there:.1f} degrees for joint {joint} and pushes {here:.1f}, bound "
+                f"{LARGEST_DOUBT:g}: restart the controller"
             )
-    return 0, ""
+    return ""
 
 
 def distance(motion: Motion, degrees: tuple[float, ...]) -> float:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from realman_driver.asked_joints import LARGEST_DOUBT, ask_joints, distance
+from realman_driver.asked_joints import LARGEST_DOUBT, contradiction, distance
 from realman_driver.records import Clear, Settle
 from realman_driver.states import Motion, States
 from realman_driver.stopper import Stopper
@@ -114,9 +114,9 @@ class SlowRequests:
         if not (away := distance(motion, order.degrees)) <= LARGEST_DOUBT:
             why = f"the controller tells joints {away:.1f} degrees from where the node sees them"
             return 1, f"{why}, bound {LARGEST_DOUBT:g}", ()
-        code, contradiction = ask_joints(self.arm, states)
-        if code != 0 or contradiction:
-            return 1, f"the controller {contradiction or f'does not answer ({code})'}", ()
+        code, answered = self.arm.rm_get_joint_degree()
+        if code != 0 or (why := contradiction(goal, answered)):
+            return 1, f"the controller {why if code == 0 else f'does not answer ({code})'}", ()
         if self.settling is not order:
             return 1, "a stop overtook the glide", ()
         self._begins()
