@@ -228,6 +228,11 @@ class CameraStream:
             return stats
         return replace(stats, odd=": ".join(filter(None, complaint(picture))))
 
+    def _counts(self, now: float) -> StreamStats:
+        """The counts alone, which are looked at more often than a picture needs to be."""
+        with self._lock:
+            return self._counter.stats(now)
+
     def _supervise(self) -> None:
         while not self._stop.is_set():
             with self._lock:
@@ -276,7 +281,7 @@ class CameraStream:
         limit, frozen = self._config.silence_limit, self._config.frozen_limit
         while not self._stop.wait(self._config.check_period):
             now = time.monotonic()
-            stats = self.stats(now)
+            stats = self._counts(now)
             has_begun = stats.age < now - opened_at
             silence = stats.age if has_begun else now - opened_at
             settles = self._is_noisy and not has_begun
