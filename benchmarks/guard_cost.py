@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import tyro
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from ate_core.contract import load_cell
 from ate_core.guard import DistanceGuard
 from ate_core.motion_guard import GuardVerdict, StoppingPosture
+from ate_core.motion_profile import Motion, Rest
 from ate_core.priority import CONTROL, set_niceness
 from ate_core.safety import JointCommand, SafetyFilter
 
 Array = NDArray[np.float64]
+Answer = TypeVar("Answer")
 
 TICK = 0.01
 """Period of the driver [s]."""
@@ -54,6 +57,29 @@ class Times:
     slowed: int = 0
 
 
+class TimedStopping:
+    """The filter's stopping postures with a stop watch."""
+
+    def __init__(self, stopping: StoppingPosture) -> None:
+        self._stopping = stopping
+        self.cpu = self.wall = 0.0
+
+    def __call__(self, velocity: Array) -> Array:
+        """Posture at rest."""
+        return self._timed(self._stopping, velocity)
+
+    def ways(self, velocity: Array) -> list[tuple[Motion, Rest]]:
+        """Motions after the step, and their ways to rest."""
+        return self._timed(self._stopping.ways, velocity)
+
+    def _timed(self, call: Callable[[Array], Answer], velocity: Array) -> Answer:
+        cpu, wall = time.thread_time(), time.perf_counter()
+        answer = call(velocity)
+        self.cpu += time.thread_time() - cpu
+        self.wall += time.perf_counter() - wall
+        return answer
+
+
 class TimedGuard:
     """A guard with a stop watch."""
 
@@ -70,19 +96,11 @@ class TimedGuard:
         stopping: StoppingPosture,
     ) -> GuardVerdict:
         """Ask the guard, less the time of the filter's own stopping postures."""
-        spent = [0.0, 0.0]
-
-        def timed(aim: Array) -> Array:
-            cpu, wall = time.thread_time(), time.perf_counter()
-            rest = stopping(aim)
-            spent[0] += time.thread_time() - cpu
-            spent[1] += time.perf_counter() - wall
-            return rest
-
+        timed = TimedStopping(stopping)
         cpu, wall = time.thread_time(), time.perf_counter()
         verdict = self._guard.limit(q, velocity, wanted, dt, now, timed)
-        self._times.guard_cpu.append(time.thread_time() - cpu - spent[0])
-        self._times.guard_wall.append(time.perf_counter() - wall - spent[1])
+        self._times.guard_cpu.append(time.thread_time() - cpu - timed.cpu)
+        self._times.guard_wall.append(time.perf_counter() - wall - timed.wall)
         self._times.slowed += bool(verdict.reason)
         return verdict
 

@@ -256,10 +256,21 @@ MUTATIONS = (
     Mutation(
         name="another arm that was never heard may be anywhere",
         file="ate_core/ate_core/guard/other_arm.py",
-        old="age=np.inf, growth=FAR",
-        new="age=0.0, growth=0.0",
+        old="                growth=FAR,",
+        new="                growth=0.0,",
         tests=(
             "tests/core/test_guard.py::test_an_arm_never_heard_of_may_be_anywhere_it_can_reach",
+        ),
+    ),
+    Mutation(
+        name="another arm brakes as if its jerk were free",
+        file="ate_core/ate_core/guard/other_arm.py",
+        old="rest(motion, self._acceleration, self._jerk)",
+        new="rest(motion, self._acceleration, 1e9)",
+        tests=(
+            "tests/core/test_guard.py::"
+            "test_arms_that_brake_gently_keep_their_distances_from_each_other",
+            "tests/core/test_guard.py::test_the_other_arm_is_expected_where_its_jerk_lets_it_rest",
         ),
     ),
     Mutation(

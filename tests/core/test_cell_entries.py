@@ -196,6 +196,13 @@ WRONG = {
         change("safety", "max_joint_acceleration", 0.6),
         "to stop from 2 rad/s takes 3.3 rad",
     ),
+    "brakes that come on slowly": (
+        lambda v: [
+            change("safety", "max_joint_acceleration", 2.0)(v),
+            change("safety", "max_joint_jerk", 50.0)(v),
+        ],
+        "max_joint_jerk 50 rad/s\\^3: to stop from 2 rad/s takes 1 rad; need at most 1 rad",
+    ),
     "steps in degrees": (change("safety", "max_step", 20.0), "20 deg are 0.3491 rad"),
     "no margin": (change("safety", "position_margin", -0.02), "position_margin is -0.02 rad"),
     "one serial port": (

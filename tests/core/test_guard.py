@@ -11,40 +11,60 @@ from ate_core.contract import SIDES, Cell, load_cell, parse_cell_text
 from ate_core.errors import ContractError
 from ate_core.guard import CellGeometry, DistanceGuard
 from ate_core.guard.geometry import Kind
-from ate_core.guard.other_arm import OtherArm
+from ate_core.guard.other_arm import SERVO_LAG, OtherArm
 from ate_core.guard.surroundings import Surroundings
 from ate_core.guard.view import tightest
 from ate_core.guard_config import GuardConfig, Obstacle, Zone
+from ate_core.motion_limits import MotionLimits, SetPoint
+from ate_core.motion_profile import rest
 from ate_core.strict import build_checked
 
 CELL = load_cell(hardware="sim")
 TICK = 0.01
-ACCELERATION = 15.0
 MILLIMETRE = 1e-3
 
 
 class Arm:
-    """A set point within an acceleration, and where it comes to rest."""
+    """A set point within a cell's limits of acceleration and jerk, and where it comes to rest."""
 
-    def __init__(self, q) -> None:
-        self.q = np.array(q, dtype=float)
-        self.v = np.zeros_like(self.q)
-        self.history = [self.q.copy()]
+    def __init__(self, q, cell: Cell = CELL) -> None:
+        self._bounds = [-10.0] * len(q), [10.0] * len(q)
+        self._point = SetPoint(
+            MotionLimits(
+                lower=self._bounds[0],
+                upper=self._bounds[1],
+                speed=[10.0] * len(q),
+                acceleration=cell.safety.max_joint_acceleration,
+                jerk=cell.safety.max_joint_jerk,
+            ),
+            q,
+        )
+        self.q, self.v, self.stopping = self._point.q, self._point.velocity, Stopping(self)
+        self.history = [(self.q, self.v)]
 
-    def after(self, aim):
-        change = ACCELERATION * TICK
-        v = np.clip(aim, self.v - change, self.v + change)
-        return self.q + v * TICK, v
+    def braked(self, aim):
+        return self._point.stopping(np.asarray(aim).tolist(), TICK, *self._bounds)
 
-    def stopping(self, aim):
-        q, v = self.after(aim)
-        change = ACCELERATION * TICK
-        ticks = np.floor(np.abs(v) / change + 1e-12)
-        return q + np.sign(v) * (np.abs(v) * ticks - change * ticks * (ticks + 1) / 2) * TICK
+    def ways(self, aim):
+        return self._point.ways(np.asarray(aim).tolist(), TICK, *self._bounds)
 
     def step(self, aim) -> None:
-        self.q, self.v = self.after(aim)
-        self.history.append(self.q.copy())
+        self._point.advance(np.asarray(aim).tolist(), TICK, *self._bounds)
+        self.q, self.v = self._point.q, self._point.velocity
+        self.history.append((self.q, self.v))
+
+
+class Stopping:
+    """How an arm comes to rest after one step."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+
+    def __call__(self, aim):
+        return self._arm.braked(aim)
+
+    def ways(self, aim):
+        return self._arm.ways(aim)
 
 
 class Stage:
@@ -52,7 +72,7 @@ class Stage:
 
     def __init__(self, cell: Cell = CELL, delay: int = 4) -> None:
         self.cell, self.delay, self.hear = cell, delay, True
-        self.arms = {side: Arm(arm.home) for side, arm in cell.arms.items()}
+        self.arms = {side: Arm(arm.home, cell) for side, arm in cell.arms.items()}
         self.guards = {side: DistanceGuard.of_cell(cell, side) for side in cell.arms}
         self.geometry = CellGeometry(cell, tuple(cell.arms))
         self.now = 50.0
@@ -65,9 +85,8 @@ class Stage:
 
     def listen(self) -> None:
         for side, other in itertools.permutations(self.cell.arms, 2):
-            history = self.arms[other].history
-            before, seen = history[-self.delay - 2 :][0], history[-self.delay - 1 :][0]
-            self.guards[side].see_other(seen, self.now, (seen - before) / TICK)
+            seen, velocity = self.arms[other].history[-self.delay - 1 :][0]
+            self.guards[side].see_other(seen, self.now, velocity)
 
     def step(self, wanted) -> None:
         self.now += TICK
@@ -138,6 +157,51 @@ def test_two_arms_driven_at_each_other_stop_at_the_guard_distance_and_say_why():
     for side in SIDES:
         assert "left" in stage.reasons[side] and "right" in stage.reasons[side]
         assert "stopped at" in stage.reasons[side]
+
+
+def with_jerk(jerk: float) -> Cell:
+    safety = dataclasses.replace(CELL.safety, max_joint_jerk=jerk)
+    return dataclasses.replace(CELL, safety=safety)
+
+
+@pytest.mark.parametrize("jerk", [50.0, 100.0, 800.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_arms_that_brake_gently_keep_their_distances_from_each_other(jerk, seed):
+    stage, rng = Stage(with_jerk(jerk)), np.random.default_rng(seed)
+    for stroke in range(4):  # home and at each other: they meet at speed
+        goals = {
+            side: (inward(side) if stroke % 2 else np.array(CELL.arms[side].home))
+            + rng.uniform(-0.4, 0.4, 7)
+            for side in SIDES
+        }
+        stage.toward(goals, 100)
+    assert min(stage.least[kind] for kind in ("arm_arm", "gripper_gripper")) > -MILLIMETRE
+
+
+@pytest.mark.parametrize("jerk", [50.0, 100.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_arm_that_brakes_gently_keeps_off_the_table_on_its_way_to_rest(jerk, seed):
+    stage, rng = Stage(with_jerk(jerk)), np.random.default_rng(seed)
+    for _ in range(6):
+        goals = {side: down(side) + rng.uniform(-0.6, 0.6, 7) for side in SIDES}
+        stage.toward(goals, 60)
+    assert stage.least["gripper_table"] > 0.0
+
+
+@pytest.mark.parametrize("jerk", [50.0, 800.0])
+@pytest.mark.parametrize("acceleration", [-6.0, 0.0, 6.0])
+def test_the_other_arm_is_expected_where_its_jerk_lets_it_rest(jerk, acceleration):
+    other, q = OtherArm(with_jerk(jerk), "right"), np.array(CELL.arms["right"].home)
+    speed, turn = 0.8, np.eye(7)[1]
+    for tick in range(12):
+        ago = (tick - 11) * TICK
+        posture = q + (speed * ago + acceleration * ago**2 / 2) * turn
+        other.see(posture, 1.0 + ago, (speed + acceleration * ago) * turn)
+    now = (SERVO_LAG * (speed + SERVO_LAG * acceleration / 2), speed + SERVO_LAG * acceleration)
+    end, low, high = rest((*now, acceleration), CELL.safety.max_joint_acceleration, jerk)
+    state = other.at(1.0)
+    np.testing.assert_allclose(np.subtract(state.rest, q), end * turn, atol=1e-9)
+    np.testing.assert_allclose(state.turns, max(high, -low) * turn, atol=1e-9)
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.5])

@@ -4,19 +4,39 @@ The safety filter asks its guard on every step, between the path it wants to fol
 of acceleration, so that a guard can neither jump nor be jumped over.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ate_core.motion_profile import Motion, Rest
+
 Array = NDArray[np.float64]
 
-StoppingPosture = Callable[[Array], Array]
-"""Velocity to aim for in this step (n,) [rad/s] -> posture (n,) [rad] in which the arm comes to
-rest when it brakes from the next step on; with zeros: when it brakes now. Position, speed,
-acceleration and jerk are those of the filter, so a posture found safe can always be reached."""
+
+class StoppingPosture(Protocol):
+    """Where an arm comes to rest when it brakes from the next step on, and on which way.
+
+    Position, speed, acceleration and jerk are those of the filter, so a posture found safe can
+    always be reached.
+    """
+
+    def __call__(self, velocity: Array) -> Array:
+        """Posture (n,) [rad] at rest.
+
+        Args:
+            velocity: to aim for in this step (n,) [rad/s]; with zeros the arm brakes now.
+        """
+        ...
+
+    def ways(self, velocity: Array) -> list[tuple[Motion, Rest]]:
+        """Motion of each joint (n) after the step, and its way to rest from there.
+
+        Args:
+            velocity: to aim for in this step (n,) [rad/s].
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

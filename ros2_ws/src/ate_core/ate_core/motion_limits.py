@@ -176,6 +176,12 @@ class SetPoint:
             return np.array([end for end, _, _ in self._rests])
         return np.array([after[0] for _, after in self._steps(wanted, dt, lower, upper)])
 
+    def ways(
+        self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
+    ) -> list[tuple[Motion, Rest]]:
+        """Motion of each joint after a step, and its way to rest; arguments of `advance`."""
+        return self._steps(wanted, dt, lower, upper)
+
     def _steps(
         self, wanted: Sequence[float], dt: float, lower: Sequence[float], upper: Sequence[float]
     ) -> list[tuple[Motion, Rest]]:

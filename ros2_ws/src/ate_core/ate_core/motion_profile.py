@@ -86,6 +86,25 @@ def braking_speed(time: float, acceleration: float, jerk: float) -> float:
     return acceleration * (time - acceleration / jerk)
 
 
+def rest_time(joint: Motion, acceleration: float, jerk: float) -> float:
+    """Time until a joint that brakes now rests [s].
+
+    Args:
+        joint: motion now.
+        acceleration: largest acceleration [rad/s2].
+        jerk: largest jerk [rad/s3].
+    """
+    _, v, a = joint
+    if -v < a * abs(a) / (2.0 * jerk):  # with opposite signs the velocity has to rise
+        v, a = -v, -a
+    peak = sqrt(max(0.5 * a * a - jerk * v, 0.0))
+    if peak <= acceleration:
+        return (2.0 * peak - a) / jerk
+    peak = acceleration
+    hold = max((-v - (peak * peak - 0.5 * a * a) / jerk) / peak, 0.0)
+    return max(peak - a, 0.0) / jerk + hold + peak / jerk
+
+
 def rest(joint: Motion, acceleration: float, jerk: float) -> Rest:
     """Way to rest when braking begins now.
 

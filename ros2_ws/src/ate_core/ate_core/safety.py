@@ -42,8 +42,10 @@ clock              a late step goes no further than one of ``LONGEST_ADVANCE``: 
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,7 +57,7 @@ from ate_core.lease import LEASE_SILENCE as LEASE_SILENCE  # most meet it here
 from ate_core.lease import NOBODY, UNMARKED, Commander, Lease, Mark
 from ate_core.motion_guard import GuardVerdict, MotionGuard, NoGuard
 from ate_core.motion_limits import MotionLimits, SetPoint
-from ate_core.motion_profile import braking_speed, braking_time
+from ate_core.motion_profile import Motion, Rest, braking_speed, braking_time
 from ate_core.playback import TargetPlayback
 from ate_core.stream_wall import LONGEST_ADVANCE
 
@@ -429,7 +431,7 @@ class SafetyFilter:
                 np.array(wanted),
                 dt,
                 now,
-                lambda w: set_point.stopping(self._within_speed(w), dt, lower, upper),
+                _Stopping(set_point, self._within_speed, dt, lower, upper),
             )
             wanted = self._within_speed(verdict.velocity)
             self._told = _told(verdict)
@@ -513,6 +515,24 @@ class SafetyFilter:
             commander=holder.name,
             source=holder.source,
         )
+
+
+class _Stopping(NamedTuple):
+    """How the set point comes to rest after one step; see `StoppingPosture`."""
+
+    set_point: SetPoint
+    within_speed: Callable[[Array], list[float]]
+    dt: float
+    lower: Sequence[float]
+    upper: Sequence[float]
+
+    def __call__(self, velocity: Array) -> Array:
+        wanted = self.within_speed(velocity)
+        return self.set_point.stopping(wanted, self.dt, self.lower, self.upper)
+
+    def ways(self, velocity: Array) -> list[tuple[Motion, Rest]]:
+        wanted = self.within_speed(velocity)
+        return self.set_point.ways(wanted, self.dt, self.lower, self.upper)
 
 
 def _told(verdict: GuardVerdict) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ate_core.checked_cell import Cell, Problems
 from ate_core.drivers import STREAM_RATES
+from ate_core.motion_profile import rest
 from ate_core.stream_wall import FASTEST_JOINT, LARGEST_STEP_DEG, LONGEST_ADVANCE
 
 LIMIT_TOLERANCE = 1e-3
@@ -85,17 +86,22 @@ def steps(cell: Cell) -> Problems:
 
 def braking(cell: Cell) -> Problems:
     """Speeds that no joint has, or from which the arm does not stop in reasonable time."""
-    speed, braking = cell.safety.max_joint_speed, cell.safety.max_joint_acceleration
+    safety = cell.safety
+    speed, braking, jerk = (
+        safety.max_joint_speed,
+        safety.max_joint_acceleration,
+        safety.max_joint_jerk,
+    )
     fastest = max(max(arm.joint_speed) for arm in cell.arms.values())
     if speed > fastest + LIMIT_TOLERANCE:
         yield (
             f"safety.max_joint_speed is {speed:g} rad/s; no joint of the cell is faster than "
             f"{fastest:g} rad/s (joint_speed): give at most that"
         )
-    angle = min(speed, fastest) ** 2 / (2.0 * braking)
+    angle = rest((0.0, min(speed, fastest), 0.0), braking, jerk)[0]
     if angle > BRAKING_ANGLE:
         yield (
-            f"safety.max_joint_acceleration is {braking:g} rad/s^2: to stop from "
-            f"{speed:g} rad/s takes {angle:.2g} rad; need at most {BRAKING_ANGLE:g} rad, brake "
-            "harder or go slower"
+            f"safety.max_joint_acceleration is {braking:g} rad/s^2, max_joint_jerk {jerk:g} "
+            f"rad/s^3: to stop from {speed:g} rad/s takes {angle:.2g} rad; need at most "
+            f"{BRAKING_ANGLE:g} rad, brake harder or go slower"
         )

@@ -29,6 +29,7 @@ from ate_core.guard.surroundings import Surroundings
 from ate_core.guard.view import View, tightest
 from ate_core.guard.way import WayToRest
 from ate_core.motion_guard import GuardVerdict, StoppingPosture
+from ate_core.motion_profile import Motion
 
 Array = NDArray[np.float64]
 
@@ -66,8 +67,6 @@ class _Step(NamedTuple):
 
     place: list[float]
     """Posture (n,) [rad]."""
-    velocity: list[float]
-    """Its velocity (n,) [rad/s]."""
     rest: list[float]
     """Where the arm comes to rest when it brakes now (n,) [rad]."""
     dt: float
@@ -81,6 +80,10 @@ class _Try(NamedTuple):
     """The velocity (n,) [rad/s]."""
     there: list[float]
     """Where the arm comes to rest after a step with it (n,) [rad]."""
+    turns: list[float]
+    """How far each joint is at most from there until then (n,) [rad]."""
+    motions: list[Motion]
+    """Motion of each joint after the step (n)."""
     speed: float
     """Speed of the tool at it, or a bound of that [m/s]."""
     slides: bool = False
@@ -146,7 +149,7 @@ class DistanceGuard:
         rest, aims = stopping(self._zeros).tolist(), wanted.tolist()
         if max(map(abs, aims)) < AT_REST:
             return GuardVerdict(velocity=wanted, near=around.near_other(rest))
-        step = _Step(q.tolist(), velocity.tolist(), rest, dt)
+        step = _Step(q.tolist(), rest, dt)
         first = self._as_before(step, aims, stopping)
         if first is None:
             return self._from_wanted(step, wanted, aims, stopping)
@@ -165,7 +168,7 @@ class DistanceGuard:
             aim = wanted * (most / speed)
             reason = f"{self.side} tool is slowed from {speed:.2f} to {most:g} m/s"
             speed = most
-        tried = _Try(aim, stopping(aim).tolist(), speed)
+        tried = _tried(step, aim, stopping, speed)
         # After a step that was slowed the next mostly is, and has to be looked at anyway.
         if self._was_slowed or not self._is_allowed(step, tried):
             slowed = self._largest_step(step, tried, stopping)
@@ -179,7 +182,7 @@ class DistanceGuard:
         """Whether a velocity may be taken as it is; False: that cannot be told without views."""
         enough = TRACKING * (tried.speed - CREEP)
         is_allowed, least = self._around.is_allowed(
-            step.place, step.rest, tried.there, step.dt, enough
+            step.rest, tried.there, tried.turns, step.dt, enough
         )
         if is_allowed or least is None or min(least.gaps) <= 0.0:
             return is_allowed
@@ -234,7 +237,7 @@ class DistanceGuard:
         share = fastest / speed if speed > fastest else 1.0
         aim = np.array([share * a - approach * b for a, b in zip(along, away, strict=True)])
         speed = share * speed + abs(approach) * self._around.lever_speed(away)
-        return _Try(aim, stopping(aim).tolist(), speed, slides=True)
+        return _tried(step, aim, stopping, speed, slides=True)
 
     def _largest_step(
         self, step: _Step, first: _Try, stopping: StoppingPosture
@@ -265,7 +268,7 @@ class DistanceGuard:
                 turned = self._turned(aim, tried.there, view, entry, CAUTION * max(allowed, 0.0))
                 if turned is not None:
                     aim, slowed_by = turned, (view, entry)
-                    tried = _Try(aim * share, stopping(aim * share).tolist(), math.inf)
+                    tried = _tried(step, aim * share, stopping, math.inf)
                     continue
             slowed_by = view, entry
             share *= CAUTION * allowed
@@ -273,7 +276,7 @@ class DistanceGuard:
                 share = 0.0
                 break
             speed = tried.speed * CAUTION * allowed
-            tried = _Try(aim * share, stopping(aim * share).tolist(), speed, tried.slides)
+            tried = _tried(step, aim * share, stopping, speed, slides=tried.slides)
         else:
             share = 0.0
         if tried is first and share > 0.0 and not first.slides:
@@ -313,12 +316,13 @@ class DistanceGuard:
             here: view of where the arm stops when it brakes now.
             there: view of where it comes to rest.
         """
-        way, speed = WayToRest(self._around, step.place, tried.there, there), tried.speed
+        speed = tried.speed
+        way = WayToRest(self._around, tried.motions, tried.turns, tried.there, there)
         gap, is_bound = way.surely_left(), True
         if speed > _fastest(gap) and not (tried.slides and gap <= 0.0):
             speed, is_bound = self._exact_speed(step, tried, gap), False
         if gap <= 0.0 or speed > _fastest(gap):
-            gap = way.least_gap(step.velocity, here, TRACKING * (speed - CREEP))
+            gap = way.least_gap(here, TRACKING * (speed - CREEP))
             if is_bound and speed > _fastest(gap):
                 speed = self._exact_speed(step, tried, gap)
         return _speed_share(gap, speed, step.dt, here, there)
@@ -364,6 +368,27 @@ class DistanceGuard:
             if room[entry] < 0.0:
                 return f"{around.words(view, entry)}, {number / (len(path) - 1):.0%} of the way"
         return ""
+
+
+def _tried(
+    step: _Step, aim: Array, stopping: StoppingPosture, speed: float, *, slides: bool = False
+) -> _Try:
+    """A velocity (n,) [rad/s], with the way on which the arm comes to rest after it.
+
+    Args:
+        step: where it begins.
+        aim: the velocity.
+        stopping: where the arm comes to rest, for any velocity.
+        speed: of the tool at it, or a bound of that [m/s].
+        slides: whether it goes along what held the arm before.
+    """
+    ways = stopping.ways(aim)
+    turns = [
+        max(abs(end - q), end - low, high - end)
+        for q, (_, (end, low, high)) in zip(step.place, ways, strict=True)
+    ]
+    there = [end for _, (end, _, _) in ways]
+    return _Try(aim, there, turns, [motion for motion, _ in ways], speed, slides)
 
 
 def _fastest(gap: float) -> float:

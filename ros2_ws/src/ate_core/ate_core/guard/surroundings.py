@@ -16,6 +16,7 @@ from ate_core.guard.other_arm import OtherState
 from ate_core.guard.shapes import levers
 from ate_core.guard.view import NOTHING, View, floor
 from ate_core.guard.words import Words
+from ate_core.motion_profile import Motion, rest_time, toward
 
 Array = NDArray[np.float64]
 
@@ -68,6 +69,7 @@ class Surroundings:
         self._all_widths = [*self._widths, *self._wall_widths]
         self._zones = [*self._widths, cell.guard.workspace_slow]
         self._with_other = tuple(i for i, kind in enumerate(kinds) if kind.name in WITH_OTHER)
+        self._surfaces = tuple(i for i, kind in enumerate(kinds) if kind.name in SURFACES)
         self._set_levers(cell)
         self._pairs = [0] * len(kinds)
         self._wall_gaps: list[float] = []
@@ -76,6 +78,7 @@ class Surroundings:
         self._first_at: list[float] = []
         self._other: OtherState | None = None
         self._their_way = 0.0
+        self._brakes = cell.safety.max_joint_acceleration, cell.safety.max_joint_jerk
         self._uncertain = _NONE
         self._reach = self._geometry.reach_of_pairs(side, self._with_other)
         self._words = Words(cell.guard, (side, other), kinds, self._stops)
@@ -107,7 +110,7 @@ class Surroundings:
             return
         self._place[self._others] = state.rest
         if state.is_moving:
-            self._their_way = _reach(state.posture, state.rest, self._other_levers)
+            self._their_way = sum(map(mul, state.turns, self._other_levers))
 
     def _placed(self, q: Sequence[float]) -> list[float]:
         """Place of all joints with the arm at a posture."""
@@ -117,9 +120,9 @@ class Surroundings:
 
     def is_allowed(
         self,
-        q: Sequence[float],
         here: Sequence[float],
         there: Sequence[float],
+        turns: Sequence[float],
         dt: float,
         enough: float,
     ) -> tuple[bool, View | None]:
@@ -132,16 +135,16 @@ class Surroundings:
         is surely kept and only the tool may be too fast, with the least gaps after the step.
 
         Args:
-            q: posture now (n,) [rad].
             here: where the arm comes to rest when it brakes now (n,) [rad].
             there: where it comes to rest after the step (n,) [rad].
+            turns: how far each joint is at most from there until then (n,) [rad].
             dt: length of the step [s].
             enough: least gap there at which the tool is not too fast [m].
         """
         if self._uncertain:
             return False, None
         moved = [
-            (_reach(here, there, row), _reach(q, there, row))
+            (_reach(here, there, row), sum(map(mul, turns, row)))
             for row in (self._levers, self._folding)
         ]
         place, reach, is_slow = self._placed(there), self._guard.tool_speed * dt, True
@@ -303,37 +306,64 @@ class Surroundings:
         own: list[float] = slope[self._own].tolist()
         return own
 
-    def left(self, way: Sequence[float], there: View) -> list[float]:
+    def left(self, turns: Sequence[float], there: View) -> list[float]:
         """Gap of each kind, and of all walls, that a way leaves at least [m].
 
         Args:
-            way: motion of each joint (n,) [rad].
+            turns: how far each joint is at most from the end of the way (n,) [rad].
             there: view of where it ends; not detailed.
         """
-        lengths, count = list(map(abs, way)), len(self._pairs)
-        moved, folded = sum(map(mul, lengths, self._levers)), sum(map(mul, lengths, self._folding))
+        moved, count = sum(map(mul, turns, self._levers)), len(self._pairs)
+        folded = sum(map(mul, turns, self._folding))
         left = [gap - moved for gap in (*there.gaps[:count], min(there.gaps[count:]))]
         left[self._folded] += moved - folded
         for kind in self._with_other:
             left[kind] -= self._their_way
         return left
 
-    def other_turn(self) -> float:
-        """How far a joint of the other arm turns at most until that rests [rad]."""
+    def beside(self, view: View, entries: Sequence[int]) -> tuple[list[int], bool]:
+        """Which entries of a view are with a surface, and whether any is with the other arm.
+
+        In a detailed view, where the arm may only part, no surface is told.
+        """
+        if view.detailed:
+            return [], True
+        surfaces = [entry for entry in entries if entry in self._surfaces]
+        return surfaces, any(entry in self._with_other for entry in entries)
+
+    def sag(self, way: Sequence[float]) -> float:
+        """How much nearer than at its ends an arm comes at most in a motion (n,) [rad], in [m]."""
+        lengths = list(map(abs, way))
+        sag: float = sum(map(mul, lengths, self._levers)) * sum(lengths) / 8.0
+        return sag
+
+    def other_way(self) -> tuple[float, float]:
+        """How far a joint of the other arm turns at most until that rests [rad], and when [s]."""
         other = self._other
         if other is None or not other.is_moving:
-            return 0.0
-        turn: float = max(map(abs, map(sub, other.rest, other.posture)))
-        return turn
+            return 0.0, 0.0
+        return max(other.turns), self.rest_time(other.motions)
 
-    def place_other_on_way(self, left: float) -> None:
-        """Assume the other arm before its rest, with a share of its way left."""
+    def place_other_after(self, braked: float) -> None:
+        """Assume the other arm before its rest, when it has braked for a time [s]."""
         other = self._other
         if other is not None and other.is_moving:
-            self._place[self._others] = [
-                end - left * (end - now)
-                for end, now in zip(other.rest, other.posture, strict=True)
-            ]
+            self._place[self._others] = self.braked(other.motions, braked)
+
+    def place_other_at_rest(self) -> None:
+        """Assume the other arm where it comes to rest."""
+        if self._other is not None:
+            self._place[self._others] = self._other.rest
+
+    def braked(self, motions: Sequence[Motion], time: float) -> list[float]:
+        """Joints (n,) [rad] after some time of braking [s]."""
+        acceleration, jerk = self._brakes
+        return [toward(motion, 0.0, time, acceleration, jerk)[0] for motion in motions]
+
+    def rest_time(self, motions: Sequence[Motion]) -> float:
+        """Time until all joints of an arm rest [s]."""
+        acceleration, jerk = self._brakes
+        return max(rest_time(motion, acceleration, jerk) for motion in motions)
 
     def gaps(self, q: Sequence[float], entries: Sequence[int], enough: float) -> list[float]:
         """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m].

@@ -1,77 +1,135 @@
 """How near an arm comes to its surroundings while it brakes to rest."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import lt, sub
+from typing import NamedTuple
 
 from ate_core.guard.surroundings import Surroundings
 from ate_core.guard.view import TOLERANCE, View
+from ate_core.motion_profile import Motion
 
 LONGEST_PIECE = 0.06
 """Motion of a joint between two postures looked at on the way to rest [rad]: 5 cm at the tool of
 a stretched RM75, less than what two grippers measure where they are thinnest."""
-MOST_PIECES = 4
-"""Pieces of the way to rest at most."""
-SLOWEST = 0.02
-"""Speed below which the time to rest is not taken from it [rad/s]."""
+MOST_PIECES = 24
+"""Pieces of the way to rest at most: enough for a joint that needs 1 rad to stop, the most that
+`ate_core.stream_checks` lets one have."""
+
+FLAT = 2e-5
+"""How much nearer to a surface than at its ends the first piece may come without a look [m]."""
+
+
+class _Look(NamedTuple):
+    """A posture on the way."""
+
+    time: float
+    """Time of braking [s]."""
+    posture: Sequence[float]
+    """The posture (n,) [rad]."""
+    height: float
+    """Smallest gap there to what the arm may slide along [m]; infinite where it is far."""
 
 
 class WayToRest:
-    """The way of an arm from a posture to where it comes to rest, beside its surroundings.
+    """The way of an arm from a step to where it comes to rest, beside its surroundings.
 
     The joints brake alike but come to rest at different times, so the way is no straight line.
     """
 
     def __init__(
-        self, around: Surroundings, place: Sequence[float], rest: Sequence[float], there: View
+        self,
+        around: Surroundings,
+        motions: Sequence[Motion],
+        turns: Sequence[float],
+        rest: Sequence[float],
+        there: View,
     ) -> None:
         """Take the way.
 
         Args:
             around: what the arm must not touch.
-            place: posture now (n,) [rad].
-            rest: where it stops (n,) [rad].
+            motions: of each joint when it begins to brake (n).
+            turns: how far each joint is at most from where it stops (n,) [rad].
+            rest: where the arm stops (n,) [rad].
             there: view of ``rest``.
         """
-        self._around, self._place, self._there = around, place, there
-        self._way = list(map(sub, rest, place))
-        self._left = [] if there.detailed else around.left(self._way, there)
+        self._around, self._motions, self._turns = around, motions, turns
+        self._rest, self._there = rest, there
+        self._left = [] if there.detailed else around.left(turns, there)
 
     def surely_left(self) -> float:
         """What `least_gap` finds at least [m], told without a look; not positive where unknown."""
         return min(self._left, default=0.0)
 
-    def least_gap(self, velocity: Sequence[float], here: View, enough: float) -> float:
+    def least_gap(self, here: View, enough: float) -> float:
         """Smallest gap [m] on the way, its end included; -inf where it is not allowed.
 
         Args:
-            velocity: velocity now (n,) [rad/s].
             here: view of where the arm stops when it brakes now.
             enough: gap above which it does not matter how large it is [m].
         """
         around, there = self._around, self._there
-        least = min(there.gaps)
+        least, looks = min(there.gaps), 0
         watched = self._nearing(max(min(least, enough), 0.0))
         if not watched:
             return least
-        allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in watched]
-        longest = max(*map(abs, self._way), around.other_turn())
-        pieces = min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
-        for share, gone in _braking(self._way, velocity, pieces):
-            around.place_other_on_way((1.0 - share) ** 2)
-            posture = [
-                a + part * b for a, part, b in zip(self._place, gone, self._way, strict=True)
-            ]
+        surfaces, is_beside_other = around.beside(there, watched)
+        end, pieces = self._pieces(is_beside_other)
+        enough = max(enough, 0.0)
+        if surfaces:
+            enough = max(enough, around.sag([2.0 * turn / pieces for turn in self._turns]))
+
+        def look(time: float, entries: list[int]) -> _Look:
+            """Look at some entries after some time of braking [s]."""
+            nonlocal least, looks
+            looks += 1
+            around.place_other_after(time)
+            posture = around.braked(self._motions, time)
             if there.detailed:
                 gaps = around.look(posture, here).gaps
             else:
-                gaps = around.gaps(posture, watched, max(enough, 0.0))
-            least = min(least, *gaps)
-            if any(map(lt, gaps, allowed)):
-                least = -math.inf
+                gaps = around.gaps(posture, entries, enough)
+            allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in entries]
+            least = -math.inf if any(map(lt, gaps, allowed)) else min(least, *gaps)
+            heights = [gap for entry, gap in zip(entries, gaps, strict=True) if entry in surfaces]
+            return _Look(time, posture, min(heights, default=math.inf))
+
+        def look_between(earlier: _Look, later: _Look) -> None:
+            """Look where the arm may come nearer to a surface than at both ends of a piece."""
+            way = list(map(sub, later.posture, earlier.posture))
+            lowest = min(earlier.height, later.height)
+            if least == -math.inf or looks >= MOST_PIECES or lowest >= around.sag(way):
+                return
+            middle = look(0.5 * (earlier.time + later.time), surfaces)
+            look_between(middle, later)
+            look_between(earlier, middle)
+
+        # The last comes first: where the arm comes to rest was just seen, and tells of it most.
+        height = min((there.gaps[entry] for entry in surfaces), default=math.inf)
+        later = _Look(end, self._rest, height)
+        for piece in range(pieces - 1, 0, -1):
+            earlier = look(end * piece / pieces, watched)
+            if surfaces:
+                look_between(earlier, later)
+            if least == -math.inf:
                 break
-        around.place_other_on_way(0.0)
+            later = earlier
+        if surfaces and least > -math.inf:
+            way = [q - at for at, (q, _, _) in zip(later.posture, self._motions, strict=True)]
+            if around.sag(way) > FLAT:
+                look_between(look(0.0, surfaces), later)
+        around.place_other_at_rest()
         return least
+
+    def _pieces(self, is_beside_other: bool) -> tuple[float, int]:
+        """Time [s] until the arm rests, the other one too where it matters, and its pieces."""
+        turn, time = max(self._turns), self._around.rest_time(self._motions)
+        their_turn, their_time = self._around.other_way() if is_beside_other else (0.0, 0.0)
+        end = max(time, their_time)
+        ways = ((turn, time), (their_turn, their_time))
+        longest = end * max((way / passed for way, passed in ways if passed), default=0.0)
+        return end, min(max(math.ceil(longest / LONGEST_PIECE), 2), MOST_PIECES)
 
     def _nearing(self, least: float) -> list[int]:
         """Entries that may come below a gap [m]; none where nothing may come below its stop."""
@@ -85,22 +143,3 @@ class WayToRest:
         if wall < least:
             nearing += range(len(left), len(there.gaps))
         return nearing
-
-
-def _braking(
-    ways: Sequence[float], velocities: Sequence[float], pieces: int
-) -> Iterator[tuple[float, list[float]]]:
-    """Share of the time and of each joint's way that has passed after each piece but the last.
-
-    The last comes first: where the arm comes to rest was just looked at, and tells of it most.
-
-    A joint that brakes evenly from v needs the time 2 s / v for its way s.
-    """
-    times = [
-        max(2.0 * abs(way) / max(abs(speed), SLOWEST), 1e-9)
-        for way, speed in zip(ways, velocities, strict=True)
-    ]
-    last = max(times)
-    for piece in range(pieces - 1, 0, -1):
-        share = piece / pieces
-        yield share, [1.0 - max(1.0 - share * last / time, 0.0) ** 2 for time in times]
