@@ -1,12 +1,17 @@
 """An arm that is not the one of the cell is refused by name, with the figure and the remedy."""
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
+from ate_core.contract import load_cell
 from realman_driver.client import ArmClient
+from realman_driver.identity import MODELS, misfit_of
+from realman_driver.records import Identity
 
 from .conftest import RunningController, arm_config
 
@@ -55,6 +60,7 @@ def test_the_cells_arm_fits(connect: Callable[[], ArmClient]) -> None:
         ("firmware", "V1.5.9", ["V1.5.9", "V1.6.3", "update"]),
         ("max_speed", 15000, ["1.57 rad/s", "3.14 rad/s", "raise it"]),
         ("install", 90, ["installed at [90.0, 0.0, 0.0] deg", "base_pose is upright"]),
+        ("install", 1, ["installed at [1.0, 0.0, 0.0] deg", "1.0 from upright", "bound 0.1"]),
         ("work_frame", 100000, ["0.1", "choose World"]),
     ],
 )
@@ -66,6 +72,64 @@ def test_another_arm_is_named_with_field_value_and_remedy(
     assert wait_for(lambda: not client.link_error), client.link_error
     for word in words:
         assert word in client.identity().misfit
+
+
+TILTS = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+
+
+def told_by(controller_install: tuple[float, float, float]) -> Identity:
+    """What the cell's arm says of itself, installed at some angles [deg]."""
+    model, seven = MODELS["rm75_6f"], (0.0,) * 7
+    table = [number for d in model.d for number in (0.0, 0.0, d, 0.0)]
+    return Identity(
+        product="RM75-6F",
+        model=model.model,
+        force_type=model.force_type,
+        firmware="V1.7.0",
+        work_frame="World",
+        tool="Arm_Tip",
+        generation=3,
+        joints=7,
+        lower=seven,
+        upper=seven,
+        speed=(225.0,) * 7,
+        acceleration=(600.0,) * 7,
+        dh=tuple(table),
+        work_pose=(0.0,) * 6,
+        tool_pose=(0.0,) * 6,
+        load=(0.0,) * 4,
+        install=controller_install,
+    )
+
+
+@pytest.mark.parametrize(
+    ("axis", "angle", "install", "fits"),
+    [
+        ("z", 90.0, (0.0, 0.0, 0.0), True),
+        ("z", 0.0, (0.0, 0.0, 90.0), True),
+        ("x", 0.0, (180.0, 180.0, 0.0), True),
+        ("x", 2.0, (0.0, 0.0, 0.0), True),
+        ("x", 45.0, (45.0, 0.0, 0.0), True),
+        ("x", 45.0, (45.0, 0.0, 30.0), True),
+        ("x", 44.2, (45.0, 0.0, 0.0), True),
+        ("x", 180.0, (0.0, 180.0, 0.0), True),
+        ("y", -90.0, (0.0, -90.0, 0.0), True),
+        ("x", 45.0, (30.0, 0.0, 0.0), False),
+        ("x", 45.0, (0.0, 0.0, 0.0), False),
+        ("x", 3.0, (0.0, 0.0, 0.0), False),
+        ("x", 2.0, (2.0, 0.0, 0.0), False),
+        ("x", 0.0, (0.0, 90.0, 0.0), False),
+        ("x", 0.0, (math.nan, 0.0, 0.0), False),
+    ],
+)
+def test_an_arm_is_installed_at_the_tilt_of_its_base(axis, angle, install, fits) -> None:
+    half = math.radians(angle) / 2.0
+    turn = [math.sin(half) * part for part in TILTS[axis]] + [math.cos(half)]
+    arm = load_cell(None, "sim").arms["left"]
+    arm = dataclasses.replace(arm, base_pose=(0.0, 0.25, 0.0, *turn))
+    misfit = misfit_of(told_by(install), arm)
+    assert (misfit == "") == fits, misfit
+    assert fits or ("installed at" in misfit and "correct one of the two" in misfit)
 
 
 def test_a_driver_moves_no_arm_that_is_another_one(make_rig, controller) -> None:
