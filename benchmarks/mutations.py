@@ -90,6 +90,16 @@ MUTATIONS = (
         tests=(f"{T_LINK}::test_the_library_is_connected_once_and_never_deleted",),
     ),
     Mutation(
+        name="another controller is left as it is",
+        file=LINK,
+        old="        self._refuse_other(identity)\n",
+        new="",
+        tests=(
+            "tests/realman/test_identity.py::"
+            "test_a_controller_that_is_another_one_is_left_as_it_is",
+        ),
+    ),
+    Mutation(
         name="a link that fell silent is replaced",
         file=PROCESS,
         old='                    return "fell silent"',

@@ -69,9 +69,27 @@ def test_another_arm_is_named_with_field_value_and_remedy(
 ) -> None:
     controller.control.fault("identity", field=field, value=value)
     client = connect()
-    assert wait_for(lambda: not client.link_error), client.link_error
     for word in words:
-        assert word in client.identity().misfit
+        assert wait_for(lambda word=word: word in client.identity().misfit), client.link_error
+        assert wait_for(lambda word=word: word in client.link_error), client.link_error
+
+
+def test_a_controller_that_is_another_one_is_left_as_it_is(
+    connect: Callable[[], ArmClient], controller: RunningController
+) -> None:
+    controller.control.fault("tool", tool_name="welder", payload=3000)
+    controller.control.fault("identity", field="product", value="RM75-B")
+    before = controller.control.status()
+    client = connect()
+    assert wait_for(lambda: "RM75-B" in client.link_error), client.link_error
+    assert wait_for(lambda: client.health()["link processes started"] != "1")
+    assert not client.stop() and not client.stop(fast=True)
+    after = controller.control.status()
+    assert after["written"] == []
+    assert after["tool"] == before["tool"]
+    controller.control.fault("identity", field="product", value="RM75-6F")
+    assert wait_for(lambda: not client.link_error), client.link_error
+    assert "set_realtime_push" in controller.control.status()["written"]
 
 
 TILTS = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}

@@ -303,7 +303,8 @@ def end(code):
 
 here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 config = LinkConfig(
-    ip="", tcp_port=0, udp_port=0, cycle=1, joints=7, tool_length=0.2, payload=0.5
+    ip="", tcp_port=0, udp_port=0, cycle=1, model="rm75_6f", joint_names=tuple("1234567"),
+    joint_speed=(3.0,) * 7, base_pose=(0.0,) * 6 + (1.0,), tool_length=0.2, payload=0.5
 )
 listener = socket.create_server(("127.0.0.1", 0))
 link = link.Link(config, there, 0)
@@ -345,6 +346,7 @@ def test_no_garbage_collection_goes_through_the_library_while_targets_are_stream
         monkeypatch.setattr(link.sdk, name, lambda *_: None)
     monkeypatch.setattr(link, "find_connection", lambda *_: None)
     monkeypatch.setattr(link, "ask_joints", lambda *_: (0, ""))
+    monkeypatch.setattr(link, "misfit_of", lambda *_: "")
     monkeypatch.setattr(link.States, "start", lambda *_: None)
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with here, there:

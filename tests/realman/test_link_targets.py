@@ -21,7 +21,16 @@ from realman_driver.records import Answer, Pulse, State
 from realman_driver.sdk import LinkConfig
 
 CONFIG = LinkConfig(
-    ip="127.0.0.1", tcp_port=0, udp_port=0, cycle=1, joints=7, tool_length=0.2, payload=0.5
+    ip="127.0.0.1",
+    tcp_port=0,
+    udp_port=0,
+    cycle=1,
+    model="rm75_6f",
+    joint_names=tuple("1234567"),
+    joint_speed=(3.0,) * 7,
+    base_pose=(0.0,) * 6 + (1.0,),
+    tool_length=0.2,
+    payload=0.5,
 )
 SPEED = 115.0
 """Joint 1 of the targets moves at 2 rad/s [deg/s]."""

@@ -415,10 +415,11 @@ class ArmDriver:
         return reading.sample
 
     def _watch_faults(self, current: ArmSample | None) -> None:
-        """Latch a fault of the device, and let it brake when it has just appeared."""
-        if current is None:
-            return
-        fault = current.fault or self._misfit()
+        """Latch a fault of the device, and let it brake when it has just appeared.
+
+        A device that is another one may have told nothing but that.
+        """
+        fault = (current.fault if current is not None else "") or self._misfit()
         if not fault:
             return
         with self._gate:

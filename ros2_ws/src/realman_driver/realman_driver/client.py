@@ -70,7 +70,10 @@ def link_config(arm: ArmConfig) -> LinkConfig:
         tcp_port=arm.tcp_port,
         udp_port=arm.udp_port,
         cycle=arm.udp_cycle_ms // 5,
-        joints=len(arm.joint_names),
+        model=arm.model,
+        joint_names=arm.joint_names,
+        joint_speed=arm.joint_speed,
+        base_pose=arm.base_pose,
         tool_length=arm.tool_length,
         payload=arm.payload_kg,
     )
@@ -299,6 +302,8 @@ class ArmClient:
         elif isinstance(report, Identity):
             misfit = misfit_of(report, self._config)
             self._identity = identity_from_record(report, self._name, misfit)
+            if misfit:  # the link process leaves such a controller as it is, and ends
+                return
             self._session = (self._session[0] + 1, self._process.first_epoch)
             self._links, self._foreign_stops = self._links + 1, 0
             self._linked = True

@@ -23,6 +23,7 @@ from ate_core.priority import CONTROL, SWITCH_INTERVAL, set_niceness
 from realman_driver import records, sdk
 from realman_driver.asked_joints import ask_joints
 from realman_driver.connection import Connection, find_connection
+from realman_driver.identity import misfit_of
 from realman_driver.orders import FAST_STOP, NodeChannel, Orders
 from realman_driver.records import Identity, Pulse
 from realman_driver.sdk import LinkConfig
@@ -152,8 +153,9 @@ class Link:
         push = sdk.open_push(config)
         arm = self._timed("connect", lambda: sdk.open_arm(config))
         self.states.start(push)
-        self._timed("set up", lambda: sdk.set_up(arm, config))
         identity: Identity = self._timed("identify", lambda: sdk.read_identity(arm, config))
+        self._refuse_other(identity)
+        self._timed("set up", lambda: sdk.set_up(arm, config))
         connection = self._connection = find_connection(config.ip, config.tcp_port)
         if not self.states.wait_for(lambda: bool(self.states.packet), FIRST_PUSH_TIMEOUT):
             raise DeviceError(
@@ -171,6 +173,17 @@ class Link:
         gc.freeze()
         self.link(arm, connection)
         return identity
+
+    def _refuse_other(self, identity: Identity) -> None:
+        """End at a controller that is not the cell's before anything is changed in it.
+
+        Raises:
+            DeviceError: it is another one.
+        """
+        wrong = misfit_of(identity, self._config)
+        if wrong:
+            self._channel.send(records.pack_identity(identity))
+            raise DeviceError(f"{self._config.where} is left as it is: {wrong}")
 
     def _watch(self) -> str:
         """Wait for the end of the link; why it ended, or empty when asked to."""

@@ -9,6 +9,7 @@ arm stops, it takes no packet, and a long list of errors ends the process.
 
 import functools
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -38,12 +39,23 @@ class LinkConfig:
     """Local port of the state push."""
     cycle: int
     """Period of the state push in units of 5 ms."""
-    joints: int
-    """Number of joints."""
+    model: str
+    """Its model in the cell file."""
+    joint_names: Sequence[str]
+    """Its joints (n)."""
+    joint_speed: Sequence[float]
+    """Largest speeds of the model's joints (n,) [rad/s]."""
+    base_pose: Sequence[float]
+    """Its base in the world: x, y, z [m], qx, qy, qz, qw."""
     tool_length: float
     """Flange to grasp point along z [m]."""
     payload: float
     """Mass at the flange [kg]."""
+
+    @property
+    def joints(self) -> int:
+        """Number of joints."""
+        return len(self.joint_names)
 
     @property
     def where(self) -> str:

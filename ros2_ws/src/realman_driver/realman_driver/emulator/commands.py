@@ -76,6 +76,8 @@ class CommandTable:
         """What the controller says of itself, by command."""
         self._handlers: dict[str, Handler] = {name: self._constant(name) for name in self.identity}
         self._handlers |= self._reading() | self._writing() | self._moving()
+        self.written: list[str] = []
+        """Commands that change or move something, by name, each once, in the order they came."""
 
     def _constant(self, name: str) -> Handler:
         return lambda message, now: self.identity[name]
@@ -84,9 +86,11 @@ class CommandTable:
         """Carry out one command; None when it has no reply or is unknown."""
         name = message.get("command")
         handler = self._handlers.get(name) if isinstance(name, str) else None
-        if handler is None:
+        if handler is None or not isinstance(name, str):
             log.debug("no answer to %r", name)
             return None
+        if name not in self.written and not name.startswith("get_"):
+            self.written.append(name)
         try:
             return handler(message, now)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:

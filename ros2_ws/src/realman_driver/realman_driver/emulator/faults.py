@@ -39,8 +39,8 @@ clear          ends all timed faults
 =============  ==========================================================================
 
 The command "status" answers the counters: clients, frames, refused frames, controlled stops,
-errors, status, set point; "trace" the last set points and measured joints as rows of
-``[time, q1..q7, m1..m7]``.
+errors, status, set point, and the commands that changed something (``written``); "trace" the last
+set points and measured joints as rows of ``[time, q1..q7, m1..m7]``.
 """
 
 import json

@@ -301,7 +301,11 @@ class ControllerServer:
             counters = {} if self._controller is None else self._controller.counters(now)
             commands = self._commands
             if commands is not None:
-                counters |= {"malformed": commands.malformed, "tool": commands.tool}
+                counters |= {
+                    "malformed": commands.malformed,
+                    "tool": commands.tool,
+                    "written": commands.written,
+                }
             return {"up": up, "clients": len(self._clients), "resets": self.resets} | counters
         if command == "trace":
             return {"trace": [[t, *a.tolist(), *m.tolist()] for t, a, m in self._trace]}
