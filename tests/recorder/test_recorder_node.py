@@ -8,13 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from rosbags.rosbag2 import Reader
 
 from ate_core.contract import load_cell
-from ate_core.errors import EpisodeError
 from ate_core.label_request import LabelRequest
 from ate_core.streams import cell_streams
 
@@ -180,50 +178,6 @@ def test_episodes_are_recorded_through_the_services(fake_cell, recorder, tmp_pat
 
     recorder.send_signal(signal.SIGINT)
     assert recorder.wait(10.0) == 0
-
-
-def test_what_two_people_ask_for_at_once_is_done_once_whatever_the_wall_clock_does(monkeypatch):
-    pytest.importorskip("rclpy")
-    from ate_recorder.nodes import recorder_node
-    from ate_recorder.nodes.recorder_node import SETTLING, RecorderNode
-
-    clock, done, wall_ns = [1.0], [], iter(range(10**12, 0, -(10**9)))  # it goes backwards
-    monkeypatch.setattr(recorder_node, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    node = SimpleNamespace(
-        _done="", _done_at=0.0, _now_ns=lambda: next(wall_ns), _publish_status=lambda: None,
-        _taker=SimpleNamespace(catch_up=lambda: None), _recorder=SimpleNamespace(recording=True),
-        get_logger=lambda: SimpleNamespace(info=lambda _: None, warning=lambda _: None),
-    )  # fmt: skip
-
-    def ask(name, empty=False):
-        def command(_):
-            done.append(name)
-            if empty:
-                raise EpisodeError("empty: set aside")
-            clock[0] += 1.0  # a slow disk: the second request waits meanwhile
-            return name
-
-        response = SimpleNamespace(success=False, message="")
-        return RecorderNode._answer(node, name, command)(None, response).success
-
-    for name in ("redo", "redo", "discard", "discard", "start", "discard", "start", "start"):
-        assert ask(name)
-    assert done == ["redo", "discard", "start", "discard", "start", "start"]
-    for _ in range(2):
-        clock[0] += SETTLING
-        assert ask("redo")
-    assert done[6:] == ["redo", "redo"]
-    for judged in ("keep", "fail", "discard", "label"):  # the next one must not be judged unseen
-        clock[0] += SETTLING
-        assert ask(judged)
-        others = {"keep", "fail", "discard", "redo"} - {judged}
-        assert not any(ask(other) for other in others) and ask("start")
-    assert done[8:] == ["keep", "start", "fail", "start", "discard", "start", "label", "start"]
-    assert not ask("stop", empty=True) and not ask("fail"), "an older one may wait"
-    clock[0] += SETTLING
-    node._recorder.recording = False
-    assert not ask("stop", empty=True) and ask("discard"), "what waits is not discarded yet"
-    assert done[-1] == "discard"
 
 
 DOUBLE = """

@@ -433,8 +433,9 @@ def test_a_wish_whose_service_was_not_found_yet_is_forgotten_at_a_stop():
     pytest.importorskip("rclpy")
     from ate_teleop.nodes.wishes import WishServices
 
-    calls, ready = [], [False]
+    calls, ready, told = [], [False], []
     wishes = WishServices.__new__(WishServices)  # without its clients
+    wishes._logger, wishes.refused = SimpleNamespace(warning=told.append), 0
     wishes._clients = {"discard": SimpleNamespace(service_is_ready=lambda: ready[0])}
     wishes._waiting, wishes._called, wishes._call = {}, {}, calls.append
     wishes.changed = float("-inf")
@@ -443,6 +444,7 @@ def test_a_wish_whose_service_was_not_found_yet_is_forgotten_at_a_stop():
     ready[0] = True
     wishes._call_found()
     assert calls == []
+    assert wishes.refused == 1 and "discard: an emergency stop" in told[0], "the hand feels it"
 
 
 @pytest.mark.parametrize("button", ["home", "capture"])

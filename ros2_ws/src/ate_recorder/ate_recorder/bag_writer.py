@@ -60,6 +60,10 @@ class BagTopic:
         return [profile]
 
 
+class BagMovedError(EpisodeError):
+    """A bag is gone from its place; what is there now is another's."""
+
+
 class BagWriter:
     """Writes raw CDR messages into a new bag folder; used from one thread at a time.
 
@@ -124,7 +128,7 @@ class BagWriter:
         """Write index, footer and metadata.yaml, and force all of it onto the disk.
 
         Raises:
-            EpisodeError: the bag was removed or moved; what is at its place now stays as it is.
+            BagMovedError: the bag was removed or moved; what is at its place now stays as it is.
             OSError: the disk refuses.
         """
         self._mcap.end_chunk()
@@ -133,7 +137,7 @@ class BagWriter:
         is_there = self.is_in_place
         self._mcap.close()
         if not is_there:
-            raise EpisodeError(
+            raise BagMovedError(
                 f"{self.file} was removed or moved while it was recorded: the episode ended; if "
                 f"its folder was moved, bring it back and run 'ate repair --bag {self.folder}'"
             )

@@ -29,7 +29,7 @@ from ate_core.episode_outcome import (
 from ate_core.errors import EpisodeError
 from ate_core.resample import NANOSECONDS
 from ate_core.streams import StreamSpec
-from ate_recorder.bag_writer import BagWriter
+from ate_recorder.bag_writer import BagMovedError, BagWriter
 from ate_recorder.counters import doubt_line, summary_line
 from ate_recorder.disk import ROOMY, probe_speed
 from ate_recorder.episode_writer import EpisodeWriter
@@ -45,6 +45,10 @@ from ate_recorder.stream_watch import StreamWatch
 FORMAT = 2
 """Version of the bag's /episode/info and /episode/outcome."""
 _LOG = logging.getLogger(__name__)
+
+
+class EmptyEpisodeError(EpisodeError):
+    """Nothing was done in an episode that was stopped: it was set aside."""
 
 
 class EpisodeRecorder:
@@ -154,7 +158,8 @@ class EpisodeRecorder:
             label: Keep it at once with this label.
 
         Raises:
-            EpisodeError: none is open, or it is empty: then it was set aside.
+            EmptyEpisodeError: it is empty, and was set aside.
+            EpisodeError: none is open, or the disk refuses.
         """
         with self._lock:
             lack = "" if self._episode is None else self._episode.lack()
@@ -162,7 +167,7 @@ class EpisodeRecorder:
                 name = self.present
                 self._take(Event.EMPTY, now_ns, f"empty: {lack}")
                 self._message = f"{name} is empty and was set aside: {lack}"
-                raise EpisodeError(self._message)
+                raise EmptyEpisodeError(self._message)
             line = self._take(Event.STOP, now_ns)
             return self.keep(now_ns, label) if label else line
 
@@ -229,6 +234,11 @@ class EpisodeRecorder:
         if self._episode is not None:
             return self._episode.folder.name
         return (self._pending or self._folders.next_folder()).name
+
+    @property
+    def judged(self) -> str:
+        """Name of the episode that a judgement would be of: that which is open or waits."""
+        return "" if self.state is State.IDLE else self.present
 
     def _take(self, event: Event, now_ns: int, words: str = "") -> str:
         """Do what an event asks for in the present state; returns the new message.
@@ -414,7 +424,13 @@ class EpisodeRecorder:
     def _set_aside(self, now_ns: int, reason: str) -> None:
         folder, line = self._pending, reason
         if self._episode is not None:
-            folder, line = self._finish(now_ns, DISCARDED, reason)
+            folder = self._episode.folder
+            try:
+                line = self._finish(now_ns, DISCARDED, reason)[1]
+            except BagMovedError:
+                raise
+            except EpisodeError as error:  # nobody wants what the disk refused, either
+                line = str(error)
         if folder is None:
             return
         self._folders.set_aside(folder, reason, self._intake.clock.wall_at(now_ns))

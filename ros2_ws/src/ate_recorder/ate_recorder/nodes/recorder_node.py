@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ate_core.episode_outcome import SETTLING
 from ate_core.errors import AteError
 from ate_core.json_text import Document
 from ate_core.label_request import ANSWER, read_label
@@ -27,21 +25,17 @@ from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import DEFAULT_QOS, LATCHED_QOS
 from ate_core.nodes.runner import run_node
+from ate_recorder.at_once import AtOnce
 from ate_recorder.clocks import read_clocks
 from ate_recorder.device_facts import DeviceFacts
 from ate_recorder.folder_claim import FolderClaim
 from ate_recorder.nodes.stream_taker import StreamTaker
-from ate_recorder.recorder import EpisodeRecorder
+from ate_recorder.recorder import EmptyEpisodeError, EpisodeRecorder
 from ate_recorder.recorder_config import RecorderConfig
 from ate_recorder.software import software_versions
 
 STATUS_PERIOD = 1.0
 """Period of /episode/status while recording [s]."""
-ONCE = ("keep", "fail", "discard", "redo")
-"""What two people may ask for at once, and mean once: done twice it takes the next episode. It is
-not done again before the episode has settled, unless another thing was."""
-JUDGEMENTS = ("keep", "fail", "discard", "label")
-"""What ends the wait of an episode; what is asked for at once with it was meant for the same."""
 
 
 class RecorderNode(Node):
@@ -59,7 +53,7 @@ class RecorderNode(Node):
         prefix = cell.topics.episode
         self._status = self.create_publisher(String, f"{prefix}/status", LATCHED_QOS)
         self._published = ""
-        self._done, self._done_at = "", float("-inf")
+        self._at_once = AtOnce()
         self._labelled: Document = {}
         commands = {
             "start": self._recorder.start,
@@ -136,39 +130,47 @@ class RecorderNode(Node):
         return value
 
     def _answer(
-        self, name: str, command: Callable[[int], str]
+        self, name: str, command: Callable[[int], str], *, names_its_episode: bool = False
     ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             now_ns = self._now_ns()
             self._taker.catch_up()  # what arrived before now belongs to what was before
-            if name in ONCE and time.monotonic() - self._done_at < SETTLING:
-                response.success = name == self._done
-                response.message = f"{self._done} was asked for just before"
-                if response.success or self._done in JUDGEMENTS:
-                    self.get_logger().info(response.message)
-                    return response
-            was_recording = self._recorder.recording
-            try:
-                response.message = command(now_ns)
-                response.success = True
+            self._at_once.see(self._recorder.judged)
+            told = self._at_once.answer(name, names_its_episode=names_its_episode)
+            if told is None:
+                told = self._carry_out(name, command, now_ns)
+            response.success, response.message = told
+            if response.success:
                 self.get_logger().info(response.message)
-                self._done, self._done_at = name, time.monotonic()
-            except AteError as error:
-                response.message = str(error)
-                response.success = False
+            else:
                 self.get_logger().warning(response.message)
-                if name == "stop" and was_recording:  # an empty one was set aside
-                    self._done, self._done_at = "discard", time.monotonic()
             self._publish_status()
             return response
 
         return answer
 
+    def _carry_out(
+        self, name: str, command: Callable[[int], str], now_ns: int
+    ) -> tuple[bool, str]:
+        """Do what is asked for; whether it was done, and in words."""
+        try:
+            message = command(now_ns)
+        except EmptyEpisodeError as error:
+            self._at_once.done("discard", self._recorder.judged)
+            return False, str(error)
+        except AteError as error:
+            self._at_once.see(self._recorder.judged)  # it may have ended all the same
+            return False, str(error)
+        self._at_once.done(name, self._recorder.judged)
+        return True, message
+
     def _take_label(self, message: String) -> None:
         """Keep the episode that waits, with a label in words; the status tells the result."""
         asked = read_label(message.data)
         keep = self._answer(
-            "label", lambda now: self._recorder.keep(now, asked.label, asked.episode)
+            "label",
+            lambda now: self._recorder.keep(now, asked.label, asked.episode),
+            names_its_episode=asked.episode is not None,
         )
         response = keep(Trigger.Request(), Trigger.Response())
         self._labelled = asked.answer(bool(response.success), str(response.message))
@@ -177,6 +179,7 @@ class RecorderNode(Node):
     def _supervise(self) -> None:
         self._taker.check()
         self._recorder.supervise(self._now_ns())
+        self._at_once.see(self._recorder.judged)
         self._publish_status()
 
     def _publish_status(self) -> None:

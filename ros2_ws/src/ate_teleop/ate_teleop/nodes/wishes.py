@@ -94,7 +94,9 @@ class WishServices:
         self._logger.warning(f"{verb}: {reason}")
 
     def forget(self) -> None:
-        """Drop what was asked for but not called yet; what was called is not taken back."""
+        """Refuse what was asked for but not called yet; what was called is not taken back."""
+        for verb in self._waiting:
+            self._refuse(verb, "an emergency stop came before its service: press again after it")
         self._waiting.clear()
 
     def _call_found(self) -> None:
