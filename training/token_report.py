@@ -95,6 +95,7 @@ def _about(data: TokenData, chunks: SplitChunks) -> dict[str, Any]:
     return {
         "episodes": data.about["episode_count"],
         "held_out_episodes": data.about["held_out_episodes"],
+        "same_take": data.about["same_take"],
         "train_chunks": len(chunks.train),
         "held_out_chunks": len(chunks.held_out),
         "outside_train": train,

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 from ate_core.errors import TrainingError, UsageError
 from ate_sim.embodiments import bodies_of
 from training.clap.chunks import BodyMotion, held_out, load_bodies, make_token_data
-from training.configs.train_tokens import TrainTokensConfig
+from training.configs.train_tokens import Split, TrainTokensConfig
 from training.data.pretraining import MotionSource
 from training.episodes.editor import editing
 from training.episodes.episode_set import open_set
@@ -82,6 +83,49 @@ def test_one_episode_cannot_be_split():
     assert held_out(2, "last-fifth", "robot") == [False, True]
 
 
+@pytest.mark.parametrize("count", range(2, 41))
+def test_of_whole_episodes_every_fifth_or_the_last_fifth_are_held_out(count):
+    every, last = (held_out(count, split, "robot") for split in get_args(Split))
+    assert every == [number % 5 == 0 for number in range(count)]
+    assert last == [number >= count - max(1, count // 5) for number in range(count)]
+
+
+@pytest.mark.parametrize("split", get_args(Split))
+@pytest.mark.parametrize(
+    ("sizes", "share"),
+    [
+        ((20, 1), 1 / 21),
+        ((1, 20), 1 / 21),
+        ((20, 20), 1 / 2),
+        ((8, 1, 1), 1 / 5),
+        ((1, 1, 8), 1 / 5),
+        ((2, 1), 1 / 3),
+        ((12, *[1] * 13), 1 / 5),
+        ((*[1] * 13, 12), 1 / 5),
+        ((3,) * 9, 2 / 9),
+    ],
+)
+def test_about_a_fifth_of_the_episodes_is_held_out_and_never_more_than_half(split, sizes, share):
+    numbers = [number for number, size in enumerate(sizes) for _ in range(size)]
+    out = held_out(len(numbers), split, "robot", numbers)
+    held = {number for number, is_out in zip(numbers, out, strict=True) if is_out}
+    assert held and not held & {n for n, is_out in zip(numbers, out, strict=True) if not is_out}
+    assert sum(out) / len(out) == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize("split", get_args(Split))
+def test_of_one_recording_the_last_parts_are_held_out_and_it_is_told(body, split, caplog):
+    source = dataclasses.replace(body.source, recordings=[0] * 10)
+    data = make_token_data([dataclasses.replace(body, source=source)], "relative", 20, split)
+    assert set(data.episode[data.held_out].tolist()) == {8, 9}
+    assert data.about["same_take"] == ["robot"]
+    assert "robot is one recording in 10 parts: its last 2 are held out" in caplog.text
+    assert "same take" in caplog.text
+    apart = make_token_data([body], "relative", 20, split)
+    assert apart.about["same_take"] == []
+    assert held_out(2, split, "robot", [0, 0]) == [False, True]
+
+
 def test_parts_of_one_recording_are_held_out_together(tmp_path, write_demonstrations):
     write_demonstrations(tmp_path, count=7)
     with editing(open_set(tmp_path)) as editor:
@@ -98,18 +142,6 @@ def test_parts_of_one_recording_are_held_out_together(tmp_path, write_demonstrat
             number for number, out in zip(numbers, data.held_out, strict=True) if out
         } == wanted
         assert not wanted & {n for n, out in zip(numbers, data.held_out, strict=True) if not out}
-    with pytest.raises(TrainingError, match="robot has 1 episode in 3 parts: at least 2"):
-        held_out(3, "last-fifth", "robot", [0, 0, 0])
-
-
-@pytest.mark.parametrize("share", ["every-fifth", "last-fifth"])
-@pytest.mark.parametrize("parts", [(19, 1), (1, 19), (8, 8), (1, 1, 1, 1, 16), (16, 1, 1, 1, 1)])
-def test_no_more_than_half_of_the_episodes_is_held_out(share, parts):
-    numbers = [number for number, count in enumerate(parts) for _ in range(count)]
-    out = held_out(len(numbers), share, "robot", numbers)
-    assert 1 <= sum(out) <= len(numbers) / 2
-    for number in range(len(parts)):  # with all parts or none
-        assert len({held for held, own in zip(out, numbers, strict=True) if own == number}) == 1
 
 
 def test_motion_that_cannot_be_cut_is_refused_by_name(body):

@@ -12,6 +12,9 @@ from training.clap.recipe import PAPER, REFERENCE, TokenRecipe, recipe_of
 from training.clap.restart import restart_codes
 from training.configs.token_report import TokenReportConfig
 from training.configs.train_tokens import TrainTokensConfig
+from training.episodes.editor import editing
+from training.episodes.episode_set import open_set
+from training.episodes.operations import split
 from training.loop.optimisation import apply_gradients
 from training.token_report import token_report
 from training.train_tokens import draw_rows, initial_tokens, special_rates, train_tokens
@@ -52,6 +55,26 @@ def test_a_run_leaves_frozen_tokens_with_measures_of_both_parts(trained):
     assert "| held out | 1 of 3 episodes" in stored.checkpoint.card
     chunk = torch.zeros(1, 20, 7)
     assert stored.model.decode(stored.model.encode(chunk)[0]).shape == (1, 20, 7)
+
+
+def test_one_take_in_parts_trains_and_says_what_its_measures_are_of(
+    tmp_path, write_demonstrations
+):
+    write_demonstrations(tmp_path / "take", count=1)
+    with editing(open_set(tmp_path / "take")) as editor:
+        split(editor, 0, [25])
+    config = TrainTokensConfig(
+        output=tmp_path / "run", episodes=(tmp_path / "take",), horizon=10, **SHORT
+    )
+    assert train_tokens(config) == 0
+    stored = load_tokens(config.output)
+    told = "1 of 2 episodes, every-fifth; of episodes take parts of the same take"
+    assert f"| held out | {told}" in stored.checkpoint.card
+    report = TokenReportConfig(
+        tokens=(config.output,), output=tmp_path / "page.html", rivals=False
+    )
+    assert token_report(report) == 0
+    assert "parts of the same take" in (tmp_path / "page.html").read_text()
 
 
 def test_the_log_tells_which_share_of_the_codes_was_used(trained):

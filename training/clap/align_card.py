@@ -12,6 +12,7 @@ from ate_policy.token_folder import StoredTokens
 from training.clap.align_measures import code_accuracy, latents_of, motion_latents, retrieval
 from training.clap.align_recipe import AlignRecipe
 from training.clap.align_storage import describe_alignment
+from training.clap.chunks import same_take_note
 from training.clap.features import FrameEncoder
 from training.clap.vd_vae import VdVae
 from training.clap.video_data import AlignmentData
@@ -75,6 +76,7 @@ def _card(
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     counts = "\n".join(f"| {name.replace('_', ' ')} | {n} |" for name, n in data.about.items())
     measured = "\n".join(f"| {name} | {_number(value)} |" for name, value in measures.items())
+    same = same_take_note(data.tokens.about["same_take"])
     control = "\nThe labels were shuffled: this is a control.\n" if config.shuffle_labels else ""
     return f"""# Aligned video, codes of tokens {tokens.identity.sha256[:12]}
 {control}
@@ -86,7 +88,7 @@ def _card(
 | steps | {step} of {config.steps}, seed {config.seed}, {config.precision} |
 | matches | {config.match} |
 
-| held-out episodes of the robot | |
+| held-out episodes of the robot{same} | |
 |---|---|
 {measured}
 

@@ -5,7 +5,7 @@ import json
 
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.action_tokens import ActionTokens
-from training.clap.chunks import TokenData
+from training.clap.chunks import TokenData, same_take_note
 from training.clap.measures import TokenMeasures, measure
 from training.clap.recipe import TokenRecipe
 from training.clap.storage import describe_tokens
@@ -65,7 +65,7 @@ def _card(
 | | |
 |---|---|
 | chunks of {model.config.horizon} actions, {model.config.space} space | {origin} |
-| held out | {held}, {config.split} |
+| held out | {held}, {config.split}{same_take_note(data.about["same_take"])} |
 | bits per arm and chunk | {model.config.bits:g} |
 | parameters | {parameters / 1e6:.2f} M |
 | steps | {step} of {config.steps}, seed {config.seed}, {config.precision} |

@@ -1,5 +1,6 @@
 """What action tokens learn from: chunks of each arm, split by episode."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from training.data.pretraining import MotionSource, load_sources
 from training.data.provenance import recordings_of
 from training.data.statistics import quantile_statistics, vector_statistics
 from training.data.trajectory import read_trajectories
+
+logger = logging.getLogger(__name__)
 
 HELD_SHARE = 5
 """One of so many episodes is held out."""
@@ -89,6 +92,11 @@ class TokenData:
         return normalise_arms(self.chunks, self.statistics)
 
 
+def same_take_note(sources: Sequence[str]) -> str:
+    """Of which sources the held-out episodes are no unseen takes; empty: of none."""
+    return f"; of {', '.join(sources)} parts of the same take" if sources else ""
+
+
 def normalise_arms(chunks: Tensor, statistics: Statistics) -> Tensor:
     """Chunks of all arms (N, A, H, D) in model units."""
     flat = chunks.transpose(1, 2).flatten(2)  # (N, H, A D)
@@ -142,10 +150,18 @@ def make_token_data(
     first = bodies[0].cell
     layout = token_layout(first, space)
     chunks, starts, episodes, held, counts, offset = [], [], [], [], {}, 0
+    same_take = []
     for one in bodies:
         _require_same_layout(one, first, space)
         source = one.source
         out = held_out(len(source.motions), split, source.name, source.recordings)
+        if len(set(source.recordings)) == 1:
+            same_take.append(source.name)
+            logger.warning(
+                "%s is one recording in %d parts: its last %d are held out, and what is measured "
+                "on them is of the same take; record more takes for a measure of unseen ones",
+                *(source.name, len(out), sum(out)),
+            )
         made = [_chunks_of(one, index, space, horizon) for index in range(len(out))]
         for index, (values, start) in enumerate(made):
             chunks.append(values)
@@ -166,15 +182,20 @@ def make_token_data(
         contract=first.canonical_text(),
         sources=counts,
         described=all(one.body is None and one.arms_known for one in bodies),
-        about={"episode_count": offset, "held_out_episodes": len(np.unique(of_episode[mask]))},
+        about={
+            "episode_count": offset,
+            "held_out_episodes": len(np.unique(of_episode[mask])),
+            "same_take": same_take,
+        },
     )
 
 
 def held_out(count: int, split: Split, name: str, recordings: Sequence[int] = ()) -> list[bool]:
-    """Which of so many episodes are held out: those of some recordings, with all their parts.
+    """Which of so many episodes are held out: all parts of some recordings, about a fifth.
 
-    Never more than half of them: where the chosen recordings were cut into more parts than all
-    others, the one with the fewest is held out alone.
+    A recording is passed over where less than half of it fits into a fifth (or the shortest one,
+    where that is more), or where more than half of all would be held out. Of a single recording
+    the last fifth of its parts is held out.
 
     Args:
         count: Of episodes.
@@ -183,25 +204,33 @@ def held_out(count: int, split: Split, name: str, recordings: Sequence[int] = ()
         recordings: Number of each episode's recording, from 0 on; empty: each has its own.
 
     Raises:
-        TrainingError: there is but one recording.
+        TrainingError: there is but one episode.
     """
-    numbers = recordings or range(count)
-    total = len(set(numbers))
-    if total < 2:
-        parts = f" in {count} parts" if count > total else ""
+    if count < 2:
         raise TrainingError(
-            f"{name} has {total} episode{parts}: at least 2 are needed, one of them is held out; "
-            "parts of one would be much alike"
+            f"{name} has {count} episode: at least 2 are needed, one of them is held out; record "
+            "more, or cut it with `ate episodes split`"
         )
-    kept = total - max(1, total // HELD_SHARE)
-    sizes = Counter(numbers)
-    if split == "every-fifth":
-        chosen = {number for number in sizes if number % HELD_SHARE == 0}
-    else:
-        chosen = {number for number in sizes if number >= kept}
-    if 2 * sum(sizes[number] for number in chosen) > count:
-        chosen = {min(sizes, key=lambda number: (sizes[number], number))}
-    return [number in chosen for number in numbers]
+    sizes = Counter(recordings or range(count))
+    if len(sizes) == 1:
+        recordings, sizes = range(count), Counter(range(count))
+        split = "last-fifth"
+    most = max(-(-count // HELD_SHARE), min(sizes.values()))
+    out: set[int] = set()
+
+    def hold(number: int, wanted: int) -> None:
+        held, size = sum(sizes[one] for one in out), sizes[number]
+        half_fits = 2 * held + size <= 2 * most and held + size <= count / 2
+        if number not in out and held < wanted and half_fits:
+            out.add(number)
+
+    seen = 0
+    for number in sorted(sizes) if split == "every-fifth" else ():
+        hold(number, seen // HELD_SHARE + 1)
+        seen += sizes[number]
+    for number in sorted(sizes, reverse=split == "last-fifth"):
+        hold(number, max(1, count // HELD_SHARE))
+    return [number in out for number in recordings or range(count)]
 
 
 def _demonstrations(config: TrainTokensConfig, folder: Path) -> BodyMotion:

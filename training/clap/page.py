@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from training.clap.card import CONTRADICTION
+from training.clap.chunks import same_take_note
 from training.clap.compare import CLIPPED
 from training.reporting.figures import png
 from training.reporting.html_page import image, note, page, section, table
@@ -33,7 +34,8 @@ def _data(numbers: Numbers) -> str:
     rows: list[tuple[object, ...]] = [
         (
             split,
-            f"{about['held_out_episodes']} of {about['episodes']}",
+            f"{about['held_out_episodes']} of {about['episodes']}"
+            + same_take_note(about["same_take"]),
             about["train_chunks"],
             about["held_out_chunks"],
             f"{100 * about['outside_train']:.1f} %",
