@@ -39,6 +39,8 @@ from training.export.output_formats import OutputFormat, output_of
 from training.reporting.terminal import coloured, terminal
 from training.tasks.engine import describe
 
+NAMED = 5
+"""Episodes without a bag that are named."""
 _FOLDER = re.compile(r"episode_\d{6}$")
 
 
@@ -76,7 +78,11 @@ def convert(config: ConvertConfig) -> int:
         _refuse_others(folders, config, target)
         gone = [_name(folder) for folder in discarded if _is_own(folder, config, target)]
         is_one = folders == [config.bags.resolve()]
-        kept = target.kept([*(one.name for one in folders), *gone], config.bags, is_one=is_one)
+        listed, drop = [*(one.name for one in folders), *gone], config.drop_missing
+        kept = target.kept(listed, config.bags, is_one=is_one, drop=drop)
+        if not is_one:
+            target.remember_source(config.bags)
+        others = sorted({*target.names()} - {*listed, *kept})
         target.require_room({folder.name: _bag_path(folder) for folder in folders})
         try:
             with Progress(console=console, transient=True) as progress:
@@ -88,10 +94,14 @@ def convert(config: ConvertConfig) -> int:
             reports = [_followed(report, bags[report.name], config) for report in reports]
             reports += _dropped(discarded, config)
             reports = _finished(reports, target, kept)
+            reports += [_left(name, config) for name in others if not target.holds(name)]
         finally:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
             _tell_others(console, config.bags.resolve())
+            homeless = [name for name in others if target.holds(name)]
+            if homeless and not is_one:
+                _tell_homeless(console, homeless, config)
     if not folders:
         raise EpisodeError(
             f"{config.bags} holds discarded episodes only: record some, or bring one back with "
@@ -310,6 +320,11 @@ def _convert(folder: Path, config: ConvertConfig) -> EpisodeReport:
     )
 
 
+def _left(name: str, config: ConvertConfig) -> EpisodeReport:
+    reason = f"{config.bags} does not hold its bag any more: it has left the set"
+    return EpisodeReport(name=name, result="excluded", reason=reason)
+
+
 def _excluded(
     folder: Path, config: ConvertConfig, target: OutputFormat, reason: str
 ) -> EpisodeReport:
@@ -409,3 +424,14 @@ def _tell_others(console: Console, bags: Path) -> None:
             "subfolder as --bags, with an --output of its own",
             markup=False,
         )
+
+
+def _tell_homeless(console: Console, names: list[str], config: ConvertConfig) -> None:
+    """Name what stays in the output without a bag here, which may have been discarded."""
+    more = f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+    console.print(
+        f"kept: {', '.join(names[:NAMED])}{more}, of which {config.bags} has no bag; where they "
+        f"were discarded, set them aside with `ate episodes delete {config.output}` and their "
+        "numbers",
+        markup=False,
+    )

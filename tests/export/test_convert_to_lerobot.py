@@ -96,6 +96,41 @@ def test_an_episode_whose_bag_was_discarded_leaves_the_set_by_name(copy, capsys)
     assert held(copy) == (["episode_000000"], ["episode_000000"])
 
 
+def test_an_episode_whose_discarded_bag_was_deleted_leaves_the_set_on_demand(
+    copy, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "600")
+    part = copy / "set.parts" / "episode_000000" / "part.json"
+    before = part.stat().st_mtime_ns
+    bag = copy / "bags" / "episode_000001"
+    bag.rename(bag.with_name(f"{bag.name}.discarded"))
+    assert cli.main(["episode", "trash", "empty", "--yes", "--bags", str(bag.parent)]) == 0
+    assert convert(copy, "bags") == 1
+    assert "take them out of it with --drop-missing" in capsys.readouterr().err
+    assert convert(copy, "bags/episode_000000", "--drop-missing") == 0
+    assert held(copy)[0] == BOTH, "one bag never takes others out"
+    assert convert(copy, "bags", "--drop-missing") == 0
+    told = capsys.readouterr().out
+    assert "episode_000001" in told and "it has left the set" in told and "1 up to date" in told
+    assert held(copy) == (["episode_000000"], ["episode_000000"])
+    assert part.stat().st_mtime_ns == before, "nothing is encoded anew"
+    assert convert(copy, "bags") == 0
+
+
+def test_files_whose_bags_are_gone_are_named(copy, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "600")
+    words = ["convert", "--bags", str(copy / "bags"), "--output", str(copy / "files")]
+    assert cli.main(words) == 0
+    assert "bags lacks" not in capsys.readouterr().out
+    shutil.rmtree(copy / "bags" / "episode_000001")
+    assert cli.main(words) == 0
+    told = capsys.readouterr().out
+    assert "episode_000001, of which" in told and "ate episodes delete" in told
+    assert (copy / "files" / "episode_000001.hdf5").is_file()
+    assert cli.main([*words, "--drop-missing"]) == 1
+    assert "--drop-missing is of --format lerobot" in capsys.readouterr().err
+
+
 def look_at(stamp_ns, rate):
     """Which message of a stream is the newest at a moment."""
     return int((stamp_ns - START_NS) * rate / 1e9 + 1e-6) % LOOKS

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from ate_core.errors import EpisodeError, UsageError
+from training.audit.gate import OPEN
 from training.data.episode_file import write_episode
 from training.data.lerobot_tables import read_actions
 from training.data.recording import Recording
 from training.data.set_files import label_file
+from training.episodes.copying import export_set
 from training.export import lerobot_part, lerobot_set
 from training.export.camera_video import VideoConfig
 from training.export.lerobot import LerobotExport, export_lerobot
@@ -230,6 +232,95 @@ def test_a_set_of_another_folder_is_not_replaced(studio, copy, capsys):
     with pytest.raises(UsageError, match=r"episode_000001 is of another recording \(started"):
         run(copy)
     assert (copy / "set" / "meta" / "ate.json").read_bytes() == before and len(made(copy)) == 3
+
+
+def shifted(episode, days):
+    return replace(episode, timestamps_ns=episode.timestamps_ns + days * 86_400 * 10**9)
+
+
+def a_day_later(episode):
+    return shifted(episode, 1)
+
+
+def test_a_set_follows_a_folder_that_was_made_anew_where_it_is_told_to(
+    studio, copy, episodes, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "600")
+    shutil.rmtree(copy / "data")
+    studio.write(copy / "data", episodes[0], a_day_later(studio.episode(9, seed=4)))
+    before = made(copy)
+    with pytest.raises(UsageError, match=r"episode_000001 is of another .* or --overwrite"):
+        run(copy)
+    write_episode(copy / "data" / "episode_000001.hdf5", episodes[1])
+    with pytest.raises(UsageError, match=r"holds episode_000002, .* with --overwrite"):
+        run(copy)
+    assert made(copy) == before
+    write_episode(copy / "data" / "episode_000001.hdf5", a_day_later(studio.episode(9, seed=4)))
+    assert run(copy, overwrite=True) == 0
+    told = capsys.readouterr().out
+    assert "episode_000001" in told and "in place of another recording (started 2001-09-09" in told
+    assert "episode_000002" in told and "it has left the set" in told and "1 left out" in told
+    reader = studio.reader(copy / "set")
+    assert [len(reader.rows(index)["index"]) for index in range(2)] == [LENGTHS[0], 9]
+    assert reader.info["total_episodes"] == 2
+    after = made(copy)
+    assert after["episode_000000"] == before["episode_000000"], "what is up to date stays"
+    assert run(copy) == 0, "and it is the set of this folder from then on"
+
+
+def test_a_renewed_curated_copy_is_exported_again(studio, tmp_path):
+    """Other recordings under the old names, and fewer of them."""
+    studio.write(
+        tmp_path / "all", *(shifted(studio.episode(7, seed=day), day) for day in range(4))
+    )
+    give(tmp_path)
+    assert run(tmp_path) == 0
+    label = json.dumps({"outcome": "failure", "decided_ns": 0})
+    label_file(tmp_path / "all" / "episode_000000.hdf5").write_text(label)
+    give(tmp_path, overwrite=True)
+    with pytest.raises(UsageError, match="--overwrite"):
+        run(tmp_path)
+    assert run(tmp_path, overwrite=True) == 0
+    rows = studio.reader(tmp_path / "set").episodes
+    assert [row["bag"] for row in rows] == ["episode_000001", "episode_000002", "episode_000003"]
+
+
+def give(folder, overwrite=False):
+    export_set(
+        *(folder / "all", folder / "data"),
+        gate=OPEN,
+        outcome="success",
+        license_="",
+        overwrite=overwrite,
+    )
+
+
+def test_no_overwrite_replaces_the_set_of_another_folder(studio, copy):
+    studio.write(copy / "other", a_day_later(studio.episode(9, seed=4)))
+    before = (copy / "set" / "meta" / "ate.json").read_bytes()
+    config = LerobotExport(episodes=copy / "other", output=copy / "set", overwrite=True)
+    with pytest.raises(UsageError, match=f"is the set of .*data, not of {copy / 'other'}"):
+        export_lerobot(config)
+    assert (copy / "set" / "meta" / "ate.json").read_bytes() == before and len(made(copy)) == 3
+
+
+def test_a_set_without_its_parts_is_known_by_its_recordings(studio, copy):
+    shutil.rmtree(copy / "set.parts")
+    write_episode(copy / "data" / "episode_000001.hdf5", a_day_later(studio.episode(9, seed=4)))
+    with pytest.raises(UsageError, match=r"set is of another recording \(started"):
+        run(copy)
+    assert studio.reader(copy / "set").info["total_episodes"] == 3
+
+
+def test_what_a_full_disk_keeps_in_the_set_is_not_told_to_have_left_it(copy, monkeypatch, capsys):
+    (copy / "data" / "episode_000002.hdf5").unlink()
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "file-000.mp4")
+
+    monkeypatch.setattr(lerobot_set, "join_videos", full)
+    assert run(copy, overwrite=True) == 1
+    assert "left the set" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", [".discarded", ".excluded"])

@@ -46,6 +46,9 @@ class ConvertConfig(Gated):
     """Where, and how many at the same time."""
     overwrite: bool = False
     """Convert again what is already there and up to date."""
+    drop_missing: bool = False
+    """Take episodes out of a LeRobot data set whose bags are gone, for instance since the trash
+    was emptied."""
     audit: bool = False
     """Judge each episode by all rules and keep score and findings in its file."""
     min_score: float = 0.0
@@ -73,6 +76,11 @@ class ConvertConfig(Gated):
         for name, bound in BOUNDS.items():
             if wrong := bound.problem(getattr(self, name)):
                 raise UsageError(f"--{name.replace('_', '-')} {wrong}")
+        if self.drop_missing and self.format != "lerobot":
+            raise UsageError(
+                "--drop-missing is of --format lerobot; files without bags are set aside with "
+                f"`ate episodes delete {self.output}` and their numbers"
+            )
         for rule in SET_RULES.keys() & set(self.gate.rules):
             raise UsageError(
                 f"--exclude {rule} compares an episode with its set: convert, run "

@@ -1,11 +1,13 @@
 """``ate export lerobot``: HDF5 episodes to a LeRobot data set.
 
 What was begun is finished, what is there is not made twice; the set holds what the folder holds.
-A set of another folder's episodes is not replaced.
+Episodes of other recordings are replaced, and those that the folder lacks taken out, only where
+this is asked for; a set of another folder never is.
 """
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -40,12 +42,17 @@ class LerobotExport:
     """How pictures are encoded."""
     objects: bool = True
     """Write poses of objects where recorded, as the feature `environment`."""
+    overwrite: bool = False
+    """Let the set follow a folder that was made anew: replace episodes of other recordings, take
+    out those that the folder lacks. What is up to date stays."""
     work: Annotated[WorkConfig, tyro.conf.arg(name="")] = field(default_factory=WorkConfig)
     """Where, and how many at the same time."""
 
     def folder(self) -> LerobotFolder:
         """The set that is written."""
-        return LerobotFolder(output=self.output, video=self.video, objects=self.objects)
+        return LerobotFolder(
+            output=self.output, video=self.video, objects=self.objects, dropping="--overwrite"
+        )
 
 
 def export_lerobot(config: LerobotExport) -> int:
@@ -54,7 +61,8 @@ def export_lerobot(config: LerobotExport) -> int:
     paths, folder = list_episodes(config.episodes.resolve()), config.folder()
     reports: list[ExportReport] = []
     with folder.held():
-        _refuse_others(paths, folder, config.episodes)
+        others = _others(paths, folder, config)
+        held = folder.names()
         folder.require_room({path.stem: path for path in paths})
         try:
             for done in config.work.run(functools.partial(export_episode, config=config), paths):
@@ -65,35 +73,58 @@ def export_lerobot(config: LerobotExport) -> int:
                 [report.name for report in reports if report.result != "rejected"],
                 disk_refused=any(report.disk_refused for report in reports),
             )
-            reports = [_completed(report, finished) for report in reports]
+            reports = [_completed(report, finished, others) for report in reports]
+            names = {report.name for report in reports}
+            reports += [
+                ExportReport(name=name, result="left out", note=_left(config.episodes))
+                for name in held
+                if name not in names and not folder.holds(name)
+            ]
         finally:
             code = print_reports(reports, config.output)
     return code
 
 
-def _completed(report: ExportReport, finished: Finished) -> ExportReport:
+def _completed(
+    report: ExportReport, finished: Finished, others: Mapping[str, str]
+) -> ExportReport:
     """Its row when the set is written, or refused it."""
-    if (reason := finished.refused.get(report.name)) is not None:
+    name = report.name
+    if (reason := finished.refused.get(name)) is not None:
         return replace(report, result="rejected", ticks=0, note=reason)
-    return replace(report, note=remark(report.note, finished.notes.get(report.name, "")))
+    replaced = f"in place of another recording ({others[name]})" if name in others else ""
+    return replace(report, note=remark(report.note, replaced, finished.notes.get(name, "")))
 
 
-def _refuse_others(paths: list[Path], folder: LerobotFolder, episodes: Path) -> None:
-    """Refuse to replace episodes of other recordings, or to drop what another folder holds.
+def _left(episodes: Path) -> str:
+    return f"{episodes} does not hold it any more: it has left the set"
+
+
+def _others(paths: list[Path], folder: LerobotFolder, config: LerobotExport) -> dict[str, str]:
+    """What the set holds of other recordings, episode -> when that began.
 
     Raises:
-        UsageError: naming them.
+        UsageError: it, or what the folder lacks, may not be replaced.
     """
+    found: dict[str, str] = {}
     for path in paths:
         own = read_recording_of(path)
         others = {} if own is None else folder.of_others(path.stem, own, NEAR)
         for part, when in others.items():
-            raise UsageError(
-                f"{part} is of another recording ({when}, this {path.name} {own}): choose another "
-                f"--output, or delete {folder.output} and {folder.parts} to make the set anew"
-            )
-    put_away = (path.name.partition(".")[0] for path in episodes.glob("episode_*.hdf5.*"))
-    folder.kept([*(path.stem for path in paths), *put_away], episodes, is_one=False)
+            if not config.overwrite:
+                raise UsageError(
+                    f"{path.stem} in {part} is of another recording ({when}, this {path.name} "
+                    f"{own}): choose another --output, or --overwrite, with which the set "
+                    f"follows {config.episodes}"
+                )
+            found[path.stem] = when
+    if found:
+        folder.require_source(config.episodes)
+    put_away = (path.name.partition(".")[0] for path in config.episodes.glob("episode_*.hdf5.*"))
+    listed = [*(path.stem for path in paths), *put_away]
+    folder.kept(listed, config.episodes, is_one=False, drop=config.overwrite)
+    folder.remember_source(config.episodes)
+    return found
 
 
 def export_episode(path: Path, config: LerobotExport) -> ExportReport:

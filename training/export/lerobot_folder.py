@@ -3,12 +3,13 @@
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ate_core.contract import parse_cell_text
 from ate_core.errors import AteError, EpisodeError, UsageError
+from ate_core.files import replace_text
 from ate_core.locks import open_locked
 from training.audit.stored import StoredAudit
 from training.data.disk_room import MAKE_ROOM, file_size, refusal, require_room, shortage
@@ -23,6 +24,7 @@ from training.export.lerobot_set import (
     differing,
     is_current,
     members,
+    starts,
     write_set,
 )
 from training.export.report import Finished, one_line
@@ -49,6 +51,8 @@ class LerobotFolder:
     """How pictures are encoded."""
     objects: bool = True
     """Whether poses of objects are written."""
+    dropping: str = "--drop-missing"
+    """Option that lets episodes leave the set which its source lacks."""
 
     @property
     def parts(self) -> Path:
@@ -102,41 +106,82 @@ class LerobotFolder:
         least = 2 * LEAST_SHARE * sum(file_size(path) for path in missing)
         require_room(self.output.parent, round(least), "the videos")
 
-    def kept(self, listed: Collection[str], source: Path, *, is_one: bool) -> list[str]:
+    def kept(
+        self, listed: Collection[str], source: Path, *, is_one: bool, drop: bool = False
+    ) -> list[str]:
         """What stays in the set beside what is written now; arguments as `OutputFormat`.
 
         Raises:
-            UsageError: episodes would leave the set without a word.
+            UsageError: episodes would leave the set without a word, or another folder's set.
         """
         held = members(self.output)
         others = sorted(held.keys() - set(listed))
         lost = [name for name in others if not (is_one and self.has(name, held[name]))]
+        if lost and drop and not is_one:
+            self.require_source(source)
+            return []
         if lost:
             told = ", ".join(lost[:TOLD]) + (f" and {len(lost) - TOLD} more" * (len(lost) > TOLD))
             why = f"whose parts in {self.parts} are gone" if is_one else f"which {source} lacks"
+            leave = "" if is_one else f"take them out of it with {self.dropping}, "
             raise UsageError(
                 f"{self.output} holds {told}, {why}: they would leave the set; name the folder "
-                f"that has all of them, choose another --output, or delete {self.output} to make "
-                "the set anew without them"
+                f"that has all of them, choose another --output, {leave}or delete {self.output} "
+                "to make the set anew without them"
             )
         return others
+
+    def require_source(self, source: Path) -> None:
+        """Refuse to replace what the set holds of another folder.
+
+        Raises:
+            UsageError: the set was written of that one last.
+        """
+        try:
+            known = self._source_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return  # of an older version, or its parts were deleted
+        if known != self._told(source):
+            of = (self.output.parent / known).resolve()
+            raise UsageError(
+                f"{self.output} is the set of {of}, not of {source}: choose another --output, "
+                f"or delete {self.output} and {self.parts} to make the set anew"
+            )
+
+    def remember_source(self, source: Path) -> None:
+        """Write down of which folder the set is; it stays beside it, nobody is given it."""
+        with suppress(OSError):  # a full disk refuses what matters more, too
+            replace_text(self._source_file, self._told(source))
+
+    def _told(self, source: Path) -> str:
+        """Where the source is, seen from the set: both may move to another disk together."""
+        return os.path.relpath(source.resolve(), self.output.resolve().parent)
+
+    @property
+    def _source_file(self) -> Path:
+        return self.parts / ".folder"
 
     def has(self, name: str, digest: str) -> bool:
         """Whether the part of an episode is there already."""
         part = self.part(name)
         return part is not None and part.digest == digest
 
+    def names(self) -> list[str]:
+        """Those in the set."""
+        return sorted(members(self.output))
+
     def holds(self, name: str) -> bool:
         """Whether the set holds an episode of this name."""
         return name in members(self.output)
 
     def of_others(self, name: str, own: Recording, near: float) -> dict[Path, str]:
-        """The part of the episode; arguments as `OutputFormat`."""
+        """The part of the episode, or the set without it; arguments as `OutputFormat`."""
         part = self.part(name)
+        place = self.output if part is None else part.folder
         found = None if part is None else part.recording()
-        if part is None or found is None or found.is_same(own, near):
-            return {}
-        return {part.folder: str(found)}
+        if found is None and (start_ns := starts(self.output).get(name)) is not None:
+            place, found = self.output, Recording(contract=own.contract, start_ns=start_ns)
+        return {} if found is None or found.is_same(own, near) else {place: str(found)}
 
     def part(self, name: str) -> Part | None:
         """The part of an episode, whatever it was made of."""

@@ -82,6 +82,13 @@ def members(output: Path) -> dict[str, str]:
     return dict(found) if isinstance(found, dict) else {}
 
 
+def starts(output: Path) -> dict[str, int]:
+    """When the recordings in a set began, episode -> first tick [ns], as far as it tells."""
+    found = _read_manifest(output).get("start_ns")
+    known = found.items() if isinstance(found, dict) else ()
+    return {name: start_ns for name, start_ns in known if isinstance(start_ns, int)}
+
+
 def _read_manifest(output: Path) -> dict[str, Any]:
     try:
         return read_document((output / MANIFEST).read_text())
@@ -336,6 +343,7 @@ def _manifest(parts: Sequence[Part]) -> dict[str, Any]:
         "contract": parts[0].contract,
         "statistics": STATISTICS,
         "episodes": {part.name: part.digest for part in parts},
+        "start_ns": {part.name: part.rows()["stamp_ns"][0].as_py() for part in parts},
     }
 
 

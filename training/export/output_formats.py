@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ate_core.episode_folders import SUFFIX
+from ate_core.episode_folders import SUFFIX, number_of
 from training.audit.stored import StoredAudit, parse_audit
 from training.configs.convert import ConvertConfig
 from training.data.episode_file import (
+    PATTERN,
     Episode,
     read_episode,
     read_recording_of,
@@ -20,6 +21,7 @@ from training.data.episode_file import (
 )
 from training.data.recording import Recording, told_time
 from training.data.set_files import excluded_file, label_file, put_away, read_label_time
+from training.episodes.episode_set import FIRST_MADE
 from training.export.lerobot_folder import LerobotFolder
 from training.export.report import Finished
 
@@ -35,18 +37,29 @@ class OutputFormat(Protocol):
         """Refuse early what is only good as a whole and cannot fit: episode -> its bag."""
         ...
 
-    def kept(self, listed: Collection[str], source: Path, *, is_one: bool) -> list[str]:
+    def kept(
+        self, listed: Collection[str], source: Path, *, is_one: bool, drop: bool = False
+    ) -> list[str]:
         """Refuse to drop what is not listed; returns what `finish` needs to keep it.
 
         Args:
             listed: Episodes whose bags are there, discarded ones too.
             source: Where they are.
             is_one: Whether one bag was named, which is added to what is there.
+            drop: Whether it may be dropped, where not one bag was named.
         """
         ...
 
     def has(self, name: str, digest: str) -> bool:
         """Whether an episode is there, made of this source with these options."""
+        ...
+
+    def names(self) -> list[str]:
+        """Episodes that readers see, besides what edits made."""
+        ...
+
+    def remember_source(self, source: Path) -> None:
+        """Write down of which folder the output is, where that is to be asked for later."""
         ...
 
     def holds(self, name: str) -> bool:
@@ -106,9 +119,19 @@ class Hdf5Files:
     def require_room(self, sources: Mapping[str, Path]) -> None:
         """Each file asks for its own room: those that fit are good without the others."""
 
-    def kept(self, listed: Collection[str], source: Path, *, is_one: bool) -> list[str]:
+    def kept(
+        self, listed: Collection[str], source: Path, *, is_one: bool, drop: bool = False
+    ) -> list[str]:
         """Every file stays where it is."""
         return []
+
+    def names(self) -> list[str]:
+        """Those whose files are there."""
+        paths = [path.with_suffix("") for path in sorted(self.output.glob(PATTERN))]
+        return [path.name for path in paths if number_of(path) < FIRST_MADE]
+
+    def remember_source(self, source: Path) -> None:
+        """Every file tells it of itself."""
 
     def has(self, name: str, digest: str) -> bool:
         """Whether the file says that it was made of this."""
