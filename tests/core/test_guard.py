@@ -188,17 +188,27 @@ def test_an_arm_that_brakes_gently_keeps_off_the_table_on_its_way_to_rest(jerk, 
     assert stage.least["gripper_table"] > 0.0
 
 
-@pytest.mark.parametrize("jerk", [50.0, 800.0])
-@pytest.mark.parametrize("acceleration", [-6.0, 0.0, 6.0])
-def test_the_other_arm_is_expected_where_its_jerk_lets_it_rest(jerk, acceleration):
+@pytest.mark.parametrize(
+    ("jerk", "speed", "acceleration", "counted"),
+    [
+        (50.0, 0.8, 0.0, 0.0),
+        (50.0, 0.8, 6.0, 6.0),
+        (800.0, 0.8, 6.0, 6.0),
+        (50.0, 0.8, -6.0, -6.0 + 50.0 * SERVO_LAG),  # what is surely left of braking
+        (50.0, 0.2, -6.0, -6.0 + 50.0 * SERVO_LAG),  # a joint that turns back
+        (50.0, 0.8, -1.0, 0.0),
+        (800.0, 0.8, -6.0, 0.0),
+    ],
+)
+def test_the_other_arm_is_expected_where_its_jerk_lets_it_rest(jerk, speed, acceleration, counted):
     other, q = OtherArm(with_jerk(jerk), "right"), np.array(CELL.arms["right"].home)
-    speed, turn = 0.8, np.eye(7)[1]
+    turn = np.eye(7)[1]
     for tick in range(12):
         ago = (tick - 11) * TICK
         posture = q + (speed * ago + acceleration * ago**2 / 2) * turn
         other.see(posture, 1.0 + ago, (speed + acceleration * ago) * turn)
-    now = (SERVO_LAG * (speed + SERVO_LAG * acceleration / 2), speed + SERVO_LAG * acceleration)
-    end, low, high = rest((*now, acceleration), CELL.safety.max_joint_acceleration, jerk)
+    now = (SERVO_LAG * (speed + SERVO_LAG * counted / 2), speed + SERVO_LAG * counted)
+    end, low, high = rest((*now, counted), CELL.safety.max_joint_acceleration, jerk)
     state = other.at(1.0)
     np.testing.assert_allclose(np.subtract(state.rest, q), end * turn, atol=1e-9)
     np.testing.assert_allclose(state.turns, max(high, -low) * turn, atol=1e-9)

@@ -165,13 +165,20 @@ class OtherArm:
         )
 
     def _carried(self, seen: _Seen, ahead: float) -> list[Motion]:
-        """Motions some time later [s], with the acceleration that was seen."""
-        return [
-            (q + ahead * (v + 0.5 * ahead * a), min(max(v + ahead * a, -top), top), a)
-            for q, v, a, top in zip(
-                seen.posture, seen.velocity, seen.acceleration, self._speed, strict=True
-            )
-        ]
+        """Motions some time later [s].
+
+        A joint that speeds up is taken to go on so. Of braking counts only what must be left even
+        if it has been taken back since it was seen.
+        """
+        taken_back, motions = self._jerk * ahead, []
+        for q, v, a, top in zip(
+            seen.posture, seen.velocity, seen.acceleration, self._speed, strict=True
+        ):
+            if a * v < 0.0:
+                a = math.copysign(max(abs(a) - taken_back, 0.0), a)
+            speed = min(max(v + ahead * a, -top), top)
+            motions.append((q + ahead * (v + 0.5 * ahead * a), speed, a))
+        return motions
 
 
 def _numbers(values: ArrayLike) -> list[float]:

@@ -363,7 +363,7 @@ class Surroundings:
     def rest_time(self, motions: Sequence[Motion]) -> float:
         """Time until all joints of an arm rest [s]."""
         acceleration, jerk = self._brakes
-        return max(rest_time(motion, acceleration, jerk) for motion in motions)
+        return max([rest_time(motion, acceleration, jerk) for motion in motions])
 
     def gaps(self, q: Sequence[float], entries: Sequence[int], enough: float) -> list[float]:
         """Gaps of some kinds, or of all walls after them, at a posture (n,) of the arm [m].

@@ -55,8 +55,11 @@ class WayToRest:
             there: view of ``rest``.
         """
         self._around, self._motions, self._turns = around, motions, turns
-        self._rest, self._there = rest, there
+        self._rest, self._there, self._here = rest, there, there
         self._left = [] if there.detailed else around.left(turns, there)
+        self._surfaces: list[int] = []
+        self._is_beside_other = False
+        self._least, self._enough, self._looks = min(there.gaps), 0.0, 0
 
     def surely_left(self) -> float:
         """What `least_gap` finds at least [m], told without a look; not positive where unknown."""
@@ -69,63 +72,68 @@ class WayToRest:
             here: view of where the arm stops when it brakes now.
             enough: gap above which it does not matter how large it is [m].
         """
-        around, there = self._around, self._there
-        least, looks = min(there.gaps), 0
-        watched = self._nearing(max(min(least, enough), 0.0))
+        around, there, self._here = self._around, self._there, here
+        watched = self._nearing(max(min(self._least, enough), 0.0))
         if not watched:
-            return least
-        surfaces, is_beside_other = around.beside(there, watched)
-        end, pieces = self._pieces(is_beside_other)
-        enough = max(enough, 0.0)
-        if surfaces:
-            enough = max(enough, around.sag([2.0 * turn / pieces for turn in self._turns]))
-
-        def look(time: float, entries: list[int]) -> _Look:
-            """Look at some entries after some time of braking [s]."""
-            nonlocal least, looks
-            looks += 1
-            around.place_other_after(time)
-            posture = around.braked(self._motions, time)
-            if there.detailed:
-                gaps = around.look(posture, here).gaps
-            else:
-                gaps = around.gaps(posture, entries, enough)
-            allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in entries]
-            least = -math.inf if any(map(lt, gaps, allowed)) else min(least, *gaps)
-            heights = [gap for entry, gap in zip(entries, gaps, strict=True) if entry in surfaces]
-            return _Look(time, posture, min(heights, default=math.inf))
-
-        def look_between(earlier: _Look, later: _Look) -> None:
-            """Look where the arm may come nearer to a surface than at both ends of a piece."""
-            way = list(map(sub, later.posture, earlier.posture))
-            lowest = min(earlier.height, later.height)
-            if least == -math.inf or looks >= MOST_PIECES or lowest >= around.sag(way):
-                return
-            middle = look(0.5 * (earlier.time + later.time), surfaces)
-            look_between(middle, later)
-            look_between(earlier, middle)
-
+            return self._least
+        self._surfaces, self._is_beside_other = around.beside(there, watched)
+        end, pieces = self._pieces()
+        self._enough = max(enough, 0.0)
+        height = math.inf
+        if self._surfaces:
+            height = min([there.gaps[entry] for entry in self._surfaces])
+            sag = around.sag([2.0 * turn / pieces for turn in self._turns])
+            self._enough = max(self._enough, sag)
         # The last comes first: where the arm comes to rest was just seen, and tells of it most.
-        height = min((there.gaps[entry] for entry in surfaces), default=math.inf)
         later = _Look(end, self._rest, height)
         for piece in range(pieces - 1, 0, -1):
-            earlier = look(end * piece / pieces, watched)
-            if surfaces:
-                look_between(earlier, later)
-            if least == -math.inf:
+            earlier = self._look(end * piece / pieces, watched)
+            if self._surfaces:
+                self._look_between(earlier, later)
+            if self._least == -math.inf:
                 break
             later = earlier
-        if surfaces and least > -math.inf:
+        if self._surfaces and self._least > -math.inf:
             way = [q - at for at, (q, _, _) in zip(later.posture, self._motions, strict=True)]
             if around.sag(way) > FLAT:
-                look_between(look(0.0, surfaces), later)
-        around.place_other_at_rest()
-        return least
+                self._look_between(self._look(0.0, self._surfaces), later)
+        if self._is_beside_other:
+            around.place_other_at_rest()
+        return self._least
 
-    def _pieces(self, is_beside_other: bool) -> tuple[float, int]:
+    def _look(self, time: float, entries: list[int]) -> _Look:
+        """Look at some entries after some time of braking [s]."""
+        around, here = self._around, self._here
+        self._looks += 1
+        if self._is_beside_other:
+            around.place_other_after(time)
+        posture = around.braked(self._motions, time)
+        if self._there.detailed:
+            gaps = around.look(posture, here).gaps
+        else:
+            gaps = around.gaps(posture, entries, self._enough)
+        allowed = [min(here.gaps[entry], 0.0) - TOLERANCE for entry in entries]
+        self._least = -math.inf if any(map(lt, gaps, allowed)) else min(self._least, *gaps)
+        if not self._surfaces:
+            return _Look(time, posture, math.inf)
+        pairs = zip(entries, gaps, strict=True)
+        return _Look(time, posture, min([gap for entry, gap in pairs if entry in self._surfaces]))
+
+    def _look_between(self, earlier: _Look, later: _Look) -> None:
+        """Look where the arm may come nearer to a surface than at both ends of a piece."""
+        lowest = min(earlier.height, later.height)
+        if self._least == -math.inf or self._looks >= MOST_PIECES:
+            return
+        if lowest >= self._around.sag(list(map(sub, later.posture, earlier.posture))):
+            return
+        middle = self._look(0.5 * (earlier.time + later.time), self._surfaces)
+        self._look_between(middle, later)
+        self._look_between(earlier, middle)
+
+    def _pieces(self) -> tuple[float, int]:
         """Time [s] until the arm rests, the other one too where it matters, and its pieces."""
         turn, time = max(self._turns), self._around.rest_time(self._motions)
-        their_turn, their_time = self._around.other_way() if is_beside_other else (0.0, 0.0)
+        their_turn, their_time = self._around.other_way() if self._is_beside_other else (0.0, 0.0)
         end = max(time, their_time)
         ways = ((turn, time), (their_turn, their_time))
         longest = end * max((way / passed for way, passed in ways if passed), default=0.0)
