@@ -3,6 +3,7 @@
 `test_published_loaders.py` runs the loaders themselves where their sources are at hand.
 """
 
+import functools
 import json
 import resource
 from dataclasses import replace
@@ -303,6 +304,66 @@ def test_copies_replace_nothing_unless_they_are_told_to(data, tmp_path):
     with pytest.raises(UsageError, match="--overwrite"):
         act(data, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["act"]
+
+
+def a_bag(place, studio):
+    (place / "episode_000000").mkdir(parents=True)
+    (place / "episode_000000" / "episode_000000_0.mcap").write_text("precious")
+
+
+def an_episode(place, studio):
+    studio.write(place, studio.episode(3))
+
+
+def a_thesis(place, studio):
+    place.write_text("precious")
+
+
+def a_report(place, studio):
+    place.mkdir()
+    (place / "results.json").write_text("precious")
+
+
+def a_note_beside_copies(place, studio):
+    made = studio.write(place.parent / "made", studio.episode(3, 0), studio.episode(3, 1))
+    act(made, place.parent)
+    (place.parent / "act").rename(place)
+    (place / "notes.txt").write_text("precious")
+
+
+@pytest.mark.parametrize(
+    "fill", [a_bag, an_episode, a_thesis, a_report, a_note_beside_copies]
+)
+@pytest.mark.parametrize(
+    ("export", "config"),
+    [
+        (export_act, ActExport),
+        (export_rdt, functools.partial(RdtExport, drop_joint=3)),
+        (export_robotwin, RobotwinExport),
+    ],
+)
+def test_what_is_no_copy_is_never_replaced(data, studio, tmp_path, export, config, fill):
+    place = tmp_path / "place"
+    fill(place, studio)
+    before = {p: p.is_file() and p.read_bytes() for p in [place, *place.rglob("*")]}
+    with pytest.raises(UsageError, match="is no copy of an export, and would be deleted"):
+        export(config(episodes=data, output=place, overwrite=True))
+    assert {p: p.is_file() and p.read_bytes() for p in [place, *place.rglob("*")]} == before
+
+
+@pytest.mark.parametrize(
+    ("export", "config"),
+    [
+        (export_act, ActExport),
+        (export_rdt, functools.partial(RdtExport, drop_joint=3)),
+        (export_robotwin, RobotwinExport),
+    ],
+)
+def test_copies_and_empty_folders_are_replaced_on_purpose(data, tmp_path, export, config):
+    (tmp_path / "place").mkdir()
+    for _ in range(2):
+        assert export(config(episodes=data, output=tmp_path / "place", overwrite=True)) == 0
+    assert len(list((tmp_path / "place").rglob("*.hdf5"))) == 2
 
 
 def test_copies_that_the_system_cuts_leave_nothing_and_the_cause_is_named(data, tmp_path):

@@ -66,7 +66,7 @@ def export_set(
             f"{output} holds no {CARD_FILES[1]}, so it is no export and is not replaced: name "
             "another --output"
         )
-    with new_folder(output.resolve(), overwrite, folder) as working:
+    with new_folder(output.resolve(), overwrite, folder, _not_exported) as working:
         try:
             _fill(working, folder, chosen, reports, output.name, license_)
         except BaseException as error:
@@ -78,6 +78,21 @@ def export_set(
                 ) from None
             raise
     return sorted(reports, key=lambda report: report.name)
+
+
+def _not_exported(output: Path) -> str:
+    """An episode or bag that the card of an export does not name; empty: there is none."""
+    if not output.exists():
+        return ""
+    try:
+        files = json.loads((output / CARD_FILES[1]).read_text(encoding="utf-8"))["files"]
+        names = {Path(file["name"]).stem for file in files}
+    except UNREADABLE as error:
+        return f"{output / CARD_FILES[1]} does not say what was exported ({error})"
+    for path in sorted(output.glob("episode_*")):
+        if path.name.partition(".")[0] not in names or path.is_dir():
+            return f"{path.name} is not of that export"
+    return ""
 
 
 def _fill(

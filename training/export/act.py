@@ -25,6 +25,7 @@ from training.data.episode_file import Episode, read_episode
 from training.export.camera_video import decode_picture, in_blocks
 from training.export.chosen import of_one_cell, of_outcome
 from training.export.copies import (
+    BESIDE,
     Copy,
     length_note,
     lost_note,
@@ -38,7 +39,7 @@ from training.export.copies import (
 from training.export.report import ExportReport, print_reports
 from training.tasks.choose import WorkConfig
 
-TASK_FILE = "task_config.json"
+TASK_FILE = BESIDE[0]
 """An entry for the task table of ACT's `constants.py`."""
 FEWEST = 2
 """The loader trains on 80 % of the episodes and needs one on each side."""

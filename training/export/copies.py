@@ -35,6 +35,8 @@ MADE_OF = "made_of"
 """Attribute of a copy: the hash of its source and of the options."""
 FACTS = "facts"
 """Attribute of a copy: what its place is decided by, as JSON."""
+BESIDE = ("task_config.json", "expanded_instruction_gpt-4-turbo.json", "instructions/*.json")
+"""What lies beside the copies for ACT, RDT and RoboTwin."""
 RECODED_QUALITY = 95
 """JPEG quality of a picture whose colours are exchanged; OpenCV's own."""
 RECODED_SHARE = 0.5
@@ -62,8 +64,29 @@ class Copy:
         return replace(about, **changes)
 
 
+def no_copy(output: Path) -> str:
+    """What is there and is no copy of an export; empty: all is, or nothing is there."""
+    if not output.is_dir():
+        return f"{output} is no copy of an export" if output.exists() else ""
+    paths = [path for path in sorted(output.rglob("*")) if not path.is_dir()]
+    for path in paths:
+        if not (_is_copy(path) or any(path.match(pattern) for pattern in BESIDE)):
+            return f"{path} is no copy of an export"
+    if paths and not any(_is_copy(path) for path in paths):
+        return f"{paths[0]} is no copy of an export"
+    return ""
+
+
+def _is_copy(path: Path) -> bool:
+    with suppress(OSError), h5py.File(path) as file:
+        return MADE_OF in file.attrs
+    return False
+
+
 @contextmanager
-def new_folder(output: Path, overwrite: bool, source: Path) -> Iterator[Path]:
+def new_folder(
+    output: Path, overwrite: bool, source: Path, foreign: Callable[[Path], str] = no_copy
+) -> Iterator[Path]:
     """A folder beside the output, which takes its place when everything is written.
 
     The copies of an export that was stopped are kept there, for the next one.
@@ -72,10 +95,11 @@ def new_folder(output: Path, overwrite: bool, source: Path) -> Iterator[Path]:
         output: What it becomes.
         overwrite: Whether an output that is there is replaced.
         source: Folder of the episodes, which must not be replaced.
+        foreign: Says what in an output is of no export and must not be replaced, either.
 
     Raises:
-        UsageError: the output is there and may not be replaced, holds the source, or cannot be
-            made, or another export writes it.
+        UsageError: the output is there and may not be replaced, holds the source or something
+            else, or cannot be made, or another export writes it.
     """
     if source.resolve().is_relative_to(output.resolve()):
         raise UsageError(
@@ -84,6 +108,11 @@ def new_folder(output: Path, overwrite: bool, source: Path) -> Iterator[Path]:
         )
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: name another --output, or replace it by --overwrite")
+    if told := foreign(output):
+        raise UsageError(
+            f"{told}, and would be deleted with {output}: move it elsewhere, or name another "
+            "--output"
+        )
     working = output.with_name(f".{output.name}.partial")
     make_folder(working / PARTS)
     with only_writer(working, f"another export writes {output}"):

@@ -22,6 +22,7 @@ from ate_core.layout import VectorLayout
 from training.data.episode_file import Episode, read_episode
 from training.export.chosen import demonstrations
 from training.export.copies import (
+    BESIDE,
     Copy,
     FolderNames,
     least_size,
@@ -51,7 +52,7 @@ STATE_DIVISORS = {"left": 4.7908, "right": 4.7888}
 ACTION_DIVISORS = {"left": 11.8997, "right": 13.9231}
 """By what it divides commanded ones."""
 CAMERAS = ("cam_high", "cam_left_wrist", "cam_right_wrist")
-INSTRUCTIONS = "expanded_instruction_gpt-4-turbo.json"
+INSTRUCTIONS = BESIDE[1]
 SIDES = ("left", "right")
 
 
