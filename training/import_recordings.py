@@ -21,7 +21,7 @@ from rich.table import Table
 from ate_core.contract import load_cell
 from ate_core.disk_refusals import is_by_disk
 from ate_core.episode_folders import SUFFIX
-from ate_core.errors import AteError
+from ate_core.errors import AteError, UsageError
 from training.configs.output_folder import make_folder, only_writer
 from training.data.disk_room import refusal, require_room
 from training.foreign.importer import Importer, make_importer
@@ -78,6 +78,11 @@ def import_recordings(config: ImportConfig) -> int:
     mapping = read_mapping(config.mapping)
     importer = make_importer(config.recordings.resolve(), mapping, load_cell(config.cell))
     config = replace(config, output=config.output.resolve())  # workers may start elsewhere
+    if config.output in (importer.folder, importer.folder / "train"):
+        raise UsageError(
+            f"--output {config.output} holds the recordings themselves, which would be replaced: "
+            "name another folder"
+        )
     make_folder(config.output)
     indices = range(len(importer.recordings.names()))
     console = terminal()

@@ -53,6 +53,17 @@ def test_an_episode_of_another_session_is_not_replaced(config, file):
     assert file.read_bytes() == before
 
 
+def test_a_file_that_is_no_episode_of_ours_is_not_replaced(config, file):
+    file.parent.mkdir()
+    with h5py.File(file, "w") as theirs:
+        theirs["/observations/qpos"] = [[0.0]]
+    before = file.read_bytes()
+    assert "no episode of this project" in refused(config)
+    assert file.read_bytes() == before
+    assert convert(dataclasses.replace(config, overwrite=True)) == 0
+    assert len(read_episode(file)) > 1
+
+
 def test_an_episode_of_another_cell_at_the_same_time_is_not_replaced(config, file):
     convert(config)
     with h5py.File(file, "r+") as episode:

@@ -194,15 +194,15 @@ def test_a_folder_that_is_no_export_is_not_replaced(folder, tmp_path, ate):
 @pytest.mark.parametrize(
     "name", ["episode_000007.hdf5", "episode_500000.hdf5", "episode_000001/episode_000001_0.mcap"]
 )
-def test_an_export_that_holds_more_than_its_card_says_is_not_replaced(
-    folder, tmp_path, ate, name
-):
+def test_an_export_that_holds_more_than_its_card_says_is_not_replaced(folder, tmp_path, ate, name):
     output = tmp_path / "given"
     ate("export", folder, "--output", output)
     (output / name).parent.mkdir(exist_ok=True)
     (output / name).write_text("precious")
     code, said = ate("export", folder, "--output", output, "--overwrite")
-    assert code == 1 and f"{name.partition('/')[0]} is not of that export" in " ".join(said.split())
+    assert code == 1 and f"{name.partition('/')[0]} is not of that export" in " ".join(
+        said.split()
+    )
     assert (output / name).read_text() == "precious"
 
 

@@ -331,9 +331,7 @@ def a_note_beside_copies(place, studio):
     (place / "notes.txt").write_text("precious")
 
 
-@pytest.mark.parametrize(
-    "fill", [a_bag, an_episode, a_thesis, a_report, a_note_beside_copies]
-)
+@pytest.mark.parametrize("fill", [a_bag, an_episode, a_thesis, a_report, a_note_beside_copies])
 @pytest.mark.parametrize(
     ("export", "config"),
     [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import av
@@ -13,7 +14,7 @@ import simplejpeg
 
 from ate_bringup.doctor.checkpoint import look_at_checkpoint
 from ate_bringup.doctor.finding import Patient
-from ate_core.errors import DiskError, LayoutError
+from ate_core.errors import DiskError, LayoutError, UsageError
 from ate_policy.checkpoint import load_checkpoint
 from ate_policy.policy import load_policy
 from training.data import disk_room
@@ -98,6 +99,39 @@ def test_an_episode_of_another_folder_is_not_replaced(tmp_path, bring, others, c
     )
     episode = read_episode(output / report.file)
     assert (episode.instruction, episode.outcome) == ("take it", "success")
+
+
+def test_a_file_that_is_no_episode_of_ours_is_not_replaced(tmp_path, bring, others):
+    folder = others.write_aloha(tmp_path / "set", "raw")
+    place = tmp_path / "episodes" / "episode_000000.hdf5"
+    place.parent.mkdir()
+    (file,) = folder.glob("*.hdf5")
+    shutil.copy(file, place)
+    (report,), _ = bring(folder, ALOHA)
+    assert report.result == "rejected" and "is no episode of this project" in report.reason
+    assert place.read_bytes() == file.read_bytes()
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_recordings_are_not_imported_into_their_own_folder(tmp_path, others, split):
+    folder = others.write_aloha(tmp_path / "set", "raw")
+    (file,) = folder.glob("*.hdf5")
+    place = folder / split
+    place.mkdir(exist_ok=True)
+    file = file.rename(place / "episode_000000.hdf5")
+    before = file.read_bytes()
+    (tmp_path / "mapping.yaml").write_text(ALOHA)
+    for overwrite in (False, True):
+        config = ImportConfig(
+            recordings=folder,
+            mapping=tmp_path / "mapping.yaml",
+            output=place,
+            overwrite=overwrite,
+        )
+        with pytest.raises(UsageError, match="holds the recordings themselves"):
+            import_recordings(config)
+    assert [path.name for path in place.iterdir()] == [file.name] and file.read_bytes() == before
 
 
 def test_images_that_lie_in_a_table_are_read_from_there(tmp_path, bring, others):

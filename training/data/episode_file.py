@@ -348,6 +348,15 @@ def read_recording_of(path: Path) -> Recording | None:
         return None
 
 
+def is_of_others(path: Path) -> bool:
+    """Whether a file is whole and no episode of this project, of whatever version."""
+    try:
+        with h5py.File(path, "r") as file:
+            return not {"format", "contract"} & set(file.attrs)
+    except OSError:
+        return False
+
+
 def read_outcome_of(path: Path) -> str:
     """How an episode ended: the label given later, or its own."""
     label = read_label(path)

@@ -14,6 +14,7 @@ from training.configs.convert import ConvertConfig
 from training.data.episode_file import (
     PATTERN,
     Episode,
+    is_of_others,
     read_episode,
     read_recording_of,
     read_source_hash,
@@ -156,6 +157,8 @@ class Hdf5Files:
         files = (path, self._away(name), path.with_name(path.name + SUFFIX))
         kept = {file: found for file in files if (found := read_recording_of(file)) is not None}
         others = {file: str(found) for file, found in kept.items() if not found.is_same(own, near)}
+        if is_of_others(path):
+            others[path] = "it is no episode of this project"
         labelled_ns = read_label_time(path)
         if labelled_ns is not None:
             if others and others.keys() == kept.keys():

@@ -10,7 +10,7 @@ from pathlib import Path
 from ate_core.episode_folders import SUFFIX
 from ate_core.errors import EpisodeError
 from ate_core.json_text import UNREADABLE
-from training.data.episode_file import PATTERN, open_episode, read_attributes
+from training.data.episode_file import PATTERN, is_of_others, open_episode, read_attributes
 from training.data.set_files import excluded_file, label_file, put_away
 
 
@@ -112,6 +112,11 @@ class Place:
         Raises:
             EpisodeError: it is.
         """
+        if is_of_others(self.path):
+            raise EpisodeError(
+                f"{self.path} is no episode of this project: choose another --output, or "
+                "--overwrite, which puts it away"
+            )
         there = read_origin(self.path)
         if there is None:
             return
@@ -144,7 +149,7 @@ class Place:
     def put_away(self) -> str:
         """Take the file of an earlier import out of what readers see; returns what to tell."""
         there = read_origin(self.path)
-        if there is not None and there.set_name != self.set_name:
+        if is_of_others(self.path) or (there is not None and there.set_name != self.set_name):
             return ""
         try:
             moved = put_away(self.path)
