@@ -345,7 +345,7 @@ def test_no_garbage_collection_goes_through_the_library_while_targets_are_stream
     for name in ("open_push", "open_arm", "set_up", "read_identity"):
         monkeypatch.setattr(link.sdk, name, lambda *_: None)
     monkeypatch.setattr(link, "find_connection", lambda *_: None)
-    monkeypatch.setattr(link, "ask_joints", lambda *_: (0, ""))
+    monkeypatch.setattr(link, "ask_joints", lambda *_: (True, ""))
     monkeypatch.setattr(link, "misfit_of", lambda *_: "")
     monkeypatch.setattr(link.States, "start", lambda *_: None)
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

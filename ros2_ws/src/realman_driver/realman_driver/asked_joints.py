@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from realman_driver.states import Motion, States
+from realman_driver.states import States
 
 LARGEST_DOUBT = 1.0
 """Distance of two sources up to which both are believed [deg]."""
@@ -16,8 +16,8 @@ RECENT = 0.1
 """Age up to which a push says where the arm is now [s]."""
 
 
-def ask_joints(arm: Any, states: States) -> tuple[int, str]:
-    """Ask for the joints; the library's code, and what contradicts the push, or nothing.
+def ask_joints(arm: Any, states: States) -> tuple[bool, str]:
+    """Ask for the joints; whether an answer came, and what is wrong with it, or with none.
 
     They are compared while pushes come that say that the arm rests: in motion, or beside an old
     one, the two are of two times.
@@ -29,11 +29,12 @@ def ask_joints(arm: Any, states: States) -> tuple[int, str]:
     before = states.motion()
     code, answered = arm.rm_get_joint_degree()
     after = states.motion()
-    if code != 0 or time.monotonic() - states.pushed_at > RECENT:
-        return int(code), ""
-    if before is None or after is None or not (before.rests and after.rests):
-        return 0, ""
-    return 0, contradiction(after.degrees, answered)
+    if code != 0:
+        return False, f"does not answer ({code})"
+    is_recent = time.monotonic() - states.pushed_at <= RECENT
+    if not is_recent or before is None or after is None or not (before.rests and after.rests):
+        return True, ""
+    return True, contradiction(after.degrees, answered)
 
 
 def contradiction(pushed: Sequence[float], answered: Sequence[float]) -> str:
@@ -50,8 +51,3 @@ def contradiction(pushed: Sequence[float], answered: Sequence[float]) -> str:
                 f"{LARGEST_DOUBT:g}: restart the controller"
             )
     return ""
-
-
-def distance(motion: Motion, degrees: tuple[float, ...]) -> float:
-    """Largest distance of a joint from another place of all of them [deg]."""
-    return max(abs(here - there) for here, there in zip(motion.degrees, degrees, strict=False))

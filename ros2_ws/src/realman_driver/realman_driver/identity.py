@@ -59,9 +59,7 @@ class Expected(Protocol):
 MODELS = {
     # RM75 parameter page; d7 by variant: B 0.144, ZF 0.153, 6F 0.1725, 6FB 0.1612.
     "rm75_6f": Model(
-        model="RM_75",
-        force_type="6F",
-        d=(0.2405, 0.0, 0.256, 0.0, 0.210, 0.0, 0.1725),
+        model="RM_75", force_type="6F", d=(0.2405, 0.0, 0.256, 0.0, 0.210, 0.0, 0.1725)
     ),
 }
 """By name of the arm model in the cell file; of others only joints and limits are compared."""

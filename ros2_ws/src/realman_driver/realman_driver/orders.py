@@ -119,8 +119,6 @@ class Orders:
         """When the controller answered `ask` last [s]."""
         self.asked_at: float | None = None
         """When the question under way was asked [s]; None: there is none."""
-        self.contradiction = ""
-        """What the controller answered last against what it pushes; empty when they agree."""
         self.report: Callable[[], None] = lambda: None
         """Tells the node of the epoch."""
 
@@ -139,16 +137,16 @@ class Orders:
         """Whether there is an arm."""
         return self._arm is not None
 
-    def ask(self) -> int:
-        """Ask the controller where its joints are, and note when; the library's code."""
+    def ask(self) -> str:
+        """Ask the controller where its joints are, and note when; what is wrong, or nothing."""
         self.asked_at = time.monotonic()
         try:
-            code, self.contradiction = ask_joints(self._arm, self._states)
+            is_answered, wrong = ask_joints(self._arm, self._states)
         finally:
             self.asked_at = None
-        if code == 0:
+        if is_answered:
             self.answered_at = time.monotonic()
-        return code
+        return wrong
 
     def read(self) -> None:
         """Carry out orders for ever, in a thread of its own."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from realman_driver.asked_joints import LARGEST_DOUBT, contradiction, distance
+from realman_driver.asked_joints import LARGEST_DOUBT, contradiction
 from realman_driver.records import Clear, Settle
 from realman_driver.states import Motion, States
 from realman_driver.stopper import Stopper
@@ -111,7 +111,7 @@ class SlowRequests:
         if not in_time or motion is None or not motion.rests:
             return 1, "the arm did not come to rest", ()
         goal = motion.degrees
-        if not (away := distance(motion, order.degrees)) <= LARGEST_DOUBT:
+        if not (away := _distance(motion, order.degrees)) <= LARGEST_DOUBT:
             why = f"the controller tells joints {away:.1f} degrees from where the node sees them"
             return 1, f"{why}, bound {LARGEST_DOUBT:g}", ()
         code, answered = self.arm.rm_get_joint_degree()
@@ -128,7 +128,7 @@ class SlowRequests:
         since = states.pushes
 
         def strays(motion: Motion) -> bool:
-            return not distance(motion, goal) <= LARGEST_GLIDE
+            return not _distance(motion, goal) <= LARGEST_GLIDE
 
         def ended() -> bool:  # the status says move_J at once, so the second push tells
             motion = states.motion()
@@ -143,3 +143,8 @@ class SlowRequests:
             self._halt()
             return 1, "the glide did not end" if not in_time else "the glide left its goal", ()
         return 0, "", goal
+
+
+def _distance(motion: Motion, degrees: tuple[float, ...]) -> float:
+    """Largest distance of a joint from another place of all of them [deg]."""
+    return max(abs(here - there) for here, there in zip(motion.degrees, degrees, strict=False))
