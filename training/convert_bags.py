@@ -94,12 +94,14 @@ def convert(config: ConvertConfig) -> int:
             reports = [_followed(report, bags[report.name], config) for report in reports]
             reports += _dropped(discarded, config)
             reports = _finished(reports, target, kept)
-            reports += [_left(name, config) for name in others if not target.holds(name)]
+            held = {*target.names()}
+            reports += [_left(name, config) for name in others if name not in held]
         finally:
             reports.sort(key=lambda report: report.name)
             _print_table(console, reports)
             _tell_others(console, config.bags.resolve())
-            homeless = [name for name in others if target.holds(name)]
+            held = {*target.names()}
+            homeless = [name for name in others if name in held]
             if homeless and not is_one:
                 _tell_homeless(console, homeless, config)
     if not folders:

@@ -74,11 +74,11 @@ def export_lerobot(config: LerobotExport) -> int:
                 disk_refused=any(report.disk_refused for report in reports),
             )
             reports = [_completed(report, finished, others) for report in reports]
-            names = {report.name for report in reports}
+            known = {report.name for report in reports} | {*folder.names()}
             reports += [
                 ExportReport(name=name, result="left out", note=_left(config.episodes))
                 for name in held
-                if name not in names and not folder.holds(name)
+                if name not in known
             ]
         finally:
             code = print_reports(reports, config.output)

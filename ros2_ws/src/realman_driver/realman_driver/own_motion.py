@@ -2,8 +2,8 @@
 
 import math
 
-OWN_MOTION = 0.5
-"""For so long after a target or a glide of ours, a moving arm may still obey it [s]."""
+from arm_driver.place import OWN_MOTION
+
 LONGEST_GAP = 0.05
 """More between two states is no time in which the arm was seen [s]."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arm_driver.interface import ArmIdentity, ArmSample
+from arm_driver.place import OWN_MOTION, STANDING
 from ate_core.devices import ArmConfig
 from ate_core.errors import DeviceError, SafetyError
 from ate_core.strict import build
@@ -37,16 +38,12 @@ CLOCK_WINDOW = 20
 """States that must all differ by more: one late delivery is no other clock."""
 DROOP = 0.02
 """Distance of a standing arm from its set point that is the servos' droop [rad]."""
-STANDING = 0.05
-"""Speed of the fastest joint below which an arm counts as standing [rad/s]."""
 GLIDE_SPEED = 0.2
 """Speed at which the set point glides to the arm after a stop [rad/s]."""
 SETTLED = 1e-6
 """Distance at which it is there [rad]."""
 GLIDE_STEP = 0.02
 """Longest time of one step of it [s]."""
-OWN_MOTION = 0.5
-"""Time after a target in which the arm may move because of it [s]."""
 FOREIGN_DRIFT = 0.015
 """How far a standing arm may be from where it came to rest, away from its set point, before that
 is no longer the controller's: less than `arm_driver.place` lets pass [rad]."""
