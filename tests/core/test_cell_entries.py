@@ -359,8 +359,13 @@ def test_a_text_in_an_old_recording_is_read_though_its_numbers_are_refused_today
     values["rates"]["arm_stream"] = 50.0
     values["safety"]["command_timeout"] = 60.0
     values["arms"]["left"]["payload_kg"] = 50.0
+    values["tick_rate"] = 100.0
+    for camera in values["cameras"].values():
+        camera["exposure_us"] = 20
     cell = parse_cell_text(yaml.safe_dump(values))
     assert cell.safety.command_timeout == 60.0
+    assert cell.tick_rate == 100.0
+    assert {camera.exposure_us for camera in cell.cameras.values()} == {20}
 
 
 ROBOTS = Path(__file__).parents[2] / "benchmarks/third_party/robots"

@@ -76,5 +76,6 @@ def test_expert_does_the_task_at_other_rates_and_repeats(rate: float) -> None:
 
 @pytest.mark.parametrize("rate", [4.9, 60.5, 0.0, -20.0])
 def test_a_tick_rate_out_of_range_is_refused_with_its_bounds(rate: float) -> None:
-    with pytest.raises(ContractError, match=rf"tick_rate is {rate} Hz; need 5 to 60"):
+    bounds = "5 to 60" if rate > 0.0 else "> 0"  # below, it is no rate in a recording, either
+    with pytest.raises(ContractError, match=rf"tick_rate is {rate} Hz; need {bounds}"):
         env_at(rate)

@@ -145,11 +145,7 @@ class Cell:
     """Folder of the emulated devices' endpoints; empty on the real cell."""
 
     def __post_init__(self) -> None:
-        low, high = TICK_RATES
-        require(
-            low <= self.tick_rate <= high,
-            f"tick_rate is {self.tick_rate} Hz; need {low:g} to {high:g}",
-        )
+        require(self.tick_rate > 0, f"tick_rate is {self.tick_rate} Hz; need > 0")
         arms = tuple(self.arms)
         require(
             arms in (SIDES, SIDES[:1], SIDES[1:]),
@@ -183,6 +179,18 @@ class Cell:
                     f"vectors.{vector} gives {entry.name} {entry.size} numbers, the model of that "
                     f"arm ({self.arms[side].model}) has {joints} joints: make them equal",
                 )
+
+    def require_tick_rate(self) -> None:
+        """Refuse a tick at which no arm is driven; one of an old recording may be such.
+
+        Raises:
+            ContractError: the rate and its bounds.
+        """
+        low, high = TICK_RATES
+        require(
+            low <= self.tick_rate <= high,
+            f"tick_rate is {self.tick_rate} Hz; need {low:g} to {high:g}",
+        )
 
     @property
     def layout(self) -> Layout:

@@ -57,6 +57,7 @@ class CellEnv:
             looks: colours and light.
         """
         self.cell = cell or load_cell(hardware="sim")
+        self.cell.require_tick_rate()
         known = {
             camera.key: (camera.height, camera.width) for camera in self.cell.cameras.values()
         }
