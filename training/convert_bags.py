@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -33,7 +33,8 @@ from training.data.disk_room import refusal
 from training.data.episode_file import Episode
 from training.data.set_files import label_file, require_readable
 from training.data.stream_counts import disagreements
-from training.episodes.judged_anew import has_parts, label_parts, set_parts_aside
+from training.episodes.journal import Journal, read_journal
+from training.episodes.judged_anew import label_parts, parts_of, set_parts_aside
 from training.export.copies import remark
 from training.export.output_formats import OutputFormat, output_of
 from training.reporting.terminal import coloured, terminal
@@ -91,8 +92,9 @@ def convert(config: ConvertConfig) -> int:
                     reports.append(report)
                     progress.advance(task)
             bags = {folder.name: folder for folder in folders}
-            reports = [_followed(report, bags[report.name], config) for report in reports]
-            reports += _dropped(discarded, config)
+            journal = functools.cache(lambda: read_journal(config.output))
+            reports = [_followed(one, bags[one.name], config, journal) for one in reports]
+            reports += _dropped(discarded, config, journal)
             reports = _finished(reports, target, kept)
             held = {*target.names()}
             reports += [_left(name, config) for name in others if name not in held]
@@ -246,7 +248,9 @@ def _name(folder: Path) -> str:
     return folder.name.removesuffix(SUFFIX)
 
 
-def _dropped(discarded: list[Path], config: ConvertConfig) -> Iterator[EpisodeReport]:
+def _dropped(
+    discarded: list[Path], config: ConvertConfig, journal: Callable[[], Journal]
+) -> Iterator[EpisodeReport]:
     """Take what was made of discarded bags out of the output; tell of those that it held."""
     target = output_of(config)
     for folder in discarded:
@@ -256,7 +260,7 @@ def _dropped(discarded: list[Path], config: ConvertConfig) -> Iterator[EpisodeRe
         is_there = target.holds(name)
         try:
             note = _put_away(folder, config, target)
-            parts = set_parts_aside(config.output, name, decided_ns=None)
+            parts = set_parts_aside(journal(), name, decided_ns=None)
         except (AteError, OSError) as error:
             reason = f"its bag was discarded, but what was made of it stays: {error}"
             yield EpisodeReport(name=name, result="rejected", reason=reason)
@@ -266,11 +270,20 @@ def _dropped(discarded: list[Path], config: ConvertConfig) -> Iterator[EpisodeRe
             yield EpisodeReport(name=name, result="excluded", reason=reason)
 
 
-def _followed(report: EpisodeReport, folder: Path, config: ConvertConfig) -> EpisodeReport:
-    """Let what edits made of an episode follow what was decided of its bag since."""
-    output, name, refusal = config.output, folder.name, ""
+def _followed(
+    report: EpisodeReport, folder: Path, config: ConvertConfig, journal: Callable[[], Journal]
+) -> EpisodeReport:
+    """Let what edits made of an episode follow what was decided of its bag since.
+
+    Args:
+        report: What became of the bag.
+        folder: Of the bag.
+        config: Of the conversion.
+        journal: Reads the edits of the output, once for all episodes.
+    """
+    name, refusal = folder.name, ""
     try:
-        if not has_parts(output, name) or not _is_own(folder, config, output_of(config)):
+        if not parts_of(journal(), name) or not _is_own(folder, config, output_of(config)):
             return report
         decided = read_outcome(folder)
         try:
@@ -278,10 +291,10 @@ def _followed(report: EpisodeReport, folder: Path, config: ConvertConfig) -> Epi
         except EpisodeError as error:
             refusal = str(error)
         if refusal:
-            told = set_parts_aside(output, name, decided.get("decided_ns")) if decided else ""
+            told = set_parts_aside(journal(), name, decided.get("decided_ns")) if decided else ""
         else:
             when_ns = int(decided.get("decided_ns") or 0)
-            told = label_parts(output, name, str(decided["outcome"]), when_ns)
+            told = label_parts(journal(), name, str(decided["outcome"]), when_ns)
     except (AteError, OSError) as error:
         refusal = told = f"what edits made of it stays as it was: {error}"
     if not told:

@@ -276,3 +276,15 @@ def test_the_parts_of_a_discarded_bag_are_set_aside(own, capsys):
     told = printed(capsys)
     assert "its bag was discarded; episode_500000.hdf5, episode_500001.hdf5, made of it," in told
     assert trained(own) == ["000001"]
+
+
+def test_the_journal_is_read_once_however_many_bags_there_are(own, monkeypatch):
+    from training import convert_bags
+
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    assert main(["episodes", "split", str(own.output), "1", "--at", "10"]) == 0
+    reads, read = [], convert_bags.read_journal
+    monkeypatch.setattr(convert_bags, "read_journal", lambda f: reads.append(f) or read(f))
+    write_outcome(own.bags / "episode_000001", "failure", "", time.time_ns())
+    assert convert(own) == 1
+    assert reads == [own.output] and trained(own) == ["500000", "500001"]

@@ -7,6 +7,7 @@ done. So an edit that was cut short can be taken back, and one that ended can be
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -88,18 +89,34 @@ class Journal:
         ended = dict(self.ends)
         return [edit for edit in self.edits if ended.get(edit.number) == DONE]
 
-    def made_of(self, file: str) -> list[str]:
+    def made_of(self, file: str) -> Sequence[str]:
         """Names of what edits wrote out of a file, or out of what was written so."""
-        found = [file]
-        for edit in self.done():
-            if any(source in found for source, _ in edit.sources):
-                found += [target for source, target in edit.moves if source in edit.made]
-        return found[1:]
+        return self._made.get(file, ())
 
     def made_at_ns(self, file: str) -> int:
         """When an edit wrote a file, to the second [ns]; 0 where none in force did."""
-        made = [e for e in self.done() if any(t == file and s in e.made for s, t in e.moves)]
-        return int(datetime.fromisoformat(made[-1].when).timestamp()) * 10**9 if made else 0
+        when = self._when.get(file)
+        return 0 if when is None else int(datetime.fromisoformat(when).timestamp()) * 10**9
+
+    @functools.cached_property
+    def _made(self) -> dict[str, list[str]]:
+        """File -> what was written out of it, at any remove."""
+        made: dict[str, list[str]] = {}
+        origins: dict[str, set[str]] = {}
+        for edit in self.done():
+            whole = {source for source, _ in edit.sources}
+            whole.update(*(origins.get(source, ()) for source in whole))
+            for target in (target for source, target in edit.moves if source in edit.made):
+                origins.setdefault(target, set()).update(whole)
+                for source in whole:
+                    made.setdefault(source, []).append(target)
+        return made
+
+    @functools.cached_property
+    def _when(self) -> dict[str, str]:
+        """File -> when the newest edit that wrote it did."""
+        edits = [(edit.when, edit) for edit in self.done()]
+        return {t: when for when, edit in edits for s, t in edit.moves if s in edit.made}
 
     def last_undoable(self) -> Edit | None:
         """The newest edit that is in force and no undo itself; None without one."""

@@ -10,42 +10,41 @@ from training.data.set_files import read_label_time
 from training.episodes import operations
 from training.episodes.editor import Editor, recover
 from training.episodes.episode_set import EpisodeSet
-from training.episodes.journal import read_journal
+from training.episodes.journal import Journal
 
 
-def parts_of(episodes: EpisodeSet, name: str) -> list[int]:
-    """Numbers of what edits made of an episode, wholly or in part, and that is not set aside."""
-    files = read_journal(episodes.folder).made_of(f"{name}.hdf5")
-    return [number for file in files if episodes.path(number := number_of(Path(file))).is_file()]
+def parts_of(journal: Journal, name: str) -> dict[int, Path]:
+    """Number -> file of what edits made of an episode, wholly or in part; none that is set aside.
+
+    Args:
+        journal: Of the set; edits that make nothing may have come since.
+        name: Of the episode.
+    """
+    files = [journal.folder / file for file in journal.made_of(f"{name}.hdf5")]
+    return {number_of(file): file for file in files if file.is_file()}
 
 
-def has_parts(folder: Path, name: str) -> bool:
-    """Whether a set holds something that edits made of an episode."""
-    return bool(parts_of(EpisodeSet(folder, "hdf5"), name))
-
-
-def set_parts_aside(folder: Path, name: str, decided_ns: int | None) -> str:
+def set_parts_aside(journal: Journal, name: str, decided_ns: int | None) -> str:
     """Set aside what was made of an episode that is refused by now; returns what to tell.
 
     Args:
-        folder: Of the set, which the caller holds.
+        journal: Of the set, which the caller holds.
         name: Of the episode.
         decided_ns: When its bag was judged; what was labelled since stays [ns]. None: all goes.
 
     Raises:
         EpisodeError: the set takes no edit.
     """
-    episodes = EpisodeSet(folder, "hdf5")
+    paths = parts_of(journal, name)
     numbers = [
         number
-        for number in parts_of(episodes, name)
-        if decided_ns is None or _judged_ns(episodes.path(number)) <= decided_ns
+        for number, path in paths.items()
+        if decided_ns is None or _judged_ns(journal, path) <= decided_ns
     ]
     if not numbers:
         return ""
-    editor = _editor(episodes)
-    edit = operations.delete(editor, numbers)
-    told = ", ".join(episodes.path(number).name for number in numbers)
+    edit = operations.delete(_editor(journal.folder), numbers)
+    told = ", ".join(paths[number].name for number in numbers)
     keep = "" if decided_ns is None else "; a label of their own keeps them then"
     return (
         f"{told}, made of it, set aside by edit {edit.number}: `ate episodes restore` brings them "
@@ -53,32 +52,31 @@ def set_parts_aside(folder: Path, name: str, decided_ns: int | None) -> str:
     )
 
 
-def label_parts(folder: Path, name: str, label: str, decided_ns: int) -> str:
+def label_parts(journal: Journal, name: str, label: str, decided_ns: int) -> str:
     """Label what was made of an episode as its bag was since; returns what to tell.
 
     What was labelled or cut since keeps its outcome. Arguments and errors as above.
     """
-    episodes = EpisodeSet(folder, "hdf5")
-    paths = {number: episodes.path(number) for number in parts_of(episodes, name)}
+    paths = parts_of(journal, name)
     numbers = [
         number
         for number, path in paths.items()
-        if _judged_ns(path) <= decided_ns and read_outcome_of(path) != label
+        if _judged_ns(journal, path) <= decided_ns and read_outcome_of(path) != label
     ]
     if not numbers:
         return ""
-    edit = operations.label(_editor(episodes), numbers, label)
+    edit = operations.label(_editor(journal.folder), numbers, label)
     told = ", ".join(paths[number].name for number in numbers)
     return f"{told}, made of it, labelled {label} by edit {edit.number}"
 
 
-def _judged_ns(path: Path) -> int:
+def _judged_ns(journal: Journal, path: Path) -> int:
     """When a part was labelled, or was cut with the outcome that the whole had then [ns]."""
     labelled_ns = read_label_time(path)
-    return read_journal(path.parent).made_at_ns(path.name) if labelled_ns is None else labelled_ns
+    return journal.made_at_ns(path.name) if labelled_ns is None else labelled_ns
 
 
-def _editor(episodes: EpisodeSet) -> Editor:
-    editor = Editor(episodes)
+def _editor(folder: Path) -> Editor:
+    editor = Editor(EpisodeSet(folder, "hdf5"))
     recover(editor)
     return editor
