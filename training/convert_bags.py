@@ -162,8 +162,14 @@ def _is_gone(aside: Path, found: list[Path]) -> bool:
 
 
 def bags_below(folder: Path) -> list[str]:
-    """Return the names of subfolders, at any depth, that hold bags of their own."""
-    bags = [file.parent for file in folder.rglob("episode_*/*.mcap")]
+    """Return the names of subfolders, at any depth, that hold bags of their own.
+
+    It is a hint: where the disk refuses there is none, and what it refused before is told.
+    """
+    try:
+        bags = [file.parent for file in folder.rglob("episode_*/*.mcap")]
+    except OSError:
+        return []
     parents = {bag.parent for bag in bags if _FOLDER.match(bag.name)} - {folder}
     return sorted(str(parent.relative_to(folder)) for parent in parents)
 
@@ -214,9 +220,21 @@ def _refused(folder: Path, reason: str, config: ConvertConfig) -> EpisodeReport:
 
 
 def _write(folder: Path, config: ConvertConfig, target: OutputFormat, episode: Episode) -> None:
-    """Write an episode; with `--overwrite` the label of another recording goes."""
+    """Write an episode; with `--overwrite` the label of another recording goes.
+
+    Raises:
+        EpisodeError: it would replace one of another recording, which nobody saw before as the
+            disk did not give it.
+    """
     own, label = read_recording(folder), label_file(config.output / folder.name)
-    others = {} if own is None else target.of_others(folder.name, own, config.farthest_start)
+    if own is None:
+        raise EpisodeError("the disk does not give its first message any more: convert again")
+    others = target.of_others(folder.name, own, config.farthest_start)
+    if others and not config.overwrite:
+        raise EpisodeError(
+            f"{next(iter(others))} is of another recording: choose another --output, or "
+            "--overwrite"
+        )
     target.write(folder.name, episode, episode.source_sha256)
     if label in others:
         label.unlink(missing_ok=True)

@@ -1,9 +1,12 @@
 """What `--min-score` and `--exclude` keep out of a conversion, and what is kept of an audit."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 import time
+from pathlib import Path
 
 import h5py
 import pytest
@@ -288,3 +291,55 @@ def test_the_journal_is_read_once_however_many_bags_there_are(own, monkeypatch):
     write_outcome(own.bags / "episode_000001", "failure", "", time.time_ns())
     assert convert(own) == 1
     assert reads == [own.output] and trained(own) == ["500000", "500001"]
+
+
+def test_what_a_disk_refused_is_not_hidden_by_a_look_for_other_bags(own, monkeypatch):
+    from training import convert_bags
+
+    def refuse(number):
+        def refused(*_):
+            raise OSError(number, os.strerror(number))
+
+        return refused
+
+    monkeypatch.setattr(convert_bags, "_finished", refuse(errno.ENOSPC))
+    monkeypatch.setattr(Path, "rglob", refuse(errno.EIO))
+    with pytest.raises(OSError, match="No space left"):
+        convert(own)
+
+
+def test_no_episode_of_another_recording_is_replaced_that_was_not_seen_at_first(
+    own, monkeypatch, capsys
+):
+    from training import convert_bags
+
+    file = own.output / "episode_000000.hdf5"
+    with h5py.File(file, "r+") as content:
+        content["/timestamps_ns"][...] += 86_400 * 10**9
+        content.attrs["source_sha256"] = "another"
+    before = file.read_bytes()
+    monkeypatch.setattr(convert_bags, "_refuse_others", lambda *_: None)
+    report = convert_bags.convert_episode(own.bags / "episode_000000", own)
+    assert report.result == "rejected" and "is of another recording" in report.reason
+    assert file.read_bytes() == before
+    monkeypatch.setattr(convert_bags, "read_recording", lambda _: None)
+    report = convert_bags.convert_episode(own.bags / "episode_000000", own)
+    assert report.result == "rejected" and "does not give its first message" in report.reason
+    assert file.read_bytes() == before
+
+
+def test_a_label_that_cannot_be_read_for_a_moment_moves_no_part(own, monkeypatch, capsys):
+    assert main(["episodes", "split", str(own.output), "0", "--at", "10"]) == 0
+    write_outcome(own.bags / "episode_000000", "failure", "", time.time_ns())
+    assert main(["episodes", "label", str(own.output), "500000", "--text", "success"]) == 0
+    read = Path.read_text
+
+    def errs(path, *words, **options):
+        if path.name == "episode_500000.outcome.json":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path, *words, **options)
+
+    with monkeypatch.context() as moment:
+        moment.setattr(Path, "read_text", errs)
+        assert convert(own) == 1
+    assert trained(own) == ["000001", "500000", "500001"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rosbags.rosbag2 import Reader
@@ -301,3 +302,80 @@ def test_room_is_kept_to_write_down_how_an_episode_ended(cell, config):
     assert (config.output / ".recorder.reserve").stat().st_size == RESERVE_BYTES
     recorder.discard(now)
     assert [path.name for path in config.output.iterdir()] == ["episode_000000.discarded"]
+
+
+ERRS = [errno.EIO, errno.ESTALE, errno.EACCES]
+"""What a disk, or a share, says for a moment."""
+
+
+def erring(function, number, name):
+    """The function of a disk that errs for paths with a name."""
+
+    def called(path, *words, **options):
+        if str(path).endswith(name):
+            raise OSError(number, os.strerror(number), str(path))
+        return function(path, *words, **options)
+
+    return called
+
+
+@pytest.mark.parametrize("number", ERRS)
+def test_a_disk_that_errs_for_a_moment_ends_no_episode(cell, config, monkeypatch, number):
+    def free(_):
+        if not errs:
+            return 10**12
+        raise OSError(number, os.strerror(number))
+
+    errs = []
+    config = replace(config, may_be_slow=True, min_free_gb=1.0)
+    recorder = EpisodeRecorder(cell, config, free_bytes=free)
+    recorder.start(feed(recorder, START))
+    with monkeypatch.context() as moment:
+        errs.append(True)
+        moment.setattr(os, "stat", erring(os.stat, number, "_0.mcap"))
+        recorder.supervise(START + 2000 * MS)
+        assert recorder.recording, recorder.status(START)["message"]
+        assert recorder.status(START)["disk"]["free_gb"] == 1000.0
+    recorder.supervise(START + 3000 * MS)
+    assert recorder.recording
+    shutil.rmtree(config.output)
+    recorder.supervise(START + 4000 * MS)
+    assert not recorder.recording, "what is gone is gone"
+
+
+@pytest.mark.parametrize("number", ERRS)
+def test_an_episode_waits_on_while_its_decision_cannot_be_read(cell, config, monkeypatch, number):
+    recorder = EpisodeRecorder(cell, replace(config, may_be_slow=True))
+    recorder.save_last(feed(recorder, START))
+    with monkeypatch.context() as moment:
+        moment.setattr(Path, "read_text", erring(Path.read_text, number, "outcome.json"))
+        assert recorder.status(START)["state"] == "pending"
+        with pytest.raises(EpisodeError, match="episode_000000 waits to be judged"):
+            recorder.start(feed(recorder, START + 2000 * MS))
+    assert recorder.keep(START + 4000 * MS) == "episode_000000 kept (success)"
+
+
+@pytest.mark.parametrize("number", ERRS)
+def test_no_number_is_given_again_because_a_disk_errs(cell, config, monkeypatch, number):
+    config.output.mkdir()
+    (config.output / ".next_episode").write_text("7\n")
+    recorder = EpisodeRecorder(cell, replace(config, may_be_slow=True))
+    assert recorder.status(START)["episode"] == 7
+    with monkeypatch.context() as moment:
+        moment.setattr(Path, "read_text", erring(Path.read_text, number, ".next_episode"))
+        with pytest.raises(EpisodeError, match="cannot be created"):
+            recorder.start(feed(recorder, START))
+        moment.setattr(os, "scandir", erring(os.scandir, number, "bags"))
+        assert recorder.status(START)["episode"] == 7, "nothing ends for it"
+    assert recorder.start(feed(recorder, START)) == "recording episode_000007"
+
+
+@pytest.mark.parametrize("number", ERRS)
+def test_a_claim_is_not_let_go_of_because_a_disk_errs(tmp_path, monkeypatch, number):
+    claim = FolderClaim(tmp_path)
+    assert claim.trouble() == ""
+    with monkeypatch.context() as moment:
+        moment.setattr(os, "stat", erring(os.stat, number, ".recorder.lock"))
+        assert claim.trouble() == ""
+        assert "another recorder (process" in FolderClaim(tmp_path).trouble()
+    claim.release()

@@ -54,10 +54,14 @@ def read_label(path: Path) -> str | None:
 
 
 def read_label_time(path: Path) -> int | None:
-    """When a converted episode was given its label [ns]; None where it has none that tells."""
+    """When a converted episode was given its label [ns]; None where it has none that tells.
+
+    Raises:
+        OSError: the disk does not give it.
+    """
     try:
         return int(json.loads(label_file(path).read_text(encoding="utf-8"))["decided_ns"])
-    except (*UNREADABLE, OSError):
+    except (*UNREADABLE, FileNotFoundError):
         return None
 
 

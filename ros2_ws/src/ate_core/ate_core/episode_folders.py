@@ -6,6 +6,7 @@ Nothing is deleted here: a discarded episode's folder gets the suffix ``.discard
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tempfile
 from contextlib import suppress
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ate_core.disk_refusals import remedy
-from ate_core.episode_outcome import DISCARDED, PENDING, read_outcome, write_outcome
+from ate_core.episode_outcome import (
+    DISCARDED,
+    PENDING,
+    UnreadOutcomeError,
+    read_outcome,
+    write_outcome,
+)
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_text
 
@@ -44,7 +51,11 @@ class EpisodeFolders:
             )
 
     def next_folder(self) -> Path:
-        """Folder of an episode whose number was never used."""
+        """Folder of an episode whose number was never used.
+
+        Raises:
+            OSError: nobody can tell which were, as the disk refuses.
+        """
         return self.output / f"episode_{self._next_number():06d}"
 
     def remember_numbers(self) -> None:
@@ -56,10 +67,12 @@ class EpisodeFolders:
         replace_text(self.output / NEXT_NUMBER, f"{self._next_number()}\n")
 
     def _next_number(self) -> int:
-        numbers = [number_of(path) + 1 for path in self.output.glob("episode_*")]
-        with suppress(OSError, ValueError):  # most folders have none
+        numbers = [0]
+        with suppress(FileNotFoundError), os.scandir(self.output) as entries:
+            numbers += [number_of(Path(entry.name)) + 1 for entry in entries]
+        with suppress(FileNotFoundError, ValueError):  # most folders have none
             numbers.append(int((self.output / NEXT_NUMBER).read_text()))
-        return max(numbers, default=0)
+        return max(numbers)
 
     def find(self, number: int) -> Path:
         """Folder of the episode with a number, discarded ones left out.
@@ -137,6 +150,19 @@ def is_pending(folder: Path) -> bool:
     except EpisodeError as error:
         _LOG.error(str(error))
         return False
+
+
+def is_judged(folder: Path) -> bool:
+    """Whether an episode that waited does so no more; nobody knows while its disk errs."""
+    if folder.name.endswith(SUFFIX):
+        return True
+    try:
+        return bool(read_outcome(folder).get("outcome") != PENDING)
+    except UnreadOutcomeError:
+        return False
+    except EpisodeError as error:
+        _LOG.error(str(error))
+        return True
 
 
 def decided_ns(folder: Path) -> int | None:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ate_core.disk_refusals import remedy
 from ate_core.errors import EpisodeError
 from ate_core.files import replace_text
 from ate_core.json_text import UNREADABLE
@@ -30,6 +31,10 @@ SETTLING = 0.3
 second one meant the state before [s]."""
 LONGEST_LABEL = 60
 """Characters of a label."""
+
+
+class UnreadOutcomeError(EpisodeError):
+    """The disk does not give a decision, whatever it is."""
 
 
 def check_label(label: str) -> str:
@@ -53,6 +58,7 @@ def read_outcome(folder: Path) -> dict[str, Any]:
     """Return the decision beside a bag; empty where there is none.
 
     Raises:
+        UnreadOutcomeError: the disk refuses.
         EpisodeError: the file is damaged.
     """
     file = folder / OUTCOME_FILE
@@ -60,7 +66,11 @@ def read_outcome(folder: Path) -> dict[str, Any]:
         fields = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
-    except (*UNREADABLE, OSError) as error:
+    except OSError as error:
+        raise UnreadOutcomeError(
+            f"{file} cannot be read ({error.strerror}): {remedy(error)}"
+        ) from None
+    except UNREADABLE as error:
         raise EpisodeError(f"{file} cannot be read ({error}); label the episode anew") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("outcome"), str):
         raise EpisodeError(f"{file} names no outcome; label the episode anew")

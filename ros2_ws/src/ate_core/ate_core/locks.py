@@ -4,11 +4,13 @@ Whoever opens a file just before its holder removes it would lock a file that no
 more, beside the next one's. So what was locked must still be what its path names.
 """
 
+import errno
 import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 
+_GONE = (errno.ENOENT, errno.ENOTDIR)
 ANEW = os.O_RDWR | os.O_CREAT
 """Opens a file, which is made where it is missing."""
 
@@ -60,8 +62,8 @@ def holder_of(path: Path) -> str:
 
 
 def is_in_place(descriptor: int, path: Path) -> bool:
-    """Whether a path still names what was opened."""
+    """Whether a path still names what was opened; a disk that errs is no sign that it does not."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _GONE

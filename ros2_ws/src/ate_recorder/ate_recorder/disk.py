@@ -7,6 +7,7 @@ moment is what the queue in memory is for.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -23,6 +24,7 @@ PROBE_SECONDS = 0.5
 """Time after which a try ends early [s]; one block on a very slow disk lasts longer."""
 _BLOCK = 4 * 2**20
 """What is written and forced to the disk at once; a bag forces more, once a second [byte]."""
+_LOG = logging.getLogger(__name__)
 ROOMY = 2.0
 """A disk that takes less than so many times what comes is told of: others may use it too."""
 RESERVE_BYTES = 64 * 1024
@@ -168,6 +170,7 @@ class DiskGuard:
         self._free_bytes = free_bytes
         self._probe = probe
         self._takes = 0.0
+        self._free = 0
 
     def probe(self) -> None:
         """Try its speed; a disk that refuses shows none."""
@@ -181,14 +184,18 @@ class DiskGuard:
     def state(self, comes: float) -> DiskState:
         """Return what is known now; a folder that is gone has no room.
 
+        Where the disk does not answer it has the room that it had.
+
         Args:
             comes: What the streams bring [byte/s].
         """
         try:
-            free = self._free_bytes(self._folder)
-        except OSError:
-            free = 0
-        return DiskState(free=free, reserve=self._reserve, takes=self._takes, comes=comes)
+            self._free = self._free_bytes(self._folder)
+        except FileNotFoundError:
+            self._free = 0
+        except OSError as error:
+            _LOG.warning("the room of %s is not told: %s", self._folder, error.strerror)
+        return DiskState(free=self._free, reserve=self._reserve, takes=self._takes, comes=comes)
 
     def refusal(self, comes: float, may_be_slow: bool) -> str:
         """Why no episode starts, with the numbers and a remedy; empty where one does.

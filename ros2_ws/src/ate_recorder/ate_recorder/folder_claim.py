@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 from ate_core.locks import holder_of, is_in_place, open_locked
@@ -42,9 +43,10 @@ class FolderClaim:
             )
         except OSError:
             return ""  # what the folder lacks is told by others
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
         self._descriptor = descriptor
+        with suppress(OSError):  # a full disk takes no name; the lock holds
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
         return ""
 
     def release(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ate_core.contract import Cell
 from ate_core.disk_refusals import remedy
-from ate_core.episode_folders import decided_ns, is_pending, number_of
+from ate_core.episode_folders import decided_ns, is_judged, is_pending, number_of
 from ate_core.episode_outcome import (
     DISCARDED,
     FAILURE,
@@ -97,6 +97,7 @@ class EpisodeRecorder:
             _LOG.warning(self._storage.trouble)
         self._pending = self._folders.pending()
         self._own: Path | None = None
+        self._next = config.output / "episode_unknown"
         self._message = (
             f"{self.present} waits to be kept or discarded" if self._pending else "ready"
         )
@@ -224,7 +225,7 @@ class EpisodeRecorder:
         """What the session is at."""
         if self._episode is not None:
             return State.RECORDING
-        if self._pending is not None and not is_pending(self._pending):
+        if self._pending is not None and is_judged(self._pending):
             self._pending = self._folders.pending()  # judged by somebody else
         return State.IDLE if self._pending is None else State.PENDING
 
@@ -233,7 +234,10 @@ class EpisodeRecorder:
         """Name of the episode that is open or waits, else of the next one."""
         if self._episode is not None:
             return self._episode.folder.name
-        return (self._pending or self._folders.next_folder()).name
+        if self._pending is None:
+            with suppress(OSError):  # a disk that errs is told by the storage
+                self._next = self._folders.next_folder()
+        return (self._pending or self._next).name
 
     @property
     def judged(self) -> str:
@@ -339,10 +343,11 @@ class EpisodeRecorder:
         self._storage.require(self._comes)
 
     def _open(self, now_ns: int, _: str) -> None:
-        folder = self._folders.next_folder()
         past = self._intake.past(now_ns, self._past_s)
-        was_there = folder.exists()
+        folder, was_there = self.config.output, True
         try:
+            folder = self._folders.next_folder()
+            was_there = folder.exists()
             self._storage.reserve.hold()
             episode = EpisodeWriter(
                 folder,

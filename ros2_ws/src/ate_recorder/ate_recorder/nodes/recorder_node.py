@@ -158,7 +158,7 @@ class RecorderNode(Node):
         except EmptyEpisodeError as error:
             self._at_once.done("discard", self._recorder.judged)
             return False, str(error)
-        except AteError as error:
+        except (AteError, OSError) as error:
             self._at_once.see(self._recorder.judged)  # it may have ended all the same
             return False, str(error)
         self._at_once.done(name, self._recorder.judged)
