@@ -51,8 +51,6 @@ def import_dp(config: ImportDpConfig) -> int:
     """Write a checkpoint from converted weights."""
     make_parent(config.output)
     cell = load_cell(config.cell)
-    if not config.source.is_dir():
-        raise CheckpointError(f"{config.source} is no folder; {SOURCES}")
     theirs = read_folder(config.source, SOURCES)
     require_kind(theirs, "Diffusion Policy", SOURCES)
     policy = _read_policy(config.source / "policy.json")

@@ -7,7 +7,8 @@ import pytest
 
 from ate_core.errors import AteError
 from ate_policy.models.flow_policy import FlowOptions
-from ate_policy.models.foreign_weights import INDEX, read_folder
+from ate_policy.models.foreign_files import INDEX
+from ate_policy.models.foreign_weights import read_folder
 from training.configs.study import StudyConfig
 from training.configs.train_vae import TrainVaeConfig
 from training.export.lerobot_set import MANIFEST, is_current

@@ -10,11 +10,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ate_core.errors import CheckpointError
-from ate_core.json_text import read_object
 from ate_policy.checkpoint import read_tensors
-
-INDEX = "model.safetensors.index.json"
-"""Tells which of several files holds which weight."""
+from ate_policy.models.foreign_files import (
+    INDEX,
+    SINGLE,
+    require_file,
+    require_folder,
+    require_whole,
+    shards_of,
+)
 
 PICKLED = "pytorch_model.bin"
 """What torch.save wrote; reading it may execute what it holds."""
@@ -28,6 +32,9 @@ CONVERT = (
 
 Renaming = Sequence[tuple[str, str]]
 """Patterns and replacements, in the order in which they are applied to a name."""
+
+EXACT = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Types in which weights are what they were trained as; in others they are quantised."""
 
 
 KINDS = (
@@ -71,21 +78,25 @@ def weight_names(folder: Path, sources: str) -> list[str]:
     """Names of all tensors of a folder, without reading these, see `weight_files`."""
     files = weight_files(folder, sources)
     if (folder / INDEX).is_file():
-        return list(_shards(folder / INDEX))
-    try:
-        with safe_open(files[0], framework="pt") as file:
-            return list(file.keys())
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{files[0]} cannot be read ({error}): copy it again") from None
+        names = list(shards_of(folder / INDEX))
+    else:
+        try:
+            with safe_open(files[0], framework="pt") as file:
+                names = list(file.keys())
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{files[0]} cannot be read ({error}): copy it again") from None
+    require_whole(names, folder)
+    return names
 
 
 def read_folder(folder: Path, sources: str) -> dict[str, Tensor]:
     """All tensors of a folder, each from the one file that its index names, see `weight_files`."""
+    weight_names(folder, sources)
     files = weight_files(folder, sources)
     index = folder / INDEX
     if not index.is_file():
         return read_tensors(files[0])
-    home = _shards(index)
+    home = shards_of(index)
     tensors: dict[str, Tensor] = {}
     for file in files:
         part = read_tensors(file)
@@ -94,7 +105,8 @@ def read_folder(folder: Path, sources: str) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{file} holds {strange[0]}, which {INDEX} does not name: download both again"
             )
-        tensors |= {name: value for name, value in part.items() if home[name] == file.name}
+        own = file.relative_to(folder).as_posix()
+        tensors |= {name: value for name, value in part.items() if home[name] == own}
     missing = sorted(set(home) - set(tensors))
     if missing:
         raise CheckpointError(
@@ -111,10 +123,11 @@ def read_pickled(file: Path, sources: str) -> dict[str, Tensor]:
         file: .pth, .pt or .safetensors.
         sources: Where it can be had, for the error message.
     """
-    if not file.is_file():
-        raise CheckpointError(f"{file} is no file: {sources}")
+    require_file(file, sources)
     if file.suffix == ".safetensors":
-        return read_tensors(file)
+        tensors = read_tensors(file)
+        require_whole(tensors, file)
+        return tensors
     try:
         held = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
@@ -128,6 +141,7 @@ def read_pickled(file: Path, sources: str) -> dict[str, Tensor]:
             held = held[key]
     if not isinstance(held, Mapping) or not all(isinstance(v, Tensor) for v in held.values()):
         raise CheckpointError(f"{file} holds no table of weights by name: {sources}")
+    require_whole(map(str, held), file)
     return {str(name): value for name, value in held.items()}
 
 
@@ -138,23 +152,26 @@ def weight_files(folder: Path, sources: str) -> list[Path]:
         folder: As downloaded.
         sources: Where it can be had, for the error message.
     """
-    index = folder / INDEX
-    if (folder / "model.safetensors").is_file() and index.is_file():
+    require_folder(folder, sources)
+    index, single = (folder / name for name in (INDEX, SINGLE))
+    if single.is_file() and index.is_file():
         raise CheckpointError(
-            f"{folder} holds model.safetensors and {INDEX}, so that each weight would have two "
+            f"{folder} holds {SINGLE} and {INDEX}, so that each weight would have two "
             "sources: keep one of them"
         )
-    if (folder / "model.safetensors").is_file():
-        files = ["model.safetensors"]
-    elif index.is_file():
-        files = sorted(set(_shards(index).values()))
+    if single.is_file() or single.is_symlink():
+        files = [SINGLE]
+    elif index.is_file() or index.is_symlink():
+        files = sorted(set(shards_of(index).values()))
     elif (folder / PICKLED).is_file():
         raise CheckpointError(
             f"{folder} holds {PICKLED}, a pickled file that could run code, which is not read "
             f"here: convert it once, in that folder, with {CONVERT}"
         )
     else:
-        raise CheckpointError(f"{folder} holds no model.safetensors and no {INDEX}: {sources}")
+        raise CheckpointError(f"{folder} holds no {SINGLE} and no {INDEX}: {sources}")
+    for name in files:
+        require_file(folder / name, "download it again, with all files beside it")
     return [folder / name for name in files]
 
 
@@ -176,8 +193,9 @@ def rename_all(
         first: Of two of them that become one name, the one that this pattern finds is taken.
 
     Raises:
-        CheckpointError: two others become one name, and they are not equal.
+        CheckpointError: two others become one name, and they are not equal; or one is quantised.
     """
+    _require_exact(theirs)
     sources: dict[str, str] = {}
     for name in sorted(theirs):
         ours = rename(name, table)
@@ -226,9 +244,16 @@ def require_fit(
         raise CheckpointError(f"these are not the weights of this {network}: {'; '.join(found)}")
 
 
-def _shards(index: Path) -> dict[str, str]:
-    """Which file holds each weight."""
-    table = read_object(index, CheckpointError, "download it again").get("weight_map")
-    if not isinstance(table, dict) or not table:
-        raise CheckpointError(f"{index} names no weights (weight_map): download it again")
-    return {str(name): str(file) for name, file in table.items()}
+def _require_exact(theirs: Mapping[str, Tensor]) -> None:
+    """Refuse weights that a quantisation left, whose scales stand elsewhere."""
+    found = [name for name in sorted(theirs) if theirs[name].dtype not in EXACT]
+    if found:
+        kind, known = theirs[found[0]].dtype, ", ".join(_word(dtype) for dtype in EXACT)
+        raise CheckpointError(
+            f"{found[0]} is of {_word(kind)} ({len(found)} of {len(theirs)} weights are not of "
+            f"{known}): they were quantised, give the folder from before that"
+        )
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
