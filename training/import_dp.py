@@ -1,6 +1,5 @@
 """`ate import-dp`: weights of the published Diffusion Policy -> a checkpoint for a cell."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,15 @@ from ate_policy.models.foreign_weights import read_folder, require_kind
 from ate_policy.transforms import Statistics, VectorStatistics
 from training.configs.import_dp import ImportDpConfig
 from training.pretrained.imported import Learned, make_parent, save_imported
+from training.pretrained.told import Told, read_told
 
 POLICY = "DiffusionUnetHybridImagePolicy"
 """The published policy whose network is ours."""
 
 SCHEDULE = "squaredcos_cap_v2"
 PREDICTIONS = {"epsilon": "epsilon", "sample": "sample", "v_prediction": "v"}
-NEEDED = (
-    *("shape_meta", "horizon", "n_obs_steps", "down_dims", "kernel_size"),
-    "diffusion_step_embed_dim",
-)
-"""Entries of their configuration that are read."""
+COUNTS = ("horizon", "n_obs_steps", "kernel_size", "diffusion_step_embed_dim")
+"""Whole numbers of their configuration that are read."""
 
 STEPS = 16
 """DDIM steps from noise to chunk, as on the published real robot."""
@@ -126,19 +123,21 @@ def _vector(theirs: Mapping[str, Tensor], name: str) -> VectorStatistics:
 
 def _read_policy(file: Path) -> Mapping[str, Any]:
     """Their configuration; a policy whose network is not ours is refused by name."""
-    try:
-        policy = json.loads(file.read_text())
-        kind = policy["_target_"].rsplit(".", 1)[-1]
-        scheduler = policy["noise_scheduler"]
-        told = {"policy": kind, "beta_schedule": scheduler["beta_schedule"]}
-        told["obs_as_global_cond"] = policy["obs_as_global_cond"]
-        told["obs_encoder_group_norm"] = policy["obs_encoder_group_norm"]
-        _ = PREDICTIONS[scheduler["prediction_type"]], scheduler["num_train_timesteps"]
-        _ = [policy[name] for name in NEEDED]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    policy = read_told(file, SOURCES)
+    scheduler = policy.object("noise_scheduler")
+    meta = policy.object("shape_meta")
+    action = meta and meta.object("action")
+    if scheduler is None or meta is None or action is None:
         raise CheckpointError(
-            f"{file} does not describe a policy ({error!r}): {SOURCES}"
-        ) from None
+            f"{file} does not describe a policy (it lacks noise_scheduler, or shape_meta with its "
+            f"action): {SOURCES}"
+        )
+    told: dict[str, object] = {
+        "policy": (policy.text("_target_") or "").rsplit(".", 1)[-1],
+        "beta_schedule": scheduler.text("beta_schedule"),
+        "obs_as_global_cond": policy.flag("obs_as_global_cond"),
+        "obs_encoder_group_norm": policy.flag("obs_encoder_group_norm"),
+    }
     wanted = {
         "policy": POLICY,
         "beta_schedule": SCHEDULE,
@@ -151,7 +150,32 @@ def _read_policy(file: Path) -> Mapping[str, Any]:
                 f"{file}: {name} is {told[name]}, only {value} is a network of policy:diffusion: "
                 "train that one, or start from random weights"
             )
-    return dict(policy)
+    _require_sizes(policy, scheduler, meta, action)
+    return policy.entries
+
+
+def _require_sizes(policy: Told, scheduler: Told, meta: Told, action: Told) -> None:
+    """Refuse a number that is missing, or none."""
+    kind = scheduler.text("prediction_type")
+    if kind not in PREDICTIONS:
+        raise scheduler.wrong("prediction_type", kind, f"one of {', '.join(PREDICTIONS)}")
+    for one, name in (
+        *((policy, name) for name in COUNTS),
+        (scheduler, "num_train_timesteps"),
+    ):
+        if one.count(name) is None:
+            raise one.wrong(name, None, "a whole number above 0")
+    policy.count("num_inference_steps")
+    policy.counts("crop_shape", 2)
+    if policy.counts("down_dims") is None:
+        raise policy.wrong("down_dims", None, "a list of whole numbers above 0")
+    observed = meta.object("obs")
+    for name, one in {} if observed is None else observed.objects().items():
+        is_image = one.text("type") == "rgb"
+        if one.counts("shape", 3 if is_image else None) is None:
+            raise one.wrong("shape", None, f"that of {name}")
+    if observed is None or action.counts("shape") is None:
+        raise meta.wrong("obs, action.shape", None, "what it reads and gives")
 
 
 def _our_cameras(meta: Mapping[str, Any], config: ImportDpConfig, cell: Cell) -> tuple[str, ...]:

@@ -3,17 +3,14 @@
 pi0.5 is told from pi0 by the names of its weights, and becomes a checkpoint of its own kind.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ate_core.contract import Cell, load_cell
 from ate_core.errors import CheckpointError, UsageError
-from ate_core.json_text import read_object
 from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import describe_checkpoint, load_checkpoint
 from ate_policy.chunking import usual_horizon
@@ -27,6 +24,7 @@ from training.configs.import_pi0 import ExportPi0Config, ImportPi0Config
 from training.data.dataset import ActionSpace
 from training.pretrained.imported import NORMAL_Q99, Learned, make_parent, save_imported
 from training.pretrained.lerobot_folder import write_lerobot_folder
+from training.pretrained.told import Told, read_told
 
 CONFIGS = {"pi0": Pi0Config, "pi05": Pi05Config}
 """Kind of an imported checkpoint -> its configuration."""
@@ -114,15 +112,16 @@ def _by_quantiles(source: Path, usual: bool) -> bool:
     file = source / "config.json"
     if not file.is_file():
         return usual
-    told = read_object(file, CheckpointError, "copy it again")
-    norms = told.get("normalization_mapping")
-    named = {str(norms[part]) for part in ("STATE", "ACTION") if part in norms} if norms else set()
+    told = read_told(file, "copy it again")
+    norms = told.object("normalization_mapping")
+    texts = [norms.text(part) for part in ("STATE", "ACTION")] if norms else []
+    named = {text for text in texts if text is not None}
     if not named <= set(LEROBOT_NORMS) or len(named) > 1:
         raise CheckpointError(
             f"{file} scales state and actions by {' and '.join(sorted(named))}; need one of "
             f"{', '.join(LEROBOT_NORMS)} for both: leave out --statistics and fine-tune"
         )
-    if told.get("use_relative_actions") and told.get("relative_exclude_joints") == []:
+    if told.flag("use_relative_actions") and told.texts("relative_exclude_joints") == ():
         raise CheckpointError(
             f"{file} learned differences of grippers too (relative_exclude_joints is empty), here "
             "grippers are absolute: leave out --statistics and fine-tune"
@@ -141,16 +140,23 @@ def _told_space(config: ImportPi0Config) -> ActionSpace | None:
         (config.source / "config.json", "use_relative_actions"),
         (config.statistics, "relative"),
     ):
-        remedy = "copy or write it again"
-        if file is None or not file.is_file():
+        if file is None or (file != config.statistics and not file.is_file()):
             continue
-        value = read_object(file, CheckpointError, remedy).get(key)
+        value = _told_relative(read_told(file, "copy or write it again"), key)
         if value is not None:
             told[f"{key} in {file}"] = "relative" if value else "absolute"
     if len(set(told.values())) > 1:
         says = ", ".join(f"{who} says {space}" for who, space in told.items())
         raise UsageError(f"are the actions absolute or relative? {says}: correct what is wrong")
     return next(iter(told.values()), None)
+
+
+def _told_relative(told: Told, key: str) -> bool | None:
+    """Whether actions are differences: a flag, or which columns are; None: it does not say."""
+    value = told.entries.get(key)
+    if isinstance(value, list) and all(type(column) is int for column in value):
+        return bool(value)
+    return told.flag(key)
 
 
 def export_pi0(config: ExportPi0Config) -> int:
@@ -215,36 +221,62 @@ def read_norm_stats(
         quantiles: q01 and q99 become -1 and 1, as pi0.5 learned.
     """
     joints = cell.layout.action.columns("rad")
-    try:
-        told = json.loads(file.read_text())
-        tables, columns = told["norm_stats"], told.get("relative")
-        state = _vector(tables["state"], cell.layout.state, quantiles)
-        action = _vector(tables["actions"], cell.layout.action, quantiles)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    form = (
+        "it must hold norm_stats with state and actions, each with mean and std"
+        f"{', q01 and q99' if quantiles else ''}"
+    )
+    told = read_told(file, form)
+    tables = told.object("norm_stats") or Told(file=file, entries={}, remedy=form)
+    if nested := [name for name in tables.entries if _is_table_of(tables.entries[name])]:
         raise CheckpointError(
-            f"{file} is no norm_stats.json of openpi ({error!r}): it must hold norm_stats with "
-            f"state and actions, each with mean and std{', q01 and q99' if quantiles else ''}"
-        ) from None
+            f"{file}: norm_stats holds those of {', '.join(nested)}, must hold state and actions: "
+            "write a file with what stands below the one that these weights learned with"
+        )
+    state, action = (tables.object(name) for name in ("state", "actions"))
+    if state is None or action is None:
+        raise CheckpointError(f"{file} is no norm_stats.json of openpi: {form}")
+    columns = told.entries.get("relative")
     if isinstance(columns, list) and columns and tuple(columns) != joints:
         raise CheckpointError(
             f"{file} has differences in columns {columns}, the joints of the cell are {joints}: "
             "compute the statistics on data of this cell"
         )
-    return Statistics(state=state, action=action, relative=joints if relative else ())
+    return Statistics(
+        state=_vector(state, cell.layout.state, quantiles),
+        action=_vector(action, cell.layout.action, quantiles),
+        relative=joints if relative else (),
+    )
 
 
-def _vector(
-    table: Mapping[str, Any], layout: VectorLayout, quantiles: bool = False
-) -> VectorStatistics:
-    given = {name: table[name] for name in ("mean", "std")}
-    given |= {name: table[name] for name in QUANTILES if table.get(name) is not None}
-    values = {name: _own(name, numbers, layout) for name, numbers in given.items()}
+def _is_table_of(entry: object) -> bool:
+    """Whether an entry holds statistics of a robot, among those of others."""
+    return isinstance(entry, dict) and {"state", "actions"} <= set(entry)
+
+
+def _vector(table: Told, layout: VectorLayout, quantiles: bool = False) -> VectorStatistics:
+    given = {name: table.numbers(name) for name in ("mean", "std", *QUANTILES)}
+    needed = ("mean", "std", *QUANTILES) if quantiles else ("mean", "std")
+    if missing := [name for name in needed if given[name] is None]:
+        raise CheckpointError(
+            f"{table.file} is no norm_stats.json of openpi, {table.place}{missing[0]} is not "
+            f"there: {table.remedy}"
+        )
+    values = {
+        name: _own(name, numbers, layout) for name, numbers in given.items() if numbers is not None
+    }
     mean, std = values["mean"], values["std"]
+    if (std < 0.0).any():
+        column = int(np.argmax(std < 0.0))
+        raise table.wrong(f"std[{column}]", float(std[column]), "0 or more")
     if quantiles:
         low, high = (values[name] for name in QUANTILES)
         mean, std = (low + high) / 2.0, (high - low) / 2.0
     low = values.get("q01", mean - NORMAL_Q99 * std)
     high = values.get("q99", mean + NORMAL_Q99 * std)
+    if (low > high).any():
+        column = int(np.argmax(low > high))
+        bound = f"no more than q99, {high[column]:g}"
+        raise table.wrong(f"q01[{column}]", float(low[column]), bound)
     return VectorStatistics(
         mean=tuple(mean.tolist()),
         std=tuple((std + STD_FLOOR).tolist()),
@@ -253,7 +285,7 @@ def _vector(
     )
 
 
-def _own(name: str, numbers: Any, layout: VectorLayout) -> NDArray[np.float64]:
+def _own(name: str, numbers: Sequence[float], layout: VectorLayout) -> NDArray[np.float64]:
     """Entries of a vector of statistics that are the cell's, without openpi's padding.
 
     Raises:

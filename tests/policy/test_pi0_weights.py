@@ -414,3 +414,63 @@ def test_the_checkpoint_of_an_import_says_that_it_has_no_statistics(ours, tmp_pa
     assert command.format(output) in capsys.readouterr().out
     assert "fine-tune before running" in stored.card and "Gemma" in stored.card
     assert set(stored.statistics.action.std) == {1.0}
+
+
+SOUND = {"mean": [0.5] * 16, "std": [0.2] * 16, "q01": [0.0] * 16, "q99": [1.0] * 16}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (
+            {"mean": "x"},
+            r"norm_stats\.state\.mean is 'x', must be a list of numbers: it must hold",
+        ),
+        ({"mean": [0.5, "x"]}, r"norm_stats\.state\.mean\[1\] is 'x', must be a finite number"),
+        ({"std": [0.1, float("nan")]}, r"state\.std\[1\] is nan, must be a finite number"),
+        ({"std": [0.1, 10**400]}, r"state\.std\[1\] is 1000.*, must be a finite number"),
+        ({"std": [True] * 16}, r"state\.std\[0\] is True, must be a finite number"),
+        ({"std": [0.1, -0.4] + [0.1] * 14}, r"state\.std\[1\] is -0\.4, must be 0 or more"),
+        ({"q01": [2.0] * 16}, r"state\.q01\[0\] is 2\.0, must be no more than q99, 1"),
+        ({"q01": {"a": 1}}, r"state\.q01 is .*, must be a list of numbers"),
+        ({"std": None}, r"no norm_stats\.json of openpi, norm_stats\.state\.std is not there"),
+        ([1], r"norm_stats\.state is \[1\], must be an object"),
+    ],
+)
+def test_a_wrong_entry_of_statistics_is_told_by_name(tmp_path, cell, table, words):
+    file = tmp_path / "norm_stats.json"
+    state = {**SOUND, **table} if isinstance(table, dict) else table
+    file.write_text(json.dumps({"norm_stats": {"state": state, "actions": SOUND}}))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        read_norm_stats(file, cell)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_statistics_by_robot_are_told_by_their_names(tmp_path, cell):
+    file = tmp_path / "norm_stats.json"
+    one = {"state": SOUND, "actions": SOUND}
+    file.write_text(json.dumps({"norm_stats": {"trossen": one, "droid": one}}))
+    with pytest.raises(CheckpointError, match="holds those of trossen, droid, must hold state"):
+        read_norm_stats(file, cell)
+    with pytest.raises(CheckpointError, match=r"cannot be read .*: it must hold norm"):
+        read_norm_stats(tmp_path, cell)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"normalization_mapping": ["a"]}, r"normalization_mapping is \['a'\], must be an object"),
+        ({"normalization_mapping": {"STATE": 3}}, r"mapping\.STATE is 3, must be a text"),
+        ({"use_relative_actions": "no"}, r"use_relative_actions is 'no', must be true or false"),
+    ],
+)
+def test_a_wrong_entry_of_lerobots_settings_is_told_by_name(tmp_path, cell, told, words):
+    file = tmp_path / "norm_stats.json"
+    file.write_text(json.dumps({"norm_stats": {"state": SOUND, "actions": SOUND}}))
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    config = ImportPi0Config(
+        source=tmp_path, output=tmp_path / "out", statistics=file, actions="absolute"
+    )
+    with pytest.raises(CheckpointError, match=words) as caught:
+        learned_numbers(config, cell)
+    assert "config.json" in str(caught.value) and "\n" not in str(caught.value)

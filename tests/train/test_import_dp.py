@@ -267,3 +267,47 @@ def test_what_is_no_such_policy_is_refused_with_the_remedy(tmp_path, folder):
         folder(policy, {**told, **change})
         with pytest.raises(CheckpointError, match=words):
             import_dp(config)
+
+
+def without(told, *path):
+    """A description without one entry."""
+    whole = json.loads(json.dumps(told))
+    *outer, last = path
+    inner = whole
+    for name in outer:
+        inner = inner[name]
+    del inner[last]
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"horizon": "8"}, r"horizon is '8', must be a whole number above 0: a \.ckpt"),
+        ({"horizon": None}, "horizon is None, must be a whole number"),
+        ({"down_dims": ["a"]}, "down_dims is .*, must be a list of whole numbers above 0"),
+        ({"crop_shape": "48"}, "crop_shape is '48', must be a list of 2 whole numbers"),
+        ({"noise_scheduler": []}, r"noise_scheduler is \[\], must be an object"),
+        ({"shape_meta": {"obs": [], "action": {"shape": [16]}}}, r"shape_meta\.obs is \[\], must"),
+        (
+            {"shape_meta": {"obs": {"a": {"shape": [16.5]}}, "action": {"shape": [16]}}},
+            r"shape_meta\.obs\.a\.shape is \[16\.5\], must be a list of whole",
+        ),
+        ({"shape_meta": {"obs": {"a": 3}, "action": {"shape": [16]}}}, r"obs\.a is 3, must be an"),
+        ({"_target_": 3}, "_target_ is 3, must be a text"),
+        ({"obs_as_global_cond": "yes"}, "obs_as_global_cond is 'yes', must be true or false"),
+        (("noise_scheduler", "num_train_timesteps"), "num_train_timesteps is None, must be"),
+        (("noise_scheduler", "prediction_type"), "prediction_type is None, must be one of"),
+        (("shape_meta", "action"), "does not describe a policy"),
+        (("shape_meta", "obs"), "obs, .* is None"),
+        (("shape_meta", "obs", "joints", "shape"), r"joints\.shape is None, must be that of"),
+        (("down_dims",), "down_dims is None, must be a list"),
+    ],
+)
+def test_an_entry_of_another_kind_is_refused_by_name(tmp_path, folder, change, words):
+    policy, told = published()
+    changed = {**told, **change} if isinstance(change, dict) else without(told, *change)
+    config = ImportDpConfig(source=folder(policy, changed), output=tmp_path / "dp", cameras=MAPPED)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        import_dp(config)
+    assert "policy.json" in str(caught.value) and "\n" not in str(caught.value)
