@@ -61,7 +61,9 @@ def import_dp(config: ImportDpConfig) -> int:
         made,
         weights,
         source=config.source,
-        learned=Learned(statistics=statistics_of(theirs, states)),
+        learned=Learned(
+            statistics=statistics_of(theirs, states), differs=_differs(policy, observed)
+        ),
         cell=cell,
         preset="full",
         card=_card(config, made, observed),
@@ -124,9 +126,9 @@ def _vector(theirs: Mapping[str, Tensor], name: str) -> VectorStatistics:
 def _read_policy(file: Path) -> Mapping[str, Any]:
     """Their configuration; a policy whose network is not ours is refused by name."""
     policy = read_told(file, SOURCES)
-    scheduler = policy.object("noise_scheduler")
-    meta = policy.object("shape_meta")
-    action = meta and meta.object("action")
+    scheduler = policy.part("noise_scheduler")
+    meta = policy.part("shape_meta")
+    action = meta and meta.part("action")
     if scheduler is None or meta is None or action is None:
         raise CheckpointError(
             f"{file} does not describe a policy (it lacks noise_scheduler, or shape_meta with its "
@@ -169,8 +171,8 @@ def _require_sizes(policy: Told, scheduler: Told, meta: Told, action: Told) -> N
     policy.counts("crop_shape", 2)
     if policy.counts("down_dims") is None:
         raise policy.wrong("down_dims", None, "a list of whole numbers above 0")
-    observed = meta.object("obs")
-    for name, one in {} if observed is None else observed.objects().items():
+    observed = meta.part("obs")
+    for name, one in {} if observed is None else observed.parts().items():
         is_image = one.text("type") == "rgb"
         if one.counts("shape", 3 if is_image else None) is None:
             raise one.wrong("shape", None, f"that of {name}")
@@ -211,6 +213,16 @@ def _observed(policy: Mapping[str, Any], config: ImportDpConfig, cell: Cell) -> 
                 "it was trained for"
             )
     return Observed(sizes=sizes, cameras=cameras, ticks=int(policy["n_obs_steps"]))
+
+
+def _differs(policy: Mapping[str, Any], observed: Observed) -> tuple[str, ...]:
+    """What theirs sees and does in another way than ours."""
+    found = []
+    if observed.ticks > 1:
+        found.append(f"its chunks begin {observed.ticks - 1} ticks before the present")
+    if policy.get("crop_shape"):
+        found.append("its images were cropped, here they are resized")
+    return tuple(found)
 
 
 def _card(config: ImportDpConfig, made: DiffusionPolicyConfig, observed: Observed) -> str:

@@ -113,7 +113,7 @@ def _by_quantiles(source: Path, usual: bool) -> bool:
     if not file.is_file():
         return usual
     told = read_told(file, "copy it again")
-    norms = told.object("normalization_mapping")
+    norms = told.part("normalization_mapping")
     texts = [norms.text(part) for part in ("STATE", "ACTION")] if norms else []
     named = {text for text in texts if text is not None}
     if not named <= set(LEROBOT_NORMS) or len(named) > 1:
@@ -226,13 +226,13 @@ def read_norm_stats(
         f"{', q01 and q99' if quantiles else ''}"
     )
     told = read_told(file, form)
-    tables = told.object("norm_stats") or Told(file=file, entries={}, remedy=form)
+    tables = told.part("norm_stats") or Told(file=file, entries={}, remedy=form)
     if nested := [name for name in tables.entries if _is_table_of(tables.entries[name])]:
         raise CheckpointError(
             f"{file}: norm_stats holds those of {', '.join(nested)}, must hold state and actions: "
             "write a file with what stands below the one that these weights learned with"
         )
-    state, action = (tables.object(name) for name in ("state", "actions"))
+    state, action = (tables.part(name) for name in ("state", "actions"))
     if state is None or action is None:
         raise CheckpointError(f"{file} is no norm_stats.json of openpi: {form}")
     columns = told.entries.get("relative")

@@ -56,6 +56,19 @@ def told(trained, cell, instruction="stack the cubes"):
     return [(finding.status, finding.text) for finding in findings(trained, cell, instruction)]
 
 
+def test_imported_weights_drive_only_when_they_were_fine_tuned(trained, cell):
+    because = ["state left_arm_3 rested in pre-training", "another chunk"]
+    norms = {name: dict(norm) for name, norm in trained.norms.items()}
+    parts = (cell.canonical_text(), {"cameras": CAMERAS}, {"norm_stats": norms})
+    read = TrainedOn.read(*parts, {"fine_tune_first": because})
+    ((status, text),) = told(read, cell)
+    assert status == "fail" and text.startswith("imported weights: state left_arm_3 rested")
+    assert "another chunk: fine-tune them on episodes of this cell first" in text
+    assert not [status for status, _ in told(TrainedOn.read(*parts, {}), cell) if status == "fail"]
+    with pytest.raises(CheckpointError, match="damaged"):
+        TrainedOn.read(*parts, {"fine_tune_first": 3})
+
+
 def test_starts_that_were_demonstrated_are_named_with_one_that_was_not():
     training = {"seeds": [0, 1, 2, 3, 4, 5, 1002]}
     assert known_starts(training, range(6, 1002)) == ""

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from ate_core.errors import CheckpointError, UsageError
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.first_look import compare_training
 from ate_policy.models.foreign_weights import read_folder, rename_all, require_fit
 from ate_policy.models.interface import Inputs
 from ate_policy.models.pi0 import Pi0, Pi0Config
@@ -474,3 +475,41 @@ def test_a_wrong_entry_of_lerobots_settings_is_told_by_name(tmp_path, cell, told
     with pytest.raises(CheckpointError, match=words) as caught:
         learned_numbers(config, cell)
     assert "config.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def near_home(cell, **changes):
+    """Statistics that this cell may have, with some of the state's entries changed."""
+    mean = [*cell.arms["left"].home, 0.5, *cell.arms["right"].home, 0.5]
+    table = {
+        "mean": mean,
+        "std": [0.1] * 16,
+        "q01": [one - 0.2 for one in mean],
+        "q99": [one + 0.2 for one in mean],
+    }
+    return {"norm_stats": {"state": {**table, **changes}, "actions": table}}
+
+
+def test_a_joint_that_rested_in_pre_training_keeps_the_policy_from_running(
+    ours, tmp_path, cell, capsys
+):
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
+    file = tmp_path / "norm_stats.json"
+    common = {"source": tmp_path, "statistics": file, "language": False, "preset": "tiny"}
+    common |= {"actions": "absolute", "horizon": 6}
+    file.write_text(json.dumps(near_home(cell, std=[0.1, 0.1, 0.0, *[0.1] * 13])))
+    import_pi0(ImportPi0Config(output=tmp_path / "rested", **common))
+    assert "state left_arm_3 rested in pre-training" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match=r"left_arm_3 .* 0\.01 rad .* as 10000: fine-tune"):
+        compare_training(load_policy(tmp_path / "rested"), cell, "")
+    file.write_text(json.dumps(near_home(cell)))
+    import_pi0(ImportPi0Config(output=tmp_path / "moved", **common))
+    assert "runs only after" not in capsys.readouterr().out
+    compare_training(load_policy(tmp_path / "moved"), cell, "")
+
+
+def test_weights_whose_statistics_nobody_knows_do_not_run(ours, tmp_path, cell):
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
+    common = {"language": False, "preset": "tiny"}
+    import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "out", **common))
+    with pytest.raises(CheckpointError, match="were normalised with is not known: fine-tune"):
+        compare_training(load_policy(tmp_path / "out"), cell, "")

@@ -6,14 +6,17 @@ from itertools import pairwise
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ate_bringup import cli
 from ate_core.errors import CheckpointError, UsageError
+from ate_core.trained_for import FINE_TUNE_FIRST
 from ate_policy.checkpoint import load_checkpoint
+from ate_policy.first_look import compare_training
 from ate_policy.loading import restore_model
 from ate_policy.models.interface import Inputs
+from ate_policy.policy import load_policy
 from ate_policy.transforms import ChunkTransform
 from training.configs.import_dp import ImportDpConfig
 from training.import_dp import CONVERT, import_dp
@@ -245,7 +248,22 @@ def test_the_command_that_an_import_prints_trains(tmp_path, folder, write_demons
     command[command.index("runs/episodes")] = str(episodes)
     command[command.index("runs/diffusion")] = str(tmp_path / "run")
     assert cli.main([*command, "--steps", "1", "--optim.batch", "4"]) == 0
-    assert load_checkpoint(tmp_path / "run").model["cameras"] == list(MAPPED)
+    tuned = load_checkpoint(tmp_path / "run")
+    assert tuned.model["cameras"] == list(MAPPED) and FINE_TUNE_FIRST not in tuned.training
+
+
+def test_an_import_says_why_it_must_be_fine_tuned_first(tmp_path, folder, cell, capsys):
+    source = folder(*published())
+    held = load_file(source / "model.safetensors")
+    held["normalizer.params_dict.joints.scale"][2] = 1e4  # moved through 0.2 mrad
+    save_file(held, source / "model.safetensors")
+    import_dp(ImportDpConfig(source=source, output=tmp_path / "dp", cameras=MAPPED))
+    said = capsys.readouterr().out
+    assert "runs only after fine-tuning: its chunks begin 1 ticks before the present" in said
+    assert "runs only after fine-tuning: its images were cropped" in said
+    assert "state left_arm_3 rested in pre-training (deviation 0.0001 rad)" in said
+    with pytest.raises(CheckpointError, match=r"left_arm_3 rested .*: fine-tune them on episodes"):
+        compare_training(load_policy(tmp_path / "dp"), cell, "")
 
 
 def test_what_is_no_such_policy_is_refused_with_the_remedy(tmp_path, folder):

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ate_core.contract import Cell
 from ate_core.errors import UsageError
+from ate_core.layout import Layout
+from ate_core.trained_for import FINE_TUNE_FIRST
 from ate_policy.checkpoint import save_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.policy import checkpoint_of
@@ -16,6 +18,12 @@ from training.data.dataset import ActionSpace
 
 NORMAL_Q99 = 2.3263
 """99 % quantile of the standard normal, for vectors without quantiles."""
+
+NUDGE = 0.01
+"""How far a joint at rest may lie from its mean [rad, and of a gripper's ratio]."""
+
+BLOWN_UP = 10.0
+"""Deviations as which a nudge must not enter a network."""
 
 
 def make_parent(output: Path, *, replace: bool = True) -> None:
@@ -58,6 +66,37 @@ class Learned:
     """Space of the actions; None: nobody said."""
     normalised: bool = True
     """Whether they are normalised, or in robot units."""
+    differs: tuple[str, ...] = ()
+    """What else they learned than the network reads or gives here."""
+
+    def needs(self, layout: Layout) -> list[str]:
+        """Why the weights must be fine-tuned before they drive; empty: they need not."""
+        found = list(self.differs)
+        if self.normalised and self.statistics is None:
+            found.append("what its weights were normalised with is not known")
+        if self.statistics is not None:
+            found += rested(self.statistics, layout)
+        return found
+
+
+def rested(statistics: Statistics, layout: Layout) -> list[str]:
+    """What hardly moved in pre-training, so that the least motion of it would be blown up.
+
+    Args:
+        statistics: That weights learned with.
+        layout: Names of what they are of.
+    """
+    parts = (
+        ("state", statistics.state, layout.state),
+        ("action", statistics.action, layout.action),
+    )
+    return [
+        f"{part} {name} rested in pre-training (deviation {std:.1g} {unit}): {NUDGE:g} {unit} "
+        f"from its mean enters the network as {NUDGE / std:.0f}"
+        for part, vector, own in parts
+        for name, unit, std in zip(own.names, own.units, vector.std, strict=True)
+        if std * BLOWN_UP < NUDGE
+    ]
 
 
 def save_imported(
@@ -91,6 +130,7 @@ def save_imported(
         f"ate finetune --init {{}} --variant vision {options}--episodes runs/episodes "
         f"--output runs/{kind} policy:{kind} --policy.preset {preset}"
     )
+    needs = learned.needs(cell.layout)
     checkpoint = checkpoint_of(
         kind,
         config,
@@ -103,10 +143,13 @@ def save_imported(
             "actions": learned.actions,
             "normalise": learned.normalised,
             "statistics_known": learned.statistics is not None,
+            FINE_TUNE_FIRST: needs,
         },
         card=f"{card}\nFine-tune with `{command.format('FOLDER')}`.\n",
     )
     save_checkpoint(output, checkpoint)
+    for reason in needs:
+        print(f"it runs only after fine-tuning: {reason}")
     print(f"{output}: {len(weights)} tensors; fine-tune it with")
     print(f"  {command.format(shlex.quote(str(output)))}")
 

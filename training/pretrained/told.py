@@ -26,7 +26,7 @@ class Told:
     remedy: str
     """What to do about a wrong entry."""
 
-    def object(self, name: str) -> "Told | None":
+    def part(self, name: str) -> "Told | None":
         """An object in it."""
         value = self._get(name, dict, "an object")
         if value is None:
@@ -38,9 +38,9 @@ class Told:
             remedy=self.remedy,
         )
 
-    def objects(self) -> "dict[str, Told]":
+    def parts(self) -> "dict[str, Told]":
         """All entries, which must be objects, in their order."""
-        found = {name: self.object(name) for name in self.entries}
+        found = {name: self.part(name) for name in self.entries}
         return {name: one for name, one in found.items() if one is not None}
 
     def text(self, name: str) -> str | None:

@@ -33,6 +33,8 @@ SHOWN = 5
 """So many trained instructions are listed."""
 TASKS = ", "
 """Between the tasks of demonstrations of several."""
+FINE_TUNE_FIRST = "fine_tune_first"
+"""Entry of the training of imported weights: why they must learn here before they drive."""
 ITS_CELL = "use the cell that it was trained for, or train again"
 """Remedy where the layouts differ."""
 
@@ -102,6 +104,8 @@ class TrainedOn:
     """Whether the network reads an instruction."""
     instructions: tuple[str, ...] = ()
     """Instructions of the demonstrations; empty: not recorded."""
+    needs: tuple[str, ...] = ()
+    """Why these weights of others must be fine-tuned before they drive; empty: they need not."""
 
     @staticmethod
     def read(
@@ -137,6 +141,7 @@ class TrainedOn:
                 relative=tuple(map(int, statistics.get("relative", ()))),
                 language=bool(model.get("language", False)),
                 instructions=tuple(map(str, training.get("instructions", ()))),
+                needs=tuple(map(str, training.get(FINE_TUNE_FIRST, ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
@@ -232,6 +237,14 @@ def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> 
     """
     if no_robot := list(_only_read(trained.cell, cell, "the policy")):
         return no_robot  # nothing else of it is known well enough
+    if trained.needs:
+        return [
+            failed(
+                "imported weights",
+                "; ".join(trained.needs),
+                "fine-tune them on episodes of this cell first, with --init",
+            )
+        ]
     found = list(_bodies(trained.cell, cell, trained.cameras, TRAINING))
     found += _kinds(trained.cell, cell, TRAINING, trained.untold)
     for spread in _spreads(trained, cell):
