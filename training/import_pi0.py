@@ -23,6 +23,7 @@ from ate_policy.transforms import Statistics, VectorStatistics
 from training.configs.import_pi0 import ExportPi0Config, ImportPi0Config
 from training.data.dataset import ActionSpace
 from training.pretrained.imported import NORMAL_Q99, Learned, make_parent, save_imported
+from training.pretrained.known import require_known
 from training.pretrained.lerobot_folder import write_lerobot_folder
 from training.pretrained.told import Told, read_told
 
@@ -169,6 +170,7 @@ def export_pi0(config: ExportPi0Config) -> int:
             f"{config.checkpoint} is of kind {kind}, only {' and '.join(CONFIGS)} can be written "
             "for lerobot: give a checkpoint of one of these"
         )
+    require_known(config.checkpoint, "lerobot would take made-up ones for them")
     stored = load_checkpoint(config.checkpoint, kind=kind)
     made = CONFIGS[kind](**stored.model)
     if made.objects:

@@ -149,6 +149,16 @@ def test_shards_are_read_through_their_index(ours, tmp_path):
         read_folder(tmp_path, SOURCES)
 
 
+SOUND = {"mean": [0.5] * 16, "std": [0.2] * 16, "q01": [0.0] * 16, "q99": [1.0] * 16}
+
+
+def statistics_in(folder):
+    """openpi's norm_stats.json, in a folder."""
+    file = folder / "norm_stats.json"
+    file.write_text(json.dumps({"norm_stats": {"state": SOUND, "actions": SOUND}}))
+    return file
+
+
 def sharded(folder, parts, index=None):
     """Write shards and their index."""
     for file, part in parts.items():
@@ -244,7 +254,13 @@ def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path,
     source.mkdir()
     save_file(file_of(ours, "lerobot"), source / "model.safetensors")
     config = ImportPi0Config(
-        source=source, output=tmp_path / "checkpoint", language=False, preset="tiny", horizon=6
+        source=source,
+        output=tmp_path / "checkpoint",
+        language=False,
+        preset="tiny",
+        horizon=6,
+        actions="absolute",
+        statistics=statistics_in(tmp_path),
     )
     assert import_pi0(config) == 0
     policy = load_policy(tmp_path / "checkpoint")
@@ -272,6 +288,7 @@ def test_an_imported_checkpoint_acts_as_the_network_it_came_from(ours, tmp_path,
 def test_a_folder_for_lerobot_says_which_actions_are_differences(ours, tmp_path):
     save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
     common = {"language": False, "preset": "tiny", "actions": "relative"}
+    common |= {"statistics": statistics_in(tmp_path)}
     import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "in", **common))
     export_pi0(ExportPi0Config(checkpoint=tmp_path / "in", output=tmp_path / "out"))
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -280,7 +297,7 @@ def test_a_folder_for_lerobot_says_which_actions_are_differences(ours, tmp_path)
     for name, index in (("policy_preprocessor", 6), ("policy_postprocessor", 0)):
         steps = json.loads((tmp_path / "out" / f"{name}.json").read_text())["steps"]
         held = load_file(tmp_path / "out" / steps[index]["state_file"])
-        assert torch.equal(held["action.std"], torch.ones(16))
+        torch.testing.assert_close(held["action.std"], torch.full((16,), 0.2), atol=2e-6, rtol=0)
 
 
 def test_a_folder_for_lerobot_names_the_images_in_the_order_that_the_network_saw(
@@ -289,6 +306,7 @@ def test_a_folder_for_lerobot_names_the_images_in_the_order_that_the_network_saw
     save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
     cameras = ("cam_left_wrist", "cam_right_wrist", "cam_high")
     common = {"language": False, "preset": "tiny", "actions": "absolute", "cameras": cameras}
+    common |= {"statistics": statistics_in(tmp_path)}
     import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "in", **common))
     export_pi0(ExportPi0Config(checkpoint=tmp_path / "in", output=tmp_path / "out"))
     read = json.loads((tmp_path / "out" / "config.json").read_text())["input_features"]
@@ -417,9 +435,6 @@ def test_the_checkpoint_of_an_import_says_that_it_has_no_statistics(ours, tmp_pa
     assert set(stored.statistics.action.std) == {1.0}
 
 
-SOUND = {"mean": [0.5] * 16, "std": [0.2] * 16, "q01": [0.0] * 16, "q99": [1.0] * 16}
-
-
 @pytest.mark.parametrize(
     ("table", "words"),
     [
@@ -513,3 +528,19 @@ def test_weights_whose_statistics_nobody_knows_do_not_run(ours, tmp_path, cell):
     import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "out", **common))
     with pytest.raises(CheckpointError, match="were normalised with is not known: fine-tune"):
         compare_training(load_policy(tmp_path / "out"), cell, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "whether its actions are absolute or relative, nor the statistics that"),
+        ({"actions": "relative"}, "does not know the statistics that its weights learned with"),
+    ],
+)
+def test_what_nobody_knows_is_not_exported_as_if_it_were_known(ours, tmp_path, given, words):
+    save_file(file_of(ours, "lerobot"), tmp_path / "model.safetensors")
+    common = {"language": False, "preset": "tiny", **given}
+    import_pi0(ImportPi0Config(source=tmp_path, output=tmp_path / "in", **common))
+    with pytest.raises(CheckpointError, match=rf"{words}.*: fine-tune it first, or import it"):
+        export_pi0(ExportPi0Config(checkpoint=tmp_path / "in", output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from ate_bringup import cli
-from ate_core.errors import TrainingError, UsageError
+from ate_core.errors import CheckpointError, TrainingError, UsageError
 from ate_core.trained_for import known_starts
 from ate_policy.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from ate_policy.models.flow_policy import FlowOptions
@@ -360,6 +360,26 @@ def test_a_start_that_does_not_tell_its_space_is_asked_for_it(started):
     with pytest.raises(UsageError, match="does not say whether its weights learned absolute or"):
         finetune(dataclasses.replace(on, init=silent))
     assert finetune(dataclasses.replace(on, init=silent, actions="absolute")) == 0
+
+
+def test_no_vae_is_trained_on_statistics_that_nobody_knows(started, tmp_path):
+    on = started()
+    stored = load_checkpoint(on.init)
+    told = {"imported_from": "somewhere", "actions": "absolute", "normalise": True}
+    for known in (False, True):
+        training = {**told, "statistics_known": known}
+        save_checkpoint(tmp_path / str(known), dataclasses.replace(stored, training=training))
+    small = {"steps": 1, "batch": 4, "latent": 8, "width": 16, "single_stage": True}
+    vae = TrainVaeConfig(
+        output=tmp_path / "vae",
+        stage=2,
+        episodes=on.episodes,
+        statistics_of=tmp_path / "False",
+        **small,
+    )
+    with pytest.raises(CheckpointError, match=r"does not know the statistics .* a VAE of them"):
+        train_vae(vae)
+    assert train_vae(dataclasses.replace(vae, statistics_of=tmp_path / "True")) == 0
 
 
 def test_an_object_in_another_column_than_the_weights_learned_is_refused(

@@ -22,6 +22,7 @@ from training.data.episode_file import read_cell
 from training.data.pretraining import load_sources, make_chunks, report_constant
 from training.data.statistics import quantile_statistics, unit_statistics
 from training.data.trajectory import read_trajectories
+from training.pretrained.known import require_known
 from training.vae.model import VaeConfig
 from training.vae.recipe import Recipe
 from training.vae.storage import StoredVae, load_vae, require_finished
@@ -174,6 +175,7 @@ def _statistics_of(folder: Path, config: TrainVaeConfig, layout: VectorLayout) -
             f"{folder} learned {space} actions, this run {config.actions} ones: give --actions "
             f"{space}"
         )
+    require_known(folder, "a VAE of them would align to made-up ones")
     return stored.statistics
 
 
