@@ -4,6 +4,7 @@ pi0.5 is told from pi0 by the names of its weights, and becomes a checkpoint of 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,12 @@ from training.data.dataset import ActionSpace
 from training.pretrained.imported import NORMAL_Q99, Learned, make_parent, save_imported
 from training.pretrained.known import require_known
 from training.pretrained.lerobot_folder import write_lerobot_folder
+from training.pretrained.published import (
+    Published,
+    read_published,
+    require_same_differences,
+    settings_of,
+)
 from training.pretrained.told import Told, read_told
 
 CONFIGS = {"pi0": Pi0Config, "pi05": Pi05Config}
@@ -48,10 +55,14 @@ def import_pi0(config: ImportPi0Config) -> int:
     make_parent(config.output)
     cell = load_cell(config.cell)
     kind = "pi05" if kind_of(weight_names(config.source, SOURCES)) == "pi0.5" else "pi0"
-    made = pi0_config(config, cell, kind)
+    published = read_published(config, cell, kind, CONFIGS[kind](**PRESETS[config.preset].sizes))
+    made = pi0_config(config, cell, kind, published)
     if made.reads_text:
         load_tokenizer(made.tokenizer)  # refuse a missing one before gigabytes are read
-    learned = learned_numbers(config, cell, quantiles=made.by_quantiles)
+    learned = replace(
+        learned_numbers(config, cell, quantiles=made.by_quantiles),
+        differs=tuple(published.differs),
+    )
     weights = import_weights(read_folder(config.source, SOURCES), made)
     save_imported(
         config.output,
@@ -65,6 +76,8 @@ def import_pi0(config: ImportPi0Config) -> int:
         card=_card(config, kind, sum(value.numel() for value in weights.values())),
         options="" if learned.actions else "--actions relative ",
     )
+    for remark in published.remarks:
+        print(f"  ({remark})")
     if learned.actions is None:
         print("  (openpi's published weights learned relative actions; if these learned joint")
         print("  targets, as lerobot's fine-tuning does by default: --actions absolute)")
@@ -82,6 +95,7 @@ def learned_numbers(config: ImportPi0Config, cell: Cell, *, quantiles: bool = Fa
         cell: Its layout.
         quantiles: The kind is usually scaled by quantiles.
     """
+    require_same_differences(config.source, cell.layout.action)
     space = _told_space(config)
     if config.statistics is None:
         return Learned(statistics=None, actions=space)
@@ -110,22 +124,16 @@ def _by_quantiles(source: Path, usual: bool) -> bool:
     Raises:
         CheckpointError: they were scaled in a way that statistics cannot say.
     """
-    file = source / "config.json"
-    if not file.is_file():
+    told = settings_of(source)
+    if told is None:
         return usual
-    told = read_told(file, "copy it again")
     norms = told.part("normalization_mapping")
     texts = [norms.text(part) for part in ("STATE", "ACTION")] if norms else []
     named = {text for text in texts if text is not None}
     if not named <= set(LEROBOT_NORMS) or len(named) > 1:
         raise CheckpointError(
-            f"{file} scales state and actions by {' and '.join(sorted(named))}; need one of "
+            f"{told.file} scales state and actions by {' and '.join(sorted(named))}; need one of "
             f"{', '.join(LEROBOT_NORMS)} for both: leave out --statistics and fine-tune"
-        )
-    if told.flag("use_relative_actions") and told.texts("relative_exclude_joints") == ():
-        raise CheckpointError(
-            f"{file} learned differences of grippers too (relative_exclude_joints is empty), here "
-            "grippers are absolute: leave out --statistics and fine-tune"
         )
     return LEROBOT_NORMS[named.pop()] if named else usual
 
@@ -190,7 +198,7 @@ def export_pi0(config: ExportPi0Config) -> int:
     return 0
 
 
-def pi0_config(config: ImportPi0Config, cell: Cell, kind: str = "pi0") -> Pi0Config:
+def pi0_config(config: ImportPi0Config, cell: Cell, kind: str, published: Published) -> Pi0Config:
     """The network's configuration for a cell."""
     layout = cell.layout
     given = config.tokenizer
@@ -202,7 +210,8 @@ def pi0_config(config: ImportPi0Config, cell: Cell, kind: str = "pi0") -> Pi0Con
         "horizon": config.horizon or usual_horizon(cell.tick_rate),
         "action_size": layout.action.size,
         "state_size": layout.state.size,
-        "cameras": config.cameras or layout.cameras,
+        "cameras": published.cameras,
+        **published.fields,
     }
     if given is not None:
         fields["tokenizer"] = str(given)

@@ -38,10 +38,12 @@ class ImportPi0Config:
     openpi's did, or as targets (absolute). None: as the folder's config.json or the statistics
     tell."""
     cameras: tuple[str, ...] = ()
-    """Keys of the images that the policy reads; () takes all of the cell."""
+    """The cell's image key for each camera of the policy, in its order; fewer want fine-tuning.
+    (): they have one name, or openpi's; all of the cell where the folder's config.json names
+    none."""
     horizon: int | None = None
-    """Actions per chunk [ticks], on which the weights do not depend; None: those of one second
-    at the cell's tick rate."""
+    """Actions per chunk [ticks], on which the weights do not depend; None: as the folder's
+    config.json tells, else those of one second at the cell's tick rate."""
     preset: PresetName = "full"
     """Sizes of the network; full are the published ones."""
 

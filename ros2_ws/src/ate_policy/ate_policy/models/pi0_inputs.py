@@ -141,13 +141,14 @@ def pad_prompts(prompts: tuple[tuple[int, ...], ...], device: torch.device) -> P
     return Prompts(ids=ids, mask=None if equal else valid)
 
 
+def camera_slot(key: str) -> int:
+    """Where a camera stands among pi0's: overhead, left wrist, right wrist."""
+    return 1 if "left" in key else 2 if "right" in key else 0
+
+
 def camera_order(cameras: Sequence[str]) -> list[int]:
     """Where pi0's cameras stand among ours: overhead first, then left wrist, right wrist."""
-
-    def slot(index: int) -> int:
-        return 1 if "left" in cameras[index] else 2 if "right" in cameras[index] else 0
-
-    return sorted(range(len(cameras)), key=slot)
+    return sorted(range(len(cameras)), key=lambda index: camera_slot(cameras[index]))
 
 
 def pad_last(values: Tensor, size: int) -> Tensor:
