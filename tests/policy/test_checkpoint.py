@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from ate_core.checkpoint_folders import require_sound_tensors
 from ate_core.errors import AteError, CheckpointError, LayoutError
@@ -92,6 +93,32 @@ def test_a_contract_that_was_edited_is_refused(tmp_path, checkpoint):
     file.write_text(file.read_text().replace("tick_rate: 20.0", "tick_rate: 30.0"))
     with pytest.raises(LayoutError, match="edited"):
         load_checkpoint(tmp_path / "policy")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "statistics.json", "moments.safetensors"])
+def test_files_of_two_checkpoints_are_not_taken_for_one(tmp_path, checkpoint, name):
+    moments = {"moments": {"mean": torch.zeros(3)}}
+    first = dataclasses.replace(checkpoint, extra=moments)
+    wide = dataclasses.replace(checkpoint.statistics.action, std=(0.6,) * 16)
+    second = dataclasses.replace(
+        first,
+        statistics=dataclasses.replace(checkpoint.statistics, action=wide),
+        training={"steps": 2},
+    )
+    for folder, one in (("one", first), ("two", second)):
+        save_checkpoint(tmp_path / folder, one)
+    shutil.copy(tmp_path / "two" / name, tmp_path / "one" / name)
+    with pytest.raises(CheckpointError, match=r"two checkpoints|of another checkpoint") as refused:
+        load_checkpoint(tmp_path / "one")
+    assert name in str(refused.value) and "copy the whole folder again" in str(refused.value)
+
+
+def test_tensors_of_older_checkpoints_which_do_not_say_whose_they_are_are_read(
+    tmp_path, checkpoint
+):
+    save_checkpoint(tmp_path / "policy", checkpoint)
+    save_file(dict(checkpoint.weights), tmp_path / "policy" / "model.safetensors")
+    assert load_checkpoint(tmp_path / "policy").statistics == checkpoint.statistics
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_and_no_rubbish(tmp_path, checkpoint):

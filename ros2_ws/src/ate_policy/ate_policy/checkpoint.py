@@ -7,6 +7,9 @@
     README.md           model card
     tokenizer/, tokens/ where the model's configuration names one
 
+Each file of tensors says in its metadata which statistics and cell it is for, and of which
+checkpoint it is, so that files of two checkpoints are not taken for one.
+
 A folder is written beside its final name and renamed, so that a reader sees all of it or nothing.
 """
 
@@ -20,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -45,6 +48,10 @@ from ate_policy.transforms import Statistics
 WEIGHTS = "model.safetensors"
 DECIDING = ("config.json", WEIGHTS, "statistics.json")
 """Files that decide what a network makes of an observation; tokens are named in config.json."""
+SCALING = ("statistics.json", "contract.yaml")
+"""Files that say what the numbers of a network mean."""
+STAMP = "checkpoint"
+"""Metadata of a file of tensors: digest of what scales them, and of the whole description."""
 STAYING = ("training_state.safetensors",)
 """Files that do not travel with their folder: what its own training needs to go on."""
 
@@ -97,14 +104,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             "model": model,
             "training": dict(checkpoint.training),
         }
-        _write_tensors(work / WEIGHTS, checkpoint.weights)
-        for stem, tensors in checkpoint.extra.items():
-            _write_tensors(work / f"{stem}.safetensors", tensors)
         _write(work / "config.json", json.dumps(config, indent=2) + "\n")
         _write(work / "contract.yaml", checkpoint.contract)
         _write(
             work / "statistics.json", json.dumps(checkpoint.statistics.to_dict(), indent=1) + "\n"
         )
+        stamp = f"{_sha256(work, SCALING)} {_sha256(work, ('config.json',))}"
+        _write_tensors(work / WEIGHTS, checkpoint.weights, stamp)
+        for stem, tensors in checkpoint.extra.items():
+            _write_tensors(work / f"{stem}.safetensors", tensors, stamp)
         _write(work / "README.md", checkpoint.card or f"# {checkpoint.kind}\n")
         work.chmod(0o755)  # mkdtemp makes it private
         replace_folder(work, folder)
@@ -125,6 +133,7 @@ def load_checkpoint(folder: str | Path, cell: Cell | None = None, kind: Kinds = 
     described = describe_checkpoint(folder, kind)
     if cell is not None:
         require_layout(described.cell, cell, str(folder))
+    _require_one_checkpoint(folder)
     require_sound_tensors(folder / WEIGHTS)
     return replace(described, weights=read_tensors(folder / WEIGHTS))
 
@@ -231,10 +240,42 @@ def _read_config(folder: Path, kind: Kinds) -> dict[str, Any]:
     return config
 
 
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def _require_one_checkpoint(folder: Path) -> None:
+    """Refuse tensors beside statistics, a cell or other tensors that are of another checkpoint.
+
+    Older checkpoints say nothing of it.
+    """
+    stamps = {file.name: _stamp(file) for file in sorted(folder.glob("*.safetensors"))}
+    weights = stamps[WEIGHTS]
+    if weights and weights.split()[0] != _sha256(folder, SCALING):
+        raise CheckpointError(
+            f"{folder}: {WEIGHTS} was saved with other files than {' and '.join(SCALING)} here: "
+            "they are of two checkpoints, or were edited; copy the whole folder again"
+        )
+    for name, stamp in stamps.items():
+        if stamp and stamp != weights:
+            raise CheckpointError(
+                f"{folder}: {name} is of another checkpoint than {WEIGHTS}: copy the whole folder "
+                "again"
+            )
+
+
+def _stamp(file: Path) -> str:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return str((opened.metadata() or {}).get(STAMP, ""))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy or train it again") from None
+
+
+def _sha256(folder: Path, names: tuple[str, ...]) -> str:
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor], stamp: str) -> None:
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     try:
-        save_file(whole, file)
+        save_file(whole, file, {STAMP: stamp})
     except SafetensorError as error:  # what safetensors makes of a disk that refuses
         gigabytes = sum(value.nbytes for value in whole.values()) * 1e-9
         raise CheckpointError(
