@@ -74,13 +74,21 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
         load_tokenizer(str(tmp_path))
 
 
-def save_byte_tokenizer(folder, start="<bos>"):
-    """A byte-level tokenizer without merges, in the files of Hugging Face."""
+def save_byte_tokenizer(folder, start="<bos>", *, unused=0, reverse=False):
+    """A byte-level tokenizer without merges, in the files of Hugging Face.
+
+    Args:
+        folder: To write.
+        start: Token that begins a prompt.
+        unused: So many numbers before the first byte stand for nothing.
+        reverse: The last byte has the first number.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = ["<pad>", "<eos>", "<bos>", "<unk>", *alphabet]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=reverse)
+    unnamed = [f"<unused{index}>" for index in range(unused)]
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", *unnamed, *alphabet]
     vocabulary = {word: index for index, word in enumerate(words)}
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -16,6 +16,14 @@ from ate_policy.chunking import usual_horizon
 from ate_policy.loading import placed_weights, without_weights
 from ate_policy.models.clap_trunk import TrunkConfig
 from ate_policy.models.interface import Network, PolicyConfig
+from ate_policy.models.pi0_config import Pi0Config
+from ate_policy.models.pi0_inputs import (
+    BYTES,
+    TOKENIZER_HELP,
+    ByteTokenizer,
+    load_tokenizer,
+    sample_ids,
+)
 from ate_policy.models.registry import entry_of
 from ate_policy.token_folder import load_tokens, require_same_tokens
 from training.configs.finetune import FinetuneConfig
@@ -83,6 +91,7 @@ def config_for(config: FinetuneConfig, cell: Cell, objects: int) -> PolicyConfig
         if stored.kind == name:
             made = dataclasses.replace(entry.config(**stored.model), **fixed)
             _require_same_objects(config.init, stored, made)
+            _require_same_words(config.init, stored, made)
         else:
             made = entry.config(**{**config.preset.sizes, **_trunk_of(stored), **fixed})
             _require_same_prompt(config.init, stored, made)
@@ -122,6 +131,26 @@ def _require_tokens(init: Path, stored: Checkpoint, fixed: Mapping[str, Any]) ->
             load_tokens(Path(str(one["tokens"]))).identity for one in (stored.model, fixed)
         )
         require_same_tokens(ours, theirs, f"the tokens {fixed['tokens']}, beside {init},")
+
+
+def _require_same_words(init: Path, stored: Checkpoint, made: PolicyConfig) -> None:
+    """Refuse a tokenizer whose numbers are other words than those that the weights know."""
+    if not (isinstance(made, Pi0Config) and made.reads_text):
+        return
+    before = type(made)(**stored.model)
+    if not before.reads_text:
+        if made.tokenizer == BYTES and before.vocabulary != ByteTokenizer.size:
+            raise UsageError(
+                f"{init} knows {before.vocabulary} words, this run would read letters: give "
+                f"--policy.tokenizer; {TOKENIZER_HELP}"
+            )
+    elif made.tokenizer != before.tokenizer:
+        theirs, ours = (sample_ids(load_tokenizer(one.tokenizer)) for one in (before, made))
+        if theirs != ours:
+            raise UsageError(
+                f"{init} learned with another tokenizer than {made.tokenizer}, whose numbers "
+                "would be other words to it: leave --policy.tokenizer out"
+            )
 
 
 def build_policy(config: FinetuneConfig, made: PolicyConfig, contract: str) -> Network:

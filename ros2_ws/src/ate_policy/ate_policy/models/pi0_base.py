@@ -13,9 +13,11 @@ from ate_policy.models.pi0_config import Pi0Config
 from ate_policy.models.pi0_inputs import (
     ByteTokenizer,
     Prompts,
+    Tokenizer,
     camera_order,
     load_tokenizer,
     pad_last,
+    require_vocabulary,
 )
 from ate_policy.models.pi0_layers import Prefix, encode_prefix
 from ate_policy.models.pi0_network import build_network
@@ -33,9 +35,10 @@ class VisionLanguagePolicy(ChunkModel, ABC):
         self.config = config
         self.process = FlowProcess(prediction="velocity_pi0", beta=(1.5, 1.0))
         # first: a missing one is refused before gigabytes are drawn
-        self._tokenizer = (
-            load_tokenizer(config.tokenizer) if config.reads_text else ByteTokenizer()
-        )
+        self._tokenizer: Tokenizer = ByteTokenizer()
+        if config.reads_text:
+            self._tokenizer = load_tokenizer(config.tokenizer)
+            require_vocabulary(self._tokenizer, config.tokenizer, config.vocabulary)
         self.network = build_network(config)
         self._cameras = camera_order(config.cameras)
         self.register_load_state_dict_pre_hook(accept_merged)  # type: ignore[no-untyped-call]

@@ -23,6 +23,13 @@ BINS = 256
 BYTES = "bytes"
 """Name of the tokenizer that needs no files: for tests and for policies trained from scratch."""
 
+SAMPLES = (
+    "pick up the red cube with the left arm and hand it over to the right one",
+    "Task: open the drawer, State: 0 17 128 255;\nAction: ",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ abcdefghijklmnopqrstuvwxyz 0123456789 .,:;!?-'()/",
+)
+"""Texts by whose ids two tokenizers are told apart."""
+
 TOKENIZER_HELP = (
     "accept the Gemma licence at huggingface.co/google/paligemma-3b-pt-224, download "
     "tokenizer.json, tokenizer_config.json and special_tokens_map.json into a folder, and name "
@@ -104,6 +111,31 @@ def load_tokenizer(name: str) -> Tokenizer:
             "language"
         )
     return FolderTokenizer(Path(name))
+
+
+def sample_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
+    """Ids of `SAMPLES`, and those that begin and end a prompt: equal for equal tokenizers."""
+    texts = [tuple(tokenizer.encode(text)) for text in SAMPLES]
+    return (*texts, (tokenizer.start, tokenizer.newline))
+
+
+def require_vocabulary(tokenizer: Tokenizer, name: str, vocabulary: int) -> None:
+    """Refuse a tokenizer that numbers more words than a network knows.
+
+    Args:
+        tokenizer: Of the network.
+        name: Its folder.
+        vocabulary: Words that the network knows.
+
+    Raises:
+        CheckpointError: an id lies beyond.
+    """
+    highest = max(max(ids) for ids in sample_ids(tokenizer))
+    if highest >= vocabulary:
+        raise CheckpointError(
+            f"the tokenizer {name} numbers words up to {highest} at least, the network knows "
+            f"{vocabulary}: give the tokenizer that its weights were trained with"
+        )
 
 
 def prompt_ids(tokenizer: Tokenizer, instruction: str) -> tuple[int, ...]:
