@@ -98,20 +98,18 @@ def learned_numbers(config: ImportPi0Config, cell: Cell, *, quantiles: bool = Fa
     require_same_differences(config.source, cell.layout.action)
     space = _told_space(config)
     if config.statistics is None:
-        return Learned(statistics=None, actions=space)
+        return Learned(statistics=None, actions=space, by_quantiles=_told_scale(config.source)[1])
     if space is None:
         raise UsageError(
             f"{config.statistics} does not say of which actions it is: give --actions relative "
             "where joints are differences from the present ones, as openpi's published weights "
             "learned, else --actions absolute"
         )
+    by_quantiles = _by_quantiles(config.source, quantiles)
     statistics = read_norm_stats(
-        config.statistics,
-        cell,
-        relative=space == "relative",
-        quantiles=_by_quantiles(config.source, quantiles),
+        config.statistics, cell, relative=space == "relative", quantiles=by_quantiles
     )
-    return Learned(statistics=statistics, actions=space)
+    return Learned(statistics=statistics, actions=space, by_quantiles=by_quantiles)
 
 
 def _by_quantiles(source: Path, usual: bool) -> bool:
@@ -124,18 +122,29 @@ def _by_quantiles(source: Path, usual: bool) -> bool:
     Raises:
         CheckpointError: they were scaled in a way that statistics cannot say.
     """
-    told = settings_of(source)
-    if told is None:
-        return usual
-    norms = told.part("normalization_mapping")
-    texts = [norms.text(part) for part in ("STATE", "ACTION")] if norms else []
-    named = {text for text in texts if text is not None}
-    if not named <= set(LEROBOT_NORMS) or len(named) > 1:
+    named, told = _told_scale(source)
+    if named and told is None:
         raise CheckpointError(
-            f"{told.file} scales state and actions by {' and '.join(sorted(named))}; need one of "
-            f"{', '.join(LEROBOT_NORMS)} for both: leave out --statistics and fine-tune"
+            f"{source / 'config.json'} scales state and actions by {' and '.join(named)}; need "
+            f"one of {', '.join(LEROBOT_NORMS)} for both: leave out --statistics and fine-tune"
         )
-    return LEROBOT_NORMS[named.pop()] if named else usual
+    return usual if told is None else told
+
+
+def _told_scale(source: Path) -> tuple[list[str], bool | None]:
+    """How state and actions are scaled as lerobot tells, and whether that is by quantiles.
+
+    Args:
+        source: Folder of the weights.
+
+    Returns:
+        Names of the ways, and None where nobody tells, or where it is done otherwise.
+    """
+    told = settings_of(source)
+    norms = None if told is None else told.part("normalization_mapping")
+    texts = [norms.text(part) for part in ("STATE", "ACTION")] if norms else []
+    named = sorted({text for text in texts if text is not None})
+    return named, LEROBOT_NORMS.get(named[0]) if len(named) == 1 else None
 
 
 def _told_space(config: ImportPi0Config) -> ActionSpace | None:
@@ -282,8 +291,8 @@ def _vector(table: Told, layout: VectorLayout, quantiles: bool = False) -> Vecto
     if quantiles:
         low, high = (values[name] for name in QUANTILES)
         mean, std = (low + high) / 2.0, (high - low) / 2.0
-    low = values.get("q01", mean - NORMAL_Q99 * std)
-    high = values.get("q99", mean + NORMAL_Q99 * std)
+    low = values.get("q01", _within_ratio(mean - NORMAL_Q99 * std, mean, std, layout))
+    high = values.get("q99", _within_ratio(mean + NORMAL_Q99 * std, mean, std, layout))
     if (low > high).any():
         column = int(np.argmax(low > high))
         bound = f"no more than q99, {high[column]:g}"
@@ -294,6 +303,25 @@ def _vector(table: Told, layout: VectorLayout, quantiles: bool = False) -> Vecto
         q01=tuple(low.tolist()),
         q99=tuple(high.tolist()),
     )
+
+
+def _within_ratio(
+    quantiles: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+    layout: VectorLayout,
+) -> NDArray[np.float64]:
+    """Quantiles as of a normal distribution, but of a ratio, which is open or closed most often.
+
+    Args:
+        quantiles: (D,), of normal distributions.
+        mean: (D,).
+        std: (D,).
+        layout: Units of the D entries.
+    """
+    is_ratio = np.array([unit == "ratio" for unit in layout.units])
+    is_ratio &= (mean >= 0.0) & (mean <= 1.0) & (std <= 0.5)  # else it is in other units
+    return np.where(is_ratio, np.clip(quantiles, 0.0, 1.0), quantiles)
 
 
 def _own(name: str, numbers: Sequence[float], layout: VectorLayout) -> NDArray[np.float64]:

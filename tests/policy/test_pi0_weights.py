@@ -397,6 +397,38 @@ def test_statistics_scale_as_the_files_beside_the_weights_say(
     assert (state.mean[0], state.std[0]) == pytest.approx(found, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [("MEAN_STD", False), ("QUANTILES", True), ("MIN_MAX", None), ("", None)],
+)
+def test_how_weights_were_scaled_is_known_without_their_statistics(tmp_path, cell, mapping, told):
+    norms = {"STATE": mapping, "ACTION": mapping} if mapping else {}
+    (tmp_path / "config.json").write_text(json.dumps({"normalization_mapping": norms}))
+    config = ImportPi0Config(source=tmp_path, output=tmp_path / "out", actions="absolute")
+    assert learned_numbers(config, cell).by_quantiles is told
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "why"),
+    [
+        (0.5, 0.4, ""),  # a gripper that is open or closed, quantiles not told
+        (10.0, 30.0, "look like degrees"),
+        (0.5, 5.0, "left_arm_1 spans"),
+    ],
+)
+def test_statistics_that_the_cell_cannot_have_keep_weights_from_driving(
+    tmp_path, cell, mean, std, why
+):
+    table = {"mean": [mean] * 16, "std": [std] * 16}
+    file = tmp_path / "norm_stats.json"
+    file.write_text(json.dumps({"norm_stats": {"state": table, "actions": table}}))
+    config = ImportPi0Config(
+        source=tmp_path, output=tmp_path / "out", statistics=file, actions="absolute"
+    )
+    needs = learned_numbers(config, cell).needs(cell)
+    assert why in "; ".join(needs) if why else needs == []
+
+
 def test_statistics_of_openpi_are_z_scores_with_its_epsilon(tmp_path, cell):
     table = {"mean": [0.5] * 32, "std": [0.0] * 32, "q01": None, "q99": None}
     file = tmp_path / "norm_stats.json"

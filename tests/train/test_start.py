@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,10 +19,13 @@ from ate_policy.models.pi0 import Pi0, Pi0Config
 from ate_policy.models.pi0_entry import PRESETS
 from ate_policy.models.pi0_weights import export_weights
 from ate_policy.models.registry import policy_entry
+from tests.policy.test_pi0_inputs import save_byte_tokenizer
 from training.configs.finetune import FinetuneConfig, ImageOptions, OptimOptions
 from training.configs.train_vae import TrainVaeConfig
+from training.data.statistics import quantile_statistics
 from training.finetune import finetune
 from training.loop.opened import open_run
+from training.objectives.anchor import AnchorGuidance
 from training.objectives.shifted_target import PaperGuidance
 from training.pretrained import kept_statistics
 from training.pretrained.kept_statistics import compare
@@ -402,3 +406,189 @@ def test_an_object_in_another_column_than_the_weights_learned_is_refused(
     )
     fresh = tmp_path / "another task"
     assert finetune(dataclasses.replace(on, episodes=other, output=fresh)) == 0
+
+
+def in_degrees(vector):
+    """Statistics of the same joints, and of the grippers, as a robot that counts degrees has."""
+    return dataclasses.replace(
+        vector,
+        **{
+            key: tuple(float(np.degrees(number)) for number in getattr(vector, key))
+            for key in ("mean", "std", "q01", "q99")
+        },
+    )
+
+
+def test_statistics_in_degrees_are_kept_only_where_they_are_asked_for(started, capsys):
+    on = started()
+    degrees = with_statistics(on.init, in_degrees)
+    assert finetune(dataclasses.replace(on, init=degrees)) == 0
+    assert statistics(on.output) == statistics(on.init)
+    out = capsys.readouterr().out
+    assert "statistics: those of the episodes" in out and "they look like degrees" in out
+    asked = dataclasses.replace(on, init=degrees, output=on.init.parent / "asked")
+    assert finetune(dataclasses.replace(asked, statistics="init")) == 0
+    assert statistics(asked.output) == statistics(degrees)
+    assert "they look like degrees" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("strength", "kept"), [(1.0, True), (0.0, False)])
+def test_an_anchor_keeps_the_numbers_of_the_policy_that_it_holds_to(
+    started, capsys, monkeypatch, strength, kept
+):
+    monkeypatch.setattr(kept_statistics, "FEW", 1)
+    on = started()
+    shifted = with_statistics(
+        on.init, lambda vector: dataclasses.replace(vector, std=(0.9, *vector.std[1:]))
+    )
+    anchored = dataclasses.replace(on, init=shifted, guidance=AnchorGuidance(strength=strength))
+    assert finetune(anchored) == 0
+    assert (statistics(on.output) == statistics(shifted)) is kept
+    assert "other motions than theirs" not in capsys.readouterr().out
+    other = dataclasses.replace(anchored, output=on.init.parent / "other", statistics="data")
+    assert finetune(other) == 0
+    assert ("other motions than theirs" in capsys.readouterr().out) is kept
+
+
+def by_quantiles(folder):
+    """Rewrite a checkpoint as one that reads quantiles at -1 and 1."""
+    stored = load_checkpoint(folder)
+    changed = quantile_statistics(stored.statistics)
+    rounded = dataclasses.replace(  # as openpi's are read: they have a floor of their own
+        changed.action, std=tuple(std + 1e-6 for std in changed.action.std)
+    )
+    again = dataclasses.replace(stored, statistics=dataclasses.replace(changed, action=rounded))
+    save_checkpoint(folder.parent / "quantiles", again)
+    return folder.parent / "quantiles"
+
+
+@pytest.mark.parametrize("scale", ["quantiles", "deviations"])
+def test_a_run_scales_its_own_numbers_as_its_start_was_scaled(started, scale):
+    on = started()
+    init = by_quantiles(on.init) if scale == "quantiles" else on.init
+    assert finetune(dataclasses.replace(on, init=init, statistics="data")) == 0
+    own = statistics(on.output)
+    assert (quantile_statistics(own) == own) is (scale == "quantiles")
+
+
+def test_weights_that_say_how_they_were_scaled_are_believed(started):
+    on = started()
+    stored = load_checkpoint(on.init)
+    told = {"imported_from": "somewhere", "policy": stored.training["policy"]}
+    told |= {"actions": "absolute", "normalise": True, "by_quantiles": True}
+    save_checkpoint(on.init.parent / "told", dataclasses.replace(stored, training=told))
+    assert finetune(dataclasses.replace(on, init=on.init.parent / "told")) == 0
+    own = statistics(on.output)
+    assert quantile_statistics(own) == own
+
+
+def moved(cell, part, **changes):
+    """The cell with other devices: by role, what changes of them."""
+    devices = {
+        role: dataclasses.replace(device, **changes.get(role, {}))
+        for role, device in getattr(cell, part).items()
+    }
+    return dataclasses.replace(cell, **{part: devices})
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "told"),
+    [
+        ("arms", {"left": {"model": "other"}}, r"left arm: is other, .*base learned with rm75_6f"),
+        ("grippers", {"right": {"stroke_m": 0.2}}, r"right gripper: opens 0.2 m at ratio 1, "),
+        (
+            "arms",
+            {"left": {"ip": "127.0.0.3"}, "right": {"ip": "127.0.0.2"}},
+            r"arms left and right: have exchanged addresses since the training of .*base",
+        ),
+    ],
+)
+def test_a_body_that_the_start_does_not_know_is_told(
+    started, tmp_path, write_demonstrations, cell, capsys, part, changes, told
+):
+    addressed = moved(cell, "arms", left={"ip": "127.0.0.2"}, right={"ip": "127.0.0.3"})
+    before = write_demonstrations(tmp_path / "before", count=1, cell=addressed)
+    on = started(episodes=before)
+    other = write_demonstrations(
+        tmp_path / "other", count=1, cell=moved(addressed, part, **changes)
+    )
+    assert finetune(dataclasses.replace(on, episodes=other)) == 0
+    assert re.search(told, capsys.readouterr().out)
+    same = dataclasses.replace(on, episodes=before, output=tmp_path / "same")
+    assert finetune(same) == 0
+    assert "learned with" not in capsys.readouterr().out
+
+
+def test_cameras_that_were_exchanged_since_the_start_are_told(
+    seeing, tmp_path, write_demonstrations, cell, capsys
+):
+    on = seeing(CAMERAS)
+    left, right = (cell.cameras[role].serial for role in ("left_wrist", "right_wrist"))
+    exchanged = moved(cell, "cameras", left_wrist={"serial": right}, right_wrist={"serial": left})
+    films = write_demonstrations(
+        tmp_path / "exchanged", count=1, ticks=20, images=True, cell=exchanged
+    )
+    assert finetune(dataclasses.replace(on, episodes=films)) == 0
+    told = "cameras cam_left_wrist and cam_right_wrist: have exchanged serials since the training"
+    assert told in capsys.readouterr().out
+
+
+def test_a_vae_takes_no_statistics_from_a_policy_in_robot_units(started, tmp_path, episodes):
+    on = started(normalise=False)
+    small = {"steps": 1, "batch": 4, "latent": 8, "width": 16, "single_stage": True}
+    with pytest.raises(TrainingError, match="learned robot units, it has no statistics"):
+        train_vae(
+            TrainVaeConfig(
+                output=tmp_path / "vae", stage=2, episodes=episodes, statistics_of=on.init, **small
+            )
+        )
+
+
+@pytest.fixture
+def reading(tmp_path, started):
+    """A pi0 that learned to read with a tokenizer of its own, and how another run reads on."""
+    save_byte_tokenizer(tmp_path / "words")
+
+    def policy(tokenizer, **options):
+        options = {"language": True, **options}
+        return policy_entry("pi0").options(preset="tiny", tokenizer=tokenizer, **options)
+
+    on = started(policy=policy(tmp_path / "words"))
+    return lambda *given, **options: dataclasses.replace(on, policy=policy(*given, **options))
+
+
+def test_a_run_reads_on_with_the_words_of_its_start(reading, tmp_path):
+    save_byte_tokenizer(tmp_path / "copy")
+    assert finetune(reading(tmp_path / "copy")) == 0
+    save_byte_tokenizer(tmp_path / "reversed", reverse=True)
+    with pytest.raises(UsageError, match=r"learned with another tokenizer than .*reversed"):
+        finetune(dataclasses.replace(reading(tmp_path / "reversed"), output=tmp_path / "other"))
+    with pytest.raises(UsageError, match="learned with another tokenizer than bytes"):
+        finetune(dataclasses.replace(reading("bytes"), output=tmp_path / "other"))
+
+
+def test_a_start_that_is_asked_to_read_otherwise_says_so(reading, started, capsys):
+    on = reading(None, language=False)
+    assert finetune(on) == 0
+    assert f"this run reads no instruction, where {on.init} read one" in capsys.readouterr().out
+
+
+def test_words_beyond_the_vocabulary_are_refused_before_training(started, tmp_path):
+    save_byte_tokenizer(tmp_path / "large", unused=300)
+    policy = policy_entry("pi0").options(
+        preset="tiny", language=True, tokenizer=tmp_path / "large"
+    )
+    with pytest.raises(
+        CheckpointError, match=r"numbers words up to 5.. at least, the network kno"
+    ):
+        started(policy=policy)
+
+
+def test_imported_weights_that_know_words_are_given_no_letters(started, tmp_path):
+    on = started(policy=tiny("pi0"))
+    stored = load_checkpoint(on.init)
+    words = dataclasses.replace(stored, model={**stored.model, "vocabulary": 257152})
+    save_checkpoint(tmp_path / "words", words)
+    reads = policy_entry("pi0").options(preset="tiny", language=True)
+    with pytest.raises(UsageError, match=r"knows 257152 words, this run would read letters: give"):
+        finetune(dataclasses.replace(on, init=tmp_path / "words", policy=reads))

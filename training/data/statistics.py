@@ -15,6 +15,8 @@ from training.data.moments import Moments, mean_and_std
 
 STD_FLOOR = 0.01
 """Smallest std [rad, ratio or m]: an idle arm must not turn its sensor noise into a signal."""
+SAME_SCALE = 1e-5
+"""Distance of two means or deviations that are the same: openpi adds 1e-6 to its deviations."""
 SHARES = (0.01, 0.99)
 """Of the values below q01 and q99."""
 ROWS, CHUNKS = 65_536, 4_096
@@ -118,6 +120,16 @@ def quantile_statistics(statistics: Statistics) -> Statistics:
         action=between(statistics.action),
         environment=None if environment is None else between(environment),
     )
+
+
+def is_by_quantiles(statistics: Statistics) -> bool:
+    """Whether actions are scaled as by `quantile_statistics`, and not by mean and deviation."""
+    action = statistics.action
+    scaled = quantile_statistics(statistics).action
+    rests = np.asarray(scaled.std) <= STD_FLOOR  # other code has floors of its own
+    widths = np.isclose(action.std, scaled.std, rtol=0.0, atol=SAME_SCALE)
+    middles = np.isclose(action.mean, scaled.mean, rtol=0.0, atol=SAME_SCALE)
+    return bool((middles & (widths | rests)).all())
 
 
 def _refuse_not_finite(values: np.ndarray, name: str) -> None:

@@ -1,12 +1,14 @@
 """What every run of `ate finetune` begins with: its folder, its demonstrations, their units."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import Accelerator
 
+from ate_core.contract import parse_cell_text, untold_kinds
 from ate_core.errors import TrainingError
-from ate_core.trained_for import objects_of, starts_by_task
+from ate_core.trained_for import objects_of, starts_by_task, unlike_start
 from ate_policy.checkpoint import Checkpoint, describe_checkpoint, resolve_checkpoint
 from ate_policy.models.interface import PolicyConfig
 from ate_policy.transforms import Statistics
@@ -71,7 +73,9 @@ def open_run(config: FinetuneConfig) -> Opened:
     )
     _require_same_inputs(config, folder, data)
     if config.init is not None and not config.resume:
-        _require_same_columns(config.init, data)
+        before = describe_checkpoint(config.init)
+        _require_same_columns(config.init, before, data)
+        _tell_other_body(config.init, before, data, built_from, accelerator.print)
     if told := str(data.imitation):
         accelerator.print(told)
     # what stands at --init may have changed since: the weights of a resumed run know its own
@@ -103,9 +107,31 @@ def _seeds_before(config: FinetuneConfig, stored: Checkpoint | None) -> dict[str
     return starts_by_task(describe_checkpoint(config.init).training)
 
 
-def _require_same_columns(init: Path, data: Demonstrations) -> None:
+def _tell_other_body(
+    init: Path,
+    stored: Checkpoint,
+    data: Demonstrations,
+    reads: PolicyConfig,
+    tell: Callable[[str], object],
+) -> None:
+    """Tell of arms, grippers and cameras that are others than those that the weights know.
+
+    Weights may well go on to another body; exchanged arms or cameras are a mistake.
+    """
+    found = unlike_start(
+        stored.cell,
+        parse_cell_text(data.contract),
+        reads.cameras,
+        str(init),
+        untold_kinds(stored.contract),
+    )
+    for finding in found:
+        tell(finding.text)
+
+
+def _require_same_columns(init: Path, stored: Checkpoint, data: Demonstrations) -> None:
     """Refuse weights that learned an object in another column; other objects are a new task."""
-    learned = objects_of(describe_checkpoint(init).training)
+    learned = objects_of(stored.training)
     moved = [
         name
         for column, name in enumerate(data.object_names)

@@ -15,6 +15,7 @@ from ate_policy.models.interface import PolicyConfig
 from ate_policy.policy import checkpoint_of
 from ate_policy.transforms import Statistics, VectorStatistics
 from training.data.dataset import ActionSpace
+from training.pretrained.kept_statistics import impossible
 
 NORMAL_Q99 = 2.3263
 """99 % quantile of the standard normal, for vectors without quantiles."""
@@ -66,16 +67,19 @@ class Learned:
     """Space of the actions; None: nobody said."""
     normalised: bool = True
     """Whether they are normalised, or in robot units."""
+    by_quantiles: bool | None = None
+    """Whether 1 % and 99 % quantiles are brought to -1 and 1; None: as their statistics, or as is
+    usual for the network."""
     differs: tuple[str, ...] = ()
     """What else they learned than the network reads or gives here."""
 
-    def needs(self, layout: Layout) -> list[str]:
+    def needs(self, cell: Cell) -> list[str]:
         """Why the weights must be fine-tuned before they drive; empty: they need not."""
         found = list(self.differs)
         if self.normalised and self.statistics is None:
             found.append("what its weights were normalised with is not known")
         if self.statistics is not None:
-            found += rested(self.statistics, layout)
+            found += [*rested(self.statistics, cell.layout), *impossible(self.statistics, cell)]
         return found
 
 
@@ -130,7 +134,7 @@ def save_imported(
         f"ate finetune --init {{}} --variant vision {options}--episodes runs/episodes "
         f"--output runs/{kind} policy:{kind} --policy.preset {preset}"
     )
-    needs = learned.needs(cell.layout)
+    needs = learned.needs(cell)
     checkpoint = checkpoint_of(
         kind,
         config,
@@ -143,6 +147,7 @@ def save_imported(
             "actions": learned.actions,
             "normalise": learned.normalised,
             "statistics_known": learned.statistics is not None,
+            "by_quantiles": learned.by_quantiles,
             FINE_TUNE_FIRST: needs,
         },
         card=f"{card}\nFine-tune with `{command.format('FOLDER')}`.\n",

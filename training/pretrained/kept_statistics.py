@@ -7,15 +7,17 @@ statistics, the same motion would mean other numbers to the network than it lear
 import dataclasses
 from collections.abc import Callable
 
-from ate_core.contract import parse_cell_text
+from ate_core.contract import Cell, parse_cell_text
 from ate_core.errors import UsageError
 from ate_core.layout import Layout
+from ate_core.trained_for import misfits
 from ate_policy.checkpoint import Checkpoint
 from ate_policy.models.registry import entry_of
 from ate_policy.transforms import OBJECT_FEATURES, Statistics, VectorStatistics
 from training.configs.finetune import FinetuneConfig, StatisticsSource
 from training.data.dataset import Demonstrations
 from training.data.statistics import quantile_statistics
+from training.objectives.guidance import ComparesWithInitial
 from training.pretrained.start import Start, read_start
 
 FEW = 50
@@ -66,16 +68,17 @@ def choose_statistics(
         UsageError: those of the start were asked for, and there are none that fit.
     """
     own = data.statistics(config.space, normalise=config.normalise)
-    if config.normalise and entry_of(config.policy)[1].config.by_quantiles:
+    start = None if config.init is None else read_start(config.init, config.policy)
+    if config.normalise and _reads_quantiles(config, start):
         own = quantile_statistics(own)
-    if config.init is None:
+    if start is None:
         _refuse(config, "nothing is started from")
         return "data", own
-    start = read_start(config.init, config.policy)
     if not config.normalise or start.statistics is None:
         _refuse(config, f"{start.folder} holds none of what its weights learned")
         return "data", own
-    layout, theirs = parse_cell_text(data.contract).layout, start.layout
+    cell, theirs = parse_cell_text(data.contract), start.layout
+    layout = cell.layout
     if (theirs.state.names, theirs.action.names) != (layout.state.names, layout.action.names):
         _refuse(config, f"{start.folder} has those of another layout")
         return "data", own
@@ -84,12 +87,17 @@ def choose_statistics(
     if start.trunk_only:  # a trunk reads observations only
         kept = dataclasses.replace(kept, action=own.action, relative=own.relative)
     entries = compare(kept, own, layout)
-    far = max(entries, key=lambda entry: entry.reach)
-    usual: StatisticsSource = "init" if data.episodes < FEW and far.reach <= REACH else "data"
-    source = config.statistics or usual
-    tell(_account(start, source, data.episodes, far, [*entries, *objects]))
+    doubts = [*_far(entries, start), *(f"  {line}" for line in impossible(kept, cell))]
+    is_usual = (data.episodes < FEW or _is_anchored(config)) and not doubts
+    source = config.statistics or ("init" if is_usual else "data")
+    tell(_account(start, source, data.episodes, doubts, [*entries, *objects]))
     if source == "init" and (moved := [entry.name for entry in objects if entry.reach > REACH]):
         tell(f"  those of the episodes for what moved less before: {', '.join(moved)}")
+    if source == "data" and _is_anchored(config):
+        tell(
+            f"  the anchor holds to what the weights of {start.folder} make of numbers that were "
+            "normalised otherwise: other motions than theirs"
+        )
     return source, kept if source == "init" else own
 
 
@@ -160,23 +168,61 @@ def _with_objects(kept: Statistics, own: Statistics, objects: list[Entry]) -> St
     return dataclasses.replace(kept, environment=VectorStatistics(**merged))
 
 
+def impossible(kept: Statistics, cell: Cell) -> list[str]:
+    """What of statistics the vectors of a cell cannot have, a sentence each.
+
+    Args:
+        kept: That weights learned with.
+        cell: Whose vectors they shall be.
+    """
+    norms = {
+        name: {key: list(getattr(vector, key)) for key in ("q01", "q99")}
+        for name, vector in (("state", kept.state), ("actions", kept.action))
+    }
+    return [finding.text for finding in misfits(norms, kept.relative, cell)]
+
+
+def _reads_quantiles(config: FinetuneConfig, start: Start | None) -> bool:
+    """Whether the weights read the 1 % and 99 % quantiles at -1 and 1: as learned, or as usual."""
+    usual: bool = entry_of(config.policy)[1].config.by_quantiles
+    learned = None if start is None or start.trunk_only else start.by_quantiles
+    return usual if learned is None else learned
+
+
+def _is_anchored(config: FinetuneConfig) -> bool:
+    """Whether the loss compares with what the weights predicted before, in their own numbers."""
+    guidance = config.guidance
+    return isinstance(guidance, ComparesWithInitial) and guidance.strength > 0.0
+
+
+def _far(entries: list[Entry], start: Start) -> list[str]:
+    """The entry that goes furthest beyond the kept statistics, if it goes too far."""
+    far = max(entries, key=lambda entry: entry.reach)
+    if far.reach <= REACH:
+        return []
+    return [
+        f"  {far.name} reaches {far.reach:.0f} deviations of {start.folder}, more than "
+        f"{REACH:.0f}: is it in the same units?"
+    ]
+
+
 def _refuse(config: FinetuneConfig, why: str) -> None:
     if config.statistics == "init":
         raise UsageError(f"statistics is init, but {why}: leave --statistics out")
 
 
 def _account(
-    start: Start, source: StatisticsSource, episodes: int, far: Entry, entries: list[Entry]
+    start: Start,
+    source: StatisticsSource,
+    episodes: int,
+    doubts: list[str],
+    entries: list[Entry],
 ) -> str:
     """What was chosen and why, and a table of what differs much."""
     chosen = f"those of {start.folder}" if source == "init" else "those of the episodes"
     other: StatisticsSource = "data" if source == "init" else "init"
     lines = [f"statistics: {chosen} ({episodes} episodes; --statistics {other} for the others)"]
-    if far.reach > REACH:
-        lines.append(
-            f"  {far.name} reaches {far.reach:.0f} deviations of {start.folder}, more than "
-            f"{REACH:.0f}: is it in the same units?"
-        )
+    lines += doubts
     differing = [entry for entry in entries if entry.differs]
     if differing:
         lines.append(f"  {len(differing)} of {len(entries)} entries differ much (mean +- std):")

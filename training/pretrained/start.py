@@ -18,6 +18,7 @@ from ate_policy.models.registry import entry_of
 from ate_policy.transforms import Statistics
 from training.configs.finetune import FinetuneConfig
 from training.data.dataset import ActionSpace, action_space
+from training.data.statistics import is_by_quantiles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,17 @@ class Start:
     """Whether it learned normalised numbers; None: imported weights that do not say."""
     statistics: Statistics | None
     """What they were normalised with; None: not known, or not normalised."""
+    by_quantiles: bool | None
+    """Whether that brings the 1 % and 99 % quantiles to -1 and 1, instead of mean and deviation to
+    0 and 1; None: not known."""
     layout: Layout
     """Of its cell."""
     cameras: tuple[str, ...]
     """Keys of the images that it reads, in their order."""
     objects: int
     """Object poses that it reads."""
+    language: bool
+    """Whether it reads an instruction."""
     trunk_only: bool = False
     """Whether it is a network of another kind, of which the trunk alone is taken over: what its
     actions were is no matter."""
@@ -53,25 +59,36 @@ def read_start(folder: Path, policy: PolicyOptions) -> Start:
     """
     name, entry = entry_of(policy)
     stored = describe_checkpoint(folder, entry.kinds_of_start(name))
-    actions, normalised, known = _learned(stored)
+    actions, normalised, known = learned_of(stored)
+    statistics = stored.statistics if known and normalised else None
     return Start(
         folder=folder,
         actions=actions,
         normalised=normalised,
-        statistics=stored.statistics if known and normalised else None,
+        statistics=statistics,
+        by_quantiles=_scale(stored, statistics),
         layout=stored.cell.layout,
         cameras=tuple(stored.model.get("cameras", ())),
         objects=int(stored.model.get("objects", 0)),
+        language=bool(stored.model.get("language", False)),
         trunk_only=stored.kind != name,
     )
 
 
-def _learned(stored: Checkpoint) -> tuple[ActionSpace | None, bool | None, bool]:
+def learned_of(stored: Checkpoint) -> tuple[ActionSpace | None, bool | None, bool]:
     """Space, whether normalised, and whether the statistics are those of training."""
     if "imported_from" not in stored.training:
         return action_space(stored.statistics), stored.training.get("normalise", True), True
     says = stored.training
     return says.get("actions"), says.get("normalise"), bool(says.get("statistics_known", False))
+
+
+def _scale(stored: Checkpoint, statistics: Statistics | None) -> bool | None:
+    """Whether weights read quantiles at -1 and 1: as their import says, or as they are scaled."""
+    told: bool | None = stored.training.get("by_quantiles")
+    if told is None and statistics is not None:
+        return is_by_quantiles(statistics)
+    return told
 
 
 def inherit(config: FinetuneConfig, tell: Callable[[str], object] = print) -> FinetuneConfig:
@@ -89,6 +106,7 @@ def inherit(config: FinetuneConfig, tell: Callable[[str], object] = print) -> Fi
     start = read_start(config.init, config.policy)
     if not (start.trunk_only or config.resume):  # a trunk is compared in all that it reads
         _require_same_inputs(config, start, tell)
+        _tell_language(config, start, tell)
     return dataclasses.replace(
         config,
         actions=_inherited_space(config, start),
@@ -117,6 +135,18 @@ def _require_same_inputs(
             f"cameras: {', '.join(given)}, where {start.folder} learned from {reads}: "
             "its weights see other images than they know; leave --images.cameras out for these"
         )
+
+
+def _tell_language(config: FinetuneConfig, start: Start, tell: Callable[[str], object]) -> None:
+    """Tell where an instruction is read that the weights did not read, and the other way round."""
+    asked = getattr(config.policy, "language", None)
+    if asked is None or asked == start.language:
+        return
+    reads, read = ("an instruction", "none") if asked else ("no instruction", "one")
+    tell(
+        f"language: this run reads {reads}, where {start.folder} read {read}: leave "
+        "--policy.language out to go on as it did"
+    )
 
 
 def _inherited_space(config: FinetuneConfig, start: Start) -> ActionSpace:

@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ate_core.contract import load_cell, parse_cell_text
+from ate_core.contract import Cell, load_cell, parse_cell_text
 from ate_core.errors import TrainingError
-from ate_core.layout import VectorLayout
 from ate_policy.checkpoint import Checkpoint, describe_checkpoint
 from ate_policy.chunking import usual_horizon
 from ate_policy.models.interface import PolicyConfig
@@ -22,7 +21,9 @@ from training.data.episode_file import read_cell
 from training.data.pretraining import load_sources, make_chunks, report_constant
 from training.data.statistics import quantile_statistics, unit_statistics
 from training.data.trajectory import read_trajectories
+from training.pretrained.kept_statistics import impossible
 from training.pretrained.known import require_known
+from training.pretrained.start import learned_of
 from training.vae.model import VaeConfig
 from training.vae.recipe import Recipe
 from training.vae.storage import StoredVae, load_vae, require_finished
@@ -134,11 +135,11 @@ def load_demonstrations(config: TrainVaeConfig, episodes: Path, recipe: Recipe) 
         PolicyConfig(horizon=horizon_of(config)),
         corrections=Corrections(policy_actions=config.policy_actions),
     )
-    layout = parse_cell_text(data.contract).layout.action
-    report_constant(data.actions.numpy(), layout, f"demonstrations in {episodes}")
+    cell = parse_cell_text(data.contract)
+    report_constant(data.actions.numpy(), cell.layout.action, f"demonstrations in {episodes}")
     statistics = data.statistics(config.actions)
     if config.statistics_of is not None:
-        statistics = _statistics_of(config.statistics_of, config, layout)
+        statistics = _statistics_of(config.statistics_of, config, cell)
     if config.by_quantiles:
         statistics = quantile_statistics(statistics)
     if not recipe.normalised:
@@ -164,10 +165,16 @@ def load_demonstrations(config: TrainVaeConfig, episodes: Path, recipe: Recipe) 
     )
 
 
-def _statistics_of(folder: Path, config: TrainVaeConfig, layout: VectorLayout) -> Statistics:
+def _statistics_of(folder: Path, config: TrainVaeConfig, cell: Cell) -> Statistics:
     """Statistics of a policy, if its actions are those of this run."""
     stored = describe_checkpoint(folder)
-    if stored.cell.layout.action.names != layout.names:
+    require_known(folder, "a VAE of them would align to made-up ones")
+    if learned_of(stored)[1] is False:
+        raise TrainingError(
+            f"{folder} learned robot units, it has no statistics to normalise with: give "
+            "--no-normalise in place of --statistics-of"
+        )
+    if stored.cell.layout.action.names != cell.layout.action.names:
         raise TrainingError(f"{folder} has another action layout: give a policy of this cell")
     space = action_space(stored.statistics)
     if space != config.actions:
@@ -175,7 +182,8 @@ def _statistics_of(folder: Path, config: TrainVaeConfig, layout: VectorLayout) -
             f"{folder} learned {space} actions, this run {config.actions} ones: give --actions "
             f"{space}"
         )
-    require_known(folder, "a VAE of them would align to made-up ones")
+    for line in impossible(stored.statistics, cell):
+        print(f"{folder}: {line}")
     return stored.statistics
 
 

@@ -247,9 +247,23 @@ def findings(trained: TrainedOn, cell: Cell, instruction: str | None = None) -> 
         ]
     found = list(_bodies(trained.cell, cell, trained.cameras, TRAINING))
     found += _kinds(trained.cell, cell, TRAINING, trained.untold)
-    for spread in _spreads(trained, cell):
+    for spread in _spreads(trained.norms, trained.relative, cell):
         found += list(_ranges(spread, cell)) or _homes(spread, cell)
     return found if instruction is None else found + list(_words(trained, instruction))
+
+
+def misfits(
+    norms: Mapping[str, Mapping[str, Sequence[float]]], relative: Sequence[int], cell: Cell
+) -> list[Finding]:
+    """Statistics that vectors of a cell cannot have: in other units, or of another robot.
+
+    Args:
+        norms: of `state` and `actions`, each with `q01` and `q99`.
+        relative: columns of the action that are differences from the state.
+        cell: whose vectors they shall be.
+    """
+    spreads = _spreads(norms, relative, cell)
+    return [finding for spread in spreads for finding in _ranges(spread, cell)]
 
 
 def mixed(first: Cell, other: Cell, cameras: Sequence[str], name: str) -> list[Finding]:
@@ -265,6 +279,29 @@ def mixed(first: Cell, other: Cell, cameras: Sequence[str], name: str) -> list[F
     found = [*_bodies(first, other, cameras, words), *_kinds(first, other, words)]
     told = {"fail": "train on one of them at a time, or leave it out", "warn": ""}
     return [replace(finding, remedy=told[finding.status]) for finding in found]
+
+
+def unlike_start(
+    trained: Cell, cell: Cell, cameras: Sequence[str], name: str, untold: Sequence[str] = ()
+) -> list[Finding]:
+    """What of a cell's body weights did not learn on, where they are trained on; empty: nothing.
+
+    Args:
+        trained: the cell that they learned from.
+        cell: that of the episodes, of the same layout.
+        cameras: keys of those that the network reads.
+        name: of the weights.
+        untold: arms and grippers of which their training recorded no kind, see `untold_kinds`.
+    """
+    if cell.operators and not trained.operators:
+        value = f"{cell.name}, {name} learned from {trained.name}, that was only read from files"
+        return [warned("cell", value, "")]
+    words = _Words(since=f"the training of {name}", learned=f"{name} learned")
+    found = [
+        *_bodies(trained, cell, cameras, words),
+        *_kinds(trained, cell, words, untold),
+    ]
+    return [replace(finding, remedy="") for finding in found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -446,15 +483,17 @@ class _Spread:
         return np.array([unit == "rad" for unit in self.layout.units])
 
 
-def _spreads(trained: TrainedOn, cell: Cell) -> Iterator[_Spread]:
+def _spreads(
+    norms: Mapping[str, Mapping[str, Sequence[float]]], relative: Sequence[int], cell: Cell
+) -> Iterator[_Spread]:
     layouts = {"state": cell.layout.state, "actions": cell.layout.action}
     for name, layout in layouts.items():
-        norm = trained.norms.get(name)
+        norm = norms.get(name)
         if norm is None or len(norm["q01"]) < layout.size:
             continue
         low, high = (np.asarray(norm[key], float)[: layout.size] for key in ("q01", "q99"))
-        relative = trained.relative if name == "actions" else ()
-        columns = [column for column in relative if column < layout.size]
+        differences = relative if name == "actions" else ()
+        columns = [column for column in differences if column < layout.size]
         yield _Spread(name=name, layout=layout, low=low, high=high, relative=columns)
 
 
