@@ -20,6 +20,8 @@ class Ear:
         self.changes = []
         self.warnings = []
         self.now_ns = 1_700_000_000 * 10**9
+        self.publishers = ["estop"]
+        """Names of the nodes that publish the state."""
         node = SimpleNamespace(
             create_subscription=self._subscribe,
             get_clock=lambda: SimpleNamespace(
@@ -28,6 +30,9 @@ class Ear:
             get_logger=lambda: SimpleNamespace(
                 warning=lambda text, **_: self.warnings.append(text)
             ),
+            get_publishers_info_by_topic=lambda topic: [
+                SimpleNamespace(node_name=name) for name in self.publishers if topic == STATE_TOPIC
+            ],
         )
         self.listener = EstopListener(node, self.changes.append)
 
@@ -125,3 +130,59 @@ def test_a_stop_node_that_was_forgotten_resets_nothing_by_being_heard_again() ->
     assert ear.listener.reason == "hand in the cell"
     ear.hear(resets=3)
     assert not ear.listener.reason
+
+
+@pytest.mark.parametrize(
+    ("publishers", "told"),
+    [
+        (["rosbag2_player"], "rosbag2_player publishes"),
+        (["estop", "_ros2cli_77"], "_ros2cli_77 publishes"),
+        ([], "nobody publishes"),
+    ],
+    ids=["no e-stop node", "beside it", "gone again"],
+)
+def test_a_reset_counts_only_from_the_stop_node_and_a_stop_from_anyone(publishers, told) -> None:
+    ear = Ear()
+    ear.hear(resets=0)
+    ear.request("hand in the cell")
+    ear.publishers = publishers
+    for _ in range(2):
+        ear.hear(resets=1)
+        assert ear.listener.reason == "hand in the cell"
+    assert told in ear.warnings[-1]
+    ear.publishers = ["estop"]
+    ear.hear(resets=1)  # the stop node repeats it, now alone
+    assert ear.changes == ["hand in the cell", ""]
+    ear.publishers = publishers
+    ear.hear(stopped=True, reason="somebody", resets=1)
+    assert ear.listener.reason == "somebody"
+
+
+def test_a_number_that_others_told_makes_no_reset_of_what_the_stop_node_repeats() -> None:
+    ear = Ear()
+    ear.hear(resets=3)
+    ear.request("hand in the cell")
+    ear.publishers = ["estop", "rosbag2_player"]
+    ear.hear(stopped=True, resets=0)
+    ear.publishers = ["estop"]
+    ear.hear(resets=3)
+    assert ear.listener.reason == "hand in the cell"
+
+
+def test_who_has_begun_has_heard_nothing_until_the_stop_node_itself_speaks() -> None:
+    ear = Ear()
+    assert "no e-stop node" in ear.listener.unheard
+    ear.request("hand in the cell")
+    ear.hear(stamp_ns=ear.now_ns - 2 * 10**9)
+    ear.hear(stopped=True, stamp_ns=ear.now_ns - 2 * 10**9)
+    for publishers in ([], ["rosbag2_player"], ["estop", "rosbag2_player"]):
+        ear.publishers = publishers
+        ear.hear()
+        ear.hear(stopped=True)
+        assert "no e-stop node" in ear.listener.unheard
+    ear.publishers = ["estop"]
+    ear.hear(stopped=True)
+    assert not ear.listener.unheard and ear.listener.reason == "hand in the cell"
+    ear.publishers = []
+    ear.hear()
+    assert not ear.listener.unheard, "heard once since the start is enough: stops need no node"

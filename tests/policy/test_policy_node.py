@@ -29,7 +29,7 @@ class Bench:
         from std_msgs.msg import Header, String
         from std_srvs.srv import Trigger
 
-        from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
+        from ate_core.nodes.estop import ESTOP_NODE, REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
         from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
         from ate_policy.nodes.policy_node import PolicyNode
 
@@ -73,7 +73,8 @@ class Bench:
         self.posture = {side: [0.0] * 7 for side in SIDES}
         self.behind = 0
         self.requests = node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
-        self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+        self.estop_node = rclpy.create_node(ESTOP_NODE)
+        self.estop = self.estop_node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
         self.executor = SingleThreadedExecutor()
         for one in (self.policy, node):
             self.executor.add_node(one)
@@ -153,6 +154,7 @@ class Bench:
         self.executor.shutdown()
         self.policy.destroy_node()
         self.node.destroy_node()
+        self.estop_node.destroy_node()
         rclpy.try_shutdown()
 
 

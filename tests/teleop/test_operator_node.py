@@ -31,7 +31,7 @@ from ate_core.hand_mapping import (  # noqa: E402
     operator_mapping,
 )
 from ate_core.nodes.claim import DeviceClaim  # noqa: E402
-from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
+from ate_core.nodes.estop import ESTOP_NODE, REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS  # noqa: E402
 from ate_core.stage_times import OPERATOR_STAGES, TOTAL  # noqa: E402
 from ate_teleop.hand_words import FORCE_STRONGEST, force_pattern  # noqa: E402
@@ -69,7 +69,8 @@ class Bench:
             ("operator/status", String, self._status, LATCHED_QOS),
         ):
             node.create_subscription(kind, f"/left/{name}", take, qos)
-        self.estop = node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+        self.estop_node = Node(ESTOP_NODE, context=self.context)
+        self.estop = self.estop_node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
         node.create_subscription(
             String, REQUEST_TOPIC, lambda m: self.stops.append(m.data), REQUEST_QOS
         )
@@ -128,6 +129,7 @@ class Bench:
     def close(self):
         self.executor.shutdown()
         self.node.destroy_node()
+        self.estop_node.destroy_node()
         rclpy.shutdown(context=self.context)
 
 
