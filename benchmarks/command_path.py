@@ -127,7 +127,13 @@ def measure_node(config: BenchmarkConfig) -> tuple[np.ndarray, np.ndarray]:
         values["simulation"]["arms"]["left"] = {"ip": arm.ip, "udp_port": arm.udp_port}
         cell = folder / "cell.yaml"
         cell.write_text(yaml.safe_dump(values))
-        words = [f"cell:={cell}", "hardware:=sim", "arm:=left", "other_arm:=absent"]
+        words = [
+            f"cell:={cell}",
+            "hardware:=sim",
+            "arm:=left",
+            "other_arm:=absent",
+            "estop_node:=absent",
+        ]
         with _controller(arm) as frames:
             node = subprocess.Popen(
                 [sys.executable, "-m", "realman_driver.nodes.driver_node", "--ros-args"]

@@ -187,7 +187,7 @@ class Rig:
 
         from arm_driver.nodes.arm_node import ArmNode
 
-        given = {"other_arm": "absent", **parameters}
+        given = {"other_arm": "absent", "estop_node": "absent", **parameters}
         overrides = [Parameter(key, value=value) for key, value in given.items()]
 
         node = ArmNode(

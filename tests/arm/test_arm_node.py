@@ -25,7 +25,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E
 
 from arm_driver.watchdog import EXIT_CODE  # noqa: E402
 from ate_core.contract import load_cell  # noqa: E402
-from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
+from ate_core.nodes.estop import ESTOP_NODE, REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC  # noqa: E402
 from ate_core.nodes.qos import COMMAND_QOS, LATCHED_QOS  # noqa: E402
 from ate_core.stage_times import DRIVER_STAGES, TOTAL  # noqa: E402
 
@@ -54,6 +54,34 @@ def trajectory(*moves: float, times=(), names=NAMES) -> JointTrajectory:
         point = JointTrajectoryPoint(positions=(HOME + move * OUT).tolist(), time_from_start=stamp)
         message.points.append(point)
     return message
+
+
+class StandIn:
+    """The e-stop node: repeats the state as that does, and says what it is told to."""
+
+    def __init__(self, executor) -> None:
+        self.node = rclpy.create_node(ESTOP_NODE, context=executor.context)
+        self._publisher = self.node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+        self._state: dict[str, object] = {}
+        self.node.create_timer(0.1, self._repeat)
+        executor.add_node(self.node)
+
+    def tell(self, *, resets: int, stopped: bool = False) -> None:
+        self._state = {"stopped": stopped, "reason": "told", "instance": "a", "resets": resets}
+        self._repeat()
+
+    def _repeat(self) -> None:
+        if self._state:
+            stamp_ns = self.node.get_clock().now().nanoseconds
+            self._publisher.publish(String(data=json.dumps({**self._state, "stamp_ns": stamp_ns})))
+
+
+@pytest.fixture
+def estop_node(peer):
+    made = StandIn(peer.executor)
+    yield made
+    peer.executor.remove_node(made.node)
+    made.node.destroy_node()
 
 
 def test_it_is_checked_before_it_is_active_and_then_tells_all(node, peer) -> None:
@@ -187,21 +215,34 @@ def test_stop_is_acknowledged_within_100_ms_while_clearing_errors_hangs(node, pe
     assert peer.spin_until(clearing.done)
 
 
-def test_the_emergency_stop_reaches_the_arm_without_any_other_node(node, peer) -> None:
+def test_the_emergency_stop_reaches_the_arm_without_any_other_node(node, peer, estop_node) -> None:
     request = peer.node.create_publisher(String, REQUEST_TOPIC, REQUEST_QOS)
-    state = peer.node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
     assert peer.spin_until(lambda: request.get_subscription_count() > 0)
     request.publish(String(data="somebody is in the cell"))
     assert says(peer, "estop", "somebody is in the cell")
     assert node._backend.stops[-1] is True  # as fast as the joints can
     assert peer.call("/left/arm/enable")[0] is False
-    for resets, stopped in ((0, True), (1, False)):
-        told = {"stopped": stopped, "reason": "", "instance": "a", "resets": resets}
-        told["stamp_ns"] = node.get_clock().now().nanoseconds
-        state.publish(String(data=json.dumps(told)))
-        peer.spin_until(lambda: False, 0.1)
+    estop_node.tell(resets=0, stopped=True)
+    peer.spin_until(lambda: False, 0.3)
+    estop_node.tell(resets=1)
     assert peer.reaches("connected")
     assert status(peer)["estop"] == ""
+
+
+def test_a_driver_that_begins_without_an_estop_node_moves_nothing(rig, peer, estop_node) -> None:
+    """As one that was started again while the e-stop node is dead: a stop may be on."""
+    node = rig.start(estop_node="required")
+    assert peer.spin_until(lambda: "no e-stop node heard since the start" in node.inactive_reason)
+    assert node.state_label == "unconfigured"
+    peer.drive(NAMES, lambda t: HOME + 0.02 * OUT * min(t, 1.0), 0.3)
+    assert not node._backend.sent
+    assert says(peer, "inactive", "no e-stop node heard")
+    estop_node.tell(resets=0, stopped=True)
+    assert says(peer, "estop", "told")
+    assert peer.reaches("stopped")
+    estop_node.tell(resets=1)
+    assert peer.reaches("connected")
+    assert peer.spin_until(lambda: status(peer)["lifecycle"] == "active")
 
 
 def test_the_emergency_stop_waits_neither_for_a_stop_nor_for_a_trajectory(node, peer) -> None:

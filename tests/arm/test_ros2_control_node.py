@@ -20,7 +20,13 @@ ASIDE = HOME + 0.2 * np.eye(len(HOME))[0]
 @pytest.fixture
 def processes(runtime_dir, start_module) -> dict[str, "subprocess.Popen[str]"]:
     """The controllers and the driver of the left arm."""
-    parameters = ("cell:=six_axis", "hardware:=sim", "arm:=left", "other_arm:=absent")
+    parameters = (
+        "cell:=six_axis",
+        "hardware:=sim",
+        "arm:=left",
+        "other_arm:=absent",
+        "estop_node:=absent",
+    )
     return {
         "controllers": start_module(
             *("ros2_control_driver.emulator", "--side", "left"),

@@ -103,7 +103,7 @@ def emulator(node_environment: None, start_module) -> "subprocess.Popen[str]":
 @pytest.fixture
 def node(node_environment: None, start_module) -> "subprocess.Popen[str]":
     command = ["omnipicker_driver.nodes.gripper_node", "--ros-args"]
-    parameters = ["-p", "hardware:=sim", "-p", "arm:=left"]
+    parameters = ["-p", "hardware:=sim", "-p", "arm:=left", "-p", "estop_node:=absent"]
     return start_module(*command, *parameters)
 
 
@@ -224,3 +224,20 @@ def test_process_ends_with_a_reason_when_its_polling_thread_dies_or_hangs(
     )
     assert done.returncode == 1
     assert reason in done.stderr
+
+
+def test_node_that_begins_without_an_estop_node_takes_no_command(
+    emulator: subprocess.Popen[str], node_environment: None, start_module, watcher: Watcher
+) -> None:
+    parameters = ["-p", "hardware:=sim", "-p", "arm:=left"]
+    start_module("omnipicker_driver.nodes.gripper_node", "--ros-args", *parameters)
+    watcher.spin_until(
+        lambda: (
+            bool(watcher.statuses)
+            and "no e-stop node heard since the start" in str(watcher.statuses[-1]["reason"])
+        ),
+        30.0,
+    )
+    assert watcher.statuses[-1]["state"] == "not_ready"
+    start_module("cell_monitor.nodes.estop_node")
+    watcher.reaches("connected")

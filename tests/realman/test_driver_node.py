@@ -27,7 +27,13 @@ def node(controller, start_module, tmp_path: Path, runtime_dir: str) -> "subproc
     values["simulation"]["arms"]["left"] = {"ip": config.ip, "udp_port": config.udp_port}
     cell = tmp_path / "cell.yaml"
     cell.write_text(yaml.safe_dump(values))
-    parameters = (f"cell:={cell}", "hardware:=sim", "arm:=left", "other_arm:=absent")
+    parameters = (
+        f"cell:={cell}",
+        "hardware:=sim",
+        "arm:=left",
+        "other_arm:=absent",
+        "estop_node:=absent",
+    )
     words = [word for parameter in parameters for word in ("-p", parameter)]
     return start_module("realman_driver.nodes.driver_node", "--ros-args", *words)
 

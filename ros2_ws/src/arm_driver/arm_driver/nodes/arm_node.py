@@ -42,6 +42,7 @@ from ate_core.nodes.command_source import (
     publishers_of,
 )
 from ate_core.nodes.device_node import DeviceNode
+from ate_core.nodes.estop import needs_estop_node
 from ate_core.nodes.joints import joint_positions, joint_velocities, require_recent
 from ate_core.nodes.listening import decoded, listen
 from ate_core.nodes.parameters import declare_cell, declare_text
@@ -116,6 +117,7 @@ class ArmNode(DeviceNode):
             self, arm, cell.safety, self._follower, self._present, self._guard.route_problem
         )
         self._follower.on_end = partial(self._driver.release, TRAJECTORY)
+        self._needs_estop_node = needs_estop_node(self)
         self._stop_node = StopNode(self, self._driver)
         self._estop_node = EstopNode(self, self._driver)
         self.companions = [self._stop_node, self._estop_node]
@@ -142,8 +144,9 @@ class ArmNode(DeviceNode):
         self._stream.start()
 
     def link_problem(self) -> str:
-        """Why the arm is not linked or not the one of the cell."""
-        return self._driver.link_problem()
+        """Why the arm is not linked, not the one of the cell, or may have missed a stop."""
+        unheard = self._estop_node.unheard if self._needs_estop_node else ""
+        return self._driver.link_problem() or unheard
 
     def set_active(self, active: bool) -> None:
         """Accept commands, or brake and hold."""

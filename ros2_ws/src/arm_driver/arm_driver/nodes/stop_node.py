@@ -10,7 +10,7 @@ from std_srvs.srv import Trigger
 
 from arm_driver.driver import ArmDriver
 from arm_driver.nodes import messages
-from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.estop import NOT_HEARD, EstopListener
 
 
 def _beside(owner: Node, what: str) -> dict[str, object]:
@@ -61,6 +61,12 @@ class EstopNode(Node):
         """
         super().__init__(**_beside(owner, "estop"))
         self._driver = driver
+        self._estop: EstopListener | None = None
+
+    @property
+    def unheard(self) -> str:
+        """Why a stop may be on that this driver does not know; empty once it was told."""
+        return NOT_HEARD if self._estop is None else self._estop.unheard
 
     def connect(self) -> None:
         """Begin to listen."""

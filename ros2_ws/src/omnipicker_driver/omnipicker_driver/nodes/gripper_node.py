@@ -19,7 +19,7 @@ from ate_core.json_text import UNREADABLE, plain_text
 from ate_core.nodes.command_source import CommandSources, publishers_of
 from ate_core.nodes.device_node import DeviceNode
 from ate_core.nodes.diagnostics import health_line
-from ate_core.nodes.estop import EstopListener
+from ate_core.nodes.estop import EstopListener, needs_estop_node
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell, declare_text
 from ate_core.nodes.qos import COMMAND_QOS, DEFAULT_QOS, LATCHED_QOS
@@ -66,6 +66,7 @@ class GripperNode(DeviceNode):
         self._status: GripperStatus | None = None
         self._status_at = 0.0
         self._polls, self._idle_ticks = 0, 0
+        self._needs_estop_node = needs_estop_node(self)
         self._connect(cell)
         self.manage(f"{gripper.namespace}/gripper", partial(gripper_device, gripper))
 
@@ -74,8 +75,9 @@ class GripperNode(DeviceNode):
         self._client.start()
 
     def link_problem(self) -> str:
-        """Why the gripper does not answer as it must; empty when it does."""
-        return self._driver.problem(time.monotonic())
+        """Why the gripper does not answer as it must, or may have missed a stop; or nothing."""
+        unheard = self._estop.unheard if self._needs_estop_node else ""
+        return self._driver.problem(time.monotonic()) or unheard
 
     def set_active(self, active: bool) -> None:
         """Take commands, or come to rest and hold."""
