@@ -29,6 +29,8 @@ class ListeningArms:
         self.state = "connected"
         self.alive = True
         self.cell: dict = {}
+        self.told: list[dict] = []
+        """All that the e-stop nodes said, in order."""
         make = self.node.create_publisher
         self._statuses = [
             make(String, f"/{side}/arm/status", LATCHED_QOS) for side in ("left", "right")
@@ -76,6 +78,7 @@ class ListeningArms:
 
     def _keep(self, message) -> None:
         self.cell = json.loads(message.data)
+        self.told.append(self.cell)
 
     def _publish(self) -> None:
         if not self.alive:

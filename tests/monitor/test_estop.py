@@ -99,6 +99,7 @@ def test_only_a_reset_of_the_same_stop_node_ends_the_stop_of_a_node():
     node = SimpleNamespace(
         create_subscription=lambda _, topic, callback, *__: callbacks.update({topic: callback}),
         get_clock=lambda: SimpleNamespace(now=lambda: now),
+        get_publishers_info_by_topic=lambda _: [SimpleNamespace(node_name="estop")],
     )
     listener = EstopListener(node, changes.append)
 
@@ -179,6 +180,48 @@ def test_the_node_stops_resets_and_takes_a_stop_over_after_its_restart(arms, sta
     arms.speed = 0.0
     arms.wait_for(lambda: arms.call("/estop/reset")[0])
     arms.wait_for(lambda: not arms.estop.reason and not arms.cell["stopped"])
+
+
+@pytest.mark.ros
+def test_a_node_that_has_just_begun_never_says_that_no_stop_is_on_while_an_arm_is_stopped(
+    arms, start_module
+):
+    """A driver that started meanwhile, too, would believe it."""
+    assert main(["stop", "--reason", "a hand in the cell"]) == 0
+    start_module(NODE)
+    arms.wait_for(lambda: len(arms.told) > 2, 30)
+    assert all(state["stopped"] for state in arms.told), arms.told
+
+
+@pytest.mark.ros
+def test_what_another_program_publishes_ends_no_stop_and_starts_no_reset(arms, start_module):
+    from std_msgs.msg import String
+
+    from ate_core.nodes.estop import STATE_TOPIC
+    from ate_core.nodes.qos import LATCHED_QOS
+
+    node = start_module(NODE)
+    arms.wait_for(lambda: arms.cell, 20)
+    told = arms.cell
+    assert arms.call("/estop/set")[0]
+    arms.wait_for(lambda: arms.estop.reason)
+    node.kill()
+    node.wait(10)
+    player = arms.node.create_publisher(String, STATE_TOPIC, LATCHED_QOS)
+    for resets in (1, 2, 3):
+        heard = [*arms.told]
+        stamp_ns = arms.node.get_clock().now().nanoseconds
+        state = {**told, "stopped": False, "resets": resets, "stamp_ns": stamp_ns}
+        player.publish(String(data=json.dumps(state)))
+        arms.wait_for(lambda heard=heard: len(arms.told) > len(heard))
+    assert arms.estop.reason, "a played reset ends no stop"
+    start_module(NODE)
+    arms.wait_for(lambda: arms.cell["stopped"] and arms.cell["instance"] != told["instance"], 30)
+    done, why = arms.call("/estop/reset")
+    assert not done and "listening_arms publishes /estop" in why
+    arms.node.destroy_publisher(player)
+    arms.wait_for(lambda: arms.call("/estop/reset")[0])
+    arms.wait_for(lambda: not arms.estop.reason)
 
 
 @pytest.mark.ros

@@ -90,6 +90,10 @@ class EstopState:
         """Keep the largest measured joint speed of an arm [rad/s]."""
         self._speeds[side] = (speed, now)
 
+    def knows(self, side: str) -> bool:
+        """Whether the driver of an arm has said how it stands."""
+        return self._reports[side] is not None
+
     def forget(self, side: str) -> None:
         """The driver of an arm has gone, and with it all that it said."""
         self._reports[side] = None

@@ -71,8 +71,8 @@ def needs_estop_node(node: Node) -> bool:
     )
     if need == "absent":
         node.get_logger().warning(
-            "estop_node is absent: a restart of this driver forgets an emergency stop, and nothing "
-            "else ends one"
+            "estop_node is absent: a restart of this driver forgets an emergency stop, and "
+            "nothing else ends one"
         )
     return need == "required"
 

@@ -19,7 +19,13 @@ from std_srvs.srv import Trigger
 
 from ate_core.errors import DeviceError
 from ate_core.nodes.claim import DeviceClaim, in_domain
-from ate_core.nodes.estop import REQUEST_QOS, REQUEST_TOPIC, STATE_TOPIC
+from ate_core.nodes.estop import (
+    ESTOP_NODE,
+    REQUEST_QOS,
+    REQUEST_TOPIC,
+    STATE_TOPIC,
+    other_teller,
+)
 from ate_core.nodes.joints import require_recent
 from ate_core.nodes.listening import listen
 from ate_core.nodes.parameters import declare_cell
@@ -30,13 +36,16 @@ from cell_monitor.estop_state import EstopState, parse_report
 
 PERIOD = 0.2
 """Repetition of the state [s]."""
+LOOKS = 25
+"""Turns in which a node that has begun looks for arms that are stopped, before it says that none
+is: DDS may need three seconds to find them. Once all have told how they stand it says so."""
 
 
 class EstopNode(Node):
     """Topics and services <-> `EstopState`."""
 
     def __init__(self) -> None:
-        super().__init__("estop")
+        super().__init__(ESTOP_NODE)
         # Of two nodes one could reset what the other still holds. Kept until the process ends.
         own = in_domain(STATE_TOPIC, self.context.get_domain_id())
         self._claim = DeviceClaim(lambda: (own,))
@@ -64,7 +73,7 @@ class EstopNode(Node):
         self.create_service(Trigger, ESTOP_RESET, self._reset)
         self.create_timer(PERIOD, self._repeat)
         self.create_timer(1.0, self._diagnose)
-        self._publish()
+        self._looks = 0
 
     def _take_request(self, message: String) -> None:
         self._stop(message.data)
@@ -102,7 +111,8 @@ class EstopNode(Node):
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._forget_absent()
         was = self._state.reason
-        refusal = self._state.reset(time.monotonic())
+        # Where others tell the state, too, no node counts the reset.
+        refusal = other_teller(self) or self._state.reset(time.monotonic())
         response.success = not refusal
         if refusal:
             response.message = f"not reset: {refusal}"
@@ -124,10 +134,15 @@ class EstopNode(Node):
                 self._state.forget(side)
 
     def _repeat(self) -> None:
+        self._looks += 1
         if self._state.take_over(time.monotonic()):
             self._begin_stop()
-        else:
+        elif self._state.reason or self._has_looked():
             self._publish()
+
+    def _has_looked(self) -> bool:
+        """Whether an arm that is stopped would have said so."""
+        return self._looks >= LOOKS or all(map(self._state.knows, self._status_topics))
 
     def _publish(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
