@@ -254,7 +254,8 @@ def test_why_a_clutch_let_go_is_kept_for_the_log_once():
 
     rig = Rig()
     rig.engage()
-    news = mock.Mock(own=mock.Mock(trouble=""), other=mock.Mock(trouble=""), kept=0, discarded=0)
+    well = mock.Mock(trouble="")
+    news = mock.Mock(own=well, other=well, kept=0, discarded=0, recorder="")
     joycon, wishes = mock.Mock(), mock.Mock(episode="idle", refused=0, policy="")
     telling = Telling(
         mock.Mock(trouble=""), joycon, news, wishes, mock.Mock(reason=""), number=1,

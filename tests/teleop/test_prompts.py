@@ -167,3 +167,43 @@ def test_a_low_battery_flashes_unless_there_is_worse_to_tell():
 )
 def test_a_battery_is_low_from_its_last_quarter_on_unless_it_is_charged(battery, charging, low):
     assert replace(WELL, battery=battery, charging=charging).battery_low == low
+
+
+def test_what_is_wrong_with_the_joycon_is_told_beside_the_next_thing_to_do():
+    words = prompt(BUTTONS["right"], replace(WELL, joycon_trouble="its stick rests off"), "", "")
+    assert words == "hold R, and the arm follows your hand; its stick rests off"
+
+
+@pytest.mark.parametrize(
+    ("changes", "warns"),
+    [
+        # What a person does or not is told, and is no fault of the cell.
+        ({"tracked": False}, ""),
+        ({"reason": "hand not tracked", "clutch": ClutchState.BLOCKED}, ""),
+        ({"out_of_reach": True, "clutch": ClutchState.ENGAGED}, ""),
+        # What fails in devices and links, and what only this node may see.
+        ({"tracked": False, "headset_trouble": "headset went silent; wake it"}, "hand"),
+        ({"link_delay": 0.3, "reason": "headset link is 300 ms late"}, "hand"),
+        ({"joycon": False}, "joycon"),
+        ({"battery": 0.0}, "joycon"),
+        ({"joycon_trouble": "its stick rests off its centre"}, "joycon"),
+        ({"arm": False, "reason": "arm does not report"}, "clutch"),
+        ({"arm_trouble": "stopped", "reason": "arm stopped"}, "clutch"),
+        ({"other_trouble": "fault"}, "other arm"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "+".join(value),
+)
+def test_only_what_a_device_lacks_is_a_warning_of_an_operator(changes, warns):
+    pytest.importorskip("rclpy")
+    from diagnostic_msgs.msg import DiagnosticStatus
+
+    from ate_teleop.nodes.messages import operator_lines
+
+    status = replace(WELL, **changes)
+    lines = operator_lines("left", status, "headset streaming", "Joy-Con well", "")
+    bad = [line.name for line in lines if line.level != DiagnosticStatus.OK]
+    assert bad == ([f"left operator: {warns}"] if warns else [])
+    told = " ".join(line.message for line in lines)
+    assert all(words in told for words in changes.values() if isinstance(words, str))
+    unrecorded = operator_lines("left", WELL, "headset", "Joy-Con", "disk full")[-1]
+    assert unrecorded.level == DiagnosticStatus.WARN and unrecorded.message == "disk full"

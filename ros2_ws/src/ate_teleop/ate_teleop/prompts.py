@@ -145,6 +145,8 @@ def _besides(status: OperatorStatus) -> Iterator[str]:
     """What else one should know."""
     if status.battery_low:
         yield "charge the Joy-Con: its battery is low"
+    if status.joycon_trouble:
+        yield status.joycon_trouble
     if status.force_silent:
         yield "no force is felt: the arm tells none"
     if status.other_trouble:

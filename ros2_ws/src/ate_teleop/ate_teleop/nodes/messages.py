@@ -17,6 +17,7 @@ from ate_core.json_text import plain_text, read_document
 from ate_teleop.operator_status import OperatorStatus
 from ate_teleop.replay_calibration import calibration_entry
 from operator_devices.joycon_report import JoyConState
+from operator_devices.link_delay import LONGEST_DELAY
 
 Array = NDArray[np.float64]
 
@@ -126,3 +127,57 @@ def diagnostic(
         message=text,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
+
+
+def operator_lines(
+    side: str, status: OperatorStatus, hand: str, joycon: str, not_recorded: str
+) -> list[DiagnosticStatus]:
+    """Lines of diagnostics of one operator, for hand, controller, clutch and the other arm.
+
+    A line warns of what a device or a link lacks. What a person does, as a hand that rests or a
+    target out of reach, is told in it and is no fault: a cell is well where nobody works.
+
+    Args:
+        side: of the operator.
+        status: where operator, devices and arms stand.
+        hand: what the headset says of itself.
+        joycon: what the controller says of itself.
+        not_recorded: why the hands are not recorded although they should; empty: all is well.
+    """
+    name = f"{side} operator"
+    late = f"{hand}, {status.link_delay * 1e3:.0f} ms late"
+    is_late = status.link_delay > LONGEST_DELAY
+    flaw = "battery low, charge it" if status.battery_low else status.joycon_trouble
+    no_arm = status.arm_trouble or ("" if status.arm else "the arm does not report its joints")
+    advice = status.reason or ("target out of reach" if status.out_of_reach else "")
+    lines = [
+        diagnostic(
+            f"{name}: hand",
+            hand,
+            not (status.headset_trouble or is_late),
+            status.headset_trouble or (late if is_late else hand),
+            link_delay=status.link_delay,
+            tracked=status.tracked,
+        ),
+        diagnostic(
+            f"{name}: joycon",
+            joycon,
+            status.joycon and not flaw,
+            f"{joycon}: {flaw}" if flaw else joycon,
+            battery=status.battery,
+            charging=status.charging,
+        ),
+        diagnostic(
+            f"{name}: clutch",
+            name,
+            not no_arm,
+            "; ".join(dict.fromkeys(filter(None, (no_arm, advice)))) or status.clutch.value,
+            joints_at_limit=status.limits,
+        ),
+        diagnostic(
+            f"{name}: other arm", name, not status.other_trouble, status.other_trouble or "well"
+        ),
+    ]
+    if not_recorded:
+        lines.append(diagnostic(f"{name}: record", name, False, not_recorded))
+    return lines

@@ -131,7 +131,7 @@ class OperatorPublishers:
             self._status.publish(messages.status_message(self._side, status, devices, more))
 
     def send_diagnostics(self, devices: Sequence[str], not_recorded: str, stamp_ns: int) -> None:
-        """Send one line each for hand, controller and clutch.
+        """Send the lines of `operator_lines`.
 
         Args:
             devices: what they say of themselves.
@@ -142,37 +142,7 @@ class OperatorPublishers:
         if status is None:
             return
         hand, joycon = devices
-        trouble = status.reason or ("target out of reach" if status.out_of_reach else "")
-        low = status.battery_low
-        name = f"{self._side} operator"
-        lines = [
-            messages.diagnostic(
-                f"{name}: hand", hand, status.tracked, hand, link_delay=status.link_delay
-            ),
-            messages.diagnostic(
-                f"{name}: joycon",
-                joycon,
-                status.joycon and not low,
-                f"{joycon}: battery low, charge it" if low else joycon,
-                battery=status.battery,
-                charging=status.charging,
-            ),
-            messages.diagnostic(
-                f"{name}: clutch",
-                name,
-                not trouble,
-                trouble or status.clutch.value,
-                joints_at_limit=status.limits,
-            ),
-            messages.diagnostic(
-                f"{name}: other arm",
-                name,
-                not status.other_trouble,
-                status.other_trouble or "well",
-            ),
-        ]
-        if not_recorded:
-            lines.append(messages.diagnostic(f"{name}: record", name, False, not_recorded))
+        lines = messages.operator_lines(self._side, status, hand, joycon, not_recorded)
         message = DiagnosticArray(status=lines)
         message.header.stamp = messages.time_message(stamp_ns)
         self._diagnostics.publish(message)

@@ -98,4 +98,4 @@ class Telling:
             self._wishes.inherited,
             news.recorder,
         )
-        return replace(told, prompt="; ".join(filter(None, (words, told.joycon_trouble))))
+        return replace(told, prompt=words)
