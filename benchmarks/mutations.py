@@ -310,8 +310,8 @@ MUTATIONS = (
     Mutation(
         name="only a reset ends the emergency stop of a node",
         file="ate_core/ate_core/nodes/estop.py",
-        old="        elif self.reason and is_reset:",
-        new="        elif self.reason:",
+        old="        if self.reason and is_reset:",
+        new="        if self.reason and not stopped:",
         tests=(
             "tests/monitor/test_estop.py::"
             "test_only_a_reset_of_the_same_stop_node_ends_the_stop_of_a_node",

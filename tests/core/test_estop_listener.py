@@ -180,9 +180,20 @@ def test_who_has_begun_has_heard_nothing_until_the_stop_node_itself_speaks() -> 
         ear.hear()
         ear.hear(stopped=True)
         assert "no e-stop node" in ear.listener.unheard
+    assert "rosbag2_player publishes" in ear.listener.unheard, "why it is not believed"
     ear.publishers = ["estop"]
+    ear.hear(stamp_ns=ear.now_ns - 3 * 10**9)
+    assert "stamped 3.0 s ago, bound 1 s" in ear.listener.unheard, "as of a host of another time"
     ear.hear(stopped=True)
     assert not ear.listener.unheard and ear.listener.reason == "hand in the cell"
     ear.publishers = []
     ear.hear()
     assert not ear.listener.unheard, "heard once since the start is enough: stops need no node"
+
+
+def test_a_stop_is_in_force_before_the_stop_node_counts_as_heard() -> None:
+    ear = Ear()
+    seen = []
+    ear.listener._on_change = lambda reason: seen.append((reason, bool(ear.listener.unheard)))
+    ear.hear(stopped=True, reason="hand in the cell")
+    assert seen == [("hand in the cell", True)] and not ear.listener.unheard

@@ -225,6 +225,24 @@ def test_what_another_program_publishes_ends_no_stop_and_starts_no_reset(arms, s
 
 
 @pytest.mark.ros
+def test_who_begins_while_the_stop_node_hangs_hears_the_stop_when_it_goes_on(arms, start_module):
+    from ate_core.nodes.estop import EstopListener
+
+    node = start_module(NODE)
+    arms.wait_for(lambda: arms.cell, 20)
+    assert arms.call("/estop/set")[0]
+    arms.wait_for(lambda: arms.estop.reason)
+    node.send_signal(signal.SIGSTOP)
+    late = EstopListener(arms.node, lambda _: None)
+    looked = time.monotonic() + 1.0
+    arms.wait_for(lambda: time.monotonic() > looked)
+    assert late.unheard, "nothing that the hanging node said before is of now"
+    node.send_signal(signal.SIGCONT)
+    arms.wait_for(lambda: not late.unheard)
+    assert late.reason and arms.estop.reason
+
+
+@pytest.mark.ros
 def test_a_second_stop_node_ends_with_the_name_of_the_first(arms, start_module):
     first = start_module(NODE)
     arms.wait_for(lambda: arms.cell, 20)

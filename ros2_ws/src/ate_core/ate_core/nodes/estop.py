@@ -37,9 +37,9 @@ __all__ = [
 
 ESTOP_NODE = "estop"
 """Name of the node that keeps the state."""
+UNHEARD = "no e-stop node heard since the start, so a stop may be on: "
 NOT_HEARD = (
-    "no e-stop node heard since the start, so a stop may be on: start it, "
-    "`python -m cell_monitor.nodes.estop_node`, or give estop_node:=absent"
+    f"{UNHEARD}start it, `python -m cell_monitor.nodes.estop_node`, or give estop_node:=absent"
 )
 
 REQUEST_QOS = QoSProfile(
@@ -124,12 +124,14 @@ class EstopListener:
         except UNREADABLE:
             self._latch(f"{STATE_TOPIC} is not readable: {message.data[:60]!r}")
             return
+        if stopped:  # first of all: who looks at `unheard` must not find it empty before
+            self._latch(reason or "no reason given")
         known = self._resets.get(instance, resets)
         is_reset = not stopped and resets > known
         doubt = self._doubt(stamp_ns, whose=bool(self.unheard or (self.reason and is_reset)))
-        if not doubt:
-            self.unheard = ""
-        elif not stopped:
+        if self.unheard:
+            self.unheard = f"{UNHEARD}{doubt}" if doubt else ""
+        if doubt and not stopped:
             if self.reason:
                 self._node.get_logger().warning(
                     f"{STATE_TOPIC}: no reset counts, {doubt}", throttle_duration_sec=TOLD_AGAIN
@@ -139,9 +141,7 @@ class EstopListener:
         self._resets[instance] = max(resets, known)  # the newest last
         if len(self._resets) > MOST_INSTANCES:
             del self._resets[next(iter(self._resets))]
-        if stopped:
-            self._latch(reason or "no reason given")
-        elif self.reason and is_reset:
+        if self.reason and is_reset:
             self.reason = ""
             self._on_change("")
 
