@@ -194,6 +194,32 @@ def test_a_node_that_has_just_begun_never_says_that_no_stop_is_on_while_an_arm_i
 
 
 @pytest.mark.ros
+def test_a_node_that_has_just_begun_resets_nothing_before_it_has_looked_for_the_arms(
+    node_environment,
+):
+    rclpy = pytest.importorskip("rclpy")
+    from std_srvs.srv import Trigger
+
+    from cell_monitor.nodes.estop_node import LOOKS, EstopNode
+
+    rclpy.init()
+    node = EstopNode()
+    try:
+        blind = node._reset(Trigger.Request(), Trigger.Response())
+        assert not blind.success
+        assert (
+            "has just begun and asks the arms how they stand: reset again in 5 s" in blind.message
+        )
+        for _ in range(LOOKS):
+            node._repeat()
+        assert node._reset(Trigger.Request(), Trigger.Response()).success
+    finally:
+        node._claim.release()
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+@pytest.mark.ros
 def test_what_another_program_publishes_ends_no_stop_and_starts_no_reset(arms, start_module):
     from std_msgs.msg import String
 

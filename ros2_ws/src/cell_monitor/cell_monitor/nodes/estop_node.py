@@ -38,7 +38,8 @@ PERIOD = 0.2
 """Repetition of the state [s]."""
 LOOKS = 25
 """Turns in which a node that has begun looks for arms that are stopped, before it says that none
-is: DDS may need three seconds to find them. Once all have told how they stand it says so."""
+is, or ends a stop: DDS may need three seconds to find them. Once all have told how they stand it
+waits no more."""
 
 
 class EstopNode(Node):
@@ -112,7 +113,7 @@ class EstopNode(Node):
         self._forget_absent()
         was = self._state.reason
         # Where others tell the state, too, no node counts the reset.
-        refusal = other_teller(self) or self._state.reset(time.monotonic())
+        refusal = other_teller(self) or self._not_yet() or self._state.reset(time.monotonic())
         response.success = not refusal
         if refusal:
             response.message = f"not reset: {refusal}"
@@ -143,6 +144,15 @@ class EstopNode(Node):
     def _has_looked(self) -> bool:
         """Whether an arm that is stopped would have said so."""
         return self._looks >= LOOKS or all(map(self._state.knows, self._status_topics))
+
+    def _not_yet(self) -> str:
+        """Why a reset would be blind; empty once it is not."""
+        if self._has_looked():
+            return ""
+        return (
+            "this node has just begun and asks the arms how they stand: reset again in "
+            f"{LOOKS * PERIOD:g} s"
+        )
 
     def _publish(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
