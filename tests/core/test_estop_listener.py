@@ -169,6 +169,17 @@ def test_a_number_that_others_told_makes_no_reset_of_what_the_stop_node_repeats(
     assert ear.listener.reason == "hand in the cell"
 
 
+def test_a_stop_that_another_program_told_is_not_ended_by_a_reset_of_before() -> None:
+    ear = Ear()
+    ear.publishers = ["estop", "rosbag2_player"]
+    ear.hear(stopped=True, reason="of old")
+    ear.publishers = ["estop"]
+    ear.hear(resets=1)  # as it was before the bag was played
+    assert ear.listener.reason == "of old"
+    ear.hear(resets=2)
+    assert not ear.listener.reason
+
+
 def test_who_has_begun_has_heard_nothing_until_the_stop_node_itself_speaks() -> None:
     ear = Ear()
     assert "no e-stop node" in ear.listener.unheard

@@ -52,6 +52,8 @@ REQUEST_QOS = QoSProfile(
 MOST_INSTANCES = 32
 """E-stop nodes whose resets are counted; the one heard longest ago is forgotten, and then a reset
 of it counts only from its next message on."""
+LISTED = 20.0
+"""How long DDS counts a program that was killed as one that publishes [s]."""
 TOLD_AGAIN = 5.0
 """Least time between two words on a reset that does not count [s]."""
 
@@ -80,13 +82,15 @@ def needs_estop_node(node: Node) -> bool:
 def other_teller(node: Node) -> str:
     """Why the word on ``/estop`` need not be the e-stop node's; empty when nobody else tells it.
 
-    A message does not say who sent it, so all who publish there must be e-stop nodes. One that was
-    killed stays in the graph for some seconds, beside whoever else publishes.
+    A message does not say who sent it, so all who publish there must be e-stop nodes.
     """
     tellers = {info.node_name for info in node.get_publishers_info_by_topic(STATE_TOPIC)}
     others = ", ".join(sorted(tellers - {ESTOP_NODE}))
     if others:
-        return f"{others} publishes {STATE_TOPIC}, need the node {ESTOP_NODE} alone: end {others}"
+        return (
+            f"{others} publishes {STATE_TOPIC}, need the node {ESTOP_NODE} alone: end {others}; "
+            f"DDS lists a killed program for {LISTED:g} s"
+        )
     return "" if tellers else f"nobody publishes {STATE_TOPIC}, need the node {ESTOP_NODE}"
 
 
@@ -131,8 +135,8 @@ class EstopListener:
         doubt = self._doubt(stamp_ns, whose=bool(self.unheard or (self.reason and is_reset)))
         if self.unheard:
             self.unheard = f"{UNHEARD}{doubt}" if doubt else ""
-        if doubt and not stopped:
-            if self.reason:
+        if doubt:
+            if self.reason and not stopped:
                 self._node.get_logger().warning(
                     f"{STATE_TOPIC}: no reset counts, {doubt}", throttle_duration_sec=TOLD_AGAIN
                 )
