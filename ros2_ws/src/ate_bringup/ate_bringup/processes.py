@@ -169,7 +169,7 @@ def estop_node(values: Values) -> list[ProcessSpec]:
             module="cell_monitor.nodes.estop_node",
             parameters=cell_parameters(values),
             respawn=True,
-            loss="no reset of a stop; stops work without it",
+            loss="no reset of a stop, drivers that start wait; stops work without it",
             heartbeat="estop: state",
         )
     ]
