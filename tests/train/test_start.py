@@ -471,15 +471,17 @@ def test_a_run_scales_its_own_numbers_as_its_start_was_scaled(started, scale):
     assert (quantile_statistics(own) == own) is (scale == "quantiles")
 
 
-def test_weights_that_say_how_they_were_scaled_are_believed(started):
+def test_weights_that_say_how_they_were_scaled_are_believed(started, capsys):
     on = started()
     stored = load_checkpoint(on.init)
     told = {"imported_from": "somewhere", "policy": stored.training["policy"]}
     told |= {"actions": "absolute", "normalise": True, "by_quantiles": True}
     save_checkpoint(on.init.parent / "told", dataclasses.replace(stored, training=told))
-    assert finetune(dataclasses.replace(on, init=on.init.parent / "told")) == 0
+    anchored = dataclasses.replace(on, init=on.init.parent / "told", guidance=AnchorGuidance())
+    assert finetune(anchored) == 0
     own = statistics(on.output)
     assert quantile_statistics(own) == own
+    assert "other motions than theirs" in capsys.readouterr().out  # its own are not known
 
 
 def moved(cell, part, **changes):

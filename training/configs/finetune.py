@@ -151,8 +151,9 @@ class FinetuneConfig(Gated):
     robot units, which RDT-1B's weights expect. The VAE must be trained with the same word."""
     statistics: StatisticsSource | None = None
     """Means and deviations to normalise with. init: those that `init` learned with; data: those of
-    the episodes. None: init where it has some, the episodes are fewer than 50 and lie within 10
-    of its deviations. The VAE must be trained with the same ones."""
+    the episodes. None: init where it has some that this cell's vectors can have, and the episodes
+    lie within 10 of its deviations and are fewer than 50, or guidance:anchor compares with it. The
+    VAE must be trained with the same ones."""
     input_noise: float = 0.02
     """Noise added to state and object features, in units of their std."""
     steps: int = 4000

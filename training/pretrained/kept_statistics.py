@@ -76,11 +76,14 @@ def choose_statistics(
         return "data", own
     if not config.normalise or start.statistics is None:
         _refuse(config, f"{start.folder} holds none of what its weights learned")
+        if config.normalise:
+            _tell_anchored(config, start, tell)
         return "data", own
     cell, theirs = parse_cell_text(data.contract), start.layout
     layout = cell.layout
     if (theirs.state.names, theirs.action.names) != (layout.state.names, layout.action.names):
         _refuse(config, f"{start.folder} has those of another layout")
+        _tell_anchored(config, start, tell)
         return "data", own
     objects = compare_objects(start.statistics.environment, own.environment)
     kept = _with_objects(start.statistics, own, objects)
@@ -93,11 +96,8 @@ def choose_statistics(
     tell(_account(start, source, data.episodes, doubts, [*entries, *objects]))
     if source == "init" and (moved := [entry.name for entry in objects if entry.reach > REACH]):
         tell(f"  those of the episodes for what moved less before: {', '.join(moved)}")
-    if source == "data" and _is_anchored(config):
-        tell(
-            f"  the anchor holds to what the weights of {start.folder} make of numbers that were "
-            "normalised otherwise: other motions than theirs"
-        )
+    if source == "data":
+        _tell_anchored(config, start, tell)
     return source, kept if source == "init" else own
 
 
@@ -193,6 +193,15 @@ def _is_anchored(config: FinetuneConfig) -> bool:
     """Whether the loss compares with what the weights predicted before, in their own numbers."""
     guidance = config.guidance
     return isinstance(guidance, ComparesWithInitial) and guidance.strength > 0.0
+
+
+def _tell_anchored(config: FinetuneConfig, start: Start, tell: Callable[[str], object]) -> None:
+    """Tell where an anchor reads the initial weights with others than their statistics."""
+    if _is_anchored(config):
+        tell(
+            f"  the anchor holds to what the weights of {start.folder} make of numbers that were "
+            "normalised otherwise: other motions than theirs"
+        )
 
 
 def _far(entries: list[Entry], start: Start) -> list[str]:
