@@ -13,6 +13,7 @@ from ate_core.contract import packaged_cell
 from ate_core.errors import DeviceError, UsageError
 from ate_policy.checkpoint import files_sha256, load_checkpoint, save_checkpoint
 from ate_policy.models.flow_policy import FlowOptions
+from ate_policy.transforms import Statistics
 from ate_sim.env import CellEnv
 from ate_sim.world import engine
 from training import evaluate as command
@@ -258,12 +259,12 @@ def test_a_policy_that_cannot_go_on_with_a_chunk_is_refused_where_that_is_asked(
 
 def test_a_policy_that_learned_in_degrees_is_refused(checkpoint, tmp_path):
     copied = tmp_path / "copied"
-    shutil.copytree(checkpoint.resolve() / "last", copied)
-    statistics = json.loads((copied / "statistics.json").read_text())
-    for norm in statistics["norm_stats"].values():
+    stored = load_checkpoint(checkpoint)
+    table = stored.statistics.to_dict()
+    for norm in table["norm_stats"].values():
         for key in ("mean", "std", "q01", "q99"):
             norm[key] = [57.3 * value for value in norm[key]]
-    (copied / "statistics.json").write_text(json.dumps(statistics))
+    save_checkpoint(copied, dataclasses.replace(stored, statistics=Statistics.from_dict(table)))
     with pytest.raises(UsageError, match="copied: statistics of state"):
         evaluate(of(copied, tmp_path / "o.json"))
 

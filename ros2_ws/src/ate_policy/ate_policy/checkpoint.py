@@ -245,7 +245,8 @@ def _require_one_checkpoint(folder: Path) -> None:
 
     Older checkpoints say nothing of it.
     """
-    stamps = {file.name: _stamp(file) for file in sorted(folder.glob("*.safetensors"))}
+    files = [file for file in sorted(folder.glob("*.safetensors")) if file.name not in STAYING]
+    stamps = {file.name: _stamp(file) for file in files}
     weights = stamps[WEIGHTS]
     if weights and weights.split()[0] != _sha256(folder, SCALING):
         raise CheckpointError(
