@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from ate_core.checkpoint_folders import PARTS
 from ate_core.errors import CheckpointError
 from ate_policy.checkpoint import describe_checkpoint
-from ate_policy.models.registry import policy_entry
-from training.pretrained.start import read_start
+from training.pretrained.start import learned_of
 
 
 def require_known(folder: Path, purpose: str) -> None:
@@ -18,14 +16,11 @@ def require_known(folder: Path, purpose: str) -> None:
         folder: Checkpoint or run folder.
         purpose: What cannot be done, for people.
     """
-    kind = describe_checkpoint(folder).kind
-    if kind in PARTS:
-        return  # made here, of its own data
-    start = read_start(folder, policy_entry(kind).options())
+    actions, is_normalised, is_known = learned_of(describe_checkpoint(folder))
     unknown = []
-    if start.actions is None:
+    if actions is None:
         unknown.append("whether its actions are absolute or relative")
-    if start.statistics is None and start.normalised is not False:
+    if not is_known and is_normalised is not False:
         unknown.append("the statistics that its weights learned with")
     if unknown:
         raise CheckpointError(
